@@ -1,0 +1,103 @@
+"""From a resolved config and loaded data to a job. The only place that turns the config's words into parts."""
+
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from psgd.data.dataset import Data
+from psgd.errors import UsageError
+from psgd.job import Job
+from psgd.learners.losses import LOSSES, huber
+from psgd.learners.mlp import MLP
+from psgd.optimizer.optimizer import Optimizer
+from psgd.optimizer.rules import SGD, Adam, Rule
+from psgd.optimizer.schedule import Schedule
+from psgd.strategy.descent import Descent
+from psgd.strategy.gradient_averaging import GradientAveraging
+from psgd.strategy.pace import Pace, period_to_end, speeds_of
+from psgd.strategy.parameter_averaging import ParameterAveraging
+from psgd.strategy.strategy import Strategy
+from psgd.strategy.weighted_averaging import HOLDOUT, WeightedAveraging
+
+Settings = dict[str, Any]
+
+
+def build_job(settings: Settings, data: Data) -> Job:
+    """The job of one process, with a learner of its own. `workers` is a number by now."""
+    training = settings["training"]
+    learner = build_learner(settings, data)
+    return Job(
+        workers=settings["workers"],
+        strategy=build_strategy(settings, len(data.train)),
+        learner=learner,
+        data=data,
+        outputs=learner.layout.sizes[-1],
+        batch=training["batch_size_per_worker"],
+        epochs=training["epochs"],
+        seed=training["seed"],
+        evaluate_every=training["evaluate_every"],
+        target=training["target"],
+        exclude=training["on_nonfinite"] == "exclude",
+    )
+
+
+def build_learner(settings: Settings, data: Data) -> MLP:
+    model, optimizer = settings["model"], settings["optimizer"]
+    loss = huber(model["huber_threshold"]) if model["loss"] == "huber" else LOSSES[model["loss"]]
+    outputs = data.train.outputs
+    if data.train.classes == 2 and model["loss"] in ("binary-cross-entropy", "hinge"):
+        outputs = 1  # one unit says which of the two
+    if data.train.classes == 0 and model["loss"] in ("cross-entropy", "binary-cross-entropy", "hinge"):
+        raise UsageError(
+            f"model.loss {model['loss']} needs classes, and these data have none; use squared-error or huber"
+        )
+    return MLP(
+        (data.train.features, *model["hidden"], outputs),
+        model["activation"],
+        model["output"],
+        loss,
+        np.dtype(settings["training"]["precision"]),
+        model["initializer"],
+        model["constant"],
+        optimizer["l1"],
+        optimizer["l2"],
+    )
+
+
+def build_optimizer(settings: Settings) -> Optimizer:
+    o = settings["optimizer"]
+    rule: Rule
+    if o["name"] == "sgd":
+        rule = SGD(o["momentum"], o["nesterov"])
+    else:
+        rule = Adam(o["beta1"], o["beta2"], o["epsilon"], amsgrad=o["name"] == "amsgrad")
+    epochs = settings["training"]["epochs"]
+    schedule = Schedule(o["learning_rate"], o["schedule"], epochs, o["warmup"], o["decay_every"], o["decay_factor"])
+    return Optimizer(rule, schedule, o["clip_norm"])
+
+
+def build_strategy(settings: Settings, examples: int) -> Strategy:
+    """`examples`: of the training part, an epoch."""
+    strategy, workers, optimizer = settings["strategy"], settings["workers"], build_optimizer(settings)
+    if strategy["name"] == "gradient-averaging":
+        return GradientAveraging(workers, optimizer)
+    weighted = strategy["name"] == "weighted-averaging"
+    # Only weighted averaging obeys the workers' pace; the others wait for the slowest.
+    speeds = speeds_of(settings["cluster"]["speeds"] if weighted else None, workers)
+    period, training = strategy["period"], settings["training"]
+    if period == "end":
+        period = period_to_end(ceil(training["epochs"] * examples / training["batch_size_per_worker"]), speeds)
+    descent = Descent(optimizer, strategy["optimizer_state"])
+    if not weighted:
+        return ParameterAveraging(workers, period, descent)
+    return WeightedAveraging(Pace(period, speeds), descent, _contractions(settings))
+
+
+def _contractions(settings: Settings) -> tuple[float, ...]:
+    contraction, optimizer = settings["strategy"]["contraction"], settings["optimizer"]
+    if contraction == "holdout":
+        return HOLDOUT
+    if contraction == "auto":  # the rate at which plain SGD contracts on an l2-regularized objective
+        return (1.0 - optimizer["learning_rate"] * optimizer["l2"],)
+    return (float(contraction),)

@@ -1,0 +1,144 @@
+"""Checkpoints: the replica, every worker's private state, progress. Nothing is pickled.
+
+A checkpoint is a directory, made under another name and renamed when all processes have written their part, so that
+whatever carries a checkpoint's name is complete. It knows nothing of groups: who writes what is the loop's business.
+"""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from psgd.errors import StorageError
+from psgd.replica import Private, Progress, Replica
+
+FORMAT = 1
+KEEP = 2  # the newest ones; older ones are removed
+
+
+class Tag(NamedTuple):
+    """When: the round, and the steps that all workers together had taken in it."""
+
+    round: int
+    done: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.round:09d}-{self.done:09d}"
+
+
+@final
+class Store:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def newest(self) -> Tag | None:
+        tags = self._tags()
+        return tags[-1] if tags else None
+
+    def write_worker(self, tag: Tag, mine: Private) -> None:
+        arrays = {
+            "moments": mine.moments,
+            "counts": np.array([mine.count, mine.done], np.int64),
+            "loss": np.array([mine.loss]),
+        }
+        if mine.done:
+            arrays["out"] = mine.out
+        self._write(tag, f"worker-{mine.worker:05d}", arrays)
+
+    def write_replica(self, tag: Tag, replica: Replica) -> None:
+        self._write(tag, "replica", {"vectors": replica.vectors})
+
+    def finish(self, tag: Tag, replica: Replica, record: dict[str, Any]) -> None:
+        """Complete what all processes have written: from here on it is the newest checkpoint."""
+        meta = {"format": FORMAT, "progress": replica.progress._asdict(), "record": record}
+        partial, final = self._partial(tag), self._directory / tag.name
+        try:
+            with open(partial / "checkpoint.json", "w") as file:
+                json.dump(meta, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            if final.exists():  # the same state, saved before a step back
+                shutil.rmtree(final)
+            os.rename(partial, final)
+            _sync(self._directory)
+            for old in self._tags()[:-KEEP]:
+                shutil.rmtree(self._directory / old.name)
+            for left in self._directory.glob(".partial-*"):
+                shutil.rmtree(left)
+        except OSError as error:
+            raise StorageError(f"cannot write the checkpoint {final}: {error.strerror}") from None
+
+    def load_replica(self, tag: Tag, vectors: np.ndarray) -> tuple[Progress, dict[str, Any]]:
+        """Fill `vectors` (1 + rows, P); the progress, and what was recorded with it."""
+        vectors[:] = self._read(tag, "replica")["vectors"].reshape(vectors.shape)
+        meta = self._meta(tag)
+        progress = meta["progress"]
+        for name in ("worker_steps", "last_weights"):
+            progress[name] = tuple(progress[name])
+        return Progress(**progress), meta["record"]
+
+    def load_worker(self, tag: Tag, mine: Private) -> None:
+        arrays = self._read(tag, f"worker-{mine.worker:05d}")
+        mine.moments[:] = arrays["moments"].reshape(mine.moments.shape)
+        mine.count, mine.done = (int(n) for n in arrays["counts"])
+        mine.loss = float(arrays["loss"][0])
+        if mine.done:
+            mine.out[:] = arrays["out"].reshape(mine.out.shape)
+
+    def _tags(self) -> list[Tag]:
+        found = self._directory.glob("*-*") if self._directory.is_dir() else ()
+        names = (re.fullmatch(r"(\d{9,})-(\d{9,})", path.name) for path in found)
+        return sorted(Tag(int(m[1]), int(m[2])) for m in names if m)
+
+    def _partial(self, tag: Tag) -> Path:
+        return self._directory / f".partial-{tag.name}"
+
+    def _write(self, tag: Tag, name: str, arrays: dict[str, np.ndarray]) -> None:
+        path = self._partial(tag) / f"{name}.safetensors"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_arrays(path, arrays)
+        except (OSError, SafetensorError) as error:
+            raise StorageError(f"cannot write the checkpoint {path}: {_reason(error)}") from None
+
+    def _read(self, tag: Tag, name: str) -> dict[str, np.ndarray]:
+        path = self._directory / tag.name / f"{name}.safetensors"
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise StorageError(f"cannot read the checkpoint {path}: {_reason(error)}") from None
+
+    def _meta(self, tag: Tag) -> dict[str, Any]:
+        path = self._directory / tag.name / "checkpoint.json"
+        try:
+            meta = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise StorageError(f"cannot read the checkpoint {path}: {_reason(error)}") from None
+        if meta.get("format") != FORMAT:
+            raise StorageError(f"{path} has format {meta.get('format')}; this psgd reads format {FORMAT}")
+        return meta
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
+    """A safetensors file, on disk when this returns; the same arrays give the same bytes."""
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,114 @@
+"""What must hold between settings whose values are right by themselves."""
+
+from collections.abc import Iterator
+
+from psgd.config.problems import Problem, shown
+from psgd.config.schema import Settings, Sgd, Synthetic, WeightedAveraging
+
+_CLASSIFYING = ("cross-entropy", "binary-cross-entropy", "hinge")
+
+
+def check_together(settings: Settings) -> list[Problem]:
+    return [
+        *_contraction(settings),
+        *_nesterov(settings),
+        *_speeds(settings),
+        *_processes(settings),
+        *_loss(settings),
+        *_target(settings),
+    ]
+
+
+def classification(settings: Settings) -> bool:
+    return not (isinstance(settings.data, Synthetic) and settings.data.classes == 0)
+
+
+def _contraction(settings: Settings) -> Iterator[Problem]:
+    """Cheng et al. (WP-SGD) bound the contraction of plain SGD on an l2-regularised objective by 1 - lambda * eta."""
+    optimizer, strategy = settings.optimizer, settings.strategy
+    if not isinstance(strategy, WeightedAveraging) or strategy.contraction != "auto":
+        return
+    reasons = []
+    if not isinstance(optimizer, Sgd):
+        reasons.append(f"optimizer.name is {optimizer.name}")
+    elif optimizer.momentum > 0:
+        reasons.append(f"optimizer.momentum is {shown(optimizer.momentum)}")
+    contraction = 1 - optimizer.learning_rate * optimizer.l2
+    if optimizer.l2 == 0:
+        reasons.append("optimizer.l2 is 0 (it would silently be uniform averaging)")
+    elif not 0 < contraction < 1:
+        reasons.append(f"1 - learning_rate * l2 is {shown(contraction)}, not between 0 and 1")
+    if optimizer.schedule != "constant":
+        reasons.append(f"optimizer.schedule is {optimizer.schedule}")
+    if optimizer.warmup > 0:
+        reasons.append(f"optimizer.warmup is {shown(optimizer.warmup)}")
+    if reasons:
+        keys = ("name", "momentum", "l2", "learning_rate", "schedule", "warmup")
+        yield Problem(
+            ("strategy", "contraction"),
+            "is auto, that is 1 - learning_rate * l2, which holds for plain SGD with l2 > 0 and a constant learning "
+            f"rate only; but {', '.join(reasons)}; set strategy.contraction to holdout or to a number",
+            tuple(("optimizer", key) for key in keys),
+        )
+
+
+def _nesterov(settings: Settings) -> Iterator[Problem]:
+    optimizer = settings.optimizer
+    if isinstance(optimizer, Sgd) and optimizer.nesterov and optimizer.momentum == 0:
+        yield Problem(
+            ("optimizer", "nesterov"),
+            "is true, but optimizer.momentum is 0; set a momentum greater than 0, or nesterov to false",
+            (("optimizer", "momentum"),),
+        )
+
+
+def _speeds(settings: Settings) -> Iterator[Problem]:
+    speeds, path = settings.cluster.speeds, ("cluster", "speeds")
+    if speeds is None:
+        return
+    if settings.workers == "auto":
+        yield Problem(
+            path, f"names {len(speeds)} speeds, but workers is auto; set workers: {len(speeds)}", (("workers",),)
+        )
+    elif len(speeds) != settings.workers:
+        text = f"names {len(speeds)} speeds, but workers is {settings.workers}; give one speed for each worker"
+        yield Problem(path, text, (("workers",),))
+    if max(speeds) != 1:
+        yield Problem(path, f"is {shown(speeds)}; its largest must be 1 (speeds are relative to the fastest worker)")
+
+
+def _processes(settings: Settings) -> Iterator[Problem]:
+    if settings.cluster.processes is not None and settings.group in ("serial", "mpi"):
+        how = "is always one process" if settings.group == "serial" else "has as many as its launcher starts"
+        yield Problem(
+            ("cluster", "processes"),
+            f"is {settings.cluster.processes}, but group is {settings.group}, which {how}; leave it out",
+            (("group",),),
+        )
+
+
+def _loss(settings: Settings) -> Iterator[Problem]:
+    loss, output = settings.model.loss, settings.model.output
+    if not classification(settings) and loss in _CLASSIFYING:
+        yield Problem(
+            ("model", "loss"),
+            f"is {loss}, which is for classes, but data.classes is 0 (regression); use squared-error or huber",
+            (("data", "classes"), ("data", "source")),
+        )
+    wanted = {"cross-entropy": ("softmax",), "binary-cross-entropy": ("sigmoid", "softmax")}.get(loss)
+    if wanted and output is not None and output not in wanted:
+        yield Problem(
+            ("model", "output"),
+            f"is {output}, but the loss {loss} needs {' or '.join(wanted)}; leave model.output out to get {wanted[0]}",
+            (("model", "loss"),),
+        )
+
+
+def _target(settings: Settings) -> Iterator[Problem]:
+    target = settings.training.target
+    if target is not None and classification(settings) and not 0 < target <= 1:
+        yield Problem(
+            ("training", "target"),
+            f"is {shown(target)}; for classes it is an accuracy, greater than 0 and at most 1",
+            (("data", "classes"), ("data", "source")),
+        )

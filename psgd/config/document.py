@@ -1,0 +1,151 @@
+"""Strict YAML: a key given twice is an error, and plain scalars mean what YAML 1.2 says. Knows no setting.
+
+PyYAML follows YAML 1.1, in which `1e-3` is text, `010` is eight and `on` is true; only its parser is used here.
+"""
+
+import re
+from typing import Any, ClassVar
+
+import yaml
+
+from psgd.errors import UsageError
+
+_NULL, _BOOL = "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool"
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_TEXT, _LIST, _MAP = "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"
+
+# YAML 1.2.2, section 10.3.2 (core schema): the pattern of each tag, and the characters that may begin it.
+_SCALARS = {
+    _NULL: (re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""]),
+    _BOOL: (re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")),
+    _INT: (re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"), list("-+0123456789")),
+    _FLOAT: (
+        re.compile(
+            r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+            r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+        ),
+        list("-+.0123456789"),
+    ),
+}
+
+
+class NotYaml(Exception):
+    """Text that is not strict YAML: all that is wrong with it, as (line, what)."""
+
+    def __init__(self, problems: list[tuple[int, str]]) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Keeps YAML 1.1's patterns beside those of 1.2, so that text which either would misread is quoted."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+for _tag, (_pattern, _first) in _SCALARS.items():
+    _Loader.add_implicit_resolver(_tag, _pattern, _first)
+    _Dumper.add_implicit_resolver(_tag, _pattern, _first)
+_Dumper.add_representer(list, lambda dumper, data: dumper.represent_sequence(_LIST, data, flow_style=True))
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """The mapping that a YAML file holds, {} if it is empty; UsageError names the file and the lines."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 text (byte {error.start}); a config is a YAML file") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"{path}: cannot read this config: {reason}; name a YAML file that exists") from None
+    except ValueError:  # a null character in the name
+        raise UsageError(f"{path!r} cannot be the name of a config") from None
+    try:
+        value = parse(text)
+    except NotYaml as error:
+        raise UsageError("\n".join(f"{path}:{line}: {what}" for line, what in error.problems)) from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UsageError(f"{path}: the top level must be a mapping such as `workers: 4`, not {text.strip()[:40]!r}")
+    return value
+
+
+def parse(text: str) -> object:
+    """The value of one YAML document, None if it is empty; raises NotYaml."""
+    problems: list[tuple[int, str]] = []
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        value = None if node is None else _value(node, "", problems)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        raise NotYaml([(mark.line + 1 if mark else 1, f"not valid YAML: {what}")]) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise NotYaml([(line, f"not valid YAML: a character that is not allowed ({error.reason})")]) from None
+    except RecursionError:
+        raise NotYaml([(1, "nested too deeply, or an alias that contains itself")]) from None
+    if problems:
+        raise NotYaml(problems)
+    return value
+
+
+def write(value: object) -> str:
+    """YAML that `parse` reads back to the same value: a mapping a block, a list a line."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120
+    )
+    return text
+
+
+def _value(node: yaml.Node, path: str, problems: list[tuple[int, str]]) -> object:
+    """What a node means; what cannot be meant is noted in `problems`."""
+    if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
+        return _mapping(node, path, problems)
+    if isinstance(node, yaml.SequenceNode) and node.tag == _LIST:
+        return [_value(item, f"{path}[{place}]", problems) for place, item in enumerate(node.value)]
+    line = node.start_mark.line + 1
+    if not isinstance(node, yaml.ScalarNode) or (node.tag != _TEXT and node.tag not in _SCALARS):
+        problems.append((line, f"the tag {node.tag} cannot be used here; leave it out"))
+        return None
+    if node.tag == _TEXT:
+        return node.value
+    # A tag that is written out (`!!int 5`) has not been compared with its pattern yet.
+    if not _SCALARS[node.tag][0].match(node.value) or len(node.value) > 1000:
+        problems.append((line, f"{node.value[:40]!r} is not a value of the tag {node.tag.rpartition(':')[2]}"))
+        return None
+    return _scalar(node.tag, node.value)
+
+
+def _scalar(tag: str, text: str) -> bool | int | float | None:
+    if tag == _NULL:
+        return None
+    if tag == _BOOL:
+        return text.lower() == "true"
+    if tag == _INT:
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _mapping(node: yaml.MappingNode, path: str, problems: list[tuple[int, str]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    lines: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        key = _value(key_node, path, problems)
+        if not isinstance(key, str):
+            problems.append((line, f"the key {key!r} is not text; a setting's name is"))
+            continue
+        name = f"{path}.{key}" if path else key
+        if key in result:
+            problems.append((line, f"{name} is given twice (first in line {lines[key]}); keep one"))
+            continue
+        result[key], lines[key] = _value(value_node, name, problems), line
+    return result

@@ -1,0 +1,127 @@
+"""The names of all settings, read off the schema: which section knows which key, and what a wrong name may mean."""
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal, final, get_args, get_origin
+
+from psgd.config.schema import Section, Settings
+
+# What other trainers call it, or what papers do.
+_FOREIGN = {
+    "lr": "learning_rate",
+    "eta": "learning_rate",
+    "weight_decay": "l2",
+    "batch": "batch_size_per_worker",
+    "layers": "hidden",
+    "dataset": "source",
+    "num_workers": "workers",
+    "tau": "period",
+}
+
+
+@final
+@dataclass(frozen=True)
+class SectionNames:
+    """One section: its choices (a single one under "" where nothing is chosen) and the key that chooses."""
+
+    tag: str | None
+    default: str
+    choices: dict[str, type[Section]]
+
+    def known(self, choice: str) -> list[str]:
+        """The choice's keys, the one that chooses first."""
+        keys = list(self.choices[choice].model_fields)
+        return [self.tag, *(key for key in keys if key != self.tag)] if self.tag else keys
+
+    def knowing(self, key: str) -> list[str]:
+        """The choices that have this key."""
+        return [choice for choice, model in self.choices.items() if key in model.model_fields]
+
+    def everything(self) -> list[str]:
+        return list(dict.fromkeys(key for choice in self.choices for key in self.known(choice)))
+
+    def takes(self, choice: str, key: str, value: object) -> bool:
+        """Whether the choice has this key, and not only as a null."""
+        field = self.choices[choice].model_fields.get(key)
+        return field is not None and (value is None or field.annotation is not type(None))
+
+
+def _sections() -> dict[str, SectionNames]:
+    result = {}
+    for name, field in Settings.model_fields.items():
+        if not isinstance(field.default, Section):
+            continue
+        if field.discriminator is None:
+            result[name] = SectionNames(None, "", {"": type(field.default)})
+            continue
+        tag = str(field.discriminator)
+        choices = {get_args(model.model_fields[tag].annotation)[0]: model for model in get_args(field.annotation)}
+        result[name] = SectionNames(tag, field.default.model_dump()[tag], choices)
+    return result
+
+
+SECTIONS = _sections()
+TOP = list(Settings.model_fields)
+
+
+def rule(section: str | None, choice: str, key: str) -> str:
+    """What a value must be, as errors say it."""
+    field = (SECTIONS[section].choices[choice] if section else Settings).model_fields[key]
+    if field.description:
+        return field.description
+    words = _words(field.annotation)
+    return f"one of {', '.join(words)}" if len(words) > 1 else words[0]
+
+
+def _words(annotation: object) -> list[str]:
+    if annotation is type(None):
+        return ["null"]
+    if get_origin(annotation) is Literal:
+        return [str(word) for word in get_args(annotation)]
+    return [word for part in get_args(annotation) for word in _words(part)]
+
+
+def unknown(path: tuple[str, ...], choice: str) -> str:
+    """What to say of a path that is no setting; `choice` is what its section has chosen."""
+    if len(path) == 1:
+        return f"is not a setting{_hint(path[0], TOP, _homes(path[0], None))}"
+    section, key = path[0], path[1]
+    names = SECTIONS[section]
+    subject = f"is not a setting of {choice or section}"
+    others = names.knowing(key)
+    if others:
+        return f"{subject}, but of {', '.join(others)}; leave it out or change {section}.{names.tag}"
+    return subject + _hint(key, names.known(choice), _homes(key, section))
+
+
+def meant(word: object, words: list[str]) -> str:
+    """A did-you-mean for a wrong word among few right ones, or nothing."""
+    close = difflib.get_close_matches(word, words, 1, 0.5) if isinstance(word, str) else []
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _homes(key: str, besides: str | None) -> list[str]:
+    """Full names of the settings elsewhere whose last part is this key, or what this key is elsewhere known as."""
+    found = [key] if besides and key in TOP else []
+    for candidate in (key, _FOREIGN.get(key)):
+        found += [
+            f"{section}.{candidate}"
+            for section, names in SECTIONS.items()
+            if section != besides and candidate in names.everything()
+        ]
+    return found
+
+
+def _hint(key: str, here: list[str], elsewhere: list[str]) -> str:
+    """Surest first: another trainer's name, the same name elsewhere, a similar name here, a similar name elsewhere."""
+    foreign = _FOREIGN.get(key)
+    if foreign in here:
+        return f"; did you mean {foreign}?"
+    if elsewhere:
+        return f"; did you mean {' or '.join(elsewhere)}?"
+    close = difflib.get_close_matches(key, here, 1, 0.4)
+    if close:
+        return f"; did you mean {close[0]}?"
+    leaves = {leaf: f"{section}.{leaf}" for section, names in SECTIONS.items() for leaf in names.everything()}
+    close = difflib.get_close_matches(key, leaves, 1, 0.75)
+    return f"; did you mean {leaves[close[0]]}?" if close else f"; known are {', '.join(here)}"

@@ -1,0 +1,122 @@
+"""`key.path=value` arguments, and how they are laid over a file's settings."""
+
+from typing import Any, NamedTuple
+
+from psgd.config.document import NotYaml, parse
+from psgd.config.names import SECTIONS, SectionNames, unknown
+from psgd.config.problems import Problem, shown
+
+
+class Override(NamedTuple):
+    path: tuple[str, ...]
+    value: object
+
+
+class Merged(NamedTuple):
+    """`problems` are the file's, `notes` say what of the file was dropped."""
+
+    values: dict[str, Any]
+    problems: list[Problem]
+    notes: list[str]
+
+
+def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
+    """The overrides in their order, and what is wrong with those that cannot be read."""
+    overrides, problems = [], []
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        path = tuple(part.strip() for part in key.split("."))
+        if not equals or not all(path):
+            problems.append(f"{argument!r} is not of the form key.path=value, such as training.epochs=5")
+            continue
+        try:
+            value = parse(text)
+        except NotYaml as error:
+            problems.extend(f"{argument!r}: {what}" for _, what in error.problems)
+            continue
+        if path[0] in SECTIONS and len(path) == 1 and isinstance(value, dict):
+            overrides += [Override((path[0], part), item) for part, item in value.items()]
+        else:
+            overrides.append(Override(path, value))
+    return overrides, problems
+
+
+def merge(document: dict[str, Any], overrides: list[Override], origin: str) -> Merged:
+    """The file's settings with the overrides in their place; of two for one setting the later counts.
+
+    Every section of the result is a mapping; what was none is a problem.
+    """
+    values: dict[str, Any] = {}
+    problems, notes = [], []
+    for key, value in document.items():
+        if key in SECTIONS and not isinstance(value, dict):
+            if value is not None:  # `data:` with nothing below it is an empty section
+                problems.append(_not_a_mapping(key, value))
+            value = {}
+        values[key] = dict(value) if key in SECTIONS else value
+    for section, names in SECTIONS.items():
+        chosen = [override.value for override in overrides if override.path == (section, names.tag)]
+        if chosen and isinstance(chosen[-1], str) and chosen[-1] in names.choices:
+            replaced = {
+                override.path[1] for override in overrides if len(override.path) > 1 and override.path[0] == section
+            }
+            result = _change(values.get(section, {}), section, chosen[-1], origin, replaced)
+            values[section] = result.values
+            problems += result.problems
+            notes += result.notes
+    for override in overrides:
+        if len(override.path) == 1 and override.path[0] in SECTIONS:
+            problems.append(_not_a_mapping(override.path[0], override.value))
+        else:
+            _put(values, override)
+    return Merged(values, problems, notes)
+
+
+def _not_a_mapping(section: str, value: object) -> Problem:
+    tag = SECTIONS[section].tag
+    key = tag if tag and isinstance(value, str) else SECTIONS[section].known(SECTIONS[section].default)[0]
+    return Problem((section,), f"is {shown(value)}; it must be a mapping of settings; did you mean {section}.{key}?")
+
+
+def _change(given: dict[str, Any], section: str, new: str, origin: str, replaced: set[str]) -> Merged:
+    """The file's section without what its own choice knows and the command line's choice does not.
+
+    `replaced` are the keys that the command line sets anyway.
+    """
+    names = SECTIONS[section]
+    old = given.get(names.tag or "", names.default)
+    old = old if isinstance(old, str) and old in names.choices else None
+    kept = {}
+    problems, notes = [], []
+    for key, value in given.items():
+        wrong = key != names.tag and old is not None and key not in names.known(old)
+        if key in replaced or old == new or not names.knowing(key):
+            kept[key] = value
+        elif wrong:
+            problems.append(Problem((section, key), unknown((section, key), old or "")))
+        elif not names.takes(new, key, value):
+            notes.append(
+                f"{section}.{key}: {shown(value)} of {origin} was left out: "
+                f"{new}, which the command line chose, has no such setting"
+            )
+        else:
+            kept[key] = value
+            default = _default(names, new, key)
+            if old is not None and default != _default(names, old, key):
+                notes.append(
+                    f"{section}.{key}: {shown(value)} of {origin}, meant for {old}, was kept for {new} "
+                    f"(whose default is {shown(default)})"
+                )
+    return Merged(kept, problems, notes)
+
+
+def _default(names: SectionNames, choice: str, key: str) -> object:
+    return names.choices[choice].model_fields[key].default
+
+
+def _put(values: dict[str, Any], override: Override) -> None:
+    home = values
+    for part in override.path[:-1]:
+        inner = home.get(part)
+        home[part] = home = dict(inner) if isinstance(inner, dict) else {}
+    home[override.path[-1]] = override.value

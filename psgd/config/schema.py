@@ -1,0 +1,184 @@
+"""What can be set: names, types, ranges and defaults. What must hold between settings is in checks.py.
+
+A field's description is the rule that errors quote after "it must be".
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _classes(value: int) -> int:
+    if value == 1:
+        raise ValueError
+    return value
+
+
+def _initializer(value: object) -> object:
+    return "xavier" if value == "glorot" else value
+
+
+Count = Annotated[int, Field(gt=0, description="a whole number greater than 0")]
+Natural = Annotated[int, Field(ge=0, description="a whole number of at least 0")]
+Positive = Annotated[float, Field(gt=0, description="a number greater than 0")]
+NotNegative = Annotated[float, Field(ge=0, description="a number of at least 0")]
+Fraction = Annotated[float, Field(ge=0, lt=1, description="a number of at least 0 and less than 1")]
+Share = Annotated[float, Field(gt=0, le=1, description="a number greater than 0 and at most 1")]
+Flag = Annotated[bool, Field(description="true or false")]
+Text = Annotated[str, Field(min_length=1, description="text that is not empty")]
+Classes = Annotated[
+    int, Field(ge=0), AfterValidator(_classes), Field(description="a whole number of at least 2, or 0 for regression")
+]
+Path = Annotated[Text | None, Field(description="a path, or null")]
+Limit = Annotated[Positive | None, Field(description="a number greater than 0, or null")]
+Activation = Annotated[
+    Literal["relu", "sigmoid", "tanh", "identity"],
+    Field(description="one of relu, sigmoid, tanh, identity (softmax is for model.output only)"),
+]
+Initializer = Annotated[
+    Literal["xavier", "he", "normal", "constant"],
+    BeforeValidator(_initializer),
+    Field(description="one of xavier (or glorot), he, normal, constant"),
+]
+
+
+class Section(BaseModel):
+    """A mapping of settings; '5' is not a number, true is not 1, and nothing unknown is let through."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class _Source(Section):
+    path: Path = None
+    mode: Literal["shuffle"] = "shuffle"
+    validation: Fraction = 0.0
+
+
+class Digits(_Source):
+    source: Literal["digits"] = "digits"
+    path: Annotated[None, Field(description="null (digits are part of psgd)")] = None
+
+
+class Mnist(_Source):
+    source: Literal["mnist"] = "mnist"
+
+
+class Idx(_Source):
+    source: Literal["idx"] = "idx"
+
+
+class Synthetic(_Source):
+    source: Literal["synthetic"] = "synthetic"
+    path: Annotated[None, Field(description="null (synthetic data are made, not read)")] = None
+    examples: Count = 6000
+    features: Count = 1000
+    classes: Classes = 10
+    seed: Natural = 0
+
+
+class Model(Section):
+    hidden: Annotated[
+        list[Count], Field(description="a list of whole numbers greater than 0, or [] for a linear model")
+    ] = Field(default_factory=lambda: [64])
+    activation: Activation = "relu"
+    output: Literal["identity", "sigmoid", "tanh", "softmax", "relu"] | None = None  # null: what the loss expects
+    loss: Literal["squared-error", "binary-cross-entropy", "cross-entropy", "hinge", "huber"] = "cross-entropy"
+    huber_threshold: Positive = 1.0
+    initializer: Initializer = "xavier"
+    constant: Annotated[float, Field(description="a number")] = 0.0
+
+
+class _Optimizer(Section):
+    """`warmup` and `decay_every` are in epochs."""
+
+    learning_rate: Positive = 0.001
+    l1: NotNegative = 0.0
+    l2: NotNegative = 0.0
+    clip_norm: Limit = None
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    warmup: NotNegative = 0.0
+    decay_every: Positive = 10.0
+    decay_factor: Share = 0.1
+
+
+class Sgd(_Optimizer):
+    name: Literal["sgd"] = "sgd"
+    learning_rate: Positive = 0.1
+    momentum: Fraction = 0.0
+    nesterov: Flag = False
+
+
+class _Moments(_Optimizer):
+    beta1: Fraction = 0.9
+    beta2: Fraction = 0.999
+    epsilon: Positive = 1e-8
+
+
+class Adam(_Moments):
+    name: Literal["adam"] = "adam"
+
+
+class Amsgrad(_Moments):
+    name: Literal["amsgrad"] = "amsgrad"
+
+
+class GradientAveraging(Section):
+    name: Literal["gradient-averaging"] = "gradient-averaging"
+
+
+class _Averaging(Section):
+    period: Annotated[Count | Literal["end"], Field(description="a whole number greater than 0, or end")] = 50
+    optimizer_state: Literal["keep", "average", "reset"] = "keep"
+
+
+class ParameterAveraging(_Averaging):
+    name: Literal["parameter-averaging"] = "parameter-averaging"
+
+
+class WeightedAveraging(_Averaging):
+    name: Literal["weighted-averaging"] = "weighted-averaging"
+    contraction: Annotated[
+        Share | Literal["holdout", "auto"],
+        Field(description="a number greater than 0 and at most 1, or holdout, or auto"),
+    ] = "holdout"
+
+
+class Training(Section):
+    """`epochs` and `evaluate_every` are in epochs, and need not be whole."""
+
+    epochs: Positive = 10.0
+    batch_size_per_worker: Count = 50
+    seed: Natural = 0
+    precision: Literal["float32", "float64"] = "float32"
+    evaluate_every: Positive = 1.0
+    target: Annotated[float | None, Field(description="a number (an accuracy, or a loss in regression), or null")] = (
+        None
+    )
+    on_nonfinite: Literal["stop", "exclude"] = "stop"
+    checkpoint_seconds: NotNegative = 60.0  # 0: at every meeting
+
+
+class Cluster(Section):
+    speeds: Annotated[
+        list[Share] | None,
+        Field(min_length=1, description="a list of numbers greater than 0 and at most 1, one a worker, or null"),
+    ] = None
+    patience: Positive = 300.0  # seconds
+    processes: Annotated[Count | None, Field(description="a whole number greater than 0, or null")] = None
+
+
+class Settings(Section):
+    """A whole job. `workers: auto` is settled by the command, which knows the processes."""
+
+    data: Digits | Mnist | Idx | Synthetic = Field(default=Digits(), discriminator="source")
+    model: Model = Model()
+    optimizer: Sgd | Adam | Amsgrad = Field(default=Adam(), discriminator="name")
+    strategy: GradientAveraging | ParameterAveraging | WeightedAveraging = Field(
+        default=WeightedAveraging(), discriminator="name"
+    )
+    training: Training = Training()
+    workers: Annotated[Count | Literal["auto"], Field(description="a whole number greater than 0, or auto")] = 4
+    group: Literal["auto", "serial", "threads", "mpi", "ray"] = "auto"
+    device: Literal["auto", "cpu"] = "auto"
+    cluster: Cluster = Cluster()
+    output: Text = "runs/run"

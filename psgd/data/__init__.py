@@ -1,0 +1,1 @@
+"""Reading, making and gathering examples. Knows nothing of workers, batches' order, models or devices."""

@@ -1,0 +1,136 @@
+"""One split of the data as two arrays, and how rows of it become a batch. Does not know which rows are asked for.
+
+Shapes: N examples, F features, B rows of a batch, O outputs.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import numpy as np
+
+from psgd.errors import DataError
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples of one split, kept as stored: bytes stay bytes until gathered.
+
+    inputs (N, F), uint8 or floating; targets (N,) int64 labels in [0, classes), or (N, O) floating if classes is 0
+    (regression); scale multiplies the inputs when they are gathered. DataError if these do not fit together.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    classes: int
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_inputs(self.inputs, self.scale)
+        if self.classes == 0:
+            _check_regression(self.targets)
+        else:
+            _check_labels(self.targets, self.classes)
+        if len(self.inputs) != len(self.targets):
+            raise DataError(f"{len(self.inputs)} rows of inputs but {len(self.targets)} targets; each row needs one")
+        # np.take copies a whole array that is not contiguous, on every call: copy it once instead.
+        object.__setattr__(self, "inputs", np.ascontiguousarray(self.inputs))
+        object.__setattr__(self, "targets", np.ascontiguousarray(self.targets))
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def features(self) -> int:
+        """Columns of the inputs."""
+        return int(self.inputs.shape[1])
+
+    @property
+    def outputs(self) -> int:
+        """The number of classes (2 for two classes), or the columns of the targets in regression."""
+        return self.classes or int(self.targets.shape[1])
+
+    def gather(self, rows: np.ndarray | slice, X_BF: np.ndarray, T_BO: np.ndarray) -> None:
+        """Write the inputs of `rows` (B integers, or a slice) times the scale into X_BF, their targets into T_BO.
+
+        Labels become one-hot rows, or stay 0 and 1 where two classes meet a single output column. The bits depend only
+        on the rows and the dtype of the buffers (float32 or float64). IndexError and ValueError: the caller's mistake.
+        """
+        if isinstance(rows, slice):
+            count = len(range(*rows.indices(len(self))))
+        else:
+            count = len(rows)
+            # Checked here because np.take avoids its own buffer only in the mode that clips silently.
+            if count and (rows.min() < 0 or rows.max() >= len(self)):
+                raise IndexError(f"rows {rows.min()}..{rows.max()} of a dataset of {len(self)} examples")
+        binary = self.classes == 2 and T_BO.shape[1] == 1
+        wanted = (count, self.features), (count, 1 if binary else self.outputs)
+        if (X_BF.shape, T_BO.shape) != wanted:  # NumPy would broadcast a single row or column
+            raise ValueError(f"buffers have shapes {X_BF.shape} and {T_BO.shape}; these rows need {wanted}")
+        _gather_rows(self.inputs, rows, self.scale, X_BF)
+        if self.classes == 0:
+            _gather_rows(self.targets, rows, 1.0, T_BO)
+        elif binary:
+            T_BO[:, 0] = self.targets[rows]
+        else:
+            T_BO.fill(0)
+            T_BO[np.arange(count), self.targets[rows]] = 1
+
+    def take(self, rows: np.ndarray | slice) -> "Dataset":
+        """A new dataset with a copy of `rows`, in their order."""
+        inputs, targets = self.inputs[rows], self.targets[rows]
+        if isinstance(rows, slice):
+            inputs, targets = inputs.copy(), targets.copy()
+        return Dataset(inputs, targets, self.classes, self.scale)
+
+
+class Data(NamedTuple):
+    """All splits of a run; `note` is one line for people that says where they came from."""
+
+    train: Dataset
+    test: Dataset | None
+    validation: Dataset | None
+    note: str
+
+
+def _gather_rows(source: np.ndarray, rows: np.ndarray | slice, scale: float, out: np.ndarray) -> None:
+    if isinstance(rows, slice):
+        picked = source[rows]
+    elif source.dtype == out.dtype:
+        picked = np.take(source, rows, axis=0, out=out, mode="clip")
+    else:
+        picked = np.take(source, rows, axis=0)
+    if scale != 1.0:
+        np.multiply(picked, out.dtype.type(scale), out=out, dtype=out.dtype, casting="same_kind")
+    elif picked is not out:
+        np.copyto(out, picked, casting="same_kind")
+
+
+def _check_inputs(inputs: np.ndarray, scale: float) -> None:
+    if inputs.ndim != 2 or 0 in inputs.shape:
+        raise DataError(f"inputs have shape {inputs.shape}; expected (examples, features), at least one of each")
+    if inputs.dtype != np.uint8 and not np.issubdtype(inputs.dtype, np.floating):
+        raise DataError(f"inputs are {inputs.dtype}; expected uint8 or floating numbers, so convert them first")
+    if not (math.isfinite(scale) and scale > 0):
+        raise DataError(f"the scale of the inputs is {scale}; expected a finite number above 0")
+
+
+def _check_regression(targets: np.ndarray) -> None:
+    if targets.ndim != 2 or 0 in targets.shape or not np.issubdtype(targets.dtype, np.floating):
+        raise DataError(
+            f"targets for regression are {targets.dtype} of shape {targets.shape}; "
+            "expected floating numbers of shape (examples, outputs)"
+        )
+
+
+def _check_labels(labels: np.ndarray, classes: int) -> None:
+    if classes < 2:
+        raise DataError(f"the number of classes is {classes}; expected at least 2, or 0 for regression")
+    if labels.ndim != 1 or labels.dtype != np.int64:
+        raise DataError(f"labels are {labels.dtype} of shape {labels.shape}; expected int64 of shape (examples,)")
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        raise DataError(
+            f"row {wrong[0]} has the label {labels[wrong[0]]}; expected 0 to {classes - 1} for {classes} classes"
+        )

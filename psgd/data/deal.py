@@ -1,0 +1,49 @@
+"""Dealing: which examples every worker's batches hold.
+
+The training is one endless stream, epoch after epoch, each a seeded permutation of all examples. A round takes the
+next part of it and deals batch after batch, like cards, to the workers that still want one. So each example is used
+exactly once an epoch over all workers, whatever their speeds, and nothing depends on the number of processes.
+"""
+
+from typing import final
+
+import numpy as np
+
+from psgd.streams import stream
+
+
+@final
+class Shuffled:
+    """The stream of row numbers: a function of (seed, position)."""
+
+    def __init__(self, examples: int, seed: int) -> None:
+        self.examples = examples
+        self._seed = seed
+        self._epochs: dict[int, np.ndarray] = {}
+
+    def rows(self, position: int, count: int) -> np.ndarray:
+        """Row numbers (count,) from `position` on; a batch may straddle epochs."""
+        epoch, cursor = divmod(position, self.examples)
+        if cursor + count <= self.examples:
+            return self._epoch(epoch)[cursor : cursor + count]
+        first = self._epoch(epoch)[cursor:]
+        return np.concatenate([first, self.rows((epoch + 1) * self.examples, count - len(first))])
+
+    def _epoch(self, epoch: int) -> np.ndarray:
+        if epoch not in self._epochs:
+            if len(self._epochs) > 1:  # a round straddles two; workers of one process may be at either
+                del self._epochs[min(self._epochs)]
+            self._epochs[epoch] = stream(self._seed, "shuffle", epoch).permutation(self.examples)
+        return self._epochs[epoch]
+
+
+def positions(plan: np.ndarray, worker: int, first: int, steps: int, start: int, batch: int) -> np.ndarray:
+    """Positions in the stream (steps,) of the batches `first` ... of `worker`, in the round that begins at `start`
+    and in which worker i is dealt plan[i] batches: turn after turn, in worker order."""
+    turns = np.arange(first, first + steps)
+    before = np.zeros(steps, np.int64)
+    for other, wanted in enumerate(plan):
+        before += np.minimum(wanted, turns)
+        if other < worker:
+            before += wanted > turns
+    return start + before * batch

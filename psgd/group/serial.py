@@ -1,0 +1,35 @@
+"""One process that hosts every worker."""
+
+from collections.abc import Sequence
+from typing import NoReturn, final
+
+import numpy as np
+
+
+@final
+class Serial:
+    kind = "serial"
+    process = 0
+    members: Sequence[int] = (0,)
+    hosts: Sequence[int] = (0,)
+
+    def __init__(self) -> None:
+        self._memory: dict[str, memoryview] = {}
+
+    def exchange(self, row: bytes) -> list[bytes]:
+        return [row]
+
+    def memory(self, name: str, size: int) -> memoryview:
+        return self._memory.setdefault(name, memoryview(bytearray(size)))
+
+    def barrier(self) -> None:
+        pass
+
+    def swap(self, parts: Sequence[np.ndarray]) -> None:
+        pass
+
+    def recover(self) -> None:
+        raise AssertionError("one process cannot lose another")
+
+    def abort(self, code: int) -> NoReturn:
+        raise SystemExit(code)

@@ -1,0 +1,1 @@
+"""What is trained: gradients and scores of one flat parameter vector."""

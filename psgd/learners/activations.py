@@ -1,0 +1,69 @@
+"""Activations, in place. `forward` turns Z_BO into A_BO; `backward` turns dL/dA into dL/dZ, given A."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Activation(NamedTuple):
+    forward: Callable[[np.ndarray], None]
+    backward: Callable[[np.ndarray, np.ndarray], None]  # (A_BO, D_BO)
+
+
+def _identity(Z: np.ndarray) -> None:
+    pass
+
+
+def _identity_back(A: np.ndarray, D: np.ndarray) -> None:
+    pass
+
+
+def _relu(Z: np.ndarray) -> None:
+    np.maximum(Z, 0, out=Z)
+
+
+def _relu_back(A: np.ndarray, D: np.ndarray) -> None:
+    np.multiply(D, A > 0, out=D)
+
+
+def _sigmoid(Z: np.ndarray) -> None:
+    # By way of tanh: exp(-Z) would overflow for large negative Z.
+    Z *= 0.5
+    np.tanh(Z, out=Z)
+    Z *= 0.5
+    Z += 0.5
+
+
+def _sigmoid_back(A: np.ndarray, D: np.ndarray) -> None:
+    slope = 1.0 - A
+    slope *= A
+    D *= slope
+
+
+def _tanh(Z: np.ndarray) -> None:
+    np.tanh(Z, out=Z)
+
+
+def _tanh_back(A: np.ndarray, D: np.ndarray) -> None:
+    D *= 1.0 - A * A
+
+
+def _softmax(Z: np.ndarray) -> None:
+    Z -= Z.max(axis=1, keepdims=True)
+    np.exp(Z, out=Z)
+    Z /= Z.sum(axis=1, keepdims=True)
+
+
+def _softmax_back(A: np.ndarray, D: np.ndarray) -> None:
+    D -= (A * D).sum(axis=1, keepdims=True)
+    D *= A
+
+
+ACTIVATIONS = {
+    "identity": Activation(_identity, _identity_back),
+    "relu": Activation(_relu, _relu_back),
+    "sigmoid": Activation(_sigmoid, _sigmoid_back),
+    "tanh": Activation(_tanh, _tanh_back),
+    "softmax": Activation(_softmax, _softmax_back),
+}

@@ -1,0 +1,41 @@
+"""Where each layer's weights and biases lie in the flat parameter vector."""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+
+@final
+@dataclass(frozen=True)
+class Layout:
+    """Layers of a fully connected network, each W (I, O) followed by b (O,), row-major and without gaps."""
+
+    sizes: tuple[int, ...]  # features, hidden ..., outputs
+
+    @property
+    def size(self) -> int:
+        return sum((inputs + 1) * outputs for inputs, outputs in self.layers)
+
+    @property
+    def layers(self) -> list[tuple[int, int]]:
+        return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+
+    def views(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(W_IO, b_O) of every layer: views into `vector` (P,), nothing is copied."""
+        views, start = [], 0
+        for inputs, outputs in self.layers:
+            middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
+            views.append((vector[start:middle].reshape(inputs, outputs), vector[middle:end]))
+            start = end
+        return views
+
+    def name(self, index: int) -> str:
+        start = 0
+        for number, (inputs, outputs) in enumerate(self.layers, 1):
+            if index < start + inputs * outputs:
+                return f"layer {number} weights"
+            start += (inputs + 1) * outputs
+            if index < start:
+                return f"layer {number} biases"
+        return "the loss"

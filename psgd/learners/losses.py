@@ -1,0 +1,80 @@
+"""Losses of one example, summed over its outputs; a gradient is later averaged over the batch.
+
+T_BO holds one-hot rows for classes (0 or 1 for a single output), values for regression.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+_TINY = 1e-30  # keeps a logarithm finite; representable in float32
+
+
+@final
+@dataclass(frozen=True)
+class Loss:
+    value: Callable[[np.ndarray, np.ndarray], float]  # (A_BO, T_BO) -> sum over the batch
+    slope: Callable[[np.ndarray, np.ndarray, np.ndarray], None]  # (A_BO, T_BO, out) -> dL/dA
+    natural: str | None = None  # the output activation with which dL/dZ is A - T
+
+
+def _squared(A: np.ndarray, T: np.ndarray) -> float:
+    D = A - T
+    return 0.5 * float(np.vdot(D, D))
+
+
+def _squared_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
+    np.subtract(A, T, out=out)
+
+
+def _cross_entropy(A: np.ndarray, T: np.ndarray) -> float:
+    return -float(np.vdot(T, np.log(np.maximum(A, _TINY))))
+
+
+def _cross_entropy_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
+    np.divide(T, np.maximum(A, _TINY), out=out)
+    np.negative(out, out=out)
+
+
+def _binary(A: np.ndarray, T: np.ndarray) -> float:
+    yes, no = np.log(np.maximum(A, _TINY)), np.log(np.maximum(1.0 - A, _TINY))
+    return -float(np.vdot(T, yes)) - float(np.vdot(1.0 - T, no))
+
+
+def _binary_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
+    np.subtract(A, T, out=out)
+    out /= np.maximum(A * (1.0 - A), _TINY)
+
+
+def _hinge(A: np.ndarray, T: np.ndarray) -> float:
+    return float(np.maximum(1.0 - (2.0 * T - 1.0) * A, 0.0).sum(dtype=np.float64))
+
+
+def _hinge_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
+    sign = 2.0 * T - 1.0  # targets are 0 and 1, the hinge wants -1 and +1
+    np.multiply(-sign, sign * A < 1.0, out=out)
+
+
+def huber(threshold: float) -> Loss:
+    """Squared error up to `threshold`, linear beyond."""
+
+    def value(A: np.ndarray, T: np.ndarray) -> float:
+        size = np.abs(A - T)
+        inside = np.minimum(size, threshold)
+        return float((inside * (size - 0.5 * inside)).sum(dtype=np.float64))
+
+    def slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
+        np.subtract(A, T, out=out)
+        np.clip(out, -threshold, threshold, out=out)
+
+    return Loss(value, slope)
+
+
+LOSSES = {
+    "squared-error": Loss(_squared, _squared_slope, "identity"),
+    "cross-entropy": Loss(_cross_entropy, _cross_entropy_slope, "softmax"),
+    "binary-cross-entropy": Loss(_binary, _binary_slope, "sigmoid"),
+    "hinge": Loss(_hinge, _hinge_slope),
+}

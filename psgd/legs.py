@@ -1,0 +1,92 @@
+"""The workers that this process hosts, and their legs: local work of at most about a second between two meetings."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import final
+
+import numpy as np
+
+from psgd.data.deal import Shuffled, positions
+from psgd.group.group import Group
+from psgd.job import Job
+from psgd.learners.learner import Batch
+from psgd.replica import Private, Replica
+from psgd.roster import REPORT
+
+Stint = Callable[[int], int]  # steps wanted -> steps to take now
+
+
+@final
+class Clocked:
+    """As many steps as take about `seconds`. It changes where a round is cut, which changes no bit."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._pace = 0.0  # seconds a step
+
+    def __call__(self, wanted: int) -> int:
+        return min(wanted, max(1, int(self._seconds / self._pace)) if self._pace else 4)
+
+    def took(self, steps: int, seconds: float) -> None:
+        self._pace = max(seconds / steps, 1e-9)
+
+
+@final
+class Legs:
+    def __init__(self, job: Job, group: Group, leg_seconds: float) -> None:
+        self._job, self._group = job, group
+        self._stream = Shuffled(len(job.data.train), job.seed)
+        dtype = job.learner.dtype
+        self._X_BF = np.empty((job.batch, job.data.train.features), dtype)
+        self._T_BO = np.empty((job.batch, job.outputs), dtype)
+        self._gradient = np.empty(job.learner.size, dtype)
+        self._leg_seconds = leg_seconds
+        self.workers: dict[int, Private] = {}
+        self.host()
+
+    def host(self) -> None:
+        """Take on the workers that the group gives this process; a new one begins the round anew."""
+        rows = self._job.strategy.needs.moment_rows
+        for worker in self._group.hosted:
+            if worker not in self.workers:
+                self.workers[worker] = Private(worker, self._group.buffer(worker), rows, self._gradient)
+        self._stint = Clocked(self._leg_seconds / max(1, len(self.workers)))
+
+    def restart(self) -> None:
+        """All to the start of their round."""
+        for mine in self.workers.values():
+            mine.restart()
+
+    def run(self, replica: Replica, plan: np.ndarray) -> np.ndarray:
+        """A leg of every hosted worker -> their reports."""
+        reports = np.zeros(len(self.workers), REPORT)
+        for row, mine in enumerate(self.workers.values()):
+            began = time.perf_counter()
+            if wanted := int(plan[mine.worker]) - mine.done:
+                self._leg(replica, mine, plan, self._stint(wanted))
+            bad = self._bad(mine) if mine.done else -1
+            reports[row] = (mine.worker, mine.done, mine.loss, bad, time.perf_counter() - began)
+        return reports
+
+    def _leg(self, replica: Replica, mine: Private, plan: np.ndarray, steps: int) -> None:
+        began = time.perf_counter()
+        starts = positions(plan, mine.worker, mine.done, steps, replica.progress.position, self._job.batch)
+        self._job.strategy.local(replica, mine, self._job.learner, self._batches(starts), steps)
+        mine.done += steps
+        mine.loss += self._job.learner.read_loss()
+        self._stint.took(steps, time.perf_counter() - began)
+
+    def _batches(self, starts: np.ndarray) -> Iterator[Batch]:
+        train, size = self._job.data.train, self._job.batch
+        for start in starts.tolist():
+            train.gather(self._stream.rows(start, size), self._X_BF, self._T_BO)
+            yield Batch(self._X_BF, self._T_BO, (start + size / 2) / len(train))
+
+    def _bad(self, mine: Private) -> int:
+        """First index of the contribution that is not finite, the number of parameters if only the loss is not."""
+        row = mine.out[0]
+        if not np.isfinite(np.dot(row, row)):  # a look that costs little; the square alone may have overflowed
+            bad = np.flatnonzero(~np.isfinite(row))
+            if bad.size:
+                return int(bad[0])
+        return -1 if np.isfinite(mine.loss) else row.size

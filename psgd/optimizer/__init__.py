@@ -1,0 +1,1 @@
+"""Optimizers: elementwise rules, the schedules of their rates, clipping."""

@@ -1,0 +1,80 @@
+"""Update rules, elementwise and in place, so that any slice of the parameters can be updated by itself.
+
+Only correctly rounded, uncontracted operations (+ - * / sqrt maximum): unlike machines get the same bits.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, final
+
+import numpy as np
+
+
+class Rule(Protocol):
+    @property
+    def rows(self) -> int:
+        """Vectors of state a parameter vector needs."""
+        ...
+
+    def update(self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float) -> None:
+        """Step `p` (n,) along `g` (n,), which is destroyed; `state` (rows, n). `count` is 1 in the first step."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class SGD:
+    """v = momentum v + g;  p -= rate v, or rate (g + momentum v) with Nesterov's look-ahead (as PyTorch writes it)."""
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    @property
+    def rows(self) -> int:
+        return 1 if self.momentum else 0
+
+    def update(self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float) -> None:
+        del count
+        if self.momentum:
+            v = state[0]
+            v *= self.momentum
+            v += g
+            if self.nesterov:
+                g += self.momentum * v
+            else:
+                g[:] = v
+        g *= rate
+        p -= g
+
+
+@final
+@dataclass(frozen=True)
+class Adam:
+    """Kingma & Ba 2015, algorithm 1; AMSGrad: Reddi et al. 2018, the maximum taken before the bias correction."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    amsgrad: bool = False
+
+    @property
+    def rows(self) -> int:
+        return 3 if self.amsgrad else 2
+
+    def update(self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float) -> None:
+        m, v = state[0], state[1]
+        scratch = (1.0 - self.beta1) * g
+        m *= self.beta1
+        m += scratch
+        np.multiply(g, g, out=g)
+        g *= 1.0 - self.beta2
+        v *= self.beta2
+        v += g
+        if self.amsgrad:
+            np.maximum(state[2], v, out=state[2])
+            v = state[2]
+        np.sqrt(v, out=scratch)
+        scratch *= (1.0 - self.beta2**count) ** -0.5
+        scratch += self.epsilon
+        np.divide(m, scratch, out=g)
+        g *= rate / (1.0 - self.beta1**count)
+        p -= g

@@ -1,0 +1,125 @@
+"""What a run leaves for people: metrics, and lines that say how far it is. Only the first process writes.
+
+It also keeps the time, in three parts that add up to the training: computing, waiting at meetings, combining.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO, final
+
+from psgd.errors import StorageError
+from psgd.evaluation import Score
+from psgd.replica import Progress
+
+PARTS = ("compute", "wait", "combine")
+SAY_EVERY = 5.0  # seconds between two lines of progress
+
+
+@final
+class Record:
+    """`lap` after each part of the work; `round` after each round; `score` after each evaluation."""
+
+    def __init__(self, directory: Path | None, examples: int, epochs: float, label: str, quiet: bool) -> None:
+        self._path = directory / "metrics.jsonl" if directory else None
+        self._file: TextIO | None = None
+        self.writes = True  # whether this process is the one that writes
+        self._examples, self._epochs = examples, epochs
+        self._label, self._quiet = label, quiet
+        self.seconds = dict.fromkeys((*PARTS, "other"), 0.0)
+        self.last_score: dict[str, float] = {}
+        self._written = dict(self.seconds)
+        self._loss = 0.0
+        self._seen = 0
+        self._line = 0  # hundredths of an epoch that have a line
+        self._spoke = self._lapped = time.perf_counter()
+
+    @property
+    def train_seconds(self) -> float:
+        """Training alone: no start-up, no evaluation, no checkpoint."""
+        return sum(self.seconds[part] for part in PARTS)
+
+    def lap(self, part: str) -> None:
+        now = time.perf_counter()
+        self.seconds[part] += now - self._lapped
+        self._lapped = now
+
+    def round(self, progress: Progress, loss: float, examples: int, bytes_sent: int) -> None:
+        """`loss` is the sum over the round's examples. A line at most every hundredth of an epoch, by progress and
+        not by the clock, so that the lines are the same every time."""
+        self._loss += loss
+        self._seen += examples
+        mark = 100 * progress.position // self._examples
+        if mark == self._line:
+            return
+        self._line = mark
+        mean = self._loss / self._seen if self._seen else None
+        parts = {f"{part}_seconds": round(self.seconds[part] - self._written[part], 6) for part in PARTS}
+        weights = [round(w, 9) for w in progress.last_weights]
+        self._write(progress, {**parts, "bytes": bytes_sent, "loss": mean, "weights": weights})
+        self._written = dict(self.seconds)
+        self._loss, self._seen = 0.0, 0
+        if mean is not None and time.perf_counter() - self._spoke > SAY_EVERY:
+            self.say(f"{self._epoch(progress)}, round {progress.round}, loss {mean:.4f}")
+
+    def score(self, progress: Progress, scores: dict[str, Score]) -> None:
+        """After an evaluation: `scores` by name of the data, test or validation."""
+        row = {f"{name}_loss": score.loss for name, score in scores.items()}
+        row |= {f"{name}_accuracy": s.accuracy for name, s in scores.items() if s.accuracy is not None}
+        self.last_score = row
+        self._write(progress, row)
+        words = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in row.items())
+        self.say(f"{self._epoch(progress)}, {self.train_seconds:.1f} s: {words}")
+
+    def cut(self, round: int) -> None:
+        """Forget the lines after `round`: the run goes on from there."""
+        self._close()
+        self._loss, self._seen, self._line = 0.0, 0, 0
+        if self._path is None or not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_text().splitlines(keepends=True):
+            if not line.endswith("\n") or (row := json.loads(line))["round"] > round:
+                break
+            kept.append(line)
+            self._line = 100 * row["examples"] // self._examples
+        self._path.write_text("".join(kept))
+
+    def say(self, text: str) -> None:
+        if self.writes and not self._quiet:
+            print(f"[{self._label}] {text}", file=sys.stderr, flush=True)
+            self._spoke = time.perf_counter()
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"seconds": self.seconds, "last_score": self.last_score}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.seconds = dict(state["seconds"])
+        self._written = dict(self.seconds)
+        self.last_score = dict(state["last_score"])
+
+    def _epoch(self, progress: Progress) -> str:
+        return f"epoch {progress.position / self._examples:.2f}/{self._epochs:g}"
+
+    def _write(self, progress: Progress, row: dict[str, Any]) -> None:
+        if self._path is None or not self.writes:
+            return
+        head = {
+            "round": progress.round,
+            "epoch": round(progress.position / self._examples, 6),
+            "examples": progress.position,
+            "seconds": round(self.train_seconds, 6),
+        }
+        try:
+            if self._file is None:
+                self._file = open(self._path, "a", buffering=1)
+            self._file.write(json.dumps(head | row) + "\n")
+        except OSError as error:
+            raise StorageError(f"cannot write {self._path}: {error.strerror}") from None
+
+    def _close(self) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None

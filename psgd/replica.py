@@ -1,0 +1,60 @@
+"""The replica: what all workers agree on, and what a newcomer receives."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+import numpy as np
+
+
+class Progress(NamedTuple):
+    """How far the training is. Plain numbers: a step back, a resume and a newcomer get them with the vectors."""
+
+    round: int = 0
+    position: int = 0  # examples dealt since the start; the epoch is position / examples
+    steps: int = 0  # optimizer steps of the fastest worker: Adam's t
+    evaluated: int = 0  # evaluation marks passed
+    reached: bool = False  # the target is
+    combinations: int = 0
+    examples: int = 0  # examples worked on: those dealt, less what was excluded
+    worker_steps: tuple[int, ...] = ()
+    last_weights: tuple[float, ...] = ()
+
+
+@final
+@dataclass
+class Replica:
+    """One of the two buffers of the replica: row 0 the parameters, the others the strategy's state."""
+
+    vectors: np.ndarray  # (1 + rows, P)
+    progress: Progress = Progress()
+
+    @property
+    def parameters(self) -> np.ndarray:
+        return self.vectors[0]
+
+    @property
+    def state(self) -> np.ndarray:
+        return self.vectors[1:]
+
+
+@final
+class Private:
+    """What one worker alone carries."""
+
+    def __init__(self, worker: int, out: np.ndarray, rows: int, gradient: np.ndarray) -> None:
+        self.worker = worker
+        self.out = out  # (C, P): its contribution, where the group told it to be; the local parameters where averaged
+        self.moments = np.zeros((rows, out.shape[1]), out.dtype)
+        self.gradient = gradient  # (P,) to write in, shared by the workers of one process
+        self.restart()
+        self.forget()
+
+    def restart(self) -> None:
+        """To the start of a round."""
+        self.done = 0  # steps in this round
+        self.loss = 0.0  # sum over the examples of this round
+
+    def forget(self) -> None:
+        """To a worker that never worked."""
+        self.moments[:] = 0.0
+        self.count = 0  # steps the moments have seen

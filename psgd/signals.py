@@ -1,0 +1,32 @@
+"""Signals that ask for an end. A handler only takes note; the processes agree at their next meeting."""
+
+import os
+import signal
+from typing import final
+
+from psgd.errors import INTERRUPTED, STOPPED
+
+_NAMES = ("SIGTERM", "SIGUSR1", "SIGINT")
+
+
+@final
+class Signals:
+    """The first asks; a second Ctrl-C leaves at once, without a checkpoint."""
+
+    def __init__(self) -> None:
+        self.asked = 0  # the number of the signal that came first, or 0
+
+    def listen(self) -> None:
+        """From now on. Only a process's main thread may."""
+        for name in _NAMES:
+            signal.signal(getattr(signal, name), self._note)
+
+    def _note(self, number: int, _frame: object) -> None:
+        if number == signal.SIGINT and self.asked == signal.SIGINT:
+            os._exit(INTERRUPTED)
+        self.asked = self.asked or number
+
+
+def exit_code(number: int) -> int:
+    """For a run that a signal ended after a checkpoint was saved."""
+    return INTERRUPTED if number == signal.SIGINT else STOPPED

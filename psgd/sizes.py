@@ -1,0 +1,14 @@
+"""How much memory a job's vectors take."""
+
+from typing import Any
+
+from psgd.build import build_learner, build_strategy
+from psgd.data.dataset import Data
+
+
+def shared_bytes(settings: dict[str, Any], data: Data) -> int:
+    """The most that one host shares: every contribution, two replicas, sums and the folded vector."""
+    learner = build_learner(settings, data)
+    needs = build_strategy(settings, len(data.train)).needs
+    vectors = (settings["workers"] * 2 + 1) * needs.contribution_rows + 2 * (1 + needs.state_rows)
+    return vectors * learner.size * learner.dtype.itemsize

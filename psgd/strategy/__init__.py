@@ -1,0 +1,1 @@
+"""Strategies: what a worker does locally, how contributions are weighed, how the combination is applied."""

@@ -1,0 +1,43 @@
+"""Synchronous gradient averaging: every round is one batch a worker and one optimizer step for all."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from psgd.learners.learner import Batch, Learner
+from psgd.optimizer.optimizer import Optimizer
+from psgd.replica import Private, Progress, Replica
+from psgd.roster import Work
+from psgd.strategy.strategy import Needs
+
+
+@final
+@dataclass(frozen=True)
+class GradientAveraging:
+    workers: int
+    optimizer: Optimizer
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(state_rows=self.optimizer.rows, norm=self.optimizer.clip_norm is not None)
+
+    def plan(self, round: int) -> np.ndarray:
+        return np.ones(self.workers, np.int64)
+
+    def local(self, replica: Replica, mine: Private, learner: Learner, batches: Iterable[Batch], steps: int) -> None:
+        for batch in batches:
+            learner.gradient(replica.parameters, batch, mine.out[0])
+
+    def weights(self, progress: Progress, work: Work) -> np.ndarray:
+        """Shares of the examples: the mean over all examples of the round, however they were dealt."""
+        return (work.examples / work.examples.sum())[np.newaxis]
+
+    def apply(self, old: Replica, new: Replica, epoch: float, folded: np.ndarray, where: slice, norm: float) -> None:
+        optimizer, gradient, vectors = self.optimizer, folded[0], new.vectors[:, where]
+        vectors[:] = old.vectors[:, where]
+        if optimizer.clip_norm is not None:
+            gradient *= optimizer.clip(norm)
+        rate = optimizer.schedule.rate(epoch)
+        optimizer.rule.update(vectors[0], gradient, vectors[1:], old.progress.steps + 1, rate)

@@ -1,0 +1,42 @@
+"""Parameter averaging: Zinkevich, Weimer, Smola, Li, NIPS 2010, algorithm 2 every `period` steps.
+
+With period `end` it is the paper's: one average, at the end.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from psgd.learners.learner import Batch, Learner
+from psgd.replica import Private, Progress, Replica
+from psgd.roster import Work
+from psgd.strategy.descent import Descent, replace
+from psgd.strategy.strategy import Needs
+
+
+@final
+@dataclass(frozen=True)
+class ParameterAveraging:
+    workers: int
+    period: int
+    descent: Descent
+
+    @property
+    def needs(self) -> Needs:
+        return self.descent.needs
+
+    def plan(self, round: int) -> np.ndarray:
+        return np.full(self.workers, self.period, np.int64)
+
+    def local(self, replica: Replica, mine: Private, learner: Learner, batches: Iterable[Batch], steps: int) -> None:
+        self.descent.local(replica, mine, learner, batches, steps)
+
+    def weights(self, progress: Progress, work: Work) -> np.ndarray:
+        """1/k for the k workers that worked."""
+        worked = work.steps > 0
+        return (worked / worked.sum())[np.newaxis]
+
+    def apply(self, old: Replica, new: Replica, epoch: float, folded: np.ndarray, where: slice, norm: float) -> None:
+        replace(new, folded, where)

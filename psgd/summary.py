@@ -1,0 +1,61 @@
+"""The result of a run, as scripts rely on it (DESIGN: summary.json), and its model file."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import psgd
+from psgd.blas import describe
+from psgd.checkpoint import write_arrays
+from psgd.learners.mlp import MLP
+from psgd.loop import Loop
+from psgd.record import Record
+
+Settings = dict[str, Any]
+
+
+def parameters_sha256(parameters: np.ndarray) -> str:
+    """Of the little-endian float bytes of the parameter vector."""
+    return hashlib.sha256(parameters.astype(parameters.dtype.newbyteorder("<")).tobytes()).hexdigest()
+
+
+def summarize(settings: Settings, loop: Loop, record: Record, examples: int, status: str) -> dict[str, Any]:
+    """`examples`: of an epoch."""
+    progress, transport = loop.replica.progress, loop.group.transport
+    seconds = record.train_seconds
+    blas = describe()
+    return {
+        "status": status,
+        "strategy": settings["strategy"]["name"],
+        "group": transport.kind,
+        "device": "cpu",
+        "workers": settings["workers"],
+        "processes": len(transport.members),
+        "hosts": len(set(transport.hosts)),
+        "rounds": progress.round,
+        "epochs": progress.position / examples,
+        "examples": progress.examples,
+        "train_seconds": seconds,
+        "compute_seconds": record.seconds["compute"],
+        "wait_seconds": record.seconds["wait"],
+        "combine_seconds": record.seconds["combine"],
+        "examples_per_second": progress.examples / seconds if seconds else None,
+        "bytes_sent_per_worker": loop.bytes_sent,
+        **record.last_score,
+        "parameters_sha256": parameters_sha256(loop.replica.parameters),
+        "blas": f"{blas['name']} {blas['version']} {blas['kernel']}",
+        "worker_steps": list(progress.worker_steps),
+        "last_weights": list(progress.last_weights),
+    }
+
+
+def write_model(path: Path, settings: Settings, learner: MLP, parameters: np.ndarray) -> None:
+    """Weights (inputs, outputs) and biases of each layer, and what it takes to use them."""
+    arrays = {}
+    for number, (W_IO, b_O) in enumerate(learner.layout.views(parameters), 1):
+        arrays[f"layers.{number}.weights"], arrays[f"layers.{number}.biases"] = W_IO, b_O
+    about = {"psgd": psgd.__version__, "sizes": list(learner.layout.sizes), "model": settings["model"]}
+    write_arrays(path, arrays, {"psgd": json.dumps(about, sort_keys=True)})

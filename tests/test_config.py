@@ -1,0 +1,250 @@
+"""The config: defaults, every rule of a single setting, and names that do not exist."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import psgd
+from psgd.config import Resolved, resolve
+from psgd.config.names import SECTIONS
+from psgd.errors import UsageError
+
+WriteFile = Callable[[str], str]
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteFile:
+    """Writes `a.yaml` and gives its name, which is what errors must show."""
+    monkeypatch.chdir(tmp_path)
+
+    def write_file(text: str) -> str:
+        Path("a.yaml").write_text(text, encoding="utf-8")
+        return "a.yaml"
+
+    return write_file
+
+
+def problems(path: str | None, *overrides: str) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        resolve(path, list(overrides))
+    assert "pydantic" not in str(caught.value)
+    assert caught.value.code == 2
+    return str(caught.value).split("\n")
+
+
+def only_problem(path: str | None, *overrides: str) -> str:
+    (problem,) = problems(path, *overrides)
+    return problem
+
+
+# --- defaults and plain results
+
+
+def test_the_defaults_are_the_digits_job() -> None:
+    assert resolve(None, []) == Resolved(
+        {
+            "data": {"source": "digits", "path": None, "mode": "shuffle", "validation": 0.0},
+            "model": {
+                "hidden": [64], "activation": "relu", "output": "softmax", "loss": "cross-entropy",
+                "huber_threshold": 1.0, "initializer": "xavier", "constant": 0.0,
+            },
+            "optimizer": {
+                "name": "adam", "learning_rate": 0.001, "l1": 0.0, "l2": 0.0, "clip_norm": None, "schedule": "constant",
+                "warmup": 0.0, "decay_every": 10.0, "decay_factor": 0.1, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
+            },
+            "strategy": {
+                "name": "weighted-averaging", "period": 50, "optimizer_state": "keep", "contraction": "holdout",
+            },
+            "training": {
+                "epochs": 10.0, "batch_size_per_worker": 50, "seed": 0, "precision": "float32", "evaluate_every": 1.0,
+                "target": None, "on_nonfinite": "stop", "checkpoint_seconds": 60.0,
+            },
+            "workers": 4,
+            "group": "auto",
+            "device": "auto",
+            "cluster": {"speeds": None, "patience": 300.0, "processes": None},
+            "output": "runs/run",
+        },
+        [],
+    )  # fmt: skip
+
+
+def test_an_empty_file_and_empty_sections_are_the_defaults(file: WriteFile) -> None:
+    assert resolve(file("# nothing\n"), []) == resolve(file("data:\nmodel: {}\n"), []) == resolve(None, [])
+
+
+@pytest.mark.parametrize(
+    ("section", "choice", "keys"),
+    [
+        ("strategy", "gradient-averaging", {}),
+        ("strategy", "parameter-averaging", {"period": 50, "optimizer_state": "keep"}),
+        ("data", "mnist", {"path": None, "mode": "shuffle", "validation": 0.0}),
+        ("data", "idx", {"path": None, "mode": "shuffle", "validation": 0.0}),
+        ("data", "synthetic", {
+            "path": None, "mode": "shuffle", "validation": 0.0, "examples": 6000, "features": 1000, "classes": 10,
+            "seed": 0,
+        }),
+    ],
+)  # fmt: skip
+def test_a_choice_alone_brings_its_defaults(section: str, choice: str, keys: dict[str, object]) -> None:
+    tag = SECTIONS[section].tag
+    assert resolve(None, [f"{section}.{tag}={choice}"]).settings[section] == {tag: choice, **keys}
+
+
+def test_optimizers_differ_in_their_defaults() -> None:
+    sgd = resolve(None, ["optimizer.name=sgd"]).settings["optimizer"]
+    assert (sgd["learning_rate"], sgd["momentum"], sgd["nesterov"]) == (0.1, 0.0, False)
+    adam, amsgrad = (resolve(None, [f"optimizer.name={name}"]).settings["optimizer"] for name in ("adam", "amsgrad"))
+    assert amsgrad == {**adam, "name": "amsgrad"}
+
+
+# --- values
+
+
+@pytest.mark.parametrize(
+    ("override", "rule"),
+    [
+        ("training.epochs=-3", "is -3; it must be greater than 0"),
+        ("training.epochs='5'", 'is "5"; it must be a number greater than 0'),
+        ("training.epochs=true", "is true; it must be a number greater than 0"),
+        ("training.epochs=.inf", "is Infinity; it must be finite"),
+        ("training.epochs=.nan", "is NaN; it must be finite"),
+        ("training.epochs={x: 1}", 'is {"x": 1}; it must be a number greater than 0'),
+        ("training.batch_size_per_worker=2.0", "is 2.0; it must be a whole number greater than 0"),
+        ("training.seed=-1", "is -1; it must be at least 0"),
+        ("training.seed=true", "is true; it must be a whole number of at least 0"),
+        ("training.precision=float16", 'is "float16"; it must be one of float32, float64; did you mean float64?'),
+        ("training.evaluate_every=0", "is 0; it must be greater than 0"),
+        ("training.on_nonfinite=go", 'is "go"; it must be one of stop, exclude'),
+        ("training.checkpoint_seconds=-1", "is -1; it must be at least 0"),
+        ("data.validation=1", "is 1; it must be at least 0 and less than 1"),
+        ("data.mode=partition", 'is "partition"; it must be shuffle'),
+        ("data.path=x", 'is "x"; it must be null'),
+        ("model.hidden=[64, 0]", "is [64, 0]; it must be a list of whole numbers greater than 0"),
+        ("model.hidden=64", "is 64; it must be a list"),
+        ("model.activation=softmax", "softmax is for model.output only"),
+        ("model.loss=cross_entropy", "did you mean cross-entropy?"),
+        ("model.huber_threshold=0", "is 0; it must be greater than 0"),
+        ("model.initializer=zero", "it must be one of xavier (or glorot), he, normal, constant"),
+        ("optimizer.name=adamw", "it must be one of sgd, adam, amsgrad; did you mean adam?"),
+        ("optimizer.name=[sgd]", 'is ["sgd"]; it must be one of'),
+        ("optimizer.learning_rate=0", "is 0; it must be greater than 0"),
+        ("optimizer.l1=-1", "is -1; it must be at least 0"),
+        ("optimizer.clip_norm=0", "is 0; it must be greater than 0, or null"),
+        ("optimizer.beta1=1", "is 1; it must be at least 0 and less than 1"),
+        ("optimizer.epsilon=0", "is 0; it must be greater than 0"),
+        ("optimizer.decay_factor=1.5", "is 1.5; it must be greater than 0 and at most 1"),
+        ("strategy.period=0", "is 0; it must be a whole number greater than 0, or end"),
+        ("strategy.period=END", 'is "END"; it must be a whole number greater than 0, or end'),
+        ("strategy.contraction=0", "it must be a number greater than 0 and at most 1, or holdout, or auto"),
+        ("strategy.optimizer_state=drop", "it must be one of keep, average, reset"),
+        ("workers=0", "is 0; it must be a whole number greater than 0, or auto"),
+        ("workers=4.0", "is 4.0; it must be a whole number greater than 0, or auto"),
+        ("group=thread", "did you mean threads?"),
+        ("device=cuda", "it must be one of auto, cpu"),
+        ("cluster.speeds=[]", "it must be a list of numbers greater than 0 and at most 1"),
+        ("cluster.speeds=[1, 0, 1, 1]", "it must be a list of numbers greater than 0 and at most 1"),
+        ("cluster.patience=0", "is 0; it must be greater than 0"),
+        ("cluster.processes=0", "it must be"),
+        ("output=", "is null; it must be text that is not empty"),
+        ("output=''", 'is ""; it must be text that is not empty'),
+        ("strategy=gradient-averaging", "it must be a mapping of settings; did you mean strategy.name?"),
+        ("strategy=", "is null; it must be a mapping of settings"),
+    ],
+)  # fmt: skip
+def test_wrong_values(override: str, rule: str) -> None:
+    problem = only_problem(None, override)
+    key = override.partition("=")[0]
+    assert problem.startswith(f"command line: {key} is ")
+    assert rule in problem
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("training.epochs=3", 3.0), ("training.epochs=0.25", 0.25), ("optimizer.clip_norm=1", 1.0),
+        ("workers=auto", "auto"),
+        ("optimizer.learning_rate=1e-3", 0.001), ("model.hidden=[]", []), ("model.hidden=[5, 4]", [5, 4]),
+        ("model.initializer=glorot", "xavier"), ("model.output=null", "softmax"), ("strategy.period=end", "end"),
+        ("strategy.contraction=1", 1.0), ("training.target=0.97", 0.97), ("cluster.processes=2", 2),
+        ("output=a=b", "a=b"),
+        ("cluster.speeds=[1, 1, 0.5, .25]", [1.0, 1.0, 0.5, 0.25]), ("data.path=null", None),
+        ("model.constant=-1", -1.0),
+    ],
+)  # fmt: skip
+def test_right_values(override: str, value: object) -> None:
+    found = resolve(None, [override]).settings
+    for part in override.partition("=")[0].split("."):
+        found = found[part]
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(("classes", "right"), [(0, True), (1, False), (2, True)])
+def test_classes_are_none_or_several(classes: int, right: bool) -> None:
+    arguments = ["data.source=synthetic", f"data.classes={classes}", "model.loss=squared-error"]
+    if right:
+        assert resolve(None, arguments).settings["data"]["classes"] == classes
+    else:
+        assert "is 1; it must be a whole number of at least 2, or 0 for regression" in only_problem(None, *arguments)
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("strategy.rat=1", "strategy.rat is not a setting of weighted-averaging; did you mean contraction?"),
+        ("training.batch_size=5",
+         "training.batch_size is not a setting of training; did you mean batch_size_per_worker?"),
+        ("epochs=3", "epochs is not a setting; did you mean training.epochs?"),
+        ("epoch=3", "epoch is not a setting; did you mean training.epochs?"),
+        ("seed=3", "seed is not a setting; did you mean data.seed or training.seed?"),
+        ("traning.epochs=3", "traning is not a setting; did you mean training?"),
+        ("training.workers=3", "training.workers is not a setting of training; did you mean workers?"),
+        ("training.learning_rate=3",
+         "training.learning_rate is not a setting of training; did you mean optimizer.learning_rate?"),
+        ("optimizer.lr=1", "optimizer.lr is not a setting of adam; did you mean learning_rate?"),
+        ("lr=1", "lr is not a setting; did you mean optimizer.learning_rate?"),
+        ("optimizer.momentum=.9",
+         "optimizer.momentum is not a setting of adam, but of sgd; leave it out or change optimizer.name"),
+        ("data.zzzz=1", "data.zzzz is not a setting of digits; known are source, path, mode, validation"),
+        ("epochs", "'epochs' is not of the form key.path=value, such as training.epochs=5"),
+        (".epochs=1", "'.epochs=1' is not of the form key.path=value, such as training.epochs=5"),
+    ],
+)  # fmt: skip
+def test_unknown_names(override: str, said: str) -> None:
+    assert only_problem(None, override) == f"command line: {said}"
+
+
+def test_values_of_the_command_line_are_strict_yaml_too() -> None:
+    assert "'data.path=[1': not valid YAML" in only_problem(None, "data.path=[1")
+    assert "epochs is given twice" in only_problem(None, "training={epochs: 1, epochs: 2}")
+
+
+def test_every_problem_is_in_one_message_with_its_origin(file: WriteFile) -> None:
+    path = file("strategy: {rat: 1}\ntraining: {epochs: -3, seed: x}\nfoo: 1\ncluster: {speeds: [1, 1]}\nmodel: 3\n")
+    assert set(problems(path, "training.seed=-1", "workers", "group=mpi", "cluster.processes=2")) == {
+        "a.yaml: foo is not a setting; known are data, model, optimizer, strategy, training, workers, group, device, "
+        "cluster, output",
+        "a.yaml: model is 3; it must be a mapping of settings; did you mean model.hidden?",
+        "a.yaml: strategy.rat is not a setting of weighted-averaging; did you mean contraction?",
+        "a.yaml: training.epochs is -3; it must be greater than 0",
+        "a.yaml: cluster.speeds names 2 speeds, but workers is 4; give one speed for each worker",
+        "command line: 'workers' is not of the form key.path=value, such as training.epochs=5",
+        "command line: cluster.processes is 2, but group is mpi, which has as many as its launcher starts; "
+        "leave it out",
+        "command line: training.seed is -1; it must be at least 0",
+    }
+
+
+def test_the_layer_imports_no_numpy() -> None:
+    code = "import sys, psgd.config; print(*sorted(m for m in sys.modules if m.split('.')[0] in ('numpy', 'psgd')))"
+    root = Path(psgd.__file__).parents[1]
+    names = subprocess.check_output([sys.executable, "-c", code], cwd=root, text=True, timeout=60).split()
+    assert "psgd.config.schema" in names
+    assert [name for name in names if not name.startswith("psgd.config")] == ["psgd", "psgd.errors"]
