@@ -118,7 +118,7 @@ class Store:
     def _meta(self, tag: Tag) -> dict[str, Any]:
         path = self._directory / tag.name / "checkpoint.json"
         try:
-            meta = json.loads(path.read_text())
+            meta: dict[str, Any] = json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise StorageError(f"cannot read the checkpoint {path}: {_reason(error)}") from None
         if meta.get("format") != FORMAT:

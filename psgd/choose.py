@@ -1,6 +1,7 @@
 """`auto`: where a job runs if the config leaves it open, and why."""
 
 import os
+from itertools import pairwise
 from typing import Any
 
 # Below this, two threads were slower than one or hardly faster: network C (5 MFLOP a step) gained 1.2, E (0.1) lost.
@@ -13,7 +14,7 @@ def cores() -> int:
 
 
 def thread_count(settings: dict[str, Any]) -> int:
-    return settings["cluster"]["processes"] or min(settings["workers"], cores())
+    return int(settings["cluster"]["processes"] or min(settings["workers"], cores()))
 
 
 def choose_group(settings: dict[str, Any]) -> tuple[str, str]:
@@ -33,4 +34,4 @@ def _weights(settings: dict[str, Any]) -> int:
     data = settings["data"]
     features = {"digits": 64, "synthetic": data.get("features")}.get(data["source"]) or 784
     sizes = [features, *settings["model"]["hidden"], data.get("classes") or 10]
-    return sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    return sum(a * b for a, b in pairwise(sizes))

@@ -199,7 +199,7 @@ class Loop:
     def _work(self, plan: np.ndarray, roster: Roster) -> Work:
         """What was done, less what is not finite: such a worker was idle, and begins anew."""
         excluded = roster.reports["bad"] >= 0
-        for worker in np.flatnonzero(excluded):
+        for worker in np.flatnonzero(excluded).tolist():
             if worker in self._legs.workers:
                 self._legs.workers[worker].forget()
         steps = np.where(excluded, 0, plan)
@@ -225,7 +225,7 @@ class Loop:
         best = int(np.argmin(np.nan_to_num(losses, nan=np.inf))) if losses else 0
         if best < len(candidates) - 1:
             self._group.combine(candidates[best], apply, self._needs.norm)
-        return candidates[best]
+        return np.asarray(candidates[best])
 
     def _commit(self, plan: np.ndarray, work: Work, weights: np.ndarray | None) -> None:
         """The next replica becomes the replica; the one before it is kept until the next round's end."""
@@ -355,7 +355,7 @@ class Loop:
         """Of a part of the parameters that rotates with the rounds: replicas that drift apart are found out."""
         part = 1024
         start = self._progress.round * part % self._shape.parameters
-        return zlib.crc32(self.replica.parameters[start : start + part])
+        return zlib.crc32(self.replica.parameters[start : start + part].data)
 
     @property
     def bytes_sent(self) -> int:

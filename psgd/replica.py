@@ -26,11 +26,11 @@ class Replica:
     """One of the two buffers of the replica: row 0 the parameters, the others the strategy's state."""
 
     vectors: np.ndarray  # (1 + rows, P)
-    progress: Progress = Progress()
+    progress: Progress
 
     @property
     def parameters(self) -> np.ndarray:
-        return self.vectors[0]
+        return self.vectors[0, :]
 
     @property
     def state(self) -> np.ndarray:

@@ -11,4 +11,4 @@ def shared_bytes(settings: dict[str, Any], data: Data) -> int:
     learner = build_learner(settings, data)
     needs = build_strategy(settings, len(data.train)).needs
     vectors = (settings["workers"] * 2 + 1) * needs.contribution_rows + 2 * (1 + needs.state_rows)
-    return vectors * learner.size * learner.dtype.itemsize
+    return int(vectors * learner.size * learner.dtype.itemsize)

@@ -6,10 +6,9 @@ limit_before_numpy()  # must come before anything that imports numpy
 
 import argparse  # noqa: E402
 import json  # noqa: E402
-import os  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
-from typing import Any, NamedTuple  # noqa: E402
+from typing import Any, NamedTuple, cast  # noqa: E402
 
 from psgd.errors import PsgdError, UsageError  # noqa: E402
 from psgd.group import mpi  # noqa: E402
@@ -148,7 +147,7 @@ def _under_mpi(options: argparse.Namespace, process: int, processes: int) -> int
         except BaseException:
             mpi.broadcast((None, 1))
             raise
-    order, code = mpi.broadcast(message)  # type: ignore[misc]
+    order, code = cast(tuple[Order | None, int], mpi.broadcast(message))
     return _with_mpi(order) if order and order.directory else code
 
 

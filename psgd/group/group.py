@@ -8,7 +8,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from psgd.group.fold import Folder, Node, maximal_subtrees
+from psgd.group.fold import Folder, Load, Node, maximal_subtrees
 from psgd.group.hosting import adopt, default_hosting
 from psgd.group.transport import Transport
 from psgd.optimizer.optimizer import BLOCK, blocks, squared_norm
@@ -128,7 +128,7 @@ class Group:
         count, i = -(-size // BLOCK), self._comrades.index(self.transport.process)
         return list(blocks(count * i // n * BLOCK, min(count * (i + 1) // n * BLOCK, size)))
 
-    def _weighed(self, workers: Sequence[int], factors: Sequence[np.floating]) -> Callable:
+    def _weighed(self, workers: Sequence[int], factors: Sequence[np.floating]) -> Load:
         def load(number: int, where: slice, out: np.ndarray) -> None:
             worker = workers[number]
             np.multiply(self._contributions[worker][:, where], factors[worker], out=out)
@@ -152,7 +152,7 @@ class Group:
                 )
         self.transport.barrier()
 
-    def _sums_of(self, nodes: list[Node], factors: Sequence[np.floating]) -> tuple[tuple[Node, ...], Callable]:
+    def _sums_of(self, nodes: list[Node], factors: Sequence[np.floating]) -> tuple[tuple[Node, ...], Load]:
         given = tuple(node for node in nodes if _present(node, factors))
 
         def load(number: int, where: slice, out: np.ndarray) -> None:
@@ -160,7 +160,7 @@ class Group:
 
         return given, load
 
-    def _apply_with_norm(self, given: tuple[Node, ...], load: Callable, apply: Apply) -> None:
+    def _apply_with_norm(self, given: tuple[Node, ...], load: Load, apply: Apply) -> None:
         """As `combine`, when `apply` needs the sum's norm: squares by block, added in block order by everyone."""
         folded = self._array("folded", self._shape.contribution_rows)
         squares = np.zeros(-(-self._shape.parameters // BLOCK))

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn, final
+from typing import Any, NoReturn, final
 
 import numpy as np
 
@@ -20,7 +20,9 @@ def launched() -> bool:
     return any(name in os.environ for name in (*_SIZES, "PMIX_RANK"))
 
 
-def _mpi():  # type: ignore[no-untyped-def]
+def _mpi() -> Any:
+    # Of Open MPI's one-sided components only shared memory is used; the one for UCX complains at every window.
+    os.environ.setdefault("OMPI_MCA_osc", "^ucx")
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # no mpi4py, or no MPI library for it
@@ -63,7 +65,7 @@ class Mpi:
         mine = self._comrades.bcast(self.process, root=0)
         self.hosts: Sequence[int] = self._world.allgather(mine)
         self._leaders = self._world.Split(0 if mine == self.process else self._MPI.UNDEFINED, self.process)
-        self._windows: dict[str, tuple] = {}
+        self._windows: dict[str, tuple[Any, np.ndarray]] = {}
         self._watchdog = Watchdog(patience, self.process, self.abort)
 
     def exchange(self, row: bytes) -> list[bytes]:
@@ -84,7 +86,7 @@ class Mpi:
                 part[:] = 0
             self._windows[name] = (window, part)
             self.barrier()
-        return memoryview(self._windows[name][1])
+        return self._windows[name][1].data
 
     def barrier(self) -> None:
         # Plain stores before the barrier are seen after it: MPI's barriers synchronise memory on every CPU they run

@@ -5,6 +5,8 @@ from typing import final
 
 import numpy as np
 
+Layers = list[tuple[np.ndarray, np.ndarray]]  # (W_IO, b_O) of each
+
 
 @final
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Layout:
     def layers(self) -> list[tuple[int, int]]:
         return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
 
-    def views(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def views(self, vector: np.ndarray) -> Layers:
         """(W_IO, b_O) of every layer: views into `vector` (P,), nothing is copied."""
         views, start = [], 0
         for inputs, outputs in self.layers:

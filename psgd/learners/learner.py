@@ -64,6 +64,6 @@ def run(
     gradient: np.ndarray,
 ) -> None:
     """The default `Learner.run`: gradient, then optimizer, batch by batch."""
-    for count, batch in enumerate(batches, count + 1):
+    for step, batch in enumerate(batches, count + 1):
         learner.gradient(parameters, batch, gradient)
-        optimizer.step(parameters, gradient, moments, count, batch.epoch)
+        optimizer.step(parameters, gradient, moments, step, batch.epoch)

@@ -11,7 +11,7 @@ import numpy as np
 from psgd.learners import learner
 from psgd.learners.activations import ACTIVATIONS, Activation
 from psgd.learners.initial import initial
-from psgd.learners.layout import Layout
+from psgd.learners.layout import Layers, Layout
 from psgd.learners.learner import Batch
 from psgd.learners.losses import Loss
 from psgd.optimizer.optimizer import Optimizer
@@ -42,7 +42,7 @@ class MLP:
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
         self._sum = 0.0
-        self._views: dict[int, tuple[np.ndarray, list[tuple[np.ndarray, np.ndarray]]]] = {}
+        self._views: dict[int, tuple[np.ndarray, Layers]] = {}
         self._buffers: dict[int, tuple[list[np.ndarray], list[np.ndarray]]] = {}
 
     def initial(self, seed: int) -> np.ndarray:
@@ -87,7 +87,7 @@ class MLP:
             right = np.argmax(A_BO, axis=1) == np.argmax(T_BO, axis=1)
         else:
             # a probability, or a hinge's margin
-            right = (A_BO > (0.5 if self._loss.natural else 0.0)) == (T_BO > 0.5)
+            right = ((0.5 if self._loss.natural else 0.0) < A_BO) == (T_BO > 0.5)
         return self._loss.value(A_BO, T_BO), int(np.count_nonzero(right))
 
     def run(
@@ -114,7 +114,7 @@ class MLP:
             A_BI = A_BO
         return activations
 
-    def _regularize(self, weights: list, gradients: list) -> None:
+    def _regularize(self, weights: Layers, gradients: Layers) -> None:
         for (W_IO, _), (dW_IO, _) in zip(weights, gradients, strict=True):
             if self._l2:
                 dW_IO += self._l2 * W_IO
@@ -130,7 +130,7 @@ class MLP:
             )
         return self._buffers[examples][0]
 
-    def _layers(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _layers(self, vector: np.ndarray) -> Layers:
         """Views into `vector`, remembered: it is one of a few vectors that live as long as the run."""
         known = self._views.get(id(vector))
         if known is None:

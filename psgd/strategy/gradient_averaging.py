@@ -32,7 +32,7 @@ class GradientAveraging:
 
     def weights(self, progress: Progress, work: Work) -> np.ndarray:
         """Shares of the examples: the mean over all examples of the round, however they were dealt."""
-        return (work.examples / work.examples.sum())[np.newaxis]
+        return np.atleast_2d(work.examples / work.examples.sum())
 
     def apply(self, old: Replica, new: Replica, epoch: float, folded: np.ndarray, where: slice, norm: float) -> None:
         optimizer, gradient, vectors = self.optimizer, folded[0], new.vectors[:, where]

@@ -36,7 +36,7 @@ class ParameterAveraging:
     def weights(self, progress: Progress, work: Work) -> np.ndarray:
         """1/k for the k workers that worked."""
         worked = work.steps > 0
-        return (worked / worked.sum())[np.newaxis]
+        return np.atleast_2d(worked / worked.sum())
 
     def apply(self, old: Replica, new: Replica, epoch: float, folded: np.ndarray, where: slice, norm: float) -> None:
         replace(new, folded, where)

@@ -1,0 +1,69 @@
+"""Small jobs on which strategies, groups and faults are tried: a problem of its own for every worker and step."""
+
+from pathlib import Path
+
+import numpy as np
+
+from psgd.data.dataset import Data
+from psgd.data.split import hold_out
+from psgd.data.synthetic import synthetic
+from psgd.group.transport import Transport
+from psgd.job import Job
+from psgd.learners.losses import LOSSES
+from psgd.learners.mlp import MLP
+from psgd.loop import Loop
+from psgd.optimizer.optimizer import Optimizer
+from psgd.optimizer.rules import SGD, Adam
+from psgd.optimizer.schedule import Schedule
+from psgd.record import Record
+from psgd.replica import Progress
+from psgd.strategy.descent import Descent
+from psgd.strategy.gradient_averaging import GradientAveraging
+from psgd.strategy.pace import Pace, speeds_of
+from psgd.strategy.parameter_averaging import ParameterAveraging
+from psgd.strategy.strategy import Strategy
+from psgd.strategy.weighted_averaging import HOLDOUT, WeightedAveraging
+from psgd.summary import parameters_sha256
+
+SPEEDS = (1.0, 0.5, 1.0, 0.25, 0.7, 1.0, 0.3, 0.9)
+_sgd = Optimizer(SGD(), Schedule(0.1))
+_momentum = Optimizer(SGD(0.9), Schedule(0.1, "cosine", 3.0, 0.5), clip_norm=0.5)
+_adam = Optimizer(Adam(), Schedule(0.01))
+
+
+def strategies(workers: int) -> dict[str, Strategy]:
+    """One of each kind of state that a strategy may hold."""
+    pace = Pace(6, speeds_of(SPEEDS[:workers], workers))
+    return {
+        "gradient-averaging, momentum, clipped": GradientAveraging(workers, _momentum),
+        "gradient-averaging, adam": GradientAveraging(workers, _adam),
+        "parameter-averaging, sgd": ParameterAveraging(workers, 6, Descent(_sgd, "keep")),
+        "parameter-averaging, adam kept": ParameterAveraging(workers, 6, Descent(_adam, "keep")),
+        "parameter-averaging, adam averaged": ParameterAveraging(workers, 6, Descent(_adam, "average")),
+        "weighted-averaging, adam reset": WeightedAveraging(pace, Descent(_adam, "reset"), (0.9,)),
+        "weighted-averaging, holdout": WeightedAveraging(pace, Descent(_sgd, "keep"), HOLDOUT),
+    }
+
+
+NAMES = tuple(strategies(4))
+
+
+def data() -> Data:
+    train, test = synthetic(240, 5, 3, seed=1)
+    train, validation = hold_out(train, 0.1, seed=1)
+    return Data(train, test, validation, "synthetic")
+
+
+def job(strategy: Strategy, workers: int, epochs: float = 1.0, hidden: tuple[int, ...] = (7,)) -> Job:
+    learner = MLP((5, *hidden, 3), "tanh", "softmax", LOSSES["cross-entropy"], np.dtype(np.float32))
+    return Job(workers, strategy, learner, data(), outputs=3, batch=6, epochs=epochs, seed=3, evaluate_every=0.5)
+
+
+def train(
+    job: Job, transport: Transport, directory: Path | None = None, checkpoint_seconds: float = 60.0
+) -> tuple[str, Progress]:
+    """(hash of the parameters, progress) of a whole training. Legs are cut by steps here: 4, then the rest."""
+    record = Record(directory, len(job.data.train), job.epochs, "", quiet=True)
+    loop = Loop(job, transport, record, directory, checkpoint_seconds, leg_seconds=1e9)
+    replica = loop.run()
+    return parameters_sha256(replica.parameters), replica.progress
