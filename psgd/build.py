@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from psgd.data.dataset import Data
+from psgd.data.source import load
 from psgd.errors import UsageError
 from psgd.job import Job
 from psgd.learners.losses import LOSSES, huber
@@ -21,6 +22,11 @@ from psgd.strategy.strategy import Strategy
 from psgd.strategy.weighted_averaging import HOLDOUT, WeightedAveraging
 
 Settings = dict[str, Any]
+
+
+def load_data(settings: Settings) -> Data:
+    """The data of a job. What is set aside for validation is drawn by the data's seed, or the training's."""
+    return load({"seed": settings["training"]["seed"], **settings["data"]})
 
 
 def build_job(settings: Settings, data: Data) -> Job:

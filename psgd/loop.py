@@ -100,6 +100,12 @@ class Loop:
 
     def run(self, finish: Callable[["Loop"], None] = lambda loop: None) -> Replica:
         """Train to the end; the first process then calls `finish`, whose failure is everyone's."""
+        try:
+            return self._run(finish)
+        finally:
+            self._record.close()
+
+    def _run(self, finish: Callable[["Loop"], None]) -> Replica:
         while True:
             try:
                 if not self._begun:
@@ -249,7 +255,7 @@ class Loop:
         if mark > self._progress.evaluated:
             scores = self._scores()
             self._progress = self._progress._replace(evaluated=mark, reached=self._reached(scores))
-            self._failing(lambda: self._record.score(self._progress, scores))
+            self._failing(lambda: self._record.score(self._progress, scores, self._finished()))
             self._record.lap("other")
 
     def _scores(self) -> dict[str, Score]:

@@ -15,6 +15,7 @@ from psgd.replica import Progress
 
 PARTS = ("compute", "wait", "combine")
 SAY_EVERY = 5.0  # seconds between two lines of progress
+SAY_SCORES_EVERY = 0.5  # seconds: of many evaluations a second, one is said; all are in the metrics
 
 
 @final
@@ -63,18 +64,19 @@ class Record:
         if mean is not None and time.perf_counter() - self._spoke > SAY_EVERY:
             self.say(f"{self._epoch(progress)}, round {progress.round}, loss {mean:.4f}")
 
-    def score(self, progress: Progress, scores: dict[str, Score]) -> None:
-        """After an evaluation: `scores` by name of the data, test or validation."""
+    def score(self, progress: Progress, scores: dict[str, Score], last: bool) -> None:
+        """After an evaluation: `scores` by name of the data, test or validation; `last` if training ends here."""
         row = {f"{name}_loss": score.loss for name, score in scores.items()}
         row |= {f"{name}_accuracy": s.accuracy for name, s in scores.items() if s.accuracy is not None}
         self.last_score = row
         self._write(progress, row)
         words = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in row.items())
-        self.say(f"{self._epoch(progress)}, {self.train_seconds:.1f} s: {words}")
+        if last or time.perf_counter() - self._spoke > SAY_SCORES_EVERY:
+            self.say(f"{self._epoch(progress)}, {self.train_seconds:.1f} s: {words}")
 
     def cut(self, round: int) -> None:
         """Forget the lines after `round`: the run goes on from there."""
-        self._close()
+        self.close()
         self._loss, self._seen, self._line = 0.0, 0, 0
         if self._path is None or not self._path.exists():
             return
@@ -119,7 +121,7 @@ class Record:
         except OSError as error:
             raise StorageError(f"cannot write {self._path}: {error.strerror}") from None
 
-    def _close(self) -> None:
+    def close(self) -> None:
         if self._file:
             self._file.close()
             self._file = None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-PURPOSES = ("initial parameters", "shuffle", "hold-out", "synthetic")
+PURPOSES = ("initial parameters", "shuffle", "hold-out", "synthetic", "digits")
 
 
 def stream(seed: int, purpose: str, *which: int) -> np.random.Generator:

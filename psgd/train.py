@@ -21,7 +21,6 @@ class Order(NamedTuple):
 
     settings: Settings
     directory: str | None  # None: a dry run
-    notes: list[str]
     quiet: bool
 
 
@@ -33,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         if mpi.launched():
             process, processes = mpi.process_and_processes()
             return _under_mpi(options, process, processes)
-        order = _read(options, 1, launched=False)
-        return _alone(order) if order.directory else 0
+        order, data = _read(options, 1, launched=False)
+        return _alone(order, data) if order.directory else 0
     except PsgdError as error:
         if process == 0:
             print(f"psgd: {error}", file=sys.stderr, flush=True)
@@ -56,8 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _read(options: argparse.Namespace, processes: int, launched: bool) -> Order:
-    """On the first process: the config, read, resolved and checked, and a directory to write to."""
+def _read(options: argparse.Namespace, processes: int, launched: bool) -> tuple[Order, Any]:
+    """On the first process: the config, read, resolved and checked; the data (None in a dry run); and then, when
+    nothing the user gave is wrong, a directory to write to."""
     from psgd import rundir
     from psgd.config import dump, resolve
 
@@ -74,7 +74,8 @@ def _read(options: argparse.Namespace, processes: int, launched: bool) -> Order:
     notes += _settle(settings, processes, launched)
     if options.dry_run:
         print(dump(settings), end="")
-        return Order(settings, None, notes, options.quiet)
+        return Order(settings, None, options.quiet), None
+    data = _load(settings)
     if options.resume:
         directory = Path(options.output) if options.output else rundir.latest(settings["output"])
         rundir.check_continues(directory, resolve(str(directory / "config.yaml"), []).settings, settings)
@@ -87,7 +88,7 @@ def _read(options: argparse.Namespace, processes: int, launched: bool) -> Order:
         for note in notes:
             print(f"[0] {note}", file=sys.stderr)
         print(f"[0] run directory {directory}", file=sys.stderr, flush=True)
-    return Order(settings, str(directory), notes, options.quiet)
+    return Order(settings, str(directory), options.quiet), data
 
 
 def _settle(settings: Settings, processes: int, launched: bool) -> list[str]:
@@ -110,7 +111,7 @@ def _settle(settings: Settings, processes: int, launched: bool) -> list[str]:
     return notes
 
 
-def _alone(order: Order) -> int:
+def _alone(order: Order, data: Any) -> int:
     """Serial, threads or Ray; or MPI without a launcher, which is one process."""
     from psgd.choose import thread_count
     from psgd.group.serial import Serial
@@ -122,9 +123,9 @@ def _alone(order: Order) -> int:
         from psgd.ray_driver import run_ray
 
         return _report(run_ray(settings, directory, order.quiet))
-    data, signals = _prepare(settings)
     if settings["group"] == "mpi":
-        return _with_mpi(order)
+        return _with_mpi(order, data)
+    signals = _listen()
     if settings["group"] == "serial":
         return _report(run_session(settings, data, Serial(), directory, signals, order.quiet))
     results: list[Result] = run_threads(
@@ -138,41 +139,47 @@ def _alone(order: Order) -> int:
 def _under_mpi(options: argparse.Namespace, process: int, processes: int) -> int:
     """The first process reads the config; the others receive it, or its failure's code."""
     message: tuple[Order | None, int] = (None, 0)
+    data = None
     if process == 0:
         try:
-            message = (_read(options, processes, launched=True), 0)
+            order, data = _read(options, processes, launched=True)
+            message = (order, 0)
         except PsgdError as error:
             print(f"psgd: {error}", file=sys.stderr, flush=True)
             message = (None, error.code)
         except BaseException:
             mpi.broadcast((None, 1))
             raise
-    order, code = cast(tuple[Order | None, int], mpi.broadcast(message))
-    return _with_mpi(order) if order and order.directory else code
+    received, code = cast(tuple[Order | None, int], mpi.broadcast(message))
+    return _with_mpi(received, data) if received and received.directory else code
 
 
-def _with_mpi(order: Order) -> int:
+def _with_mpi(order: Order, data: Any) -> int:
     from psgd.session import run_session
     from psgd.sizes import shared_bytes
 
-    data, signals = _prepare(order.settings)
+    data, signals = data or _load(order.settings), _listen()
     transport = mpi.Mpi(order.settings["cluster"]["patience"], shared_bytes(order.settings, data))
     result = run_session(order.settings, data, transport, Path(order.directory or ""), signals, order.quiet)
     transport.close()
     return _report(result)
 
 
-def _prepare(settings: Settings) -> tuple[Any, Any]:
+def _load(settings: Settings) -> Any:
+    from psgd.build import load_data
+
+    return load_data(settings)
+
+
+def _listen() -> Any:
     from psgd.blas import limit_after_numpy
-    from psgd.data.source import load
     from psgd.signals import Signals
 
-    signals = Signals()
-    signals.listen()
-    data = load({**settings["data"], "seed": settings["data"].get("seed", settings["training"]["seed"])})
     if note := limit_after_numpy():
         print(f"psgd: {note}", file=sys.stderr)
-    return data, signals
+    signals = Signals()
+    signals.listen()
+    return signals
 
 
 def _report(result: Any) -> int:

@@ -54,15 +54,20 @@ def data() -> Data:
     return Data(train, test, validation, "synthetic")
 
 
-def job(strategy: Strategy, workers: int, epochs: float = 1.0, hidden: tuple[int, ...] = (7,)) -> Job:
+def job(strategy: Strategy, workers: int, epochs: float | None = None, hidden: tuple[int, ...] = (7,)) -> Job:
+    """Two rounds and more of any strategy."""
     learner = MLP((5, *hidden, 3), "tanh", "softmax", LOSSES["cross-entropy"], np.dtype(np.float32))
-    return Job(workers, strategy, learner, data(), outputs=3, batch=6, epochs=epochs, seed=3, evaluate_every=0.5)
+    return Job(
+        workers, strategy, learner, data(), outputs=3, batch=6, epochs=epochs or workers / 4, seed=3, evaluate_every=0.5
+    )
 
 
 def train(
     job: Job, transport: Transport, directory: Path | None = None, checkpoint_seconds: float = 60.0
 ) -> tuple[str, Progress]:
     """(hash of the parameters, progress) of a whole training. Legs are cut by steps here: 4, then the rest."""
+    if directory:
+        directory.mkdir(parents=True, exist_ok=True)
     record = Record(directory, len(job.data.train), job.epochs, "", quiet=True)
     loop = Loop(job, transport, record, directory, checkpoint_seconds, leg_seconds=1e9)
     replica = loop.run()

@@ -59,7 +59,7 @@ def test_the_defaults_are_the_digits_job() -> None:
                 "name": "weighted-averaging", "period": 50, "optimizer_state": "keep", "contraction": "holdout",
             },
             "training": {
-                "epochs": 10.0, "batch_size_per_worker": 50, "seed": 0, "precision": "float32", "evaluate_every": 1.0,
+                "epochs": 50.0, "batch_size_per_worker": 10, "seed": 0, "precision": "float32", "evaluate_every": 1.0,
                 "target": None, "on_nonfinite": "stop", "checkpoint_seconds": 60.0,
             },
             "workers": 4,

@@ -43,7 +43,7 @@ def test_the_command_line_beats_the_file_beats_the_defaults(file: WriteFile) -> 
     path = file("training: {epochs: 3, seed: 7}\nworkers: 2\n")
     settings = resolve(path, ["training={epochs: 5}", "workers=8", "workers=6"]).settings
     assert (settings["training"]["epochs"], settings["training"]["seed"], settings["workers"]) == (5.0, 7, 6)
-    assert settings["training"]["batch_size_per_worker"] == 50
+    assert settings["training"]["batch_size_per_worker"] == 10
 
 
 def test_a_wrong_value_of_the_file_may_be_overridden(file: WriteFile) -> None:

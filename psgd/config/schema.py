@@ -146,8 +146,8 @@ class WeightedAveraging(_Averaging):
 class Training(Section):
     """`epochs` and `evaluate_every` are in epochs, and need not be whole."""
 
-    epochs: Positive = 10.0
-    batch_size_per_worker: Count = 50
+    epochs: Positive = 50.0
+    batch_size_per_worker: Count = 10
     seed: Natural = 0
     precision: Literal["float32", "float64"] = "float32"
     evaluate_every: Positive = 1.0

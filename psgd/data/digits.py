@@ -12,9 +12,10 @@ import numpy as np
 
 from psgd.data.dataset import Dataset
 from psgd.errors import DataError
+from psgd.streams import stream
 
 CLASSES = 10
-TRAIN_EXAMPLES = 1437  # in stored order; the last 360 are the test data
+TEST_EXAMPLES = 360  # drawn once and for all: the last ones in stored order come from other writers
 
 
 def load_digits() -> tuple[Dataset, Dataset]:
@@ -26,4 +27,5 @@ def load_digits() -> tuple[Dataset, Dataset]:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: the embedded digits cannot be read ({error}); install psgd again") from error
     digits = Dataset(inputs, labels, CLASSES, scale=1 / 16)
-    return digits.take(slice(TRAIN_EXAMPLES)), digits.take(slice(TRAIN_EXAMPLES, None))
+    order = stream(0, "digits").permutation(len(digits))
+    return digits.take(np.sort(order[TEST_EXAMPLES:])), digits.take(np.sort(order[:TEST_EXAMPLES]))

@@ -1,0 +1,107 @@
+"""What every group must do, as formulas in worker and count: run under each transport.
+
+`python tests/contract.py` checks MPI, with as many processes as mpirun gives it.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jobs import NAMES, SPEEDS, job, strategies, train
+
+from psgd.group.group import Group, Shape
+from psgd.group.transport import Transport
+from psgd.optimizer.optimizer import BLOCK
+from psgd.roster import NOTICE, REPORT
+
+
+def check_group(transport: Transport, workers: int) -> None:
+    """Meetings and combinations; every contribution is different, and every sum exact in float32."""
+    parameters = 2 * BLOCK + 5
+    shape = Shape(workers, parameters, 1, 2, np.dtype(np.float32))
+    group = Group(transport, shape)
+    hosted = [int.from_bytes(row, "little") for row in group.exchange(len(group.hosted).to_bytes(8, "little"))]
+    assert sum(hosted) == workers
+    ramp = np.arange(parameters, dtype=np.float32)
+    for turn in range(3):
+        for worker in group.hosted:
+            group.buffer(worker)[0] = ramp + worker + turn
+            group.buffer(worker)[1] = worker
+        _check_meeting(group, turn, workers)
+        weights = np.array([0.0 if worker == 1 else 0.5 for worker in range(workers)])
+        old, new = group.replicas[turn % 2], group.replicas[1 - turn % 2]
+        norms = []
+
+        def apply(
+            folded: np.ndarray,
+            where: slice,
+            norm: float,
+            old: np.ndarray = old,
+            new: np.ndarray = new,
+            norms: list[float] = norms,
+        ) -> None:
+            new[:, where] = folded + old[:, where]
+            norms.append(norm)
+
+        with_norm = turn == 1
+        if 1 in group.hosted:  # a weight of 0 leaves it out, whatever it is
+            group.buffer(1)[:] = np.nan
+        group.combine(weights, apply, with_norm)
+        counted = [w for w in range(workers) if w != 1]
+        folded = np.stack([(ramp + turn) * len(counted) + sum(counted), np.full(parameters, sum(counted))]) / 2
+        assert (new - old == folded).all()
+        if with_norm:
+            assert all(abs(norm / np.sum(folded[0].astype(float) ** 2) - 1) < 1e-12 for norm in norms)
+        group.exchange(b"")  # everybody has looked: the next turn may write
+
+
+def _check_meeting(group: Group, turn: int, workers: int) -> None:
+    reports = np.zeros(len(group.hosted), REPORT)
+    reports["worker"] = group.hosted
+    reports["done"] = 10 * reports["worker"] + turn
+    reports["loss"] = reports["worker"] / 8
+    notice = np.zeros((), NOTICE)
+    notice["process"], notice["round"] = group.transport.process, turn
+    roster = group.meet(reports, notice)
+    assert roster.reports["worker"].tolist() == list(range(workers))
+    assert roster.reports["done"].tolist() == [10 * w + turn for w in range(workers)]
+    assert roster.reports["loss"].tolist() == [w / 8 for w in range(workers)]
+    assert roster.notices["process"].tolist() == list(group.transport.members)
+    assert (roster.notices["round"] == turn).all()
+
+
+def hashes(make: Callable[[], Transport], all_workers: tuple[int, ...] = (4, 8)) -> dict[str, Any]:
+    """Every strategy's result, with equal and unequal speeds, by name."""
+    return {
+        f"{name}, {workers} workers": train(job(strategies(workers)[name], workers), make())
+        for workers in all_workers
+        for name in NAMES
+    }
+
+
+if __name__ == "__main__":
+    import json
+
+    from psgd.group.mpi import Mpi, process_and_processes
+
+    assert len(SPEEDS) >= 8
+    process, processes = process_and_processes()
+    wanted = int(sys.argv[1])
+    assert processes == wanted, f"{processes} processes instead of {wanted}"
+    for workers in (1, 3, 4, 5):
+        transport = Mpi(30.0, 1 << 20)
+        check_group(transport, workers)
+        transport.close()
+    transports: list[Mpi] = []
+
+    def make() -> Mpi:
+        transports.append(Mpi(30.0, 1 << 20))
+        return transports[-1]
+
+    found = hashes(make)
+    hosts = len(set(transports[0].hosts))
+    for transport in transports:
+        transport.close()
+    if process == 0:
+        print(json.dumps({"hosts": hosts, "hashes": {name: sha for name, (sha, _) in found.items()}}))

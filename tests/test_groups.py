@@ -1,0 +1,98 @@
+"""One contract for all groups, and the same bits from all: here those that need no launcher."""
+
+import numpy as np
+import pytest
+from contract import check_group, hashes
+from jobs import NAMES, job, strategies, train
+from pipes import run_pipes
+
+from psgd.errors import ProcessLost, PsgdError
+from psgd.group.group import Group, Shape
+from psgd.group.serial import Serial
+from psgd.group.threads import Threads, run_threads
+from psgd.roster import NOTICE, REPORT
+
+
+@pytest.fixture(scope="module")
+def serial() -> dict[str, object]:
+    return hashes(Serial)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 5, 8])
+def test_serial_keeps_the_contract(workers):
+    check_group(Serial(), workers)
+
+
+@pytest.mark.parametrize("workers", [1, 3, 4])
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+def test_threads_keep_the_contract(processes, workers):
+    run_threads(processes, 20.0, lambda transport: check_group(transport, workers))
+
+
+@pytest.mark.parametrize("workers", [1, 3, 4])
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+def test_pipes_keep_the_contract(processes, workers):
+    outcome = run_pipes(processes, lambda transport: check_group(transport, workers))
+    assert outcome.results == dict.fromkeys(range(processes))
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_threads_give_the_bits_of_serial(serial, processes):
+    for name, expected in serial.items():
+        workers = 8 if "8" in name else 4
+        strategy = strategies(workers)[name.rsplit(",", 1)[0]]
+        results = run_threads(processes, 20.0, lambda t, s=strategy, w=workers: train(job(s, w), t))
+        assert results == [expected] * processes
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4])
+@pytest.mark.parametrize("name", NAMES)
+def test_pipes_give_the_bits_of_serial(serial, processes, name):
+    outcome = run_pipes(processes, lambda t: train(job(strategies(8)[name], 8), t))
+    assert outcome.results == dict.fromkeys(range(processes), serial[f"{name}, 8 workers"])
+
+
+def test_unequal_strategies_and_speeds_give_unequal_bits(serial):
+    assert len({sha for sha, _ in serial.values()}) == len(serial)
+
+
+def test_a_thread_that_raises_ends_the_others():
+    def main(transport: Threads) -> None:
+        if transport.process == 1:
+            raise ZeroDivisionError("thread 1")
+        transport.exchange(b"")
+
+    with pytest.raises(ZeroDivisionError, match="thread 1"):
+        run_threads(3, 20.0, main)
+
+
+def test_a_thread_that_does_not_come_is_named_as_lost_after_the_patience():
+    with pytest.raises(ProcessLost, match="did not come to a meeting within 0.2 s"):
+        run_threads(2, 0.2, lambda transport: transport.exchange(b"") if transport.process else None)
+
+
+def test_replicas_that_drift_apart_are_found_out():
+    """One process of several hosts has another bit: the digest on the next meeting tells."""
+
+    def main(transport):
+        one = job(strategies(4)["gradient-averaging, adam"], 4)
+        if transport.process == 2:
+            weights = one.learner.initial
+            one.learner.initial = lambda seed: np.nextafter(weights(seed), np.float32(9))
+        return train(one, transport)
+
+    outcome = run_pipes(3, main)
+    assert all(isinstance(result, PsgdError) for result in outcome.results.values())
+    assert "process 2 differs from the others in round 0" in str(outcome.results[0])
+
+
+def test_a_meeting_of_spares_and_hosts_of_many_has_rows_of_one_length():
+    """Five processes, two workers: three are spares, and come to the meetings all the same."""
+
+    def main(transport: Threads) -> list[int]:
+        group = Group(transport, Shape(2, 10, 0, 1, np.dtype(np.float64)))
+        reports = np.zeros(len(group.hosted), REPORT)
+        reports["worker"] = group.hosted
+        return group.meet(reports, np.zeros((), NOTICE)).reports["worker"].tolist()
+
+    assert run_threads(5, 20.0, main) == [[0, 1]] * 5

@@ -1,0 +1,152 @@
+"""Stopped by a signal, or killed, at any meeting, and resumed with another number of processes: the unbroken bits."""
+
+import signal
+
+import pytest
+from jobs import data, job, strategies, train
+from pipes import Fault, run_pipes
+
+from psgd import legs
+from psgd.checkpoint import Store
+from psgd.errors import StorageError
+from psgd.group.serial import Serial
+from psgd.group.threads import run_threads
+from psgd.loop import Loop, Stopped
+from psgd.optimizer.optimizer import Optimizer
+from psgd.optimizer.rules import Adam
+from psgd.optimizer.schedule import Schedule
+from psgd.record import Record
+from psgd.signals import Signals, exit_code
+from psgd.strategy.descent import Descent
+from psgd.strategy.pace import period_to_end, speeds_of
+from psgd.strategy.parameter_averaging import ParameterAveraging
+
+WORKERS = 4
+_one_shot = ParameterAveraging(
+    WORKERS, period_to_end(36, speeds_of(None, WORKERS)), Descent(Optimizer(Adam(), Schedule(0.01)), "keep")
+)
+STRATEGIES = {**strategies(WORKERS), "one shot, adam": _one_shot}
+
+
+@pytest.fixture(autouse=True)
+def _short_legs(monkeypatch):
+    """Three steps a leg, so that meetings fall in the middle of rounds, the same every time."""
+    monkeypatch.setattr(legs.Clocked, "__call__", lambda self, wanted: min(wanted, 3))
+
+
+class SignalAt(Signals):
+    """Asks to stop at the n-th look, that is at the n-th meeting."""
+
+    def __init__(self, meeting: int) -> None:
+        self._left = meeting
+
+    @property
+    def asked(self) -> int:
+        self._left -= 1
+        return signal.SIGTERM if self._left < 0 else 0
+
+
+def stopped_at(meeting: int, name: str, directory, transport) -> bool:
+    one = job(STRATEGIES[name], WORKERS)
+    directory.mkdir(exist_ok=True)
+    record = Record(directory, len(one.data.train), one.epochs, "", quiet=True)
+    loop = Loop(one, transport, record, directory, leg_seconds=1e9, signals=SignalAt(meeting))
+    try:
+        loop.run()
+    except Stopped as stop:
+        assert exit_code(stop.number) == 75
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_signal_at_any_meeting_then_resume(name, tmp_path):
+    unbroken = train(job(STRATEGIES[name], WORKERS), Serial())
+    meeting = 0
+    while True:
+        directory = tmp_path / str(meeting)
+        processes = 1 + meeting % 3
+        results = run_threads(processes, 20.0, lambda t, m=meeting, d=directory: stopped_at(m, name, d, t))
+        if not any(results):
+            break
+        assert all(results)
+        again = 1 + (meeting + 1) % 3
+        resumed = run_threads(again, 20.0, lambda t, d=directory: train(job(STRATEGIES[name], WORKERS), t, d))
+        assert resumed == [unbroken] * again, meeting
+        meeting += 1
+    assert meeting >= 3, "the training was too short to be stopped in its middle"
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_everything_killed_at_any_event_then_resume(name, tmp_path):
+    """All processes die by SIGKILL; checkpoints were taken at every meeting, some only in part."""
+    unbroken = train(job(STRATEGIES[name], WORKERS), Serial())
+
+    def main(directory):
+        return lambda transport: train(job(STRATEGIES[name], WORKERS), transport, directory, checkpoint_seconds=0.0)
+
+    events = run_pipes(2, main(tmp_path / "calm")).events
+    for event in range(1, events, 2):
+        directory = tmp_path / str(event)
+        outcome = run_pipes(2, main(directory), [Fault(event, 0, "before"), Fault(event, 1, "before")])
+        assert outcome.results == {}
+        processes = 1 + event % 3
+        resumed = run_threads(processes, 20.0, main(directory))
+        assert resumed == [unbroken] * processes, event
+
+
+def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):
+    name = "gradient-averaging, adam"
+    train(job(STRATEGIES[name], WORKERS), Serial(), tmp_path / "unbroken")
+    assert stopped_at(5, name, tmp_path / "broken", Serial())
+    with open(tmp_path / "broken" / "metrics.jsonl", "a") as file:  # what a killed process wrote after its checkpoint
+        file.write('{"round": 6, "epoch": 0.5, "examples": 144}\n{"round": 7, "epo')
+    train(job(STRATEGIES[name], WORKERS), Serial(), tmp_path / "broken")
+
+    def rounds(directory):
+        import json
+
+        rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+        return [(row["round"], row["examples"], row.get("loss"), row.get("test_loss")) for row in rows]
+
+    assert rounds(tmp_path / "broken") == rounds(tmp_path / "unbroken")
+
+
+def test_the_two_newest_checkpoints_stay(tmp_path):
+    train(job(STRATEGIES["gradient-averaging, adam"], WORKERS), Serial(), tmp_path, checkpoint_seconds=0.0)
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"format": 99}'])
+def test_a_damaged_checkpoint_is_named(tmp_path, content):
+    train(job(STRATEGIES["gradient-averaging, adam"], WORKERS), Serial(), tmp_path)
+    tag = Store(tmp_path / "checkpoints").newest()
+    path = tmp_path / "checkpoints" / tag.name / "checkpoint.json"
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match=r"checkpoint\.json"):
+        train(job(STRATEGIES["gradient-averaging, adam"], WORKERS), Serial(), tmp_path)
+
+
+def test_saving_the_same_twice_gives_the_same_bytes(tmp_path):
+    for directory in (tmp_path / "a", tmp_path / "b"):
+        train(job(STRATEGIES["parameter-averaging, adam kept"], WORKERS), Serial(), directory)
+    ours, theirs = (
+        {p.relative_to(d): p.read_bytes() for p in sorted(d.rglob("*.safetensors"))}
+        for d in (tmp_path / "a", tmp_path / "b")
+    )
+    assert ours == theirs
+    assert len(ours) == 1 + WORKERS
+
+
+def test_the_problem_is_one_that_is_learnt():
+    """Or none of the hashes above would mean much."""
+    from psgd.evaluation import Evaluator
+    from psgd.group.group import Group, Shape
+
+    one = job(STRATEGIES["gradient-averaging, adam"], WORKERS, epochs=30.0)
+    loop = Loop(one, Serial(), Record(None, 1, 1.0, "", quiet=True))
+    score = Evaluator(one.learner, loop.group, 3).score(loop.run().parameters, data().test)
+    group = Group(Serial(), Shape(1, one.learner.size, 0, 1, one.learner.dtype))
+    blank = Evaluator(one.learner, group, 3).score(one.learner.initial(3), data().test)
+    assert score.accuracy > 0.6 > blank.accuracy
+    assert score.loss < blank.loss
