@@ -101,7 +101,8 @@ class Loop:
     def run(self, finish: Callable[["Loop"], None] = lambda loop: None) -> Replica:
         """Train to the end; the first process then calls `finish`, whose failure is everyone's."""
         try:
-            return self._run(finish)
+            with np.errstate(all="ignore"):  # what is not finite is found out at the meetings, and named
+                return self._run(finish)
         finally:
             self._record.close()
 

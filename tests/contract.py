@@ -53,7 +53,7 @@ def check_group(transport: Transport, workers: int) -> None:
         assert (new - old == folded).all()
         if with_norm:
             assert all(abs(norm / np.sum(folded[0].astype(float) ** 2) - 1) < 1e-12 for norm in norms)
-        group.exchange(b"")  # everybody has looked: the next turn may write
+        group.exchange(b"0")  # everybody has looked: the next turn may write
 
 
 def _check_meeting(group: Group, turn: int, workers: int) -> None:

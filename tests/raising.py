@@ -1,0 +1,21 @@
+"""psgd.train, but process 1 raises in its third leg: `mpirun -n 4 python tests/raising.py [arguments of psgd.train]`."""
+
+import os
+import sys
+
+from psgd.train import main
+
+if __name__ == "__main__":
+    from psgd.legs import Legs
+
+    rank = int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")))
+    run, legs = Legs.run, []
+
+    def raising(self, replica, plan):
+        legs.append(replica.progress.round)
+        if rank == 1 and len(legs) == 3:
+            raise ZeroDivisionError("deliberately, in round 3")
+        return run(self, replica, plan)
+
+    Legs.run = raising
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""What the loop does beside the strategies' arithmetic: exclusion, selection, evaluation, targets, metrics."""
+
+import json
+
+import numpy as np
+import pytest
+from jobs import job, strategies, train
+
+from psgd.data.dataset import Dataset
+from psgd.data.deal import Shuffled, positions
+from psgd.errors import Diverged
+from psgd.evaluation import CHUNK, Evaluator
+from psgd.group.group import Group, Shape
+from psgd.group.serial import Serial
+from psgd.group.threads import run_threads
+from psgd.job import Job
+from psgd.loop import Loop
+from psgd.record import Record
+
+WORKERS = 4
+
+
+def poisoned(name: str, *, exclude: bool) -> tuple[Job, int, int]:
+    """A job in which one example is not a number -> (job, the round and the worker that meet it)."""
+    one = job(strategies(WORKERS)[name], WORKERS)
+    train_data = one.data.train
+    order = Shuffled(len(train_data), one.seed)
+    position = 30  # the sixth batch of 6: gradient averaging's round 1, worker 1
+    inputs = train_data.inputs.copy()
+    inputs[order.rows(position, 1)[0]] = np.nan
+    data = one.data._replace(train=Dataset(inputs, train_data.targets, train_data.classes))
+    fields = {**{f: getattr(one, f) for f in one.__dataclass_fields__}, "data": data, "exclude": exclude}
+    return Job(**fields), 1, 1
+
+
+def by_hand(one: Job, rounds: int) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+    """Steps of each worker less those of excluded rounds, and which (round, worker) were."""
+    order, start, steps, excluded = Shuffled(len(one.data.train), one.seed), 0, [0] * WORKERS, []
+    for round in range(rounds):
+        plan = one.strategy.plan(round)
+        for worker in range(WORKERS):
+            mine = positions(plan, worker, 0, int(plan[worker]), start, one.batch)
+            rows = np.concatenate([order.rows(int(p), one.batch) for p in mine])
+            if np.isnan(one.data.train.inputs[rows]).any():
+                excluded.append((round, worker))
+            else:
+                steps[worker] += int(plan[worker])
+        start += int(plan.sum()) * one.batch
+    return tuple(steps), excluded
+
+
+def test_a_worker_that_is_not_finite_ends_the_job_and_is_named():
+    one, round, worker = poisoned("gradient-averaging, adam", exclude=False)
+    with pytest.raises(Diverged, match=f"worker {worker}, round {round}: layer 1 weights is not finite"):
+        train(one, Serial())
+
+
+@pytest.mark.parametrize("name", ["gradient-averaging, adam", "parameter-averaging, adam kept"])
+def test_or_is_excluded_from_that_round_and_begins_anew(name, tmp_path):
+    one, _, worker = poisoned(name, exclude=True)
+    sha, progress = train(one, Serial(), tmp_path)
+    assert run_threads(3, 20.0, lambda t: train(poisoned(name, exclude=True)[0], t)) == [(sha, progress)] * 3
+    steps, excluded = by_hand(one, rounds=progress.round)
+    assert progress.worker_steps == steps
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    found = [(row["round"] - 1, row["weights"].index(0.0)) for row in rows if 0.0 in row.get("weights", ())]
+    assert found == excluded
+    assert excluded[0][1] == worker
+    three = [row["weights"] for row in rows if 0.0 in row.get("weights", ())]
+    assert all(sorted(weights) == [0.0, 0.333333333, 0.333333333, 0.333333333] for weights in three)
+    assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)
+
+
+def test_a_round_in_which_nobody_is_finite_is_skipped():
+    """Absence is arithmetic, even everybody's: the replica stays, the round passes."""
+    one = job(strategies(1)["gradient-averaging, adam"], 1)
+    inputs = np.full_like(one.data.train.inputs, np.nan)
+    data = one.data._replace(train=Dataset(inputs, one.data.train.targets, 3))
+    fields = {**{f: getattr(one, f) for f in one.__dataclass_fields__}, "data": data, "exclude": True}
+    before = one.learner.initial(one.seed)
+    loop = Loop(Job(**fields), Serial(), Record(None, 216, 1.0, "", quiet=True))
+    replica = loop.run()
+    assert (replica.parameters == before).all()
+    assert (replica.progress.combinations, replica.progress.examples) == (0, 0)
+    assert replica.progress.position >= 54
+
+
+def test_of_several_candidates_the_best_on_validation_data_becomes_the_replica(monkeypatch):
+    """Against a search by hand: the loss of the replica is the least of those that were scored."""
+    one = job(strategies(WORKERS)["weighted-averaging, holdout"], WORKERS)
+    seen: list[float] = []
+    score = Evaluator.score
+
+    def watched(self, parameters, dataset):
+        found = score(self, parameters, dataset)
+        if dataset is one.data.validation:
+            seen.append(found.loss)
+        return found
+
+    monkeypatch.setattr(Evaluator, "score", watched)
+    loop = Loop(one, Serial(), Record(None, 216, 1.0, "", quiet=True), leg_seconds=1e9)
+    candidates = len(one.strategy.contractions)
+    taken = []
+    commit = Loop._commit
+
+    def committed(self, plan, work, weights):
+        commit(self, plan, work, weights)
+        taken.append((min(seen[-candidates:]), score(self._evaluator, self.replica.parameters, one.data.validation).loss))
+
+    monkeypatch.setattr(Loop, "_commit", committed)
+    loop.run()
+    assert len(taken) == loop.replica.progress.round > 1
+    assert all(best == kept for best, kept in taken)
+    assert len({round(x, 12) for x in seen[:candidates]}) > 1
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_scores_do_not_depend_on_the_number_of_processes(processes):
+    one = job(strategies(1)["gradient-averaging, adam"], 1)
+    draw = np.random.default_rng(0)
+    dataset = Dataset(draw.normal(size=(2 * CHUNK + 17, 5)), draw.integers(0, 3, 2 * CHUNK + 17), 3)
+    parameters = one.learner.initial(0)
+
+    def main(transport):
+        learner = job(strategies(1)["gradient-averaging, adam"], 1).learner
+        group = Group(transport, Shape(1, learner.size, 0, 1, learner.dtype))
+        return Evaluator(learner, group, 3).score(parameters, dataset)
+
+    found = run_threads(processes, 20.0, main)
+    X, T = np.empty((len(dataset), 5), np.float32), np.empty((len(dataset), 3), np.float32)
+    dataset.gather(slice(0, len(dataset)), X, T)
+    loss, right = one.learner.score(parameters, X, T)
+    assert len(set(found)) == 1
+    assert found[0].loss == pytest.approx(loss / len(dataset), rel=1e-6)
+    assert found[0].accuracy == right / len(dataset)
+    assert found == run_threads(1, 20.0, main) * processes
+
+
+def test_metrics_add_up(tmp_path):
+    name = "parameter-averaging, sgd"
+    _, progress = train(job(strategies(WORKERS)[name], WORKERS), Serial(), tmp_path)
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    rounds = [row for row in rows if "loss" in row]
+    scores = [row for row in rows if "test_loss" in row]
+    assert [row["round"] for row in rounds] == [1, 2]
+    assert [row["examples"] for row in rounds] == [144, 288]
+    assert rounds[-1]["bytes"] == 2 * 4 * job(strategies(WORKERS)[name], WORKERS).learner.size
+    assert len(scores) == 2, "an evaluation at the first boundary after each half epoch, until the end"
+    assert progress.position == 288

@@ -1,0 +1,157 @@
+"""Under real mpirun, with both MPIs: the bits of serial, and every way to end."""
+
+import json
+import os
+import signal
+
+import pytest
+from contract import hashes
+from processes import Finished, Mpi, Running, mpi, python, run
+
+from psgd.group.serial import Serial
+
+__all__ = ["mpi"]
+
+LONG = ("data.source=synthetic", "data.examples=2000", "data.features=50", "model.hidden=[30]", "training.epochs=150")
+ONE_SHOT = (*LONG, "training.epochs=300", "strategy.name=parameter-averaging", "strategy.period=end")
+
+
+def summary(finished: Finished) -> dict[str, object]:
+    assert finished.code == 0, finished
+    return json.loads(finished.stdout)
+
+
+@pytest.fixture(scope="module")
+def serial() -> dict[str, str]:
+    return {name: sha for name, (sha, _) in hashes(Serial).items()}
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 4])
+def test_the_contract_and_the_bits_of_serial(mpi, serial, processes):
+    """Every strategy, 4 and 8 workers, equal and unequal speeds."""
+    finished = run(mpi.command(processes, "tests/contract.py", str(processes)))
+    assert finished.code == 0, finished
+    assert json.loads(finished.stdout) == {"hosts": 1, "hashes": serial}
+
+
+def test_the_bits_of_serial_over_two_hosts_of_two(serial):
+    """MPICH can make believe that its processes are on several hosts."""
+    mpich = Mpi("mpich", mpi_bin())
+    finished = run(mpich.command(4, "tests/contract.py", "4"), MPIR_CVAR_NUM_CLIQUES="2")
+    assert finished.code == 0, finished
+    assert json.loads(finished.stdout) == {"hosts": 2, "hashes": serial}
+
+
+def test_the_bits_of_serial_where_nothing_can_be_shared(serial):
+    """As with a small /dev/shm: every process is a host of its own."""
+    code = "import psgd.group.mpi as m, runpy, sys; m._fits = lambda size: False; sys.argv = ['', '3']; "
+    code += "runpy.run_path('tests/contract.py', run_name='__main__')"
+    finished = run(Mpi("mpich", mpi_bin()).command(3, "-c", code))
+    assert finished.code == 0, finished
+    assert json.loads(finished.stdout) == {"hosts": 3, "hashes": serial}
+
+
+def mpi_bin():
+    from processes import mpis
+
+    found = mpis()[0].bin
+    if not (found / "mpirun").exists():
+        pytest.skip("no MPICH here: scripts/test makes an environment for each MPI")
+    return found
+
+
+def test_the_command_gives_the_bits_of_serial(mpi, tmp_path):
+    short = ("training.epochs=3", "--quiet")
+    alone = summary(python("-m", "psgd.train", "group=serial", *short, "--output", str(tmp_path / "a")))
+    together = summary(run(mpi.command(4, "-m", "psgd.train", *short, "--output", str(tmp_path / "b"))))
+    assert alone["parameters_sha256"] == together["parameters_sha256"]
+    assert (together["group"], together["processes"]) == ("mpi", 4)
+
+
+def test_one_process_raises(mpi, tmp_path):
+    """All gone within 5 seconds, exit code 1, the traceback once and last."""
+    running = Running(mpi.command(4, "tests/raising.py", *LONG, "--output", str(tmp_path / "run")))
+    running.wait_until(lambda: (tmp_path / "run" / "environment.json").exists())
+    finished = running.finish(5.0)
+    assert finished.code == 1, finished
+    assert finished.stderr.count("Traceback") == 1
+    assert finished.stderr.count("ZeroDivisionError: deliberately, in round 3") == 1
+    assert running.ranks() == []
+
+
+@pytest.mark.parametrize("overrides", [LONG, ONE_SHOT], ids=["rounds", "one-shot"])
+def test_killed_and_resumed_with_other_processes(mpi, tmp_path, overrides):
+    """kill -9 of everything; the unbroken bits after --resume."""
+    unbroken = summary(python("-m", "psgd.train", *overrides, "--quiet", "--output", str(tmp_path / "unbroken")))
+    directory = tmp_path / "run"
+    saving = (*overrides, "training.checkpoint_seconds=0.05")
+    running = Running(mpi.command(3, "-m", "psgd.train", *saving, "--quiet", "--output", str(directory)))
+    running.wait_until(lambda: len(list(directory.glob("checkpoints/0*"))) >= 1)
+    running.kill_everything()
+    assert not (directory / "summary.json").exists(), "it finished before it was killed"
+    resumed = run(mpi.command(2, "-m", "psgd.train", *saving, "--resume", "--quiet", "--output", str(directory)))
+    assert summary(resumed)["parameters_sha256"] == unbroken["parameters_sha256"]
+    assert summary(resumed)["worker_steps"] == unbroken["worker_steps"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT], ids=lambda s: s.name)
+def test_a_signal_to_the_launcher(mpi, tmp_path, number):
+    """A checkpoint is saved, and the code tells. Open MPI's mpirun ends its processes at once on SIGTERM and SIGINT, so
+    that nothing can be saved; resuming goes on all the same, from what was saved before."""
+    unbroken = summary(python("-m", "psgd.train", *LONG, "--quiet", "--output", str(tmp_path / "unbroken")))
+    directory = tmp_path / "run"
+    running = Running(mpi.command(4, "-m", "psgd.train", *LONG, "--output", str(directory)))
+    running.wait_until(lambda: (directory / "metrics.jsonl").exists())
+    os.kill(running.process.pid, number)
+    finished = running.finish(10.0)
+    assert "Traceback" not in finished.stderr
+    if mpi.name == "openmpi" and number != signal.SIGUSR1:
+        assert finished.code != 0
+    else:
+        assert finished.code == (130 if number == signal.SIGINT else 75), finished
+        assert finished.stderr.count("--resume") == 1
+        assert json.loads((directory / "summary.json").read_text())["status"] == "stopped"
+    resumed = summary(python("-m", "psgd.train", "--resume", "--quiet", "--output", str(directory)))
+    assert resumed["parameters_sha256"] == unbroken["parameters_sha256"]
+
+
+def test_n_singletons_are_named(mpi, tmp_path):
+    """A launcher that started four, and an MPI that knows of none."""
+    python_bin = str(mpi.bin / "python")
+    arguments = ("-m", "psgd.train", "--output", str(tmp_path / "run"))
+    name = "PMI_SIZE" if mpi.name == "openmpi" else "OMPI_COMM_WORLD_SIZE"  # the other MPI's launcher
+    finished = run([python_bin, *arguments], **{name: "4"})
+    assert finished.code == 2, finished
+    assert "the launcher started 4 processes" in finished.stderr
+    assert "MPI sees 1" in finished.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_input_is_said_once_by_all_processes_together(mpi, tmp_path):
+    finished = run(mpi.command(3, "-m", "psgd.train", "training.epoch=3", "--output", str(tmp_path / "run")))
+    assert finished.code == 2, finished
+    assert finished.stderr.count("did you mean epochs?") == 1
+    assert "Traceback" not in finished.stderr
+
+
+def test_divergence_is_said_once_and_names_worker_round_and_layer(mpi, tmp_path):
+    diverging = ("optimizer.name=sgd", "optimizer.learning_rate=1e6", "model.loss=squared-error")
+    finished = run(mpi.command(3, "-m", "psgd.train", *diverging, "--output", str(tmp_path / "run")))
+    assert finished.code == 4, finished
+    assert finished.stderr.count("is not finite") == 1
+    assert "worker 0, round 0: layer 1 weights is not finite" in finished.stderr
+
+
+def test_patience_ends_a_job_whose_process_hangs(mpi, tmp_path):
+    """A stopped process is not a dead one: only the deadline helps."""
+    running = Running(mpi.command(2, "-m", "psgd.train", *LONG, "cluster.patience=1", "--output", str(tmp_path / "r")))
+    running.wait_until(lambda: (tmp_path / "r" / "metrics.jsonl").exists())
+    victim = running.ranks()[-1]
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        finished = running.finish(15.0)
+    finally:
+        if victim in running.ranks():
+            os.kill(victim, signal.SIGKILL)
+    assert finished.code == 5, finished
+    assert "waited" in finished.stderr

@@ -1,0 +1,269 @@
+"""The command as a user meets it: what it leaves, how it ends, and that bad input costs nothing."""
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from processes import ROOT, Finished, Running, python
+from safetensors.numpy import load_file
+
+from psgd.config import resolve
+
+SHORT = ("training.epochs=2", "--quiet")
+
+
+def train(*arguments: str, **variables: str) -> Finished:
+    return python("-m", "psgd.train", *map(str, arguments), **variables)
+
+
+def refused(finished: Finished, code: int, *words: str) -> None:
+    """One clear message, no traceback."""
+    assert finished.code == code, finished
+    assert "Traceback" not in finished.stderr
+    for word in words:
+        assert finished.stderr.count(word) == 1, (word, finished.stderr)
+    assert finished.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    finished = train(*SHORT, "--output", directory)
+    assert finished.code == 0, finished
+    return directory
+
+
+def test_the_run_directory(run):
+    assert sorted(p.name for p in run.iterdir()) == [
+        "checkpoints", "config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "summary.json",
+    ]  # fmt: skip
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "done"
+    assert set(summary) >= {
+        "strategy", "group", "device", "workers", "processes", "rounds", "epochs", "examples", "train_seconds",
+        "examples_per_second", "bytes_sent_per_worker", "test_loss", "test_accuracy", "parameters_sha256",
+        "worker_steps", "last_weights",
+    }  # fmt: skip
+    model = load_file(run / "model.safetensors")
+    assert {name: array.shape for name, array in model.items()} == {
+        "layers.1.weights": (64, 64), "layers.1.biases": (64,), "layers.2.weights": (64, 10), "layers.2.biases": (10,),
+    }  # fmt: skip
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert rows[0].keys() >= {"round", "epoch", "examples", "seconds", "compute_seconds", "bytes", "loss", "weights"}
+    assert rows[-1]["test_accuracy"] == summary["test_accuracy"]
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["processes"][0]["blas"]["threads"] == 1
+
+
+def test_the_resolved_config_runs_as_it_is(run, tmp_path):
+    assert train(run / "config.yaml", "--quiet", "--output", tmp_path / "again").code == 0
+    ours, theirs = (json.loads((d / "summary.json").read_text()) for d in (run, tmp_path / "again"))
+    assert ours["parameters_sha256"] == theirs["parameters_sha256"]
+    assert (run / "config.yaml").read_text() == (tmp_path / "again" / "config.yaml").read_text()
+
+
+def test_without_a_config_it_is_the_digits_config():
+    defaults, digits = (resolve(path, []).settings for path in (None, str(ROOT / "configs" / "digits.yaml")))
+    assert defaults | {"output": ""} == digits | {"output": ""}
+
+
+def test_digits_reach_95_percent(tmp_path):
+    finished = train("configs/digits.yaml", "--quiet", "--output", tmp_path / "run")
+    assert json.loads(finished.stdout)["test_accuracy"] >= 0.95
+    assert finished.seconds < 20
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_config_names_its_source_and_resolves(path):
+    assert path.read_text().startswith("# ")
+    assert train(path, "--dry-run").code == 0
+
+
+def test_the_batch_loop_config_runs(tmp_path):
+    small = ("data.examples=400", "training.epochs=1")
+    assert train("configs/batch_loop.yaml", *small, "--quiet", "--output", tmp_path / "run").code == 0
+
+
+def test_a_dry_run_prints_the_resolved_config_and_leaves_nothing(tmp_path):
+    finished = train("--dry-run", "strategy.name=gradient-averaging", "optimizer.learning_rate=1e-3")
+    assert finished.code == 0
+    (tmp_path / "printed.yaml").write_text(finished.stdout)
+    settings = resolve(str(tmp_path / "printed.yaml"), []).settings
+    assert settings["strategy"] == {"name": "gradient-averaging"}
+    assert settings["optimizer"]["learning_rate"] == 0.001
+
+
+def test_numbered_directories(tmp_path):
+    for number in (1, 2):
+        assert train(*SHORT, f"output={tmp_path}/digits").code == 0
+        assert (tmp_path / f"digits-00{number}" / "summary.json").exists()
+    more = train("--resume", "training.epochs=4", "--quiet", f"output={tmp_path}/digits")
+    assert more.code == 0, more
+    assert json.loads((tmp_path / "digits-002" / "summary.json").read_text())["epochs"] >= 4
+    assert not (tmp_path / "digits-003").exists()
+
+
+def test_more_epochs_after_a_finished_run_are_the_bits_of_a_long_run(tmp_path):
+    long = json.loads(train("training.epochs=20", "--quiet", "--output", tmp_path / "long").stdout)
+    train("training.epochs=7", "--quiet", "--output", tmp_path / "run")
+    more = train("--resume", "training.epochs=20", "--quiet", "--output", tmp_path / "run")
+    assert json.loads(more.stdout)["parameters_sha256"] == long["parameters_sha256"]
+
+
+def test_the_target_ends_training(tmp_path):
+    finished = train("training.target=0.8", "training.epochs=100", "--quiet", "--output", tmp_path / "run")
+    summary = json.loads(finished.stdout)
+    assert summary["status"] == "target-reached"
+    assert summary["test_accuracy"] >= 0.8
+    assert summary["epochs"] < 20
+
+
+def test_divergence_ends_with_its_code(tmp_path):
+    arguments = ("optimizer.name=sgd", "optimizer.learning_rate=1e9", "model.loss=squared-error", "--quiet")
+    refused_with_summary = train(*arguments, "--output", tmp_path / "run")
+    assert refused_with_summary.code == 4
+    assert refused_with_summary.stderr.count("is not finite") == 1
+    assert "Traceback" not in refused_with_summary.stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "diverged"
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert not list(tmp_path.glob("run/checkpoints/0*")), "a replica that is not finite was saved"
+
+
+def test_sigterm_alone(tmp_path):
+    """Without a launcher: threads."""
+    long = ("training.epochs=3000", "group=threads", "--quiet")
+    running = Running([*command(), *long, "--output", str(tmp_path / "run")])
+    running.wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
+    os.kill(running.process.pid, signal.SIGTERM)
+    finished = running.finish(10.0)
+    assert finished.code == 75, finished
+    assert finished.stderr.count("--resume") == 1
+
+
+def command() -> list[str]:
+    import sys
+
+    return [sys.executable, "-m", "psgd.train"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["training.epocs=1"], ["did you mean epochs?"]),
+        (["workers=0"], ["workers is 0"]),
+        (["training.batch_size_per_worker=-5"], ["is -5"]),
+        (["training.epochs=many"], ['is "many"']),
+        (["missing.yaml"], ["missing.yaml"]),
+        (["group=mpi", "cluster.processes=3"], ["cluster.processes"]),
+        (["--resume", "--overwrite"], ["choose one"]),
+        (["--overwrite"], ["--output DIR"]),
+    ],
+)
+def test_usage_errors(tmp_path, arguments, words):
+    refused(train(*arguments, f"output={tmp_path}/x"), 2, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("training: {epochs: 1, epochs: 2}", ["given twice"]),
+        ("workers: [", ["not valid YAML"]),
+        ("workers: '4'", ['workers is "4"']),
+        ("strategy: {name: weighted-averaging, rat: 1}", ["strategy.rat"]),
+    ],
+)
+def test_bad_files(tmp_path, text, words):
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    refused(train(path, f"output={tmp_path}/x"), 2, *words, str(path))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.yaml"]
+
+
+def write_idx(directory: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    codes = {"u1": 8, "f4": 13}
+    directory.mkdir()
+    for part in ("train", "t10k"):
+        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
+            head = bytes([0, 0, codes[array.dtype.str[1:]], array.ndim]) + np.array(array.shape, ">i4").tobytes()
+            with gzip.open(directory / f"{part}-{kind}-ubyte.gz", "wb") as file:
+                file.write(head + array.tobytes())
+
+
+def test_truncated_and_missing_data(tmp_path):
+    images, labels = np.zeros((20, 4, 4), np.uint8), np.arange(20, dtype=np.uint8) % 3
+    write_idx(tmp_path / "data", images, labels)
+    path = tmp_path / "data" / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-7]))
+    arguments = ("data.source=idx", f"data.path={tmp_path}/data", "--output", tmp_path / "x")
+    refused(train(*arguments), 3, "train-images-idx3-ubyte.gz")
+    path.unlink()
+    refused(train(*arguments), 3, "train-images-idx3-ubyte.gz")
+    nowhere = {"PSGD_DATA": str(tmp_path), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    refused(train("data.source=mnist", "--output", tmp_path / "x", **nowhere), 3, "PSGD_DATA")
+    assert not (tmp_path / "x").exists()
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+
+
+def test_an_existing_output_is_kept(run):
+    before = contents(run)
+    refused(train(*SHORT, "--output", run), 2, "--resume", "--overwrite")
+    refused(train("data.source=mnist", "data.path=/nonexistent", "--overwrite", "--output", run), 3, "/nonexistent")
+    assert contents(run) == before
+
+
+def test_only_a_run_is_overwritten(tmp_path, run):
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter.tex").write_text("years of work")
+    refused(train(*SHORT, "--overwrite", "--output", precious), 2, "is not a run of psgd")
+    assert (precious / "chapter.tex").read_text() == "years of work"
+    copied = tmp_path / "copy"
+    shutil.copytree(run, copied)
+    (copied / "notes.txt").write_text("mine")
+    assert train(*SHORT, "training.seed=1", "--overwrite", "--output", copied).code == 0
+    assert (copied / "notes.txt").read_text() == "mine"
+    assert contents(copied)["summary.json"] != contents(run)["summary.json"]
+
+
+def test_a_checkpoint_of_another_network(run):
+    before = contents(run)
+    refused(train("model.hidden=[32]", *SHORT, "--resume", "--output", run), 2, "model.hidden: [64] there, [32] here")
+    assert contents(run) == before
+
+
+def test_nothing_to_resume(tmp_path):
+    refused(train("--resume", f"output={tmp_path}/digits"), 2, "nothing to resume")
+    refused(train("--resume", "--output", tmp_path / "none"), 2, "none")
+
+
+def test_an_output_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(train(*SHORT, "--output", tmp_path / "file" / "run"), 3, "cannot use")
+    refused(train(*SHORT, f"output={tmp_path}/file/run"), 3, "cannot make the run directory")
+    refused(train(*SHORT, "--output", tmp_path / "file"), 2, "not empty")
+
+
+@pytest.mark.parametrize("group", ["serial", "threads"])
+def test_a_full_disk(tmp_path, group):
+    """A file system of 96 kB: the checkpoint does not fit. Earlier ones stay whole."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "none", str(disk)], capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        finished = train(f"group={group}", "training.checkpoint_seconds=0", "--quiet", "--output", disk / "run")
+        refused(finished, 3, "No space left on device")
+        for checkpoint in (disk / "run" / "checkpoints").glob("0*"):
+            assert (checkpoint / "checkpoint.json").exists()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
