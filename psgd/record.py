@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO, final
 
+from psgd.bar import bar_for
 from psgd.errors import StorageError
 from psgd.evaluation import Score
 from psgd.replica import Progress
@@ -28,6 +29,7 @@ class Record:
         self.writes = True  # whether this process is the one that writes
         self._examples, self._epochs = examples, epochs
         self._label, self._quiet = label, quiet
+        self._bar = None if quiet else bar_for(sys.stderr)
         self.seconds = dict.fromkeys((*PARTS, "other"), 0.0)
         self.last_score: dict[str, float] = {}
         self._written = dict(self.seconds)
@@ -61,8 +63,13 @@ class Record:
         self._write(progress, {**parts, "bytes": bytes_sent, "loss": mean, "weights": weights})
         self._written = dict(self.seconds)
         self._loss, self._seen = 0.0, 0
-        if mean is not None and time.perf_counter() - self._spoke > SAY_EVERY:
-            self.say(f"{self._epoch(progress)}, round {progress.round}, loss {mean:.4f}")
+        if mean is None:
+            return
+        text = f"{self._epoch(progress)}, round {progress.round}, loss {mean:.4f}"
+        if self._bar:
+            self._bar.show(progress.position / (self._epochs * self._examples), text)
+        elif time.perf_counter() - self._spoke > SAY_EVERY:
+            self.say(text)
 
     def score(self, progress: Progress, scores: dict[str, Score], last: bool) -> None:
         """After an evaluation: `scores` by name of the data, test or validation; `last` if training ends here."""
@@ -90,6 +97,8 @@ class Record:
 
     def say(self, text: str) -> None:
         if self.writes and not self._quiet:
+            if self._bar:
+                self._bar.clear()
             print(f"[{self._label}] {text}", file=sys.stderr, flush=True)
             self._spoke = time.perf_counter()
 

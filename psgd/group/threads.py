@@ -20,11 +20,14 @@ class Coordinator:
         self.memory: dict[str, memoryview] = {}
         self.lock = threading.Lock()
         self.patience = patience
+        self.code: int | None = None  # of a thread that ended the job
 
     def wait(self) -> None:
         try:
             self.meeting.wait(self.patience)
         except threading.BrokenBarrierError:
+            if self.code is not None:
+                raise SystemExit(self.code) from None  # silently: that thread has said why
             raise ProcessLost(f"a thread ended, or did not come to a meeting within {self.patience:g} s") from None
 
 
@@ -61,6 +64,7 @@ class Threads:
         raise ProcessLost("a thread cannot be lost and the others go on")
 
     def abort(self, code: int) -> NoReturn:
+        self._coordinator.code = code
         self._coordinator.meeting.abort()
         raise SystemExit(code)
 

@@ -1,0 +1,94 @@
+"""Imports point down; optional packages each have one door; importing psgd is cheap."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from processes import ROOT, python
+
+PACKAGE = ROOT / "psgd"
+
+# The layer of each module or package of psgd (DESIGN, section 4).
+LAYERS = {
+    0: ("errors", "streams", "blas"),
+    1: ("learners", "optimizer", "data", "replica", "roster"),
+    2: ("strategy", "group"),
+    3: ("job", "legs", "loop", "evaluation", "checkpoint", "record", "bar", "signals", "rundir", "environment"),
+    4: ("config", "build", "choose", "sizes", "summary"),
+    5: ("session", "train", "ray_driver"),
+}
+LAYER = {name: layer for layer, names in LAYERS.items() for name in names}
+DOORS = {
+    "mpi4py": {"psgd.group.mpi"},
+    "ray": {"psgd.group.ray"},
+    "pydantic": {"psgd.config.schema", "psgd.config.problems"},
+    "yaml": {"psgd.config.document"},
+    "cupy": set(),
+    "matplotlib": set(),
+    "sklearn": set(),
+}
+
+
+def modules() -> dict[str, Path]:
+    paths = (p for p in PACKAGE.rglob("*.py") if "__pycache__" not in p.parts)
+    return {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in paths}
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """(module imported, whether when `path` is) of a file."""
+    tree = ast.parse(path.read_text())
+    inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) not in inside) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{a.name}" for a in node.names if f"{node.module}.{a.name}" in modules()]
+            found += [(name, id(node) not in inside) for name in names or [str(node.module)]]
+    return found
+
+
+def part(module: str) -> str | None:
+    return module.split(".")[1] if module.startswith("psgd.") else None
+
+
+@pytest.mark.parametrize("module", sorted(set(modules()) - {"psgd"}))
+def test_imports_point_down(module):
+    here = part(module)
+    assert here in LAYER, f"{module} has no layer: say in this test where it stands"
+    for name, _ in imports(modules()[module]):
+        there = part(name)
+        if there is None or there == here:
+            continue
+        assert LAYER[there] <= LAYER[here], f"{module} imports {name}, which stands above it"
+        assert {here, there} != {"strategy", "group"}, f"{module} imports {name}: neither may know the other"
+
+
+@pytest.mark.parametrize("package", DOORS)
+def test_optional_packages_have_one_door(package):
+    users = {m for m, path in modules().items() for name, _ in imports(path) if name.split(".")[0] == package}
+    assert users == DOORS[package]
+
+
+@pytest.mark.parametrize("package", ["mpi4py", "ray"])
+def test_optional_packages_are_imported_lazily(package):
+    for module, path in modules().items():
+        assert not any(name.split(".")[0] == package and at_once for name, at_once in imports(path)), module
+
+
+def test_importing_psgd_imports_no_numpy():
+    code = "import sys, psgd; assert 'numpy' not in sys.modules and 'psgd.errors' not in sys.modules"
+    assert python("-c", code).code == 0
+
+
+def test_a_process_other_than_the_first_reads_no_config():
+    code = "import sys, psgd.train, psgd.session; assert not {'pydantic', 'yaml'} & set(sys.modules)"
+    assert python("-c", code).code == 0
+
+
+def test_the_standard_library_and_dependencies_are_all_there_is():
+    allowed = {"psgd", "numpy", "safetensors", "threadpoolctl", *DOORS, *sys.stdlib_module_names}
+    used = {name.split(".")[0] for path in modules().values() for name, _ in imports(path)}
+    assert used <= allowed

@@ -1,0 +1,58 @@
+"""Every command of the README, run as it stands; and what it says of the summary."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import ROOT, environment
+
+README = (ROOT / "README.md").read_text()
+NOT_HERE = {
+    "scripts/test": "it is what runs this test",
+    "source .venv/bin/activate": "the tests have an environment",
+}
+
+
+def commands() -> list[str]:
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines()]
+    return [command for line in lines if (command := line.split("  #")[0].strip()) and command not in NOT_HERE]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """What the commands need, in a place of its own: they write to runs/."""
+    directory = tmp_path_factory.mktemp("checkout")
+    for name in ("psgd", "configs", "scripts", "launch", "pyproject.toml", "README.md", "LICENSE", ".venv"):
+        if (ROOT / name).exists():
+            (directory / name).symlink_to(ROOT / name)
+    return directory
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_readme(checkout, command):
+    if command.startswith("launch/ray_train.py"):
+        pytest.importorskip("ray", reason="the ray extra is not installed")
+    variables = environment(PATH=f"{Path(sys.executable).parent}:{environment()['PATH']}", PYTHONPATH="")
+    finished = subprocess.run(
+        ["bash", "-c", command], cwd=checkout, env=variables, capture_output=True, text=True, timeout=110
+    )
+    assert finished.returncode == 0, finished
+    if "--dry-run" not in command:
+        assert json.loads(finished.stdout)["status"] == "done"
+
+
+def test_there_are_commands():
+    assert len(commands()) >= 6
+
+
+def test_the_config_of_the_readme_is_the_mnist_config(tmp_path):
+    from psgd.config import resolve
+
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    (tmp_path / "readme.yaml").write_text(block)
+    ours, theirs = (resolve(str(p), []).settings for p in (tmp_path / "readme.yaml", ROOT / "configs" / "mnist.yaml"))
+    assert ours == theirs
