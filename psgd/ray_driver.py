@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -15,9 +16,9 @@ import numpy as np
 
 import psgd
 from psgd.blas import VARIABLES, limit_after_numpy
+from psgd.build import load_data
 from psgd.choose import cores
 from psgd.data.dataset import Data
-from psgd.data.source import load
 from psgd.errors import PsgdError, UsageError
 from psgd.group.ray import Ray, library, run_actors
 from psgd.session import Result, complain, run_session
@@ -69,7 +70,7 @@ def _load(settings: Settings, transport: Ray) -> tuple[Data | None, int]:
     """Collective: the data, or the code of the first process that could not read them and has said why."""
     data, failure = None, None
     try:
-        data = load({**settings["data"], "seed": settings["data"].get("seed", settings["training"]["seed"])})
+        data = load_data(settings)
     except Exception as error:
         failure = error
     code = 0 if failure is None else failure.code if isinstance(failure, PsgdError) else 1
@@ -98,13 +99,21 @@ def _connected(settings: Settings) -> Iterator[None]:
             wanted = settings["cluster"]["processes"] or min(settings["workers"], cores())
             ray.init("local", num_cpus=wanted, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         else:
+            _knock(address)
             ray.init(address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(f"cannot connect to Ray at {address} (RAY_ADDRESS): {error}") from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """OSError if nobody listens at HOST:PORT: Ray would try for a minute, and more than once."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _processes(settings: Settings) -> int:
@@ -118,7 +127,7 @@ def _processes(settings: Settings) -> int:
 
 def _variables() -> dict[str, str]:
     """The environment of actors, set before they import anything: one BLAS thread, and this psgd."""
-    variables = {name: "1" for name in VARIABLES} | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    variables = dict.fromkeys(VARIABLES, "1") | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     paths = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     root = Path(psgd.__file__).resolve().parent.parent
     if not {"site-packages", "dist-packages"} & set(root.parts):  # a checkout, which the actors' Python does not know

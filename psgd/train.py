@@ -102,6 +102,10 @@ def _settle(settings: Settings, processes: int, launched: bool) -> list[str]:
             f"group is {group}, but an MPI launcher started this: each of its processes would train alone; "
             "use group: auto or mpi, or start python without mpirun"
         )
+    if group == "ray":
+        from psgd.group.ray import library
+
+        library()  # that it is missing is said before anything is read or made
     if settings["workers"] == "auto":
         settings["workers"] = processes if launched else cores()
         notes.append(f"workers: auto is {settings['workers']} here: the experiment depends on the machine")

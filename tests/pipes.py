@@ -162,7 +162,7 @@ class _Switch:
             self._unsettled = False
             self._recovering = set()
             self._events += 1
-            for process, end in self._ends.items():
+            for end in self._ends.values():
                 end.send(("members", (tuple(sorted(living)), self._events)))
         elif self._rows and set(self._rows) == living:
             rows, self._rows = [self._rows[p] for p in sorted(living)], {}

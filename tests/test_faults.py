@@ -2,10 +2,10 @@
 
 import random
 from pathlib import Path
+from pipes import Fault, Outcome, Pipe, run_pipes
 
 import pytest
 from jobs import NAMES, job, strategies, train
-from pipes import Fault, Outcome, Pipe, run_pipes
 
 from psgd.group.serial import Serial
 

@@ -1,10 +1,11 @@
 """One contract for all groups, and the same bits from all: here those that need no launcher."""
 
+from pipes import run_pipes
+
 import numpy as np
 import pytest
 from contract import check_group, hashes
 from jobs import NAMES, job, strategies, train
-from pipes import run_pipes
 
 from psgd.errors import ProcessLost, PsgdError
 from psgd.group.group import Group, Shape
@@ -67,7 +68,7 @@ def test_a_thread_that_raises_ends_the_others():
 
 
 def test_a_thread_that_does_not_come_is_named_as_lost_after_the_patience():
-    with pytest.raises(ProcessLost, match="did not come to a meeting within 0.2 s"):
+    with pytest.raises(ProcessLost, match=r"did not come to a meeting within 0\.2 s"):
         run_threads(2, 0.2, lambda transport: transport.exchange(b"") if transport.process else None)
 
 

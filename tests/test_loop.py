@@ -105,7 +105,8 @@ def test_of_several_candidates_the_best_on_validation_data_becomes_the_replica(m
 
     def committed(self, plan, work, weights):
         commit(self, plan, work, weights)
-        taken.append((min(seen[-candidates:]), score(self._evaluator, self.replica.parameters, one.data.validation).loss))
+        kept = score(self._evaluator, self.replica.parameters, one.data.validation)
+        taken.append((min(seen[-candidates:]), kept.loss))
 
     monkeypatch.setattr(Loop, "_commit", committed)
     loop.run()

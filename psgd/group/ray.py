@@ -1,6 +1,6 @@
 """Ray actors: each is a process and a host of its own; they meet at a coordinator. The only module that imports ray.
 
-Plain: a lost actor ends the job. Rows pass through the coordinator; vectors go from actor to actor by Ray's object store.
+Plain: a lost actor ends the job. Rows pass through the coordinator; vectors do not, they go by Ray's object store.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ import numpy as np
 from psgd.errors import ProcessLost, UsageError
 
 GRACE = 10.0  # seconds: to leave after the job has ended, and for an answer beyond the coordinator's patience
+START = 60.0  # seconds: at least, for actors to start, where patience is less
 LOOK = 0.2  # seconds between two looks at the signals and the clock
 
 
@@ -138,11 +139,9 @@ class Ray:
         mine = parts[self.process]
         # A reference within a list is handed on as it is; alone, Ray would fetch what it refers to.
         rows = self._exchange([self._ray.put(mine)] if mine.size else [])
-        coming = [
-            (part, row[0]) for p, (part, row) in enumerate(zip(parts, rows, strict=True)) if row and p != self.process
-        ]
-        for (part, _), came in zip(coming, self._get([reference for _, reference in coming]), strict=True):
-            part[:] = came
+        senders = [p for p, row in enumerate(rows) if row and p != self.process]
+        for sender, vector in zip(senders, self._get([rows[p][0] for p in senders]), strict=True):
+            parts[sender][:] = vector
 
     def recover(self) -> NoReturn:
         self._end(5, f"process {self.process}: {self._loss}")
@@ -248,6 +247,7 @@ def run_actors(
 def _places(ray: Any, actors: list[Any], patience: float, asked: Callable[[], int]) -> list[str]:
     """Where the actors run, when all do."""
     futures = [actor.place.remote() for actor in actors]
+    patience = max(patience, START)
     until = time.monotonic() + patience
     while True:
         ready, waiting = ray.wait(futures, num_returns=len(futures), timeout=LOOK)
@@ -261,8 +261,8 @@ def _places(ray: Any, actors: list[Any], patience: float, asked: Callable[[], in
             raise KeyboardInterrupt
         if time.monotonic() > until:
             raise ProcessLost(
-                f"{len(waiting)} of {len(actors)} actors have not started within {patience:g} s (cluster.patience): "
-                f"Ray has no free CPUs for them; lower cluster.processes"
+                f"{len(waiting)} of {len(actors)} actors have not started within {patience:g} s: Ray may have no free "
+                "CPUs for them (ray status); lower cluster.processes"
             )
 
 

@@ -40,7 +40,8 @@ class WeightedAveraging:
         r = np.array(self.contractions)[:, np.newaxis]
         delays = work.steps.max() - work.steps
         powers = np.where(work.steps > 0, r**delays, 0.0)
-        return np.divide(powers, powers.sum(axis=1, keepdims=True))
+        weights: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+        return weights
 
     def apply(self, old: Replica, new: Replica, epoch: float, folded: np.ndarray, where: slice, norm: float) -> None:
         replace(new, folded, where)

@@ -1,0 +1,267 @@
+"""Ray actors keep every group's contract, give the bits of serial, and end together when one cannot go on."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from contract import check_group, hashes
+
+from psgd import ray_driver, train
+from psgd.errors import ProcessLost, UsageError
+from psgd.group import ray as group_ray
+from psgd.group.group import Group
+from psgd.group.ray import Ray, run_actors
+from psgd.group.serial import Serial
+from psgd.legs import Legs
+
+ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'psgd[ray]'")
+pytestmark = pytest.mark.timeout(60, method="thread")
+
+TESTS = Path(__file__).resolve().parent
+SCRIPT = TESTS.parent / "launch" / "ray_train.py"
+SOON = 25.0  # seconds, less than the limits that end what does not end by itself: the patience, and GRACE as set here
+CONFIG = {
+    "data": {"source": "synthetic", "examples": 600, "features": 9, "classes": 3, "validation": 0.1},
+    "model": {"hidden": [8]},
+    "strategy": {"name": "weighted-averaging", "period": 7},
+    "training": {"epochs": 3, "batch_size_per_worker": 5, "checkpoint_seconds": 0},
+    "workers": 4,
+    "cluster": {"processes": 2, "patience": 30},
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """A local Ray for the module -> its address. Actors find this directory's modules."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        place = tempfile.mkdtemp(prefix="psgd", dir="/tmp")  # short: Ray's sockets lie in it
+        context = ray.init(
+            "local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=place
+        )
+        yield context.address_info["address"]
+        ray.shutdown()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def actors(processes: int, main: Any, patience: float = 30.0) -> list[Any]:
+    return run_actors(processes, patience, ray_driver._variables(), main)
+
+
+def config(directory: Path) -> str:
+    path = directory / "config.yaml"
+    path.write_text(json.dumps(CONFIG))
+    return str(path)
+
+
+def ways_to_serial(transport: Ray) -> dict[str, Any]:
+    for workers in (1, 3, 4):
+        check_group(_fresh(transport), workers)
+    return hashes(lambda: _fresh(transport), (4,))
+
+
+def _fresh(transport: Ray) -> Ray:
+    """Another transport of the same actors, with memory of its own."""
+    return Ray(transport.process, len(transport.members), transport._coordinator, transport._patience)
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_actors_keep_the_contract_and_give_the_bits_of_serial(cluster, processes):
+    """Every strategy, with unequal speeds where it obeys them."""
+    assert actors(processes, ways_to_serial) == [hashes(Serial, (4,))] * processes
+
+
+def _swap(transport: Ray) -> list[float]:
+    parts = [np.full(400_000, 10.0 * turn + transport.process) for turn in range(3)]
+    for turn in range(3):
+        mine = [np.full(400_000 if p else 0, 10.0 * turn + (p if p == transport.process else 9)) for p in range(3)]
+        transport.swap(mine)
+        parts[turn] = np.concatenate(mine)
+    return [float(x) for part in parts for x in (part[0], part[399_999], part[400_000], part[-1])]
+
+
+def test_vectors_come_from_their_owners_and_empty_ones_not_at_all(cluster):
+    expected = [float(x) for turn in range(3) for x in (10 * turn + 1, 10 * turn + 1, 10 * turn + 2, 10 * turn + 2)]
+    assert actors(3, _swap) == [expected] * 3
+
+
+def _thread_limits(transport: Ray) -> dict[str, str]:
+    return {name: os.environ[name] for name in ray_driver.VARIABLES}
+
+
+def test_blas_is_told_of_one_thread_whatever_the_driver_was(cluster, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert actors(1, _thread_limits) == [dict.fromkeys(ray_driver.VARIABLES, "1")]
+
+
+def test_the_script_on_a_running_cluster_gives_the_bits_of_serial(cluster, tmp_path, capsys):
+    here = [config(tmp_path), "cluster.speeds=[1, 1, 0.5, 0.25]", "--output"]
+    done = subprocess.run(
+        [str(SCRIPT), *here, str(tmp_path / "ray"), "cluster.processes=3", "--address", cluster],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stderr
+    mine = json.loads(done.stdout)
+    assert (mine["group"], mine["processes"], mine["hosts"]) == ("ray", 3, 3)
+    assert done.stderr.count("4 workers on 3 ray processes") == 1
+    assert all(line.startswith("[0] ") for line in done.stderr.splitlines()), done.stderr
+    assert train.main([*here, str(tmp_path / "serial"), "--quiet", "group=serial", "cluster.processes=null"]) == 0
+    serial = json.loads(capsys.readouterr().out)
+    assert mine["parameters_sha256"] == serial["parameters_sha256"]
+    assert mine["worker_steps"] == serial["worker_steps"]
+
+
+def test_ctrl_c_in_a_local_ray_saves_a_checkpoint(tmp_path):
+    """To the whole process group, as a terminal does."""
+    command = [sys.executable, str(SCRIPT), config(tmp_path), "--output", str(tmp_path / "run")]
+    driver = subprocess.Popen(
+        [*command, "training.epochs=1e6", "--address", "local"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with driver:
+        assert driver.stderr
+        assert any("4 workers on 2 ray processes" in line for line in driver.stderr)
+        os.killpg(driver.pid, signal.SIGINT)
+        out, err = driver.communicate(timeout=30)
+    assert driver.returncode == 130, err
+    assert err.rstrip().endswith(f"stopped by signal 2; continue with --resume --output {tmp_path / 'run'}")
+    assert json.loads(out)["status"] == "stopped"
+    assert list((tmp_path / "run" / "checkpoints").glob("*-*"))
+
+
+def train_by(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session: Any) -> tuple[int, float]:
+    """(exit code, seconds) of psgd.train, of which each actor runs `session`."""
+    monkeypatch.setattr(ray_driver, "_session", session)
+    monkeypatch.setattr(group_ray, "GRACE", 40.0)
+    began = time.monotonic()
+    return train.main([config(tmp_path), "group=ray", "--output", str(tmp_path / "run")]), time.monotonic() - began
+
+
+def _at(turn: int, owner: Any, name: str, act: Any) -> None:
+    """`act` at call number `turn`, counted from 0, of this method."""
+    method, calls = getattr(owner, name), iter(range(turn))
+
+    def counted(self: Any, *arguments: Any) -> Any:
+        if next(calls, None) is None:
+            act()
+        return method(self, *arguments)
+
+    setattr(owner, name, counted)
+
+
+def _fail() -> None:
+    raise ZeroDivisionError("on purpose")
+
+
+def failing_in_its_work(*arguments: Any) -> Any:
+    if arguments[-1].process == 1:
+        _at(3, Legs, "run", _fail)
+    return ray_driver._session(*arguments)
+
+
+def failing_between_meetings(*arguments: Any) -> Any:
+    if arguments[-1].process == 1:
+        _at(3, Group, "combine", _fail)
+    return ray_driver._session(*arguments)
+
+
+@pytest.mark.parametrize("session", [failing_in_its_work, failing_between_meetings])
+def test_an_exception_ends_all_with_one_traceback(cluster, monkeypatch, tmp_path, capsys, session):
+    code, seconds = train_by(cluster, monkeypatch, tmp_path, session)
+    err = capsys.readouterr().err
+    assert code == 1, err
+    assert seconds < SOON
+    assert err.count("Traceback") == 1, err
+    assert err.rstrip().endswith("ZeroDivisionError: on purpose")
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dying_at_a_meeting(*arguments: Any) -> Any:
+    if arguments[-1].process == 1:
+        _at(20, Ray, "exchange", _die)
+    return ray_driver._session(*arguments)
+
+
+def dying_within_a_combination(*arguments: Any) -> Any:
+    if arguments[-1].process == 0:
+        _at(2, Ray, "swap", _die)
+    return ray_driver._session(*arguments)
+
+
+@pytest.mark.parametrize(("session", "process"), [(dying_at_a_meeting, 1), (dying_within_a_combination, 0)])
+def test_a_killed_actor_is_named_and_ends_all(cluster, monkeypatch, tmp_path, capsys, session, process):
+    code, seconds = train_by(cluster, monkeypatch, tmp_path, session)
+    err = capsys.readouterr().err
+    assert code == 5, err
+    assert seconds < SOON
+    last = err.rstrip().splitlines()[-1]
+    assert last.startswith(f"psgd: process {process} (pid ")
+    assert last.endswith("was lost: it or its host died")
+    assert err.count("lost") == 1, err
+
+
+def failing_to_read(*arguments: Any) -> Any:
+    if arguments[-1].process == 1:
+        ray_driver.load_data = lambda settings: (_ for _ in ()).throw(UsageError("no such data here"))
+    return ray_driver._session(*arguments)
+
+
+def test_data_that_one_actor_cannot_read_end_all(cluster, monkeypatch, tmp_path, capsys):
+    code, seconds = train_by(cluster, monkeypatch, tmp_path, failing_to_read)
+    assert code == 2
+    assert seconds < SOON
+    assert capsys.readouterr().err.splitlines()[-1] == "[1] psgd: no such data here"
+
+
+def _absent(transport: Ray) -> None:
+    if transport.process == 0:
+        transport.exchange(b"")
+
+
+def test_an_actor_that_does_not_come_is_named_after_the_patience(cluster):
+    with pytest.raises(ProcessLost, match=r"process 1 did not come to a meeting within 0\.3 s"):
+        actors(2, _absent, patience=0.3)
+
+
+def test_more_processes_than_cpus_are_refused_at_once(cluster, tmp_path, capsys):
+    assert train.main([config(tmp_path), "group=ray", "cluster.processes=9", "--output", str(tmp_path / "run")]) == 2
+    assert "cluster.processes is 9, but Ray has 3 CPUs" in capsys.readouterr().err
+
+
+def test_an_address_where_nobody_listens_is_an_error_at_once(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{taken.getsockname()[1]}")
+        assert train.main([config(tmp_path), "group=ray", "--output", str(tmp_path / "run")]) == 2
+    assert "psgd: cannot connect to Ray at 127.0.0.1:" in capsys.readouterr().err
+
+
+def test_without_ray_the_message_says_how_to_get_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"pip install 'psgd\[ray\]'"):
+        group_ray.library()
+    assert train.main([config(tmp_path), "group=ray", "--output", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.rstrip().endswith("psgd: group ray needs ray: pip install 'psgd[ray]'")
