@@ -1,0 +1,327 @@
+"""Means and variances that theory gives, and identities between strategies, through the real loop and groups.
+
+One quadratic in each of 1e5 coordinates is 1e5 replicates of a scalar chain. Symbols are those of quadratic.Problem:
+r = 1 - eta lambda, and e_T = r^T e_0 - eta sum_s r^(T-s) xi_s.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import jobs
+import numpy as np
+import pytest
+from quadratic import Problem, Quadratic, errors, numbers, train
+
+from psgd.data.dataset import Data
+from psgd.data.synthetic import synthetic
+from psgd.group.serial import Serial
+from psgd.job import Job
+from psgd.learners.learner import Batch
+from psgd.learners.losses import LOSSES
+from psgd.learners.mlp import MLP
+from psgd.optimizer.optimizer import Optimizer
+from psgd.optimizer.rules import SGD, Adam
+from psgd.optimizer.schedule import Schedule
+from psgd.replica import Progress
+from psgd.strategy.descent import Descent
+from psgd.strategy.gradient_averaging import GradientAveraging
+from psgd.strategy.pace import Pace, speeds_of
+from psgd.strategy.parameter_averaging import ParameterAveraging
+from psgd.strategy.strategy import Strategy
+from psgd.strategy.weighted_averaging import WeightedAveraging
+from psgd.streams import stream
+
+ADDITIVE = Problem()
+MULTIPLICATIVE = Problem(tau2=1.0)
+NOISELESS = Problem(replicates=3, s2=0.0)
+PLAIN = Optimizer(SGD(), Schedule(0.1))
+ROUNDING = {np.float32: 1e-6, np.float64: 1e-14}
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def check_gaussian(e: np.ndarray, bias: float, variance: float) -> None:
+    """Mean, variance and mean square of Gaussian replicates, each within 5 standard errors."""
+    n, mse = len(e), bias**2 + variance
+    z = [
+        (e.mean() - bias) / np.sqrt(variance / n),
+        (e.var(ddof=1) - variance) / (variance * np.sqrt(2 / (n - 1))),
+        ((e**2).mean() - mse) / np.sqrt((2 * variance**2 + 4 * bias**2 * variance) / n),
+    ]
+    print("z of mean, variance, mean square:", np.round(z, 2))
+    assert np.abs(z).max() < 5
+
+
+def check_moments(e: np.ndarray, bias: float, mse: float) -> None:
+    """The same where the replicates are not Gaussian: the spread of the squares is taken from the sample."""
+    z = [
+        (e.mean() - bias) / np.sqrt((mse - bias**2) / len(e)),
+        ((e**2).mean() - mse) / np.sqrt((e**2).var() / len(e)),
+    ]
+    print("z of mean, mean square:", np.round(z, 2))
+    assert np.abs(z).max() < 5
+
+
+# Additive noise
+
+
+def test_without_noise_k_steps_are_a_power():
+    for strategy in (NOISELESS.parameter_averaging(2, 5), NOISELESS.gradient_averaging(2)):
+        np.testing.assert_allclose(errors(NOISELESS, strategy, 20), 3 * 0.95**10, rtol=1e-14)
+    unequal = NOISELESS.weighted_averaging((4, 2), 0.9)  # two rounds: r^4 of weight 1/1.81, r^2 of weight 0.81/1.81
+    factor = (0.95**4 + 0.81 * 0.95**2) / 1.81
+    np.testing.assert_allclose(errors(NOISELESS, unequal, 12), 3 * factor**2, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("steps", "power", "variance"), [(10, 0.5987369392, 0.2631852626), (50, 0.0769449753, 0.4078274752)]
+)
+def test_one_worker(steps, power, variance):
+    e = errors(ADDITIVE, ADDITIVE.parameter_averaging(1, steps), steps)
+    check_gaussian(e, 3 * power, variance)
+
+
+@pytest.mark.parametrize("processes", [None, 2, 3])
+def test_four_workers_divide_the_variance_and_not_the_bias(processes):
+    e = errors(ADDITIVE, ADDITIVE.parameter_averaging(4, 50), 200, processes)
+    check_gaussian(e, 3 * 0.0769449753, 0.4078274752 / 4)
+    assert np.array_equal(e, errors(ADDITIVE, ADDITIVE.parameter_averaging(4, 50), 200))
+
+
+def test_additive_noise_makes_every_way_of_averaging_the_same_path():
+    """One shot, any period, every gradient: given the same noises, the mean of the chains is one chain."""
+    one_shot = errors(ADDITIVE, ADDITIVE.parameter_averaging(4, 50), 200)
+    others = [ADDITIVE.parameter_averaging(4, period) for period in (1, 2, 5, 10, 25)]
+    others += [ADDITIVE.gradient_averaging(4), ADDITIVE.weighted_averaging((10, 10, 10, 10), 0.5)]
+    distances = [distance(errors(ADDITIVE, other, 200), one_shot) for other in others]
+    print("normwise:", distances)
+    assert max(distances) < 1e-14
+    assert min(distances) > 0  # they were added up in other orders
+
+
+# Multiplicative noise
+
+
+def second_moment(problem: Problem, start: float, steps: int, workers: int, period: int) -> float:
+    """E e^2 after averaging every `period` steps: rho per step of one chain, of which a 1/k-th is private."""
+    rho = problem.r**2 + problem.eta**2 * problem.tau2
+    moment = start
+    for _ in range(steps // period):
+        one = rho**period * moment + problem.eta**2 * problem.s2 * (1 - rho**period) / (1 - rho)
+        shared = problem.r ** (2 * period) * moment
+        moment = shared + (one - shared) / workers
+    return moment
+
+
+@pytest.mark.parametrize(("workers", "period"), [(1, 20), (4, 20), (4, 5), (4, 1)])
+def test_multiplicative_noise(workers, period):
+    problem = MULTIPLICATIVE
+    e = errors(problem, problem.parameter_averaging(workers, period), 20 * workers)
+    rho = 0.9125  # 0.95^2 + 0.01
+    if workers == 1:
+        assert second_moment(problem, 9, 20, 1, 20) == pytest.approx(rho**20 * 9 + 0.04 * (1 - rho**20) / (1 - rho))
+    check_moments(e, 3 * 0.95**20, second_moment(problem, 9, 20, workers, period))
+
+
+def test_multiplicative_noise_tells_the_ways_of_averaging_apart():
+    problem = Problem(replicates=1000, tau2=1.0)
+    one_shot = errors(problem, problem.parameter_averaging(4, 20), 80)
+    every_step = errors(problem, problem.parameter_averaging(4, 1), 80)
+    assert distance(every_step, one_shot) > 0.05
+    assert distance(errors(problem, problem.gradient_averaging(4), 80), every_step) < 1e-14
+
+
+# Unequal steps
+
+STEPS = (60, 50, 40, 20)
+FIXTURES = [  # of PAPERS.md 4.4: mean squared errors
+    (0.3, STEPS, 1.0, 0.10073237),
+    (0.3, STEPS, 0.95, 0.14169154),
+    (0.3, STEPS, 1e-40, 0.40957669),  # the fastest alone
+    (3.0, STEPS, 1.0, 0.30795429),
+    (3.0, STEPS, 0.95, 0.21124393),
+    (3.0, STEPS, 1e-40, 0.42848751),
+    (30.0, STEPS, 1.0, 21.03014628),
+    (30.0, STEPS, 0.95, 7.16648289),
+    (30.0, STEPS, 1e-40, 2.31956941),
+    (3.0, (400, 300, 200, 100), 1.0, 0.10258316),
+    (3.0, (400, 300, 200, 100), 0.95, 0.40542713),
+]
+
+
+@pytest.mark.parametrize(("e0", "steps", "contraction", "mse"), FIXTURES)
+def test_unequal_workers(e0, steps, contraction, mse):
+    problem = Problem(replicates=100_000 if sum(steps) < 1000 else 20_000, e0=e0)
+    powers = [contraction ** (max(steps) - n) for n in steps]
+    q = np.array(powers) / sum(powers)
+    r_n = problem.r ** np.array(steps)
+    bias, variance = e0 * (q * r_n).sum(), problem.v_inf * (q**2 * (1 - r_n**2)).sum()
+    assert bias**2 + variance == pytest.approx(mse, rel=1e-7)
+    e = errors(problem, problem.weighted_averaging(steps, contraction), sum(steps), 2 if contraction == 0.95 else None)
+    check_gaussian(e, bias, variance)
+
+
+def test_with_the_true_contraction_the_bias_is_the_harmonic_mean():
+    e = errors(NOISELESS, NOISELESS.weighted_averaging(STEPS, 0.95), sum(STEPS))
+    harmonic = 4 / sum(0.95**-n for n in STEPS)
+    np.testing.assert_allclose(e, 3 * harmonic, rtol=1e-13)
+
+
+@pytest.mark.parametrize("processes", [None, 3])
+@pytest.mark.parametrize(
+    ("problem", "best"),
+    [
+        (NOISELESS, 1e-40),  # only the bias counts: the fastest alone
+        (Problem(replicates=1000, e0=0.0), 1.0),  # only the noise does: all alike
+        (Problem(replicates=1000, e0=3.0), 0.95),
+    ],
+)
+def test_the_candidate_that_scores_best_is_taken(problem, best, processes):
+    """In every order of the candidates."""
+    alone = errors(problem, problem.weighted_averaging(STEPS, best), sum(STEPS))
+    for candidates in ((1.0, 0.95, 1e-40), (1e-40, 0.95, 1.0), (0.95, 1e-40, 1.0)):
+        chosen = errors(problem, problem.weighted_averaging(STEPS, *candidates), sum(STEPS), processes)
+        assert np.array_equal(chosen, alone)
+
+
+def test_of_candidates_that_score_alike_the_first_is_taken():
+    problem = Problem(replicates=3, e0=0.0, s2=0.0)
+    strategy, data = problem.weighted_averaging((2, 1), 0.5, 1.0, 0.25), numbers(3)
+    job = Job(2, strategy, Quadratic(problem), data, outputs=1, batch=1, epochs=1.0)
+    assert jobs.train(job, Serial())[1].last_weights == pytest.approx((2 / 3, 1 / 3))
+
+
+def test_progress_by_hand():
+    """40 batches by turns of 4 and 2: seven rounds, the last of which goes into the second epoch."""
+    strategy = WeightedAveraging(Pace(4, speeds_of([1.0, 0.5], 2)), Descent(PLAIN, "keep"), (0.9,))
+    _, progress = jobs.train(network(strategy, 2, np.float32, epochs=1.0), Serial())
+    assert progress.last_weights == pytest.approx((1 / 1.81, 0.81 / 1.81))
+    assert progress._replace(last_weights=()) == Progress(
+        round=7, position=252, steps=28, evaluated=1, combinations=7, examples=252, worker_steps=(28, 14)
+    )
+
+
+# Identities, on a network
+
+
+def network(strategy: Strategy, workers: int, dtype: type, data: Data | None = None, epochs: float = 1.5) -> Job:
+    learner = MLP((5, 7, 3), "tanh", "softmax", LOSSES["cross-entropy"], np.dtype(dtype), l2=0.01)
+    data = data or Data(synthetic(240, 5, 3, seed=1)[0], None, None, "synthetic")
+    return Job(workers, strategy, learner, data, outputs=3, batch=6, epochs=epochs, seed=3)
+
+
+def serial_sgd(job: Job, optimizer: Optimizer, steps: int) -> np.ndarray:
+    """No loop, legs, dealing, strategy or group: the stream's batches one after another."""
+    learner, train = job.learner, job.data.train
+    p = learner.initial(job.seed)
+    moments, gradient = np.zeros((optimizer.rows, p.size), p.dtype), np.empty_like(p)
+    rows = np.concatenate([stream(job.seed, "shuffle", e).permutation(len(train)) for e in range(3)])
+    X_BF, T_BO = np.empty((job.batch, train.features), p.dtype), np.empty((job.batch, job.outputs), p.dtype)
+    for step in range(steps):
+        at = step * job.batch
+        train.gather(rows[at : at + job.batch], X_BF, T_BO)
+        learner.gradient(p, Batch(X_BF, T_BO, (at + job.batch / 2) / len(train)), gradient)
+        optimizer.step(p, gradient, moments, step + 1, (at + job.batch / 2) / len(train))
+    return p
+
+
+OPTIMIZERS = {
+    "sgd": PLAIN,
+    "momentum, clipped, cosine": Optimizer(SGD(0.9, nesterov=True), Schedule(0.1, "cosine", 1.5, 0.2), clip_norm=0.3),
+    "adam": Optimizer(Adam(), Schedule(0.01)),
+    "amsgrad, step": Optimizer(Adam(amsgrad=True), Schedule(0.01, "step", decay_every=0.5)),
+}
+
+
+def alone(optimizer: Optimizer) -> Iterator[Strategy]:
+    yield GradientAveraging(1, optimizer)
+    for state in ("keep", "average"):
+        yield ParameterAveraging(1, 5, Descent(optimizer, state))
+        yield WeightedAveraging(Pace(5, speeds_of(None, 1)), Descent(optimizer, state), (0.9,))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_worker_is_serial_sgd_bit_for_bit(name, dtype):
+    for strategy in alone(OPTIMIZERS[name]):
+        ours = train(lambda strategy=strategy: network(strategy, 1, dtype), None)
+        theirs = serial_sgd(network(strategy, 1, dtype), OPTIMIZERS[name], 60)
+        assert np.array_equal(ours, theirs), strategy
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("state", ["keep", "average", "reset"])
+def test_weighted_with_equal_steps_is_parameter_averaging_bit_for_bit(name, state):
+    descent = Descent(OPTIMIZERS[name], state)
+    for contraction in (1.0, 0.9, 0.1):
+        weighted = WeightedAveraging(Pace(4, speeds_of(None, 3)), descent, (contraction,))
+        a = train(lambda weighted=weighted: network(weighted, 3, np.float32), None)
+        b = train(lambda: network(ParameterAveraging(3, 4, descent), 3, np.float32), None)
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4, 7])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_averaging_every_plain_step_is_gradient_averaging(workers, dtype):
+    averaging = ParameterAveraging(workers, 1, Descent(PLAIN, "keep"))
+    a = train(lambda: network(averaging, workers, dtype, epochs=0.5), None)
+    b = train(lambda: network(GradientAveraging(workers, PLAIN), workers, dtype, epochs=0.5), None)
+    print("normwise:", distance(a, b))
+    assert distance(a, b) < ROUNDING[dtype]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("workers", [2, 3, 4])
+def test_gradient_averaging_is_one_worker_with_all_their_batches(name, workers):
+    """A round deals what a single batch would hold: the same steps, whatever the optimizer's count and schedule."""
+    strategy = GradientAveraging(workers, OPTIMIZERS[name])
+    many = network(strategy, workers, np.float64, epochs=1.0)
+    large = replace(many, workers=1, strategy=GradientAveraging(1, OPTIMIZERS[name]), batch=many.batch * workers)
+    a, b = train(lambda: many, None), train(lambda: large, None)
+    print("normwise:", distance(a, b))
+    assert distance(a, b) < 1e-13
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("order", [(1, 0, 2, 3), (2, 3, 0, 1), (3, 0, 2, 1), (0, 2, 1, 3)])
+def test_workers_in_another_order_agree_to_rounding(order, dtype):
+    """Worker order[i] is given the batches that worker i had. (A schedule would tell them apart: it goes by where a
+    batch lies in the stream.)"""
+    data, batch = synthetic(240, 5, 3, seed=1)[0], 6
+    dealt = stream(3, "shuffle", 0).permutation(240).reshape(-1, 4, batch)  # (turns, workers, examples of a batch)
+    rows = np.empty(240, np.int64)
+    rows[dealt[:, order].ravel()] = dealt.ravel()
+    permuted = data.take(rows)
+    for strategy in (
+        ParameterAveraging(4, 5, Descent(Optimizer(SGD(0.9), Schedule(0.05), clip_norm=0.3), "keep")),
+        GradientAveraging(4, PLAIN),
+    ):
+        a, b = (
+            train(lambda s=strategy, d=d: network(s, 4, dtype, Data(d, None, None, ""), epochs=1.0), None)
+            for d in (data, permuted)
+        )
+        print("normwise:", distance(a, b))
+        assert distance(a, b) < ROUNDING[dtype]
+        same_tree = order in [(1, 0, 2, 3), (2, 3, 0, 1)]  # siblings changed places, and a + b = b + a
+        assert np.array_equal(a, b) == same_tree
+
+
+def test_an_idle_worker_is_no_worker():
+    """The third is too slow to take a step in these rounds."""
+    descent = Descent(OPTIMIZERS["adam"], "keep")
+    three = WeightedAveraging(Pace(4, speeds_of([1.0, 0.5, 0.001], 3)), descent, (0.9,))
+    two = WeightedAveraging(Pace(4, speeds_of([1.0, 0.5], 2)), descent, (0.9,))
+    a = train(lambda: network(three, 3, np.float32), None)
+    assert np.array_equal(a, train(lambda: network(two, 2, np.float32), None))
+
+
+@pytest.mark.parametrize("name", jobs.NAMES)
+def test_where_rounds_are_cut_changes_no_bit(name):
+    """Legs of a single step, against whole rounds; on one process, and on three."""
+    job = lambda: jobs.job(jobs.strategies(5)[name], 5)  # noqa: E731
+    whole = train(job, None)
+    assert np.array_equal(train(job, None, leg_seconds=0.0), whole)
+    assert np.array_equal(train(job, 3, leg_seconds=0.0), whole)

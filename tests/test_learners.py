@@ -1,0 +1,386 @@
+"""Learners: gradients against central differences of an objective written out here, losses against plain loops."""
+
+import math
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+
+from psgd.learners import learner
+from psgd.learners.initial import initial
+from psgd.learners.layout import Layout
+from psgd.learners.learner import Batch
+from psgd.learners.losses import LOSSES, Loss, huber
+from psgd.learners.mlp import MLP
+from psgd.optimizer.optimizer import Optimizer
+from psgd.optimizer.rules import SGD, Adam
+from psgd.optimizer.schedule import Schedule
+
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+THRESHOLD = 0.4  # Huber's, small enough that both of its branches are met
+SEED = 2  # with which no relu is dead on all examples
+ANY_OUTPUT = ("identity", "sigmoid", "tanh", "softmax", "relu")
+OUTPUTS = {  # what the config lets each loss be used with
+    "squared-error": ANY_OUTPUT,
+    "binary-cross-entropy": ("sigmoid", "softmax"),
+    "cross-entropy": ("softmax",),
+    "hinge": ANY_OUTPUT,
+    "huber": ANY_OUTPUT,
+}
+PAIRS = [(loss, output) for loss, outputs in OUTPUTS.items() for output in outputs]
+HIDDEN = ("relu", "sigmoid", "tanh", "identity")
+
+
+def loss_of(name: str) -> Loss:
+    return huber(THRESHOLD) if name == "huber" else LOSSES[name]
+
+
+# The objective once more, example by example
+
+
+def naive_activation(name: str, z: list[float]) -> list[float]:
+    if name == "softmax":
+        total = sum(math.exp(x) for x in z)
+        return [math.exp(x) / total for x in z]
+    one = {
+        "identity": lambda x: x,
+        "relu": lambda x: max(x, 0.0),
+        "sigmoid": lambda x: 1.0 / (1.0 + math.exp(-x)),
+        "tanh": math.tanh,
+    }[name]
+    return [one(x) for x in z]
+
+
+def naive_loss(name: str, a: list[float], t: list[float]) -> float:
+    one = {
+        "squared-error": lambda a, t: (a - t) ** 2 / 2,
+        "cross-entropy": lambda a, t: -t * math.log(a),
+        "binary-cross-entropy": lambda a, t: -t * math.log(a) - (1 - t) * math.log(1 - a),
+        "hinge": lambda a, t: max(0.0, 1.0 - (a if t == 1 else -a)),
+        "huber": lambda a, t: (a - t) ** 2 / 2 if abs(a - t) <= THRESHOLD else THRESHOLD * (abs(a - t) - THRESHOLD / 2),
+    }[name]
+    return sum(one(x, y) for x, y in zip(a, t, strict=True))
+
+
+def naive_outputs(sizes: tuple[int, ...], hidden: str, output: str, p: list[float], x: list[float]) -> list[float]:
+    start = 0
+    for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
+        biases = start + inputs * outputs
+        z = [p[biases + o] + sum(x[i] * p[start + i * outputs + o] for i in range(inputs)) for o in range(outputs)]
+        x = naive_activation(output if layer == len(sizes) - 2 else hidden, z)
+        start = biases + outputs
+    return x
+
+
+def naive_penalty(sizes: tuple[int, ...], p: list[float], l1: float, l2: float) -> float:
+    start, total = 0, 0.0
+    for inputs, outputs in pairwise(sizes):
+        weights = p[start : start + inputs * outputs]
+        total += sum(l1 * abs(w) + l2 / 2 * w * w for w in weights)
+        start += (inputs + 1) * outputs
+    return total
+
+
+def some_batch(features: int, outputs: int, examples: int, classes: bool, seed: int = 0) -> Batch:
+    draw = np.random.Generator(np.random.Philox(seed))
+    X_BF = draw.normal(size=(examples, features))
+    if not classes:
+        T_BO = draw.normal(size=(examples, outputs))
+    elif outputs == 1:
+        T_BO = draw.integers(0, 2, (examples, 1)).astype(np.float64)
+    else:
+        T_BO = np.eye(outputs)[draw.integers(0, outputs, examples)]
+    return Batch(X_BF, T_BO, 0.0)
+
+
+def some_parameters(size: int, seed: int = SEED) -> np.ndarray:
+    return np.random.Generator(np.random.Philox(seed)).normal(scale=0.7, size=size)
+
+
+def check_gradient(
+    sizes: tuple[int, ...], hidden: str, output: str, loss: str, l1: float = 0.0, l2: float = 0.0
+) -> None:
+    """Every component against central differences, and the loss against the plain loops."""
+    mlp = MLP(sizes, hidden, output, loss_of(loss), FLOAT64, l1=l1, l2=l2)
+    batch = some_batch(sizes[0], sizes[-1], 4, classes=loss not in ("squared-error", "huber"))
+    p, gradient = some_parameters(mlp.size), np.full(mlp.size, np.nan)
+    mlp.gradient(p, batch, gradient)
+
+    def losses(p: list[float]) -> float:
+        examples = zip(batch.X_BF.tolist(), batch.T_BO.tolist(), strict=True)
+        return sum(naive_loss(loss, naive_outputs(sizes, hidden, output, p, x), t) for x, t in examples)
+
+    def objective(p: list[float]) -> float:
+        return losses(p) / 4 + naive_penalty(sizes, p, l1, l2)
+
+    assert mlp.read_loss() == pytest.approx(losses(p.tolist()), rel=1e-12)
+    step, differences = 1e-6, np.empty(mlp.size)
+    for i in range(mlp.size):
+        up, down = p.tolist(), p.tolist()
+        up[i] += step
+        down[i] -= step
+        differences[i] = (objective(up) - objective(down)) / (2 * step)
+    assert np.linalg.norm(gradient) > 1e-3
+    assert np.linalg.norm(gradient - differences) / np.linalg.norm(gradient) < 1e-8
+
+
+@pytest.mark.parametrize(("loss", "output"), PAIRS)
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_gradient_of_every_activation_output_and_loss(hidden, loss, output):
+    check_gradient((3, 4, 3), hidden, output, loss)
+
+
+@pytest.mark.parametrize(("loss", "output"), PAIRS)
+def test_gradient_of_a_linear_model_with_penalties(loss, output):
+    check_gradient((4, 3), "relu", output, loss, l1=0.03, l2=0.2)
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.1, 0.0), (0.0, 0.3), (0.1, 0.3)])
+def test_gradient_of_several_layers_with_penalties(hidden, l1, l2):
+    check_gradient((3, 5, 2, 4, 3), hidden, "softmax", "cross-entropy", l1, l2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "output"), [("binary-cross-entropy", "sigmoid"), ("hinge", "identity"), ("squared-error", "identity")]
+)
+def test_gradient_of_a_single_output(loss, output):
+    check_gradient((3, 4, 1), "tanh", output, loss)
+
+
+def test_every_output_that_the_config_allows_is_tried():
+    from psgd.config import resolve
+    from psgd.errors import UsageError
+
+    def allowed(loss: str, output: str) -> bool:
+        try:
+            resolve(None, [f"model.loss={loss}", f"model.output={output}"])
+        except UsageError:
+            return False
+        return True
+
+    assert [pair for pair in product(OUTPUTS, ANY_OUTPUT) if allowed(*pair)] == [
+        pair for pair in product(OUTPUTS, ANY_OUTPUT) if pair in PAIRS
+    ]
+
+
+# Losses by hand
+
+
+@pytest.mark.parametrize(
+    ("loss", "A", "T", "value"),
+    [
+        ("squared-error", [[1.0, 2.0], [0.0, 3.0]], [[0.0, 0.0], [0.0, 1.0]], 4.5),  # (1 + 4 + 0 + 4) / 2
+        ("cross-entropy", [[0.5, 0.25, 0.25], [0.25, 0.5, 0.25]], [[1, 0, 0], [1, 0, 0]], 3 * math.log(2)),
+        ("binary-cross-entropy", [[0.5], [0.25], [0.75]], [[1], [0], [1]], math.log(2) + 2 * math.log(4 / 3)),
+        ("hinge", [[0.5], [-2.0], [3.0], [0.25]], [[1], [0], [1], [0]], 0.5 + 0 + 0 + 1.25),
+        ("huber", [[0.2, -1.0], [3.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]], 0.02 + 0.4 * 0.8 + 0.4 * 2.8),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_losses_by_hand(loss, A, T, value, dtype):
+    A, T = np.array(A, dtype), np.array(T, dtype)
+    assert loss_of(loss).value(A, T) == pytest.approx(value, rel=1e-6 if dtype == np.float32 else 1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("loss", "output"), [("cross-entropy", "softmax"), ("binary-cross-entropy", "sigmoid"), ("hinge", "identity")]
+)
+def test_certain_and_wrong_is_finite(loss, output, dtype):
+    """Outputs so far on the wrong side that a probability rounds to 0 or 1."""
+    mlp = MLP((2, 3), "relu", output, LOSSES[loss], np.dtype(dtype))
+    p, gradient = np.zeros(mlp.size, dtype), np.empty(mlp.size, dtype)
+    mlp.layout.views(p)[0][1][:] = [1e3, -1e3, 0]
+    mlp.gradient(p, Batch(np.ones((1, 2), dtype), np.array([[0, 1, 0]], dtype), 0.0), gradient)
+    assert np.isfinite(gradient).all()
+    assert 50 < mlp.read_loss() < 1e4
+    assert gradient[0] > 0.9  # the first output's weight is to go down
+    assert gradient[1] < -0.9
+
+
+# Layout
+
+
+def test_layout_by_hand():
+    layout = Layout((3, 2, 4))
+    assert layout.size == 3 * 2 + 2 + 2 * 4 + 4
+    (W1, b1), (W2, b2) = layout.views(np.arange(20))
+    assert W1.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert b1.tolist() == [6, 7]
+    assert W2.tolist() == [[8, 9, 10, 11], [12, 13, 14, 15]]
+    assert b2.tolist() == [16, 17, 18, 19]
+
+
+def test_views_are_views_and_leave_no_gap():
+    layout = Layout((5, 4, 3, 2))
+    vector = np.full(layout.size, np.nan)
+    for W_IO, b_O in layout.views(vector):
+        W_IO[:], b_O[:] = 1.0, 2.0
+    assert np.isfinite(vector).all()
+    assert np.count_nonzero(vector == 2.0) == 4 + 3 + 2
+
+
+def test_names_of_parameters():
+    layout = Layout((3, 2, 4))
+    words = [layout.name(i) for i in (0, 5, 6, 7, 8, 15, 16, 19, 20)]
+    assert words[:4] == ["layer 1 weights", "layer 1 weights", "layer 1 biases", "layer 1 biases"]
+    assert words[4:8] == ["layer 2 weights", "layer 2 weights", "layer 2 biases", "layer 2 biases"]
+    assert words[8] == "the loss"  # what a report says where all parameters are finite
+
+
+# Initial parameters
+
+
+def drawn(initializer: str, seed: int = 0, dtype: np.dtype = FLOAT64, constant: float = 0.0):
+    layout = Layout((200, 300, 100))
+    return layout.views(initial(layout, initializer, constant, seed, dtype))
+
+
+def z_of_moments(values: np.ndarray, variance: float, kurtosis: float) -> tuple[float, float]:
+    """z-scores of mean and variance, of a symmetric distribution."""
+    n = values.size
+    mean, spread = values.mean() / np.sqrt(variance / n), values.var() - variance
+    return float(mean), float(spread / (variance * np.sqrt((kurtosis - 1) / n)))
+
+
+@pytest.mark.parametrize(
+    ("initializer", "variances", "kurtosis"),
+    [
+        ("xavier", (2 / 500, 2 / 400), 1.8),  # uniform within +-sqrt(6 / (I + O))
+        ("he", (2 / 200, 2 / 300), 3.0),
+        ("normal", (1.0, 1.0), 3.0),
+    ],
+)
+def test_moments_of_initial_weights(initializer, variances, kurtosis):
+    for (W_IO, b_O), variance in zip(drawn(initializer), variances, strict=True):
+        assert np.abs(z_of_moments(W_IO, variance, kurtosis)).max() < 5
+        if initializer == "normal":
+            assert np.abs(z_of_moments(b_O, 1.0, 3.0)).max() < 5
+        else:
+            assert not b_O.any()
+        if initializer == "xavier":
+            bound = np.sqrt(3 * variance)
+            assert 0.99 * bound < np.abs(W_IO).max() <= bound
+        assert np.abs(np.corrcoef(W_IO[:-1].ravel(), W_IO[1:].ravel())[0, 1]) < 5 / np.sqrt(W_IO.size)
+
+
+def test_constant_is_the_weights_and_the_biases():
+    assert all((W_IO == 0.25).all() and (b_O == 0.25).all() for W_IO, b_O in drawn("constant", constant=0.25))
+
+
+@pytest.mark.parametrize("initializer", ["xavier", "he", "normal"])
+def test_initial_parameters_are_a_function_of_the_seed(initializer):
+    (first, _), (second, _) = drawn(initializer, seed=7), drawn(initializer, seed=8)
+    assert np.array_equal(first[0], drawn(initializer, seed=7)[0][0])
+    assert np.abs(np.corrcoef(first[0].ravel(), second[0].ravel())[0, 1]) < 5 / np.sqrt(first[0].size)
+    rounded = drawn(initializer, seed=7, dtype=FLOAT32)[0][0]
+    assert np.array_equal(rounded, first[0].astype(np.float32))  # both precisions start at the same place
+
+
+# A learner's own state
+
+
+def test_the_loss_is_summed_until_it_is_read():
+    mlp = MLP((3, 4, 2), "tanh", "softmax", LOSSES["cross-entropy"], FLOAT64)
+    p, out = some_parameters(mlp.size), np.empty(mlp.size)
+    batches = [some_batch(3, 2, examples, True, seed) for seed, examples in enumerate((5, 2, 7))]
+    parts = []
+    for batch in batches:
+        mlp.gradient(p, batch, out)
+        parts.append(mlp.read_loss())
+    for batch in batches:
+        mlp.gradient(p, batch, out)
+    mlp.score(p, batches[0].X_BF, batches[0].T_BO)  # evaluation is not training
+    assert mlp.read_loss() == pytest.approx(sum(parts), rel=1e-14)
+    assert mlp.read_loss() == 0.0
+
+
+def test_workers_who_share_a_learner_do_not_notice():
+    """In turn with others, with batches of other sizes and short-lived vectors: the bits of a learner of one's own."""
+
+    def make() -> MLP:
+        return MLP((3, 4, 2), "relu", "softmax", LOSSES["cross-entropy"], FLOAT32, l2=0.1)
+
+    def gradient_by(mlp: MLP, worker: int) -> np.ndarray:
+        X_BF, T_BO, _ = some_batch(3, 2, 1 + worker % 3, True, seed=worker)
+        p, out = some_parameters(mlp.size, worker).astype(np.float32), np.empty(mlp.size, np.float32)
+        mlp.gradient(p, Batch(X_BF.astype(np.float32), T_BO.astype(np.float32), 0.0), out)
+        mlp.score(p, X_BF.astype(np.float32), T_BO.astype(np.float32))
+        return out
+
+    shared = make()
+    for worker in range(100):  # more than the learner remembers vectors
+        assert np.array_equal(gradient_by(shared, worker), gradient_by(make(), worker))
+
+
+def test_the_batch_and_the_parameters_are_only_read():
+    mlp = MLP((3, 4, 3), "identity", "softmax", huber(1.0), FLOAT64, l1=0.1)
+    batch, p = some_batch(3, 3, 4, True), some_parameters(mlp.size)
+    copies = [batch.X_BF.copy(), batch.T_BO.copy(), p.copy()]
+    mlp.gradient(p, batch, np.empty(mlp.size))
+    mlp.score(p, batch.X_BF, batch.T_BO)
+    assert all(np.array_equal(a, b) for a, b in zip((batch.X_BF, batch.T_BO, p), copies, strict=True))
+
+
+@pytest.mark.parametrize("rule", [SGD(), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)])
+def test_a_run_is_a_gradient_and_a_step_for_each_batch(rule):
+    mlp = MLP((3, 4, 2), "tanh", "softmax", LOSSES["cross-entropy"], FLOAT32)
+    optimizer = Optimizer(rule, Schedule(0.1, "cosine", 6.0, warmup=1.0), clip_norm=0.2)
+    batches = []
+    for step in range(6):
+        X_BF, T_BO, _ = some_batch(3, 2, 4, True, seed=step)
+        batches.append(Batch(X_BF.astype(np.float32), T_BO.astype(np.float32), step + 0.5))
+    start = some_parameters(mlp.size).astype(np.float32)
+    p, gradient, moments = start.copy(), np.empty_like(start), np.zeros((optimizer.rows, mlp.size), np.float32)
+    for count, batch in enumerate(batches, 1):
+        mlp.gradient(p, batch, gradient)
+        optimizer.step(p, gradient, moments, count, batch.epoch)
+    for cut in (0, 1, 4, 6):  # in two legs
+        for run in (mlp.run, lambda *rest: learner.run(mlp, *rest)):
+            q, again = start.copy(), np.zeros_like(moments)
+            run(q, again, 0, optimizer, batches[:cut], np.empty_like(start))
+            run(q, again, cut, optimizer, batches[cut:], np.empty_like(start))
+            assert np.array_equal(p, q)
+            assert np.array_equal(moments, again)
+
+
+# Scores
+
+
+def scored(output: str, loss: str, logits: list[list[float]], targets: list[list[float]]) -> tuple[float, int]:
+    """Of a linear model whose inputs are its outputs before the activation."""
+    outputs = len(logits[0])
+    mlp = MLP((outputs, outputs), "relu", output, loss_of(loss), FLOAT64)
+    p = np.zeros(mlp.size)
+    mlp.layout.views(p)[0][0][:] = np.eye(outputs)
+    return mlp.score(p, np.array(logits), np.array(targets))
+
+
+def test_score_of_several_outputs_is_the_largest():
+    loss, right = scored(
+        "softmax", "cross-entropy", [[0, 2, 1], [3, 0, 0], [0, 0, 1]], [[0, 1, 0], [0, 0, 1], [0, 0, 1]]
+    )
+    assert right == 2
+    by_hand = [2 - math.log(1 + math.e**2 + math.e), -math.log(math.e**3 + 2), 1 - math.log(2 + math.e)]
+    assert loss == pytest.approx(-sum(by_hand))
+
+
+def test_score_of_one_output_is_a_side():
+    """Of a half for a probability, of 0 for a margin."""
+    targets = [[1.0], [0.0], [1.0], [0.0]]
+    _, right = scored("sigmoid", "binary-cross-entropy", [[0.1], [-0.1], [-2], [3]], targets)
+    assert right == 2
+    loss, right = scored("identity", "hinge", [[0.1], [-0.1], [0.4], [0.6]], targets)
+    assert right == 3
+    assert loss == pytest.approx(0.9 + 0.9 + 0.6 + 1.6)
+
+
+def test_score_does_not_count_penalties():
+    p = some_parameters(14)
+    batch = some_batch(3, 2, 4, True)
+    plain, penalised = (
+        MLP((3, 2, 2), "tanh", "softmax", LOSSES["cross-entropy"], FLOAT64, l1=penalty, l2=penalty)
+        for penalty in (0.0, 1.0)
+    )
+    assert plain.score(p, batch.X_BF, batch.T_BO) == penalised.score(p, batch.X_BF, batch.T_BO)

@@ -1,0 +1,95 @@
+"""Parity with PyTorch: our learner and optimizers end where it ends after 50 steps, up to rounding.
+
+The references were made by scripts/make_references.py and need no PyTorch; one test trains anew where it is installed.
+"""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from psgd.learners.learner import Batch
+from psgd.learners.losses import LOSSES
+from psgd.learners.mlp import MLP
+from psgd.optimizer.optimizer import Optimizer
+from psgd.optimizer.rules import SGD, Adam
+from psgd.optimizer.schedule import Schedule
+
+HERE = Path(__file__).parent
+ALLOWED = {"float32": 1e-5, "float64": 1e-12}
+OPTIMIZERS = {
+    "momentum": Optimizer(SGD(0.9), Schedule(0.05)),
+    "nesterov": Optimizer(SGD(0.9, nesterov=True), Schedule(0.05)),
+    "adam": Optimizer(Adam(), Schedule(0.01)),
+    "adam_short": Optimizer(Adam(0.9, 0.9), Schedule(0.01)),
+    "amsgrad_short": Optimizer(Adam(0.9, 0.9, amsgrad=True), Schedule(0.01)),
+}
+CASES = [(n, o, d) for n in ("relu", "sigmoid") for o in OPTIMIZERS for d in ALLOWED]
+
+
+def ours(network: str, optimizer: str, dtype: str, given: dict[str, np.ndarray]) -> np.ndarray:
+    """The parameters after all batches, in one run of the learner."""
+    if network == "relu":
+        mlp = MLP((12, 16, 8, 5), "relu", "softmax", LOSSES["cross-entropy"], np.dtype(dtype))
+        T = np.eye(5)[given["T"]]
+    else:
+        mlp = MLP((12, 16, 8, 5), "sigmoid", "sigmoid", LOSSES["squared-error"], np.dtype(dtype), l2=0.01)
+        T = given["T"] / 128.0
+    X = given["X"] / 32.0
+    batches = [Batch(X_BF.astype(dtype), T_BO.astype(dtype), 0.0) for X_BF, T_BO in zip(X, T, strict=True)]
+    assert len(batches) == 50
+    p = given["start"].astype(dtype)
+    moments = np.zeros((OPTIMIZERS[optimizer].rows, p.size), dtype)
+    mlp.run(p, moments, 0, OPTIMIZERS[optimizer], batches, np.empty_like(p))
+    return p
+
+
+def normwise(a: np.ndarray, b: np.ndarray) -> float:
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize(("network", "optimizer", "dtype"), CASES)
+def test_ours_ends_where_the_reference_ends(network, optimizer, dtype):
+    with np.load(HERE / "references" / f"{network}.npz") as file:
+        given = dict(file)
+    reference = given[f"{optimizer}_{dtype}"]
+    assert reference.dtype == np.dtype(dtype)
+    moved = normwise(given["start"].astype(dtype), reference)
+    error = normwise(ours(network, optimizer, dtype, given), reference)
+    print(f"{network} {optimizer} {dtype}: error {error:.2e}, way {moved:.2f}")
+    assert moved > 0.1  # it went somewhere
+    assert error < ALLOWED[dtype]
+
+
+def test_the_references_differ_from_each_other():
+    """No two optimizers are so alike that one could stand in for the other unnoticed."""
+    for network in ("relu", "sigmoid"):
+        with np.load(HERE / "references" / f"{network}.npz") as file:
+            finals = [file[f"{optimizer}_float64"] for optimizer in OPTIMIZERS]
+        for i, a in enumerate(finals):
+            assert all(normwise(a, b) > 1e-3 for b in finals[:i])
+
+
+def script() -> ModuleType:
+    """scripts/make_references.py, which is in no package."""
+    spec = importlib.util.spec_from_file_location("make_references", HERE.parent / "scripts" / "make_references.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_ours_ends_where_pytorch_ends_today():
+    pytest.importorskip("torch", reason="PyTorch is not installed; the stored references are compared all the same")
+    make = script()
+    for network in make.NETWORKS:
+        with np.load(HERE / "references" / f"{network}.npz") as file:
+            given = dict(file)
+        for optimizer in OPTIMIZERS:
+            for dtype, allowed in ALLOWED.items():
+                theirs = make.final(network, optimizer, dtype, given)
+                assert normwise(ours(network, optimizer, dtype, given), theirs) < allowed

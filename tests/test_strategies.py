@@ -1,0 +1,293 @@
+"""Strategies: weights and plans by small integers worked by hand; and the dealing of examples to unequal workers."""
+
+from fractions import Fraction
+from itertools import pairwise
+from math import floor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from psgd.data.deal import Shuffled, positions
+from psgd.optimizer.optimizer import Optimizer
+from psgd.optimizer.rules import SGD
+from psgd.optimizer.schedule import Schedule
+from psgd.replica import Progress, Replica
+from psgd.roster import Work
+from psgd.strategy.descent import Descent
+from psgd.strategy.gradient_averaging import GradientAveraging
+from psgd.strategy.pace import Pace, period_to_end, speeds_of
+from psgd.strategy.parameter_averaging import ParameterAveraging
+from psgd.strategy.strategy import Strategy
+from psgd.strategy.weighted_averaging import HOLDOUT, WeightedAveraging
+
+repeatable = settings(derandomize=True, deadline=None)
+OPTIMIZER = Optimizer(SGD(), Schedule(0.1))
+DESCENT = Descent(OPTIMIZER, "keep")
+
+
+def gradient_averaging(workers: int) -> Strategy:
+    return GradientAveraging(workers, OPTIMIZER)
+
+
+def parameter_averaging(workers: int) -> Strategy:
+    return ParameterAveraging(workers, 50, DESCENT)
+
+
+def weighted_averaging(workers: int, *contractions: float) -> Strategy:
+    return WeightedAveraging(Pace(40, speeds_of(None, workers)), DESCENT, contractions or (0.9,))
+
+
+MAKERS = (gradient_averaging, parameter_averaging, weighted_averaging)
+
+
+def weights(strategy: Strategy, steps: list[int], examples: list[int] | None = None) -> list[list[float]]:
+    work = Work(np.array(steps, np.int64), np.array(examples or steps, np.int64))
+    result = strategy.weights(Progress(), work)
+    assert result.shape == (len(result), len(steps))
+    assert result.dtype == np.float64
+    return result.tolist()
+
+
+# Weights by hand
+
+
+def test_gradients_are_weighed_by_examples():
+    assert weights(gradient_averaging(4), [1, 1, 1, 1], [10, 10, 10, 10]) == [[0.25] * 4]
+    assert weights(gradient_averaging(4), [1, 1, 0, 1], [10, 20, 0, 10]) == [[0.25, 0.5, 0.0, 0.25]]
+    assert weights(gradient_averaging(3), [1, 1, 1], [1, 2, 5]) == [[0.125, 0.25, 0.625]]
+
+
+def test_parameters_are_weighed_alike_among_those_who_worked():
+    assert weights(parameter_averaging(4), [50, 50, 50, 50]) == [[0.25] * 4]
+    assert weights(parameter_averaging(4), [50, 0, 50, 0]) == [[0.5, 0.0, 0.5, 0.0]]
+    assert weights(parameter_averaging(4), [0, 7, 0, 0]) == [[0.0, 1.0, 0.0, 0.0]]
+
+
+def test_cheng_by_small_integers():
+    """r = 1/2: 1, 1/2, 1/8 over 13/8."""
+    assert weights(weighted_averaging(3, 0.5), [3, 2, 0]) == [[2 / 3, 1 / 3, 0]]  # the idle one is not 1/8 but nothing
+    assert weights(weighted_averaging(3, 0.5), [4, 3, 1]) == [pytest.approx([8 / 13, 4 / 13, 1 / 13], rel=1e-15)]
+    assert weights(weighted_averaging(3, 0.5), [1, 3, 4]) == [pytest.approx([1 / 13, 4 / 13, 8 / 13], rel=1e-15)]
+    assert weights(weighted_averaging(3, 0.5), [7, 7, 7]) == [[1 / 3] * 3]
+
+
+def test_cheng_of_unequal_workers():
+    """Steps 40, 40, 20, 10: r^0, r^0, r^20 = 0.81790693759723, r^30 = 0.73970037338828 over 3.55760731098551."""
+    pace = Pace(40, speeds_of([1, 1, 0.5, 0.25], 4))
+    strategy = WeightedAveraging(pace, DESCENT, (0.99,))
+    steps = strategy.plan(0).tolist()
+    assert steps == [40, 40, 20, 10]
+    by_hand = [0.2810877965401371974, 0.2810877965401371974, 0.2299036588640971222, 0.2079207480556284829]
+    assert weights(strategy, steps) == [pytest.approx(by_hand, rel=1e-14)]
+
+
+def test_cheng_with_candidates_is_a_row_each():
+    rows = weights(weighted_averaging(2, 1.0, 0.5, 0.25), [3, 2])
+    assert rows == [[0.5, 0.5], pytest.approx([2 / 3, 1 / 3]), pytest.approx([0.8, 0.2])]
+    assert HOLDOUT[0] == 1.0  # uniform averaging wins ties
+    assert list(HOLDOUT) == sorted(HOLDOUT, reverse=True)
+
+
+# Weights in general
+
+contractions = st.lists(st.floats(0, 1, exclude_min=True), min_size=1, max_size=5)
+
+
+@st.composite
+def some_steps(draw: st.DrawFn) -> list[int]:
+    steps = draw(st.lists(st.one_of(st.just(0), st.integers(0, 9), st.integers(0, 2**40)), min_size=1, max_size=17))
+    if not any(steps):
+        steps[draw(st.integers(0, len(steps) - 1))] = 1
+    return steps
+
+
+@repeatable
+@given(some_steps(), contractions)
+@pytest.mark.parametrize("make", MAKERS)
+def test_weights_are_shares_of_those_who_worked(make, steps, contractions):
+    strategy = make(len(steps), *contractions) if make is weighted_averaging else make(len(steps))
+    rows = np.array(weights(strategy, steps))
+    assert np.isfinite(rows).all()
+    assert (rows >= 0).all()
+    np.testing.assert_allclose(rows.sum(axis=1), 1, rtol=1e-14)
+    assert not rows[:, np.array(steps) == 0].any()
+    fastest = int(np.argmax(steps))
+    assert (rows[:, fastest] >= 1 / len(steps) - 1e-15).all()
+    by_steps = rows[:, np.argsort(steps, kind="stable")]
+    assert (np.diff(by_steps, axis=1) >= 0).all()  # who did more counts no less
+
+
+@repeatable
+@given(some_steps(), contractions, st.randoms(use_true_random=False))
+@pytest.mark.parametrize("make", MAKERS)
+def test_weights_go_with_their_workers(make, steps, contractions, random):
+    order = list(range(len(steps)))
+    random.shuffle(order)
+    strategy = make(len(steps), *contractions) if make is weighted_averaging else make(len(steps))
+    there = np.array(weights(strategy, steps))[:, order]
+    np.testing.assert_allclose(weights(strategy, [steps[w] for w in order]), there, rtol=1e-13)
+
+
+@repeatable
+@given(some_steps(), st.integers(1, 2**40))
+def test_cheng_goes_by_the_delays_alone(steps, more):
+    """The same lead of the fastest over everyone who worked, the same weights."""
+    steps = [s or 1 for s in steps]
+    strategy = weighted_averaging(len(steps), 0.97)
+    assert weights(strategy, [s + more for s in steps]) == weights(strategy, steps)
+
+
+@repeatable
+@given(some_steps())
+def test_cheng_at_one_is_parameter_averaging(steps):
+    assert weights(weighted_averaging(len(steps), 1.0), steps) == weights(parameter_averaging(len(steps)), steps)
+
+
+def test_huge_lags_are_nothing():
+    for r in (1e-300, 0.5, 0.9999):
+        assert weights(weighted_averaging(3, r), [2**62, 1, 0]) == [[1.0, 0.0, 0.0]]
+
+
+# Plans
+
+
+def test_pace_by_hand():
+    pace = Pace(10, speeds_of([1, 0.25, 0.05], 3))
+    plans = [pace.plan(t).tolist() for t in range(4)]
+    assert plans == [[10, 2, 0], [10, 3, 1], [10, 2, 0], [10, 3, 1]]  # of 2 1/2 and 1/2 steps a round
+    assert pace.plan(0).dtype == np.int64
+
+
+def test_speeds_are_as_written():
+    """floor(0.29 * 100) is 28 in floating point."""
+    assert floor(0.29 * 100) == 28
+    assert Pace(100, speeds_of([1.0, 0.29], 2)).plan(0).tolist() == [100, 29]
+    assert sum(Pace(1, speeds_of([1.0, 0.1], 2)).plan(t)[1] for t in range(10)) == 1
+    assert speeds_of(None, 3) == (1, 1, 1)
+    assert speeds_of([1, 0.3], 2) == (1, Fraction(3, 10))
+
+
+speeds_lists = st.lists(st.decimals("0.01", "1", places=2).map(float), min_size=0, max_size=5).map(lambda s: [1.0, *s])
+
+
+@repeatable
+@given(st.integers(1, 60), speeds_lists, st.integers(0, 30))
+def test_pace_never_starves_and_never_gains(period, speeds, rounds):
+    exact = speeds_of(speeds, len(speeds))
+    pace = Pace(period, exact)
+    plans = np.array([pace.plan(t) for t in range(rounds + 1)])
+    assert plans.sum(axis=0).tolist() == [floor((rounds + 1) * period * s) for s in exact]
+    for taken, s in zip(plans.T, exact, strict=True):
+        assert set(taken.tolist()) <= {floor(period * s), floor(period * s) + 1}
+    assert (plans[:, 0] == period).all()
+
+
+def test_period_to_end_by_hand():
+    equal = speeds_of(None, 4)
+    assert [period_to_end(batches, equal) for batches in (1, 4, 5, 8, 9)] == [1, 1, 2, 2, 3]
+    assert period_to_end(110, speeds_of([1, 1, 0.5, 0.25], 4)) == 40
+    assert period_to_end(111, speeds_of([1, 1, 0.5, 0.25], 4)) == 41
+    assert period_to_end(3, speeds_of([1, 0.01], 2)) == 3
+
+
+@repeatable
+@given(st.integers(1, 5000), speeds_lists)
+def test_period_to_end_is_the_least_that_does(batches, speeds):
+    exact = speeds_of(speeds, len(speeds))
+    period = period_to_end(batches, exact)
+    assert Pace(period, exact).plan(0).sum() >= batches
+    assert period == 1 or Pace(period - 1, exact).plan(0).sum() < batches
+
+
+def test_plans_of_strategies_that_wait_for_the_slowest():
+    for t in (0, 1, 7):
+        assert gradient_averaging(3).plan(t).tolist() == [1, 1, 1]
+        assert parameter_averaging(3).plan(t).tolist() == [50, 50, 50]
+
+
+# What is done with the combination
+
+
+def test_the_combination_becomes_the_replica_slice_by_slice():
+    for strategy in (parameter_averaging(2), weighted_averaging(2)):
+        old, new = (Replica(np.full((1, 6), x), Progress()) for x in (1.0, 2.0))
+        strategy.apply(old, new, 0.0, np.array([[7.0, 8.0]]), slice(2, 4), np.nan)
+        assert new.vectors.tolist() == [[2, 2, 7, 8, 2, 2]]
+        assert (old.vectors == 1).all()
+
+
+def test_a_gradient_is_a_step_from_the_old_replica():
+    optimizer = Optimizer(SGD(0.5), Schedule(0.1, warmup=2.0), clip_norm=5.0)
+    strategy = GradientAveraging(2, optimizer)
+    old, new = (Replica(np.array([[1.0, 1, 1], [2, 2, 2]]) + x, Progress()) for x in (0.0, 9.0))
+    strategy.apply(old, new, 1.0, np.array([[6.0, 8.0]]), slice(0, 2), 100.0)  # rate 1/20; halved by the norm of 10
+    np.testing.assert_allclose(new.vectors, [[0.8, 0.75, 10], [4, 5, 11]], rtol=1e-15)  # v = 2/2 + 3, 2/2 + 4
+    assert old.vectors.tolist() == [[1, 1, 1], [2, 2, 2]]
+
+
+# Dealing
+
+
+def naive_deal(plan: list[int], start: int, batch: int) -> list[list[int]]:
+    """Turn after turn, everyone who still wants a batch takes the next."""
+    hands: list[list[int]] = [[] for _ in plan]
+    while any(len(hand) < wanted for hand, wanted in zip(hands, plan, strict=True)):
+        for hand, wanted in zip(hands, plan, strict=True):
+            if len(hand) < wanted:
+                hand.append(start)
+                start += batch
+    return hands
+
+
+some_plans = st.lists(st.integers(0, 7), min_size=1, max_size=6)
+
+
+def test_dealing_by_hand():
+    plan = np.array([3, 1, 2])
+    dealt = [positions(plan, w, 0, n, 100, 10).tolist() for w, n in enumerate(plan)]
+    assert dealt == [[100, 130, 150], [110], [120, 140]]
+
+
+@repeatable
+@given(some_plans, st.integers(0, 1000), st.integers(1, 9), st.data())
+def test_dealing_is_like_cards_wherever_legs_are_cut(plan, start, batch, data):
+    for worker, hand in enumerate(naive_deal(plan, start, batch)):
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(hand)), max_size=4)))
+        edges = [0, *cuts, len(hand)]
+        legs = [
+            positions(np.array(plan), worker, first, past - first, start, batch).tolist()
+            for first, past in pairwise(edges)
+        ]
+        assert [position for leg in legs for position in leg] == hand
+
+
+@repeatable
+@given(st.lists(some_plans, min_size=1, max_size=5), st.integers(1, 9), st.integers(1, 40), st.integers(0, 99))
+def test_every_example_once_an_epoch(rounds, batch, examples, seed):
+    """Whatever the plans; batches and rounds straddle epochs, and each worker reads the stream by itself."""
+    workers = max(map(len, rounds))
+    streams, position, taken = [Shuffled(examples, seed) for _ in range(workers)], 0, {}
+    for plan in rounds:
+        plan = np.array(plan + [0] * (workers - len(plan)))
+        for worker, steps in enumerate(plan.tolist()):
+            for at in positions(plan, worker, 0, steps, position, batch).tolist():
+                for i, row in enumerate(streams[worker].rows(at, batch).tolist()):
+                    assert at + i not in taken
+                    taken[at + i] = row
+        position += int(plan.sum()) * batch
+    assert sorted(taken) == list(range(position))
+    for epoch in range(position // examples):
+        rows = [taken[p] for p in range(epoch * examples, (epoch + 1) * examples)]
+        assert sorted(rows) == list(range(examples))
+    rest = [taken[p] for p in range(position // examples * examples, position)]
+    assert len(set(rest)) == len(rest)
+
+
+def test_epochs_are_shuffled_anew_by_the_seed():
+    one, other = Shuffled(50, 3), Shuffled(50, 4)
+    first, second = one.rows(0, 50).tolist(), one.rows(50, 50).tolist()
+    assert len({tuple(first), tuple(second), tuple(other.rows(0, 50)), tuple(range(50))}) == 4
+    assert one.rows(0, 50).tolist() == first  # and back again
+    assert one.rows(48, 104).tolist() == first[48:] + second + one.rows(100, 50).tolist() + one.rows(150, 2).tolist()
