@@ -8,7 +8,7 @@ import numpy as np
 from psgd.data.dataset import Data
 from psgd.data.source import load
 from psgd.errors import UsageError
-from psgd.job import Job
+from psgd.job import Job, as_written
 from psgd.learners.losses import LOSSES, huber
 from psgd.learners.mlp import MLP
 from psgd.optimizer.optimizer import Optimizer
@@ -93,7 +93,9 @@ def build_strategy(settings: Settings, examples: int) -> Strategy:
     speeds = speeds_of(settings["cluster"]["speeds"] if weighted else None, workers)
     period, training = strategy["period"], settings["training"]
     if period == "end":
-        period = period_to_end(ceil(training["epochs"] * examples / training["batch_size_per_worker"]), speeds)
+        period = period_to_end(
+            ceil(as_written(training["epochs"]) * examples / training["batch_size_per_worker"]), speeds
+        )
     descent = Descent(optimizer, strategy["optimizer_state"])
     if not weighted:
         return ParameterAveraging(workers, period, descent)

@@ -1,12 +1,18 @@
 """A job: all that one process needs to train, whatever the group. The config builds it; so may anybody else."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil, floor
 from typing import final
 
 from psgd.data.dataset import Data
 from psgd.learners.learner import Learner
 from psgd.strategy.strategy import Strategy
+
+
+def as_written(number: float) -> Fraction:
+    """0.07 is seven hundredths: in floating point, 0.07 * 100 is more than 7 and its ceiling 8."""
+    return Fraction(str(number))
 
 
 @final
@@ -27,10 +33,11 @@ class Job:
     @property
     def end(self) -> int:
         """The position in the stream at or after which training ends."""
-        return ceil(self.epochs * len(self.data.train))
+        return ceil(as_written(self.epochs) * len(self.data.train))
 
     def marks(self, position: int) -> int:
         """Evaluation marks at or before `position`; the end is one."""
+        every = as_written(self.evaluate_every)
         if position >= self.end:
-            return ceil(self.epochs / self.evaluate_every)
-        return floor(position / (self.evaluate_every * len(self.data.train)))
+            return ceil(as_written(self.epochs) / every)
+        return floor(position / (every * len(self.data.train)))

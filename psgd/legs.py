@@ -64,7 +64,7 @@ class Legs:
             began = time.perf_counter()
             if wanted := int(plan[mine.worker]) - mine.done:
                 self._leg(replica, mine, plan, self._stint(wanted))
-            bad = self._bad(mine) if mine.done else -1
+            bad = self._bad(mine, mine.done == plan[mine.worker]) if mine.done else -1
             reports[row] = (mine.worker, mine.done, mine.loss, bad, time.perf_counter() - began)
         return reports
 
@@ -82,11 +82,21 @@ class Legs:
             train.gather(self._stream.rows(start, size), self._X_BF, self._T_BO)
             yield Batch(self._X_BF, self._T_BO, (start + size / 2) / len(train))
 
-    def _bad(self, mine: Private) -> int:
-        """First index of the contribution that is not finite, the number of parameters if only the loss is not."""
+    def _bad(self, mine: Private, at_end: bool) -> int:
+        """Where the worker's state is not finite, the number of parameters if only the loss is not; -1 if all is.
+
+        One dot product: what is so large that its square overflows counts as not finite, since it would make the
+        optimizer's state so. At the end of a round the optimizer's state is looked at too."""
         row = mine.out[0]
-        if not np.isfinite(np.dot(row, row)):  # a look that costs little; the square alone may have overflowed
-            bad = np.flatnonzero(~np.isfinite(row))
-            if bad.size:
-                return int(bad[0])
+        if not np.isfinite(np.dot(row, row)):
+            return _largest(row)
+        for moments in (*mine.moments, *mine.out[1:]) if at_end else ():
+            if not np.isfinite(moments.sum()):
+                return _largest(moments)
         return -1 if np.isfinite(mine.loss) else row.size
+
+
+def _largest(row: np.ndarray) -> int:
+    """Index of the first element that is not finite, or else of the largest."""
+    bad = np.flatnonzero(~np.isfinite(row))
+    return int(bad[0]) if bad.size else int(np.argmax(np.abs(row)))

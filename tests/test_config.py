@@ -107,6 +107,7 @@ def test_optimizers_differ_in_their_defaults() -> None:
 @pytest.mark.parametrize(
     ("override", "rule"),
     [
+        ('output="a\\x85b"', "it must be text that is not empty, of one line"),
         ("training.epochs=-3", "is -3; it must be greater than 0"),
         ("training.epochs='5'", 'is "5"; it must be a number greater than 0'),
         ("training.epochs=true", "is true; it must be a number greater than 0"),

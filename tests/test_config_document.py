@@ -111,7 +111,7 @@ FINITE = st.floats(min_value=1e-300, max_value=1e300)
     hidden=st.lists(st.integers(1, 10**9), max_size=4),
     period=st.integers(1, 10**12) | st.just("end"),
     seed=st.integers(0, 2**128),
-    output=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
+    output=st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), min_size=1, max_size=20)
     | st.sampled_from(["1e3", "yes", "null", "010", "0o7", "1_0", "~", "2001-01-01", ".5", "- a", "#"]),
 )
 def test_dump_and_resolve_are_inverse(

@@ -211,7 +211,7 @@ def test_regression() -> None:
 
 def test_outputs_that_a_loss_cannot_use() -> None:
     assert "needs softmax" in only_problem(None, "model.output=sigmoid")
-    assert "needs sigmoid or softmax" in only_problem(None, "model.loss=binary-cross-entropy", "model.output=tanh")
+    assert "needs sigmoid;" in only_problem(None, "model.loss=binary-cross-entropy", "model.output=tanh")
     resolve(None, ["model.loss=squared-error", "model.output=softmax"])
 
 

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "psgd"
 
 # The layer of each module or package of psgd (DESIGN, section 4).
 LAYERS = {
-    0: ("errors", "streams", "blas"),
+    0: ("errors", "streams", "blas", "numerics"),
     1: ("learners", "optimizer", "data", "replica", "roster"),
     2: ("strategy", "group"),
     3: ("job", "legs", "loop", "evaluation", "checkpoint", "record", "bar", "signals", "rundir", "environment"),

@@ -22,9 +22,9 @@ SEED = 2  # with which no relu is dead on all examples
 ANY_OUTPUT = ("identity", "sigmoid", "tanh", "softmax", "relu")
 OUTPUTS = {  # what the config lets each loss be used with
     "squared-error": ANY_OUTPUT,
-    "binary-cross-entropy": ("sigmoid", "softmax"),
+    "binary-cross-entropy": ("sigmoid",),
     "cross-entropy": ("softmax",),
-    "hinge": ANY_OUTPUT,
+    "hinge": ("identity", "tanh"),
     "huber": ANY_OUTPUT,
 }
 PAIRS = [(loss, output) for loss, outputs in OUTPUTS.items() for output in outputs]
@@ -192,7 +192,8 @@ def test_certain_and_wrong_is_finite(loss, output, dtype):
     mlp = MLP((2, 3), "relu", output, LOSSES[loss], np.dtype(dtype))
     p, gradient = np.zeros(mlp.size, dtype), np.empty(mlp.size, dtype)
     mlp.layout.views(p)[0][1][:] = [1e3, -1e3, 0]
-    mlp.gradient(p, Batch(np.ones((1, 2), dtype), np.array([[0, 1, 0]], dtype), 0.0), gradient)
+    with np.errstate(over="ignore"):  # as the loop has it: an infinite exp(-Z) is a sigmoid of 0
+        mlp.gradient(p, Batch(np.ones((1, 2), dtype), np.array([[0, 1, 0]], dtype), 0.0), gradient)
     assert np.isfinite(gradient).all()
     assert 50 < mlp.read_loss() < 1e4
     assert gradient[0] > 0.9  # the first output's weight is to go down

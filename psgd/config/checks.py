@@ -6,6 +6,12 @@ from psgd.config.problems import Problem, shown
 from psgd.config.schema import Settings, Sgd, Synthetic, WeightedAveraging
 
 _CLASSIFYING = ("cross-entropy", "binary-cross-entropy", "hinge")
+# What a loss can be of; the others take any output. A hinge's margin is judged by its sign.
+_OUTPUTS = {
+    "cross-entropy": ("softmax",),
+    "binary-cross-entropy": ("sigmoid",),
+    "hinge": ("identity", "tanh"),
+}
 
 
 def check_together(settings: Settings) -> list[Problem]:
@@ -95,7 +101,7 @@ def _loss(settings: Settings) -> Iterator[Problem]:
             f"is {loss}, which is for classes, but data.classes is 0 (regression); use squared-error or huber",
             (("data", "classes"), ("data", "source")),
         )
-    wanted = {"cross-entropy": ("softmax",), "binary-cross-entropy": ("sigmoid", "softmax")}.get(loss)
+    wanted = _OUTPUTS.get(loss)
     if wanted and output is not None and output not in wanted:
         yield Problem(
             ("model", "output"),

@@ -3,6 +3,7 @@
 A field's description is the rule that errors quote after "it must be".
 """
 
+import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -10,6 +11,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 def _classes(value: int) -> int:
     if value == 1:
+        raise ValueError
+    return value
+
+
+def _one_line(value: str) -> str:
+    """Other breaks of lines than YAML's own, and control characters, would not survive being saved."""
+    if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in value):
         raise ValueError
     return value
 
@@ -25,7 +33,9 @@ NotNegative = Annotated[float, Field(ge=0, description="a number of at least 0")
 Fraction = Annotated[float, Field(ge=0, lt=1, description="a number of at least 0 and less than 1")]
 Share = Annotated[float, Field(gt=0, le=1, description="a number greater than 0 and at most 1")]
 Flag = Annotated[bool, Field(description="true or false")]
-Text = Annotated[str, Field(min_length=1, description="text that is not empty")]
+Text = Annotated[
+    str, Field(min_length=1), AfterValidator(_one_line), Field(description="text that is not empty, of one line")
+]
 Classes = Annotated[
     int, Field(ge=0), AfterValidator(_classes), Field(description="a whole number of at least 2, or 0 for regression")
 ]

@@ -28,11 +28,11 @@ def _relu_back(A: np.ndarray, D: np.ndarray) -> None:
 
 
 def _sigmoid(Z: np.ndarray) -> None:
-    # By way of tanh: exp(-Z) would overflow for large negative Z.
-    Z *= 0.5
-    np.tanh(Z, out=Z)
-    Z *= 0.5
-    Z += 0.5
+    # exp may overflow to infinity for very negative Z (the loop ignores that), and 1 / infinity is the 0 meant.
+    np.negative(Z, out=Z)
+    np.exp(Z, out=Z)
+    Z += 1.0
+    np.reciprocal(Z, out=Z)
 
 
 def _sigmoid_back(A: np.ndarray, D: np.ndarray) -> None:

@@ -3,10 +3,13 @@
 Only correctly rounded, uncontracted operations (+ - * / sqrt maximum): unlike machines get the same bits.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, final
 
 import numpy as np
+
+from psgd.numerics import power
 
 
 class Rule(Protocol):
@@ -73,8 +76,8 @@ class Adam:
             np.maximum(state[2], v, out=state[2])
             v = state[2]
         np.sqrt(v, out=scratch)
-        scratch *= (1.0 - self.beta2**count) ** -0.5
+        scratch *= 1.0 / math.sqrt(1.0 - power(self.beta2, count))
         scratch += self.epsilon
         np.divide(m, scratch, out=g)
-        g *= rate / (1.0 - self.beta1**count)
+        g *= rate / (1.0 - power(self.beta1, count))
         p -= g

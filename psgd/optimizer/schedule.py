@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+from psgd.numerics import power
+
 
 @final
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Schedule:
         if epoch < self.warmup:
             return self.learning_rate * epoch / self.warmup
         if self.kind == "step":
-            return self.learning_rate * self.decay_factor ** math.floor(epoch / self.decay_every)
+            return self.learning_rate * power(self.decay_factor, math.floor(epoch / self.decay_every))
         if self.kind == "cosine":
             done = (epoch - self.warmup) / max(self.epochs - self.warmup, 1e-12)
             return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))

@@ -8,6 +8,7 @@ from typing import final
 import numpy as np
 
 from psgd.learners.learner import Batch, Learner
+from psgd.numerics import power
 from psgd.replica import Private, Progress, Replica
 from psgd.roster import Work
 from psgd.strategy.descent import Descent, replace
@@ -37,9 +38,9 @@ class WeightedAveraging:
 
     def weights(self, progress: Progress, work: Work) -> np.ndarray:
         """q_i = r^(T_i) / sum_j r^(T_j), eq. 6; T_i: steps behind the fastest since the last combination."""
-        r = np.array(self.contractions)[:, np.newaxis]
-        delays = work.steps.max() - work.steps
-        powers = np.where(work.steps > 0, r**delays, 0.0)
+        r = np.array(self.contractions)
+        delays = (work.steps.max() - work.steps).tolist()
+        powers = np.where(work.steps > 0, np.stack([power(r, delay) for delay in delays], axis=1), 0.0)
         weights: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
         return weights
 
