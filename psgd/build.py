@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 
 from psgd.data.dataset import Data
+from psgd.data.deal import Deal, Shuffle
+from psgd.data.partition import Partition
+from psgd.data.replacement import Replacement
 from psgd.data.source import load
 from psgd.errors import UsageError
 from psgd.job import Job, as_written
@@ -32,20 +35,28 @@ def load_data(settings: Settings) -> Data:
 def build_job(settings: Settings, data: Data) -> Job:
     """The job of one process, with a learner of its own. `workers` is a number by now."""
     training = settings["training"]
-    learner = build_learner(settings, data)
+    learner, deal = build_learner(settings, data), build_deal(settings, data)
     return Job(
         workers=settings["workers"],
-        strategy=build_strategy(settings, len(data.train)),
+        strategy=build_strategy(settings, deal.examples),
         learner=learner,
         data=data,
+        deal=deal,
         outputs=learner.layout.sizes[-1],
-        batch=training["batch_size_per_worker"],
         epochs=training["epochs"],
         seed=training["seed"],
         evaluate_every=training["evaluate_every"],
         target=training["target"],
         exclude=training["on_nonfinite"] == "exclude",
     )
+
+
+def build_deal(settings: Settings, data: Data) -> Deal:
+    training, workers, mode = settings["training"], settings["workers"], settings["data"]["mode"]
+    examples, batch, seed = len(data.train), training["batch_size_per_worker"], training["seed"]
+    if mode == "partition":
+        return Partition(examples, batch, workers, seed)
+    return Replacement(examples, batch, seed) if mode == "replacement" else Shuffle(examples, batch, seed)
 
 
 def build_learner(settings: Settings, data: Data) -> MLP:

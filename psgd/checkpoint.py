@@ -80,7 +80,7 @@ class Store:
         vectors[:] = self._read(tag, "replica")["vectors"].reshape(vectors.shape)
         meta = self._meta(tag)
         progress = meta["progress"]
-        for name in ("worker_steps", "last_weights"):
+        for name in ("dealt", "worker_steps", "last_weights"):
             progress[name] = tuple(progress[name])
         return Progress(**progress), meta["record"]
 

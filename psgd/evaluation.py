@@ -4,7 +4,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from psgd.data.dataset import Dataset
+from psgd.data.dataset import Examples, Reader
 from psgd.group.group import Group
 from psgd.learners.learner import Learner
 
@@ -20,9 +20,9 @@ class Score(NamedTuple):
 class Evaluator:
     def __init__(self, learner: Learner, group: Group, outputs: int) -> None:
         self._learner, self._group, self._outputs = learner, group, outputs
-        self._X_BF = np.empty((0, 0), learner.dtype)
+        self._readers: dict[int, Reader] = {}
 
-    def score(self, parameters: np.ndarray, dataset: Dataset) -> Score:
+    def score(self, parameters: np.ndarray, dataset: Examples) -> Score:
         """Collective."""
         members = self._group.transport.members
         me, starts = members.index(self._group.transport.process), range(0, len(dataset), CHUNK)
@@ -37,11 +37,7 @@ class Evaluator:
             right += tables[chunk % len(members)][chunk, 1]
         return Score(float(loss) / len(dataset), float(right) / len(dataset) if dataset.classes else None)
 
-    def _chunk(self, parameters: np.ndarray, dataset: Dataset, rows: slice) -> tuple[float, int]:
-        if self._X_BF.shape[1] != dataset.features:
-            self._X_BF = np.empty((CHUNK, dataset.features), self._learner.dtype)
-            self._T_BO = np.empty((CHUNK, self._outputs), self._learner.dtype)
-        count = rows.stop - rows.start
-        X_BF, T_BO = self._X_BF[:count], self._T_BO[:count]
-        dataset.gather(rows, X_BF, T_BO)
-        return self._learner.score(parameters, X_BF, T_BO)
+    def _chunk(self, parameters: np.ndarray, dataset: Examples, rows: slice) -> tuple[float, int]:
+        if id(dataset) not in self._readers:
+            self._readers[id(dataset)] = dataset.reader(CHUNK, self._outputs, self._learner.dtype)
+        return self._learner.score(parameters, *self._readers[id(dataset)](rows))

@@ -6,6 +6,7 @@ from math import ceil, floor
 from typing import final
 
 from psgd.data.dataset import Data
+from psgd.data.deal import Deal
 from psgd.learners.learner import Learner
 from psgd.strategy.strategy import Strategy
 
@@ -22,8 +23,8 @@ class Job:
     strategy: Strategy
     learner: Learner  # this process's own
     data: Data
+    deal: Deal
     outputs: int  # columns of the targets, as the learner wants them
-    batch: int  # examples, of one worker's step
     epochs: float
     seed: int = 0
     evaluate_every: float = 1.0  # epochs
@@ -31,13 +32,18 @@ class Job:
     exclude: bool = False  # a worker that is not finite counts as idle in that round, instead of ending the job
 
     @property
+    def batch(self) -> int:
+        """Examples of one worker's step."""
+        return self.deal.batch
+
+    @property
     def end(self) -> int:
         """The position in the stream at or after which training ends."""
-        return ceil(as_written(self.epochs) * len(self.data.train))
+        return ceil(as_written(self.epochs) * self.deal.examples)
 
     def marks(self, position: int) -> int:
         """Evaluation marks at or before `position`; the end is one."""
         every = as_written(self.evaluate_every)
         if position >= self.end:
             return ceil(as_written(self.epochs) / every)
-        return floor(position / (every * len(self.data.train)))
+        return floor(position / (every * self.deal.examples))

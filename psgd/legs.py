@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from psgd.data.deal import Shuffled, positions
+from psgd.data.deal import Hand
 from psgd.group.group import Group
 from psgd.job import Job
 from psgd.learners.learner import Batch
@@ -35,11 +35,8 @@ class Clocked:
 class Legs:
     def __init__(self, job: Job, group: Group, leg_seconds: float) -> None:
         self._job, self._group = job, group
-        self._stream = Shuffled(len(job.data.train), job.seed)
-        dtype = job.learner.dtype
-        self._X_BF = np.empty((job.batch, job.data.train.features), dtype)
-        self._T_BO = np.empty((job.batch, job.outputs), dtype)
-        self._gradient = np.empty(job.learner.size, dtype)
+        self._read = job.data.train.reader(job.batch, job.outputs, job.learner.dtype)
+        self._gradient = np.empty(job.learner.size, job.learner.dtype)
         self._leg_seconds = leg_seconds
         self.workers: dict[int, Private] = {}
         self.host()
@@ -70,17 +67,16 @@ class Legs:
 
     def _leg(self, replica: Replica, mine: Private, plan: np.ndarray, steps: int) -> None:
         began = time.perf_counter()
-        starts = positions(plan, mine.worker, mine.done, steps, replica.progress.position, self._job.batch)
-        self._job.strategy.local(replica, mine, self._job.learner, self._batches(starts), steps)
+        hands = self._job.deal.hands(mine.worker, plan, mine.done, steps, replica.progress)
+        self._job.strategy.local(replica, mine, self._job.learner, self._batches(hands), steps)
         mine.done += steps
         mine.loss += self._job.learner.read_loss()
         self._stint.took(steps, time.perf_counter() - began)
 
-    def _batches(self, starts: np.ndarray) -> Iterator[Batch]:
-        train, size = self._job.data.train, self._job.batch
-        for start in starts.tolist():
-            train.gather(self._stream.rows(start, size), self._X_BF, self._T_BO)
-            yield Batch(self._X_BF, self._T_BO, (start + size / 2) / len(train))
+    def _batches(self, hands: Iterator[Hand]) -> Iterator[Batch]:
+        for rows, epoch in hands:
+            X_BF, T_BO = self._read(rows)
+            yield Batch(X_BF, T_BO, epoch)
 
     def _bad(self, mine: Private, at_end: bool) -> int:
         """Where the worker's state is not finite, the number of parameters if only the loss is not; -1 if all is.

@@ -126,7 +126,8 @@ class Loop:
         newest = (self._store.newest() if self._store else None) or Tag(-1, 0)
         rows = self._group.exchange(np.array(newest, np.int64).tobytes())
         tag = Tag(*np.frombuffer(rows[0], np.int64).tolist())
-        self._which, self._progress = 0, Progress(worker_steps=(0,) * self._job.workers)
+        nothing = (0,) * self._job.workers
+        self._which, self._progress = 0, Progress(dealt=nothing, worker_steps=nothing)
         self._together(lambda: self._load(tag) if tag.round >= 0 else self._initialize())
         self._before = self._which, self._progress
         if self._group.first:
@@ -218,7 +219,7 @@ class Loop:
         if (candidates == candidates[0]).all():
             candidates = candidates[:1]
         dealt = int(plan.sum()) * self._job.batch
-        epoch = (self._progress.position + dealt / 2) / len(self._job.data.train)
+        epoch = (self._progress.position + dealt / 2) / self._job.deal.examples
         old, new, losses = self.replica, self._next, []
 
         def apply(folded: np.ndarray, where: slice, norm: float) -> None:
@@ -244,6 +245,7 @@ class Loop:
             steps=done.steps + int(work.steps.max()),
             combinations=done.combinations + (weights is not None),
             examples=done.examples + int(work.examples.sum()),
+            dealt=tuple((np.array(done.dealt) + plan).tolist()),
             worker_steps=tuple((np.array(done.worker_steps) + work.steps).tolist()),
             last_weights=done.last_weights if weights is None else tuple(weights.tolist()),
         )

@@ -16,7 +16,8 @@ class Progress(NamedTuple):
     reached: bool = False  # the target is
     combinations: int = 0
     examples: int = 0  # examples worked on: those dealt, less what was excluded
-    worker_steps: tuple[int, ...] = ()
+    dealt: tuple[int, ...] = ()  # steps dealt to each worker
+    worker_steps: tuple[int, ...] = ()  # those that counted
     last_weights: tuple[float, ...] = ()
 
 

@@ -36,11 +36,11 @@ def run_session(
     quiet: bool = False,
 ) -> Result:
     """Collective. Errors have been printed, once, when this returns; every process gets the same code."""
-    record = Record(directory, len(data.train), settings["training"]["epochs"], str(transport.process), quiet)
     loop: Loop | None = None
     first = transport.process == transport.members[0]
     try:
         job = build_job(settings, data)
+        record = Record(directory, job.deal.examples, job.epochs, str(transport.process), quiet)
         loop = Loop(job, transport, record, directory, settings["training"]["checkpoint_seconds"], signals=signals)
         ending = _Ending(settings, job, loop, record, directory)
         processes = describe_group(loop.group)
@@ -95,7 +95,7 @@ class _Ending:
             complain(error, self._loop.group.transport.process)
 
     def _summarize(self, status: str) -> None:
-        self.summary = summarize(self._settings, self._loop, self._record, len(self._job.data.train), status)
+        self.summary = summarize(self._settings, self._loop, self._record, self._job.deal.examples, status)
         if self._directory:
             write_json(self._directory / "summary.json", self.summary)
 
@@ -109,6 +109,8 @@ def _introduce(job: Job, loop: Loop, processes: list[dict[str, Any]], directory:
         + (f" of {hosts} hosts" if hosts > 1 else "")
         + f"; {blas['name']} {blas['version']} {blas['kernel']}"
     )
+    if job.deal.note:
+        record.say(job.deal.note)
     if warning := mixed_kernels(processes):
         record.say(f"warning: {warning}")
     if directory:

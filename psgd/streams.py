@@ -2,7 +2,16 @@
 
 import numpy as np
 
-PURPOSES = ("initial parameters", "shuffle", "hold-out", "synthetic", "digits")
+PURPOSES = (
+    "initial parameters",
+    "shuffle",
+    "hold-out",
+    "synthetic",
+    "digits",
+    "partition",
+    "local shuffle",
+    "replacement",
+)
 
 
 def stream(seed: int, purpose: str, *which: int) -> np.random.Generator:

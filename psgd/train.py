@@ -59,6 +59,7 @@ def _read(options: argparse.Namespace, processes: int, launched: bool) -> tuple[
     """On the first process: the config, read, resolved and checked; the data (None in a dry run); and then, when
     nothing the user gave is wrong, a directory to write to."""
     from psgd import rundir
+    from psgd.build import build_job
     from psgd.config import dump, resolve
 
     config, overrides = options.config, list(options.overrides)
@@ -76,6 +77,7 @@ def _read(options: argparse.Namespace, processes: int, launched: bool) -> tuple[
         print(dump(settings), end="")
         return Order(settings, None, options.quiet), None
     data = _load(settings)
+    build_job(settings, data)  # what cannot be is said before a directory is made
     if options.resume:
         directory = Path(options.output) if options.output else rundir.latest(settings["output"])
         rundir.check_continues(directory, resolve(str(directory / "config.yaml"), []).settings, settings)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from psgd.data.dataset import Data
+from psgd.data.deal import Shuffle
 from psgd.data.split import hold_out
 from psgd.data.synthetic import synthetic
 from psgd.group.transport import Transport
@@ -58,7 +59,15 @@ def job(strategy: Strategy, workers: int, epochs: float | None = None, hidden: t
     """Two rounds and more of any strategy."""
     learner = MLP((5, *hidden, 3), "tanh", "softmax", LOSSES["cross-entropy"], np.dtype(np.float32))
     return Job(
-        workers, strategy, learner, data(), outputs=3, batch=6, epochs=epochs or workers / 4, seed=3, evaluate_every=0.5
+        workers,
+        strategy,
+        learner,
+        data(),
+        Shuffle(216, batch=6, seed=3),
+        outputs=3,
+        epochs=epochs or workers / 4,
+        seed=3,
+        evaluate_every=0.5,
     )
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from psgd.data.dataset import Data, Dataset
+from psgd.data.deal import Shuffle
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
@@ -139,6 +140,6 @@ def errors(problem: Problem, strategy: Strategy, steps: int, processes: int | No
     workers, data = len(strategy.plan(0)), numbers(steps)
 
     def job() -> Job:
-        return Job(workers, strategy, Quadratic(problem), data, outputs=1, batch=1, epochs=1.0)
+        return Job(workers, strategy, Quadratic(problem), data, Shuffle(len(data.train), 1, 0), outputs=1, epochs=1.0)
 
     return train(job, processes) - OPTIMUM

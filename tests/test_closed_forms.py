@@ -13,6 +13,7 @@ import pytest
 from quadratic import Problem, Quadratic, errors, numbers, train
 
 from psgd.data.dataset import Data
+from psgd.data.deal import Shuffle
 from psgd.data.synthetic import synthetic
 from psgd.group.serial import Serial
 from psgd.job import Job
@@ -190,7 +191,7 @@ def test_the_candidate_that_scores_best_is_taken(problem, best, processes):
 def test_of_candidates_that_score_alike_the_first_is_taken():
     problem = Problem(replicates=3, e0=0.0, s2=0.0)
     strategy, data = problem.weighted_averaging((2, 1), 0.5, 1.0, 0.25), numbers(3)
-    job = Job(2, strategy, Quadratic(problem), data, outputs=1, batch=1, epochs=1.0)
+    job = Job(2, strategy, Quadratic(problem), data, Shuffle(len(data.train), 1, 0), outputs=1, epochs=1.0)
     assert jobs.train(job, Serial())[1].last_weights == pytest.approx((2 / 3, 1 / 3))
 
 
@@ -200,7 +201,14 @@ def test_progress_by_hand():
     _, progress = jobs.train(network(strategy, 2, np.float32, epochs=1.0), Serial())
     assert progress.last_weights == pytest.approx((1 / 1.81, 0.81 / 1.81))
     assert progress._replace(last_weights=()) == Progress(
-        round=7, position=252, steps=28, evaluated=1, combinations=7, examples=252, worker_steps=(28, 14)
+        round=7,
+        position=252,
+        steps=28,
+        evaluated=1,
+        combinations=7,
+        examples=252,
+        dealt=(28, 14),
+        worker_steps=(28, 14),
     )
 
 
@@ -210,7 +218,7 @@ def test_progress_by_hand():
 def network(strategy: Strategy, workers: int, dtype: type, data: Data | None = None, epochs: float = 1.5) -> Job:
     learner = MLP((5, 7, 3), "tanh", "softmax", LOSSES["cross-entropy"], np.dtype(dtype), l2=0.01)
     data = data or Data(synthetic(240, 5, 3, seed=1)[0], None, None, "synthetic")
-    return Job(workers, strategy, learner, data, outputs=3, batch=6, epochs=epochs, seed=3)
+    return Job(workers, strategy, learner, data, Shuffle(len(data.train), 6, 3), 3, epochs=epochs, seed=3)
 
 
 def serial_sgd(job: Job, optimizer: Optimizer, steps: int) -> np.ndarray:
@@ -279,7 +287,12 @@ def test_gradient_averaging_is_one_worker_with_all_their_batches(name, workers):
     """A round deals what a single batch would hold: the same steps, whatever the optimizer's count and schedule."""
     strategy = GradientAveraging(workers, OPTIMIZERS[name])
     many = network(strategy, workers, np.float64, epochs=1.0)
-    large = replace(many, workers=1, strategy=GradientAveraging(1, OPTIMIZERS[name]), batch=many.batch * workers)
+    large = replace(
+        many,
+        workers=1,
+        strategy=GradientAveraging(1, OPTIMIZERS[name]),
+        deal=Shuffle(len(many.data.train), many.batch * workers, many.seed),
+    )
     a, b = train(lambda: many, None), train(lambda: large, None)
     print("normwise:", distance(a, b))
     assert distance(a, b) < 1e-13

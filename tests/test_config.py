@@ -122,7 +122,7 @@ def test_optimizers_differ_in_their_defaults() -> None:
         ("training.on_nonfinite=go", 'is "go"; it must be one of stop, exclude'),
         ("training.checkpoint_seconds=-1", "is -1; it must be at least 0"),
         ("data.validation=1", "is 1; it must be at least 0 and less than 1"),
-        ("data.mode=partition", 'is "partition"; it must be shuffle'),
+        ("data.mode=shard", 'is "shard"; it must be one of shuffle, partition, replacement'),
         ("data.path=x", 'is "x"; it must be null'),
         ("model.hidden=[64, 0]", "is [64, 0]; it must be a list of whole numbers greater than 0"),
         ("model.hidden=64", "is 64; it must be a list"),

@@ -60,7 +60,7 @@ class Section(BaseModel):
 
 class _Source(Section):
     path: Path = None
-    mode: Literal["shuffle"] = "shuffle"
+    mode: Literal["shuffle", "partition", "replacement"] = "shuffle"
     validation: Fraction = 0.0
 
 

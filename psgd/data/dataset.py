@@ -4,12 +4,15 @@ Shapes: N examples, F features, B rows of a batch, O outputs.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, Protocol, final
 
 import numpy as np
 
 from psgd.errors import DataError
+
+Reader = Callable[[np.ndarray | slice], tuple[Any, np.ndarray]]  # rows -> (X, T_BO); the next call overwrites them
 
 
 @final
@@ -77,6 +80,17 @@ class Dataset:
             T_BO.fill(0)
             T_BO[np.arange(count), self.targets[rows]] = 1
 
+    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
+        """A reader of up to `examples` rows at a time into a buffer of its own, with `outputs` columns of targets."""
+        X_BF, T_BO = np.empty((examples, self.features), dtype), np.empty((examples, outputs), dtype)
+
+        def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+            count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
+            self.gather(rows, X_BF[:count], T_BO[:count])
+            return X_BF[:count], T_BO[:count]
+
+        return read
+
     def take(self, rows: np.ndarray | slice) -> "Dataset":
         """A new dataset with a copy of `rows`, in their order."""
         inputs, targets = self.inputs[rows], self.targets[rows]
@@ -85,13 +99,35 @@ class Dataset:
         return Dataset(inputs, targets, self.classes, self.scale)
 
 
-class Data(NamedTuple):
-    """All splits of a run; `note` is one line for people that says where they came from."""
+class Examples(Protocol):
+    """One split, dense or sparse."""
 
-    train: Dataset
-    test: Dataset | None
-    validation: Dataset | None
-    note: str
+    @property
+    def classes(self) -> int:
+        """0 = regression."""
+        ...
+
+    @property
+    def features(self) -> int: ...
+
+    @property
+    def outputs(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader: ...
+
+    def take(self, rows: np.ndarray | slice) -> "Examples": ...
+
+
+class Data(NamedTuple):
+    """All splits of a run."""
+
+    train: Examples
+    test: Examples | None
+    validation: Examples | None
+    note: str  # one line for people: where they came from
+    preparation: dict[str, Any] = {}  # how new inputs are to be made like these; plain JSON, saved with the model
 
 
 def _gather_rows(source: np.ndarray, rows: np.ndarray | slice, scale: float, out: np.ndarray) -> None:

@@ -1,15 +1,49 @@
-"""Dealing: which examples every worker's batches hold.
+"""Dealing: which examples every worker's batches hold. Functions of (seed, progress, worker), never of a process.
 
-The training is one endless stream, epoch after epoch, each a seeded permutation of all examples. A round takes the
-next part of it and deals batch after batch, like cards, to the workers that still want one. So each example is used
-exactly once an epoch over all workers, whatever their speeds, and nothing depends on the number of processes.
+`shuffle`, the usual way: the training is one endless stream, epoch after epoch, each a seeded permutation of all
+examples. A round takes the next part of it and deals batch after batch, like cards, to the workers that still want one.
+So each example is used exactly once an epoch over all workers, whatever their speeds.
 """
 
-from typing import final
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, final
 
 import numpy as np
 
+from psgd.replica import Progress
 from psgd.streams import stream
+
+
+class Hand(NamedTuple):
+    """One batch, as dealt."""
+
+    rows: np.ndarray  # (B,) row numbers
+    epoch: float  # where in the training its middle lies
+
+
+class Deal(Protocol):
+    examples: int  # of an epoch, over all workers
+    batch: int  # examples of one worker's step
+    note: str  # for people: what they should know of this way of dealing; may be empty
+
+    def hands(self, worker: int, plan: np.ndarray, first: int, steps: int, progress: Progress) -> Iterator[Hand]:
+        """The batches `first` ... of `worker` in the round that begins at `progress`, in which worker i is dealt
+        plan[i] batches."""
+        ...
+
+
+@final
+class Shuffle:
+    note = ""
+
+    def __init__(self, examples: int, batch: int, seed: int) -> None:
+        self.examples = examples
+        self.batch = batch
+        self._stream = Shuffled(examples, seed)
+
+    def hands(self, worker: int, plan: np.ndarray, first: int, steps: int, progress: Progress) -> Iterator[Hand]:
+        for start in positions(plan, worker, first, steps, progress.position, self.batch).tolist():
+            yield Hand(self._stream.rows(start, self.batch), (start + self.batch / 2) / self.examples)
 
 
 @final

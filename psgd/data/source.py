@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from psgd.data.dataset import Data, Dataset
+from psgd.data.dataset import Data, Dataset, Examples
 from psgd.data.digits import load_digits
 from psgd.data.idx import load_idx_directory
 from psgd.data.split import hold_out
@@ -24,6 +24,7 @@ def load(settings: dict[str, Any]) -> Data:
     source, fraction = settings["source"], settings.get("validation", 0.0)
     if not 0 <= fraction < 1:
         raise UsageError(f"data.validation is {fraction}; expected a fraction from 0 to below 1")
+    train: Examples
     train, test, origin = _read(source, settings)
     validation = None
     if fraction > 0:

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from psgd.data.dataset import Dataset
+from psgd.data.dataset import Examples
 from psgd.errors import UsageError
 from psgd.streams import stream
 
 
-def hold_out(train: Dataset, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
+def hold_out(train: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
     """Split `train` into (training, validation): round(fraction * N) random rows, at least one, are set aside.
 
     Both keep the stored order. UsageError unless both get an example.
