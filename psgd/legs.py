@@ -1,7 +1,7 @@
 """The workers that this process hosts, and their legs: local work of at most about a second between two meetings."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import final
 
 import numpy as np
@@ -53,6 +53,13 @@ class Legs:
         """All to the start of their round."""
         for mine in self.workers.values():
             mine.restart()
+
+    def forget(self, workers: Sequence[int] | None = None) -> None:
+        """Those of `workers` that are hosted here, or all that are, to workers that never worked."""
+        for worker, mine in self.workers.items():
+            if workers is None or worker in workers:
+                mine.restart()
+                mine.forget()
 
     def run(self, replica: Replica, plan: np.ndarray) -> np.ndarray:
         """A leg of every hosted worker -> their reports."""

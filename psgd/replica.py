@@ -1,9 +1,12 @@
 """The replica: what all workers agree on, and what a newcomer receives."""
 
+import zlib
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
 import numpy as np
+
+_DIGEST = 1024  # parameters that a digest covers
 
 
 class Progress(NamedTuple):
@@ -36,6 +39,42 @@ class Replica:
     @property
     def state(self) -> np.ndarray:
         return self.vectors[1:]
+
+    def digest(self) -> int:
+        """Of a part of the parameters that rotates with the rounds: replicas that drift apart are found out."""
+        start = self.progress.round * _DIGEST % self.parameters.size
+        return zlib.crc32(self.parameters[start : start + _DIGEST].data)
+
+
+@final
+class Replicas:
+    """The two buffers: the replica that is, and the one that becomes. The one before stays whole for a round."""
+
+    def __init__(self, vectors: tuple[np.ndarray, np.ndarray]) -> None:
+        self._vectors = vectors
+        self.begin(Progress())
+
+    @property
+    def now(self) -> Replica:
+        return Replica(self._vectors[self._which], self.progress)
+
+    @property
+    def next(self) -> Replica:
+        return Replica(self._vectors[1 - self._which], self.progress)
+
+    def begin(self, progress: Progress) -> None:
+        """From the first buffer, at `progress`."""
+        self._which, self.progress = 0, progress
+        self._before = self._which, self.progress
+
+    def commit(self, progress: Progress, combined: bool) -> None:
+        """The next replica becomes the replica; if nothing was combined, only the round passes."""
+        self._before = self._which, self.progress
+        self._which, self.progress = self._which ^ combined, progress
+
+    def step_back(self) -> None:
+        """To the replica before the last commit."""
+        self._which, self.progress = self._before
 
 
 @final

@@ -34,6 +34,19 @@ class Roster(NamedTuple):
     notices: np.ndarray  # (processes,) NOTICE, in process order
 
 
+def drift(notices: np.ndarray) -> str | None:
+    """Which processes' replicas differ from what most have, if any do."""
+    states = [(int(n["round"]), int(n["digest"])) for n in notices]
+    if len(set(states)) == 1:
+        return None
+    usual = max(states, key=states.count)
+    odd = [str(n["process"]) for n, state in zip(notices, states, strict=True) if state != usual]
+    return (
+        f"replicas drifted apart: process {', '.join(odd)} differs from the others in round {usual[0]}. Unlike CPUs or "
+        "libraries, or memory that fails: compare environment.json of the hosts"
+    )
+
+
 class Work(NamedTuple):
     """What strategies are given of a round, in worker order: no clock, no process. Absence is `steps` = 0."""
 

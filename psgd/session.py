@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 
+from psgd.agreement import Ended
 from psgd.build import build_job
 from psgd.data.dataset import Data
 from psgd.environment import describe_group, environment, mixed_kernels
 from psgd.errors import Diverged, PsgdError, StorageError
 from psgd.group.transport import Transport
 from psgd.job import Job
-from psgd.loop import Ended, Loop, Stopped
+from psgd.loop import Loop, Stopped
 from psgd.record import Record
 from psgd.rundir import write_json
 from psgd.signals import Signals, exit_code
@@ -51,7 +52,7 @@ def run_session(
     except Ended as ended:
         return Result(ended.code, None)
     except PsgdError as error:
-        if first if loop is None else loop.speaks:
+        if first or (loop is not None and loop.agreement.failure is error):
             complain(error, transport.process)
         if loop is not None and loop.group.first and isinstance(error, Stopped | Diverged):
             ending.early("stopped" if isinstance(error, Stopped) else "diverged")
@@ -60,7 +61,7 @@ def run_session(
     except Exception as error:
         traceback.print_exc()
         sys.stderr.flush()
-        if loop is None or error is not loop.failure:
+        if loop is None or error is not loop.agreement.failure:
             transport.abort(1)  # raised between two meetings: the others wait for this process and cannot be told
         return Result(1, None)
 
