@@ -1,4 +1,7 @@
-"""Activations, in place. `forward` turns Z_BO into A_BO; `backward` turns dL/dA into dL/dZ, given A."""
+"""Activations, in place. `forward` turns Z_BO into A_BO; `backward` turns dL/dA into dL/dZ, given A.
+
+Both are given zeros of the same shape: with them numpy vectorises what it does one by one with a scalar 0.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,11 +10,11 @@ import numpy as np
 
 
 class Activation(NamedTuple):
-    forward: Callable[[np.ndarray], None]
+    forward: Callable[[np.ndarray, np.ndarray], None]  # (Z_BO, zeros_BO)
     backward: Callable[[np.ndarray, np.ndarray], None]  # (A_BO, D_BO)
 
 
-def _identity(Z: np.ndarray) -> None:
+def _identity(Z: np.ndarray, zeros: np.ndarray) -> None:
     pass
 
 
@@ -19,17 +22,17 @@ def _identity_back(A: np.ndarray, D: np.ndarray) -> None:
     pass
 
 
-def _relu(Z: np.ndarray) -> None:
-    np.maximum(Z, 0, out=Z)
+def _relu(Z: np.ndarray, zeros: np.ndarray) -> None:
+    np.maximum(Z, zeros, out=Z)
 
 
 def _relu_back(A: np.ndarray, D: np.ndarray) -> None:
     np.multiply(D, A > 0, out=D)
 
 
-def _sigmoid(Z: np.ndarray) -> None:
+def _sigmoid(Z: np.ndarray, zeros: np.ndarray) -> None:
     # exp may overflow to infinity for very negative Z (the loop ignores that), and 1 / infinity is the 0 meant.
-    np.negative(Z, out=Z)
+    np.subtract(zeros, Z, out=Z)
     np.exp(Z, out=Z)
     Z += 1.0
     np.reciprocal(Z, out=Z)
@@ -41,7 +44,7 @@ def _sigmoid_back(A: np.ndarray, D: np.ndarray) -> None:
     D *= slope
 
 
-def _tanh(Z: np.ndarray) -> None:
+def _tanh(Z: np.ndarray, zeros: np.ndarray) -> None:
     np.tanh(Z, out=Z)
 
 
@@ -49,7 +52,7 @@ def _tanh_back(A: np.ndarray, D: np.ndarray) -> None:
     D *= 1.0 - A * A
 
 
-def _softmax(Z: np.ndarray) -> None:
+def _softmax(Z: np.ndarray, zeros: np.ndarray) -> None:
     Z -= Z.max(axis=1, keepdims=True)
     np.exp(Z, out=Z)
     Z /= Z.sum(axis=1, keepdims=True)

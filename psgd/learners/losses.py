@@ -39,8 +39,9 @@ def _cross_entropy_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
 
 
 def _binary(A: np.ndarray, T: np.ndarray) -> float:
-    yes, no = np.log(np.maximum(A, _TINY)), np.log(np.maximum(1.0 - A, _TINY))
-    return -float(np.vdot(T, yes)) - float(np.vdot(1.0 - T, no))
+    right = np.abs((1.0 - T) - A)  # the probability given to what is the case: A, or 1 - A
+    np.maximum(right, _TINY, out=right)
+    return -float(np.log(right, out=right).sum(dtype=np.float64))
 
 
 def _binary_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:

@@ -4,7 +4,7 @@ Shapes: B examples, I inputs and O outputs of a layer. Buffers for a batch size 
 """
 
 from collections.abc import Iterable
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 
@@ -15,6 +15,15 @@ from psgd.learners.layout import Layers, Layout
 from psgd.learners.learner import Batch
 from psgd.learners.losses import Loss
 from psgd.optimizer.optimizer import Optimizer
+
+
+class _Buffers(NamedTuple):
+    """For one number of examples, by layer."""
+
+    activations: list[np.ndarray]
+    deltas: list[np.ndarray]
+    zeros: list[np.ndarray]
+    ones: np.ndarray  # (B,): a sum over the batch is a product with it
 
 
 @final
@@ -43,7 +52,7 @@ class MLP:
         self._l1, self._l2 = l1, l2
         self._sum = 0.0
         self._views: dict[int, tuple[np.ndarray, Layers]] = {}
-        self._buffers: dict[int, tuple[list[np.ndarray], list[np.ndarray]]] = {}
+        self._buffers: dict[int, _Buffers] = {}
 
     def initial(self, seed: int) -> np.ndarray:
         return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
@@ -55,8 +64,8 @@ class MLP:
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         X_BF, T_BO, _ = batch
         activations = self._forward(parameters, X_BF)
-        deltas = self._buffers[len(X_BF)][1]
-        A_BO, D_BO = activations[-1], deltas[-1]
+        buffers = self._workspace(len(X_BF))
+        deltas, A_BO, D_BO = buffers.deltas, activations[-1], buffers.deltas[-1]
         self._sum += self._loss.value(A_BO, T_BO)
         if self._natural:
             np.subtract(A_BO, T_BO, out=D_BO)
@@ -70,7 +79,7 @@ class MLP:
             D_BO = deltas[layer]
             dW_IO, db_O = gradients[layer]
             np.dot(A_BI.T, D_BO, out=dW_IO)
-            np.sum(D_BO, axis=0, out=db_O)
+            np.dot(buffers.ones, D_BO, out=db_O)
             if layer:
                 np.dot(D_BO, weights[layer][0].T, out=deltas[layer - 1])
                 self._activations[layer - 1].backward(A_BI, deltas[layer - 1])
@@ -105,12 +114,13 @@ class MLP:
         return self.layout.name(index)
 
     def _forward(self, parameters: np.ndarray, X_BF: np.ndarray) -> list[np.ndarray]:
-        activations = self._workspace(len(X_BF))
+        activations, _, zeros, _ = self._workspace(len(X_BF))
         A_BI = X_BF
-        for (W_IO, b_O), A_BO, activation in zip(self._layers(parameters), activations, self._activations, strict=True):
+        for layer, (W_IO, b_O) in enumerate(self._layers(parameters)):
+            A_BO = activations[layer]
             np.dot(A_BI, W_IO, out=A_BO)
             A_BO += b_O
-            activation.forward(A_BO)
+            self._activations[layer].forward(A_BO, zeros[layer])
             A_BI = A_BO
         return activations
 
@@ -121,14 +131,13 @@ class MLP:
             if self._l1:
                 dW_IO += self._l1 * np.sign(W_IO)
 
-    def _workspace(self, examples: int) -> list[np.ndarray]:
+    def _workspace(self, examples: int) -> _Buffers:
         if examples not in self._buffers:
-            shapes = [(examples, outputs) for _, outputs in self.layout.layers]
-            self._buffers[examples] = (
-                [np.empty(shape, self.dtype) for shape in shapes],
-                [np.empty(shape, self.dtype) for shape in shapes],
+            activations, deltas, zeros = (
+                [np.zeros((examples, outputs), self.dtype) for _, outputs in self.layout.layers] for _ in range(3)
             )
-        return self._buffers[examples][0]
+            self._buffers[examples] = _Buffers(activations, deltas, zeros, np.ones(examples, self.dtype))
+        return self._buffers[examples]
 
     def _layers(self, vector: np.ndarray) -> Layers:
         """Views into `vector`, remembered: it is one of a few vectors that live as long as the run."""
