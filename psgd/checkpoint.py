@@ -4,15 +4,18 @@ A checkpoint is a directory, made under another name and renamed when all proces
 whatever carries a checkpoint's name is complete. It knows nothing of groups: who writes what is the loop's business.
 """
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from psgd.errors import StorageError
@@ -65,11 +68,11 @@ class Store:
                 file.flush()
                 os.fsync(file.fileno())
             if final.exists():  # the same state, saved before a step back
-                shutil.rmtree(final)
+                self._retire(final)
             os.rename(partial, final)
             _sync(self._directory)
             for old in self._tags()[:-KEEP]:
-                shutil.rmtree(self._directory / old.name)
+                self._retire(self._directory / old.name)
             for left in self._directory.glob(".partial-*"):
                 shutil.rmtree(left)
         except OSError as error:
@@ -77,20 +80,39 @@ class Store:
 
     def load_replica(self, tag: Tag, vectors: np.ndarray) -> tuple[Progress, dict[str, Any]]:
         """Fill `vectors` (1 + rows, P); the progress, and what was recorded with it."""
-        vectors[:] = self._read(tag, "replica")["vectors"].reshape(vectors.shape)
-        meta = self._meta(tag)
-        progress = meta["progress"]
-        for name in ("dealt", "worker_steps", "last_weights"):
-            progress[name] = tuple(progress[name])
-        return Progress(**progress), meta["record"]
+        with self._understood(tag):
+            vectors[:] = self._read(tag, "replica")["vectors"].reshape(vectors.shape)
+            meta = self._meta(tag)
+            progress = meta["progress"]
+            for name in ("dealt", "worker_steps", "last_weights"):
+                progress[name] = tuple(progress[name])
+            return Progress(**progress), meta["record"]
 
     def load_worker(self, tag: Tag, mine: Private) -> None:
-        arrays = self._read(tag, f"worker-{mine.worker:05d}")
-        mine.moments[:] = arrays["moments"].reshape(mine.moments.shape)
-        mine.count, mine.done = (int(n) for n in arrays["counts"])
-        mine.loss = float(arrays["loss"][0])
-        if mine.done:
-            mine.out[:] = arrays["out"].reshape(mine.out.shape)
+        with self._understood(tag):
+            arrays = self._read(tag, f"worker-{mine.worker:05d}")
+            mine.moments[:] = arrays["moments"].reshape(mine.moments.shape)
+            mine.count, mine.done = (int(n) for n in arrays["counts"])
+            mine.loss = float(arrays["loss"][0])
+            if mine.done:
+                mine.out[:] = arrays["out"].reshape(mine.out.shape)
+
+    @contextlib.contextmanager
+    def _understood(self, tag: Tag) -> Iterator[None]:
+        """What cannot be read is damaged: name it, and the one before it if there is one."""
+        try:
+            yield
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+            older = [each for each in self._tags() if each < tag]
+            advice = f"; remove it to go on from {older[-1].name}" if older else ""
+            place = self._directory / tag.name
+            raise StorageError(f"the checkpoint {place} cannot be read ({_reason(error)}){advice}") from None
+
+    def _retire(self, path: Path) -> None:
+        """Take its name away before its files: what carries a checkpoint's name is complete."""
+        left = self._directory / f".partial-old-{path.name}"
+        shutil.rmtree(left, ignore_errors=True)
+        os.rename(path, left)
 
     def _tags(self) -> list[Tag]:
         found = self._directory.glob("*-*") if self._directory.is_dir() else ()
@@ -104,25 +126,23 @@ class Store:
         path = self._partial(tag) / f"{name}.safetensors"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_arrays(path, arrays)
+            write_arrays(path, arrays, {"crc32": str(_crc32(arrays))})
         except (OSError, SafetensorError) as error:
             raise StorageError(f"cannot write the checkpoint {path}: {_reason(error)}") from None
 
     def _read(self, tag: Tag, name: str) -> dict[str, np.ndarray]:
         path = self._directory / tag.name / f"{name}.safetensors"
-        try:
-            return load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise StorageError(f"cannot read the checkpoint {path}: {_reason(error)}") from None
+        arrays = load_file(path)
+        with safe_open(path, "np") as file:
+            said = (file.metadata() or {}).get("crc32")
+        if said != str(_crc32(arrays)):
+            raise ValueError(f"{path.name}: its checksum is wrong")
+        return arrays
 
     def _meta(self, tag: Tag) -> dict[str, Any]:
-        path = self._directory / tag.name / "checkpoint.json"
-        try:
-            meta: dict[str, Any] = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise StorageError(f"cannot read the checkpoint {path}: {_reason(error)}") from None
-        if meta.get("format") != FORMAT:
-            raise StorageError(f"{path} has format {meta.get('format')}; this psgd reads format {FORMAT}")
+        meta: dict[str, Any] = json.loads((self._directory / tag.name / "checkpoint.json").read_text())
+        if meta["format"] != FORMAT:
+            raise ValueError(f"checkpoint.json: format {meta['format']}; this psgd reads format {FORMAT}")
         return meta
 
 
@@ -130,6 +150,13 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, 
     """A safetensors file, on disk when this returns; the same arrays give the same bytes."""
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata)
     _sync(path)
+
+
+def _crc32(arrays: dict[str, np.ndarray]) -> int:
+    total = 0
+    for name in sorted(arrays):
+        total = zlib.crc32(np.ascontiguousarray(arrays[name]).data.cast("B") if arrays[name].size else b"", total)
+    return total
 
 
 def _sync(path: Path) -> None:
@@ -141,4 +168,6 @@ def _sync(path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]} is missing"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -22,7 +22,9 @@ def choose_group(settings: dict[str, Any]) -> tuple[str, str]:
     if settings["workers"] == 1:
         return "serial", "one worker"
     if thread_count(settings) == 1:
-        return "serial", "one core"
+        return "serial", "one core" if settings["cluster"]["processes"] is None else "cluster.processes is 1"
+    if settings["cluster"]["processes"]:
+        return "threads", f"cluster.processes is {thread_count(settings)}"
     work = 6.0 * settings["training"]["batch_size_per_worker"] * _weights(settings)
     if work < WORTH_A_THREAD:
         return "serial", f"a step of about {work / 1e6:.1f} million operations is too short to gain from threads"

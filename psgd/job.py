@@ -30,6 +30,7 @@ class Job:
     evaluate_every: float = 1.0  # epochs
     target: float | None = None  # accuracy, or loss where there are no classes, at which training ends
     exclude: bool = False  # a worker that is not finite counts as idle in that round, instead of ending the job
+    stride: int = 1  # legs end after a multiple of so many steps of a round, where else the learner would round anew
 
     @property
     def batch(self) -> int:
@@ -41,9 +42,7 @@ class Job:
         """The position in the stream at or after which training ends."""
         return ceil(as_written(self.epochs) * self.deal.examples)
 
-    def marks(self, position: int) -> int:
-        """Evaluation marks at or before `position`; the end is one."""
-        every = as_written(self.evaluate_every)
-        if position >= self.end:
-            return ceil(as_written(self.epochs) / every)
-        return floor(position / (every * self.deal.examples))
+    def due(self, position: int, last: int) -> bool:
+        """Whether to evaluate at `position`: a mark or the end was passed since the evaluation at position `last`."""
+        every = as_written(self.evaluate_every) * self.deal.examples
+        return position > last and (position >= self.end or floor(position / every) > floor(last / every))

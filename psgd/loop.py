@@ -12,7 +12,7 @@ import numpy as np
 
 from psgd.agreement import Agreement
 from psgd.errors import Diverged, ProcessLost, PsgdError
-from psgd.evaluation import Evaluator, Score
+from psgd.evaluation import Evaluator
 from psgd.group.group import Group, Shape
 from psgd.group.transport import Transport
 from psgd.job import Job
@@ -23,6 +23,7 @@ from psgd.roster import NOTICE, REPORT, Roster, Work, drift
 from psgd.saving import Saving, check_finite
 from psgd.signals import Signals
 
+IN_VAIN = 10  # rounds in which all workers were excluded: going on is of no use
 MANY = 8  # losses without a completed round: something other than bad luck
 
 
@@ -49,6 +50,7 @@ class Loop:
         checkpoint_seconds: float = 60.0,
         leg_seconds: float = 1.0,
         signals: Signals | None = None,
+        started: Callable[[bool], None] = lambda resumed: None,
     ) -> None:
         needs, learner = job.strategy.needs, job.learner
         self._job, self._needs, self._record, self._directory = job, needs, record, directory
@@ -60,6 +62,7 @@ class Loop:
         self._evaluator = Evaluator(learner, self.group, job.outputs)
         self._replicas = Replicas(self.group.replicas)
         self._signals = signals or Signals()
+        self._started = started
         self._begun = False
         self._losses = 0  # of processes, since a round was completed
         record.writes = self.group.first
@@ -100,15 +103,19 @@ class Loop:
         return self.replica
 
     def _begin(self) -> None:
-        """Start, resume or join: from the newest checkpoint, or from the seed."""
+        """Start, resume or join: from the newest checkpoint, or from the seed. The first process then calls `started`
+        with whether there was a checkpoint; its failure is everyone's."""
         self._begun = False
         tag = self._saving.newest()
+        if self.group.first:
+            self.agreement.attempt(lambda: self._record.cut(tag.round if tag else 0), None)
         nothing = (0,) * self._job.workers
         self._replicas.begin(Progress(dealt=nothing, worker_steps=nothing))
 
         def fill() -> None:
             if tag:
                 self._replicas.begin(self._saving.load(tag, self.replica.vectors))
+                self._aim()  # the target may be another now
                 return
             # Every process of a host writes the same bytes to the same place.
             self.replica.vectors[0] = self._job.learner.initial(self._job.seed)
@@ -116,8 +123,7 @@ class Loop:
             self._legs.forget()
 
         self.agreement.together(fill)
-        if self.group.first:
-            self._record.cut(self.replica.progress.round)
+        self.agreement.together(lambda: self._started(tag is not None) if self.group.first else None)
         self._record.lap("other")
         self._begun = True
 
@@ -133,10 +139,11 @@ class Loop:
             roster = self._meet(reports)
             if (roster.reports["done"] == plan).all():
                 break
+            self._record.leg(self.replica.progress, int(roster.reports["done"].sum()) / int(plan.sum()))
         self._record.lap("wait")
         excluded = roster.reports["bad"] >= 0
         work = Work(np.where(excluded, 0, plan), np.where(excluded, 0, plan * self._job.batch))
-        self._legs.forget(np.flatnonzero(excluded).tolist())
+        self._exclude(np.flatnonzero(excluded).tolist())
         weights = self._combine(plan, work) if work.steps.any() else None
         self._commit(plan, work, weights)
         self._record.lap("combine")
@@ -173,6 +180,16 @@ class Loop:
                 "optimizer.learning_rate or set optimizer.clip_norm; training.on_nonfinite: exclude goes on without it"
             )
 
+    def _exclude(self, workers: list[int]) -> None:
+        """Who is not finite was idle in this round, and begins anew."""
+        if not workers:
+            return
+        progress = self.replica.progress
+        self._legs.forget(workers)
+        self._record.warn(f"round {progress.round}: not finite and excluded: worker {', '.join(map(str, workers))}")
+        if len(workers) == self._job.workers and progress.skipped + 1 >= IN_VAIN:
+            raise Diverged(f"no worker was finite in the last {IN_VAIN} rounds, up to round {progress.round}")
+
     def _combine(self, plan: np.ndarray, work: Work) -> np.ndarray:
         """The next replica from the contributions -> the weights used."""
         candidates = self._job.strategy.weights(self.replica.progress, work)
@@ -202,6 +219,7 @@ class Loop:
             position=done.position + int(plan.sum()) * self._job.batch,
             steps=done.steps + int(work.steps.max()),
             combinations=done.combinations + (weights is not None),
+            skipped=done.skipped + 1 if weights is None else 0,
             examples=done.examples + int(work.examples.sum()),
             dealt=tuple((np.array(done.dealt) + plan).tolist()),
             worker_steps=tuple((np.array(done.worker_steps) + work.steps).tolist()),
@@ -212,21 +230,24 @@ class Loop:
 
     def _evaluate_if_due(self) -> None:
         progress, data = self.replica.progress, self._job.data
-        mark = self._job.marks(progress.position)
-        if mark <= progress.evaluated:
+        if not self._job.due(progress.position, progress.evaluated):
             return
         parts = {"validation": data.validation, "test": data.test}
         scores = {n: self._evaluator.score(self.replica.parameters, part) for n, part in parts.items() if part}
-        self._replicas.progress = progress._replace(evaluated=mark, reached=self._reached(scores))
+        self._replicas.progress = progress._replace(evaluated=progress.position)
         self.agreement.attempt(lambda: self._record.score(self.replica.progress, scores, self._finished()), None)
+        self._aim()
         self._record.lap("other")
 
-    def _reached(self, scores: dict[str, Score]) -> bool:
-        """The target, judged on validation data where there are any."""
-        if self._job.target is None or not scores:
-            return False
-        score = next(iter(scores.values()))
-        return score.loss <= self._job.target if score.accuracy is None else score.accuracy >= self._job.target
+    def _aim(self) -> None:
+        """Is the target reached? Judged by the last evaluation, on validation data where there are any."""
+        found, target, reached = self._record.last_score, self._job.target, False
+        for name in ("validation", "test"):
+            if target is not None and f"{name}_loss" in found:
+                accuracy = found.get(f"{name}_accuracy")
+                reached = found[f"{name}_loss"] <= target if accuracy is None else accuracy >= target
+                break
+        self._replicas.progress = self.replica.progress._replace(reached=reached)
 
     def _recover(self, loss: ProcessLost) -> None:
         """Survivors agree on the lowest round; those ahead step back; orphans are adopted and begin it anew. Where

@@ -21,6 +21,7 @@ from psgd.choose import cores
 from psgd.data.dataset import Data
 from psgd.errors import PsgdError, UsageError
 from psgd.group.ray import Ray, library, run_actors
+from psgd.order import Order
 from psgd.session import Result, complain, run_session
 from psgd.signals import Signals, exit_code
 
@@ -30,14 +31,14 @@ Settings = dict[str, Any]
 PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
 
 
-def run_ray(settings: Settings, directory: Path, quiet: bool) -> Result:
+def run_ray(order: Order) -> Result:
     """The first process's result. On the Ray that this program or RAY_ADDRESS names, else on a local one."""
-    signals = Signals()
+    settings, signals = order.settings, Signals()
     if note := limit_after_numpy():
         print(f"psgd: {note}", file=sys.stderr)
     try:
         with _connected(settings), _listening(signals):
-            main = partial(_session, settings, directory.absolute(), quiet, os.getcwd())
+            main = partial(_session, order, os.getcwd())
             patience = settings["cluster"]["patience"]
             processes = _processes(settings)
             results: list[Result] = run_actors(processes, patience, _variables(), main, lambda: signals.asked)
@@ -51,7 +52,7 @@ def run_ray(settings: Settings, directory: Path, quiet: bool) -> Result:
     return results[0]
 
 
-def _session(settings: Settings, directory: Path, quiet: bool, where: str, transport: Ray) -> Result:
+def _session(order: Order, where: str, transport: Ray) -> Result:
     """In an actor."""
     limit_after_numpy()
     with contextlib.suppress(OSError):  # another host may not have it; relative paths of data are the driver's
@@ -62,8 +63,8 @@ def _session(settings: Settings, directory: Path, quiet: bool, where: str, trans
         signals.asked = signals.asked or number
 
     transport.heed = heed
-    data, code = _load(settings, transport)
-    return run_session(settings, data, transport, directory, signals, quiet) if data else Result(code, None)
+    data, code = _load(order.settings, transport)
+    return run_session(order, data, transport, signals) if data else Result(code, None)
 
 
 def _load(settings: Settings, transport: Ray) -> tuple[Data | None, int]:

@@ -13,6 +13,7 @@ from psgd.bar import bar_for
 from psgd.errors import StorageError
 from psgd.evaluation import Score
 from psgd.replica import Progress
+from psgd.rundir import to_json, write_text
 
 PARTS = ("compute", "wait", "combine")
 SAY_EVERY = 5.0  # seconds between two lines of progress
@@ -37,6 +38,7 @@ class Record:
         self._seen = 0
         self._line = 0  # hundredths of an epoch that have a line
         self._spoke = self._lapped = time.perf_counter()
+        self._warned = -SAY_EVERY
 
     @property
     def train_seconds(self) -> float:
@@ -66,10 +68,24 @@ class Record:
         if mean is None:
             return
         text = f"{self._epoch(progress)}, round {progress.round}, loss {mean:.4f}"
-        if self._bar:
+        if self._bar and self.writes:
             self._bar.show(progress.position / (self._epochs * self._examples), text)
         elif time.perf_counter() - self._spoke > SAY_EVERY:
             self.say(text)
+
+    def leg(self, progress: Progress, done: float) -> None:
+        """After a meeting in the middle of a round, of which `done` is done."""
+        text = f"{self._epoch(progress)}, round {progress.round}: {100 * done:.0f} % of it"
+        if self._bar and self.writes:
+            self._bar.show(progress.position / (self._epochs * self._examples), text)
+        elif time.perf_counter() - self._spoke > SAY_EVERY:
+            self.say(text)
+
+    def warn(self, text: str) -> None:
+        """Said at most once in a while; the metrics' weights have all of it."""
+        if time.perf_counter() - self._warned > SAY_EVERY:
+            self._warned = time.perf_counter()
+            self.say(f"warning: {text}")
 
     def score(self, progress: Progress, scores: dict[str, Score], last: bool) -> None:
         """After an evaluation: `scores` by name of the data, test or validation; `last` if training ends here."""
@@ -88,12 +104,16 @@ class Record:
         if self._path is None or not self._path.exists():
             return
         kept = []
-        for line in self._path.read_text().splitlines(keepends=True):
-            if not line.endswith("\n") or (row := json.loads(line))["round"] > round:
-                break
-            kept.append(line)
-            self._line = 100 * row["examples"] // self._examples
-        self._path.write_text("".join(kept))
+        try:
+            for line in self._path.read_text().splitlines(keepends=True):
+                row = json.loads(line) if line.endswith("\n") else {"round": round + 1}
+                if row["round"] > round:
+                    break
+                kept.append(line)
+                self._line = 100 * row["examples"] // self._examples
+            write_text(self._path, "".join(kept))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StorageError(f"cannot read {self._path}, line {len(kept) + 1}: {error}") from None
 
     def say(self, text: str) -> None:
         if self.writes and not self._quiet:
@@ -104,12 +124,13 @@ class Record:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {"seconds": self.seconds, "last_score": self.last_score}
+        return {"seconds": self.seconds, "last_score": self.last_score, "loss": self._loss, "seen": self._seen}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.seconds = dict(state["seconds"])
         self._written = dict(self.seconds)
         self.last_score = dict(state["last_score"])
+        self._loss, self._seen = state["loss"], state["seen"]
 
     def _epoch(self, progress: Progress) -> str:
         return f"epoch {progress.position / self._examples:.2f}/{self._epochs:g}"
@@ -126,11 +147,13 @@ class Record:
         try:
             if self._file is None:
                 self._file = open(self._path, "a", buffering=1)
-            self._file.write(json.dumps(head | row) + "\n")
+            self._file.write(to_json(head | row) + "\n")
         except OSError as error:
             raise StorageError(f"cannot write {self._path}: {error.strerror}") from None
 
     def close(self) -> None:
+        if self._bar:
+            self._bar.clear()
         if self._file:
             self._file.close()
             self._file = None

@@ -15,9 +15,10 @@ class Progress(NamedTuple):
     round: int = 0
     position: int = 0  # examples dealt since the start; the epoch is position / examples
     steps: int = 0  # optimizer steps of the fastest worker: Adam's t
-    evaluated: int = 0  # evaluation marks passed
+    evaluated: int = 0  # position of the last evaluation
     reached: bool = False  # the target is
     combinations: int = 0
+    skipped: int = 0  # rounds since the last combination
     examples: int = 0  # examples worked on: those dealt, less what was excluded
     dealt: tuple[int, ...] = ()  # steps dealt to each worker
     worker_steps: tuple[int, ...] = ()  # those that counted

@@ -1,6 +1,8 @@
 """Run directories: made fresh, never overwritten silently, continued only by the experiment that began them."""
 
+import fcntl
 import json
+import math
 import os
 import re
 import shutil
@@ -52,7 +54,9 @@ def latest(base: str) -> Path:
 def exact(path: Path, overwrite: bool) -> Path:
     """`path` itself, which must be new or empty; or, with `overwrite`, an earlier run, which is removed."""
     try:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file; a run needs a directory that is new or empty")
+        if path.exists() and any(path.iterdir()):
             if not overwrite:
                 raise UsageError(
                     f"{path} exists and is not empty; continue it with --resume, replace it with --overwrite"
@@ -68,6 +72,17 @@ def exact(path: Path, overwrite: bool) -> Path:
     except OSError as error:
         raise StorageError(f"cannot use {path} as run directory: {error.strerror}") from None
     return path
+
+
+def lock(path: Path) -> None:
+    """For this process's life: two that write to one run would spoil it. UsageError if another does."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(f"another psgd is at work in {path}; wait for it or choose another --output") from None
+    except OSError:
+        return  # a file system without locks
 
 
 def check_continues(path: Path, before: Settings, now: Settings) -> None:
@@ -87,8 +102,21 @@ def check_continues(path: Path, before: Settings, now: Settings) -> None:
         )
 
 
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON as everybody reads it: what is not finite becomes null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    write_text(path, to_json(value, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

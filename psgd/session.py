@@ -2,7 +2,6 @@
 
 import sys
 import traceback
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
@@ -14,13 +13,14 @@ from psgd.environment import describe_group, environment, mixed_kernels
 from psgd.errors import Diverged, PsgdError, StorageError
 from psgd.group.transport import Transport
 from psgd.job import Job
+from psgd.learners.mlp import MLP
+from psgd.learners.sparse_linear import SparseLinear
 from psgd.loop import Loop, Stopped
+from psgd.order import Order
 from psgd.record import Record
-from psgd.rundir import write_json
+from psgd.rundir import write_json, write_text
 from psgd.signals import Signals, exit_code
 from psgd.summary import summarize, write_model
-
-Settings = dict[str, Any]
 
 
 class Result(NamedTuple):
@@ -28,36 +28,28 @@ class Result(NamedTuple):
     summary: dict[str, Any] | None  # on the first process
 
 
-def run_session(
-    settings: Settings,
-    data: Data,
-    transport: Transport,
-    directory: Path | None,
-    signals: Signals,
-    quiet: bool = False,
-) -> Result:
+def run_session(order: Order, data: Data, transport: Transport, signals: Signals) -> Result:
     """Collective. Errors have been printed, once, when this returns; every process gets the same code."""
     loop: Loop | None = None
     first = transport.process == transport.members[0]
     try:
-        job = build_job(settings, data)
-        record = Record(directory, job.deal.examples, job.epochs, str(transport.process), quiet)
-        loop = Loop(job, transport, record, directory, settings["training"]["checkpoint_seconds"], signals=signals)
-        ending = _Ending(settings, job, loop, record, directory)
-        processes = describe_group(loop.group)
-        if first:
-            _introduce(job, loop, processes, directory, record)
-        loop.run(ending.done)
-        return Result(0, ending.summary)
+        job, saving = build_job(order.settings, data), order.settings["training"]["checkpoint_seconds"]
+        record = Record(order.directory, job.deal.examples, job.epochs, str(transport.process), order.quiet)
+        papers = _Papers(order, job, record)
+        loop = Loop(job, transport, record, order.directory, saving, signals=signals, started=papers.started)
+        papers.attach(loop, describe_group(loop.group))
+        loop.run(papers.done)
+        return Result(0, papers.summary)
     except Ended as ended:
         return Result(ended.code, None)
     except PsgdError as error:
+        code = exit_code(error.number) if isinstance(error, Stopped) else error.code
         if first or (loop is not None and loop.agreement.failure is error):
             complain(error, transport.process)
-        if loop is not None and loop.group.first and isinstance(error, Stopped | Diverged):
-            ending.early("stopped" if isinstance(error, Stopped) else "diverged")
-            return Result(exit_code(error.number) if isinstance(error, Stopped) else error.code, ending.summary)
-        return Result(exit_code(error.number) if isinstance(error, Stopped) else error.code, None)
+        if loop is None or not loop.group.first or not isinstance(error, Stopped | Diverged):
+            return Result(code, None)
+        papers.early("stopped" if isinstance(error, Stopped) else "diverged")
+        return Result(code, papers.summary)
     except Exception as error:
         traceback.print_exc()
         sys.stderr.flush()
@@ -70,20 +62,43 @@ def complain(error: PsgdError, process: int) -> None:
     print(f"[{process}] psgd: {error}", file=sys.stderr, flush=True)
 
 
-class _Ending:
-    """What is written when training ends, one way or another."""
+class _Papers:
+    """What is written about a run when it starts and when it ends, by the first process alone."""
 
-    def __init__(self, settings: Settings, job: Job, loop: Loop, record: Record, directory: Path | None) -> None:
-        self._settings, self._job, self._loop, self._record = settings, job, loop, record
-        self._directory = directory
+    def __init__(self, order: Order, job: Job, record: Record) -> None:
+        self._order, self._job, self._record = order, job, record
         self.summary: dict[str, Any] | None = None
 
+    def attach(self, loop: Loop, processes: list[dict[str, Any]]) -> None:
+        self._loop, self._processes = loop, processes
+
+    def started(self, resumed: bool) -> None:
+        say, job, progress = self._record.say, self._job, self._loop.replica.progress
+        say(_introduction(job, self._loop, self._processes))
+        if job.deal.note:
+            say(job.deal.note)
+        if warning := mixed_kernels(self._processes):
+            say(f"warning: {warning}")
+        dealt = int(job.strategy.plan(0).sum()) * job.batch
+        if dealt >= 2 * job.end:
+            say(
+                f"warning: a round deals {dealt} examples, more than the {job.end} of training.epochs: "
+                "lower strategy.period"
+            )
+        if resumed:
+            say(f"going on from round {progress.round}, epoch {progress.position / job.deal.examples:.2f}")
+        elif self._order.resume:
+            say("warning: there is no checkpoint here yet: starting from the beginning")
+        if self._order.directory:
+            write_text(self._order.directory / "config.yaml", self._order.config)
+            write_json(self._order.directory / "environment.json", environment(self._processes))
+
     def done(self, loop: Loop) -> None:
-        """On the first process only; what it raises ends the job everywhere."""
-        if self._directory:
-            path = self._directory / "model.safetensors"
+        if self._order.directory:
+            path = self._order.directory / "model.safetensors"
             try:
-                write_model(path, self._settings, self._job.learner, loop.replica.parameters)  # type: ignore[arg-type]
+                learner: MLP | SparseLinear = self._job.learner  # type: ignore[assignment]
+                write_model(path, self._order.settings, learner, loop.replica.parameters, self._job.data)
             except (OSError, SafetensorError) as error:
                 raise StorageError(f"cannot write {path}: {error}") from None
         self._summarize("target-reached" if loop.replica.progress.reached else "done")
@@ -96,23 +111,21 @@ class _Ending:
             complain(error, self._loop.group.transport.process)
 
     def _summarize(self, status: str) -> None:
-        self.summary = summarize(self._settings, self._loop, self._record, self._job.deal.examples, status)
-        if self._directory:
-            write_json(self._directory / "summary.json", self.summary)
+        self.summary = summarize(self._order.settings, self._loop, self._record, self._job.deal.examples, status)
+        if self._order.directory:
+            write_json(self._order.directory / "summary.json", self.summary)
 
 
-def _introduce(job: Job, loop: Loop, processes: list[dict[str, Any]], directory: Path | None, record: Record) -> None:
-    transport = loop.group.transport
-    hosts, blas = len(set(transport.hosts)), processes[0]["blas"]
-    record.say(
-        f"{job.data.note}; {job.learner.size:,} parameters; {job.workers} workers on {len(transport.members)} "
-        f"{transport.kind} process{'es' * (len(transport.members) > 1)}"
-        + (f" of {hosts} hosts" if hosts > 1 else "")
-        + f"; {blas['name']} {blas['version']} {blas['kernel']}"
+def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]]) -> str:
+    transport, blas = loop.group.transport, processes[0]["blas"]
+    count, hosts = len(transport.members), len(set(transport.hosts))
+    one, many = {
+        "serial": ("one process", ""),
+        "threads": ("one thread", "threads"),
+        "ray": ("one Ray actor", "Ray actors"),
+    }.get(transport.kind, ("one MPI process", "MPI processes"))
+    where = (one if count == 1 else f"{count} {many}") + (f" of {hosts} hosts" if 1 < hosts < count else "")
+    return (
+        f"{job.data.note}; {job.learner.size:,} parameters; {job.workers} worker{'s' * (job.workers > 1)} on {where}; "
+        f"{blas['name']} {blas['version']} {blas['kernel']}"
     )
-    if job.deal.note:
-        record.say(job.deal.note)
-    if warning := mixed_kernels(processes):
-        record.say(f"warning: {warning}")
-    if directory:
-        write_json(directory / "environment.json", environment(processes))

@@ -204,7 +204,7 @@ def test_progress_by_hand():
         round=7,
         position=252,
         steps=28,
-        evaluated=1,
+        evaluated=252,
         combinations=7,
         examples=252,
         dealt=(28, 14),

@@ -4,9 +4,11 @@ import json
 import os
 import signal
 
+import numpy as np
 import pytest
 from contract import hashes
 from processes import Finished, Mpi, Running, mpi, python, run
+from test_train import write_idx
 
 from psgd.group.serial import Serial
 
@@ -140,6 +142,19 @@ def test_divergence_is_said_once_and_names_worker_round_and_layer(mpi, tmp_path)
     assert finished.code == 4, finished
     assert finished.stderr.count("is not finite") == 1
     assert "worker 0, round 0: layer 1 weights is not finite" in finished.stderr
+
+
+def test_data_that_one_process_cannot_read(mpi, tmp_path):
+    """As on a host without them: its message, once, and its code from all."""
+    images, labels = np.zeros((40, 2, 2), np.uint8), np.arange(40, dtype=np.uint8) % 4
+    write_idx(tmp_path / "there" / "mnist", images, labels)
+    arguments = (str(mpi.bin / "python"), "-m", "psgd.train", "data.source=mnist", "--output", str(tmp_path / "run"))
+    launcher, nowhere = str(mpi.bin / "mpirun"), f"PSGD_DATA={tmp_path}/nowhere"
+    here = ("-n", "1", "env", f"PSGD_DATA={tmp_path}/there", *arguments)
+    finished = run([launcher, *here, ":", "-n", "1", "env", nowhere, f"HOME={tmp_path}", *arguments], limit=15.0)
+    assert finished.code == 3, finished
+    assert finished.stderr.count("data.source mnist: no directory at") == 1
+    assert "Traceback" not in finished.stderr
 
 
 def test_patience_ends_a_job_whose_process_hangs(mpi, tmp_path):

@@ -1,5 +1,7 @@
 """Stopped by a signal, or killed, at any meeting, and resumed with another number of processes: the unbroken bits."""
 
+import os
+import shutil
 import signal
 from pipes import Fault, run_pipes
 
@@ -7,7 +9,6 @@ import pytest
 from jobs import data, job, strategies, train
 
 from psgd import legs
-from psgd.checkpoint import Store
 from psgd.errors import StorageError
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
@@ -116,14 +117,61 @@ def test_the_two_newest_checkpoints_stay(tmp_path):
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"format": 99}'])
-def test_a_damaged_checkpoint_is_named(tmp_path, content):
-    train(job(STRATEGIES["gradient-averaging, adam"], WORKERS), Serial(), tmp_path)
-    tag = Store(tmp_path / "checkpoints").newest()
-    path = tmp_path / "checkpoints" / tag.name / "checkpoint.json"
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
     path.write_bytes(content)
-    with pytest.raises(StorageError, match=r"checkpoint\.json"):
-        train(job(STRATEGIES["gradient-averaging, adam"], WORKERS), Serial(), tmp_path)
+
+
+DAMAGE = {
+    "empty": lambda c: (c / "checkpoint.json").write_bytes(b""),
+    "not JSON": lambda c: (c / "checkpoint.json").write_bytes(b"{"),
+    "a list": lambda c: (c / "checkpoint.json").write_bytes(b"[]"),
+    "another format": lambda c: (c / "checkpoint.json").write_bytes(b'{"format": 99}'),
+    "no progress": lambda c: (c / "checkpoint.json").write_bytes(b'{"format": 1}'),
+    "no replica": lambda c: (c / "replica.safetensors").unlink(),
+    "a worker's for the replica": lambda c: shutil.copy(c / "worker-00001.safetensors", c / "replica.safetensors"),
+    "a bit of the replica": lambda c: _flip(c / "replica.safetensors"),
+    "a bit of a worker": lambda c: _flip(c / "worker-00002.safetensors"),
+    "a worker cut short": lambda c: os.truncate(c / "worker-00003.safetensors", 100),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it(tmp_path, damage):
+    one = job(STRATEGIES["parameter-averaging, adam kept"], WORKERS)
+    result = train(one, Serial(), tmp_path, checkpoint_seconds=0.0)
+    older, newest = sorted(tmp_path.glob("checkpoints/*"))
+    DAMAGE[damage](newest)
+    with pytest.raises(StorageError, match=rf"{newest.name} cannot be read .*; remove it to go on from {older.name}"):
+        train(one, Serial(), tmp_path)
+    shutil.rmtree(newest)
+    assert train(one, Serial(), tmp_path) == result
+
+
+def test_a_checkpoint_saved_anew_is_never_without_its_files(tmp_path, monkeypatch):
+    """Killed while the old one of that name is removed: a complete one is there."""
+    one = job(STRATEGIES["gradient-averaging, adam"], WORKERS)
+    result = train(one, Serial(), tmp_path)
+
+    def killed(path, ignore_errors=False):
+        if not ignore_errors:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(one, Serial(), tmp_path)
+    assert train(one, Serial(), tmp_path) == result
+
+
+def test_damaged_metrics_are_named(tmp_path):
+    one = job(STRATEGIES["gradient-averaging, adam"], WORKERS)
+    train(one, Serial(), tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("rubbish\n" + path.read_text())
+    with pytest.raises(StorageError, match=r"metrics\.jsonl, line 1"):
+        train(one, Serial(), tmp_path)
 
 
 def test_saving_the_same_twice_gives_the_same_bytes(tmp_path):

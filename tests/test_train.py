@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from processes import ROOT, Finished, Running, python
+from processes import run as run_command
 from safetensors.numpy import load_file
 
 from psgd.config import resolve
@@ -82,7 +83,7 @@ def test_digits_reach_95_percent(tmp_path):
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_config_names_its_source_and_resolves(path):
     assert path.read_text().startswith("# ")
-    assert train(path, "--dry-run").code == 0
+    assert train(path, "--dry-run", "--no-probe").code == 0
 
 
 def test_the_batch_loop_config_runs(tmp_path):
@@ -122,6 +123,74 @@ def test_the_target_ends_training(tmp_path):
     assert summary["status"] == "target-reached"
     assert summary["test_accuracy"] >= 0.8
     assert summary["epochs"] < 20
+
+
+def test_another_target_after_the_first_was_reached(tmp_path):
+    train("training.target=0.8", "--quiet", "--output", tmp_path / "run")
+    more = json.loads(train("--resume", "training.target=0.9", "--quiet", "--output", tmp_path / "run").stdout)
+    assert (more["status"], more["test_accuracy"] >= 0.9) == ("target-reached", True)
+    rest = json.loads(train("--resume", "training.target=null", "--quiet", "--output", tmp_path / "run").stdout)
+    assert rest["status"] == "done"
+    assert rest["epochs"] >= 50
+
+
+def test_evaluations_go_on_where_a_fraction_of_an_epoch_ended(tmp_path):
+    train("training.epochs=2.5", "strategy.period=4", "--quiet", "--output", tmp_path / "run")
+    train("--resume", "training.epochs=5", "--quiet", "--output", tmp_path / "run")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [int(2 * row["epoch"]) / 2 for row in rows if "test_loss" in row] == [1, 2, 2.5, 3, 4, 5]
+
+
+def test_the_saved_config_goes_on_with_any_group(tmp_path):
+    first = train("cluster.processes=2", "training.epochs=2", "--output", tmp_path / "run")
+    assert "group: threads (cluster.processes is 2)" in first.stderr
+    assert resolve(str(tmp_path / "run" / "config.yaml"), []).settings["group"] == "auto"
+    more = train("--resume", "training.epochs=4", "cluster.processes=null", "--output", tmp_path / "run")
+    assert more.code == 0, more
+    assert "going on from round" in more.stderr
+
+
+def test_when_nobody_is_finite_for_long_the_job_ends(tmp_path):
+    arguments = ("optimizer={name: sgd, learning_rate: 1e9}", "model={loss: squared-error, activation: identity}")
+    finished = train(*arguments, "training.on_nonfinite=exclude", "strategy.period=2", "--output", tmp_path / "run")
+    assert finished.code == 4, finished
+    assert finished.stderr.count("no worker was finite in the last 10 rounds") == 1
+    assert "excluded: worker 0, 1, 2, 3" in finished.stderr
+
+
+def test_a_batch_far_larger_than_the_data(tmp_path):
+    small = ("data={source: synthetic, examples: 6, features: 3, classes: 2}", "training.batch_size_per_worker=20000")
+    finished = train(*small, "training.epochs=1", "strategy.name=gradient-averaging", "--output", tmp_path / "run")
+    assert finished.code == 0, finished
+    assert "warning: a round deals 80000 examples" in finished.stderr
+
+
+def test_two_at_work_in_one_directory(tmp_path):
+    running = Running([*command(), "training.epochs=3000", "--quiet", "--output", str(tmp_path / "run")])
+    running.wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
+    refused(train("--resume", "--output", tmp_path / "run"), 2, "another psgd is at work")
+    running.kill_everything()
+
+
+def test_a_summary_that_cannot_be_printed(tmp_path):
+    line = f"{' '.join(command())} training.epochs=1 --quiet --output {tmp_path}/run > /dev/full"
+    finished = run_command(["bash", "-c", line])
+    refused(finished, 3, "cannot write the summary")
+
+
+def test_a_signal_before_training_began(tmp_path):
+    slow = "data={source: synthetic, examples: 300000, features: 300, classes: 4}"
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 75)):
+        running = Running([*command(), slow, "--output", str(tmp_path / f"run{code}")])
+        running.wait_until(lambda pid=running.process.pid: listens(pid))
+        os.kill(running.process.pid, number)
+        refused(running.finish(20.0), code, "stopped before training began")
+
+
+def listens(pid: int) -> bool:
+    """Whether it catches SIGTERM by now."""
+    caught = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def test_divergence_ends_with_its_code(tmp_path):
@@ -188,7 +257,7 @@ def test_bad_files(tmp_path, text, words):
 
 def write_idx(directory: Path, images: np.ndarray, labels: np.ndarray) -> None:
     codes = {"u1": 8, "f4": 13}
-    directory.mkdir()
+    directory.mkdir(parents=True)
     for part in ("train", "t10k"):
         for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
             head = bytes([0, 0, codes[array.dtype.str[1:]], array.ndim]) + np.array(array.shape, ">i4").tobytes()
@@ -243,14 +312,14 @@ def test_a_checkpoint_of_another_network(run):
 
 def test_nothing_to_resume(tmp_path):
     refused(train("--resume", f"output={tmp_path}/digits"), 2, "nothing to resume")
-    refused(train("--resume", "--output", tmp_path / "none"), 2, "none")
+    refused(train("--resume", "--output", tmp_path / "none"), 2, "there is no run to resume")
 
 
 def test_an_output_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     refused(train(*SHORT, "--output", tmp_path / "file" / "run"), 3, "cannot use")
     refused(train(*SHORT, f"output={tmp_path}/file/run"), 3, "cannot make the run directory")
-    refused(train(*SHORT, "--output", tmp_path / "file"), 2, "not empty")
+    refused(train(*SHORT, "--output", tmp_path / "file"), 2, "is a file")
 
 
 @pytest.mark.parametrize("group", ["serial", "threads"])

@@ -60,8 +60,11 @@ class Shuffled:
         epoch, cursor = divmod(position, self.examples)
         if cursor + count <= self.examples:
             return self._epoch(epoch)[cursor : cursor + count]
-        first = self._epoch(epoch)[cursor:]
-        return np.concatenate([first, self.rows((epoch + 1) * self.examples, count - len(first))])
+        parts = []
+        while count:
+            parts.append(self._epoch(epoch)[cursor : cursor + count])
+            epoch, cursor, count = epoch + 1, 0, count - len(parts[-1])
+        return np.concatenate(parts)
 
     def _epoch(self, epoch: int) -> np.ndarray:
         if epoch not in self._epochs:

@@ -43,6 +43,11 @@ def broadcast(message: object) -> object:
     return _mpi().COMM_WORLD.bcast(message, root=0)
 
 
+def gather(code: int) -> list[int]:
+    """Collective: everyone's number, to everyone. For start-up only."""
+    return list(_mpi().COMM_WORLD.allgather(code))
+
+
 def abort(code: int) -> NoReturn:
     """End every process at once."""
     _mpi().COMM_WORLD.Abort(code)
@@ -56,8 +61,14 @@ class Mpi:
     def __init__(self, patience: float, shared_bytes: int) -> None:
         """Collective. `shared_bytes`: the most that one host will be asked to share."""
         self._MPI = _mpi()
+        self.process = self._MPI.COMM_WORLD.rank
+        self._watchdog = Watchdog(patience, self.process, self.abort)
+        with self._watchdog:
+            self._meet_comrades(shared_bytes)
+        self._windows: dict[str, tuple[Any, np.ndarray]] = {}
+
+    def _meet_comrades(self, shared_bytes: int) -> None:
         self._world = self._MPI.COMM_WORLD.Dup()
-        self.process = self._world.rank
         self.members: Sequence[int] = range(self._world.size)
         self._comrades = self._world.Split_type(self._MPI.COMM_TYPE_SHARED)
         if self._comrades.size > 1 and not self._comrades.bcast(_fits(shared_bytes), root=0):
@@ -65,8 +76,6 @@ class Mpi:
         mine = self._comrades.bcast(self.process, root=0)
         self.hosts: Sequence[int] = self._world.allgather(mine)
         self._leaders = self._world.Split(0 if mine == self.process else self._MPI.UNDEFINED, self.process)
-        self._windows: dict[str, tuple[Any, np.ndarray]] = {}
-        self._watchdog = Watchdog(patience, self.process, self.abort)
 
     def exchange(self, row: bytes) -> list[bytes]:
         rows = bytearray(len(row) * self._world.size)

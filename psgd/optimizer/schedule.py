@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import final
 
-from psgd.numerics import power
+from psgd.numerics import cosine, power
 
 
 @final
@@ -28,5 +28,5 @@ class Schedule:
             return self.learning_rate * power(self.decay_factor, math.floor(epoch / self.decay_every))
         if self.kind == "cosine":
             done = (epoch - self.warmup) / max(self.epochs - self.warmup, 1e-12)
-            return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+            return self.learning_rate * 0.5 * (1.0 + cosine(min(1.0, done)))
         return self.learning_rate
