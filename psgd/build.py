@@ -10,10 +10,12 @@ from psgd.data.deal import Deal, Shuffle
 from psgd.data.partition import Partition
 from psgd.data.replacement import Replacement
 from psgd.data.source import load
+from psgd.data.sparse import SparseDataset
 from psgd.errors import UsageError
 from psgd.job import Job, as_written
-from psgd.learners.losses import LOSSES, huber
+from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
+from psgd.learners.sparse_linear import SparseLinear
 from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.rules import SGD, Adam, Rule
 from psgd.optimizer.schedule import Schedule
@@ -48,6 +50,7 @@ def build_job(settings: Settings, data: Data) -> Job:
         evaluate_every=training["evaluate_every"],
         target=training["target"],
         exclude=training["on_nonfinite"] == "exclude",
+        stride=learner.stride if isinstance(learner, SparseLinear) else 1,
     )
 
 
@@ -59,7 +62,7 @@ def build_deal(settings: Settings, data: Data) -> Deal:
     return Replacement(examples, batch, seed) if mode == "replacement" else Shuffle(examples, batch, seed)
 
 
-def build_learner(settings: Settings, data: Data) -> MLP:
+def build_learner(settings: Settings, data: Data) -> MLP | SparseLinear:
     model, optimizer = settings["model"], settings["optimizer"]
     loss = huber(model["huber_threshold"]) if model["loss"] == "huber" else LOSSES[model["loss"]]
     outputs = data.train.outputs
@@ -69,9 +72,41 @@ def build_learner(settings: Settings, data: Data) -> MLP:
         raise UsageError(
             f"model.loss {model['loss']} needs classes, and these data have none; use squared-error or huber"
         )
+    if isinstance(data.train, SparseDataset):
+        return _build_sparse(settings, data.train, loss)
     return MLP(
         (data.train.features, *model["hidden"], outputs),
         model["activation"],
+        model["output"],
+        loss,
+        np.dtype(settings["training"]["precision"]),
+        model["initializer"],
+        model["constant"],
+        optimizer["l1"],
+        optimizer["l2"],
+    )
+
+
+def _build_sparse(settings: Settings, train: SparseDataset, loss: Loss) -> SparseLinear:
+    model, optimizer = settings["model"], settings["optimizer"]
+    if model["hidden"]:
+        raise UsageError(
+            f"model.hidden is {model['hidden']}, but these data are sparse, of which a linear model is learnt; set [] "
+            "for it"
+        )
+    if train.outputs > 2 or (train.classes == 0 and train.outputs > 1) or model["loss"] == "cross-entropy":
+        what = f"{train.classes} classes" if train.classes else f"{train.outputs} outputs"
+        raise UsageError(
+            f"model.loss {model['loss']} on sparse data of {what}: the linear model of sparse data has one output: "
+            "use binary-cross-entropy or hinge for two classes, squared-error or huber for numbers"
+        )
+    natural = loss.natural or "identity"
+    if model["output"] != natural:
+        raise UsageError(
+            f"model.output is {model['output']}, but on sparse data {model['loss']} needs {natural}; leave it out"
+        )
+    return SparseLinear(
+        train.features,
         model["output"],
         loss,
         np.dtype(settings["training"]["precision"]),

@@ -67,10 +67,14 @@ class Legs:
         for row, mine in enumerate(self.workers.values()):
             began = time.perf_counter()
             if wanted := int(plan[mine.worker]) - mine.done:
-                self._leg(replica, mine, plan, self._stint(wanted))
+                self._leg(replica, mine, plan, min(wanted, self._whole(self._stint(wanted))))
             bad = self._bad(mine, mine.done == plan[mine.worker]) if mine.done else -1
             reports[row] = (mine.worker, mine.done, mine.loss, bad, time.perf_counter() - began)
         return reports
+
+    def _whole(self, steps: int) -> int:
+        """So many steps or a few more: a leg begins, and so ends, after a multiple of the stride, or with the round."""
+        return -(-steps // self._job.stride) * self._job.stride
 
     def _leg(self, replica: Replica, mine: Private, plan: np.ndarray, steps: int) -> None:
         began = time.perf_counter()

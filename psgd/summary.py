@@ -10,7 +10,9 @@ import numpy as np
 import psgd
 from psgd.blas import describe
 from psgd.checkpoint import write_arrays
+from psgd.data.dataset import Data
 from psgd.learners.mlp import MLP
+from psgd.learners.sparse_linear import SparseLinear
 from psgd.loop import Loop
 from psgd.record import Record
 
@@ -52,10 +54,23 @@ def summarize(settings: Settings, loop: Loop, record: Record, examples: int, sta
     }
 
 
-def write_model(path: Path, settings: Settings, learner: MLP, parameters: np.ndarray) -> None:
-    """Weights (inputs, outputs) and biases of each layer, and what it takes to use them."""
-    arrays = {}
-    for number, (W_IO, b_O) in enumerate(learner.layout.views(parameters), 1):
-        arrays[f"layers.{number}.weights"], arrays[f"layers.{number}.biases"] = W_IO, b_O
-    about = {"psgd": psgd.__version__, "sizes": list(learner.layout.sizes), "model": settings["model"]}
+def write_model(
+    path: Path, settings: Settings, learner: MLP | SparseLinear, parameters: np.ndarray, data: Data
+) -> None:
+    """Weights (inputs, outputs) and biases of each layer, and what it takes to use them: psgd/model.py reads it."""
+    arrays, kind = {}, "mlp"
+    if isinstance(learner, SparseLinear):
+        kind = "sparse-linear"
+        arrays = {"weights": parameters[:-1, None], "bias": parameters[-1:]}
+    else:
+        for number, (W_IO, b_O) in enumerate(learner.layout.views(parameters), 1):
+            arrays[f"layers.{number}.weights"], arrays[f"layers.{number}.biases"] = W_IO, b_O
+    about = {
+        "psgd": psgd.__version__,
+        "kind": kind,
+        "sizes": list(learner.layout.sizes),
+        "model": settings["model"],
+        "classes": data.preparation.get("classes") or list(range(data.train.classes)),  # their names; [] = regression
+        "preparation": {key: value for key, value in data.preparation.items() if key != "classes"},
+    }
     write_arrays(path, arrays, {"psgd": json.dumps(about, sort_keys=True)})

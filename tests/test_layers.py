@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,28 @@ PACKAGE = ROOT / "psgd"
 
 # The layer of each module or package of psgd (DESIGN, section 4).
 LAYERS = {
-    0: ("errors", "streams", "blas", "numerics"),
+    0: ("errors", "streams", "blas", "numerics", "launcher"),
     1: ("learners", "optimizer", "data", "replica", "roster"),
     2: ("strategy", "group"),
-    3: ("job", "legs", "loop", "evaluation", "checkpoint", "record", "bar", "signals", "rundir", "environment"),
-    4: ("config", "build", "choose", "sizes", "summary"),
-    5: ("session", "train", "ray_driver"),
+    3: (
+        "job",
+        "legs",
+        "agreement",
+        "saving",
+        "loop",
+        "evaluation",
+        "checkpoint",
+        "record",
+        "bar",
+        "signals",
+        "rundir",
+        "environment",
+        "curves",
+        "abreast",
+        "forecast",
+    ),
+    4: ("config", "build", "choose", "sizes", "summary", "model", "probe"),
+    5: ("order", "session", "train", "predict", "plot", "fitting", "ray_driver"),
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names}
 DOORS = {
@@ -25,16 +42,18 @@ DOORS = {
     "pydantic": {"psgd.config.schema", "psgd.config.problems"},
     "yaml": {"psgd.config.document"},
     "cupy": set(),
-    "matplotlib": set(),
+    "matplotlib": {"psgd.plot"},
     "sklearn": set(),
 }
 
 
+@cache
 def modules() -> dict[str, Path]:
     paths = (p for p in PACKAGE.rglob("*.py") if "__pycache__" not in p.parts)
     return {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in paths}
 
 
+@cache
 def imports(path: Path) -> list[tuple[str, bool]]:
     """(module imported, whether when `path` is) of a file."""
     tree = ast.parse(path.read_text())
@@ -72,7 +91,7 @@ def test_optional_packages_have_one_door(package):
     assert users == DOORS[package]
 
 
-@pytest.mark.parametrize("package", ["mpi4py", "ray"])
+@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib"])
 def test_optional_packages_are_imported_lazily(package):
     for module, path in modules().items():
         assert not any(name.split(".")[0] == package and at_once for name, at_once in imports(path)), module

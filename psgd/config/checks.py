@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from psgd.config.problems import Problem, shown
-from psgd.config.schema import Settings, Sgd, Synthetic, WeightedAveraging
+from psgd.config.schema import Csv, Libsvm, Linear, Npz, Settings, Sgd, Synthetic, SyntheticSparse, WeightedAveraging
 
 _CLASSIFYING = ("cross-entropy", "binary-cross-entropy", "hinge")
 # What a loss can be of; the others take any output. A hinge's margin is judged by its sign.
@@ -22,11 +22,24 @@ def check_together(settings: Settings) -> list[Problem]:
         *_processes(settings),
         *_loss(settings),
         *_target(settings),
+        *_files(settings),
+        *_sparse(settings),
     ]
 
 
 def classification(settings: Settings) -> bool:
-    return not (isinstance(settings.data, Synthetic) and settings.data.classes == 0)
+    return _regression(settings) is None
+
+
+def _regression(settings: Settings) -> str | None:
+    """The setting that says so, and None for classification."""
+    data = settings.data
+    if isinstance(data, Csv | Npz | Libsvm):
+        return "data.task is regression" if data.task == "regression" else None
+    if isinstance(data, Linear):
+        return "data.source is linear (regression)"
+    zero = isinstance(data, Synthetic | SyntheticSparse) and data.classes == 0
+    return "data.classes is 0 (regression)" if zero else None
 
 
 def _contraction(settings: Settings) -> Iterator[Problem]:
@@ -98,8 +111,8 @@ def _loss(settings: Settings) -> Iterator[Problem]:
     if not classification(settings) and loss in _CLASSIFYING:
         yield Problem(
             ("model", "loss"),
-            f"is {loss}, which is for classes, but data.classes is 0 (regression); use squared-error or huber",
-            (("data", "classes"), ("data", "source")),
+            f"is {loss}, which is for classes, but {_regression(settings)}; use squared-error or huber",
+            (("data", "classes"), ("data", "task"), ("data", "source")),
         )
     wanted = _OUTPUTS.get(loss)
     if wanted and output is not None and output not in wanted:
@@ -116,5 +129,41 @@ def _target(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             ("training", "target"),
             f"is {shown(target)}; for classes it is an accuracy, greater than 0 and at most 1",
-            (("data", "classes"), ("data", "source")),
+            (("data", "classes"), ("data", "task"), ("data", "source")),
+        )
+
+
+def _files(settings: Settings) -> Iterator[Problem]:
+    """What only the user can say of a file."""
+    data = settings.data
+    if not isinstance(data, Csv | Npz | Libsvm):
+        return
+    if data.path is None:
+        kinds = {"csv": "a CSV file", "npz": "an npz file, or a directory of npy files", "libsvm": "a libsvm file"}
+        what = kinds[data.source]
+        yield Problem(("data", "path"), f"is null; name {what}", (("data", "source"),))
+    if isinstance(data, Csv) and data.target is None:
+        yield Problem(("data", "target"), "is null; name the column that is to be learnt", (("data", "source"),))
+    if isinstance(data, Csv | Libsvm) and data.test_path and data.train_rows:
+        yield Problem(
+            ("data", "train_rows"),
+            f"is {data.train_rows}, but data.test_path names the test data; leave one of them out",
+            (("data", "test_path"),),
+        )
+
+
+def _sparse(settings: Settings) -> Iterator[Problem]:
+    """What is learnt of sparse data: a linear model with one output."""
+    data, model = settings.data, settings.model
+    if not isinstance(data, Libsvm | SyntheticSparse):
+        return
+    if model.hidden:
+        text = f"is {shown(model.hidden)}, but {data.source} data are sparse, of which a linear model is learnt; set []"
+        yield Problem(("model", "hidden"), text, (("data", "source"),))
+    if model.loss == "cross-entropy":
+        yield Problem(
+            ("model", "loss"),
+            f"is cross-entropy, but the linear model of {data.source} data has one output; use binary-cross-entropy or "
+            "hinge for two classes, squared-error or huber for numbers",
+            (("data", "source"),),
         )

@@ -22,6 +22,12 @@ def _one_line(value: str) -> str:
     return value
 
 
+def _different(value: list[str | int]) -> list[str | int]:
+    if len({str(item) for item in value}) < len(value):
+        raise ValueError
+    return value
+
+
 def _initializer(value: object) -> object:
     return "xavier" if value == "glorot" else value
 
@@ -41,6 +47,7 @@ Classes = Annotated[
 ]
 Path = Annotated[Text | None, Field(description="a path, or null")]
 Limit = Annotated[Positive | None, Field(description="a number greater than 0, or null")]
+Names = Annotated[list[Text], AfterValidator(_different)]
 Activation = Annotated[
     Literal["relu", "sigmoid", "tanh", "identity"],
     Field(description="one of relu, sigmoid, tanh, identity (softmax is for model.output only)"),
@@ -77,12 +84,69 @@ class Idx(_Source):
     source: Literal["idx"] = "idx"
 
 
+class _File(_Source):
+    """`path` may be relative to the working directory, to $PSGD_DATA or to the user's cache."""
+
+    task: Literal["classification", "regression"] = "classification"
+    train_rows: Annotated[Count | None, Field(description="a whole number greater than 0, or null")] = None
+
+
+class Csv(_File):
+    source: Literal["csv"] = "csv"
+    test_path: Path = None
+    target: Annotated[Text | None, Field(description="the name of a column")] = None
+    columns: Annotated[
+        Names | None, Field(min_length=1, description="a list of different columns, or null (all but the target)")
+    ] = None
+    categorical: Annotated[Names, Field(description="a list of different columns")] = Field(default_factory=list)
+    categories: Literal["codes", "one-hot"] = "codes"
+    labels: Annotated[
+        Annotated[list[Text | int], AfterValidator(_different)] | None,
+        Field(min_length=2, description="a list of two different labels or more, or null (those found)"),
+    ] = None
+    separator: Literal["comma", "semicolon", "tab"] = "comma"
+
+
+class Npz(_File):
+    source: Literal["npz"] = "npz"
+    scale: Limit = None  # null: 1/255 for bytes, else 1
+
+
+class Libsvm(_File):
+    source: Literal["libsvm"] = "libsvm"
+    test_path: Path = None
+    features: Annotated[Count | None, Field(description="a whole number greater than 0, or null (those found)")] = None
+    zero_based: Flag = False  # the first feature's index is 0, not 1
+    unit_length: Flag = False  # each example is brought to it
+
+
 class Synthetic(_Source):
     source: Literal["synthetic"] = "synthetic"
     path: Annotated[None, Field(description="null (synthetic data are made, not read)")] = None
     examples: Count = 6000
     features: Count = 1000
     classes: Classes = 10
+    seed: Natural = 0
+
+
+class SyntheticSparse(_Source):
+    source: Literal["synthetic-sparse"] = "synthetic-sparse"
+    path: Annotated[None, Field(description="null (synthetic data are made, not read)")] = None
+    examples: Count = 10000
+    features: Count = 262144
+    active: Count = 300  # features of one example
+    classes: Annotated[Literal[0, 2], Field(description="2, or 0 for regression on -1 and 1")] = 2
+    unit_length: Flag = True  # else the features that are there are 1
+    seed: Natural = 0
+
+
+class Linear(_Source):
+    source: Literal["linear"] = "linear"
+    path: Annotated[None, Field(description="null (linear data are made, not read)")] = None
+    examples: Count = 2000
+    slope: Annotated[float, Field(description="a number")] = 2.5
+    intercept: Annotated[float, Field(description="a number")] = 1.0
+    noise: NotNegative = 0.1
     seed: Natural = 0
 
 
@@ -180,7 +244,9 @@ class Cluster(Section):
 class Settings(Section):
     """A whole job. `workers: auto` is settled by the command, which knows the processes."""
 
-    data: Digits | Mnist | Idx | Synthetic = Field(default=Digits(), discriminator="source")
+    data: Digits | Mnist | Idx | Csv | Npz | Libsvm | Synthetic | SyntheticSparse | Linear = Field(
+        default=Digits(), discriminator="source"
+    )
     model: Model = Model()
     optimizer: Sgd | Adam | Amsgrad = Field(default=Adam(), discriminator="name")
     strategy: GradientAveraging | ParameterAveraging | WeightedAveraging = Field(

@@ -4,14 +4,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-from psgd.data.dataset import Data, Dataset, Examples
+from psgd.data.arrays import load_arrays
+from psgd.data.dataset import Data, Dataset
 from psgd.data.digits import load_digits
+from psgd.data.found import Found
 from psgd.data.idx import load_idx_directory
+from psgd.data.libsvm import Style, load_libsvm
+from psgd.data.linear import linear
 from psgd.data.split import hold_out
 from psgd.data.synthetic import synthetic
+from psgd.data.synthetic_sparse import synthetic_sparse
+from psgd.data.table import load_table
 from psgd.errors import DataError, UsageError
 
-SOURCES = ("digits", "mnist", "idx", "synthetic")
+SOURCES = ("digits", "mnist", "idx", "csv", "npz", "libsvm", "synthetic", "synthetic-sparse", "linear")
 
 
 def load(settings: dict[str, Any]) -> Data:
@@ -24,17 +30,18 @@ def load(settings: dict[str, Any]) -> Data:
     source, fraction = settings["source"], settings.get("validation", 0.0)
     if not 0 <= fraction < 1:
         raise UsageError(f"data.validation is {fraction}; expected a fraction from 0 to below 1")
-    train: Examples
-    train, test, origin = _read(source, settings)
+    train, test, origin, preparation = _read(source, settings)
     validation = None
     if fraction > 0:
         train, validation = hold_out(train, fraction, settings.get("seed", 0))
     held = f", {len(validation)} validation" if validation else ""
-    return Data(train, test, validation, f"{source}: {origin}; {len(train)} train{held}, {len(test)} test examples")
+    tested = f"{len(test)} test examples" if test else "no test examples"
+    return Data(train, test, validation, f"{source}: {origin}; {len(train)} train{held}, {tested}", preparation)
 
 
 def find(source: str, path: str | None) -> Path:
-    """The directory of data that are not embedded: `path`, or else the first of the usual places that exists.
+    """The directory of data that are not embedded: `path`, or else the first of the usual places that exists; or else
+    the last of them, the user's cache, after a download.
 
     DataError, which names the places, if there is none. A given path is the only place looked at: mistyped, it must
     not turn into other data.
@@ -43,12 +50,43 @@ def find(source: str, path: str | None) -> Path:
     for place in places:
         if os.path.isdir(place):  # unlike Path.is_dir, not an exception where permission is missing
             return place
+    failed = "" if path else _download(source, places[-1])
+    if failed is None:
+        return places[-1]
     looked = ", ".join(str(place) for place in places)
     unset = "" if path or os.environ.get("PSGD_DATA") else " (PSGD_DATA is not set)"
     raise DataError(
         f"data.source {source}: no directory at {looked}{unset}; "
-        f"set data.path to the directory with its files, or PSGD_DATA to the parent of a directory {source!r}"
+        f"set data.path to the directory with its files, or PSGD_DATA to the parent of a directory {source!r}{failed}"
     )
+
+
+def locate(path: str) -> Path:
+    """A file or directory that the user named: as it is, or, if relative, under $PSGD_DATA or the user's cache.
+
+    DataError, which names the places, if it is at none.
+    """
+    given = Path(os.path.expanduser(path))
+    places = [given] if given.is_absolute() else [given, *_places(str(given))]
+    for place in places:
+        if os.path.exists(place):
+            return place
+    looked = ", ".join(str(place) for place in places)
+    unset = "" if given.is_absolute() or os.environ.get("PSGD_DATA") else " (PSGD_DATA is not set)"
+    raise DataError(f"data.path {path}: nothing at {looked}{unset}; correct the path")
+
+
+def _download(source: str, place: Path) -> str | None:
+    """None if the data are there now; or else what to say, which is nothing where there is nothing to download."""
+    from psgd.data.download import REMOTES, download  # lazily: most runs need no network, and it is long to import
+
+    if source not in REMOTES:
+        return ""
+    try:
+        download(source, REMOTES[source], place)
+    except DataError as error:
+        return f". Nor can they be downloaded: {error}"
+    return None
 
 
 def _places(source: str) -> list[Path]:
@@ -57,15 +95,43 @@ def _places(source: str) -> list[Path]:
     return ([Path(shared) / source] if shared else []) + [Path(cache) / "psgd" / source]
 
 
-def _read(source: str, settings: dict[str, Any]) -> tuple[Dataset, Dataset, str]:
+def _read(source: str, settings: dict[str, Any]) -> Found:
     if source == "digits":
-        return *load_digits(), "embedded"
+        return Found(*load_digits(), "embedded", _scaled(1 / 16))
     if source in ("mnist", "idx"):
         directory = find(source, settings.get("path"))
-        return *load_idx_directory(directory), str(directory)
+        return Found(*load_idx_directory(directory), str(directory), _scaled(1 / 255))
+    if source == "csv":
+        path, test_path = locate(settings["path"]), settings["test_path"]
+        return load_table(path, locate(test_path) if test_path else None, settings)
+    if source == "npz":
+        return load_arrays(locate(settings["path"]), settings)
+    if source == "libsvm":
+        return _read_libsvm(settings)
+    if source == "synthetic-sparse":
+        sizes = (settings[name] for name in ("examples", "features", "active", "classes", "seed", "unit_length"))
+        made, test = synthetic_sparse(*sizes)
+        return Found(made, test, "labels by a random hyperplane", _scaled(made.scale))
     if source == "synthetic":
-        return *_make_synthetic(settings), "made by a random teacher network"
+        return Found(*_make_synthetic(settings), "made by a random teacher network", _scaled(1.0))
+    if source == "linear":
+        line = [settings[name] for name in ("examples", "slope", "intercept", "noise", "seed")]
+        return Found(*linear(*line), "made along a line", _scaled(1.0))
     raise UsageError(f"data.source is {source!r}; expected one of {', '.join(SOURCES)}")
+
+
+def _read_libsvm(settings: dict[str, Any]) -> Found:
+    path, test_path = locate(settings["path"]), settings["test_path"]
+    style = Style(settings["task"], settings["zero_based"], settings["unit_length"], settings["features"])
+    train, test, labels = load_libsvm(path, locate(test_path) if test_path else None, settings["train_rows"], style)
+    preparation = {"kind": "libsvm", "classes": labels, "zero_based": style.zero_based, "unit": style.unit_length}
+    origin = f"{path}, {len(train.indices) / len(train):.1f} of {train.features} features an example"
+    return Found(train, test, origin, preparation)
+
+
+def _scaled(scale: float) -> dict[str, Any]:
+    """New inputs are numbers that are multiplied by `scale`, as those here were."""
+    return {"kind": "scale", "scale": scale}
 
 
 def _make_synthetic(settings: dict[str, Any]) -> tuple[Dataset, Dataset]:

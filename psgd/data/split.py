@@ -8,14 +8,20 @@ from psgd.streams import stream
 
 
 def hold_out(train: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
-    """Split `train` into (training, validation): round(fraction * N) random rows, at least one, are set aside.
+    """Split `train` into (training, validation), as `held_out` says. UsageError unless both get an example."""
+    kept, held = held_out(len(train), fraction, seed)
+    return train.take(kept), train.take(held)
 
-    Both keep the stored order. UsageError unless both get an example.
+
+def held_out(examples: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(rows kept for training, rows set aside): round(fraction * examples) random rows, at least one, are set aside.
+
+    Both in stored order. UsageError unless both have a row.
     """
     if not 0 < fraction < 1:
         raise UsageError(f"data.validation is {fraction}; expected a fraction above 0 and below 1 to set aside")
-    held = max(1, round(fraction * len(train)))
-    if held >= len(train):
-        raise UsageError(f"data.validation {fraction} of {len(train)} examples leaves none to train on; lower it")
-    order = stream(seed, "hold-out").permutation(len(train))
-    return train.take(np.sort(order[held:])), train.take(np.sort(order[:held]))
+    held = max(1, round(fraction * examples))
+    if held >= examples:
+        raise UsageError(f"data.validation {fraction} of {examples} examples leaves none to train on; lower it")
+    order = stream(seed, "hold-out").permutation(examples)
+    return np.sort(order[held:]), np.sort(order[:held])

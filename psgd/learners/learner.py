@@ -1,7 +1,7 @@
 """What a learner is: a gradient over one flat vector, and the default way of running many steps of it."""
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from psgd.optimizer.optimizer import Optimizer
 
 
 class Batch(NamedTuple):
-    X_BF: np.ndarray
+    X_BF: Any  # an array, or Rows where the data are sparse: what the data's reader gives and the learner takes
     T_BO: np.ndarray
     epoch: float  # where in the training the batch's middle lies: what schedules are functions of
 
@@ -32,7 +32,7 @@ class Learner(Protocol):
         """The sum of the examples' losses since it was last read."""
         ...
 
-    def score(self, parameters: np.ndarray, X_BF: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
+    def score(self, parameters: np.ndarray, X_BF: Any, T_BO: np.ndarray) -> tuple[float, int]:
         """(sum of losses, examples classified rightly)."""
         ...
 

@@ -1,0 +1,39 @@
+"""Some rows of a dataset that may be larger than memory: none is copied before a batch asks for it."""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from psgd.data.dataset import Dataset, Reader
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """Examples, as `Dataset` is; `rows` (N,) int64 of `base`."""
+
+    base: Dataset
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def classes(self) -> int:
+        return self.base.classes
+
+    @property
+    def features(self) -> int:
+        return self.base.features
+
+    @property
+    def outputs(self) -> int:
+        return self.base.outputs
+
+    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
+        read = self.base.reader(examples, outputs, dtype)
+        return lambda rows: read(self.rows[rows])
+
+    def take(self, rows: np.ndarray | slice) -> "Selected":
+        return Selected(self.base, self.rows[rows])

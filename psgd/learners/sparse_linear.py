@@ -1,0 +1,201 @@
+"""The linear model of sparse rows, with one output: what Zinkevich et al. 2010 and Cheng et al. 2020 train.
+
+The parameters are the weights (F,) and then the bias. With plain SGD a step touches the active features only: the
+weights are kept as scale * parameters, so that the decay of all of them by l2 is one multiplication.
+"""
+
+from collections.abc import Iterable
+from typing import Any, final
+
+import numpy as np
+
+from psgd.data.sparse import Rows
+from psgd.learners import learner
+from psgd.learners.activations import ACTIVATIONS
+from psgd.learners.initial import initial
+from psgd.learners.layout import Layout
+from psgd.learners.learner import Batch
+from psgd.learners.losses import LOSSES, Loss
+from psgd.optimizer.optimizer import Optimizer
+from psgd.optimizer.rules import SGD
+from psgd.optimizer.schedule import Schedule
+
+SMALL = 1e-6  # a scale below it is multiplied in at once, before the parameters grow too large
+ROOM = 1024  # examples whose losses are summed at a time
+
+
+@final
+class SparseLinear:
+    """Objective: mean loss of the batch + l1 ||w||_1 + (l2 / 2) ||w||^2, the bias not counted."""
+
+    def __init__(
+        self,
+        features: int,
+        output: str,
+        loss: Loss,
+        dtype: np.dtype,
+        initializer: str = "constant",
+        constant: float = 0.0,
+        l1: float = 0.0,
+        l2: float = 0.0,
+    ) -> None:
+        self.layout = Layout((features, 1))
+        self.size = self.layout.size
+        self.dtype = np.dtype(dtype)
+        # Multiplying the scale into all weights must cost little beside the steps between.
+        self.stride = max(256, self.size // 2048)
+        self._activation = ACTIVATIONS[output]
+        self._loss = loss
+        self._natural = loss.natural == output
+        self._middle = 0.0 if loss is LOSSES["hinge"] else 0.5  # a margin, or an estimate of 0 and 1
+        self._initializer, self._constant = initializer, constant
+        self._l1, self._l2 = l1, l2
+        self._sum = 0.0
+        self._buffers: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self._A_BO, self._T_BO = np.empty((ROOM, 1), self.dtype), np.empty((ROOM, 1), self.dtype)
+        self._waiting = 0  # examples in these, whose losses are to be summed
+
+    def initial(self, seed: int) -> np.ndarray:
+        return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
+
+    def predict(self, parameters: np.ndarray, rows: Rows) -> np.ndarray:
+        """The outputs (B, 1), in a buffer that the next call with as many examples overwrites."""
+        return self._forward(parameters, rows, 1.0)[0]
+
+    def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
+        rows: Rows = batch.X_BF
+        D_B = self._slopes(parameters, rows, batch.T_BO, 1.0)
+        D_B *= 1.0 / len(D_B)
+        weights = parameters[:-1]
+        np.multiply(weights, self._l2, out=out[:-1])
+        if self._l1:
+            out[:-1] += self._l1 * np.sign(weights)
+        out[-1] = D_B.sum()
+        _scatter(out[:-1], rows, D_B)
+
+    def read_loss(self) -> float:
+        self._sum_losses()
+        loss, self._sum = self._sum, 0.0
+        return loss
+
+    def score(self, parameters: np.ndarray, X_BF: Any, T_BO: np.ndarray) -> tuple[float, int]:
+        A_BO = self.predict(parameters, X_BF)
+        right = (self._middle < A_BO) == (T_BO > 0.5)
+        return self._loss.value(A_BO, T_BO), int(np.count_nonzero(right))
+
+    def run(
+        self,
+        parameters: np.ndarray,
+        moments: np.ndarray,
+        count: int,
+        optimizer: Optimizer,
+        batches: Iterable[Batch],
+        gradient: np.ndarray,
+    ) -> None:
+        """Plain SGD step by step as the default, but for rounding; anything else is left to the default."""
+        if optimizer.rule == SGD() and optimizer.clip_norm is None and not self._l1:
+            self._descend(parameters, optimizer.schedule, batches)
+        else:
+            learner.run(self, parameters, moments, count, optimizer, batches, gradient)
+
+    def name(self, index: int) -> str:
+        features = self.size - 1
+        return f"the weight of feature {index}" if index < features else "the bias" if index == features else "the loss"
+
+    def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
+        """w <- (1 - rate l2) w - rate mean(slope x), as w = scale u: scale *= 1 - rate l2, u -= rate slope x / scale.
+
+        The scale is multiplied in after every `stride` steps and at the end: a run that is cut after a multiple of
+        `stride` steps, and goes on in another call, has the same bits."""
+        weights, bias = parameters[:-1], parameters[-1:]
+        scale = 1.0
+        for step, batch in enumerate(batches, 1):
+            rows: Rows = batch.X_BF
+            rate = schedule.rate(batch.epoch)
+            D_B = self._slopes(parameters, rows, batch.T_BO, scale)
+            D_B *= -rate / len(D_B)
+            bias += D_B.sum() if len(D_B) > 1 else D_B
+            scale *= 1.0 - rate * self._l2
+            if not scale >= SMALL:  # it may be 0 or less, too
+                weights *= scale
+                scale = 1.0
+            if scale != 1.0:
+                D_B *= 1.0 / scale
+            _scatter(weights, rows, D_B)
+            if step % self.stride == 0:
+                if scale != 1.0:
+                    weights *= scale
+                scale = 1.0
+                self._sum_losses()
+        if scale != 1.0:
+            weights *= scale
+
+    def _forward(self, parameters: np.ndarray, rows: Rows, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        """(A_BO, D_BO): the outputs, and room for their slopes; `scale` multiplies the weights."""
+        examples = len(rows.starts) - 1
+        if examples not in self._buffers:
+            A_BO, D_BO, zeros = (np.zeros((examples, 1), self.dtype) for _ in range(3))
+            self._buffers[examples] = A_BO, D_BO, zeros
+        A_BO, D_BO, zeros = self._buffers[examples]
+        _gather(parameters[:-1], rows, A_BO[:, 0])
+        if scale != 1.0:
+            A_BO *= scale
+        A_BO += parameters[-1:]
+        self._activation.forward(A_BO, zeros)
+        return A_BO, D_BO
+
+    def _slopes(self, parameters: np.ndarray, rows: Rows, T_BO: np.ndarray, scale: float) -> np.ndarray:
+        """dL/dz (B,) of each example; its loss is noted."""
+        A_BO, D_BO = self._forward(parameters, rows, scale)
+        self._note(A_BO, T_BO)
+        if self._natural:
+            np.subtract(A_BO, T_BO, out=D_BO)
+        else:
+            self._loss.slope(A_BO, T_BO, D_BO)
+            self._activation.backward(A_BO, D_BO)
+        return D_BO[:, 0]
+
+    def _note(self, A_BO: np.ndarray, T_BO: np.ndarray) -> None:
+        """For the sum of losses; many at a time, since a call costs more than a small batch's sum."""
+        examples = len(A_BO)
+        if self._waiting + examples > ROOM:
+            self._sum_losses()
+        if examples > ROOM // 4:
+            self._sum += self._loss.value(A_BO, T_BO)
+            return
+        where = slice(self._waiting, self._waiting + examples)
+        self._A_BO[where], self._T_BO[where] = A_BO, T_BO
+        self._waiting += examples
+
+    def _sum_losses(self) -> None:
+        if self._waiting:
+            self._sum += self._loss.value(self._A_BO[: self._waiting], self._T_BO[: self._waiting])
+            self._waiting = 0
+
+
+def _gather(weights: np.ndarray, rows: Rows, out: np.ndarray) -> None:
+    """Each row's product with the weights (F,), to `out` (B,)."""
+    starts, indices, values = rows
+    products = weights.take(indices)
+    if len(out) == 1:
+        out[0] = values.dot(products)
+        return
+    products *= values
+    filled = starts[1:] > starts[:-1]
+    if filled.all():
+        np.add.reduceat(products, starts[:-1], out=out)
+    else:  # reduceat has no empty sums
+        out.fill(0)
+        if filled.any():
+            out[filled] = np.add.reduceat(products, starts[:-1][filled])
+
+
+def _scatter(weights: np.ndarray, rows: Rows, D_B: np.ndarray) -> None:
+    """Add D_B[b] times row b to the weights (F,), for each b; a feature may be in several rows."""
+    starts, indices, values = rows
+    if len(D_B) == 1:
+        amounts = values * D_B
+    else:
+        amounts = np.repeat(D_B, np.diff(starts))
+        amounts *= values
+    np.add.at(weights, indices, amounts)

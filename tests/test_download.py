@@ -1,0 +1,190 @@
+"""Downloads, from a server on this machine: all files by checksum, or a clear error and nothing left behind."""
+
+import hashlib
+import http.server
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from processes import python
+
+from psgd.data import download as downloads
+from psgd.data.download import REMOTES, Remote, download
+from psgd.data.source import find
+from psgd.errors import DataError
+
+FILES = {"a.gz": b"the first " * 20_000, "b.gz": b"the second"}
+REMOTE = Remote((), {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()})
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves what it is told, or something worse."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files = {f"/some/{name}": content for name, content in FILES.items()}
+        self.short: set[str] = set()  # paths of which the end never comes
+        self.asked: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        content = self.server.files.get(self.path)
+        if content is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[:-3] if self.path in self.server.short else content)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("PSGD_MIRROR", server.url + "/")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def left(directory: Path) -> list[str]:
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+
+
+def refused(tmp_path: Path, *words: str) -> None:
+    with pytest.raises(DataError) as caught:
+        download("some", REMOTE, tmp_path / "some")
+    for word in words:
+        assert word in str(caught.value)
+    assert left(tmp_path) == []
+
+
+def test_all_files_come(server, tmp_path, capsys):
+    download("some", REMOTE, tmp_path / "deep" / "some")
+    assert left(tmp_path) == ["deep", "deep/some", "deep/some/a.gz", "deep/some/b.gz"]
+    assert {name: (tmp_path / "deep" / "some" / name).read_bytes() for name in FILES} == FILES
+    assert (tmp_path / "deep" / "some").stat().st_mode & 0o777 == 0o755
+    assert server.asked == ["/some/a.gz", "/some/b.gz"]
+    assert capsys.readouterr().err.count("downloading some") == 1
+
+
+def test_other_bytes_are_refused(server, tmp_path):
+    server.files["/some/b.gz"] = b"the sec0nd"
+    refused(tmp_path, f"{server.url}/some/b.gz", REMOTE.files["b.gz"], hashlib.sha256(b"the sec0nd").hexdigest())
+
+
+def test_a_missing_file(server, tmp_path):
+    del server.files["/some/b.gz"]
+    refused(tmp_path, "some/b.gz", "404 Not Found")
+
+
+def test_a_truncated_file(server, tmp_path):
+    server.short.add("/some/a.gz")
+    refused(tmp_path, "some/a.gz", "truncated: 199997 of 200000 bytes")
+
+
+def test_nobody_listens(monkeypatch, tmp_path):
+    monkeypatch.setenv("PSGD_MIRROR", "http://127.0.0.1:9")
+    refused(tmp_path, "http://127.0.0.1:9/some/a.gz", "Connection refused")
+
+
+def test_a_silent_server_is_given_up(monkeypatch, tmp_path):
+    monkeypatch.setattr(downloads, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("PSGD_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        refused(tmp_path, "timed out")
+
+
+def test_what_is_no_address(monkeypatch, tmp_path):
+    monkeypatch.setenv("PSGD_MIRROR", "nonsense")
+    refused(tmp_path, "nonsense/some/a.gz")
+
+
+def test_the_next_mirror_is_tried(server, monkeypatch, tmp_path):
+    """It gives what the first lacked, and is not asked for what had come."""
+    monkeypatch.delenv("PSGD_MIRROR")
+    server.files = {"/poor/a.gz": FILES["a.gz"], **{f"/rich/{name}": content for name, content in FILES.items()}}
+    mirrors = (f"{server.url}/poor", f"{server.url}/rich")
+    download("some", Remote(mirrors, REMOTE.files), tmp_path / "some")
+    assert server.asked == ["/poor/a.gz", "/poor/b.gz", "/rich/b.gz"]
+    assert left(tmp_path) == ["some", "some/a.gz", "some/b.gz"]
+
+
+def test_another_process_may_be_quicker(server, tmp_path):
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "a.gz").write_bytes(b"theirs")
+    download("some", REMOTE, tmp_path / "some")
+    assert left(tmp_path) == ["some", "some/a.gz"]
+
+
+def test_a_place_that_cannot_be_written(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"cannot write to .*file.*XDG_CACHE_HOME"):
+        download("some", REMOTE, tmp_path / "file" / "some")
+
+
+def idx(array: np.ndarray) -> bytes:
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.astype(np.uint8).tobytes()
+
+
+def mnist_like() -> dict[str, bytes]:
+    contents = {}
+    for part in ("train", "t10k"):
+        contents[f"{part}-images-idx3-ubyte.gz"] = idx(np.arange(96).reshape(6, 4, 4))
+        contents[f"{part}-labels-idx1-ubyte.gz"] = idx(np.arange(6) % 3)
+    return contents
+
+
+def test_found_after_a_download_and_not_fetched_again(server, monkeypatch, tmp_path):
+    contents = mnist_like()
+    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    monkeypatch.setitem(REMOTES, "mnist", Remote((), checksums))
+    server.files = {f"/mnist/{name}": content for name, content in contents.items()}
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("PSGD_DATA", raising=False)
+    for _ in range(2):
+        assert find("mnist", None) == tmp_path / "psgd" / "mnist"
+    assert len(server.asked) == 4
+
+
+def test_the_command_says_where_it_looked_and_why_nothing_came(server, tmp_path):
+    """The real checksums against other files: exit code 3, and nothing in the cache."""
+    server.files = {f"/mnist/{name}": content for name, content in mnist_like().items()}
+    places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PSGD_DATA": str(tmp_path / "shared")}
+    arguments = ("-m", "psgd.train", "data.source=mnist", f"output={tmp_path}/run")
+    finished = python(*arguments, PSGD_MIRROR=server.url, no_proxy="127.0.0.1", **places)
+    assert finished.code == 3, finished
+    said = finished.stderr
+    assert f"no directory at {tmp_path}/shared/mnist, {tmp_path}/cache/psgd/mnist; set data.path" in said
+    assert f"Nor can they be downloaded: {server.url}/mnist/train-images-idx3-ubyte.gz: its SHA-256 is" in said
+    assert "Traceback" not in said
+    assert left(tmp_path) == ["cache", "cache/psgd"]
+    (tmp_path / "typo").mkdir()
+    asked = len(server.asked)
+    mistyped = python(*arguments, f"data.path={tmp_path}/typ", PSGD_MIRROR=server.url, **places)
+    assert mistyped.code == 3
+    assert len(server.asked) == asked, "a mistyped path became a download"
+
+
+def test_the_sources_are_on_more_than_one_mirror():
+    for remote in REMOTES.values():
+        assert len(remote.mirrors) >= 2
+        assert all(mirror.startswith("https://") and not mirror.endswith("/") for mirror in remote.mirrors)
+        assert all(len(bytes.fromhex(checksum)) == 32 for checksum in remote.files.values())

@@ -1,0 +1,276 @@
+"""psgd.fit: a user's own numpy function, on every group the same bits, and whatever is wrong with it said at once."""
+
+import json
+
+import numpy as np
+import own
+import pytest
+from processes import mpi, mpis, python, run
+
+import psgd
+from psgd.errors import DataError, Diverged, UsageError
+from psgd.learners.structure import Structure
+from psgd.summary import parameters_sha256
+
+__all__ = ["mpi"]
+
+DATA = np.arange(12.0).reshape(6, 2), np.zeros(6)
+
+
+def still(parameters, X, y):
+    return np.zeros(2)
+
+
+@pytest.fixture(scope="module")
+def serial() -> dict[str, psgd.Fitted]:
+    return own.train("serial")
+
+
+def test_threads_give_the_bits_of_serial(serial):
+    for name, fitted in own.train("threads").items():
+        assert fitted.summary["group"] == "threads"
+        assert fitted.summary["parameters_sha256"] == serial[name].summary["parameters_sha256"]
+        for mine, other in zip(fitted.parameters, serial[name].parameters, strict=True):
+            assert (mine == other).all()
+
+
+def test_mpi_gives_the_bits_of_serial_and_all_processes_the_same_result(mpi, serial):
+    finished = run(mpi.command(2, "tests/own.py", "train"))
+    assert finished.code == 0, finished
+    assert sorted(line for line in finished.stdout.splitlines() if "went on" in line) == ["went on 0", "went on 1"]
+    summaries = json.loads(next(line for line in finished.stdout.splitlines() if line.startswith("{")))
+    for name, summary in summaries.items():
+        expected = serial[name].summary
+        assert (summary["group"], summary["processes"]) == ("mpi", 2)
+        for key in ("parameters_sha256", "test_accuracy", "test_loss", "worker_steps", "last_weights"):
+            assert summary[key] == expected[key], key
+
+
+def test_the_result_has_the_given_structure_and_its_own_memory(serial):
+    start, (X, y) = own.problem()
+    fitted = serial["parameter-averaging"]
+    assert isinstance(fitted.parameters, list)
+    assert [a.shape for a in fitted.parameters] == [a.shape for a in start]
+    assert all(a.flags.owndata and a.flags.writeable and a.dtype == np.float64 for a in fitted.parameters)
+    assert (start[1] == 0).all()
+    flat = np.concatenate([a.ravel() for a in fitted.parameters])
+    assert parameters_sha256(flat) == fitted.summary["parameters_sha256"]
+    assert fitted.summary["test_accuracy"] == own.score(fitted.parameters, X, y) > 0.9
+    assert fitted.summary["test_loss"] == pytest.approx(1 - fitted.summary["test_accuracy"])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_gradient_averaging_of_a_quadratic_in_closed_form(workers):
+    """f = (a/2) |w - c|^2, plain SGD: w_t = c + (1 - rate a)^t (w_0 - c), whatever the workers."""
+    a, c, start = np.array([1.0, 3.0]), np.array([2.0, -1.0]), np.array([5.0, 5.0])
+    fitted = psgd.fit(
+        lambda w, X, y: a * (w - c), start, DATA, strategy="gradient-averaging", workers=workers, epochs=workers * 2,
+        batch_size_per_worker=2, learning_rate=0.1,
+    )  # fmt: skip
+    steps = fitted.summary["worker_steps"][0]
+    assert steps == 6
+    np.testing.assert_allclose(fitted.parameters, c + (1 - 0.1 * a) ** steps * (start - c), rtol=1e-14)
+
+
+def test_parameter_averaging_of_a_quadratic_of_the_data_in_closed_form():
+    """f = (w - x)^2 / 2 with batches of one example and one worker's last word each: with rate 1, w is the last x, so
+    one shot of n workers over n examples is their mean."""
+    X = np.array([[1.0], [2.0], [4.0], [8.0]])
+    fitted = psgd.fit(
+        lambda w, X, y: w - X[0], np.zeros(1), (X, X), strategy="parameter-averaging", period="end", workers=4,
+        epochs=1, batch_size_per_worker=1, learning_rate=1.0,
+    )  # fmt: skip
+    assert fitted.parameters.tolist() == [3.75]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        np.ones((2, 3), np.float32),
+        [np.ones(2), np.ones((1, 2))],
+        ([np.ones(2)], (np.ones(3), 1.5)),
+        {"b": 0.0, "W": np.asfortranarray(np.arange(6.0).reshape(2, 3))},
+        [{"W": np.ones((2, 1)), "b": np.ones(1)}, {"W": np.ones(1)}],
+    ],
+)
+def test_structures_come_back_as_they_were_given(parameters):
+    structure = Structure(parameters)
+    back = structure.copies(structure.flatten(parameters))
+    assert repr(structure.copies(structure.flatten(back))) == repr(back)
+    assert structure.matches(back)
+    assert not structure.matches((back, 0.5))
+    again = np.empty(structure.size, structure.dtype)
+    structure.write(back, again)
+    assert (again == structure.flatten(parameters)).all()
+
+
+def test_a_dict_of_gradients_may_have_another_order():
+    structure = Structure({"W": np.zeros(2), "b": np.zeros(1)})
+    out = np.empty(3)
+    structure.write({"b": np.array([3.0]), "W": np.array([1.0, 2.0])}, out)
+    assert out.tolist() == [1, 2, 3]
+
+
+def test_the_function_gets_rows_in_their_own_dtype_and_parameters_it_cannot_change():
+    X, y = np.arange(24, dtype=np.uint8).reshape(6, 2, 2), np.array(list("abcdef"))
+    seen = []
+
+    def gradient(parameters, X, y):
+        assert (X.dtype, X.shape, y.dtype) == (np.uint8, (3, 2, 2), np.dtype("<U1"))
+        seen.extend(zip(X[:, 0, 0].tolist(), y.tolist(), strict=True))
+        with pytest.raises(ValueError, match="read-only"):
+            parameters[0] += 1
+        return np.zeros(2)
+
+    psgd.fit(gradient, np.zeros(2), (X, y), workers=1, strategy="gradient-averaging", batch_size_per_worker=3)
+    assert sorted(seen) == list(zip(range(0, 24, 4), "abcdef", strict=True))
+
+
+@pytest.mark.parametrize("group", ["serial", "threads"])
+def test_an_exception_is_raised_as_it_is_and_names_worker_and_round(group):
+    def gradient(parameters, X, y):
+        if (y == 5).any():  # dealt once, to one of the workers
+            raise ZeroDivisionError("deliberately")
+        return np.zeros(2)
+
+    with pytest.raises(ZeroDivisionError, match="deliberately") as caught:
+        psgd.fit(
+            gradient, np.zeros(2), (DATA[0], np.arange(6)), workers=3, batch_size_per_worker=1, period=1, group=group
+        )
+    (note,) = caught.value.__notes__
+    assert note in [f"psgd.fit: in worker {w}, round {r}" for w in range(3) for r in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (np.zeros(3), r"gradient of parameters has shape \(3,\); it must be \(2,\)"),
+        (np.zeros((2, 1)), r"shape \(2, 1\); it must be \(2,\)"),
+        (np.zeros(2, np.float32), "is float32, but the parameters are float64"),
+        (np.zeros(2, complex), "is complex128, but"),
+        ([np.zeros(2)], "gradient returned a list of 1; it must return a gradient like the parameters"),
+        (None, "the gradient of parameters is NoneType None"),
+        ((np.zeros(2), np.zeros(2)), "the loss that gradient returned is an array of shape"),
+    ],
+)
+def test_what_a_gradient_cannot_be(returned, message):
+    with pytest.raises((UsageError, TypeError), match=message) as caught:
+        psgd.fit(lambda parameters, X, y: returned, np.zeros(2), DATA, workers=2)
+    assert caught.value.__notes__ == ["psgd.fit: in worker 0, round 0"]
+
+
+def test_what_is_not_finite_is_named():
+    def gradient(parameters, X, y):
+        return {"W": np.array([[0.0, np.nan]]), "b": np.zeros(1)}
+
+    with pytest.raises(Diverged, match=r"worker 0, round 0: parameters\['W'\]\[0, 1\] is not finite"):
+        psgd.fit(gradient, {"W": np.zeros((1, 2)), "b": np.zeros(1)}, DATA)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"strategy": "averaging"}, "strategy.name is \"averaging\"; it must be one of gradient-averaging"),
+        ({"strategy": "gradient-averaging", "period": 5}, "strategy.period is not a setting of gradient-averaging"),
+        ({"strategy": {"name": "parameter-averaging", "period": 5}, "period": 5}, "period is given twice"),
+        ({"strategy": {"nam": "parameter-averaging"}}, "did you mean name"),
+        ({"optimizer": {"name": "sgd", "l2": 0.1}}, "optimizer.l2 is 0.1, .* add it to your gradient"),
+        ({"epochs": 0}, "psgd.fit: epochs is 0"),
+        ({"workers": 2.5}, "workers is 2.5; it must be a whole number"),
+        ({"workers": "auto"}, "workers is auto"),
+        ({"group": "ray"}, "group is ray"),
+        ({"processes": 2}, "say group='threads'"),
+        ({"speeds": [1, 0.5]}, "speeds names 2 speeds, but workers is 4"),
+        ({"workers": 2, "speeds": [1, 0.5]}, "give one, or strategy="),
+        ({"test": DATA}, "test is scored by"),
+        ({"loss": 3.0}, "loss is float; it must be a function"),
+        ({"progress": True}, r"return \(gradient, loss\)"),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be(changed, message):
+    with pytest.raises(UsageError, match=message):
+        psgd.fit(still, np.zeros(2), DATA, **changed)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (np.zeros(2, int), "parameters is int64; parameters must be float32 or float64"),
+        ([np.zeros(2), np.zeros(2, np.float32)], r"parameters\[0\] is float64 and parameters\[1\] is float32"),
+        ([np.zeros(2), "b"], r"parameters\[1\] is str 'b'"),
+        ([], "parameters hold no array"),
+        ([DATA[1], DATA[1]], r"parameters\[1\] is the same array as parameters\[0\]"),
+    ],
+)
+def test_parameters_that_cannot_be(parameters, message):
+    with pytest.raises(UsageError, match=message):
+        psgd.fit(still, parameters, DATA)
+
+
+@pytest.mark.parametrize("dataset", [DATA[0], (DATA[0], DATA[1][:3]), (DATA[0], None), (DATA[0][:0], DATA[1][:0])])
+def test_data_that_cannot_be(dataset):
+    with pytest.raises(DataError, match="dataset"):
+        psgd.fit(still, np.zeros(2), dataset)
+
+
+def ends_together(mpi, what, message):
+    finished = run(mpi.command(2, "tests/own.py", what), limit=10.0)
+    assert finished.code == 1, finished
+    assert finished.stderr.count("Traceback") == 1, finished.stderr
+    assert message in finished.stderr
+    assert "went on" not in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("raise", "ZeroDivisionError: deliberately\npsgd.fit: in worker 1, round 1"),
+        ("score", "ZeroDivisionError: in score"),
+    ],
+    ids=["in gradient", "in score"],
+)
+def test_all_processes_end_together_and_one_says_why(mpi, what, message):
+    """Within seconds, with exit code 1 and one traceback."""
+    ends_together(mpi, what, message)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("shape", "gradient returned a tuple of 2"),
+        ("unseeded", "process 1 called psgd.fit with other initial parameters than process 0"),
+        ("setting", "strategy.period is -1"),
+    ],
+    ids=["wrong gradient", "unseeded", "wrong setting"],
+)
+def test_so_do_they_where_what_was_given_cannot_be(what, message):
+    mpich = mpis()[0]
+    if not (mpich.bin / "mpirun").exists():
+        pytest.skip("no MPICH here: scripts/test makes an environment for each MPI")
+    ends_together(mpich, what, message)
+
+
+def test_progress_goes_to_stderr(capsys):
+    parameters, dataset = own.problem()
+    psgd.fit(own.gradient, parameters, dataset, test=dataset, score=own.score, progress=True)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "90 train examples; 29 parameters; 4 workers on 1 serial process" in said.err
+    assert "test accuracy 0." in said.err
+
+
+def test_more_than_one_blas_thread_is_told_of_recorded_and_limited():
+    code = """
+import numpy, psgd
+from threadpoolctl import threadpool_info
+counts = lambda: [i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"]
+inside = []
+def gradient(parameters, X, y):
+    inside.extend(counts())
+    return parameters
+fitted = psgd.fit(gradient, numpy.ones(1), (numpy.ones((4, 1)), numpy.ones(4)))
+assert set(inside) == {1} and max(counts()) == 2 == fitted.summary["blas_threads"]
+"""
+    finished = python("-c", code, OPENBLAS_NUM_THREADS="2")
+    assert finished.code == 0, finished
+    assert 'os.environ["OPENBLAS_NUM_THREADS"] = "1"' in finished.stderr

@@ -1,0 +1,150 @@
+"""Arrays in npz and npy files: what they are called, what they hold, and that mapped ones are never copied."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from psgd.config import resolve
+from psgd.data.dataset import Data
+from psgd.data.source import load
+from psgd.errors import DataError, UsageError
+
+X = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
+Y = np.array([0, 1, 2, 0, 1, 2])
+
+
+def read(path: Path, *overrides: str) -> Data:
+    resolved = resolve(None, ["data.source=npz", f"data.path={path}", "model.loss=squared-error", *overrides]).settings
+    return load({"seed": 0, **resolved["data"]})
+
+
+def saved(tmp_path: Path, **arrays: Any) -> Path:
+    np.savez(tmp_path / "a.npz", **arrays)
+    return tmp_path / "a.npz"
+
+
+def gathered(part: Any, rows: np.ndarray | slice, columns: int) -> tuple[list[Any], list[Any]]:
+    X_BF, T_BO = part.reader(len(part), columns, np.dtype(np.float64))(rows)
+    return X_BF.tolist(), T_BO.tolist()
+
+
+@pytest.mark.parametrize("x", ["x_train", "X_train", "train_x", "train_images", "xtrain"])
+@pytest.mark.parametrize("y", ["y_train", "train_y", "train_labels"])
+def test_names(tmp_path, x, y):
+    test = {name.replace("train", "test"): array for name, array in ((x, X[:2]), (y, Y[:2]))}
+    data = read(saved(tmp_path, **{x: X, y: Y}, **test, other=np.ones(3)))
+    assert (len(data.train), len(data.test), data.train.features, data.train.classes) == (6, 2, 4, 3)
+    assert gathered(data.train, slice(1, 2), 3) == ([[4, 5, 6, 7]], [[0, 1, 0]])
+
+
+def test_one_pair_is_split_by_train_rows(tmp_path):
+    data = read(saved(tmp_path, X=X, y=Y), "data.train_rows=4")
+    assert (len(data.train), len(data.test)) == (4, 2)
+    assert gathered(data.test, slice(0, 1), 3)[0] == [[16, 17, 18, 19]]
+    assert read(saved(tmp_path, X=X, y=Y)).test is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "overrides", "scale"),
+    [
+        ("u1", [], 1 / 255),
+        ("u1", ["data.scale=1"], 1.0),
+        ("f4", [], 1.0),
+        ("f8", ["data.scale=0.5"], 0.5),
+        ("i8", [], 1),
+    ],
+)
+def test_scale(tmp_path, dtype, overrides, scale):
+    data = read(saved(tmp_path, x=X.astype(dtype), y=Y), *overrides)
+    assert data.preparation == {"kind": "scale", "scale": scale, "shape": [2, 2], "classes": [0, 1, 2]}
+    assert gathered(data.train, slice(0, 1), 3)[0] == [[n * scale for n in range(4)]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["cat", "dog", "cat", "emu", "dog", "cat"], ["cat", "dog", "emu"]),
+        ([-1, 1, -1, 1, 1, 1], [-1, 1]),
+        ([0, 3, 1, 0, 3, 1], [0, 1, 2, 3]),  # a gap: 2 may be in no training row, but is a class
+        ([1.0, 0.0, 1.0, 0.0, 0.0, 1.0], [0, 1]),
+        (np.eye(3)[[2, 0, 1, 2, 0, 1]], [0, 1, 2]),
+        ([[4], [5], [4], [5], [4], [5]], [4, 5]),
+    ],
+)
+def test_labels(tmp_path, labels, classes):
+    data = read(saved(tmp_path, x=X, y=np.array(labels)))
+    assert data.preparation["classes"] == classes
+    places = np.argmax(gathered(data.train, slice(0, 6), len(classes))[1], axis=1)
+    array = np.array(labels)
+    wanted = array.argmax(axis=1).tolist() if array.shape == (6, 3) else array.ravel().tolist()
+    assert [classes[place] for place in places] == wanted
+
+
+def test_regression(tmp_path):
+    data = read(saved(tmp_path, x=X, y=np.arange(6)), "data.task=regression")
+    assert (data.train.classes, data.train.outputs) == (0, 1)
+    assert gathered(data.train, np.array([5, 2]), 1)[1] == [[5], [2]]
+
+
+def test_a_directory_is_mapped_and_never_copied(tmp_path, monkeypatch):
+    for name, array in {"x_train": X, "y_train": Y, "x_test": X[:3], "y_test": Y[:3]}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    data = read(tmp_path, "data.validation=0.34")
+    for part in (data.train, data.validation, data.test):
+        base = part.base.inputs
+        while base.base is not None and not isinstance(base, np.memmap):
+            base = base.base
+        assert isinstance(base, np.memmap)
+    assert (len(data.train), len(data.validation), len(data.test)) == (4, 2, 3)
+    in_memory = read(saved(tmp_path, x_train=X, y_train=Y), "data.validation=0.34")
+    for rows in (slice(0, 3), np.array([3, 0])):
+        assert gathered(data.train, rows, 3) == gathered(in_memory.train, rows, 3)
+    assert gathered(data.validation, slice(0, 2), 3) == gathered(in_memory.validation, slice(0, 2), 3)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "overrides", "words"),
+    [
+        (
+            {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1},
+            [],
+            "y_test: row 2 has the label 3, which is none",
+        ),
+        ({"x": X, "y": Y[:5]}, [], "each row needs a target"),
+        ({"x": X, "y": Y / 4}, [], "row 1 holds 0.25; labels are whole numbers or text"),
+        ({"x": X, "y": Y * 0}, [], "all labels are 0"),
+        ({"x": X, "y": np.full(6, np.nan)}, ["data.task=regression"], "row 0 is not finite"),
+        ({"x": X.astype(str), "y": Y}, [], "expected numbers"),
+        ({"x": X, "y": np.array([{}] * 6)}, [], "cannot be read as arrays"),
+        ({"a": X, "b": Y}, [], "it holds a, b"),
+        ({"x": X}, [], "expected arrays x_train and y_train"),
+        ({"x": X, "inputs": X, "y": Y}, [], "x and inputs could both be meant"),
+        ({"x_train": X, "y_train": Y, "x_test": X[:, :1], "y_test": Y}, [], "has shape (6, 1, 2)"),
+    ],
+)
+def test_bad_arrays(tmp_path, arrays, overrides, words):
+    with pytest.raises(DataError) as caught:
+        read(saved(tmp_path, **arrays), *overrides)
+    assert words in str(caught.value)
+    assert "a.npz" in str(caught.value)
+
+
+def test_bad_files(tmp_path):
+    path = saved(tmp_path, x=X, y=Y)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(DataError, match=r"a\.npz: not an npz file"):
+        read(path)
+    with pytest.raises(DataError, match="nothing at"):
+        read(tmp_path / "none.npz")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no npy files there"):
+        read(tmp_path / "empty")
+    np.save(tmp_path / "empty" / "x.npy", X)
+    cut = tmp_path / "empty" / "x.npy"
+    cut.write_bytes(cut.read_bytes()[:-8])
+    with pytest.raises(DataError, match=r"x\.npy: cannot be read"):
+        read(tmp_path / "empty")
+    with pytest.raises(UsageError, match="leave some to test on"):
+        read(saved(tmp_path, x=X, y=Y), "data.train_rows=6")

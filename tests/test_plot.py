@@ -1,0 +1,185 @@
+"""Learning curves: what is read, what is drawn, and what is said of runs that cannot be read."""
+
+import json
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+from processes import Finished, python
+
+pytest.importorskip("matplotlib", reason="the report extra is not installed")
+
+from psgd.curves import Curve, Run, read_run
+from psgd.errors import DataError
+from psgd.plot import POINTS, draw, labels, main
+
+
+def metrics(accuracy: bool = True, test: bool = True, rounds: int = 40) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for i in range(1, rounds + 1):
+        head = {"round": i, "epoch": i / 10, "examples": 100 * i, "seconds": i / 4}
+        rows.append({**head, "bytes": 1000 * i, "loss": 2.0 / i, "weights": [0.5, 0.5]})
+        if test and i % 10 == 0:
+            rows.append({**head, "test_loss": 3.0 / i, **({"test_accuracy": 1 - 1 / i} if accuracy else {})})
+    return rows
+
+
+def write(directory: Path, rows: list[dict[str, object]], strategy: str = "gradient-averaging") -> Path:
+    directory.mkdir(parents=True)
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (directory / "config.yaml").write_text(f"strategy: {{name: {strategy}}}\nworkers: 4\n")
+    return directory
+
+
+def plot(*arguments: object) -> Finished:
+    return python("-m", "psgd.plot", *map(str, arguments))
+
+
+def size(path: Path) -> tuple[int, int]:
+    content = path.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    return struct.unpack(">II", content[16:24])
+
+
+def test_an_evaluation_is_at_the_bytes_of_the_round_before(tmp_path):
+    run = read_run(write(tmp_path / "run", metrics(rounds=20)))
+    assert list(run.curves) == ["loss", "test_loss", "test_accuracy"]
+    assert run.curves["test_loss"] == Curve(
+        {"seconds": [2.5, 5.0], "examples": [1000, 2000], "bytes": [10000, 20000]}, [0.3, 0.15]
+    )
+
+
+def test_what_is_not_finite_is_left_out(tmp_path):
+    rows = metrics(test=False, rounds=3)
+    rows[0]["loss"], rows[1]["loss"] = None, float("nan")
+    assert read_run(write(tmp_path / "run", rows)).curves["loss"].values == [2.0 / 3]
+
+
+def test_a_line_being_written_is_not_there_yet(tmp_path):
+    run = write(tmp_path / "run", metrics(test=False, rounds=3))
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('{"round": 4, "ep')
+    assert len(read_run(run).curves["loss"].values) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{broken", "not JSON"),
+        ("[1, 2]", "is no mapping"),
+        ('{"examples": 1, "loss": 1}', "seconds is null; expected a number"),
+        ('{"seconds": 1, "examples": 1, "loss": "low"}', 'loss is "low"; expected a number'),
+        ('{"seconds": 1, "examples": true, "loss": 1}', "examples is true"),
+    ],
+)
+def test_broken_metrics_are_named_by_line(tmp_path, line, words):
+    run = write(tmp_path / "run", metrics(test=False, rounds=2))
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write(line + "\n")
+    with pytest.raises(DataError) as caught:
+        read_run(run)
+    assert str(caught.value).startswith(f"{run}/metrics.jsonl:3: ")
+    assert words in str(caught.value)
+
+
+def panels(figure) -> list[tuple[str, str]]:
+    return [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes]
+
+
+def test_six_panels_or_three(tmp_path):
+    classes = read_run(write(tmp_path / "a", metrics()))
+    regression = read_run(write(tmp_path / "b", metrics(accuracy=False)))
+    blind = read_run(write(tmp_path / "c", metrics(test=False)))
+    assert len(draw([classes, blind], ["a", "c"]).axes) == 6
+    assert panels(draw([regression], ["b"])) == [
+        ("training seconds", "loss"), ("thousand examples", ""), ("kB sent by each worker", ""),
+    ]  # fmt: skip
+    assert len(draw([blind], ["c"]).axes) == 3
+
+
+def test_runs_are_told_apart_without_colour(tmp_path):
+    runs = [read_run(write(tmp_path / str(i), metrics())) for i in range(8)]
+    for axes in draw(runs, list("abcdefgh")).axes:
+        main_lines = [line for line in axes.lines if line.get_marker() != "None"]
+        assert len({(str(line.get_linestyle()), line.get_marker()) for line in main_lines}) == 8
+
+
+def test_the_points_drawn_are_those_of_the_run(tmp_path):
+    figure = draw([read_run(write(tmp_path / "run", metrics()))], ["run"])
+    seconds, bytes_sent = figure.axes[3].lines[0], figure.axes[5].lines[0]
+    assert seconds.get_xdata().tolist() == [2.5, 5.0, 7.5, 10.0]
+    assert seconds.get_ydata().tolist() == [0.9, 0.95, 1 - 1 / 30, 0.975]
+    assert bytes_sent.get_xdata().tolist() == [10.0, 20.0, 30.0, 40.0]  # kB
+
+
+def test_a_noisy_training_loss_is_averaged(tmp_path):
+    run = read_run(write(tmp_path / "run", metrics(test=False, rounds=4 * POINTS)))
+    line = draw([run], ["run"]).axes[0].lines[0]
+    assert len(line.get_xdata()) == POINTS
+    assert line.get_ydata()[0] == pytest.approx((2 + 1 + 2 / 3 + 0.5) / 4)
+
+
+def test_unequal_runs_share_a_logarithmic_axis(tmp_path):
+    long = read_run(write(tmp_path / "long", metrics(rounds=400)))
+    short = read_run(write(tmp_path / "short", metrics(rounds=20)))
+    assert [axes.get_xscale() for axes in draw([long, short], ["a", "b"]).axes[3:]] == ["log"] * 3
+    assert [axes.get_xscale() for axes in draw([long], ["a"]).axes[3:]] == ["linear"] * 3
+
+
+def test_labels_name_the_run_its_strategy_and_workers(tmp_path):
+    one = Run(write(tmp_path / "x" / "mnist-001", metrics()), {})
+    other = Run(write(tmp_path / "mnist-002", metrics(), "parameter-averaging, period: 50"), {})
+    same = Run(write(tmp_path / "y" / "mnist-001", metrics()), {})
+    assert labels([one, other]) == [
+        "mnist-001: gradient-averaging, 4 workers",
+        "mnist-002: parameter-averaging, period 50, 4 workers",
+    ]
+    assert labels([one, same])[1] == f"{tmp_path}/y/mnist-001: gradient-averaging, 4 workers"
+
+
+def test_the_command_draws_a_picture(tmp_path):
+    runs = [write(tmp_path / name, metrics()) for name in "ab"]
+    finished = plot(*runs, "--output", tmp_path / "out.png")
+    assert finished.code == 0, finished
+    assert finished.stdout == f"{tmp_path}/out.png\n"
+    width, height = size(tmp_path / "out.png")
+    assert 1000 < width < 2000
+    assert 700 < height < 1400
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "out.png"]
+
+
+def test_a_real_run(tmp_path):
+    trained = python("-m", "psgd.train", "training.epochs=2", "--quiet", "--output", str(tmp_path / "run"))
+    assert trained.code == 0, trained
+    assert main([str(tmp_path / "run"), "--output", str(tmp_path / "out.svg")]) == 0
+    drawn = (tmp_path / "out.svg").read_text()
+    assert "run: weighted-averaging, period 50, 4 workers (test data)" in drawn
+    assert "accuracy" in drawn
+
+
+def test_runs_that_cannot_be_read(tmp_path, capsys):
+    empty = write(tmp_path / "empty", [])
+    (tmp_path / "nothing").mkdir()
+    for run, words in (
+        (empty, f"{empty}/metrics.jsonl:0: no loss"),
+        (tmp_path / "nothing", "give the directory of a run"),
+        (tmp_path / "none", "there is no such run"),
+    ):
+        assert main([str(run), "--output", str(tmp_path / "out.png")]) == 3
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_outputs_that_cannot_be(tmp_path, capsys):
+    run = str(write(tmp_path / "run", metrics()))
+    assert main([run, "--output", str(tmp_path / "out.txt")]) == 2
+    assert ".png, .svg, .pdf" in capsys.readouterr().err
+    assert main([run, "--output", str(tmp_path / "none" / "out.png")]) == 3
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_without_matplotlib(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main([str(write(tmp_path / "run", metrics())), "--output", str(tmp_path / "out.png")]) == 2
+    assert "pip install 'psgd[report]'" in capsys.readouterr().err

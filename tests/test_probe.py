@@ -1,0 +1,228 @@
+"""Should it be parallelised? Arithmetic by hand, measurement by what must hold, the command by what it prints."""
+
+import math
+import time
+from pathlib import Path
+
+import pytest
+from processes import Finished, Mpi, mpi, python, run
+
+from psgd.abreast import abreast
+from psgd.config import resolve
+from psgd.data.source import load
+from psgd.forecast import Forecast, Machine, Round, best, forecast, recommend
+from psgd.probe import Findings, foretell, lines, probe
+
+__all__ = ["mpi"]
+
+TWO_CORES = Machine(2, {1: 1.0, 2: 1.5}, {1: 0.0, 2: 0.25})
+BY_HAND = Round("some-averaging", steps=5, leg=8.0, leaf=1.0, apply=2.0, rest=0.5)
+
+
+def train(*arguments: str, **variables: str) -> Finished:
+    return python("-m", "psgd.train", *map(str, arguments), **variables)
+
+
+def test_one_worker_by_hand():
+    """8 + (1 + 2) / 1 + 0.5 = 11.5 seconds for 5 steps of 10 examples."""
+    assert forecast(BY_HAND, TWO_CORES, 10, 1, 1) == Forecast("some-averaging", 1, 1, pytest.approx(50 / 11.5), False)
+
+
+def test_two_workers_by_hand():
+    """(8 + (2 + 2) / 2) 1.5 + 0.5 + 2 x 0.25 = 16."""
+    assert forecast(BY_HAND, TWO_CORES, 10, 2, 2).examples_per_second == pytest.approx(100 / 16)
+
+
+def test_more_workers_than_cores_by_hand():
+    """5 workers on 2: three on one of them. (24 + (5 + 2) / 2) 1.5 + 0.5 + 0.5 = 42.25."""
+    found = forecast(BY_HAND, TWO_CORES, 10, 5, 2)
+    assert found.examples_per_second == pytest.approx(250 / 42.25)
+    assert not found.modelled
+
+
+def test_more_cores_than_here_by_hand():
+    """s(8) = 1 + 0.5 x 7 = 4.5, meeting(8) = 0.25 x 3: (8 + (8 + 2) / 8) 4.5 + 0.5 + 2 x 0.75 = 43.625."""
+    found = forecast(BY_HAND, TWO_CORES, 10, 8, 8)
+    assert found.examples_per_second == pytest.approx(400 / 43.625)
+    assert found.modelled
+
+
+def test_between_what_was_measured():
+    machine = Machine(16, {1: 1.0, 4: 1.3, 16: 2.5}, {1: 0.0, 4: 4.0, 16: 10.0})
+    assert (machine.slowdown(4), machine.slowdown(8)) == (1.3, pytest.approx(1.7))
+    assert (machine.meeting(4), machine.meeting(8)) == (4.0, pytest.approx(6.0))
+    assert (machine.slowdown(31), machine.meeting(256)) == (pytest.approx(4.0), pytest.approx(20.0))
+
+
+def test_one_core_knows_no_slowdown():
+    machine = Machine(1, {1: 1.0}, {1: 0.0})
+    assert machine.slowdown(8) == 1.0
+    assert machine.meeting(1) == 0.0
+    assert machine.meeting(8) > 0
+
+
+def rounds(step: float, loop: float = 60e-6, parameters: float = 1e-6) -> list[Round]:
+    """Of a step that takes `step` seconds, by both strategies; folding and applying take `parameters` each."""
+    return [
+        Round("gradient-averaging", 1, step, parameters, parameters, loop),
+        Round("parameter-averaging", 50, 50 * step, parameters, parameters, loop),
+    ]
+
+
+def answer(rounds: list[Round], machine: Machine, wanted: int = 1) -> list[Forecast]:
+    return foretell(rounds, machine, 100, wanted)
+
+
+FOUR_CORES = Machine(4, {1: 1.0, 2: 1.0, 4: 1.1}, {1: 0.0, 2: 20e-6, 4: 40e-6})
+
+
+def test_costly_steps_are_worth_every_core():
+    """50 steps of 10 ms in 0.5 s: the rest is nothing. 4 / 1.1 = 3.6."""
+    found = answer(rounds(step=10e-3), FOUR_CORES)
+    assert best(found).workers == 4
+    assert recommend(found) == "4 workers by parameter-averaging: 3.6 times one"
+
+
+def test_costly_combinations_are_for_parameter_averaging():
+    found = answer(rounds(step=1e-3, parameters=5e-3), FOUR_CORES)
+    assert (best(found).strategy, best(found).workers) == ("parameter-averaging", 4)
+    by_gradients = next(f for f in found if f.strategy == "gradient-averaging" and f.workers == 4)
+    assert by_gradients.examples_per_second < best(found).examples_per_second / 4
+
+
+def test_cheap_steps_with_dear_meetings_are_for_one_worker():
+    """50 steps of 1 microsecond, and meetings of 100."""
+    machine = Machine(2, {1: 1.0, 2: 1.0}, {1: 0.0, 2: 100e-6})
+    found = answer(rounds(step=1e-6), machine)
+    assert best(found).workers == 1
+    one, two = 50 + 2 + 60, 50 + 3 / 2 + 60 + 200
+    assert recommend(found) == (
+        f"one worker is fastest for this network: 2 by parameter-averaging would be {2 * one / two:.2f} times as fast"
+    )
+
+
+def test_processes_that_take_each_others_time_are_for_one_worker():
+    machine = Machine(2, {1: 1.0, 2: 2.0}, {1: 0.0, 2: 1e-6})
+    assert best(answer(rounds(step=10e-3), machine)).workers == 1
+
+
+def test_a_tenth_more_is_not_worth_another_process():
+    for slowdown, workers in ((1.85, 1), (1.75, 2)):
+        machine = Machine(2, {1: 1.0, 2: slowdown}, {1: 0.0, 2: 1e-6})
+        assert best(answer(rounds(step=10e-3), machine)).workers == workers
+
+
+def test_what_needs_more_cores_is_not_recommended():
+    found = answer(rounds(step=10e-3), Machine(2, {1: 1.0, 2: 1.0}, {1: 0.0, 2: 1e-6}), wanted=8)
+    places = {(f.workers, f.processes, f.modelled) for f in found}
+    assert places == {(1, 1, False), (2, 2, False), (4, 4, True), (8, 8, True), (16, 16, True), (8, 2, False)}
+    assert best(found).workers == 2
+
+
+def test_one_core():
+    assert recommend(answer(rounds(1e-3), Machine(1, {1: 1.0}, {1: 0.0}))).endswith("there is one core")
+
+
+def test_the_lines_are_comments_and_say_what_is_modelled():
+    both, machine = rounds(step=10e-3), TWO_CORES
+    text = lines(Findings(machine, both, foretell(both, machine, 100, 4), 100, 1234, 2.0, load=3.0))
+    assert all(line.startswith("# ") for line in text)
+    modelled = [line for line in text if "modelled" in line]
+    assert [line.split()[1] for line in modelled] == ["4", "8", "16"]
+    assert sum("1,234 parameters" in line for line in text) == 1
+    assert sum("load 3.0" in line for line in text) == 1
+    assert sum(line.startswith("# Recommendation: ") for line in text) == 1
+
+
+def test_processes_abreast_do_the_work_and_meet():
+    def work(meet) -> None:
+        for _ in range(3):
+            time.sleep(0.002)
+            meet()
+
+    for processes in (1, 2, 3):
+        seconds = abreast(processes, work, 0.05)
+        assert seconds is not None
+        assert 0.006 <= seconds < 0.6
+
+
+def test_a_process_that_fails_is_no_measurement(capfd):
+    def work(meet) -> None:
+        raise RuntimeError("on purpose")
+
+    assert abreast(2, work, 0.05) is None
+    assert capfd.readouterr().err.count("RuntimeError: on purpose") == 2
+
+
+SMALL = ("data.source=synthetic", "data.examples=600", "data.features=20", "model.hidden=[8]")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        ("strategy.name=gradient-averaging", "optimizer.clip_norm=1"),
+        ("strategy.name=parameter-averaging", "strategy.period=1", "strategy.optimizer_state=average"),
+        ("strategy.name=parameter-averaging", "strategy.period=end", "optimizer.name=sgd", "optimizer.momentum=0.9"),
+        ("cluster.speeds=[1,1,0.5,0.5]", "data.mode=partition", "training.target=0.01"),
+        ("data.classes=0", "model.loss=squared-error", "optimizer.learning_rate=1e9"),
+    ],
+    ids=lambda more: more[0] if more else "default",
+)
+def test_every_kind_of_job_can_be_probed(more, monkeypatch):
+    monkeypatch.setattr("psgd.probe.SECONDS", 0.01)
+    monkeypatch.setattr("psgd.probe.TOGETHER", 0.005)
+    settings = resolve(None, [*SMALL, *more]).settings
+    found = probe(settings, load({**settings["data"], "seed": 0}))
+    assert all(math.isfinite(f.examples_per_second) and f.examples_per_second > 0 for f in found.forecasts)
+    assert len({r.strategy for r in found.rounds}) == 2
+    own = next(r for r in found.rounds if r.strategy == settings["strategy"]["name"])
+    assert own.leg > 0
+    assert own.steps == {"end": 3000}.get(period := settings["strategy"].get("period", 1), period)  # 50 epochs of 60
+
+
+def printed(finished: Finished) -> tuple[list[str], list[str]]:
+    """(comments, the others) of what it printed."""
+    assert finished.code == 0, finished
+    said = finished.stdout.splitlines()
+    return [s for s in said if s.startswith("#")], [s for s in said if not s.startswith("#")]
+
+
+def test_the_answer_leaves_the_config_runnable_and_nothing_else_behind(tmp_path):
+    where = {"TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    finished = train(*SMALL, "--dry-run", f"output={tmp_path}/runs/x", **where)
+    comments, config = printed(finished)
+    assert list(tmp_path.iterdir()) == []
+    assert "\n".join(config) + "\n" == train(*SMALL, "--dry-run", "--no-probe", f"output={tmp_path}/runs/x").stdout
+    assert comments[-2].startswith("# Recommendation: ")
+    (tmp_path / "printed.yaml").write_text(finished.stdout)
+    assert train(tmp_path / "printed.yaml", "training.epochs=1", "--quiet", "--output", tmp_path / "run").code == 0
+
+
+def test_without_a_probe_numpy_is_not_imported():
+    code = (
+        "import sys; from psgd.train import main; code = main(['--dry-run', '--no-probe', 'data.source=mnist']);"
+        "sys.exit(code or ('numpy' in sys.modules) * 9)"
+    )
+    assert python("-c", code).code == 0
+
+
+def test_bad_data_are_said_as_ever(tmp_path):
+    finished = train("data.source=idx", f"data.path={tmp_path}/none", "--dry-run")
+    assert finished.code == 3
+    assert finished.stderr.count(f"no directory at {tmp_path}/none") == 1
+    assert "Traceback" not in finished.stderr
+
+
+def test_no_probe_is_for_dry_runs():
+    finished = train("--no-probe")
+    assert (finished.code, finished.stdout) == (2, "")
+    assert "--dry-run" in finished.stderr
+
+
+def test_under_a_launcher_one_process_answers(mpi: Mpi, tmp_path: Path):
+    finished = run(mpi.command(2, "-m", "psgd.train", *SMALL, "--dry-run", f"output={tmp_path}/x"))
+    comments, config = printed(finished)
+    assert sum(c.startswith("# Recommendation: ") for c in comments) == 1
+    assert config.count("model:") == 1
+    assert list(tmp_path.iterdir()) == []
