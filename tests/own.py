@@ -76,10 +76,11 @@ def main(what: str) -> None:
         raise ZeroDivisionError("in score")
 
     if what == "train":
-        found = {name: (fitted.summary, fitted.first) for name, fitted in train().items()}
-        print(json.dumps({name: summary for name, (summary, _) in found.items()}) if RANK == 0 else "", flush=True)
-        assert all(first == (RANK == 0) for _, first in found.values())
-    elif what == "score":
+        found = {name: fitted.summary for name, fitted in train().items()}
+        # The first process to stdout, the other to stderr: mpirun would mix what both write to one.
+        print(json.dumps(found), file=sys.stderr if RANK else sys.stdout, flush=True)
+        return
+    if what == "score":
         psgd.fit(gradient, parameters, dataset, workers=2, test=dataset, score=bad_score)
     elif what == "unseeded":
         parameters[0] += RANK
@@ -88,7 +89,7 @@ def main(what: str) -> None:
         psgd.fit(gradient, parameters, dataset, period=-1)
     else:
         psgd.fit(failing, parameters, dataset, workers=2, epochs=50, strategy="parameter-averaging", period=5)
-    print("went on", RANK)
+    print("went on")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Every command of the README, run as it stands; and what it says of the summary."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -36,12 +37,14 @@ def checkout(tmp_path_factory) -> Path:
 def test_a_command_of_the_readme(checkout, command):
     if command.startswith("launch/ray_train.py"):
         pytest.importorskip("ray", reason="the ray extra is not installed")
+    if "titanic" in command and not os.environ.get("PSGD_DATA"):
+        pytest.skip("PSGD_DATA is not set: no Titanic table here")
     variables = environment(PATH=f"{Path(sys.executable).parent}:{environment()['PATH']}", PYTHONPATH="")
     finished = subprocess.run(
         ["bash", "-c", command], cwd=checkout, env=variables, capture_output=True, text=True, timeout=110
     )
     assert finished.returncode == 0, finished
-    if "--dry-run" not in command:
+    if "psgd.train" in command and "--dry-run" not in command:
         assert json.loads(finished.stdout)["status"] == "done"
 
 
