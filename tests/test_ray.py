@@ -119,7 +119,7 @@ def test_the_script_on_a_running_cluster_gives_the_bits_of_serial(cluster, tmp_p
     assert done.returncode == 0, done.stderr
     mine = json.loads(done.stdout)
     assert (mine["group"], mine["processes"], mine["hosts"]) == ("ray", 3, 3)
-    assert done.stderr.count("4 workers on 3 ray processes") == 1
+    assert done.stderr.count("4 workers on 3 Ray actors") == 1
     assert all(line.startswith("[0] ") for line in done.stderr.splitlines()), done.stderr
     assert train.main([*here, str(tmp_path / "serial"), "--quiet", "group=serial", "cluster.processes=null"]) == 0
     serial = json.loads(capsys.readouterr().out)
@@ -139,7 +139,7 @@ def test_ctrl_c_in_a_local_ray_saves_a_checkpoint(tmp_path):
     )
     with driver:
         assert driver.stderr
-        assert any("4 workers on 2 ray processes" in line for line in driver.stderr)
+        assert any("4 workers on 2 Ray actors" in line for line in driver.stderr)
         os.killpg(driver.pid, signal.SIGINT)
         out, err = driver.communicate(timeout=30)
     assert driver.returncode == 130, err
