@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import tempfile
+from functools import cache
 
 import numpy as np
 import pytest
@@ -16,6 +18,13 @@ __all__ = ["mpi"]
 
 LONG = ("data.source=synthetic", "data.examples=2000", "data.features=50", "model.hidden=[30]", "training.epochs=150")
 ONE_SHOT = (*LONG, "training.epochs=300", "strategy.name=parameter-averaging", "strategy.period=end")
+
+
+@cache
+def alone(overrides: tuple[str, ...]) -> dict[str, object]:
+    """The summary of an unbroken run in one process."""
+    with tempfile.TemporaryDirectory() as directory:
+        return summary(python("-m", "psgd.train", *overrides, "group=serial", "--quiet", "--output", directory))
 
 
 def summary(finished: Finished) -> dict[str, object]:
@@ -84,7 +93,7 @@ def test_one_process_raises(mpi, tmp_path):
 @pytest.mark.parametrize("overrides", [LONG, ONE_SHOT], ids=["rounds", "one-shot"])
 def test_killed_and_resumed_with_other_processes(mpi, tmp_path, overrides):
     """kill -9 of everything; the unbroken bits after --resume."""
-    unbroken = summary(python("-m", "psgd.train", *overrides, "--quiet", "--output", str(tmp_path / "unbroken")))
+    unbroken = alone(overrides)
     directory = tmp_path / "run"
     saving = (*overrides, "training.checkpoint_seconds=0.05")
     running = Running(mpi.command(3, "-m", "psgd.train", *saving, "--quiet", "--output", str(directory)))
@@ -100,7 +109,7 @@ def test_killed_and_resumed_with_other_processes(mpi, tmp_path, overrides):
 def test_a_signal_to_the_launcher(mpi, tmp_path, number):
     """A checkpoint is saved, and the code tells. Open MPI's mpirun ends its processes at once on SIGTERM and SIGINT, so
     that nothing can be saved; resuming goes on all the same, from what was saved before."""
-    unbroken = summary(python("-m", "psgd.train", *LONG, "--quiet", "--output", str(tmp_path / "unbroken")))
+    unbroken = alone(LONG)
     directory = tmp_path / "run"
     running = Running(mpi.command(4, "-m", "psgd.train", *LONG, "--output", str(directory)))
     running.wait_until(lambda: (directory / "metrics.jsonl").exists())
@@ -159,7 +168,8 @@ def test_data_that_one_process_cannot_read(mpi, tmp_path):
 
 def test_patience_ends_a_job_whose_process_hangs(mpi, tmp_path):
     """A stopped process is not a dead one: only the deadline helps."""
-    running = Running(mpi.command(2, "-m", "psgd.train", *LONG, "cluster.patience=1", "--output", str(tmp_path / "r")))
+    endless = (*LONG, "training.epochs=1e6", "cluster.patience=1")
+    running = Running(mpi.command(2, "-m", "psgd.train", *endless, "--output", str(tmp_path / "r")))
     running.wait_until(lambda: (tmp_path / "r" / "metrics.jsonl").exists())
     victim = running.ranks()[-1]
     os.kill(victim, signal.SIGSTOP)
