@@ -33,6 +33,7 @@ from psgd.learners.structure import Structure
 from psgd.loop import Loop
 from psgd.record import Record
 from psgd.signals import Signals
+from psgd.sizes import shared_bytes
 from psgd.strategy.naming import Naming
 from psgd.summary import summarize
 
@@ -156,12 +157,6 @@ class _Task:
             exclude=training["on_nonfinite"] == "exclude",
         )
 
-    def shared_bytes(self) -> int:
-        """The most that one host shares: every contribution, two replicas, sums and the folded vector."""
-        needs = build_strategy(self.settings, len(self.data.train)).needs
-        vectors = (self.settings["workers"] * 2 + 1) * needs.contribution_rows + 2 * (1 + needs.state_rows)
-        return int(vectors * self.start.nbytes)
-
     def digests(self) -> list[bytes]:
         """Of what must be the same on every process; of large data, a sample."""
         data = hashlib.sha256()
@@ -219,7 +214,7 @@ def _with_threads(task: _Task, signals: Signals, threads: int | None) -> Fitted:
 def _with_mpi(task: _Task | None, failure: Exception | None, threads: int | None, note: str | None) -> Fitted:
     """Collective. What goes wrong is raised by one process, which says it; the others leave silently."""
     patience = task.settings["cluster"]["patience"] if task else 300.0
-    transport = mpi.Mpi(patience, task.shared_bytes() if task else 0)
+    transport = mpi.Mpi(patience, shared_bytes(task.job()) if task else 0)
     fitting: _Fitting | None = None
     try:
         _agree(transport, task, failure)

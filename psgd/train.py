@@ -86,7 +86,7 @@ def _under_mpi(options: argparse.Namespace, process: int, processes: int, signal
 
 def _with_mpi(order: Order, data: Any, signals: Signals) -> int:
     """Collective. Every process but the first loads the data now; what one of them cannot read ends all."""
-    from psgd.build import load_data
+    from psgd.build import build_job, load_data
     from psgd.group import mpi
     from psgd.session import run_session
     from psgd.sizes import shared_bytes
@@ -104,7 +104,7 @@ def _with_mpi(order: Order, data: Any, signals: Signals) -> int:
         if failure and first == mpi.process_and_processes()[0]:
             _complain(failure, first)
         return codes[first]
-    transport = mpi.Mpi(settings["cluster"]["patience"], shared_bytes(settings, data))
+    transport = mpi.Mpi(settings["cluster"]["patience"], shared_bytes(build_job(settings, data)))
     result = run_session(order, data, transport, signals)
     transport.close()
     return _report(result)

@@ -10,14 +10,9 @@ import numpy as np
 from psgd.errors import UsageError
 from psgd.group.watchdog import Watchdog
 
-# What launchers say of the job's size, and of this process's number.
+# What launchers say of the job's size.
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 _LINE = 64  # bytes: vectors start on a cache line
-
-
-def launched() -> bool:
-    """Whether an MPI launcher started this process."""
-    return any(name in os.environ for name in (*_SIZES, "PMIX_RANK"))
 
 
 def _mpi() -> Any:
@@ -121,6 +116,9 @@ class Mpi:
             window.Unlock_all()
             window.Free()
         self._windows.clear()
+        for communicator in (self._leaders, self._comrades, self._world):
+            if communicator not in (self._MPI.COMM_NULL, self._MPI.COMM_SELF):
+                communicator.Free()
         self._watchdog.close()
 
 
