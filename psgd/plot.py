@@ -199,7 +199,7 @@ def _matplotlib() -> Any:
     try:
         import matplotlib
     except ImportError as error:
-        raise UsageError(f"plots need matplotlib ({error}): pip install 'psgd[report]'") from None
+        raise UsageError(f"plots need matplotlib ({error}): pip install matplotlib") from None
     return matplotlib
 
 

@@ -105,7 +105,7 @@ def commands(effort: Effort) -> dict[str, list[str]]:
     for name, settings in STRATEGIES.items():
         result[f"2 threads, {name}"] = [python, *config, "workers=2", "group=threads", *settings]
     if not (here / "mpirun").exists():
-        print("no mpirun in this environment: its rows are left out (pip install 'psgd[mpi]')", file=sys.stderr)
+        print("no mpirun in this environment: its rows are left out (pip install mpi4py mpich)", file=sys.stderr)
     return result
 
 

@@ -22,7 +22,7 @@ def _mpi() -> Any:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # no mpi4py, or no MPI library for it
         reason = str(error).splitlines()[0]
-        raise UsageError(f"group mpi needs mpi4py and an MPI ({reason}): pip install 'psgd[mpi]'") from None
+        raise UsageError(f"group mpi needs mpi4py and an MPI ({reason}): pip install mpi4py mpich") from None
     _refuse_singletons(MPI.COMM_WORLD.size)
     return MPI
 

@@ -26,7 +26,7 @@ def library() -> Any:
     try:
         import ray
     except ImportError:
-        raise UsageError("group ray needs ray: pip install 'psgd[ray]'") from None
+        raise UsageError("group ray needs ray: pip install ray") from None
     return ray
 
 
