@@ -261,7 +261,7 @@ def test_an_address_where_nobody_listens_is_an_error_at_once(monkeypatch, tmp_pa
 
 def test_without_ray_the_message_says_how_to_get_it(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r"pip install 'psgd\[ray\]'"):
+    with pytest.raises(UsageError, match="pip install ray"):
         group_ray.library()
     assert train.main([config(tmp_path), "group=ray", "--output", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.rstrip().endswith("psgd: group ray needs ray: pip install ray")
