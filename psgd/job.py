@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import ceil, floor
 from typing import final
 
@@ -37,12 +38,13 @@ class Job:
         """Examples of one worker's step."""
         return self.deal.batch
 
-    @property
+    @cached_property
     def end(self) -> int:
         """The position in the stream at or after which training ends."""
         return ceil(as_written(self.epochs) * self.deal.examples)
 
-    def due(self, position: int, last: int) -> bool:
-        """Whether to evaluate at `position`: a mark or the end was passed since the evaluation at position `last`."""
+    def mark(self, last: int) -> int:
+        """The position at or after which the next evaluation is due, if the last was at `last`: the next multiple of
+        `evaluate_every`, or the end."""
         every = as_written(self.evaluate_every) * self.deal.examples
-        return position > last and (position >= self.end or floor(position / every) > floor(last / every))
+        return max(last + 1, min(self.end, ceil((floor(last / every) + 1) * every)))

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import final
 
 import numpy as np
@@ -35,7 +36,8 @@ class Clocked:
 class Legs:
     def __init__(self, job: Job, group: Group, leg_seconds: float) -> None:
         self._job, self._group = job, group
-        self._read = job.data.train.reader(job.batch, job.outputs, job.learner.dtype)
+        self._at_once = job.data.train.at_once(job.batch)
+        self._read = job.data.train.reader(job.batch * self._at_once, job.outputs, job.learner.dtype)
         self._gradient = np.empty(job.learner.size, job.learner.dtype)
         self._leg_seconds = leg_seconds
         self.workers: dict[int, Private] = {}
@@ -85,16 +87,22 @@ class Legs:
         self._stint.took(steps, time.perf_counter() - began)
 
     def _batches(self, hands: Iterator[Hand]) -> Iterator[Batch]:
-        for rows, epoch in hands:
-            X_BF, T_BO = self._read(rows)
-            yield Batch(X_BF, T_BO, epoch)
+        batch = self._job.batch
+        while block := list(islice(hands, self._at_once)):
+            if len(block) == 1:
+                rows, epoch = block[0]
+                yield Batch(*self._read(rows), epoch)
+                continue
+            X, T = self._read(np.concatenate([hand.rows for hand in block]))
+            for i, (_, epoch) in enumerate(block):
+                yield Batch(X[i * batch : (i + 1) * batch], T[i * batch : (i + 1) * batch], epoch)
 
     def _bad(self, mine: Private, at_end: bool) -> int:
         """Where the worker's state is not finite, the number of parameters if only the loss is not; -1 if all is.
 
         One dot product: what is so large that its square overflows counts as not finite, since it would make the
         optimizer's state so. At the end of a round the optimizer's state is looked at too."""
-        row = mine.out[0]
+        row = mine.vector
         if not np.isfinite(np.dot(row, row)):
             return _largest(row)
         for moments in (*mine.moments, *mine.out[1:]) if at_end else ():

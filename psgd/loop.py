@@ -5,6 +5,7 @@ as a notice on the next meeting, and all leave together.
 """
 
 from collections.abc import Callable
+from operator import add
 from pathlib import Path
 from typing import final
 
@@ -19,7 +20,7 @@ from psgd.job import Job
 from psgd.legs import Legs
 from psgd.record import Record
 from psgd.replica import Progress, Replica, Replicas
-from psgd.roster import NOTICE, REPORT, Roster, Work, drift
+from psgd.roster import REPORT, Notice, Roster, Work, drift
 from psgd.saving import Saving, check_finite
 from psgd.signals import Signals
 
@@ -64,6 +65,7 @@ class Loop:
         self._signals = signals or Signals()
         self._started = started
         self._begun = False
+        self._mark = -1, 0  # (position of the last evaluation, where the next is due)
         self._losses = 0  # of processes, since a round was completed
         record.writes = self.group.first
 
@@ -141,29 +143,33 @@ class Loop:
                 break
             self._record.leg(self.replica.progress, int(roster.reports["done"].sum()) / int(plan.sum()))
         self._record.lap("wait")
-        excluded = roster.reports["bad"] >= 0
-        work = Work(np.where(excluded, 0, plan), np.where(excluded, 0, plan * self._job.batch))
-        self._exclude(np.flatnonzero(excluded).tolist())
-        weights = self._combine(plan, work) if work.steps.any() else None
+        counted = roster.reports["bad"] < 0
+        self._exclude(np.flatnonzero(~counted).tolist())
+        steps = plan * counted
+        work = Work(steps, steps * self._job.batch)
+        weights = self._combine(plan, work) if counted.any() else None
         self._commit(plan, work, weights)
         self._record.lap("combine")
-        loss, examples = float(roster.reports["loss"][~excluded].sum()), int(work.examples.sum())
+        loss, examples = float(roster.reports["loss"][counted].sum()), int(work.examples.sum())
         self.agreement.attempt(lambda: self._record.round(self.replica.progress, loss, examples, self.bytes_sent), None)
 
     def _meet(self, reports: np.ndarray) -> Roster:
         """Everyone gets the same roster, and does what its notices ask."""
-        notice = np.zeros((), NOTICE)
-        notice["process"], notice["round"] = self.group.transport.process, self.replica.progress.round
-        notice["digest"] = self.replica.digest()
-        notice["signal"], notice["save"] = self._signals.asked, self._saving.due
-        notice["error"] = self.agreement.code
+        replica = self.replica
+        notice = Notice(
+            round=replica.progress.round,
+            digest=replica.digest(),
+            signal=self._signals.asked,
+            save=self._saving.due,
+            error=self.agreement.code,
+        )
         roster = self.group.meet(reports, notice)
-        self.agreement.leave_if(roster.notices["error"].tolist())
-        if difference := drift(roster.notices):
+        self.agreement.leave_if([n.error for n in roster.notices])
+        if difference := drift(roster, self.group.transport.members):
             raise PsgdError(difference)
         self._look_for_divergence(roster)
-        asked = int(roster.notices["signal"].max())
-        if asked or roster.notices["save"][0]:
+        asked = max(n.signal for n in roster.notices)
+        if asked or roster.notices[0].save:
             self._record.lap("wait")
             self._saving.save(self.replica, int(roster.reports["done"].sum()))
             self._record.lap("other")
@@ -172,11 +178,12 @@ class Loop:
         return roster
 
     def _look_for_divergence(self, roster: Roster) -> None:
-        bad = roster.reports[roster.reports["bad"] >= 0]
-        if len(bad) and not self._job.exclude:
-            where = self._job.learner.name(int(bad[0]["bad"]))
+        if self._job.exclude:
+            return
+        for bad in roster.reports[roster.reports["bad"] >= 0]:
+            where = self._job.learner.name(int(bad["bad"]))
             raise Diverged(
-                f"worker {bad[0]['worker']}, round {self.replica.progress.round}: {where} is not finite. Lower "
+                f"worker {bad['worker']}, round {self.replica.progress.round}: {where} is not finite. Lower "
                 "optimizer.learning_rate or set optimizer.clip_norm; training.on_nonfinite: exclude goes on without it"
             )
 
@@ -193,7 +200,7 @@ class Loop:
     def _combine(self, plan: np.ndarray, work: Work) -> np.ndarray:
         """The next replica from the contributions -> the weights used."""
         candidates = self._job.strategy.weights(self.replica.progress, work)
-        if (candidates == candidates[0]).all():
+        if len(candidates) > 1 and (candidates == candidates[0]).all():
             candidates = candidates[:1]
         dealt = int(plan.sum()) * self._job.batch
         epoch = (self.replica.progress.position + dealt / 2) / self._job.deal.examples
@@ -213,16 +220,17 @@ class Loop:
         return np.asarray(candidates[best])
 
     def _commit(self, plan: np.ndarray, work: Work, weights: np.ndarray | None) -> None:
-        done = self.replica.progress
+        done, batch = self.replica.progress, self._job.batch
+        dealt, steps = plan.tolist(), work.steps.tolist()
         after = done._replace(
             round=done.round + 1,
-            position=done.position + int(plan.sum()) * self._job.batch,
-            steps=done.steps + int(work.steps.max()),
+            position=done.position + sum(dealt) * batch,
+            steps=done.steps + max(steps),
             combinations=done.combinations + (weights is not None),
             skipped=done.skipped + 1 if weights is None else 0,
-            examples=done.examples + int(work.examples.sum()),
-            dealt=tuple((np.array(done.dealt) + plan).tolist()),
-            worker_steps=tuple((np.array(done.worker_steps) + work.steps).tolist()),
+            examples=done.examples + sum(steps) * batch,
+            dealt=tuple(map(add, done.dealt, dealt)),
+            worker_steps=tuple(map(add, done.worker_steps, steps)),
             last_weights=done.last_weights if weights is None else tuple(weights.tolist()),
         )
         self._replicas.commit(after, combined=weights is not None)
@@ -230,11 +238,13 @@ class Loop:
 
     def _evaluate_if_due(self) -> None:
         progress, data = self.replica.progress, self._job.data
-        if not self._job.due(progress.position, progress.evaluated):
+        if self._mark[0] != progress.evaluated:
+            self._mark = progress.evaluated, self._job.mark(progress.evaluated)
+        if progress.position < self._mark[1]:
             return
         parts = {"validation": data.validation, "test": data.test}
         scores = {n: self._evaluator.score(self.replica.parameters, part) for n, part in parts.items() if part}
-        self._replicas.progress = progress._replace(evaluated=progress.position)
+        self.replica.progress = progress._replace(evaluated=progress.position)
         self.agreement.attempt(lambda: self._record.score(self.replica.progress, scores, self._finished()), None)
         self._aim()
         self._record.lap("other")
@@ -247,7 +257,7 @@ class Loop:
                 accuracy = found.get(f"{name}_accuracy")
                 reached = found[f"{name}_loss"] <= target if accuracy is None else accuracy >= target
                 break
-        self._replicas.progress = self.replica.progress._replace(reached=reached)
+        self.replica.progress = self.replica.progress._replace(reached=reached)
 
     def _recover(self, loss: ProcessLost) -> None:
         """Survivors agree on the lowest round; those ahead step back; orphans are adopted and begin it anew. Where
@@ -276,6 +286,6 @@ class Loop:
         if self.replica.progress.round > round:
             self._replicas.step_back()
             self._legs.restart()
-        self._replicas.progress = self.replica.progress._replace(evaluated=evaluated, reached=False)
+        self.replica.progress = self.replica.progress._replace(evaluated=evaluated, reached=False)
         if self.group.first:
             self._record.cut(round)

@@ -1,7 +1,6 @@
 """The replica: what all workers agree on, and what a newcomer receives."""
 
 import zlib
-from dataclasses import dataclass
 from typing import NamedTuple, final
 
 import numpy as np
@@ -26,20 +25,13 @@ class Progress(NamedTuple):
 
 
 @final
-@dataclass
 class Replica:
     """One of the two buffers of the replica: row 0 the parameters, the others the strategy's state."""
 
-    vectors: np.ndarray  # (1 + rows, P)
-    progress: Progress
-
-    @property
-    def parameters(self) -> np.ndarray:
-        return self.vectors[0, :]
-
-    @property
-    def state(self) -> np.ndarray:
-        return self.vectors[1:]
+    def __init__(self, vectors: np.ndarray, progress: Progress) -> None:
+        self.vectors = vectors  # (1 + rows, P)
+        self.parameters, self.state = vectors[0], vectors[1:]
+        self.progress = progress
 
     def digest(self) -> int:
         """Of a part of the parameters that rotates with the rounds: replicas that drift apart are found out."""
@@ -52,30 +44,29 @@ class Replicas:
     """The two buffers: the replica that is, and the one that becomes. The one before stays whole for a round."""
 
     def __init__(self, vectors: tuple[np.ndarray, np.ndarray]) -> None:
-        self._vectors = vectors
-        self.begin(Progress())
-
-    @property
-    def now(self) -> Replica:
-        return Replica(self._vectors[self._which], self.progress)
-
-    @property
-    def next(self) -> Replica:
-        return Replica(self._vectors[1 - self._which], self.progress)
+        self._first = self.now = Replica(vectors[0], Progress())
+        self._second = self.next = Replica(vectors[1], Progress())
+        self._before = self.now, self.now.progress
 
     def begin(self, progress: Progress) -> None:
         """From the first buffer, at `progress`."""
-        self._which, self.progress = 0, progress
-        self._before = self._which, self.progress
+        self.now, self.next = self._first, self._second
+        self.now.progress = progress
+        self._before = self.now, progress
 
     def commit(self, progress: Progress, combined: bool) -> None:
         """The next replica becomes the replica; if nothing was combined, only the round passes."""
-        self._before = self._which, self.progress
-        self._which, self.progress = self._which ^ combined, progress
+        self._before = self.now, self.now.progress
+        if combined:
+            self.now, self.next = self.next, self.now
+        self.now.progress = progress
 
     def step_back(self) -> None:
         """To the replica before the last commit."""
-        self._which, self.progress = self._before
+        now, progress = self._before
+        if now is not self.now:
+            self.now, self.next = self.next, self.now
+        self.now.progress = progress
 
 
 @final
@@ -84,7 +75,8 @@ class Private:
 
     def __init__(self, worker: int, out: np.ndarray, rows: int, gradient: np.ndarray) -> None:
         self.worker = worker
-        self.out = out  # (C, P): its contribution, where the group told it to be; the local parameters where averaged
+        self.out = out  # (C, P): its contribution, where the group told it to be
+        self.vector = out[0]  # the gradient, or the local parameters where those are averaged
         self.moments = np.zeros((rows, out.shape[1]), out.dtype)
         self.gradient = gradient  # (P,) to write in, shared by the workers of one process
         self.restart()

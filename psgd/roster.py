@@ -1,5 +1,7 @@
 """What rides on a meeting: every worker's report, every process's notice."""
 
+import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,33 +16,59 @@ REPORT = np.dtype(
     ]
 )
 
-NOTICE = np.dtype(
-    [
-        ("process", np.int64),
-        ("round", np.int64),
-        ("digest", np.int64),  # of a rotating part of the replica
-        ("signal", np.int64),  # number of the signal that asked to stop, or 0
-        ("save", np.int64),  # a checkpoint is due
-        ("error", np.int64),  # exit code of what this process raised, or 0
-        ("seconds", np.float64),  # since its previous meeting
-    ]
-)
+_NOTICE = struct.Struct("<5q")
+
+
+class Notice(NamedTuple):
+    """As a rule the same from all processes, so that one look at the bytes says that nobody wants anything."""
+
+    round: int = 0
+    digest: int = 0  # of a rotating part of the replica
+    signal: int = 0  # number of the signal that asked to stop, or 0
+    save: int = 0  # a checkpoint is due
+    error: int = 0  # exit code of what this process raised, or 0
+
+    def pack(self) -> bytes:
+        return _NOTICE.pack(*self)
 
 
 class Roster(NamedTuple):
     """The same on every process."""
 
     reports: np.ndarray  # (workers,) REPORT, in worker order
-    notices: np.ndarray  # (processes,) NOTICE, in process order
+    notices: Sequence[Notice]  # in process order
 
 
-def drift(notices: np.ndarray) -> str | None:
+def pack(notice: Notice, reports: np.ndarray, seats: int) -> bytes:
+    """A process's row for the meeting: its notice, and room for the reports of `seats` workers."""
+    if len(reports) < seats:
+        row = np.zeros(seats, REPORT)
+        row["worker"] = -1
+        row[: len(reports)] = reports
+        reports = row
+    return notice.pack() + reports.tobytes()
+
+
+def unpack(rows: Sequence[bytes]) -> Roster:
+    heads = [row[: _NOTICE.size] for row in rows]
+    first = Notice(*_NOTICE.unpack(heads[0]))
+    same = all(head == heads[0] for head in heads)
+    notices = [first] * len(rows) if same else [Notice(*_NOTICE.unpack(head)) for head in heads]
+    reports = np.frombuffer(b"".join([row[_NOTICE.size :] for row in rows]), REPORT)
+    workers = reports["worker"]
+    if not (workers == np.arange(len(workers))).all():  # there are empty seats, or workers were adopted
+        reports = reports[workers >= 0]
+        reports = reports[np.argsort(reports["worker"])]
+    return Roster(reports, notices)
+
+
+def drift(roster: Roster, members: Sequence[int]) -> str | None:
     """Which processes' replicas differ from what most have, if any do."""
-    states = [(int(n["round"]), int(n["digest"])) for n in notices]
-    if len(set(states)) == 1:
+    states = [notice[:2] for notice in roster.notices]
+    if all(state == states[0] for state in states):
         return None
     usual = max(states, key=states.count)
-    odd = [str(n["process"]) for n, state in zip(notices, states, strict=True) if state != usual]
+    odd = [str(member) for member, state in zip(members, states, strict=True) if state != usual]
     return (
         f"replicas drifted apart: process {', '.join(odd)} differs from the others in round {usual[0]}. Unlike CPUs or "
         "libraries, or memory that fails: compare environment.json of the hosts"

@@ -13,7 +13,7 @@ from jobs import NAMES, SPEEDS, job, strategies, train
 from psgd.group.group import Group, Shape
 from psgd.group.transport import Transport
 from psgd.optimizer.optimizer import BLOCK
-from psgd.roster import NOTICE, REPORT
+from psgd.roster import REPORT, Notice
 
 
 def check_group(transport: Transport, workers: int) -> None:
@@ -61,14 +61,11 @@ def _check_meeting(group: Group, turn: int, workers: int) -> None:
     reports["worker"] = group.hosted
     reports["done"] = 10 * reports["worker"] + turn
     reports["loss"] = reports["worker"] / 8
-    notice = np.zeros((), NOTICE)
-    notice["process"], notice["round"] = group.transport.process, turn
-    roster = group.meet(reports, notice)
+    roster = group.meet(reports, Notice(round=turn, signal=group.transport.process))
     assert roster.reports["worker"].tolist() == list(range(workers))
     assert roster.reports["done"].tolist() == [10 * w + turn for w in range(workers)]
     assert roster.reports["loss"].tolist() == [w / 8 for w in range(workers)]
-    assert roster.notices["process"].tolist() == list(group.transport.members)
-    assert (roster.notices["round"] == turn).all()
+    assert roster.notices == [Notice(round=turn, signal=process) for process in group.transport.members]
 
 
 def hashes(make: Callable[[], Transport], all_workers: tuple[int, ...] = (4, 8)) -> dict[str, Any]:

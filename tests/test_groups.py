@@ -11,7 +11,7 @@ from psgd.errors import ProcessLost, PsgdError
 from psgd.group.group import Group, Shape
 from psgd.group.serial import Serial
 from psgd.group.threads import Threads, run_threads
-from psgd.roster import NOTICE, REPORT
+from psgd.roster import REPORT, Notice
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,6 @@ def test_a_meeting_of_spares_and_hosts_of_many_has_rows_of_one_length():
         group = Group(transport, Shape(2, 10, 0, 1, np.dtype(np.float64)))
         reports = np.zeros(len(group.hosted), REPORT)
         reports["worker"] = group.hosted
-        return group.meet(reports, np.zeros((), NOTICE)).reports["worker"].tolist()
+        return group.meet(reports, Notice()).reports["worker"].tolist()
 
     assert run_threads(5, 20.0, main) == [[0, 1]] * 5

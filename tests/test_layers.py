@@ -12,7 +12,7 @@ PACKAGE = ROOT / "psgd"
 
 # The layer of each module or package of psgd (DESIGN, section 4).
 LAYERS = {
-    0: ("errors", "streams", "blas", "numerics", "launcher"),
+    0: ("errors", "streams", "blas", "products", "numerics", "launcher"),
     1: ("learners", "optimizer", "data", "replica", "roster"),
     2: ("strategy", "group"),
     3: (
@@ -44,6 +44,7 @@ DOORS = {
     "cupy": set(),
     "matplotlib": {"psgd.plot"},
     "sklearn": set(),
+    "scipy": {"psgd.products"},
 }
 
 

@@ -346,6 +346,49 @@ def test_a_run_is_a_gradient_and_a_step_for_each_batch(rule):
             assert np.array_equal(moments, again)
 
 
+ROUNDING = {np.float32: 2e-6, np.float64: 3e-15}  # normwise, of 30 steps
+
+
+@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.parametrize(("loss", "output"), [("squared-error", "sigmoid"), ("cross-entropy", "softmax")])
+@pytest.mark.parametrize(("hidden", "l2"), [("relu", 0.0), ("sigmoid", 0.1), ("tanh", 0.0)])
+@pytest.mark.parametrize("examples", [1, 7, 60])
+def test_plain_sgd_in_one_product_is_the_default_but_for_rounding(dtype, loss, output, hidden, l2, examples):
+    """Layers wider than four batches go back by another product, too."""
+    mlp = MLP((5, 9, 31, 3), hidden, output, loss_of(loss), np.dtype(dtype), l2=l2)
+    batches = []
+    for step in range(30):
+        X_BF, T_BO, _ = some_batch(5, 3, examples, True, seed=step)
+        batches.append(Batch(X_BF.astype(dtype), T_BO.astype(dtype), step / 10))
+    optimizer, nothing = Optimizer(SGD(), Schedule(0.1, "step", decay_every=1.0)), np.zeros((0, mlp.size), dtype)
+    p, q = (some_parameters(mlp.size).astype(dtype) for _ in range(2))
+    start = p.astype(np.float64)
+    learner.run(mlp, p, nothing, 0, optimizer, batches, np.empty_like(p))
+    loss_of_default = mlp.read_loss()
+    mlp.run(q, nothing, 0, optimizer, batches, np.empty_like(p))
+    assert mlp.read_loss() == pytest.approx(loss_of_default, rel=1e-5 if dtype == np.float32 else 1e-13)
+    assert np.linalg.norm(p - start) > 1e-3 * np.linalg.norm(start)
+    assert np.linalg.norm(p.astype(np.float64) - q) < ROUNDING[dtype] * np.linalg.norm(p)
+    assert not np.shares_memory(p, q)
+
+
+def test_what_is_not_plain_sgd_is_left_to_the_default():
+    for l1, optimizer in [
+        (0.1, Optimizer(SGD(), Schedule(0.1))),
+        (0.0, Optimizer(SGD(0.9), Schedule(0.1))),
+        (0.0, Optimizer(SGD(), Schedule(0.1), clip_norm=0.01)),
+        (0.0, Optimizer(Adam(), Schedule(0.1))),
+    ]:
+        mlp = MLP((3, 4, 2), "tanh", "softmax", LOSSES["cross-entropy"], FLOAT64, l1=l1)
+        batches = [some_batch(3, 2, 4, True, seed=step) for step in range(5)]
+        p, q = some_parameters(mlp.size), some_parameters(mlp.size)
+        moments = np.zeros((2, optimizer.rows, mlp.size))
+        learner.run(mlp, p, moments[0], 0, optimizer, batches, np.empty_like(p))
+        mlp.run(q, moments[1], 0, optimizer, batches, np.empty_like(p))
+        assert np.array_equal(p, q)
+        assert np.array_equal(*moments)
+
+
 # Scores
 
 

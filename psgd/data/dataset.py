@@ -14,6 +14,8 @@ from psgd.errors import DataError
 
 Reader = Callable[[np.ndarray | slice], tuple[Any, np.ndarray]]  # rows -> (X, T_BO); the next call overwrites them
 
+BLOCK = 65536  # numbers that are gathered by one call
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -80,6 +82,10 @@ class Dataset:
             T_BO.fill(0)
             T_BO[np.arange(count), self.targets[rows]] = 1
 
+    def at_once(self, batch: int) -> int:
+        """So many small batches that calls cost little beside the copying, and that they stay in the cache."""
+        return max(1, min(64, BLOCK // (batch * self.features)))
+
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
         """A reader of up to `examples` rows at a time into a buffer of its own, with `outputs` columns of targets."""
         X_BF, T_BO = np.empty((examples, self.features), dtype), np.empty((examples, outputs), dtype)
@@ -115,6 +121,10 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
+    def at_once(self, batch: int) -> int:
+        """How many batches are best read by one call, of whose rows they are then slices."""
+        ...
+
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader: ...
 
     def take(self, rows: np.ndarray | slice) -> "Examples": ...
@@ -131,16 +141,12 @@ class Data(NamedTuple):
 
 
 def _gather_rows(source: np.ndarray, rows: np.ndarray | slice, scale: float, out: np.ndarray) -> None:
-    if isinstance(rows, slice):
-        picked = source[rows]
-    elif source.dtype == out.dtype:
-        picked = np.take(source, rows, axis=0, out=out, mode="clip")
+    if not isinstance(rows, slice) and source.dtype == out.dtype:
+        np.take(source, rows, axis=0, out=out, mode="clip")
     else:
-        picked = np.take(source, rows, axis=0)
+        np.copyto(out, source[rows] if isinstance(rows, slice) else source.take(rows, axis=0), casting="same_kind")
     if scale != 1.0:
-        np.multiply(picked, out.dtype.type(scale), out=out, dtype=out.dtype, casting="same_kind")
-    elif picked is not out:
-        np.copyto(out, picked, casting="same_kind")
+        np.multiply(out, out.dtype.type(scale), out=out)
 
 
 def _check_inputs(inputs: np.ndarray, scale: float) -> None:

@@ -78,6 +78,8 @@ def positions(plan: np.ndarray, worker: int, first: int, steps: int, start: int,
     """Positions in the stream (steps,) of the batches `first` ... of `worker`, in the round that begins at `start`
     and in which worker i is dealt plan[i] batches: turn after turn, in worker order."""
     turns = np.arange(first, first + steps)
+    if (plan == plan[0]).all():
+        return start + (turns * len(plan) + worker) * batch
     before = np.zeros(steps, np.int64)
     for other, wanted in enumerate(plan):
         before += np.minimum(wanted, turns)

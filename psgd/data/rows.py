@@ -29,6 +29,9 @@ class Rows:
     def outputs(self) -> int:
         return int(np.prod(self.y.shape[1:]))
 
+    def at_once(self, batch: int) -> int:
+        return 1
+
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
         """Copies, since nobody knows what a user's function does to them or keeps of them."""
         del examples, outputs, dtype

@@ -31,6 +31,9 @@ class Selected:
     def outputs(self) -> int:
         return self.base.outputs
 
+    def at_once(self, batch: int) -> int:
+        return self.base.at_once(batch)
+
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
         read = self.base.reader(examples, outputs, dtype)
         return lambda rows: read(self.rows[rows])

@@ -67,6 +67,9 @@ class SparseDataset:
         arrays = (self.indptr, self.indices, self.targets, *([] if self.values is None else [self.values]))
         return sum(array.nbytes for array in arrays)
 
+    def at_once(self, batch: int) -> int:
+        return 1
+
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
         """A reader of up to `examples` rows at a time, as (Rows, T_BO), into buffers of its own. A single row or a run
         of rows is not copied."""

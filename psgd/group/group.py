@@ -12,7 +12,7 @@ from psgd.group.fold import Folder, Load, Node, maximal_subtrees
 from psgd.group.hosting import adopt, default_hosting
 from psgd.group.transport import Transport
 from psgd.optimizer.optimizer import BLOCK, blocks, squared_norm
-from psgd.roster import NOTICE, REPORT, Roster
+from psgd.roster import Notice, Roster, pack, unpack
 
 Apply = Callable[[np.ndarray, slice, float], None]  # (folded (C, n), where, squared norm of folded row 0 or nan)
 
@@ -61,16 +61,9 @@ class Group:
     def barrier(self) -> None:
         self.transport.barrier()
 
-    def meet(self, reports: np.ndarray, notice: np.ndarray) -> Roster:
+    def meet(self, reports: np.ndarray, notice: Notice) -> Roster:
         """Collective: the reports of hosted workers (REPORT) and this process's notice -> the same roster for all."""
-        row = np.zeros(self._seats, REPORT)
-        row["worker"] = -1
-        row[: len(reports)] = reports
-        rows = self.transport.exchange(notice.tobytes() + row.tobytes())
-        notices = np.frombuffer(b"".join(r[: NOTICE.itemsize] for r in rows), NOTICE)
-        everyone = np.frombuffer(b"".join(r[NOTICE.itemsize :] for r in rows), REPORT)
-        everyone = everyone[everyone["worker"] >= 0]
-        return Roster(everyone[np.argsort(everyone["worker"])], notices)
+        return unpack(self.transport.exchange(pack(notice, reports, self._seats)))
 
     def combine(self, weights: np.ndarray, apply: Apply, with_norm: bool = False) -> None:
         """Collective, after a meeting: fold the contributions by `weights` (workers,), not all 0, and hand each block
@@ -85,7 +78,7 @@ class Group:
         if with_norm:
             self._apply_with_norm(given, load, apply)
         else:
-            for where in self._slice():
+            for where in self._slice:
                 apply(self._folder.fold(given, load, where), where, np.nan)
         self.transport.barrier()
 
@@ -100,7 +93,7 @@ class Group:
         shape, members, hosts = self._shape, self.transport.members, self.transport.hosts
         self._seats = max(len(hosted) for hosted in self._hosting.values())
         mine = hosts[members.index(self.transport.process)]
-        self._comrades = [m for m, host in zip(members, hosts, strict=True) if host == mine]
+        comrades = [m for m, host in zip(members, hosts, strict=True) if host == mine]
         on_host = {
             host: [w for m, h in zip(members, hosts, strict=True) if h == host for w in self._hosting[m]]
             for host in sorted(set(hosts))
@@ -117,16 +110,14 @@ class Group:
             for nodes in (self._nodes.values() if len(self._nodes) > 1 else ())
             for node in nodes
         }
+        # This process's blocks: 1/n of the parameters, n processes on the host.
+        n, i = len(comrades), comrades.index(self.transport.process)
+        count = -(-shape.parameters // BLOCK)
+        self._slice = list(blocks(count * i // n * BLOCK, min(count * (i + 1) // n * BLOCK, shape.parameters)))
 
     def _array(self, name: str, rows: int) -> np.ndarray:
         size = rows * self._shape.parameters * self._shape.dtype.itemsize
         return np.frombuffer(self.transport.memory(name, size), self._shape.dtype).reshape(rows, -1)
-
-    def _slice(self) -> list[slice]:
-        """This process's blocks: 1/n of the parameters, n processes on the host."""
-        size, n = self._shape.parameters, len(self._comrades)
-        count, i = -(-size // BLOCK), self._comrades.index(self.transport.process)
-        return list(blocks(count * i // n * BLOCK, min(count * (i + 1) // n * BLOCK, size)))
 
     def _weighed(self, workers: Sequence[int], factors: Sequence[np.floating]) -> Load:
         def load(number: int, where: slice, out: np.ndarray) -> None:
@@ -141,7 +132,7 @@ class Group:
             workers = _present(node, factors)
             if workers:
                 load, leaves = self._weighed(workers, factors), tuple((w, 0) for w in workers)
-                for where in self._slice():
+                for where in self._slice:
                     self._sums[node][:, where] = self._folder.fold(leaves, load, where)
         self.transport.barrier()
         if self.transport.process == self._host:
@@ -164,13 +155,13 @@ class Group:
         """As `combine`, when `apply` needs the sum's norm: squares by block, added in block order by everyone."""
         folded = self._array("folded", self._shape.contribution_rows)
         squares = np.zeros(-(-self._shape.parameters // BLOCK))
-        for where in self._slice():
+        for where in self._slice:
             folded[:, where] = self._folder.fold(given, load, where)
             squares[where.start // BLOCK] = squared_norm(folded[0, where])
         rows = [np.frombuffer(row) for row in self.transport.exchange(squares.tobytes())]
         first_host = [row for row, host in zip(rows, self.transport.hosts, strict=True) if host == min(self._nodes)]
         norm = float(sum(float(x) for x in np.sum(first_host, axis=0)))  # a block is one process's: x + 0 + ... = x
-        for where in self._slice():
+        for where in self._slice:
             apply(folded[:, where], where, norm)
 
 

@@ -1,6 +1,6 @@
 """Activations, in place. `forward` turns Z_BO into A_BO; `backward` turns dL/dA into dL/dZ, given A.
 
-Both are given zeros of the same shape: with them numpy vectorises what it does one by one with a scalar 0.
+numpy is quickest with an operand of the same shape or without dimensions, and slow with Python's numbers: hence Space.
 """
 
 from collections.abc import Callable
@@ -9,57 +9,73 @@ from typing import NamedTuple
 import numpy as np
 
 
+class Space(NamedTuple):
+    """Constants and scratch for one layer's outputs."""
+
+    one: np.ndarray  # ()
+    zeros_BO: np.ndarray
+    spare_BO: np.ndarray  # anybody's
+
+
+def space(examples: int, outputs: int, dtype: np.dtype) -> Space:
+    shape = examples, outputs
+    return Space(np.ones((), dtype), np.zeros(shape, dtype), np.empty(shape, dtype))
+
+
 class Activation(NamedTuple):
-    forward: Callable[[np.ndarray, np.ndarray], None]  # (Z_BO, zeros_BO)
-    backward: Callable[[np.ndarray, np.ndarray], None]  # (A_BO, D_BO)
+    forward: Callable[[np.ndarray, Space], None]  # (Z_BO, space)
+    backward: Callable[[np.ndarray, np.ndarray, Space], None]  # (A_BO, D_BO, space)
 
 
-def _identity(Z: np.ndarray, zeros: np.ndarray) -> None:
+def _identity(Z: np.ndarray, space: Space) -> None:
     pass
 
 
-def _identity_back(A: np.ndarray, D: np.ndarray) -> None:
+def _identity_back(A: np.ndarray, D: np.ndarray, space: Space) -> None:
     pass
 
 
-def _relu(Z: np.ndarray, zeros: np.ndarray) -> None:
-    np.maximum(Z, zeros, out=Z)
+def _relu(Z: np.ndarray, space: Space) -> None:
+    np.maximum(Z, space.zeros_BO, out=Z)
 
 
-def _relu_back(A: np.ndarray, D: np.ndarray) -> None:
-    np.multiply(D, A > 0, out=D)
+def _relu_back(A: np.ndarray, D: np.ndarray, space: Space) -> None:
+    slope = np.greater(A, space.zeros_BO, out=space.spare_BO)
+    np.multiply(D, slope, out=D)
 
 
-def _sigmoid(Z: np.ndarray, zeros: np.ndarray) -> None:
+def _sigmoid(Z: np.ndarray, space: Space) -> None:
     # exp may overflow to infinity for very negative Z (the loop ignores that), and 1 / infinity is the 0 meant.
-    np.subtract(zeros, Z, out=Z)
+    np.negative(Z, out=Z)
     np.exp(Z, out=Z)
-    Z += 1.0
-    np.reciprocal(Z, out=Z)
+    np.add(Z, space.one, out=Z)
+    np.divide(space.one, Z, out=Z)
 
 
-def _sigmoid_back(A: np.ndarray, D: np.ndarray) -> None:
-    slope = 1.0 - A
-    slope *= A
-    D *= slope
+def _sigmoid_back(A: np.ndarray, D: np.ndarray, space: Space) -> None:
+    slope = np.subtract(space.one, A, out=space.spare_BO)
+    np.multiply(slope, A, out=slope)
+    np.multiply(D, slope, out=D)
 
 
-def _tanh(Z: np.ndarray, zeros: np.ndarray) -> None:
+def _tanh(Z: np.ndarray, space: Space) -> None:
     np.tanh(Z, out=Z)
 
 
-def _tanh_back(A: np.ndarray, D: np.ndarray) -> None:
-    D *= 1.0 - A * A
+def _tanh_back(A: np.ndarray, D: np.ndarray, space: Space) -> None:
+    slope = np.multiply(A, A, out=space.spare_BO)
+    np.subtract(space.one, slope, out=slope)
+    np.multiply(D, slope, out=D)
 
 
-def _softmax(Z: np.ndarray, zeros: np.ndarray) -> None:
+def _softmax(Z: np.ndarray, space: Space) -> None:
     Z -= Z.max(axis=1, keepdims=True)
     np.exp(Z, out=Z)
     Z /= Z.sum(axis=1, keepdims=True)
 
 
-def _softmax_back(A: np.ndarray, D: np.ndarray) -> None:
-    D -= (A * D).sum(axis=1, keepdims=True)
+def _softmax_back(A: np.ndarray, D: np.ndarray, space: Space) -> None:
+    D -= np.multiply(A, D, out=space.spare_BO).sum(axis=1, keepdims=True)
     D *= A
 
 

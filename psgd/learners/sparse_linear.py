@@ -11,17 +11,16 @@ import numpy as np
 
 from psgd.data.sparse import Rows
 from psgd.learners import learner
-from psgd.learners.activations import ACTIVATIONS
+from psgd.learners.activations import ACTIVATIONS, Space, space
 from psgd.learners.initial import initial
 from psgd.learners.layout import Layout
 from psgd.learners.learner import Batch
 from psgd.learners.losses import LOSSES, Loss
+from psgd.learners.tally import Tally
 from psgd.optimizer.optimizer import Optimizer
-from psgd.optimizer.rules import SGD
 from psgd.optimizer.schedule import Schedule
 
 SMALL = 1e-6  # a scale below it is multiplied in at once, before the parameters grow too large
-ROOM = 1024  # examples whose losses are summed at a time
 
 
 @final
@@ -50,10 +49,8 @@ class SparseLinear:
         self._middle = 0.0 if loss is LOSSES["hinge"] else 0.5  # a margin, or an estimate of 0 and 1
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
-        self._sum = 0.0
-        self._buffers: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        self._A_BO, self._T_BO = np.empty((ROOM, 1), self.dtype), np.empty((ROOM, 1), self.dtype)
-        self._waiting = 0  # examples in these, whose losses are to be summed
+        self._tally = Tally(loss, 1, self.dtype)
+        self._buffers: dict[int, tuple[np.ndarray, np.ndarray, Space]] = {}
 
     def initial(self, seed: int) -> np.ndarray:
         return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
@@ -74,9 +71,7 @@ class SparseLinear:
         _scatter(out[:-1], rows, D_B)
 
     def read_loss(self) -> float:
-        self._sum_losses()
-        loss, self._sum = self._sum, 0.0
-        return loss
+        return self._tally.read()
 
     def score(self, parameters: np.ndarray, X_BF: Any, T_BO: np.ndarray) -> tuple[float, int]:
         A_BO = self.predict(parameters, X_BF)
@@ -93,7 +88,7 @@ class SparseLinear:
         gradient: np.ndarray,
     ) -> None:
         """Plain SGD step by step as the default, but for rounding; anything else is left to the default."""
-        if optimizer.rule == SGD() and optimizer.clip_norm is None and not self._l1:
+        if optimizer.plain and not self._l1:
             self._descend(parameters, optimizer.schedule, batches)
         else:
             learner.run(self, parameters, moments, count, optimizer, batches, gradient)
@@ -126,51 +121,33 @@ class SparseLinear:
                 if scale != 1.0:
                     weights *= scale
                 scale = 1.0
-                self._sum_losses()
         if scale != 1.0:
             weights *= scale
 
-    def _forward(self, parameters: np.ndarray, rows: Rows, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """(A_BO, D_BO): the outputs, and room for their slopes; `scale` multiplies the weights."""
+    def _forward(self, parameters: np.ndarray, rows: Rows, scale: float) -> tuple[np.ndarray, np.ndarray, Space]:
+        """(A_BO, D_BO, ...): the outputs, and room for their slopes; `scale` multiplies the weights."""
         examples = len(rows.starts) - 1
         if examples not in self._buffers:
-            A_BO, D_BO, zeros = (np.zeros((examples, 1), self.dtype) for _ in range(3))
-            self._buffers[examples] = A_BO, D_BO, zeros
-        A_BO, D_BO, zeros = self._buffers[examples]
+            A_BO, D_BO = (np.zeros((examples, 1), self.dtype) for _ in range(2))
+            self._buffers[examples] = A_BO, D_BO, space(examples, 1, self.dtype)
+        A_BO, D_BO, room = self._buffers[examples]
         _gather(parameters[:-1], rows, A_BO[:, 0])
         if scale != 1.0:
             A_BO *= scale
         A_BO += parameters[-1:]
-        self._activation.forward(A_BO, zeros)
-        return A_BO, D_BO
+        self._activation.forward(A_BO, room)
+        return A_BO, D_BO, room
 
     def _slopes(self, parameters: np.ndarray, rows: Rows, T_BO: np.ndarray, scale: float) -> np.ndarray:
         """dL/dz (B,) of each example; its loss is noted."""
-        A_BO, D_BO = self._forward(parameters, rows, scale)
-        self._note(A_BO, T_BO)
+        A_BO, D_BO, room = self._forward(parameters, rows, scale)
+        self._tally.note(A_BO, T_BO)
         if self._natural:
             np.subtract(A_BO, T_BO, out=D_BO)
         else:
             self._loss.slope(A_BO, T_BO, D_BO)
-            self._activation.backward(A_BO, D_BO)
+            self._activation.backward(A_BO, D_BO, room)
         return D_BO[:, 0]
-
-    def _note(self, A_BO: np.ndarray, T_BO: np.ndarray) -> None:
-        """For the sum of losses; many at a time, since a call costs more than a small batch's sum."""
-        examples = len(A_BO)
-        if self._waiting + examples > ROOM:
-            self._sum_losses()
-        if examples > ROOM // 4:
-            self._sum += self._loss.value(A_BO, T_BO)
-            return
-        where = slice(self._waiting, self._waiting + examples)
-        self._A_BO[where], self._T_BO[where] = A_BO, T_BO
-        self._waiting += examples
-
-    def _sum_losses(self) -> None:
-        if self._waiting:
-            self._sum += self._loss.value(self._A_BO[: self._waiting], self._T_BO[: self._waiting])
-            self._waiting = 0
 
 
 def _gather(weights: np.ndarray, rows: Rows, out: np.ndarray) -> None:

@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from psgd.optimizer.rules import Rule
+from psgd.optimizer.rules import SGD, Rule
 from psgd.optimizer.schedule import Schedule
 
 BLOCK = 16384  # elements: what several passes can go over without leaving the cache
@@ -34,6 +34,11 @@ class Optimizer:
     @property
     def rows(self) -> int:
         return self.rule.rows
+
+    @property
+    def plain(self) -> bool:
+        """Whether a step is p -= rate g and nothing else, which learners may do in their own way."""
+        return self.rule == SGD() and self.clip_norm is None
 
     def clip(self, squares: float) -> float:
         """The factor that brings a gradient of `squares` = ||g||^2 down to the norm allowed."""

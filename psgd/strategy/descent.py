@@ -37,7 +37,7 @@ class Descent:
             elif self.state == "average":
                 mine.count = replica.progress.steps
         moments = mine.out[1:] if self.state == "average" else mine.moments
-        learner.run(mine.out[0], moments, mine.count, self.optimizer, batches, mine.gradient)
+        learner.run(mine.vector, moments, mine.count, self.optimizer, batches, mine.gradient)
         mine.count += steps
 
 

@@ -28,11 +28,12 @@ class GradientAveraging:
 
     def local(self, replica: Replica, mine: Private, learner: Learner, batches: Iterable[Batch], steps: int) -> None:
         for batch in batches:
-            learner.gradient(replica.parameters, batch, mine.out[0])
+            learner.gradient(replica.parameters, batch, mine.vector)
 
     def weights(self, progress: Progress, work: Work) -> np.ndarray:
         """Shares of the examples: the mean over all examples of the round, however they were dealt."""
-        return np.atleast_2d(work.examples / work.examples.sum())
+        shares: np.ndarray = work.examples / work.examples.sum()
+        return shares[None]
 
     def apply(self, old: Replica, new: Replica, epoch: float, folded: np.ndarray, where: slice, norm: float) -> None:
         optimizer, gradient, vectors = self.optimizer, folded[0], new.vectors[:, where]

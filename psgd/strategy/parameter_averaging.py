@@ -36,7 +36,8 @@ class ParameterAveraging:
     def weights(self, progress: Progress, work: Work) -> np.ndarray:
         """1/k for the k workers that worked."""
         worked = work.steps > 0
-        return np.atleast_2d(worked / worked.sum())
+        shares: np.ndarray = worked / worked.sum()
+        return shares[None]
 
     def apply(self, old: Replica, new: Replica, epoch: float, folded: np.ndarray, where: slice, norm: float) -> None:
         replace(new, folded, where)
