@@ -102,16 +102,16 @@ class Model:
     def outputs_of(self, prepared: Prepared) -> np.ndarray:
         X, dtype = prepared.X, self._parameters.dtype
         outputs_NO = np.empty((len(X), self._network.layout.sizes[-1]), dtype)
-        X_BF = np.empty((min(BLOCK, len(X)), self.inputs), dtype)
+        X_BI = np.ones((min(BLOCK, len(X)), self.inputs + 1), dtype)
         with np.errstate(all="ignore"):  # as in training; what overflows is seen in the outputs
             for start in range(0, len(X), BLOCK):
                 block = X[start : start + BLOCK]
-                inputs = X_BF[: len(block)]
+                inputs = X_BI[: len(block), :-1]
                 if prepared.scale != 1.0:
                     np.multiply(block, dtype.type(prepared.scale), out=inputs, dtype=dtype, casting="same_kind")
                 else:
                     np.copyto(inputs, block, casting="same_kind")
-                outputs_NO[start : start + BLOCK] = self._network.predict(self._parameters, inputs)
+                outputs_NO[start : start + BLOCK] = self._network.predict(self._parameters, X_BI[: len(block)])
         target = self.preparation.get("target", {})
         return outputs_NO if self.classes else outputs_NO * target.get("deviation", 1.0) + target.get("mean", 0.0)
 

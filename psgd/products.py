@@ -6,12 +6,18 @@ import numpy as np
 
 from psgd import blas
 
+_GEMM: dict[str, Any] = {}
 
-def accumulate(W_IO: np.ndarray, A_BI: np.ndarray, D_BO: np.ndarray, alpha: float, beta: float = 1.0) -> None:
-    """W = beta W + alpha A^T D, in place and in one pass over W: `gemm`, of scipy's BLAS. All are C-contiguous and of
-    W's dtype, float32 or float64. It rounds otherwise than the product and the sum one after the other."""
-    # Fortran's view of these arrays is their transposes: W^T = beta W^T + alpha D^T A.
-    _gemm(W_IO.dtype.char)(alpha, D_BO.T, A_BI.T, beta, W_IO.T, 0, 1, 1)
+
+def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:
+    """W += alpha D A^T, in place and in one pass over W: `gemm`, of scipy's BLAS. All are float32 or all float64; W is
+    F-contiguous, D is C-contiguous, A either. It rounds otherwise than the product and the sum one after the other."""
+    gemm = _GEMM.get(W_OI.dtype.char) or _load(W_OI.dtype.char)
+    # Copies are made of what is not F-contiguous: so D and A are handed over as transposes, and it is told so.
+    if A_IB.flags.c_contiguous:
+        gemm(alpha, D_OB.T, A_IB.T, 1.0, W_OI, 1, 0, 1)
+    else:
+        gemm(alpha, D_OB.T, A_IB, 1.0, W_OI, 1, 1, 1)
 
 
 def _load(char: str) -> Any:
@@ -20,10 +26,3 @@ def _load(char: str) -> Any:
     blas.limit_after_numpy()  # it brought a BLAS of its own
     _GEMM.update(f=scipy_blas.sgemm, d=scipy_blas.dgemm)
     return _GEMM[char]
-
-
-_GEMM: dict[str, Any] = {}
-
-
-def _gemm(char: str) -> Any:
-    return _GEMM.get(char) or _load(char)

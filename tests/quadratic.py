@@ -80,7 +80,7 @@ class Quadratic:
         return np.full(self.size, OPTIMUM + self._problem.e0)
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
-        problem, e, examples = self._problem, parameters - OPTIMUM, batch.X_BF[:, 0]
+        problem, e, examples = self._problem, parameters - OPTIMUM, batch.X[:, 0]
         np.multiply(e, problem.curvature, out=out)
         for example in examples.tolist():
             draw = np.random.Generator(np.random.Philox(key=int(example)))
@@ -93,8 +93,8 @@ class Quadratic:
         loss, self._sum = self._sum, 0.0
         return loss
 
-    def score(self, parameters: np.ndarray, X_BF: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
-        return len(X_BF) * self._loss(parameters - OPTIMUM), 0
+    def score(self, parameters: np.ndarray, X: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
+        return len(X) * self._loss(parameters - OPTIMUM), 0
 
     def run(
         self,

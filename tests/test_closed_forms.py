@@ -227,11 +227,11 @@ def serial_sgd(job: Job, optimizer: Optimizer, steps: int) -> np.ndarray:
     p = learner.initial(job.seed)
     moments, gradient = np.zeros((optimizer.rows, p.size), p.dtype), np.empty_like(p)
     rows = np.concatenate([stream(job.seed, "shuffle", e).permutation(len(train)) for e in range(3)])
-    X_BF, T_BO = np.empty((job.batch, train.features), p.dtype), np.empty((job.batch, job.outputs), p.dtype)
+    X_BI, T_BO = np.ones((job.batch, train.features + 1), p.dtype), np.empty((job.batch, job.outputs), p.dtype)
     for step in range(steps):
         at = step * job.batch
-        train.gather(rows[at : at + job.batch], X_BF, T_BO)
-        learner.gradient(p, Batch(X_BF, T_BO, (at + job.batch / 2) / len(train)), gradient)
+        train.gather(rows[at : at + job.batch], X_BI[:, :-1], T_BO)
+        learner.gradient(p, Batch(X_BI, T_BO, (at + job.batch / 2) / len(train)), gradient)
         optimizer.step(p, gradient, moments, step + 1, (at + job.batch / 2) / len(train))
     return p
 

@@ -83,14 +83,15 @@ def naive_penalty(sizes: tuple[int, ...], p: list[float], l1: float, l2: float) 
 
 def some_batch(features: int, outputs: int, examples: int, classes: bool, seed: int = 0) -> Batch:
     draw = np.random.Generator(np.random.Philox(seed))
-    X_BF = draw.normal(size=(examples, features))
+    X_BI = np.ones((examples, features + 1))
+    X_BI[:, :-1] = draw.normal(size=(examples, features))
     if not classes:
         T_BO = draw.normal(size=(examples, outputs))
     elif outputs == 1:
         T_BO = draw.integers(0, 2, (examples, 1)).astype(np.float64)
     else:
         T_BO = np.eye(outputs)[draw.integers(0, outputs, examples)]
-    return Batch(X_BF, T_BO, 0.0)
+    return Batch(X_BI, T_BO, 0.0)
 
 
 def some_parameters(size: int, seed: int = SEED) -> np.ndarray:
@@ -107,7 +108,7 @@ def check_gradient(
     mlp.gradient(p, batch, gradient)
 
     def losses(p: list[float]) -> float:
-        examples = zip(batch.X_BF.tolist(), batch.T_BO.tolist(), strict=True)
+        examples = zip(batch.X[:, :-1].tolist(), batch.T_BO.tolist(), strict=True)
         return sum(naive_loss(loss, naive_outputs(sizes, hidden, output, p, x), t) for x, t in examples)
 
     def objective(p: list[float]) -> float:
@@ -193,7 +194,7 @@ def test_certain_and_wrong_is_finite(loss, output, dtype):
     p, gradient = np.zeros(mlp.size, dtype), np.empty(mlp.size, dtype)
     mlp.layout.views(p)[0][1][:] = [1e3, -1e3, 0]
     with np.errstate(over="ignore"):  # as the loop has it: an infinite exp(-Z) is a sigmoid of 0
-        mlp.gradient(p, Batch(np.ones((1, 2), dtype), np.array([[0, 1, 0]], dtype), 0.0), gradient)
+        mlp.gradient(p, Batch(np.ones((1, 3), dtype), np.array([[0, 1, 0]], dtype), 0.0), gradient)
     assert np.isfinite(gradient).all()
     assert 50 < mlp.read_loss() < 1e4
     assert gradient[0] > 0.9  # the first output's weight is to go down
@@ -292,7 +293,7 @@ def test_the_loss_is_summed_until_it_is_read():
         parts.append(mlp.read_loss())
     for batch in batches:
         mlp.gradient(p, batch, out)
-    mlp.score(p, batches[0].X_BF, batches[0].T_BO)  # evaluation is not training
+    mlp.score(p, batches[0].X, batches[0].T_BO)  # evaluation is not training
     assert mlp.read_loss() == pytest.approx(sum(parts), rel=1e-14)
     assert mlp.read_loss() == 0.0
 
@@ -304,10 +305,10 @@ def test_workers_who_share_a_learner_do_not_notice():
         return MLP((3, 4, 2), "relu", "softmax", LOSSES["cross-entropy"], FLOAT32, l2=0.1)
 
     def gradient_by(mlp: MLP, worker: int) -> np.ndarray:
-        X_BF, T_BO, _ = some_batch(3, 2, 1 + worker % 3, True, seed=worker)
+        X_BI, T_BO, _ = some_batch(3, 2, 1 + worker % 3, True, seed=worker)
         p, out = some_parameters(mlp.size, worker).astype(np.float32), np.empty(mlp.size, np.float32)
-        mlp.gradient(p, Batch(X_BF.astype(np.float32), T_BO.astype(np.float32), 0.0), out)
-        mlp.score(p, X_BF.astype(np.float32), T_BO.astype(np.float32))
+        mlp.gradient(p, Batch(X_BI.astype(np.float32), T_BO.astype(np.float32), 0.0), out)
+        mlp.score(p, X_BI.astype(np.float32), T_BO.astype(np.float32))
         return out
 
     shared = make()
@@ -318,10 +319,10 @@ def test_workers_who_share_a_learner_do_not_notice():
 def test_the_batch_and_the_parameters_are_only_read():
     mlp = MLP((3, 4, 3), "identity", "softmax", huber(1.0), FLOAT64, l1=0.1)
     batch, p = some_batch(3, 3, 4, True), some_parameters(mlp.size)
-    copies = [batch.X_BF.copy(), batch.T_BO.copy(), p.copy()]
+    copies = [batch.X.copy(), batch.T_BO.copy(), p.copy()]
     mlp.gradient(p, batch, np.empty(mlp.size))
-    mlp.score(p, batch.X_BF, batch.T_BO)
-    assert all(np.array_equal(a, b) for a, b in zip((batch.X_BF, batch.T_BO, p), copies, strict=True))
+    mlp.score(p, batch.X, batch.T_BO)
+    assert all(np.array_equal(a, b) for a, b in zip((batch.X, batch.T_BO, p), copies, strict=True))
 
 
 @pytest.mark.parametrize("rule", [SGD(), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)])
@@ -330,8 +331,8 @@ def test_a_run_is_a_gradient_and_a_step_for_each_batch(rule):
     optimizer = Optimizer(rule, Schedule(0.1, "cosine", 6.0, warmup=1.0), clip_norm=0.2)
     batches = []
     for step in range(6):
-        X_BF, T_BO, _ = some_batch(3, 2, 4, True, seed=step)
-        batches.append(Batch(X_BF.astype(np.float32), T_BO.astype(np.float32), step + 0.5))
+        X_BI, T_BO, _ = some_batch(3, 2, 4, True, seed=step)
+        batches.append(Batch(X_BI.astype(np.float32), T_BO.astype(np.float32), step + 0.5))
     start = some_parameters(mlp.size).astype(np.float32)
     p, gradient, moments = start.copy(), np.empty_like(start), np.zeros((optimizer.rows, mlp.size), np.float32)
     for count, batch in enumerate(batches, 1):
@@ -358,8 +359,8 @@ def test_plain_sgd_in_one_product_is_the_default_but_for_rounding(dtype, loss, o
     mlp = MLP((5, 9, 31, 3), hidden, output, loss_of(loss), np.dtype(dtype), l2=l2)
     batches = []
     for step in range(30):
-        X_BF, T_BO, _ = some_batch(5, 3, examples, True, seed=step)
-        batches.append(Batch(X_BF.astype(dtype), T_BO.astype(dtype), step / 10))
+        X_BI, T_BO, _ = some_batch(5, 3, examples, True, seed=step)
+        batches.append(Batch(X_BI.astype(dtype), T_BO.astype(dtype), step / 10))
     optimizer, nothing = Optimizer(SGD(), Schedule(0.1, "step", decay_every=1.0)), np.zeros((0, mlp.size), dtype)
     p, q = (some_parameters(mlp.size).astype(dtype) for _ in range(2))
     start = p.astype(np.float64)
@@ -398,7 +399,7 @@ def scored(output: str, loss: str, logits: list[list[float]], targets: list[list
     mlp = MLP((outputs, outputs), "relu", output, loss_of(loss), FLOAT64)
     p = np.zeros(mlp.size)
     mlp.layout.views(p)[0][0][:] = np.eye(outputs)
-    return mlp.score(p, np.array(logits), np.array(targets))
+    return mlp.score(p, np.array([[*row, 1.0] for row in logits]), np.array(targets))
 
 
 def test_score_of_several_outputs_is_the_largest():
@@ -427,4 +428,4 @@ def test_score_does_not_count_penalties():
         MLP((3, 2, 2), "tanh", "softmax", LOSSES["cross-entropy"], FLOAT64, l1=penalty, l2=penalty)
         for penalty in (0.0, 1.0)
     )
-    assert plain.score(p, batch.X_BF, batch.T_BO) == penalised.score(p, batch.X_BF, batch.T_BO)
+    assert plain.score(p, batch.X, batch.T_BO) == penalised.score(p, batch.X, batch.T_BO)

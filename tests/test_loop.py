@@ -128,8 +128,7 @@ def test_scores_do_not_depend_on_the_number_of_processes(processes):
         return Evaluator(learner, group, 3).score(parameters, dataset)
 
     found = run_threads(processes, 20.0, main)
-    X, T = np.empty((len(dataset), 5), np.float32), np.empty((len(dataset), 3), np.float32)
-    dataset.gather(slice(0, len(dataset)), X, T)
+    X, T = dataset.reader(len(dataset), 3, np.dtype(np.float32))(slice(0, len(dataset)))
     loss, right = one.learner.score(parameters, X, T)
     assert len(set(found)) == 1
     assert found[0].loss == pytest.approx(loss / len(dataset), rel=1e-6)

@@ -26,8 +26,8 @@ def saved(tmp_path: Path, **arrays: Any) -> Path:
 
 
 def gathered(part: Any, rows: np.ndarray | slice, columns: int) -> tuple[list[Any], list[Any]]:
-    X_BF, T_BO = part.reader(len(part), columns, np.dtype(np.float64))(rows)
-    return X_BF.tolist(), T_BO.tolist()
+    X_BI, T_BO = part.reader(len(part), columns, np.dtype(np.float64))(rows)
+    return X_BI[:, :-1].tolist(), T_BO.tolist()
 
 
 @pytest.mark.parametrize("x", ["x_train", "X_train", "train_x", "train_images", "xtrain"])

@@ -48,7 +48,8 @@ def test_state_by_hand():
     rule = Adam(0.5, 0.75, 0.5, amsgrad=True)
     for count, g in enumerate([2.0, -2.0, 0.0], 1):
         rule.update(p, np.array([g]), state, count, 0.1)
-    assert state[:, 0].tolist() == [-0.25, 1.3125, 1.75]
+    m, v, largest = -0.25, 1.3125, 1.75
+    assert state[:, 0].tolist() == [m / 0.5, v / 0.25, largest / 0.25]
 
 
 def test_the_first_step_of_adam_is_the_rate():

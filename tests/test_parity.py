@@ -37,8 +37,8 @@ def ours(network: str, optimizer: str, dtype: str, given: dict[str, np.ndarray])
     else:
         mlp = MLP((12, 16, 8, 5), "sigmoid", "sigmoid", LOSSES["squared-error"], np.dtype(dtype), l2=0.01)
         T = given["T"] / 128.0
-    X = given["X"] / 32.0
-    batches = [Batch(X_BF.astype(dtype), T_BO.astype(dtype), 0.0) for X_BF, T_BO in zip(X, T, strict=True)]
+    X = np.concatenate([given["X"] / 32.0, np.ones((50, 20, 1))], axis=2)
+    batches = [Batch(X_BI.astype(dtype), T_BO.astype(dtype), 0.0) for X_BI, T_BO in zip(X, T, strict=True)]
     assert len(batches) == 50
     p = given["start"].astype(dtype)
     moments = np.zeros((OPTIMIZERS[optimizer].rows, p.size), dtype)

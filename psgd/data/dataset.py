@@ -66,8 +66,8 @@ class Dataset:
             count = len(range(*rows.indices(len(self))))
         else:
             count = len(rows)
-            # Checked here because np.take avoids its own buffer only in the mode that clips silently.
-            if count and (rows.min() < 0 or rows.max() >= len(self)):
+            # NumPy would count negative ones from the end; as unsigned numbers they are too large.
+            if count and rows.astype(np.uint64).max() >= len(self):
                 raise IndexError(f"rows {rows.min()}..{rows.max()} of a dataset of {len(self)} examples")
         binary = self.classes == 2 and T_BO.shape[1] == 1
         wanted = (count, self.features), (count, 1 if binary else self.outputs)
@@ -87,13 +87,15 @@ class Dataset:
         return max(1, min(64, BLOCK // (batch * self.features)))
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
-        """A reader of up to `examples` rows at a time into a buffer of its own, with `outputs` columns of targets."""
-        X_BF, T_BO = np.empty((examples, self.features), dtype), np.empty((examples, outputs), dtype)
+        """A reader of up to `examples` rows at a time into a buffer of its own, with `outputs` columns of targets. The
+        inputs end in a column of ones, of which the biases are the weights."""
+        X_BI, T_BO = np.ones((examples, self.features + 1), dtype), np.empty((examples, outputs), dtype)
+        X_BF = X_BI[:, :-1]
 
         def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
             count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
             self.gather(rows, X_BF[:count], T_BO[:count])
-            return X_BF[:count], T_BO[:count]
+            return X_BI[:count], T_BO[:count]
 
         return read
 
@@ -141,12 +143,11 @@ class Data(NamedTuple):
 
 
 def _gather_rows(source: np.ndarray, rows: np.ndarray | slice, scale: float, out: np.ndarray) -> None:
-    if not isinstance(rows, slice) and source.dtype == out.dtype:
-        np.take(source, rows, axis=0, out=out, mode="clip")
+    picked = source[rows] if isinstance(rows, slice) else source.take(rows, axis=0)
+    if scale == 1.0:
+        np.copyto(out, picked, casting="same_kind")
     else:
-        np.copyto(out, source[rows] if isinstance(rows, slice) else source.take(rows, axis=0), casting="same_kind")
-    if scale != 1.0:
-        np.multiply(out, out.dtype.type(scale), out=out)
+        np.multiply(picked, out.dtype.type(scale), out=out, dtype=out.dtype, casting="same_kind")
 
 
 def _check_inputs(inputs: np.ndarray, scale: float) -> None:

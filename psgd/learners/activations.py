@@ -1,4 +1,4 @@
-"""Activations, in place. `forward` turns Z_BO into A_BO; `backward` turns dL/dA into dL/dZ, given A.
+"""Activations, in place. `forward` turns Z_OB into A_OB; `backward` turns dL/dA into dL/dZ, given A.
 
 numpy is quickest with an operand of the same shape or without dimensions, and slow with Python's numbers: hence Space.
 """
@@ -13,18 +13,21 @@ class Space(NamedTuple):
     """Constants and scratch for one layer's outputs."""
 
     one: np.ndarray  # ()
-    zeros_BO: np.ndarray
-    spare_BO: np.ndarray  # anybody's
+    zeros_OB: np.ndarray
+    ones_OB: np.ndarray
+    spare_OB: np.ndarray  # anybody's
+    spare_BO: np.ndarray  # the same memory
 
 
-def space(examples: int, outputs: int, dtype: np.dtype) -> Space:
-    shape = examples, outputs
-    return Space(np.ones((), dtype), np.zeros(shape, dtype), np.empty(shape, dtype))
+def space_for(outputs: int, examples: int, dtype: np.dtype) -> Space:
+    shape = outputs, examples
+    zeros, ones, spare = np.zeros(shape, dtype), np.ones(shape, dtype), np.empty(shape, dtype)
+    return Space(np.ones((), dtype), zeros, ones, spare, spare.reshape(examples, outputs))
 
 
 class Activation(NamedTuple):
-    forward: Callable[[np.ndarray, Space], None]  # (Z_BO, space)
-    backward: Callable[[np.ndarray, np.ndarray, Space], None]  # (A_BO, D_BO, space)
+    forward: Callable[[np.ndarray, Space], None]  # (Z_OB, space)
+    backward: Callable[[np.ndarray, np.ndarray, Space], None]  # (A_OB, D_OB, space)
 
 
 def _identity(Z: np.ndarray, space: Space) -> None:
@@ -36,11 +39,13 @@ def _identity_back(A: np.ndarray, D: np.ndarray, space: Space) -> None:
 
 
 def _relu(Z: np.ndarray, space: Space) -> None:
-    np.maximum(Z, space.zeros_BO, out=Z)
+    np.maximum(Z, space.zeros_OB, out=Z)
 
 
 def _relu_back(A: np.ndarray, D: np.ndarray, space: Space) -> None:
-    slope = np.greater(A, space.zeros_BO, out=space.spare_BO)
+    # 1 where A > 0, else 0: a comparison would have to be converted, which takes longer.
+    slope = np.minimum(A, space.ones_OB, out=space.spare_OB)
+    np.ceil(slope, out=slope)
     np.multiply(D, slope, out=D)
 
 
@@ -53,7 +58,7 @@ def _sigmoid(Z: np.ndarray, space: Space) -> None:
 
 
 def _sigmoid_back(A: np.ndarray, D: np.ndarray, space: Space) -> None:
-    slope = np.subtract(space.one, A, out=space.spare_BO)
+    slope = np.subtract(space.one, A, out=space.spare_OB)
     np.multiply(slope, A, out=slope)
     np.multiply(D, slope, out=D)
 
@@ -63,19 +68,19 @@ def _tanh(Z: np.ndarray, space: Space) -> None:
 
 
 def _tanh_back(A: np.ndarray, D: np.ndarray, space: Space) -> None:
-    slope = np.multiply(A, A, out=space.spare_BO)
+    slope = np.multiply(A, A, out=space.spare_OB)
     np.subtract(space.one, slope, out=slope)
     np.multiply(D, slope, out=D)
 
 
 def _softmax(Z: np.ndarray, space: Space) -> None:
-    Z -= Z.max(axis=1, keepdims=True)
+    Z -= Z.max(axis=0)
     np.exp(Z, out=Z)
-    Z /= Z.sum(axis=1, keepdims=True)
+    Z /= Z.sum(axis=0)
 
 
 def _softmax_back(A: np.ndarray, D: np.ndarray, space: Space) -> None:
-    D -= np.multiply(A, D, out=space.spare_BO).sum(axis=1, keepdims=True)
+    D -= np.multiply(A, D, out=space.spare_OB).sum(axis=0)
     D *= A
 
 

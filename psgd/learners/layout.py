@@ -23,14 +23,18 @@ class Layout:
     def layers(self) -> list[tuple[int, int]]:
         return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
 
+    def matrices(self, vector: np.ndarray) -> list[np.ndarray]:
+        """(I + 1, O) of every layer, the biases as the last row: views into `vector` (P,)."""
+        matrices, start = [], 0
+        for inputs, outputs in self.layers:
+            end = start + (inputs + 1) * outputs
+            matrices.append(vector[start:end].reshape(inputs + 1, outputs))
+            start = end
+        return matrices
+
     def views(self, vector: np.ndarray) -> Layers:
         """(W_IO, b_O) of every layer: views into `vector` (P,), nothing is copied."""
-        views, start = [], 0
-        for inputs, outputs in self.layers:
-            middle, end = start + inputs * outputs, start + (inputs + 1) * outputs
-            views.append((vector[start:middle].reshape(inputs, outputs), vector[middle:end]))
-            start = end
-        return views
+        return [(matrix[:-1], matrix[-1]) for matrix in self.matrices(vector)]
 
     def name(self, index: int) -> str:
         start = 0

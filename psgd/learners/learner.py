@@ -9,7 +9,7 @@ from psgd.optimizer.optimizer import Optimizer
 
 
 class Batch(NamedTuple):
-    X_BF: Any  # an array, or Rows where the data are sparse: what the data's reader gives and the learner takes
+    X: Any  # what the data's reader gives and the learner takes: inputs and a column of ones (B, I), or sparse rows
     T_BO: np.ndarray
     epoch: float  # where in the training the batch's middle lies: what schedules are functions of
 
@@ -32,7 +32,7 @@ class Learner(Protocol):
         """The sum of the examples' losses since it was last read."""
         ...
 
-    def score(self, parameters: np.ndarray, X_BF: Any, T_BO: np.ndarray) -> tuple[float, int]:
+    def score(self, parameters: np.ndarray, X: Any, T_BO: np.ndarray) -> tuple[float, int]:
         """(sum of losses, examples classified rightly)."""
         ...
 

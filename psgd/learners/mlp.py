@@ -1,6 +1,8 @@
 """The multilayer perceptron over one flat vector. No hidden layer makes it a linear model.
 
-Shapes: B examples, I inputs and O outputs of a layer. Buffers for a batch size are made once and reused.
+Shapes: B examples, I inputs of a layer with the constant one, O outputs. A bias is the weight of the one: products do
+biases too. Outputs and deltas are kept as (O, B), so that the next layer's one is a row and nothing has gaps; buffers
+for a batch size are made once and reused.
 """
 
 from collections.abc import Callable, Iterable
@@ -9,9 +11,9 @@ from typing import NamedTuple, final
 import numpy as np
 
 from psgd.learners import learner
-from psgd.learners.activations import ACTIVATIONS, Activation, Space, space
+from psgd.learners.activations import ACTIVATIONS, Activation, Space, space_for
 from psgd.learners.initial import initial
-from psgd.learners.layout import Layers, Layout
+from psgd.learners.layout import Layout
 from psgd.learners.learner import Batch
 from psgd.learners.losses import Loss
 from psgd.learners.tally import Tally
@@ -19,17 +21,25 @@ from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.schedule import Schedule
 from psgd.products import accumulate
 
-Use = Callable[[int, np.ndarray, np.ndarray, np.ndarray], None]  # (layer, A_BI, D_BO, ones_B)
+Use = Callable[[int, np.ndarray, np.ndarray], None]  # (layer, A_IB, D_OB)
 
 
-class _Buffers(NamedTuple):
-    """For one number of examples, by layer."""
+class _Room(NamedTuple):
+    """For one layer's outputs."""
 
-    activations: list[np.ndarray]
-    deltas: list[np.ndarray]
-    spaces: list[Space]
-    transposed: list[np.ndarray]  # (I, B)
-    ones: np.ndarray  # (B,): a sum over the batch is a product with it
+    A_IB: np.ndarray  # they and a row of ones: what the next layer gets
+    A_OB: np.ndarray  # they alone, the same memory
+    D_OB: np.ndarray
+    space: Space
+    activation: Activation
+
+
+class _Weights(NamedTuple):
+    """One layer's, views of one memory."""
+
+    W_IO: np.ndarray  # with the biases, as the last row
+    W_OI: np.ndarray
+    inner: np.ndarray  # (I - 1, O), without
 
 
 @final
@@ -56,24 +66,22 @@ class MLP:
         self._natural = loss.natural == output
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
-        self._tally = Tally(loss, sizes[-1], self.dtype)
-        self._views: dict[int, tuple[np.ndarray, Layers]] = {}
-        self._buffers: dict[int, _Buffers] = {}
+        self._tally = Tally(loss, self.dtype)
+        self._views: dict[int, tuple[np.ndarray, list[_Weights]]] = {}
+        self._rooms: dict[int, list[_Room]] = {}
 
     def initial(self, seed: int) -> np.ndarray:
         return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
 
-    def predict(self, parameters: np.ndarray, X_BF: np.ndarray) -> np.ndarray:
+    def predict(self, parameters: np.ndarray, X_BI: np.ndarray) -> np.ndarray:
         """The outputs (B, O), in a buffer that the next call with as many examples overwrites."""
-        return self._forward(self._layers(parameters), X_BF)[-1]
+        return self._forward(self._weights(parameters), X_BI)[-1].A_OB.T
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
-        weights, gradients = self._layers(parameters), self._layers(out)
+        weights, gradients = self._weights(parameters), self._weights(out)
 
-        def write(layer: int, A_BI: np.ndarray, D_BO: np.ndarray, ones_B: np.ndarray) -> None:
-            dW_IO, db_O = gradients[layer]
-            np.dot(A_BI.T, D_BO, out=dW_IO)
-            np.dot(ones_B, D_BO, out=db_O)
+        def write(layer: int, A_IB: np.ndarray, D_OB: np.ndarray) -> None:
+            np.dot(A_IB, D_OB.T, out=gradients[layer].W_IO)
 
         self._propagate(weights, batch, 1.0 / len(batch.T_BO), write)
         if self._l1 or self._l2:
@@ -82,14 +90,14 @@ class MLP:
     def read_loss(self) -> float:
         return self._tally.read()
 
-    def score(self, parameters: np.ndarray, X_BF: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
-        A_BO = self.predict(parameters, X_BF)
+    def score(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
+        A_BO = self.predict(parameters, X_BI)
         if A_BO.shape[1] > 1:
             right = np.argmax(A_BO, axis=1) == np.argmax(T_BO, axis=1)
         else:
             # a probability, or a hinge's margin
             right = ((0.5 if self._loss.natural else 0.0) < A_BO) == (T_BO > 0.5)
-        return self._loss.value(A_BO, T_BO), int(np.count_nonzero(right))
+        return self._loss.value(A_BO.T, T_BO.T), int(np.count_nonzero(right))
 
     def run(
         self,
@@ -109,83 +117,85 @@ class MLP:
     def name(self, index: int) -> str:
         return self.layout.name(index)
 
-    def _forward(self, weights: Layers, X_BF: np.ndarray) -> list[np.ndarray]:
-        buffers = self._workspace(len(X_BF))
-        A_BI = X_BF
-        for layer, (W_IO, b_O) in enumerate(weights):
-            A_BO = buffers.activations[layer]
-            np.dot(A_BI, W_IO, out=A_BO)
-            np.add(A_BO, b_O, out=A_BO)
-            self._activations[layer].forward(A_BO, buffers.spaces[layer])
-            A_BI = A_BO
-        return buffers.activations
+    def _forward(self, weights: list[_Weights], X_BI: np.ndarray) -> list[_Room]:
+        rooms = self._rooms.get(len(X_BI)) or self._make_rooms(len(X_BI))
+        A_IB = X_BI
+        for layer, (A_next, A_OB, _, space, activation) in enumerate(rooms):
+            if layer:
+                np.dot(weights[layer].W_OI, A_IB, out=A_OB)
+            else:
+                _times_inputs(weights[0], X_BI, A_OB, space)
+            activation.forward(A_OB, space)
+            A_IB = A_next
+        return rooms
 
-    def _propagate(self, weights: Layers, batch: Batch, scale: float, use: Use) -> None:
+    def _propagate(self, weights: list[_Weights], batch: Batch, scale: float, use: Use) -> None:
         """Forth and back. `use` gets each layer's inputs and deltas, times `scale`, when its weights are needed no
         more."""
-        X_BF, T_BO, _ = batch
-        activations = self._forward(weights, X_BF)
-        _, deltas, spaces, transposed, ones_B = self._workspace(len(X_BF))
-        A_BO, D_BO = activations[-1], deltas[-1]
-        self._tally.note(A_BO, T_BO)
+        X_BI, T_BO, _ = batch
+        rooms = self._forward(weights, X_BI)
+        _, A_OB, D_OB, space, activation = rooms[-1]
+        T_OB = T_BO.T
+        self._tally.note(A_OB, T_OB)
         if self._natural:
-            np.subtract(A_BO, T_BO, out=D_BO)
+            np.subtract(A_OB, T_OB, out=D_OB)
         else:
-            self._loss.slope(A_BO, T_BO, D_BO)
-            self._activations[-1].backward(A_BO, D_BO, spaces[-1])
+            self._loss.slope(A_OB, T_OB, D_OB)
+            activation.backward(A_OB, D_OB, space)
         if scale != 1.0:
-            D_BO *= scale
+            D_OB *= scale
         for layer in range(len(weights) - 1, 0, -1):
-            A_BI, D_BI, D_BO = activations[layer - 1], deltas[layer - 1], deltas[layer]
-            _times_transposed(D_BO, weights[layer][0], D_BI, transposed[layer - 1])
-            self._activations[layer - 1].backward(A_BI, D_BI, spaces[layer - 1])
-            use(layer, A_BI, D_BO, ones_B)
-        use(0, X_BF, deltas[0], ones_B)
+            A_IB, A_before, D_before, space, activation = rooms[layer - 1]
+            np.dot(weights[layer].inner, D_OB, out=D_before)
+            use(layer, A_IB, D_OB)
+            activation.backward(A_before, D_before, space)
+            D_OB = D_before
+        use(0, X_BI.T, D_OB)
 
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
-        """W <- (1 - rate l2) W - rate A^T D / B, likewise the biases without l2."""
-        weights = self._layers(parameters)
+        """W <- (1 - rate l2) W - rate A D^T / B, where l2 leaves the biases alone."""
+        weights = self._weights(parameters)
 
-        def descend(layer: int, A_BI: np.ndarray, D_BO: np.ndarray, ones_B: np.ndarray) -> None:
-            W_IO, b_O = weights[layer]
-            accumulate(W_IO, A_BI, D_BO, alpha, beta)
-            accumulate(b_O[None], ones_B[:, None], D_BO, alpha)
+        def descend(layer: int, A_IB: np.ndarray, D_OB: np.ndarray) -> None:
+            if self._l2:
+                weights[layer].inner[:] *= 1.0 - rate * self._l2
+            accumulate(weights[layer].W_OI, A_IB, D_OB, alpha)
 
         for batch in batches:
             rate = schedule.rate(batch.epoch)
-            alpha, beta = -rate / len(batch.T_BO), 1.0 - rate * self._l2
+            alpha = -rate / len(batch.T_BO)
             self._propagate(weights, batch, 1.0, descend)
 
-    def _regularize(self, weights: Layers, gradients: Layers) -> None:
-        for (W_IO, _), (dW_IO, _) in zip(weights, gradients, strict=True):
+    def _regularize(self, weights: list[_Weights], gradients: list[_Weights]) -> None:
+        for (*_, W), (*_, dW) in zip(weights, gradients, strict=True):
             if self._l2:
-                dW_IO += self._l2 * W_IO
+                dW += self._l2 * W
             if self._l1:
-                dW_IO += self._l1 * np.sign(W_IO)
+                dW += self._l1 * np.sign(W)
 
-    def _workspace(self, examples: int) -> _Buffers:
-        if examples not in self._buffers:
-            outputs = [o for _, o in self.layout.layers]
-            activations, deltas = ([np.zeros((examples, o), self.dtype) for o in outputs] for _ in range(2))
-            transposed = [np.empty((o, examples), self.dtype) for o in outputs]
-            spaces = [space(examples, o, self.dtype) for o in outputs]
-            self._buffers[examples] = _Buffers(activations, deltas, spaces, transposed, np.ones(examples, self.dtype))
-        return self._buffers[examples]
+    def _make_rooms(self, examples: int) -> list[_Room]:
+        rooms = self._rooms[examples] = []
+        for outputs, activation in zip(self.layout.sizes[1:], self._activations, strict=True):
+            A_IB = np.ones((outputs + 1, examples), self.dtype)
+            D_OB = np.empty((outputs, examples), self.dtype)
+            rooms.append(_Room(A_IB, A_IB[:-1], D_OB, space_for(outputs, examples, self.dtype), activation))
+        return rooms
 
-    def _layers(self, vector: np.ndarray) -> Layers:
+    def _weights(self, vector: np.ndarray) -> list[_Weights]:
         """Views into `vector`, remembered: it is one of a few vectors that live as long as the run."""
         known = self._views.get(id(vector))
         if known is None:
             if len(self._views) > 64:
                 self._views.clear()
-            known = self._views[id(vector)] = (vector, self.layout.views(vector))
+            weights = [_Weights(W_IO, W_IO.T, W_IO[:-1]) for W_IO in self.layout.matrices(vector)]
+            known = self._views[id(vector)] = (vector, weights)
         return known[1]
 
 
-def _times_transposed(D_BO: np.ndarray, W_IO: np.ndarray, out_BI: np.ndarray, spare_IB: np.ndarray) -> None:
-    """out = D W^T. BLAS is slow to transpose W, so where W is the larger its product with D^T is transposed instead."""
-    if len(W_IO.T) > 4 * len(D_BO):
-        np.dot(W_IO, D_BO.T, out=spare_IB)
-        np.copyto(out_BI, spare_IB.T)
+def _times_inputs(weights: _Weights, X_BI: np.ndarray, out_OB: np.ndarray, space: Space) -> None:
+    """X W, transposed. BLAS is slow where both must be transposed, so where X is the larger its product is."""
+    if 4 * X_BI.shape[1] > 5 * len(out_OB):
+        np.dot(X_BI, weights.W_IO, out=space.spare_BO)
+        np.copyto(out_OB, space.spare_BO.T)
     else:
-        np.dot(D_BO, W_IO.T, out=out_BI)
+        np.dot(weights.W_OI, X_BI.T, out=out_OB)

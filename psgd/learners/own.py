@@ -44,18 +44,18 @@ class OwnLearner:
         loss, self._sum = self._sum, 0.0
         return loss
 
-    def score(self, parameters: np.ndarray, X_BF: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
+    def score(self, parameters: np.ndarray, X: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
         """Without a `loss`, the loss is the number of wrong answers."""
-        views, count = self._structure.views(parameters), len(X_BF)
+        views, count = self._structure.views(parameters), len(X)
         right = 0
         if self._score:
-            share = _number(self._score(views, X_BF, T_BO), "what score returned")
+            share = _number(self._score(views, X, T_BO), "what score returned")
             if not 0.0 <= share <= 1.0:
                 raise ValueError(f"score returned {share}; it must be the share of right answers, from 0 to 1")
             right = round(share * count)
         if self._loss is None:
             return float(count - right), right
-        return _number(self._loss(views, X_BF, T_BO), "what loss returned") * count, right
+        return _number(self._loss(views, X, T_BO), "what loss returned") * count, right
 
     def run(
         self,
@@ -76,7 +76,7 @@ class OwnLearner:
         return self._structure.name(index)
 
     def _write_gradient(self, views: Any, batch: Batch, out: np.ndarray) -> None:
-        returned = self._gradient(views, batch.X_BF, batch.T_BO)
+        returned = self._gradient(views, batch.X, batch.T_BO)
         if self._structure.matches(returned):
             found, loss = returned, None
         elif type(returned) is tuple and len(returned) == 2 and self._structure.matches(returned[0]):
@@ -88,7 +88,7 @@ class OwnLearner:
             )
         self._structure.write(found, out)
         if loss is not None:
-            self._sum += _number(loss, "the loss that gradient returned") * len(batch.X_BF)
+            self._sum += _number(loss, "the loss that gradient returned") * len(batch.X)
         elif self._wants_loss:
             raise UsageError("progress shows the loss, and gradient returns none: return (gradient, loss)")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from psgd.data.sparse import Rows
 from psgd.learners import learner
-from psgd.learners.activations import ACTIVATIONS, Space, space
+from psgd.learners.activations import ACTIVATIONS, Space, space_for
 from psgd.learners.initial import initial
 from psgd.learners.layout import Layout
 from psgd.learners.learner import Batch
@@ -49,7 +49,7 @@ class SparseLinear:
         self._middle = 0.0 if loss is LOSSES["hinge"] else 0.5  # a margin, or an estimate of 0 and 1
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
-        self._tally = Tally(loss, 1, self.dtype)
+        self._tally = Tally(loss, self.dtype)
         self._buffers: dict[int, tuple[np.ndarray, np.ndarray, Space]] = {}
 
     def initial(self, seed: int) -> np.ndarray:
@@ -57,10 +57,10 @@ class SparseLinear:
 
     def predict(self, parameters: np.ndarray, rows: Rows) -> np.ndarray:
         """The outputs (B, 1), in a buffer that the next call with as many examples overwrites."""
-        return self._forward(parameters, rows, 1.0)[0]
+        return self._forward(parameters, rows, 1.0)[0].T
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
-        rows: Rows = batch.X_BF
+        rows: Rows = batch.X
         D_B = self._slopes(parameters, rows, batch.T_BO, 1.0)
         D_B *= 1.0 / len(D_B)
         weights = parameters[:-1]
@@ -73,8 +73,8 @@ class SparseLinear:
     def read_loss(self) -> float:
         return self._tally.read()
 
-    def score(self, parameters: np.ndarray, X_BF: Any, T_BO: np.ndarray) -> tuple[float, int]:
-        A_BO = self.predict(parameters, X_BF)
+    def score(self, parameters: np.ndarray, X: Any, T_BO: np.ndarray) -> tuple[float, int]:
+        A_BO = self.predict(parameters, X)
         right = (self._middle < A_BO) == (T_BO > 0.5)
         return self._loss.value(A_BO, T_BO), int(np.count_nonzero(right))
 
@@ -105,7 +105,7 @@ class SparseLinear:
         weights, bias = parameters[:-1], parameters[-1:]
         scale = 1.0
         for step, batch in enumerate(batches, 1):
-            rows: Rows = batch.X_BF
+            rows: Rows = batch.X
             rate = schedule.rate(batch.epoch)
             D_B = self._slopes(parameters, rows, batch.T_BO, scale)
             D_B *= -rate / len(D_B)
@@ -125,29 +125,31 @@ class SparseLinear:
             weights *= scale
 
     def _forward(self, parameters: np.ndarray, rows: Rows, scale: float) -> tuple[np.ndarray, np.ndarray, Space]:
-        """(A_BO, D_BO, ...): the outputs, and room for their slopes; `scale` multiplies the weights."""
+        """(A_OB, D_OB, ...): the outputs, and room for their slopes; `scale` multiplies the weights."""
         examples = len(rows.starts) - 1
         if examples not in self._buffers:
-            A_BO, D_BO = (np.zeros((examples, 1), self.dtype) for _ in range(2))
-            self._buffers[examples] = A_BO, D_BO, space(examples, 1, self.dtype)
-        A_BO, D_BO, room = self._buffers[examples]
-        _gather(parameters[:-1], rows, A_BO[:, 0])
+            A_OB, D_OB = (np.zeros((1, examples), self.dtype) for _ in range(2))
+            self._buffers[examples] = A_OB, D_OB, space_for(1, examples, self.dtype)
+        A_OB, D_OB, room = self._buffers[examples]
+        _gather(parameters[:-1], rows, A_OB[0])
         if scale != 1.0:
-            A_BO *= scale
-        A_BO += parameters[-1:]
-        self._activation.forward(A_BO, room)
-        return A_BO, D_BO, room
+            A_OB *= scale
+        A_OB += parameters[-1:]
+        self._activation.forward(A_OB, room)
+        return A_OB, D_OB, room
 
     def _slopes(self, parameters: np.ndarray, rows: Rows, T_BO: np.ndarray, scale: float) -> np.ndarray:
         """dL/dz (B,) of each example; its loss is noted."""
-        A_BO, D_BO, room = self._forward(parameters, rows, scale)
-        self._tally.note(A_BO, T_BO)
+        A_OB, D_OB, room = self._forward(parameters, rows, scale)
+        T_OB = T_BO.T
+        self._tally.note(A_OB, T_OB)
         if self._natural:
-            np.subtract(A_BO, T_BO, out=D_BO)
+            np.subtract(A_OB, T_OB, out=D_OB)
         else:
-            self._loss.slope(A_BO, T_BO, D_BO)
-            self._activation.backward(A_BO, D_BO, room)
-        return D_BO[:, 0]
+            self._loss.slope(A_OB, T_OB, D_OB)
+            self._activation.backward(A_OB, D_OB, room)
+        D_B: np.ndarray = D_OB[0]
+        return D_B
 
 
 def _gather(weights: np.ndarray, rows: Rows, out: np.ndarray) -> None:

@@ -11,32 +11,29 @@ ROOM = 4096  # outputs kept before they are summed
 
 @final
 class Tally:
-    def __init__(self, loss: Loss, outputs: int, dtype: np.dtype) -> None:
+    def __init__(self, loss: Loss, dtype: np.dtype) -> None:
         self._loss, self._sum, self._waiting = loss, 0.0, 0
-        self._room = max(1, ROOM // outputs)
-        self._A_BO, self._T_BO = np.empty((self._room, outputs), dtype), np.empty((self._room, outputs), dtype)
+        self._A, self._T = np.empty(ROOM, dtype), np.empty(ROOM, dtype)
 
-    def note(self, A_BO: np.ndarray, T_BO: np.ndarray) -> None:
-        """Count in these outputs and targets; they may be overwritten afterwards."""
-        examples = len(A_BO)
-        if examples > self._room // 4:
-            self._sum += self._loss.value(A_BO, T_BO)
+    def note(self, A: np.ndarray, T: np.ndarray) -> None:
+        """Count in these outputs and their targets, of the same shape; they may be overwritten afterwards."""
+        if A.size > ROOM // 4:
+            self._sum += self._loss.value(A, T)
             return
-        end = self._waiting + examples
-        if end > self._room:
-            self.add_up()
-            end = examples
-        self._A_BO[self._waiting : end] = A_BO
-        self._T_BO[self._waiting : end] = T_BO
+        start, end = self._waiting, self._waiting + A.size
+        if end > ROOM:
+            self._add_up()
+            start, end = 0, A.size
+        self._A[start:end], self._T[start:end] = A.reshape(-1), T.reshape(-1)
         self._waiting = end
-
-    def add_up(self) -> None:
-        if self._waiting:
-            self._sum += self._loss.value(self._A_BO[: self._waiting], self._T_BO[: self._waiting])
-            self._waiting = 0
 
     def read(self) -> float:
         """The sum since it was last read."""
-        self.add_up()
+        self._add_up()
         loss, self._sum = self._sum, 0.0
         return loss
+
+    def _add_up(self) -> None:
+        if self._waiting:
+            self._sum += self._loss.value(self._A[: self._waiting], self._T[: self._waiting])
+            self._waiting = 0

@@ -42,17 +42,20 @@ class SGD:
             v *= self.momentum
             v += g
             if self.nesterov:
-                g += self.momentum * v
-            else:
-                g[:] = v
-        g *= rate
+                g *= rate
+                p -= g
+            np.multiply(v, rate * self.momentum if self.nesterov else rate, out=g)
+        else:
+            g *= rate
         p -= g
 
 
 @final
 @dataclass(frozen=True)
 class Adam:
-    """Kingma & Ba 2015, algorithm 1; AMSGrad: Reddi et al. 2018, the maximum taken before the bias correction."""
+    """Kingma & Ba 2015, algorithm 1; AMSGrad: Reddi et al. 2018, the maximum taken before the bias correction.
+
+    The moments are kept as m / (1 - beta1) and v / (1 - beta2), which saves two passes: m = beta1 m + g."""
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -65,19 +68,17 @@ class Adam:
 
     def update(self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float) -> None:
         m, v = state[0], state[1]
-        scratch = (1.0 - self.beta1) * g
         m *= self.beta1
-        m += scratch
+        m += g
         np.multiply(g, g, out=g)
-        g *= 1.0 - self.beta2
         v *= self.beta2
         v += g
         if self.amsgrad:
             np.maximum(state[2], v, out=state[2])
             v = state[2]
-        np.sqrt(v, out=scratch)
-        scratch *= 1.0 / math.sqrt(1.0 - power(self.beta2, count))
-        scratch += self.epsilon
-        np.divide(m, scratch, out=g)
-        g *= rate / (1.0 - power(self.beta1, count))
+        np.sqrt(v, out=g)
+        g *= math.sqrt((1.0 - self.beta2) / (1.0 - power(self.beta2, count)))
+        g += self.epsilon
+        np.divide(m, g, out=g)
+        g *= rate * (1.0 - self.beta1) / (1.0 - power(self.beta1, count))
         p -= g
