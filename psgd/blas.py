@@ -28,16 +28,53 @@ def limit_after_numpy() -> str | None:
 
 
 def describe() -> dict[str, Any]:
-    """The BLAS that numpy uses: name, version, kernel, threads. Bits can be equal only where these are."""
+    """The BLAS that numpy uses: name, version, kernel, threads; and the version of scipy's own, if that is loaded. Bits
+    can be equal only where these are."""
     from threadpoolctl import threadpool_info
 
     found = [info for info in threadpool_info() if info["user_api"] == "blas"]
     if not found:
         return {"name": "unknown", "version": None, "kernel": None, "threads": None}
-    info = found[0]
-    return {
-        "name": info["internal_api"],
-        "version": info["version"],
-        "kernel": info.get("architecture"),
-        "threads": info["num_threads"],
+    found.sort(key=lambda info: "scipy" in info["filepath"].rsplit("/", 2)[-2])  # numpy's before scipy's
+    first, *others = found
+    about = {
+        "name": first["internal_api"],
+        "version": first["version"],
+        "kernel": first.get("architecture"),
+        "threads": first["num_threads"],
     }
+    return {**about, "scipy_version": others[0]["version"]} if others else about
+
+
+# What a CPU must have for OpenBLAS's kernels, best first, as /proc/cpuinfo has it.
+_KERNELS = [
+    ("avx512bw", {"skylakex", "cooperlake", "sapphirerapids"}),
+    ("avx2", {"haswell", "zen", "excavator"}),
+    ("avx", {"sandybridge", "bulldozer", "piledriver", "steamroller"}),
+]
+
+
+def held_back() -> str | None:
+    """A warning, if the environment holds OpenBLAS to a kernel below what this CPU offers. It may be meant so (for the
+    bits of another machine), hence nothing is changed."""
+    asked, kernel = os.environ.get("OPENBLAS_CORETYPE"), str(describe()["kernel"]).lower()
+    if not asked:
+        return None
+    has = _cpu_flags()
+    for flag, kernels in _KERNELS:
+        if kernel in kernels:
+            return None
+        if flag in has:
+            return (
+                f"OPENBLAS_CORETYPE={asked} in the environment holds OpenBLAS to its {kernel.capitalize()} kernel, but "
+                f"this CPU has {flag.upper()}: products may take twice as long. Unset it, unless you want these bits"
+            )
+    return None
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(set(line.split()) for line in file if line.startswith("flags"))
+    except (OSError, StopIteration):
+        return set()

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from psgd import products
 from psgd.data.dataset import Data
 from psgd.data.deal import Deal, Shuffle
 from psgd.data.partition import Partition
@@ -38,6 +39,8 @@ def build_job(settings: Settings, data: Data) -> Job:
     """The job of one process, with a learner of its own. `workers` is a number by now."""
     training = settings["training"]
     learner, deal = build_learner(settings, data), build_deal(settings, data)
+    if settings["strategy"]["name"] != "gradient-averaging" and build_optimizer(settings).plain:
+        products.load()  # what an MLP's local steps take; now, since it takes its time
     return Job(
         workers=settings["workers"],
         strategy=build_strategy(settings, deal.examples),

@@ -37,7 +37,7 @@ def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:
 
 def mixed_kernels(processes: list[dict[str, Any]]) -> str | None:
     """A warning, if processes compute with unlike kernels."""
-    kernels = sorted({f"{p['blas']['name']} {p['blas']['version']} {p['blas']['kernel']}" for p in processes})
+    kernels = sorted({" ".join(str(v) for k, v in p["blas"].items() if k != "threads") for p in processes})
     if len(kernels) == 1:
         return None
     return f"processes compute with unlike BLAS kernels ({'; '.join(kernels)}): another hosting would give other bits"

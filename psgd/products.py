@@ -12,7 +12,9 @@ _GEMM: dict[str, Any] = {}
 def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:
     """W += alpha D A^T, in place and in one pass over W: `gemm`, of scipy's BLAS. All are float32 or all float64; W is
     F-contiguous, D is C-contiguous, A either. It rounds otherwise than the product and the sum one after the other."""
-    gemm = _GEMM.get(W_OI.dtype.char) or _load(W_OI.dtype.char)
+    if not _GEMM:
+        load()
+    gemm = _GEMM[W_OI.dtype.char]
     # Copies are made of what is not F-contiguous: so D and A are handed over as transposes, and it is told so.
     if A_IB.flags.c_contiguous:
         gemm(alpha, D_OB.T, A_IB.T, 1.0, W_OI, 1, 0, 1)
@@ -20,9 +22,9 @@ def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: floa
         gemm(alpha, D_OB.T, A_IB, 1.0, W_OI, 1, 1, 1)
 
 
-def _load(char: str) -> Any:
-    from scipy.linalg import blas as scipy_blas  # a tenth of a second: only who trains pays
+def load() -> None:
+    """Import scipy's BLAS, which takes a tenth of a second, now and not with the first product."""
+    from scipy.linalg import blas as scipy_blas
 
-    blas.limit_after_numpy()  # it brought a BLAS of its own
+    blas.limit_after_numpy()  # it has threads of its own
     _GEMM.update(f=scipy_blas.sgemm, d=scipy_blas.dgemm)
-    return _GEMM[char]

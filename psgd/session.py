@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError
 
 from psgd.agreement import Ended
+from psgd.blas import held_back
 from psgd.build import build_job
 from psgd.data.dataset import Data
 from psgd.environment import describe_group, environment, mixed_kernels
@@ -77,8 +78,9 @@ class _Papers:
         say(_introduction(job, self._loop, self._processes))
         if job.deal.note:
             say(job.deal.note)
-        if warning := mixed_kernels(self._processes):
-            say(f"warning: {warning}")
+        for warning in (mixed_kernels(self._processes), held_back()):
+            if warning:
+                say(f"warning: {warning}")
         dealt = int(job.strategy.plan(0).sum()) * job.batch
         if dealt >= 2 * job.end:
             say(

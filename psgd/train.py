@@ -49,7 +49,7 @@ def _alone(order: Order, data: Any, signals: Signals) -> int:
 
         return _report(run_ray(order))
     if settings["group"] == "mpi":
-        return _with_mpi(order, data, signals)
+        return _with_mpi(order, [data], signals)
     _limit_blas()
     signals.listen()
     if settings["group"] == "serial":
@@ -67,12 +67,14 @@ def _under_mpi(options: argparse.Namespace, process: int, processes: int, signal
     from psgd.group import mpi
 
     message: tuple[Order | None, int] = (None, 0)
-    data = None
+    loaded: list[Any] = []
     if process and options.dry_run:
         os.nice(19)  # the first process measures this machine meanwhile, and waiting is work to MPI
     if process == 0:
         try:
             order, data = read_order(options, processes, launched=True)
+            loaded.append(data)
+            del data
             message = (order, 0)
         except PsgdError as error:
             _complain(error)
@@ -81,21 +83,22 @@ def _under_mpi(options: argparse.Namespace, process: int, processes: int, signal
             mpi.broadcast((None, 1))
             raise
     received, code = cast(tuple[Order | None, int], mpi.broadcast(message))
-    return _with_mpi(received, data, signals) if received and received.directory else code
+    return _with_mpi(received, loaded, signals) if received and received.directory else code
 
 
-def _with_mpi(order: Order, data: Any, signals: Signals) -> int:
-    """Collective. Every process but the first loads the data now; what one of them cannot read ends all."""
+def _with_mpi(order: Order, loaded: list[Any], signals: Signals) -> int:
+    """Collective. One process of each host loads the data; the first has done so, and gives up its copy. What one of
+    them cannot read ends all."""
     from psgd.build import build_job, load_data
     from psgd.group import mpi
     from psgd.session import run_session
     from psgd.sizes import shared_bytes
 
-    settings, failure = order.settings, None
+    settings, failure, data = order.settings, None, cast(Any, None)
     _limit_blas()
     signals.listen()
     try:
-        data = data or load_data(settings)
+        data = mpi.once_a_host(lambda: loaded.pop() if loaded else load_data(settings))
     except PsgdError as error:
         failure = error
     codes = mpi.gather((failure.code if failure else 0) or (signals.asked and signals.code))

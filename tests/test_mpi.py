@@ -153,17 +153,29 @@ def test_divergence_is_said_once_and_names_worker_round_and_layer(mpi, tmp_path)
     assert "worker 0, round 0: layer 1 weights is not finite" in finished.stderr
 
 
-def test_data_that_one_process_cannot_read(mpi, tmp_path):
-    """As on a host without them: its message, once, and its code from all."""
+def test_data_that_one_host_cannot_read(tmp_path):
+    """Its message, once, and its code from all. (MPICH makes believe that these are two hosts.)"""
+    mpi = Mpi("mpich", mpi_bin())
     images, labels = np.zeros((40, 2, 2), np.uint8), np.arange(40, dtype=np.uint8) % 4
     write_idx(tmp_path / "there" / "mnist", images, labels)
     arguments = (str(mpi.bin / "python"), "-m", "psgd.train", "data.source=mnist", "--output", str(tmp_path / "run"))
     launcher, nowhere = str(mpi.bin / "mpirun"), f"PSGD_DATA={tmp_path}/nowhere"
     here = ("-n", "1", "env", f"PSGD_DATA={tmp_path}/there", *arguments)
-    finished = run([launcher, *here, ":", "-n", "1", "env", nowhere, f"HOME={tmp_path}", *arguments], limit=15.0)
+    finished = run(
+        [launcher, *here, ":", "-n", "1", "env", nowhere, f"HOME={tmp_path}", *arguments],
+        limit=15.0,
+        MPIR_CVAR_NUM_CLIQUES="2",
+    )
     assert finished.code == 3, finished
     assert finished.stderr.count("data.source mnist: no directory at") == 1
     assert "Traceback" not in finished.stderr
+
+
+def test_data_are_held_once_a_host(mpi, tmp_path):
+    """Made by one process, seen by all, written by none; what is mapped from a file is left where it is."""
+    finished = run(mpi.command(3, "tests/sharing.py", str(tmp_path / "mapped.npy")))
+    assert finished.code == 0, finished
+    assert [finished.stdout.count(word) for word in ("made", "same", "mapped")] == [1, 3, 3]
 
 
 def test_patience_ends_a_job_whose_process_hangs(mpi, tmp_path):

@@ -16,7 +16,7 @@ TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """The array in an IDX file, in native byte order (bytes as a read-only view of what was read).
+    """The array in an IDX file, in native byte order (bytes as a view of what was read).
 
     DataError, which names the file, if it cannot be read, is no IDX file, or is shorter or longer than its header says.
     """
@@ -83,16 +83,21 @@ def _find(directory: Path, stem: str, ending: str) -> Path:
     raise DataError(f"{directory}: none of {', '.join(names)} is there; set data.path to the directory that holds them")
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> bytes | bytearray:
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            if file.read(2) != b"\x1f\x8b":
+                file.seek(0)
+                return file.read()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    if not content.startswith(b"\x1f\x8b"):
-        return content
+    content = bytearray()  # it grows in place: nothing is in memory twice
     try:
-        return gzip.decompress(content)
+        with gzip.open(path) as unpacked:
+            while part := unpacked.read(1 << 20):
+                content += part
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(
-            f"{path}: its gzip data are truncated or corrupt ({error}; {len(content)} bytes found); replace it"
+            f"{path}: its gzip data are truncated or corrupt ({error}; {os.path.getsize(path)} bytes found); replace it"
         ) from error
+    return content

@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, final
 
 import numpy as np
 
 from psgd.errors import UsageError
+from psgd.group import sharing
 from psgd.group.watchdog import Watchdog
 
 # What launchers say of the job's size.
@@ -41,6 +42,35 @@ def broadcast(message: object) -> object:
 def gather(code: int) -> list[int]:
     """Collective: everyone's number, to everyone. For start-up only."""
     return list(_mpi().COMM_WORLD.allgather(code))
+
+
+def once_a_host(make: Callable[[], Any]) -> Any:
+    """Collective, for start-up: what `make` returns, made by one process of each host; the others share its arrays. An
+    exception is raised there alone, and the others get None."""
+    MPI = _mpi()
+    comrades = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
+    made = packed = None
+    try:
+        if comrades.rank == 0:
+            made = make()
+            packed = sharing.pack(made) if comrades.size > 1 else None
+    finally:
+        sizes = packed.sizes if packed else []
+        shared = packed is not None and _fits(sharing.room_for(sizes))
+        said = (made is not None, packed.pickled if packed and shared else None, sizes)
+        succeeded, pickled, sizes = comrades.bcast(said, root=0)
+    if pickled is None:
+        return make() if comrades.rank and succeeded else made
+    window = MPI.Win.Allocate_shared(sharing.room_for(sizes) if comrades.rank == 0 else 0, 1, comm=comrades)
+    _shared.append(window)
+    memory = memoryview(window.Shared_query(0)[0]).cast("B")
+    if packed:
+        sharing.place(packed.arrays, memory)
+    comrades.Barrier()
+    return sharing.unpack(pickled, sizes, memory)
+
+
+_shared: list[Any] = []  # windows with what `once_a_host` gave, until the job ends
 
 
 def abort(code: int) -> NoReturn:
@@ -116,6 +146,8 @@ class Mpi:
             window.Unlock_all()
             window.Free()
         self._windows.clear()
+        while _shared:
+            _shared.pop().Free()
         for communicator in (self._leaders, self._comrades, self._world):
             if communicator not in (self._MPI.COMM_NULL, self._MPI.COMM_SELF):
                 communicator.Free()

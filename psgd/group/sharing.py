@@ -1,0 +1,56 @@
+"""Objects whose arrays lie in memory that is shared: pickled without the arrays, which are only copied there once."""
+
+import mmap
+import pickle
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+_LINE = 64  # bytes: arrays start on a cache line
+
+
+class Packed(NamedTuple):
+    pickled: bytes  # without the arrays
+    arrays: list[memoryview]  # their bytes
+
+    @property
+    def sizes(self) -> list[int]:
+        return [array.nbytes for array in self.arrays]
+
+
+def pack(thing: object) -> Packed | None:
+    """None if an array is mapped from a file: its pages are shared anyway, and may be more than fit in memory."""
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
+    if any(_mapped(memoryview(buffer).obj) for buffer in buffers):
+        return None
+    return Packed(pickled, [buffer.raw() for buffer in buffers])
+
+
+def room_for(sizes: Sequence[int]) -> int:
+    """Bytes that arrays of these sizes take together."""
+    return sum(-(-size // _LINE) * _LINE for size in sizes)
+
+
+def place(arrays: Sequence[memoryview], memory: memoryview) -> None:
+    for array, part in zip(arrays, _parts([array.nbytes for array in arrays], memory), strict=True):
+        part[:] = array
+
+
+def unpack(pickled: bytes, sizes: Sequence[int], memory: memoryview) -> Any:
+    """The object, with arrays in `memory` that cannot be written to."""
+    return pickle.loads(pickled, buffers=[part.toreadonly() for part in _parts(sizes, memory)])
+
+
+def _parts(sizes: Sequence[int], memory: memoryview) -> list[memoryview]:
+    starts = [room_for(sizes[:i]) for i in range(len(sizes))]
+    return [memory[start : start + size] for start, size in zip(starts, sizes, strict=True)]
+
+
+def _mapped(array: Any) -> bool:
+    while array is not None:
+        if isinstance(array, mmap.mmap):
+            return True
+        array = array.base if isinstance(array, np.ndarray) else None
+    return False

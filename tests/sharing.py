@@ -1,0 +1,46 @@
+"""Run under mpirun by test_mpi.py: what one process of a host makes, all of it share."""
+
+import sys
+
+import numpy as np
+
+from psgd.data.dataset import Data, Dataset
+from psgd.group import mpi
+
+process, processes = mpi.process_and_processes()
+inputs, targets = np.arange(60_000, dtype=np.uint8).reshape(-1, 6), np.arange(10_000) % 3
+
+
+def make() -> Data:
+    print("made", flush=True)
+    return Data(Dataset(inputs, targets, 3, 0.5), None, None, "note", {"kind": "scale"})
+
+
+data = mpi.once_a_host(make)
+train = data.train
+assert isinstance(train, Dataset)
+assert (train.inputs == inputs).all()
+assert (train.targets == targets).all()
+assert (train.classes, train.scale, data.note, data.preparation) == (3, 0.5, "note", {"kind": "scale"})
+assert not train.inputs.flags.writeable
+assert train.inputs.ctypes.data % 64 == train.targets.ctypes.data % 64 == 0
+window = memoryview(mpi._shared[-1].Shared_query(0)[0]).cast("B")
+mpi.gather(0)
+if process == 1:  # behind everybody's back
+    window[0] = 200
+mpi.gather(0)
+assert train.inputs[0, 0] == 200, "another copy"
+print("same", flush=True)
+
+failed = mpi.once_a_host(lambda: None)
+assert failed is None
+
+if process == 0:
+    np.save(sys.argv[1], inputs)
+mpi.gather(0)
+mapped = mpi.once_a_host(lambda: np.load(sys.argv[1], mmap_mode="r"))
+assert isinstance(mapped, np.memmap)
+print("mapped", flush=True)
+transport = mpi.Mpi(20.0, 0)
+transport.close()
+assert not mpi._shared
