@@ -62,7 +62,9 @@ def build_deal(settings: Settings, data: Data) -> Deal:
     examples, batch, seed = len(data.train), training["batch_size_per_worker"], training["seed"]
     if mode == "partition":
         return Partition(examples, batch, workers, seed)
-    return Replacement(examples, batch, seed) if mode == "replacement" else Shuffle(examples, batch, seed)
+    if mode == "replacement":
+        return Replacement(examples, batch, seed)
+    return Shuffle(examples, batch, seed, settings["data"].get("window"))
 
 
 def build_learner(settings: Settings, data: Data) -> MLP | SparseLinear:

@@ -148,3 +148,8 @@ def test_bad_files(tmp_path):
         read(tmp_path / "empty")
     with pytest.raises(UsageError, match="leave some to test on"):
         read(saved(tmp_path, x=X, y=Y), "data.train_rows=6")
+
+
+def test_a_window_is_for_shuffling_alone():
+    with pytest.raises(UsageError, match=r"data.window is 100, but data.mode is partition"):
+        resolve(None, ["data.source=npz", "data.path=x", "data.window=100", "data.mode=partition"])

@@ -264,11 +264,17 @@ def test_dealing_is_like_cards_wherever_legs_are_cut(plan, start, batch, data):
 
 
 @repeatable
-@given(st.lists(some_plans, min_size=1, max_size=5), st.integers(1, 9), st.integers(1, 40), st.integers(0, 99))
-def test_every_example_once_an_epoch(rounds, batch, examples, seed):
+@given(
+    st.lists(some_plans, min_size=1, max_size=5),
+    st.integers(1, 9),
+    st.integers(1, 40),
+    st.integers(0, 99),
+    st.none() | st.integers(1, 50),
+)
+def test_every_example_once_an_epoch(rounds, batch, examples, seed, window):
     """Whatever the plans; batches and rounds straddle epochs, and each worker reads the stream by itself."""
     workers = max(map(len, rounds))
-    streams, position, taken = [Shuffled(examples, seed) for _ in range(workers)], 0, {}
+    streams, position, taken = [Shuffled(examples, seed, window) for _ in range(workers)], 0, {}
     for plan in rounds:
         plan = np.array(plan + [0] * (workers - len(plan)))
         for worker, steps in enumerate(plan.tolist()):
@@ -291,3 +297,15 @@ def test_epochs_are_shuffled_anew_by_the_seed():
     assert len({tuple(first), tuple(second), tuple(other.rows(0, 50)), tuple(range(50))}) == 4
     assert one.rows(0, 50).tolist() == first  # and back again
     assert one.rows(48, 104).tolist() == first[48:] + second + one.rows(100, 50).tolist() + one.rows(150, 2).tolist()
+
+
+def test_a_window_is_read_in_long_pieces_and_shuffled_within():
+    """Of 64 pieces each, wherever they are; the pieces' order and the rows' differ from epoch to epoch."""
+    epochs = Shuffled(10_000, 5, 640)
+    first, second = epochs.rows(0, 10_000), epochs.rows(10_000, 10_000)
+    for rows in (first, second):
+        windows = [np.sort(rows[start : start + 640]) for start in range(0, 10_000, 640)]
+        assert all(1 + np.count_nonzero(np.diff(window) > 1) <= 65 for window in windows)
+        assert np.count_nonzero(np.diff(rows) == 1) < 100  # 15 were it a permutation of all
+        assert np.ptp(windows[0]) > 5000
+    assert set(first[:640]) != set(second[:640])

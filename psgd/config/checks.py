@@ -144,6 +144,10 @@ def _files(settings: Settings) -> Iterator[Problem]:
         yield Problem(("data", "path"), f"is null; name {what}", (("data", "source"),))
     if isinstance(data, Csv) and data.target is None:
         yield Problem(("data", "target"), "is null; name the column that is to be learnt", (("data", "source"),))
+    if isinstance(data, Npz) and data.window and data.mode != "shuffle":
+        yield Problem(
+            ("data", "window"), f"is {data.window}, but data.mode is {data.mode}; leave it out", (("data", "mode"),)
+        )
     if isinstance(data, Csv | Libsvm) and data.test_path and data.train_rows:
         yield Problem(
             ("data", "train_rows"),

@@ -110,6 +110,8 @@ class Csv(_File):
 class Npz(_File):
     source: Literal["npz"] = "npz"
     scale: Limit = None  # null: 1/255 for bytes, else 1
+    # Examples that are shuffled among each other; null: all.
+    window: Annotated[Count | None, Field(description="a whole number greater than 0, or null")] = None
 
 
 class Libsvm(_File):

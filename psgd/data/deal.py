@@ -3,6 +3,9 @@
 `shuffle`, the usual way: the training is one endless stream, epoch after epoch, each a seeded permutation of all
 examples. A round takes the next part of it and deals batch after batch, like cards, to the workers that still want one.
 So each example is used exactly once an epoch over all workers, whatever their speeds.
+
+Within a `window`, the permutation takes the data in order of pieces that are read together: for files larger than
+memory, from which single rows in random order would be read a hundred times slower.
 """
 
 from collections.abc import Iterator
@@ -34,12 +37,11 @@ class Deal(Protocol):
 
 @final
 class Shuffle:
-    note = ""
-
-    def __init__(self, examples: int, batch: int, seed: int) -> None:
+    def __init__(self, examples: int, batch: int, seed: int, window: int | None = None) -> None:
         self.examples = examples
         self.batch = batch
-        self._stream = Shuffled(examples, seed)
+        self._stream = Shuffled(examples, seed, window)
+        self.note = f"data.window {window}: only so many examples at a time are shuffled" if window else ""
 
     def hands(self, worker: int, plan: np.ndarray, first: int, steps: int, progress: Progress) -> Iterator[Hand]:
         for start in positions(plan, worker, first, steps, progress.position, self.batch).tolist():
@@ -48,11 +50,11 @@ class Shuffle:
 
 @final
 class Shuffled:
-    """The stream of row numbers: a function of (seed, position)."""
+    """The stream of row numbers: a function of (seed, position, window)."""
 
-    def __init__(self, examples: int, seed: int) -> None:
+    def __init__(self, examples: int, seed: int, window: int | None = None) -> None:
         self.examples = examples
-        self._seed = seed
+        self._seed, self._window = seed, window
         self._epochs: dict[int, np.ndarray] = {}
 
     def rows(self, position: int, count: int) -> np.ndarray:
@@ -70,8 +72,22 @@ class Shuffled:
         if epoch not in self._epochs:
             if len(self._epochs) > 1:  # a round straddles two; workers of one process may be at either
                 del self._epochs[min(self._epochs)]
-            self._epochs[epoch] = stream(self._seed, "shuffle", epoch).permutation(self.examples)
+            draw = stream(self._seed, "shuffle", epoch)
+            self._epochs[epoch] = (
+                windowed(draw, self.examples, self._window) if self._window else draw.permutation(self.examples)
+            )
         return self._epochs[epoch]
+
+
+def windowed(draw: np.random.Generator, examples: int, window: int) -> np.ndarray:
+    """A permutation (examples,) of pieces of window / 64 rows, of which those in one window are shuffled together."""
+    piece = max(1, window // 64)
+    starts = draw.permutation(-(-examples // piece)) * piece
+    rows = (starts[:, None] + np.arange(piece)).reshape(-1)
+    rows = rows[rows < examples]
+    for start in range(0, examples, window):
+        draw.shuffle(rows[start : start + window])
+    return rows
 
 
 def positions(plan: np.ndarray, worker: int, first: int, steps: int, start: int, batch: int) -> np.ndarray:

@@ -11,27 +11,18 @@ from typing import NamedTuple, final
 import numpy as np
 
 from psgd.learners import learner
-from psgd.learners.activations import ACTIVATIONS, Activation, Space, space_for
+from psgd.learners.activations import ACTIVATIONS, Activation
 from psgd.learners.initial import initial
 from psgd.learners.layout import Layout
 from psgd.learners.learner import Batch
 from psgd.learners.losses import Loss
+from psgd.learners.room import Room
 from psgd.learners.tally import Tally
 from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.schedule import Schedule
 from psgd.products import accumulate
 
 Use = Callable[[int, np.ndarray, np.ndarray], None]  # (layer, A_IB, D_OB)
-
-
-class _Room(NamedTuple):
-    """For one layer's outputs."""
-
-    A_IB: np.ndarray  # they and a row of ones: what the next layer gets
-    A_OB: np.ndarray  # they alone, the same memory
-    D_OB: np.ndarray
-    space: Space
-    activation: Activation
 
 
 class _Weights(NamedTuple):
@@ -68,7 +59,7 @@ class MLP:
         self._l1, self._l2 = l1, l2
         self._tally = Tally(loss, self.dtype)
         self._views: dict[int, tuple[np.ndarray, list[_Weights]]] = {}
-        self._rooms: dict[int, list[_Room]] = {}
+        self._rooms: dict[int, list[Room]] = {}
 
     def initial(self, seed: int) -> np.ndarray:
         return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
@@ -117,16 +108,17 @@ class MLP:
     def name(self, index: int) -> str:
         return self.layout.name(index)
 
-    def _forward(self, weights: list[_Weights], X_BI: np.ndarray) -> list[_Room]:
+    def _forward(self, weights: list[_Weights], X_BI: np.ndarray) -> list[Room]:
         rooms = self._rooms.get(len(X_BI)) or self._make_rooms(len(X_BI))
-        A_IB = X_BI
-        for layer, (A_next, A_OB, _, space, activation) in enumerate(rooms):
-            if layer:
-                np.dot(weights[layer].W_OI, A_IB, out=A_OB)
+        A_IB = X_BI.T
+        for (W_IO, W_OI, _), room in zip(weights, rooms, strict=True):
+            if room.product_BO is None:
+                np.dot(W_OI, A_IB, out=room.A_OB)
             else:
-                _times_inputs(weights[0], X_BI, A_OB, space)
-            activation.forward(A_OB, space)
-            A_IB = A_next
+                np.dot(A_IB.T, W_IO, out=room.product_BO)
+                np.copyto(room.A_OB, room.product_BO.T)
+            room.forward()
+            A_IB = room.A_IB
         return rooms
 
     def _propagate(self, weights: list[_Weights], batch: Batch, scale: float, use: Use) -> None:
@@ -134,22 +126,22 @@ class MLP:
         more."""
         X_BI, T_BO, _ = batch
         rooms = self._forward(weights, X_BI)
-        _, A_OB, D_OB, space, activation = rooms[-1]
-        T_OB = T_BO.T
-        self._tally.note(A_OB, T_OB)
+        last, T_OB = rooms[-1], T_BO.T
+        self._tally.note(last.A_OB, T_OB)
         if self._natural:
-            np.subtract(A_OB, T_OB, out=D_OB)
+            np.subtract(last.A_OB, T_OB, out=last.D_OB)
         else:
-            self._loss.slope(A_OB, T_OB, D_OB)
-            activation.backward(A_OB, D_OB, space)
+            self._loss.slope(last.A_OB, T_OB, last.D_OB)
+            last.backward()
+        D_OB = last.D_OB
         if scale != 1.0:
             D_OB *= scale
-        for layer in range(len(weights) - 1, 0, -1):
-            A_IB, A_before, D_before, space, activation = rooms[layer - 1]
-            np.dot(weights[layer].inner, D_OB, out=D_before)
-            use(layer, A_IB, D_OB)
-            activation.backward(A_before, D_before, space)
-            D_OB = D_before
+        for layer in range(len(rooms) - 1, 0, -1):
+            room = rooms[layer - 1]
+            np.dot(weights[layer].inner, D_OB, out=room.D_OB)
+            use(layer, room.A_IB, D_OB)
+            room.backward()
+            D_OB = room.D_OB
         use(0, X_BI.T, D_OB)
 
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
@@ -173,12 +165,13 @@ class MLP:
             if self._l1:
                 dW += self._l1 * np.sign(W)
 
-    def _make_rooms(self, examples: int) -> list[_Room]:
-        rooms = self._rooms[examples] = []
-        for outputs, activation in zip(self.layout.sizes[1:], self._activations, strict=True):
-            A_IB = np.ones((outputs + 1, examples), self.dtype)
-            D_OB = np.empty((outputs, examples), self.dtype)
-            rooms.append(_Room(A_IB, A_IB[:-1], D_OB, space_for(outputs, examples, self.dtype), activation))
+    def _make_rooms(self, examples: int) -> list[Room]:
+        inputs, *sizes = self.layout.sizes
+        rooms = [Room(outputs, examples, a, self.dtype) for outputs, a in zip(sizes, self._activations, strict=True)]
+        if inputs > 8 * sizes[0]:
+            # BLAS takes long to transpose many inputs; where outputs are few, they are transposed instead.
+            rooms[0].product_BO = np.empty((examples, sizes[0]), self.dtype)
+        self._rooms[examples] = rooms
         return rooms
 
     def _weights(self, vector: np.ndarray) -> list[_Weights]:
@@ -190,12 +183,3 @@ class MLP:
             weights = [_Weights(W_IO, W_IO.T, W_IO[:-1]) for W_IO in self.layout.matrices(vector)]
             known = self._views[id(vector)] = (vector, weights)
         return known[1]
-
-
-def _times_inputs(weights: _Weights, X_BI: np.ndarray, out_OB: np.ndarray, space: Space) -> None:
-    """X W, transposed. BLAS is slow where both must be transposed, so where X is the larger its product is."""
-    if 4 * X_BI.shape[1] > 5 * len(out_OB):
-        np.dot(X_BI, weights.W_IO, out=space.spare_BO)
-        np.copyto(out_OB, space.spare_BO.T)
-    else:
-        np.dot(weights.W_OI, X_BI.T, out=out_OB)

@@ -11,11 +11,12 @@ import numpy as np
 
 from psgd.data.sparse import Rows
 from psgd.learners import learner
-from psgd.learners.activations import ACTIVATIONS, Space, space_for
+from psgd.learners.activations import ACTIVATIONS
 from psgd.learners.initial import initial
 from psgd.learners.layout import Layout
 from psgd.learners.learner import Batch
 from psgd.learners.losses import LOSSES, Loss
+from psgd.learners.room import Room
 from psgd.learners.tally import Tally
 from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.schedule import Schedule
@@ -50,14 +51,14 @@ class SparseLinear:
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
         self._tally = Tally(loss, self.dtype)
-        self._buffers: dict[int, tuple[np.ndarray, np.ndarray, Space]] = {}
+        self._rooms: dict[int, Room] = {}
 
     def initial(self, seed: int) -> np.ndarray:
         return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
 
     def predict(self, parameters: np.ndarray, rows: Rows) -> np.ndarray:
         """The outputs (B, 1), in a buffer that the next call with as many examples overwrites."""
-        return self._forward(parameters, rows, 1.0)[0].T
+        return self._forward(parameters, rows, 1.0).A_OB.T
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         rows: Rows = batch.X
@@ -124,31 +125,30 @@ class SparseLinear:
         if scale != 1.0:
             weights *= scale
 
-    def _forward(self, parameters: np.ndarray, rows: Rows, scale: float) -> tuple[np.ndarray, np.ndarray, Space]:
-        """(A_OB, D_OB, ...): the outputs, and room for their slopes; `scale` multiplies the weights."""
+    def _forward(self, parameters: np.ndarray, rows: Rows, scale: float) -> Room:
+        """The outputs; `scale` multiplies the weights."""
         examples = len(rows.starts) - 1
-        if examples not in self._buffers:
-            A_OB, D_OB = (np.zeros((1, examples), self.dtype) for _ in range(2))
-            self._buffers[examples] = A_OB, D_OB, space_for(1, examples, self.dtype)
-        A_OB, D_OB, room = self._buffers[examples]
+        if examples not in self._rooms:
+            self._rooms[examples] = Room(1, examples, self._activation, self.dtype)
+        room = self._rooms[examples]
+        A_OB = room.A_OB
         _gather(parameters[:-1], rows, A_OB[0])
         if scale != 1.0:
             A_OB *= scale
         A_OB += parameters[-1:]
-        self._activation.forward(A_OB, room)
-        return A_OB, D_OB, room
+        room.forward()
+        return room
 
     def _slopes(self, parameters: np.ndarray, rows: Rows, T_BO: np.ndarray, scale: float) -> np.ndarray:
         """dL/dz (B,) of each example; its loss is noted."""
-        A_OB, D_OB, room = self._forward(parameters, rows, scale)
-        T_OB = T_BO.T
-        self._tally.note(A_OB, T_OB)
+        room, T_OB = self._forward(parameters, rows, scale), T_BO.T
+        self._tally.note(room.A_OB, T_OB)
         if self._natural:
-            np.subtract(A_OB, T_OB, out=D_OB)
+            np.subtract(room.A_OB, T_OB, out=room.D_OB)
         else:
-            self._loss.slope(A_OB, T_OB, D_OB)
-            self._activation.backward(A_OB, D_OB, room)
-        D_B: np.ndarray = D_OB[0]
+            self._loss.slope(room.A_OB, T_OB, room.D_OB)
+            room.backward()
+        D_B: np.ndarray = room.D_OB[0]
         return D_B
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from psgd.optimizer.rules import SGD, Rule
 from psgd.optimizer.schedule import Schedule
 
-BLOCK = 16384  # elements: what several passes can go over without leaving the cache
+BLOCK = 32768  # elements: what several passes can go over without leaving the cache
 
 
 def blocks(start: int, stop: int) -> Iterator[slice]:

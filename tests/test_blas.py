@@ -1,0 +1,42 @@
+"""The BLAS as it is: named, held to one thread, never changed; a warning where the environment holds it back."""
+
+import json
+
+import pytest
+from processes import python
+
+from psgd import blas
+
+
+@pytest.mark.parametrize(
+    ("asked", "kernel", "flags", "said"),
+    [
+        (None, "Haswell", "avx avx2 avx512bw", None),
+        ("Haswell", "Haswell", "avx avx2 avx512bw", "its Haswell kernel, but this CPU has AVX512BW"),
+        ("Nehalem", "Nehalem", "avx avx2", "its Nehalem kernel, but this CPU has AVX2"),
+        ("Haswell", "Zen", "avx avx2", None),
+        ("SkylakeX", "SkylakeX", "avx avx2 avx512bw", None),
+        ("Nehalem", "Nehalem", "sse2", None),
+        ("Haswell", None, "avx avx2 avx512bw", "holds OpenBLAS"),
+    ],
+)
+def test_a_kernel_below_the_cpus_is_said_if_it_was_asked_for(monkeypatch, asked, kernel, flags, said):
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    if asked:
+        monkeypatch.setenv("OPENBLAS_CORETYPE", asked)
+    monkeypatch.setattr(blas, "describe", lambda: {"kernel": kernel})
+    monkeypatch.setattr(blas, "_cpu_flags", lambda: set(flags.split()))
+    warning = blas.held_back()
+    assert warning is None if said is None else said in str(warning)
+
+
+def test_a_run_says_what_holds_it_back_and_which_blas_it_had(tmp_path):
+    if "avx2" not in blas._cpu_flags():
+        pytest.skip("a CPU with AVX2, which can be held below what it has")
+    arguments = ("training.epochs=1", "group=serial", "optimizer.name=sgd", "--output", str(tmp_path / "run"))
+    finished = python("-m", "psgd.train", *arguments, OPENBLAS_CORETYPE="Nehalem")
+    assert finished.code == 0, finished
+    assert "warning: OPENBLAS_CORETYPE=Nehalem in the environment holds OpenBLAS" in finished.stderr
+    described = json.loads((tmp_path / "run" / "environment.json").read_text())["processes"][0]["blas"]
+    assert (described["kernel"], described["threads"]) == ("Nehalem", 1)
+    assert described["scipy_version"]  # plain SGD on each worker's own parameters takes scipy's products
