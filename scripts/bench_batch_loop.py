@@ -1,26 +1,24 @@
 #!/usr/bin/env python
 """How to parallelise the loop over the batches, and what each way of doing it costs: one table, measured in one run.
 
-    python scripts/bench_batch_loop.py [--json] [--quick]
+    python scripts/bench_batch_loop.py [--json] [--quick] [--repetitions N]
 
 The network whose author asked: 1000-900-900-900-10, sigmoid, squared error, batches of 100, plain SGD, float32
-throughout, one BLAS thread a worker. Rows are medians of repetitions that take turns. The vectorised row is psgd's own
-step with one worker. Seconds a batch are of wall-clock time: with two workers, two batches are worked on at a time.
+throughout. The vectorised row is psgd's own step with one worker. Seconds a batch are of wall-clock time: with two
+workers, two batches are worked on at a time.
 """
 
 import argparse
-import json
-import os
-import platform
-import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmark import ROOT, about, arguments, have_mpirun, in_turns, mpirun, ratio, run, show, some_cores, table, train
+
 SIZES, BATCH = (1000, 900, 900, 900, 10), 100
 LOOP = "looping over the examples"
 VECTORISED = "vectorised"
@@ -32,101 +30,56 @@ STRATEGIES = {
 
 
 class Effort(NamedTuple):
-    repetitions: int
     examples: int  # of the training data
     epochs: int
     batches: int  # looped over in a repetition
 
 
-FULL, QUICK = Effort(5, 6000, 5, 3), Effort(1, 500, 1, 1)
+FULL, QUICK = Effort(6000, 5, 3), Effort(500, 1, 1)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument(
-        "--quick", action="store_true", help="one repetition of few batches: a trial, not a measurement"
-    )
-    parser.add_argument("--repetitions", type=int, help="instead of 5")
-    parser.add_argument(
-        "--loop", type=int, metavar="BATCHES", help=argparse.SUPPRESS
-    )  # what this script calls itself with
+    parser = arguments(__doc__)
+    parser.add_argument("--loop", type=int, help=argparse.SUPPRESS)  # what this script calls itself with
     options = parser.parse_args()
     if options.loop:
         print(loop(options.loop))
         return 0
-    effort = QUICK if options.quick else FULL
-    if options.repetitions:
-        effort = effort._replace(repetitions=options.repetitions)
-    environment = as_users_have_it()
-    load = os.getloadavg()[0]
-    rows: dict[str, list[float]] = {}
-    kernel = ""
-    for _ in range(effort.repetitions):
-        for name, command in commands(effort).items():
-            if name == LOOP:
-                seconds = float(run(command, environment)) / BATCH
-            else:
-                summary = train(command, environment)
-                seconds = summary["train_seconds"] / summary["examples"]
-                kernel = summary["blas"]
-            rows.setdefault(name, []).append(seconds)
-    figures = [figure(name, rows) for name in rows]
-    about = {
-        "machine": f"{cpu()}, {len(os.sched_getaffinity(0))} cores",
-        "blas": kernel,
-        "python": platform.python_version(),
-        "commit": commit(),
-        "load_before": round(load, 2),
-        "load_after": round(os.getloadavg()[0], 2),
-        "repetitions": effort.repetitions,
-        "quick": options.quick,
-    }
-    print(json.dumps({**about, "rows": figures}, indent=2) if options.json else table(about, figures))
+    repetitions = 1 if options.quick else options.repetitions
+    machine = about(repetitions, options.quick)
+    seconds = in_turns(ways(QUICK if options.quick else FULL), repetitions)
+    rows = [row(name, seconds) for name in seconds]
+    network = f"{'-'.join(map(str, SIZES))}, sigmoid, batches of {BATCH}, float32."
+    show(machine, rows, options.json, f"{as_table(rows)}\n\n{network}")
     return 0
 
 
-def commands(effort: Effort) -> dict[str, list[str]]:
-    """By row, in the order of the table. Processes come from this environment's own mpirun, if it has one."""
-    python, here = sys.executable, Path(sys.executable).parent
+def ways(effort: Effort) -> dict[str, Callable[[], float]]:
+    """By row, in the order of the table: a function that gives the seconds an example."""
     config = [
-        *("-m", "psgd.train", str(ROOT / "configs" / "batch_loop.yaml"), "--quiet"),
+        *(sys.executable, "-m", "psgd.train", str(ROOT / "configs" / "batch_loop.yaml")),
         *(f"data.examples={effort.examples}", f"training.epochs={effort.epochs}", "training.evaluate_every=1000"),
     ]
-    result = {
-        LOOP: [python, str(Path(__file__).resolve()), "--loop", str(effort.batches)],
-        # With one worker every strategy is plain SGD; long rounds cost least, so the others' gain is not flattered.
-        VECTORISED: [python, *config, "workers=1", "group=serial", *STRATEGIES["parameter-averaging, period 50"]],
-    }
+    # With one worker every strategy is plain SGD; long rounds cost least, so the others' gain is not flattered.
+    alone = [*config, "workers=1", "group=serial", *STRATEGIES["parameter-averaging, period 50"]]
+    result = {LOOP: partial(looped, effort.batches), VECTORISED: partial(trained, alone, some_cores(1))}
+    if have_mpirun():
+        for name, settings in STRATEGIES.items():
+            command = [*mpirun(2), *config, "workers=2", "group=mpi", *settings]
+            result[f"2 processes, {name}"] = partial(trained, command, None)
     for name, settings in STRATEGIES.items():
-        if (here / "mpirun").exists():
-            mpirun = [str(here / "mpirun"), "-n", "2"]
-            result[f"2 processes, {name}"] = [*mpirun, python, *config, "workers=2", "group=mpi", *settings]
-    for name, settings in STRATEGIES.items():
-        result[f"2 threads, {name}"] = [python, *config, "workers=2", "group=threads", *settings]
-    if not (here / "mpirun").exists():
-        print("no mpirun in this environment: its rows are left out (pip install mpi4py mpich)", file=sys.stderr)
+        command = [*config, "workers=2", "group=threads", *settings]
+        result[f"2 threads, {name}"] = partial(trained, command, some_cores(2))
     return result
 
 
-def as_users_have_it() -> dict[str, str]:
-    """One BLAS thread, and the kernel that the BLAS itself chooses: some machines export another."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
-    return environment | {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS")}
+def looped(batches: int) -> float:
+    return float(run([sys.executable, str(Path(__file__).resolve()), "--loop", str(batches)], some_cores(1))) / BATCH
 
 
-def run(command: list[str], environment: dict[str, str]) -> str:
-    finished = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-    if finished.returncode:
-        sys.exit(f"{' '.join(command)} ended with {finished.returncode}:\n{finished.stderr}")
-    return finished.stdout
-
-
-def train(command: list[str], environment: dict[str, str]) -> dict:
-    with tempfile.TemporaryDirectory() as directory:
-        run([*command, "--output", directory], environment)
-        return json.loads((Path(directory) / "summary.json").read_text())
+def trained(command: list[str], cores: set[int] | None) -> float:
+    summary = train(command, cores)
+    return summary["train_seconds"] / summary["examples"]
 
 
 def loop(batches: int) -> float:
@@ -134,6 +87,7 @@ def loop(batches: int) -> float:
     give the gradient that psgd's vectorised step gives."""
     import numpy as np
 
+    from psgd.data.dataset import Dataset
     from psgd.learners.learner import Batch
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
@@ -146,7 +100,8 @@ def loop(batches: int) -> float:
     parameters = learner.initial(0)
     weights = [(W.copy(), b.copy()) for W, b in learner.layout.views(parameters)]
     X = random.standard_normal((BATCH, SIZES[0]), dtype=np.float32)
-    Y = np.eye(SIZES[-1], dtype=np.float32)[random.integers(0, SIZES[-1], BATCH)]
+    labels = random.integers(0, SIZES[-1], BATCH)
+    Y = np.eye(SIZES[-1], dtype=np.float32)[labels]
     times = []
     for batch in range(batches + 1):  # the first warms up, and is compared
         began = time.perf_counter()
@@ -166,57 +121,38 @@ def loop(batches: int) -> float:
         if batch == 0:
             looped = np.concatenate([part.ravel() for pair in totals for part in pair]) / BATCH
             vectorised = np.empty_like(parameters)
-            learner.gradient(parameters, Batch(X, Y, 0.0), vectorised)
+            read = Dataset(X, labels, SIZES[-1]).reader(BATCH, SIZES[-1], X.dtype)
+            learner.gradient(parameters, Batch(*read(slice(0, BATCH)), 0.0), vectorised)
             assert np.linalg.norm(looped - vectorised) <= 1e-4 * np.linalg.norm(vectorised), "the gradients differ"
         weights = [(W - dW / BATCH, b - db / BATCH) for (W, b), (dW, db) in zip(weights, totals, strict=True)]
         times.append(time.perf_counter() - began)
     return median(times[1:])
 
 
-def figure(name: str, rows: dict[str, list[float]]) -> dict:
-    """Ratios are medians of the ratios within a repetition: what disturbs the machine disturbs both."""
-    seconds = median(rows[name])
-    ratios = {
-        other: median(a / b for a, b in zip(rows[other], rows[name], strict=True)) for other in (LOOP, VECTORISED)
-    }
+def row(name: str, seconds: dict[str, list[float]]) -> dict[str, Any]:
+    mine = median(seconds[name])
     return {
         "way": name,
-        "seconds_a_batch": seconds * BATCH,
-        "examples_per_second": 1 / seconds,
-        "times_the_loop": ratios[LOOP],
-        "times_vectorised": ratios[VECTORISED],
-        "all_seconds_a_batch": [round(s * BATCH, 6) for s in rows[name]],
+        "seconds_a_batch": mine * BATCH,
+        "examples_per_second": 1 / mine,
+        "times_the_loop": ratio(seconds[LOOP], seconds[name]),
+        "times_vectorised": ratio(seconds[VECTORISED], seconds[name]),
+        "all_seconds_a_batch": [round(s * BATCH, 6) for s in seconds[name]],
     }
 
 
-def table(about: dict, figures: list[dict]) -> str:
-    lines = ["| way | ms a batch | examples/s | times the loop | times vectorised |", "|---|---:|---:|---:|---:|"]
-    for f in figures:
-        lines.append(
-            f"| {f['way']} | {f['seconds_a_batch'] * 1e3:.2f} | {f['examples_per_second']:,.0f} "
-            f"| {f['times_the_loop']:.1f} | {f['times_vectorised']:.2f} |"
-        )
-    how = "a trial, not a measurement" if about["quick"] else f"medians of {about['repetitions']}"
-    lines += [
-        "",
-        f"{'-'.join(map(str, SIZES))}, sigmoid, batches of {BATCH}, float32, one BLAS thread a worker; {how}. "
-        f"{about['machine']}; {about['blas']}; Python {about['python']}; psgd {about['commit']}; "
-        f"load {about['load_before']} before, {about['load_after']} after.",
+def as_table(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        [
+            row["way"],
+            f"{row['seconds_a_batch'] * 1e3:.2f}",
+            f"{row['examples_per_second']:,.0f}",
+            f"{row['times_the_loop']:.1f}",
+            f"{row['times_vectorised']:.2f}",
+        ]
+        for row in rows
     ]
-    return "\n".join(lines)
-
-
-def cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def commit() -> str:
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    return found.stdout.strip() or "unknown"
+    return table(["way", "ms a batch", "examples/s", "times the loop", "times vectorised"], lines)
 
 
 if __name__ == "__main__":

@@ -2,87 +2,105 @@
 """Examples a second and memory of the sparse linear model at the size of Zinkevich et al. 2010: N made examples of 300
 features in 2^18 dimensions, one pass of algorithm 3 (configs/sparse_svm.yaml) with 4 workers in one process.
 
-    python scripts/bench_sparse.py [--examples N] [--batches 1 100] [--json]
+    python scripts/bench_sparse.py [--json] [--quick] [--repetitions N] [--examples N] [--batches 1 100]
 
-Memory is the most that this process ever had, the interpreter and its libraries included, against the bytes of the data
-(training and test part). Seconds are of training alone.
+Memory is the most that the process ever had, the interpreter and its libraries included, against the bytes of the data
+(training and test part). Seconds are of training alone. All is done in one process, which makes the data once.
 """
 
 import argparse
 import json
-import os
-import platform
 import resource
-import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from benchmark import ROOT, about, arguments, ratio, run, show, some_cores, table
 
-from psgd.blas import describe, limit_before_numpy  # noqa: E402
+if TYPE_CHECKING:
+    from psgd.data.dataset import Data
 
-limit_before_numpy()  # must come before anything that imports numpy
-
-from psgd.build import build_job, load_data  # noqa: E402
-from psgd.config import resolve  # noqa: E402
-from psgd.data.dataset import Data  # noqa: E402
-from psgd.data.sparse import SparseDataset  # noqa: E402
-from psgd.group.serial import Serial  # noqa: E402
-from psgd.loop import Loop  # noqa: E402
-from psgd.record import Record  # noqa: E402
+HOUR = 3600.0
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("--examples", type=int, default=1_000_000, help="of the training part; 1,000,000 if not given")
     parser.add_argument(
         "--batches", type=int, nargs="+", default=[1, 100], help="examples of a step; 1 100 if not given"
     )
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--here", type=int, help=argparse.SUPPRESS)  # repetitions; what this script calls itself with
     options = parser.parse_args()
-    load_before, before = os.getloadavg()[0], peak_bytes()
-    settings = resolve(str(ROOT / "configs" / "sparse_svm.yaml"), [f"data.examples={options.examples}"]).settings
+    if options.here:
+        print(json.dumps(measure(options.examples, options.batches, options.here)))
+        return 0
+    repetitions = 1 if options.quick else options.repetitions
+    examples = min(options.examples, 10_000) if options.quick else options.examples
+    machine = about(repetitions, options.quick)
+    command = [sys.executable, str(Path(__file__).resolve()), "--here", str(repetitions), "--examples", str(examples)]
+    figures = json.loads(run([*command, "--batches", *map(str, options.batches)], some_cores(1), HOUR))
+    rows = figures.pop("rows")
+    show(machine | figures, rows, options.json, as_text(figures, rows))
+    return 0
+
+
+def measure(examples: int, batches: list[int], repetitions: int) -> dict[str, Any]:
+    from psgd.build import load_data
+    from psgd.data.sparse import SparseDataset
+
+    before = peak_bytes()
     began = time.perf_counter()
-    data = load_data(settings)
+    data = load_data(settings_of(examples, 1))
     made = time.perf_counter() - began
     size = sum(part.bytes for part in (data.train, data.test) if isinstance(part, SparseDataset))
     after_making = peak_bytes()
-    rows = [train(batch, options.examples, data) for batch in options.batches]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    figures = {
-        "machine": f"{platform.processor() or platform.machine()}, {cores} cores",
-        "blas": "{name} {version} {kernel}".format(**describe()),
-        "commit": commit(),
-        "load_before": round(load_before, 2),
-        "load_after": round(os.getloadavg()[0], 2),
-        "examples": options.examples,
+    turns: dict[int, list[dict[str, float]]] = {batch: [] for batch in batches}
+    for _ in range(repetitions):
+        for batch, runs in turns.items():
+            runs.append(train(batch, examples, data))
+    return {
+        "examples": examples,
         "seconds_to_make": round(made, 2),
         "data_bytes": size,
         "peak_bytes_before": before,
         "peak_bytes_after_making": after_making,
         "peak_bytes": peak_bytes(),
         "peak_per_data": round(peak_bytes() / size, 3),
-        "rows": rows,
+        "rows": [row(batch, turns) for batch in turns],
     }
-    print(json.dumps(figures, indent=2) if options.json else table(figures))
-    return 0
 
 
-def train(batch: int, examples: int, data: Data) -> dict[str, float]:
+def row(batch: int, turns: dict[int, list[dict[str, float]]]) -> dict[str, Any]:
+    runs, first = turns[batch], next(iter(turns.values()))
+    medians = {name: median(run[name] for run in runs) for name in runs[0]}
+    rates = [[run["examples_per_second"] for run in each] for each in (runs, first)]
+    return {"batch": batch, **medians, "times_first": ratio(*rates), "all_examples_per_second": rates[0]}
+
+
+def settings_of(examples: int, batch: int) -> dict[str, Any]:
+    from psgd.config import resolve
+
     overrides = [f"data.examples={examples}", f"training.batch_size_per_worker={batch}", "group=serial"]
-    settings = resolve(str(ROOT / "configs" / "sparse_svm.yaml"), overrides).settings
-    job = build_job(settings, data)
+    return resolve(str(ROOT / "configs" / "sparse_svm.yaml"), overrides).settings
+
+
+def train(batch: int, examples: int, data: "Data") -> dict[str, float]:
+    from psgd.build import build_job
+    from psgd.group.serial import Serial
+    from psgd.loop import Loop
+    from psgd.record import Record
+
+    job = build_job(settings_of(examples, batch), data)
     record = Record(None, job.deal.examples, job.epochs, "", quiet=True)
-    cpu = time.process_time()
+    processor = time.process_time()
     replica = Loop(job, Serial(), record).run()
     return {
-        "batch": batch,
         "examples_per_second": round(replica.progress.examples / record.train_seconds),
         "microseconds_a_step": round(1e6 * record.train_seconds * batch / replica.progress.examples, 2),
         "train_seconds": round(record.train_seconds, 2),
-        "processor_seconds": round(time.process_time() - cpu, 2),  # with evaluation
+        "processor_seconds": round(time.process_time() - processor, 2),  # with evaluation
         "test_accuracy": round(float(record.last_score["test_accuracy"]), 4),
     }
 
@@ -93,25 +111,23 @@ def peak_bytes() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def commit() -> str:
-    run = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    return run.stdout.strip() or "unknown"
-
-
-def table(figures: dict) -> str:
-    lines = ["| batch | examples/s | us a step | test accuracy |", "|---:|---:|---:|---:|"]
-    for row in figures["rows"]:
-        lines.append(
-            f"| {row['batch']} | {row['examples_per_second']:,} | {row['microseconds_a_step']:,} "
-            f"| {row['test_accuracy']:.3f} |"
-        )
-    lines.append(
-        f"\n{figures['examples']:,} examples made in {figures['seconds_to_make']} s: {figures['data_bytes'] / 1e9:.2f} "
-        f"GB; at most {figures['peak_bytes'] / 1e9:.2f} GB in memory, {figures['peak_per_data']} times the data. "
-        f"{figures['machine']}, {figures['blas']}, commit {figures['commit']}, load {figures['load_before']} before "
-        f"and {figures['load_after']} after."
+def as_text(figures: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    lines = [
+        [
+            str(row["batch"]),
+            f"{row['examples_per_second']:,.0f}",
+            f"{row['microseconds_a_step']:,.2f}",
+            f"{row['test_accuracy']:.3f}",
+            f"{row['times_first']:.2f}",
+        ]
+        for row in rows
+    ]
+    head = ["examples a step", "examples/s", "us a step", "test accuracy", f"times {rows[0]['batch']} a step"]
+    return table(head, lines) + (
+        f"\n\n{figures['examples']:,} examples made in {figures['seconds_to_make']} s: "
+        f"{figures['data_bytes'] / 1e9:.2f} GB; at most {figures['peak_bytes'] / 1e9:.2f} GB in memory, "
+        f"{figures['peak_per_data']} times the data."
     )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Losses of one example, summed over its outputs; a gradient is later averaged over the batch.
 
-T_BO holds one-hot rows for classes (0 or 1 for a single output), values for regression.
+T is one-hot for classes (0 or 1 for a single output), values for regression.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,17 @@ _TINY = 1e-30  # keeps a logarithm finite; representable in float32
 @final
 @dataclass(frozen=True)
 class Loss:
-    value: Callable[[np.ndarray, np.ndarray], float]  # (A_BO, T_BO) -> sum over the batch
-    slope: Callable[[np.ndarray, np.ndarray, np.ndarray], None]  # (A_BO, T_BO, out) -> dL/dA
+    value: Callable[[np.ndarray, np.ndarray], float]  # (A, T) -> sum over the batch
+    slope: Callable[[np.ndarray, np.ndarray, np.ndarray], None]  # (A, T, out) -> dL/dA
     natural: str | None = None  # the output activation with which dL/dZ is A - T
+    of_slope: Callable[[np.ndarray], float] | None = None  # the value from dL/dA, where that costs less
 
 
 def _squared(A: np.ndarray, T: np.ndarray) -> float:
-    D = A - T
+    return _squared_of_slope(A - T)
+
+
+def _squared_of_slope(D: np.ndarray) -> float:
     return 0.5 * float(np.vdot(D, D))
 
 
@@ -74,7 +78,7 @@ def huber(threshold: float) -> Loss:
 
 
 LOSSES = {
-    "squared-error": Loss(_squared, _squared_slope, "identity"),
+    "squared-error": Loss(_squared, _squared_slope, "identity", _squared_of_slope),
     "cross-entropy": Loss(_cross_entropy, _cross_entropy_slope, "softmax"),
     "binary-cross-entropy": Loss(_binary, _binary_slope, "sigmoid"),
     "hinge": Loss(_hinge, _hinge_slope),

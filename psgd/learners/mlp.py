@@ -16,8 +16,8 @@ from psgd.learners.initial import initial
 from psgd.learners.layout import Layout
 from psgd.learners.learner import Batch
 from psgd.learners.losses import Loss
+from psgd.learners.output import Output
 from psgd.learners.room import Room
-from psgd.learners.tally import Tally
 from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.schedule import Schedule
 from psgd.products import accumulate
@@ -54,10 +54,9 @@ class MLP:
         self.dtype = np.dtype(dtype)
         self._activations: list[Activation] = [ACTIVATIONS[activation]] * (len(sizes) - 2) + [ACTIVATIONS[output]]
         self._loss = loss
-        self._natural = loss.natural == output
+        self._output = Output(loss, output, self.dtype)
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
-        self._tally = Tally(loss, self.dtype)
         self._views: dict[int, tuple[np.ndarray, list[_Weights]]] = {}
         self._rooms: dict[int, list[Room]] = {}
 
@@ -79,7 +78,7 @@ class MLP:
             self._regularize(weights, gradients)
 
     def read_loss(self) -> float:
-        return self._tally.read()
+        return self._output.read()
 
     def score(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
         A_BO = self.predict(parameters, X_BI)
@@ -126,14 +125,8 @@ class MLP:
         more."""
         X_BI, T_BO, _ = batch
         rooms = self._forward(weights, X_BI)
-        last, T_OB = rooms[-1], T_BO.T
-        self._tally.note(last.A_OB, T_OB)
-        if self._natural:
-            np.subtract(last.A_OB, T_OB, out=last.D_OB)
-        else:
-            self._loss.slope(last.A_OB, T_OB, last.D_OB)
-            last.backward()
-        D_OB = last.D_OB
+        self._output.slope(rooms[-1], T_BO.T)
+        D_OB = rooms[-1].D_OB
         if scale != 1.0:
             D_OB *= scale
         for layer in range(len(rooms) - 1, 0, -1):

@@ -16,8 +16,8 @@ from psgd.learners.initial import initial
 from psgd.learners.layout import Layout
 from psgd.learners.learner import Batch
 from psgd.learners.losses import LOSSES, Loss
+from psgd.learners.output import Output
 from psgd.learners.room import Room
-from psgd.learners.tally import Tally
 from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.schedule import Schedule
 
@@ -46,11 +46,10 @@ class SparseLinear:
         self.stride = max(256, self.size // 2048)
         self._activation = ACTIVATIONS[output]
         self._loss = loss
-        self._natural = loss.natural == output
         self._middle = 0.0 if loss is LOSSES["hinge"] else 0.5  # a margin, or an estimate of 0 and 1
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
-        self._tally = Tally(loss, self.dtype)
+        self._output = Output(loss, output, self.dtype)
         self._rooms: dict[int, Room] = {}
 
     def initial(self, seed: int) -> np.ndarray:
@@ -72,7 +71,7 @@ class SparseLinear:
         _scatter(out[:-1], rows, D_B)
 
     def read_loss(self) -> float:
-        return self._tally.read()
+        return self._output.read()
 
     def score(self, parameters: np.ndarray, X: Any, T_BO: np.ndarray) -> tuple[float, int]:
         A_BO = self.predict(parameters, X)
@@ -140,14 +139,9 @@ class SparseLinear:
         return room
 
     def _slopes(self, parameters: np.ndarray, rows: Rows, T_BO: np.ndarray, scale: float) -> np.ndarray:
-        """dL/dz (B,) of each example; its loss is noted."""
-        room, T_OB = self._forward(parameters, rows, scale), T_BO.T
-        self._tally.note(room.A_OB, T_OB)
-        if self._natural:
-            np.subtract(room.A_OB, T_OB, out=room.D_OB)
-        else:
-            self._loss.slope(room.A_OB, T_OB, room.D_OB)
-            room.backward()
+        """dL/dz (B,) of each example; its loss is counted in."""
+        room = self._forward(parameters, rows, scale)
+        self._output.slope(room, T_BO.T)
         D_B: np.ndarray = room.D_OB[0]
         return D_B
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from psgd.numerics import power
 
+Place = tuple[np.ndarray, np.ndarray]  # p (n,), state (rows, n)
+
 
 class Rule(Protocol):
     @property
@@ -18,8 +20,11 @@ class Rule(Protocol):
         """Vectors of state a parameter vector needs."""
         ...
 
-    def update(self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float) -> None:
-        """Step `p` (n,) along `g` (n,), which is destroyed; `state` (rows, n). `count` is 1 in the first step."""
+    def update(
+        self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float, to: Place | None = None
+    ) -> None:
+        """Step `p` (n,) along `g` (n,), which is destroyed; `state` (rows, n). `count` is 1 in the first step. The new
+        ones go to `to`, or replace the old."""
         ...
 
 
@@ -35,19 +40,21 @@ class SGD:
     def rows(self) -> int:
         return 1 if self.momentum else 0
 
-    def update(self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float) -> None:
+    def update(
+        self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float, to: Place | None = None
+    ) -> None:
         del count
+        new, new_state = to or (p, state)
         if self.momentum:
-            v = state[0]
-            v *= self.momentum
+            v = np.multiply(state[0], self.momentum, out=new_state[0])
             v += g
             if self.nesterov:
                 g *= rate
-                p -= g
+                p = np.subtract(p, g, out=new)
             np.multiply(v, rate * self.momentum if self.nesterov else rate, out=g)
         else:
             g *= rate
-        p -= g
+        np.subtract(p, g, out=new)
 
 
 @final
@@ -55,7 +62,7 @@ class SGD:
 class Adam:
     """Kingma & Ba 2015, algorithm 1; AMSGrad: Reddi et al. 2018, the maximum taken before the bias correction.
 
-    The moments are kept as m / (1 - beta1) and v / (1 - beta2), which saves two passes: m = beta1 m + g."""
+    The moments are kept as m / (1 - beta1) and v / (1 - beta2), which saves passes: m = beta1 m + g."""
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -66,19 +73,21 @@ class Adam:
     def rows(self) -> int:
         return 3 if self.amsgrad else 2
 
-    def update(self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float) -> None:
-        m, v = state[0], state[1]
-        m *= self.beta1
+    def update(
+        self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float, to: Place | None = None
+    ) -> None:
+        new, new_state = to or (p, state)
+        m = np.multiply(state[0], self.beta1, out=new_state[0])
         m += g
         np.multiply(g, g, out=g)
-        v *= self.beta2
+        v = np.multiply(state[1], self.beta2, out=new_state[1])
         v += g
         if self.amsgrad:
-            np.maximum(state[2], v, out=state[2])
-            v = state[2]
+            v = np.maximum(state[2], v, out=new_state[2])
+        # m_hat / (sqrt(v_hat) + epsilon), where sqrt(v_hat) = scale sqrt(v)
+        scale = math.sqrt((1.0 - self.beta2) / (1.0 - power(self.beta2, count)))
         np.sqrt(v, out=g)
-        g *= math.sqrt((1.0 - self.beta2) / (1.0 - power(self.beta2, count)))
-        g += self.epsilon
+        g += self.epsilon / scale
         np.divide(m, g, out=g)
-        g *= rate * (1.0 - self.beta1) / (1.0 - power(self.beta1, count))
-        p -= g
+        g *= rate * (1.0 - self.beta1) / (1.0 - power(self.beta1, count)) / scale
+        np.subtract(p, g, out=new)

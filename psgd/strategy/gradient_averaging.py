@@ -36,9 +36,9 @@ class GradientAveraging:
         return shares[None]
 
     def apply(self, old: Replica, new: Replica, epoch: float, folded: np.ndarray, where: slice, norm: float) -> None:
-        optimizer, gradient, vectors = self.optimizer, folded[0], new.vectors[:, where]
-        vectors[:] = old.vectors[:, where]
+        optimizer, gradient = self.optimizer, folded[0]
         if optimizer.clip_norm is not None:
             gradient *= optimizer.clip(norm)
-        rate = optimizer.schedule.rate(epoch)
-        optimizer.rule.update(vectors[0], gradient, vectors[1:], old.progress.steps + 1, rate)
+        rate, count = optimizer.schedule.rate(epoch), old.progress.steps + 1
+        to = new.parameters[where], new.state[:, where]
+        optimizer.rule.update(old.parameters[where], gradient, old.state[:, where], count, rate, to)

@@ -1,0 +1,264 @@
+#!/usr/bin/env python
+"""Microseconds of one training step on one core, for the five networks of record: psgd, PyTorch and JAX.
+
+    python scripts/bench_step.py [--json] [--quick] [--repetitions N] [--networks ABCDE]
+
+The step is forward, backward and the optimizer's update, on float32 batches that lie ready in memory, from the same
+initial weights; after the first pass over the batches all must have come to the same loss and have moved as far.
+PyTorch is eager, with its fused optimizer; JAX is one compiled lax.scan over the steps, with the parameters donated.
+`with gathering` is psgd's step with all that its loop does for a batch: dealing rows of the stored data set (bytes for
+the networks of 784 features) and gathering them. The FMA peak is measured by a loop in registers, written in C.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from benchmark import about, arguments, have, in_turns, ratio, run, show, some_cores, table
+from networks import NETWORKS, Network
+from rivals import INSTALL, XLA_ONE_THREAD, Trainer, Weights, initial_weights, jax_trainer, torch_trainer
+
+STORED = {1000: 6000, 784: 60000, 7: 900}  # features: examples of the data set, as in the jobs the networks come from
+READY_BYTES = 32 << 20  # of inputs that lie ready: more than a core's own caches hold
+MODULES = {"PyTorch": "torch", "JAX": "jax"}
+# Twelve sums of vectors as wide as the CPU has them: a core that begins two such operations every cycle, each of which
+# takes four, needs eight at least. They are variables, since an array would go through memory.
+FMA_LOOP = """
+#include <stdio.h>
+#include <time.h>
+#if defined(__AVX512F__)
+enum { BYTES = 64 };
+#elif defined(__AVX__)
+enum { BYTES = 32 };
+#else
+enum { BYTES = 16 };
+#endif
+typedef float vector __attribute__((vector_size(BYTES)));
+
+int main(int words, char **word) {
+    vector x = (vector){0} + 0.5f * words, y = (vector){0} + 0.25f * words;
+    vector a = y, b = a + y, c = b + y, d = c + y, e = d + y, f = e + y;
+    vector g = f + y, h = g + y, i = h + y, j = i + y, k = j + y, l = k + y;
+    double best = 0;
+    while (clock() < 0.3 * CLOCKS_PER_SEC) {
+        clock_t began = clock(); /* of this process: others on the core do not count */
+        for (long n = 0; n < 1000000; n++) {
+            a = a * x + y; b = b * x + y; c = c * x + y; d = d * x + y; e = e * x + y; f = f * x + y;
+            g = g * x + y; h = h * x + y; i = i * x + y; j = j * x + y; k = k * x + y; l = l * x + y;
+        }
+        double rate = 1e6 * 12 * 2 * (BYTES / sizeof(float)) * CLOCKS_PER_SEC / (clock() - began);
+        if (rate > best) best = rate;
+    }
+    a += b + c + d + e + f + g + h + i + j + k + l;
+    fprintf(stderr, "%f", a[0]); /* else nothing would be computed */
+    printf("%f", best);
+}
+"""
+
+
+def main() -> int:
+    parser = arguments(__doc__)
+    parser.add_argument("--networks", default="ABCDE", help="those to measure; ABCDE if not given")
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)  # what this script calls itself with
+    options = parser.parse_args()
+    if options.measure:
+        contender, name, seconds = options.measure
+        print(json.dumps(measured(TRAINERS[contender](NETWORKS[name]), NETWORKS[name], float(seconds))))
+        return 0
+    repetitions, seconds = (1, 0.2) if options.quick else (options.repetitions, 1.5)
+    machine = about(repetitions, options.quick)
+    with tempfile.TemporaryDirectory() as directory:
+        peak = compiled(Path(directory))
+        found = contenders()
+        rows = [figures(name, found, peak, repetitions, seconds) for name in options.networks]
+    show(machine, rows, options.json, as_table(rows))
+    return 0
+
+
+def contenders() -> list[str]:
+    """Those that are installed."""
+    found = ["psgd", "gathering"]
+    for name, module in MODULES.items():
+        if have(module):
+            found.append(name)
+        else:
+            print(f"no {name} in this environment: left out ({INSTALL[module]})", file=sys.stderr)
+    return found
+
+
+def compiled(directory: Path) -> Path | None:
+    """The program that measures the FMA peak, if there is a C compiler."""
+    source, program = directory / "fma.c", directory / "fma"
+    source.write_text(FMA_LOOP)
+    command = ["cc", "-O3", "-march=native", "-o", program, source]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        print("no C compiler that takes -march=native: the FMA peak is left out", file=sys.stderr)
+        return None
+    return program
+
+
+def figures(name: str, found: list[str], peak: Path | None, repetitions: int, seconds: float) -> dict[str, Any]:
+    """A row: medians, and ratios within repetitions."""
+    network, core = NETWORKS[name], some_cores(1)
+    printed: dict[str, dict[str, float]] = {}
+
+    def measure(contender: str) -> float:
+        command = [sys.executable, __file__, "--measure", contender, name, str(seconds)]
+        printed[contender] = json.loads(run(command, core, XLA_FLAGS=XLA_ONE_THREAD, JAX_PLATFORMS="cpu"))
+        return printed[contender]["microseconds"]
+
+    turns: dict[str, Callable[[], float]] = {contender: partial(measure, contender) for contender in found}
+    if peak:
+        turns["peak"] = lambda: float(run([str(peak)], core))
+    times = in_turns(turns, repetitions)
+    check(name, printed)
+    row: dict[str, Any] = {"network": name, "sizes": network.sizes, "batch": network.batch}
+    row |= {f"{contender} us": median(times[contender]) for contender in found}
+    row |= {f"{rival} / psgd": ratio(times[rival], times["psgd"]) for rival in found[2:]}
+    if peak:
+        row["peak flop/s"] = max(times["peak"])  # less only where something disturbed it
+        row["% of peak"] = 100 * network.flop / row["peak flop/s"] / (1e-6 * row["psgd us"])
+    return row | {"all": times}
+
+
+def check(name: str, printed: dict[str, dict[str, float]]) -> None:
+    """The same work has the same results; not to the last bits, since everyone adds up in an order of his own."""
+    ours = printed["psgd"]
+    for rival in MODULES.keys() & printed.keys():
+        theirs = printed[rival]
+        for what, near in (("loss", 1e-3), ("moved", 1e-2)):
+            agree = abs(theirs[what] - ours[what]) <= near * ours[what]
+            assert agree, f"network {name}: {what} is {theirs[what]} with {rival}, {ours[what]} with psgd"
+
+
+def measured(trainer: Trainer, network: Network, seconds: float) -> dict[str, float]:
+    """The first pass compiles and warms up; what it came to is what contenders are compared by."""
+    loss = trainer.train() / trainer.steps
+    moved = np.linalg.norm(flat(trainer.weights()) - flat(initial_weights(network)))
+    passes, began = 0, time.perf_counter()
+    while (took := time.perf_counter() - began) < seconds or not passes:
+        trainer.train()
+        passes += 1
+    return {"microseconds": 1e6 * took / (passes * trainer.steps), "loss": loss, "moved": float(moved)}
+
+
+def flat(weights: Weights) -> np.ndarray:
+    """As psgd keeps them: one vector."""
+    return np.concatenate([part.ravel() for pair in weights for part in pair])
+
+
+def stored(network: Network) -> Any:
+    """A made data set, as psgd keeps it: bytes where the inputs are images."""
+    from psgd.data.dataset import Dataset
+
+    random, features, classes = np.random.default_rng(1), network.sizes[0], max(2, network.sizes[-1])
+    shape, scale = (STORED[features], features), 1.0
+    if features == 784:
+        inputs, scale = random.integers(0, 256, shape, dtype=np.uint8), 1 / 255
+    else:
+        inputs = random.standard_normal(shape, dtype=np.float32)
+    return Dataset(inputs, random.integers(0, classes, len(inputs)), classes, scale)
+
+
+def rows_of_batches(network: Network) -> np.ndarray:
+    """(N, B) rows of the data set: the N batches of a pass, the same for everyone."""
+    features, batch = network.sizes[0], network.batch
+    count = min(1000, READY_BYTES // (4 * batch * features))
+    return np.arange(count * batch).reshape(count, batch) % STORED[features]
+
+
+def ready(network: Network) -> tuple[np.ndarray, np.ndarray]:
+    """Those batches: inputs (N, B, F) and targets (N, B, O), one-hot for classes."""
+    data, rows_NB = stored(network), rows_of_batches(network)
+    X_NBF = data.inputs[rows_NB].astype(np.float32) * np.float32(data.scale)
+    labels_NB = data.targets[rows_NB]
+    if network.sizes[-1] == 1:
+        return X_NBF, labels_NB[..., np.newaxis].astype(np.float32)
+    return X_NBF, np.eye(data.classes, dtype=np.float32)[labels_NB]
+
+
+def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], steps: int) -> Trainer:
+    """As psgd's legs do it: the learner runs over `batches` (of the steps taken before), and its loss is read after."""
+    from psgd.learners.losses import LOSSES
+    from psgd.learners.mlp import MLP
+    from psgd.optimizer.optimizer import Optimizer
+    from psgd.optimizer.rules import SGD, Adam
+    from psgd.optimizer.schedule import Schedule
+
+    optimizer = Optimizer(Adam() if network.optimizer == "adam" else SGD(), Schedule(network.learning_rate))
+    learner = MLP(network.sizes, network.activation, network.output, LOSSES[network.loss], np.dtype(np.float32))
+    parameters, taken = flat(initial_weights(network)), 0
+    moments, gradient = np.zeros((optimizer.rows, parameters.size), np.float32), np.empty_like(parameters)
+
+    def train() -> float:
+        nonlocal taken
+        with np.errstate(all="ignore"):
+            learner.run(parameters, moments, taken, optimizer, batches(taken), gradient)
+        taken += steps
+        return learner.read_loss() / network.batch
+
+    return Trainer(train, lambda: learner.layout.views(parameters), steps)
+
+
+def on_ready_batches(network: Network) -> Trainer:
+    """On copies of what psgd's reader gives."""
+    from psgd.learners.learner import Batch
+
+    read = stored(network).reader(network.batch, network.sizes[-1], np.dtype(np.float32))
+    batches = [Batch(*(part.copy() for part in read(rows)), 0.0) for rows in rows_of_batches(network)]
+    return psgd_trainer(network, lambda taken: batches, len(batches))
+
+
+def gathering(network: Network) -> Trainer:
+    """As psgd/legs.py has it: small batches are gathered several at a time."""
+    from psgd.data.deal import Shuffle
+    from psgd.learners.learner import Batch
+    from psgd.replica import Progress
+
+    data, batch, steps = stored(network), network.batch, len(rows_of_batches(network))
+    at_once = data.at_once(batch)
+    read = data.reader(batch * at_once, network.sizes[-1], np.dtype(np.float32))
+    deal, plan = Shuffle(len(data), batch, 0), np.array([1 << 40])
+
+    def batches(taken: int) -> Iterator[Any]:
+        hands = deal.hands(0, plan, taken, steps, Progress())
+        while block := list(islice(hands, at_once)):
+            X, T = read(np.concatenate([hand.rows for hand in block]))
+            for i, hand in enumerate(block):
+                yield Batch(X[i * batch : (i + 1) * batch], T[i * batch : (i + 1) * batch], hand.epoch)
+
+    return psgd_trainer(network, batches, steps)
+
+
+TRAINERS: dict[str, Callable[[Network], Trainer]] = {
+    "psgd": on_ready_batches,
+    "gathering": gathering,
+    "PyTorch": lambda network: torch_trainer(network, *ready(network)),
+    "JAX": lambda network: jax_trainer(network, *ready(network)),
+}
+
+
+def as_table(rows: list[dict[str, Any]]) -> str:
+    columns = ["psgd us", "PyTorch us", "JAX us", "% of peak", "gathering us", "PyTorch / psgd", "JAX / psgd"]
+    columns = [column for column in columns if column in rows[0]]
+    names = {"% of peak": "% of FMA peak", "gathering us": "with gathering us"}
+    words = [f"{row['network']}: {'-'.join(map(str, row['sizes']))}, batch {row['batch']}" for row in rows]
+    figures = [[f"{row[c]:,.{2 if '/' in c else 1}f}" for c in columns] for row in rows]
+    lines = [[word, *line] for word, line in zip(words, figures, strict=True)]
+    return table(["network", *(names.get(column, column) for column in columns)], lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
