@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from psgd import products
 from psgd.data.dataset import Data
 from psgd.data.deal import Deal, Shuffle
 from psgd.data.partition import Partition
@@ -20,6 +19,7 @@ from psgd.learners.sparse_linear import SparseLinear
 from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.rules import SGD, Adam, Rule
 from psgd.optimizer.schedule import Schedule
+from psgd.products import accumulator
 from psgd.strategy.descent import Descent
 from psgd.strategy.gradient_averaging import GradientAveraging
 from psgd.strategy.pace import Pace, period_to_end, speeds_of
@@ -40,7 +40,7 @@ def build_job(settings: Settings, data: Data) -> Job:
     training = settings["training"]
     learner, deal = build_learner(settings, data), build_deal(settings, data)
     if settings["strategy"]["name"] != "gradient-averaging" and build_optimizer(settings).plain:
-        products.load()  # what an MLP's local steps take; now, since it takes its time
+        accumulator(learner.dtype)  # what an MLP's local steps take; now, since it takes its time
     return Job(
         workers=settings["workers"],
         strategy=build_strategy(settings, deal.examples),

@@ -20,7 +20,7 @@ from psgd.learners.output import Output
 from psgd.learners.room import Room
 from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.schedule import Schedule
-from psgd.products import accumulate
+from psgd.products import accumulator
 
 Use = Callable[[int, np.ndarray, np.ndarray], None]  # (layer, A_IB, D_OB)
 
@@ -139,7 +139,7 @@ class MLP:
 
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
         """W <- (1 - rate l2) W - rate A D^T / B, where l2 leaves the biases alone."""
-        weights = self._weights(parameters)
+        weights, accumulate = self._weights(parameters), accumulator(self.dtype)
 
         def descend(layer: int, A_IB: np.ndarray, D_OB: np.ndarray) -> None:
             if self._l2:

@@ -14,20 +14,21 @@ ROOM = 4096  # outputs that are kept before their losses are summed: a call cost
 class Output:
     def __init__(self, loss: Loss, activation: str, dtype: np.dtype) -> None:
         self._loss, self._natural = loss, loss.natural == activation
+        self._of_slope = loss.of_slope
         self._sum, self._waiting = 0.0, 0
         self._A, self._T = np.empty(ROOM, dtype), np.empty(ROOM, dtype)
 
     def slope(self, room: Room, T_OB: np.ndarray) -> None:
         """dL/dZ of each example, into room.D_OB; its loss is counted in."""
         A_OB, D_OB = room.A_OB, room.D_OB
-        if self._loss.of_slope is None:
-            self._note(A_OB, T_OB)
         if self._natural:
             np.subtract(A_OB, T_OB, out=D_OB)
         else:
             self._loss.slope(A_OB, T_OB, D_OB)
-        if self._loss.of_slope is not None:
-            self._sum += self._loss.of_slope(D_OB)
+        if self._of_slope:
+            self._sum += self._of_slope(D_OB)
+        else:
+            self._note(A_OB, T_OB)
         if not self._natural:
             room.backward()
 
