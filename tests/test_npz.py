@@ -1,5 +1,6 @@
 """Arrays in npz and npy files: what they are called, what they hold, and that mapped ones are never copied."""
 
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 
 from psgd.config import resolve
-from psgd.data.dataset import Data
+from psgd.data import arrays
+from psgd.data.dataset import Data, Dataset
+from psgd.data.selected import Selected
 from psgd.data.source import load
 from psgd.errors import DataError, UsageError
 
@@ -153,3 +156,50 @@ def test_bad_files(tmp_path):
 def test_a_window_is_for_shuffling_alone():
     with pytest.raises(UsageError, match=r"data.window is 100, but data.mode is partition"):
         resolve(None, ["data.source=npz", "data.path=x", "data.window=100", "data.mode=partition"])
+
+
+class Asked(mmap.mmap):
+    """A mapping that remembers what advice it was given."""
+
+    def madvise(self, option: int, start: int = 0, length: int = 0) -> None:
+        assert option == mmap.MADV_WILLNEED
+        super().madvise(option, start, length)
+        asked.append((start, length))
+
+
+asked: list[tuple[int, int]] = []
+
+
+def test_of_a_mapped_array_whole_pieces_are_asked_for_once(tmp_path):
+    (tmp_path / "rows").write_bytes(bytes(mmap.PAGESIZE) + np.arange(8000, dtype=np.float32).tobytes())
+    with open(tmp_path / "rows", "rb") as file:
+        mapped = Asked(file.fileno(), 0, access=mmap.ACCESS_READ)
+    array = np.frombuffer(mapped, np.float32)[mmap.PAGESIZE // 4 :].reshape(1000, 8)  # 32 bytes a row
+    asked.clear()
+    dataset = Dataset(array, np.arange(1000) % 2, 2)
+    read = Selected(dataset, np.arange(1000), piece=300).reader(4, 2, np.dtype(np.float32))
+    assert (read(np.array([1, 299, 300, 5]))[0][:, :-1] == array[[1, 299, 300, 5]]).all()
+    ends = [(mmap.PAGESIZE + start, mmap.PAGESIZE + stop) for start, stop in ((0, 9600), (9600, 19200))]
+    assert asked == [(s - s % mmap.PAGESIZE, e - s + s % mmap.PAGESIZE) for s, e in ends]
+    read(np.array([2, 301]))
+    assert len(asked) == 2
+    read(slice(998, 1000))
+    assert len(asked) == 3
+    assert sum(asked[2]) == mmap.PAGESIZE + 32000  # to the end of the array and no further
+
+
+def test_a_window_of_mapped_arrays_changes_the_order_alone(tmp_path):
+    np.save(tmp_path / "x.npy", X.repeat(50, axis=0))
+    np.save(tmp_path / "y.npy", Y.repeat(50))
+    plain, windowed = read(tmp_path), read(tmp_path, "data.window=64")
+    rows = np.array([7, 299, 0, 150])
+    assert gathered(plain.train, rows, 3) == gathered(windowed.train, rows, 3)
+
+
+def test_what_is_larger_than_memory_is_said(tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", Y)
+    assert "larger than memory" not in read(tmp_path).note
+    monkeypatch.setattr(arrays, "_memory", lambda: X.nbytes - 1)
+    assert "larger than memory: set data.window" in read(tmp_path).note
+    assert "larger than memory" not in read(tmp_path, "data.window=3").note

@@ -9,6 +9,7 @@ import numpy as np
 
 from psgd.data.array_files import Arrays, Named, find_part, read_arrays
 from psgd.data.dataset import Dataset, Examples
+from psgd.data.deal import PIECES
 from psgd.data.found import Found
 from psgd.data.labels import learn_classes, places_of, values_of
 from psgd.data.selected import Selected
@@ -18,8 +19,8 @@ Part = tuple[Named, Named]  # inputs, targets
 
 
 def load_arrays(path: Path, settings: dict[str, Any]) -> Found:
-    """`settings`: task, scale, train_rows. Arrays x_train, y_train, x_test, y_test, under the usual names; or x and y,
-    of which the first train_rows are for training."""
+    """`settings`: task, scale, train_rows, window. Arrays x_train, y_train, x_test, y_test, under the usual names; or x
+    and y, of which the first train_rows are for training."""
     parts = _parts(path, read_arrays(path), settings["train_rows"])
     X, y = parts[0]
     classes = learn_classes(y) if settings["task"] == "classification" else []
@@ -32,12 +33,20 @@ def load_arrays(path: Path, settings: dict[str, Any]) -> Found:
         known = places_of(targets, classes) if classes else values_of(targets)
         dataset = Dataset(as_matrix(inputs), known, len(classes), scale)
         # A validation part is not copied out of what is mapped; what is in memory anyway is read faster as a copy.
-        datasets.append(Selected(dataset, np.arange(len(dataset))) if os.path.isdir(path) else dataset)
+        piece = max(1, settings["window"] // PIECES) if settings["window"] else None
+        datasets.append(Selected(dataset, np.arange(len(dataset)), piece) if os.path.isdir(path) else dataset)
     if datasets[-1].outputs != datasets[0].outputs:
         raise DataError(f"{parts[-1][1].name}: {datasets[-1].outputs} outputs, in {y.name} {datasets[0].outputs}")
     preparation = {"kind": "scale", "scale": scale, "shape": shape, "classes": classes}
     origin = f"{path}, {X.array.dtype} inputs" + (f" times {scale:g}" if scale != 1 else "")
+    if os.path.isdir(path) and not settings["window"] and X.array.nbytes > _memory():
+        origin += " (larger than memory: set data.window, or each example will be waited for)"
     return Found(datasets[0], datasets[1] if len(datasets) > 1 else None, origin, preparation)
+
+
+def _memory() -> int:
+    """Bytes that this machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def as_matrix(X: Named) -> np.ndarray:

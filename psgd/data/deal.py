@@ -16,6 +16,8 @@ import numpy as np
 from psgd.replica import Progress
 from psgd.streams import stream
 
+PIECES = 64  # in a window
+
 
 class Hand(NamedTuple):
     """One batch, as dealt."""
@@ -80,8 +82,8 @@ class Shuffled:
 
 
 def windowed(draw: np.random.Generator, examples: int, window: int) -> np.ndarray:
-    """A permutation (examples,) of pieces of window / 64 rows, of which those in one window are shuffled together."""
-    piece = max(1, window // 64)
+    """A permutation (examples,) of pieces of rows; those of the pieces in one window are shuffled together."""
+    piece = max(1, window // PIECES)
     starts = draw.permutation(-(-examples // piece)) * piece
     rows = (starts[:, None] + np.arange(piece)).reshape(-1)
     rows = rows[rows < examples]

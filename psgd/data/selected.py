@@ -5,16 +5,19 @@ from typing import final
 
 import numpy as np
 
+from psgd.data.ahead import ahead_of
 from psgd.data.dataset import Dataset, Reader
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Selected:
-    """Examples, as `Dataset` is; `rows` (N,) int64 of `base`."""
+    """Examples, as `Dataset` is; `rows` (N,) int64 of `base`. If single rows of it are wanted in random order, it is
+    read in pieces of `piece` rows."""
 
     base: Dataset
     rows: np.ndarray
+    piece: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -36,7 +39,15 @@ class Selected:
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
         read = self.base.reader(examples, outputs, dtype)
-        return lambda rows: read(self.rows[rows])
+        ahead = ahead_of(self.base.inputs, self.piece) if self.piece else None
+
+        def read_selected(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+            wanted = self.rows[rows]
+            if ahead:
+                ahead.ask(wanted)
+            return read(wanted)
+
+        return read_selected
 
     def take(self, rows: np.ndarray | slice) -> "Selected":
-        return Selected(self.base, self.rows[rows])
+        return Selected(self.base, self.rows[rows], self.piece)

@@ -1,11 +1,10 @@
 """Objects whose arrays lie in memory that is shared: pickled without the arrays, which are only copied there once."""
 
-import mmap
 import pickle
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
+from psgd.data.ahead import mapping_of
 
 _LINE = 64  # bytes: arrays start on a cache line
 
@@ -23,7 +22,7 @@ def pack(thing: object) -> Packed | None:
     """None if an array is mapped from a file: its pages are shared anyway, and may be more than fit in memory."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
-    if any(_mapped(memoryview(buffer).obj) for buffer in buffers):
+    if any(mapping_of(memoryview(buffer).obj) for buffer in buffers):
         return None
     return Packed(pickled, [buffer.raw() for buffer in buffers])
 
@@ -46,11 +45,3 @@ def unpack(pickled: bytes, sizes: Sequence[int], memory: memoryview) -> Any:
 def _parts(sizes: Sequence[int], memory: memoryview) -> list[memoryview]:
     starts = [room_for(sizes[:i]) for i in range(len(sizes))]
     return [memory[start : start + size] for start, size in zip(starts, sizes, strict=True)]
-
-
-def _mapped(array: Any) -> bool:
-    while array is not None:
-        if isinstance(array, mmap.mmap):
-            return True
-        array = array.base if isinstance(array, np.ndarray) else None
-    return False
