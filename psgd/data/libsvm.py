@@ -166,7 +166,8 @@ class _Growing:
 
     def _add_entries(self, text: bytes, counts: np.ndarray, numbers: np.ndarray) -> None:
         """`text`: index:value pairs of rows with so many each."""
-        entries = np.fromstring(text.replace(b":", b" "), np.float64, sep=" ")
+        text = text.replace(b":", b" ").strip()  # of spaces alone, NumPy makes a number
+        entries = np.fromstring(text, np.float64, sep=" ")
         indices, values = entries[0::2], entries[1::2]
         stops = np.cumsum(counts)
         row = np.repeat(np.arange(len(counts)), counts)
