@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+from pathlib import Path
 
 import pytest
 from processes import mpi, python, run
@@ -64,3 +66,25 @@ def test_the_batch_loop_benchmark_measures_every_way():
     assert all(row["seconds_a_batch"] > 0 for row in report["rows"])
     assert report["rows"][1]["times_the_loop"] > 1
     assert report["blas"]
+
+
+def test_the_benchmark_of_the_step_measures_what_is_installed():
+    """Rivals or not: their absence is said. Where they are, they must have come to our loss."""
+    finished = python("scripts/bench_step.py", "--quick", "--json", "--networks", "DE", limit=50.0)
+    assert finished.code == 0, finished
+    report = json.loads(finished.stdout)
+    assert [row["network"] for row in report["rows"]] == ["D", "E"]
+    for row in report["rows"]:
+        assert row["psgd us"] > 0
+        assert row["gathering us"] > 0
+        for rival, install in (("PyTorch", "pip install torch"), ("JAX", "pip install jax")):
+            assert (f"{rival} us" in row) == (install not in finished.stderr)
+
+
+def test_the_benchmark_of_the_combination_has_the_sums_of_allreduce():
+    if not (Path(sys.executable).parent / "mpirun").exists():
+        pytest.skip("no mpirun in this environment: pip install mpi4py mpich")
+    finished = python("scripts/bench_combine.py", "--quick", "--json", limit=50.0)
+    assert finished.code == 0, finished
+    rows = json.loads(finished.stdout)["rows"]
+    assert [(row["ranks"], row["network"]) for row in rows] == [(n, name) for n in (2, 4) for name in "CBA"]
