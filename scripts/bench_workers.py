@@ -8,8 +8,8 @@ each other: the most that two cores can give. PyTorch is DDP with gloo on two pr
 devices, a compiled lax.scan under shard_map, which averages the gradients array by array or, in `JAX flat`, as one
 vector: psgd is compared with the faster of the two. The rivals average gradients in each step, as psgd's
 gradient-averaging does; their first pass over the batches must have the loss of psgd's own step on the two workers'
-batches together, and move the parameters as far. Only training is timed. psgd deals and gathers its batches meanwhile;
-the rivals' batches lie ready in memory.
+batches together, and move the parameters as far. Only training is timed. psgd deals and gathers its batches meanwhile,
+from bytes where the inputs are images; the rivals' batches lie ready in memory.
 """
 
 import argparse
@@ -24,10 +24,11 @@ from functools import partial
 from math import ceil
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import rivals
+from bench_step import STORED, stored
 from benchmark import about, arguments, have, have_mpirun, in_turns, mpirun, ratio, run, show, table, together
 from networks import NETWORKS
 
@@ -42,12 +43,7 @@ MODULES = {"DDP": "torch", "JAX": "jax"}
 LIMIT = 300.0  # seconds for any one process
 
 
-class Job(NamedTuple):
-    examples: int  # of the data set: more than a core's caches hold
-    pace: int  # about what a worker trains on in a second: says how many epochs to ask for
-
-
-JOBS = {"A": Job(6000, 10_000), "B": Job(20_000, 95_000), "C": Job(20_000, 1_000_000)}
+PACES = {"A": 10_000, "B": 95_000, "C": 1_000_000}  # about what a worker trains on in a second
 
 
 def main() -> int:
@@ -77,10 +73,19 @@ def main() -> int:
 def compared(network: str, found: Sequence[str], repetitions: int, seconds: float) -> list[dict[str, Any]]:
     """A row for each strategy: medians of examples per second, and ratios within repetitions."""
     expected = json.loads(run(itself("reference", network, seconds), seconds=LIMIT))
+    with tempfile.TemporaryDirectory() as directory:
+        data = stored(NETWORKS[network])
+        np.savez(f"{directory}/data.npz", x_train=data.inputs, y_train=data.targets)
+        return measured_in_turns(network, found, repetitions, seconds, expected, f"{directory}/data.npz")
+
+
+def measured_in_turns(
+    network: str, found: Sequence[str], repetitions: int, seconds: float, expected: dict[str, float], data: str
+) -> list[dict[str, Any]]:
     turns: dict[str, Callable[[], float]] = {}
     for strategy in STRATEGIES:
-        turns[strategy] = partial(in_common, network, strategy, seconds)
-        turns[f"{strategy} alone"] = partial(alone, network, strategy, seconds)
+        turns[strategy] = partial(in_common, network, strategy, seconds, data)
+        turns[f"{strategy} alone"] = partial(alone, network, strategy, seconds, data)
     for way in [way for rival in found for way in RIVALS[rival]]:
         turns[way] = partial(rival_rate, way, network, seconds, expected)
     rates = in_turns(turns, repetitions)
@@ -96,33 +101,32 @@ def compared(network: str, found: Sequence[str], repetitions: int, seconds: floa
     return rows
 
 
-def in_common(network: str, strategy: str, seconds: float) -> float:
+def in_common(network: str, strategy: str, seconds: float, data: str) -> float:
     """Examples per second of psgd with two MPI processes."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [*mpirun(WORKERS), *training(network, strategy, seconds, WORKERS, directory)]
+        command = [*mpirun(WORKERS), *training(network, strategy, seconds, data, WORKERS, directory)]
         return rate(run(command, seconds=LIMIT))
 
 
-def alone(network: str, strategy: str, seconds: float) -> float:
+def alone(network: str, strategy: str, seconds: float, data: str) -> float:
     """Examples per second of two processes that are independent of each other, added."""
     with tempfile.TemporaryDirectory() as directory:
-        commands = [training(network, strategy, seconds, 1, f"{directory}/{i}") for i in range(WORKERS)]
+        commands = [training(network, strategy, seconds, data, 1, f"{directory}/{i}") for i in range(WORKERS)]
         return sum(map(rate, together(commands, cores(), LIMIT)))
 
 
-def training(network: str, strategy: str, seconds: float, workers: int, directory: str) -> list[str]:
+def training(network: str, strategy: str, seconds: float, data: str, workers: int, directory: str) -> list[str]:
     """psgd's command. Evaluation, which is not counted, is left to the end."""
-    net, job = NETWORKS[network], JOBS[network]
-    features, *hidden, classes = net.sizes
+    net = NETWORKS[network]
+    epochs = max(1, round(seconds * PACES[network] * workers / STORED[net.sizes[0]]))
     return [
         *(sys.executable, "-m", "psgd.train", "--quiet", "--output", directory),
-        *("data.source=synthetic", f"data.examples={job.examples}"),
-        *(f"data.features={features}", f"data.classes={classes}"),
-        *(f"model.hidden={hidden}", f"model.activation={net.activation}"),
+        *("data.source=npz", f"data.path={data}"),
+        *(f"model.hidden={list(net.sizes[1:-1])}", f"model.activation={net.activation}"),
         *(f"model.output={net.output}", f"model.loss={net.loss}"),
         *(f"optimizer.name={net.optimizer}", f"optimizer.learning_rate={net.learning_rate}"),
         *(f"training.batch_size_per_worker={net.batch}", "training.evaluate_every=1000000000"),
-        f"training.epochs={max(1, round(seconds * job.pace * workers / job.examples))}",
+        f"training.epochs={epochs}",
         *(f"workers={workers}", "group=serial" if workers == 1 else "group=mpi"),
         *STRATEGIES[strategy],
     ]
@@ -142,8 +146,8 @@ def rival_rate(way: str, network: str, seconds: float, expected: dict[str, float
     else:
         flags = f"--xla_force_host_platform_device_count={WORKERS} {rivals.XLA_ONE_THREAD}"
         found = json.loads(run(command, set.union(*cores()), LIMIT, XLA_FLAGS=flags, JAX_PLATFORMS="cpu"))
-    for what in ("loss", "moved"):
-        agree = abs(found[what] - expected[what]) <= 5e-4 * expected[what]
+    for what, near in (("loss", 1e-3), ("moved", 1e-2)):  # Adam makes much of small differences
+        agree = abs(found[what] - expected[what]) <= near * expected[what]
         assert agree, f"network {network}: {what} is {found[what]} with {way}, {expected[what]} with psgd"
     return float(found["rate"])
 
@@ -165,18 +169,12 @@ def measured(contender: str, network: str, seconds: float, meet: Sequence[str]) 
     return measure_jax(network, seconds, flat=contender == "JAX flat")
 
 
-def stored(network: str) -> Any:
-    """The data set that psgd trains on."""
-    from psgd.data.synthetic import synthetic
-
-    return synthetic(JOBS[network].examples, NETWORKS[network].sizes[0], NETWORKS[network].sizes[-1], 0)[0]
-
-
 def ready(network: str) -> tuple[np.ndarray, np.ndarray]:
     """It as batches that lie ready: inputs (batches, workers, B, F) and one-hot targets likewise."""
-    data, batch = stored(network), NETWORKS[network].batch
+    data, batch = stored(NETWORKS[network]), NETWORKS[network].batch
+    inputs = data.inputs.astype(np.float32) * np.float32(data.scale)
     targets = np.eye(data.classes, dtype=np.float32)[data.targets]
-    X, T = (part.reshape(-1, WORKERS, batch, part.shape[-1]) for part in (data.inputs, targets))
+    X, T = (part.reshape(-1, WORKERS, batch, part.shape[-1]) for part in (inputs, targets))
     return X, T
 
 
@@ -189,7 +187,7 @@ def measure_reference(network: str) -> dict[str, float]:
     from psgd.optimizer.rules import SGD, Adam
     from psgd.optimizer.schedule import Schedule
 
-    net, data = NETWORKS[network], stored(network)
+    net, data = NETWORKS[network], stored(NETWORKS[network])
     both, single = WORKERS * net.batch, np.dtype(np.float32)
     optimizer = Optimizer(Adam() if net.optimizer == "adam" else SGD(), Schedule(net.learning_rate))
     learner = MLP(net.sizes, net.activation, net.output, LOSSES[net.loss], single)
@@ -224,7 +222,7 @@ def timed(
     began = time.perf_counter()
     for _ in range(passes):
         float(train())  # waits for the pass: two of JAX's at a time may wait for each other for ever
-    rate = passes * JOBS[network].examples / (time.perf_counter() - began)
+    rate = passes * STORED[NETWORKS[network].sizes[0]] / (time.perf_counter() - began)
     return {"loss": loss, "moved": moved, "rate": rate}
 
 

@@ -61,6 +61,7 @@ def once_a_host(make: Callable[[], Any]) -> Any:
         succeeded, pickled, sizes = comrades.bcast(said, root=0)
     if pickled is None:
         return make() if comrades.rank and succeeded else made
+    made = None  # its arrays are let go of as they are copied
     window = MPI.Win.Allocate_shared(sharing.room_for(sizes) if comrades.rank == 0 else 0, 1, comm=comrades)
     _shared.append(window)
     memory = memoryview(window.Shared_query(0)[0]).cast("B")

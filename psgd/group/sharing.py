@@ -32,9 +32,13 @@ def room_for(sizes: Sequence[int]) -> int:
     return sum(-(-size // _LINE) * _LINE for size in sizes)
 
 
-def place(arrays: Sequence[memoryview], memory: memoryview) -> None:
-    for array, part in zip(arrays, _parts([array.nbytes for array in arrays], memory), strict=True):
-        part[:] = array
+def place(arrays: list[memoryview], memory: memoryview) -> None:
+    """Copy them there and let go of each at once, the largest first: so little is in memory twice."""
+    sizes = [array.nbytes for array in arrays]
+    parts = _parts(sizes, memory)
+    for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        parts[i][:] = arrays[i]
+        arrays[i] = memoryview(b"")
 
 
 def unpack(pickled: bytes, sizes: Sequence[int], memory: memoryview) -> Any:
