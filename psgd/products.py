@@ -1,5 +1,6 @@
 """Products of matrices that numpy has no call for."""
 
+import ctypes
 from collections.abc import Callable
 from functools import cache
 
@@ -22,9 +23,13 @@ def accumulator(dtype: np.dtype) -> Accumulate:
 
     blas.limit_after_numpy()  # it has threads of its own
     gemm = {"f": scipy_blas.sgemm, "d": scipy_blas.dgemm}[dtype.char]
+    large_gemm = _without_the_lock(dtype)
 
     def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:
-        if SMALL < W_OI.size < LARGE and D_OB.shape[1] >= MANY:
+        size = W_OI.size
+        if size >= LARGE:
+            large_gemm(W_OI, A_IB, D_OB, alpha)
+        elif size > SMALL and D_OB.shape[1] >= MANY:
             # The sum costs little in the cache, and scipy's BLAS may take half as long again (0.3.30, few outputs).
             product = np.dot(A_IB, D_OB.T)
             product *= alpha
@@ -34,5 +39,33 @@ def accumulator(dtype: np.dtype) -> Accumulate:
             gemm(alpha, D_OB.T, A_IB.T, 1.0, W_OI, 1, 0, 1)
         else:
             gemm(alpha, D_OB.T, A_IB, 1.0, W_OI, 1, 1, 1)
+
+    return accumulate
+
+
+def _without_the_lock(dtype: np.dtype) -> Accumulate:
+    """The same routine, called so that other threads go on meanwhile: scipy's wrapper keeps Python's lock, which costs
+    less where the product is small."""
+    from scipy.linalg import cython_blas
+
+    capsule = cython_blas.__pyx_capi__[{"f": "sgemm", "d": "dgemm"}[dtype.char]]
+    python = ctypes.pythonapi
+    python.PyCapsule_GetName.restype, python.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    address = python.PyCapsule_GetPointer(capsule, python.PyCapsule_GetName(capsule))
+    real = {"f": ctypes.c_float, "d": ctypes.c_double}[dtype.char]
+    char, whole, number = ctypes.c_char_p, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(real)
+    array = ctypes.c_void_p
+    arguments = (char, char, whole, whole, whole, number, array, whole, array, whole, number, array, whole)
+    gemm = ctypes.CFUNCTYPE(None, *arguments)(address)
+    one = ctypes.byref(real(1.0))
+
+    def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:
+        # In Fortran's order, W is (O, I), the memory of D is its transpose, and that of A its own or its transpose.
+        O, I, B = (ctypes.byref(ctypes.c_int(n)) for n in (*W_OI.shape, D_OB.shape[1]))  # noqa: E741
+        turn, ld = (b"N", B) if A_IB.flags.c_contiguous else (b"T", I)
+        W, A, D = W_OI.ctypes.data, A_IB.ctypes.data, D_OB.ctypes.data
+        gemm(b"T", turn, O, I, B, ctypes.byref(real(alpha)), D, B, A, ld, one, W, O)
 
     return accumulate

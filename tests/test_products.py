@@ -1,0 +1,54 @@
+"""The product that is added to what is there: by every way that it takes."""
+
+import threading
+
+import numpy as np
+import pytest
+from scipy.linalg import blas
+
+from psgd.products import LARGE, accumulator
+
+
+@pytest.mark.parametrize(("dtype", "allowed"), [(np.float32, 3e-6), (np.float64, 1e-14)])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "examples"), [(5, 3, 4), (1, 1, 1), (40, 30, 60), (40, 30, 10), (300, 200, 7), (180, 190, 64)]
+)
+def test_it_is_the_product_and_the_sum(dtype, allowed, turned, inputs, outputs, examples):
+    draw = np.random.default_rng(0)
+    W, A, D = (draw.normal(size=s).astype(dtype) for s in ((inputs, outputs), (inputs, examples), (outputs, examples)))
+    A = np.asfortranarray(A) if turned else A
+    expected = W - 0.25 * A.astype(np.float64) @ D.T.astype(np.float64)
+    A_before, D_before = A.copy(), D.copy()
+    accumulator(np.dtype(dtype))(W.T, A, D, -0.25)
+    assert np.linalg.norm(W - expected) < allowed * np.linalg.norm(expected)
+    assert np.array_equal(A, A_before)
+    assert np.array_equal(D, D_before)
+
+
+def test_the_large_has_the_bits_of_scipys_own_call():
+    draw = np.random.default_rng(1)
+    W, A, D = (draw.normal(size=s).astype(np.float32) for s in ((300, 200), (300, 50), (200, 50)))
+    assert W.size > LARGE
+    theirs = blas.sgemm(-0.1, D, A, 1.0, W.T, 0, 1)
+    accumulator(np.dtype(np.float32))(W.T, A, D, -0.1)
+    assert np.array_equal(W.T, theirs)
+
+
+def test_other_threads_go_on_meanwhile():
+    """A thread counts while another multiplies for long: with the lock kept it could not."""
+    W, A, D = (np.zeros(s, np.float64) for s in ((2000, 2000), (2000, 2000), (2000, 2000)))
+    accumulate, counts, done = accumulator(np.dtype(np.float64)), [0], threading.Event()
+
+    def count() -> None:
+        while not done.is_set():
+            counts[0] += 1
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    before = counts[0]
+    accumulate(W.T, A, D, 1.0)
+    counted = counts[0] - before
+    done.set()
+    thread.join(10.0)
+    assert counted > 1000
