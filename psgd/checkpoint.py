@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 from psgd.errors import StorageError
 from psgd.replica import Private, Progress, Replica
 
-FORMAT = 1
+FORMAT = 2
 KEEP = 2  # the newest ones; older ones are removed
 
 

@@ -128,7 +128,7 @@ DAMAGE = {
     "not JSON": lambda c: (c / "checkpoint.json").write_bytes(b"{"),
     "a list": lambda c: (c / "checkpoint.json").write_bytes(b"[]"),
     "another format": lambda c: (c / "checkpoint.json").write_bytes(b'{"format": 99}'),
-    "no progress": lambda c: (c / "checkpoint.json").write_bytes(b'{"format": 1}'),
+    "no progress": lambda c: (c / "checkpoint.json").write_bytes(b'{"format": 2}'),
     "no replica": lambda c: (c / "replica.safetensors").unlink(),
     "a worker's for the replica": lambda c: shutil.copy(c / "worker-00001.safetensors", c / "replica.safetensors"),
     "a bit of the replica": lambda c: _flip(c / "replica.safetensors"),
