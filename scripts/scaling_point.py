@@ -63,7 +63,14 @@ def load_and_gather(directory: Path) -> tuple[float, float]:
     from psgd.data.source import load
     from psgd.replica import Progress
 
-    settings = {"source": "npz", "path": str(directory), "task": "classification", "scale": None, "train_rows": None, "window": None}
+    settings = {
+        "source": "npz",
+        "path": str(directory),
+        "task": "classification",
+        "scale": None,
+        "train_rows": None,
+        "window": None,
+    }
     began = time.perf_counter()
     data = load(settings).train
     loaded = time.perf_counter()
