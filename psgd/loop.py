@@ -178,12 +178,11 @@ class Loop:
         return roster
 
     def _look_for_divergence(self, roster: Roster) -> None:
-        if self._job.exclude:
-            return
-        for bad in roster.reports[roster.reports["bad"] >= 0]:
-            where = self._job.learner.name(int(bad["bad"]))
+        bad = roster.reports[roster.reports["bad"] >= 0]
+        if len(bad) and not self._job.exclude:
+            where = self._job.learner.name(int(bad[0]["bad"]))
             raise Diverged(
-                f"worker {bad['worker']}, round {self.replica.progress.round}: {where} is not finite. Lower "
+                f"worker {bad[0]['worker']}, round {self.replica.progress.round}: {where} is not finite. Lower "
                 "optimizer.learning_rate or set optimizer.clip_norm; training.on_nonfinite: exclude goes on without it"
             )
 

@@ -65,6 +65,8 @@ def _without_the_lock(dtype: np.dtype) -> Accumulate:
         # In Fortran's order, W is (O, I), the memory of D is its transpose, and that of A its own or its transpose.
         O, I, B = (ctypes.byref(ctypes.c_int(n)) for n in (*W_OI.shape, D_OB.shape[1]))  # noqa: E741
         turn, ld = (b"N", B) if A_IB.flags.c_contiguous else (b"T", I)
+        if turn == b"T":
+            A_IB = np.asfortranarray(A_IB)  # a copy only of what has gaps
         W, A, D = W_OI.ctypes.data, A_IB.ctypes.data, D_OB.ctypes.data
         gemm(b"T", turn, O, I, B, ctypes.byref(real(alpha)), D, B, A, ld, one, W, O)
 

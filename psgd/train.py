@@ -106,6 +106,7 @@ def _with_mpi(order: Order, loaded: list[Any], signals: Signals) -> int:
         first = next(i for i, code in enumerate(codes) if code)
         if failure and first == mpi.process_and_processes()[0]:
             _complain(failure, first)
+        mpi.let_go()
         return codes[first]
     transport = mpi.Mpi(settings["cluster"]["patience"], shared_bytes(build_job(settings, data)))
     result = run_session(order, data, transport, signals)

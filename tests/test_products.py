@@ -11,14 +11,17 @@ from psgd.products import LARGE, accumulator
 
 
 @pytest.mark.parametrize(("dtype", "allowed"), [(np.float32, 3e-6), (np.float64, 1e-14)])
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("kept", ["by row", "by column", "with gaps"])
 @pytest.mark.parametrize(
     ("inputs", "outputs", "examples"), [(5, 3, 4), (1, 1, 1), (40, 30, 60), (40, 30, 10), (300, 200, 7), (180, 190, 64)]
 )
-def test_it_is_the_product_and_the_sum(dtype, allowed, turned, inputs, outputs, examples):
+def test_it_is_the_product_and_the_sum(dtype, allowed, kept, inputs, outputs, examples):
     draw = np.random.default_rng(0)
     W, A, D = (draw.normal(size=s).astype(dtype) for s in ((inputs, outputs), (inputs, examples), (outputs, examples)))
-    A = np.asfortranarray(A) if turned else A
+    if kept == "by column":
+        A = np.asfortranarray(A)
+    elif kept == "with gaps":
+        A = np.repeat(A.T, 2, axis=1)[:, ::2].T
     expected = W - 0.25 * A.astype(np.float64) @ D.T.astype(np.float64)
     A_before, D_before = A.copy(), D.copy()
     accumulator(np.dtype(dtype))(W.T, A, D, -0.25)

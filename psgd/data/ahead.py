@@ -6,7 +6,9 @@ from typing import Any, final
 
 import numpy as np
 
-_RECENT = 192  # pieces that are not asked for again meanwhile: three windows
+from psgd.data.deal import PIECES
+
+_RECENT = 3 * PIECES  # pieces that are not asked for again meanwhile: three windows
 
 
 @final

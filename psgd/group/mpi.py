@@ -49,9 +49,9 @@ def once_a_host(make: Callable[[], Any]) -> Any:
     exception is raised there alone, and the others get None."""
     MPI = _mpi()
     comrades = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
-    made = packed = None
+    rank, made, packed = comrades.rank, None, None
     try:
-        if comrades.rank == 0:
+        if rank == 0:
             made = make()
             packed = sharing.pack(made) if comrades.size > 1 else None
     finally:
@@ -59,19 +59,28 @@ def once_a_host(make: Callable[[], Any]) -> Any:
         shared = packed is not None and _fits(sharing.room_for(sizes))
         said = (made is not None, packed.pickled if packed and shared else None, sizes)
         succeeded, pickled, sizes = comrades.bcast(said, root=0)
+        if pickled is None:
+            comrades.Free()
     if pickled is None:
-        return make() if comrades.rank and succeeded else made
+        return make() if rank and succeeded else made
     made = None  # its arrays are let go of as they are copied
-    window = MPI.Win.Allocate_shared(sharing.room_for(sizes) if comrades.rank == 0 else 0, 1, comm=comrades)
+    window = MPI.Win.Allocate_shared(sharing.room_for(sizes) if rank == 0 else 0, 1, comm=comrades)
     _shared.append(window)
     memory = memoryview(window.Shared_query(0)[0]).cast("B")
     if packed:
         sharing.place(packed.arrays, memory)
     comrades.Barrier()
+    comrades.Free()
     return sharing.unpack(pickled, sizes, memory)
 
 
-_shared: list[Any] = []  # windows with what `once_a_host` gave, until the job ends
+_shared: list[Any] = []  # windows with what `once_a_host` gave
+
+
+def let_go() -> None:
+    """Collective: free what `once_a_host` shares, which is used no more."""
+    while _shared:
+        _shared.pop().Free()
 
 
 def abort(code: int) -> NoReturn:
@@ -147,8 +156,7 @@ class Mpi:
             window.Unlock_all()
             window.Free()
         self._windows.clear()
-        while _shared:
-            _shared.pop().Free()
+        let_go()
         for communicator in (self._leaders, self._comrades, self._world):
             if communicator not in (self._MPI.COMM_NULL, self._MPI.COMM_SELF):
                 communicator.Free()
