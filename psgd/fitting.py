@@ -13,7 +13,7 @@ import numpy as np
 
 from psgd.agreement import Ended
 from psgd.blas import describe
-from psgd.build import build_strategy
+from psgd.build import build_optimizer, build_strategy
 from psgd.choose import thread_count
 from psgd.config.checks import check_together
 from psgd.config.problems import Problem, check_values, related
@@ -145,9 +145,10 @@ class _Task:
         """With a learner of its own."""
         training, examples = self.settings["training"], len(self.data.train)
         learner = OwnLearner(self.gradient, self.structure, self.start, self.loss, self.score, self.progress)
+        optimizer = build_optimizer(self.settings, examples, learner)
         return Job(
             workers=self.settings["workers"],
-            strategy=Naming(build_strategy(self.settings, examples)),
+            strategy=Naming(build_strategy(self.settings, examples, optimizer)),
             learner=learner,
             data=self.data,
             deal=Shuffle(examples, training["batch_size_per_worker"], training["seed"]),

@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def accumulator(dtype: np.dtype) -> Accumulate:
 
     def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:
         size = W_OI.size
-        if size >= LARGE:
+        if size >= LARGE or not D_OB.flags.c_contiguous:
             large_gemm(W_OI, A_IB, D_OB, alpha)
         elif size > SMALL and D_OB.shape[1] >= MANY:
             # The sum costs little in the cache, and scipy's BLAS may take half as long again (0.3.30, few outputs).
@@ -62,12 +63,22 @@ def _without_the_lock(dtype: np.dtype) -> Accumulate:
     one = ctypes.byref(real(1.0))
 
     def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:
-        # In Fortran's order, W is (O, I), the memory of D is its transpose, and that of A its own or its transpose.
+        # W_OI is as Fortran has it; D_OB and A_BI are so or turned.
         O, I, B = (ctypes.byref(ctypes.c_int(n)) for n in (*W_OI.shape, D_OB.shape[1]))  # noqa: E741
-        turn, ld = (b"N", B) if A_IB.flags.c_contiguous else (b"T", I)
-        if turn == b"T":
-            A_IB = np.asfortranarray(A_IB)  # a copy only of what has gaps
-        W, A, D = W_OI.ctypes.data, A_IB.ctypes.data, D_OB.ctypes.data
-        gemm(b"T", turn, O, I, B, ctypes.byref(real(alpha)), D, B, A, ld, one, W, O)
+        D_OB, turn_D, step_D = _for_fortran(D_OB)
+        A_BI, turn_A, step_A = _for_fortran(A_IB.T)
+        W, A, D = W_OI.ctypes.data, A_BI.ctypes.data, D_OB.ctypes.data
+        gemm(turn_D, turn_A, O, I, B, ctypes.byref(real(alpha)), D, step_D, A, step_A, one, W, O)
 
     return accumulate
+
+
+def _for_fortran(matrix: np.ndarray) -> tuple[np.ndarray, bytes, Any]:
+    """The matrix, whether it is to be turned, and by reference: how many numbers from one of its lines to the next. A
+    copy only of what has gaps within its lines."""
+    number = matrix.itemsize
+    if number not in matrix.strides:
+        matrix = np.ascontiguousarray(matrix)
+    rows, columns = matrix.strides
+    turn = columns == number and len(matrix) > 1
+    return matrix, b"T" if turn else b"N", ctypes.byref(ctypes.c_int((rows if turn else columns) // number))

@@ -45,6 +45,7 @@ DOORS = {
     "matplotlib": {"psgd.plot"},
     "sklearn": set(),
     "scipy": {"psgd.products"},
+    "numba": {"psgd.optimizer.compiled"},
 }
 
 

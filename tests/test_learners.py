@@ -142,6 +142,28 @@ def test_gradient_of_several_layers_with_penalties(hidden, l1, l2):
     check_gradient((3, 5, 2, 4, 3), hidden, "softmax", "cross-entropy", l1, l2)
 
 
+WIDE = (300, 120, 30, 3)  # most weights are the first layer's: outputs of many examples lie in memory by example
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize(("loss", "output"), [("squared-error", "tanh"), ("cross-entropy", "softmax")])
+def test_gradient_of_many_examples_is_the_mean_of_those_of_few(hidden, loss, output):
+    mlp = MLP(WIDE, hidden, output, loss_of(loss), FLOAT64, l1=0.01, l2=0.02)
+    assert mlp._by_example(200)
+    assert not mlp._by_example(20)
+    batch, p = some_batch(WIDE[0], WIDE[-1], 200, True), some_parameters(mlp.size) / 3
+    whole, parts = np.full(mlp.size, np.nan), np.full((10, mlp.size), np.nan)
+    mlp.gradient(p, batch, whole)
+    loss_of_whole = mlp.read_loss()
+    outputs = mlp.predict(p, batch.X).copy()
+    for i, part in enumerate(parts):
+        rows = slice(20 * i, 20 * i + 20)
+        mlp.gradient(p, Batch(batch.X[rows], batch.T_BO[rows], 0.0), part)
+        assert np.allclose(mlp.predict(p, batch.X[rows]), outputs[rows], rtol=1e-12, atol=0)
+    assert loss_of_whole == pytest.approx(mlp.read_loss(), rel=1e-12)
+    assert np.linalg.norm(whole - parts.mean(axis=0)) < 1e-13 * np.linalg.norm(whole)
+
+
 @pytest.mark.parametrize(
     ("loss", "output"), [("binary-cross-entropy", "sigmoid"), ("hinge", "identity"), ("squared-error", "identity")]
 )
@@ -353,16 +375,17 @@ ROUNDING = {np.float32: 2e-6, np.float64: 3e-15}  # normwise, of 30 steps
 @pytest.mark.parametrize("dtype", ROUNDING)
 @pytest.mark.parametrize(("loss", "output"), [("squared-error", "sigmoid"), ("cross-entropy", "softmax")])
 @pytest.mark.parametrize(("hidden", "l2"), [("relu", 0.0), ("sigmoid", 0.1), ("tanh", 0.0)])
-@pytest.mark.parametrize("examples", [1, 7, 60])
-def test_plain_sgd_in_one_product_is_the_default_but_for_rounding(dtype, loss, output, hidden, l2, examples):
-    """Layers wider than four batches go back by another product, too."""
-    mlp = MLP((5, 9, 31, 3), hidden, output, loss_of(loss), np.dtype(dtype), l2=l2)
+@pytest.mark.parametrize(
+    ("sizes", "examples"), [((5, 9, 31, 3), 1), ((5, 9, 31, 3), 7), ((5, 9, 31, 3), 60), (WIDE, 200)]
+)
+def test_plain_sgd_in_one_product_is_the_default_but_for_rounding(dtype, loss, output, hidden, l2, sizes, examples):
+    mlp = MLP(sizes, hidden, output, loss_of(loss), np.dtype(dtype), l2=l2)
     batches = []
     for step in range(30):
-        X_BI, T_BO, _ = some_batch(5, 3, examples, True, seed=step)
+        X_BI, T_BO, _ = some_batch(sizes[0], 3, examples, True, seed=step)
         batches.append(Batch(X_BI.astype(dtype), T_BO.astype(dtype), step / 10))
     optimizer, nothing = Optimizer(SGD(), Schedule(0.1, "step", decay_every=1.0)), np.zeros((0, mlp.size), dtype)
-    p, q = (some_parameters(mlp.size).astype(dtype) for _ in range(2))
+    p, q = (mlp.initial(SEED) for _ in range(2))
     start = p.astype(np.float64)
     learner.run(mlp, p, nothing, 0, optimizer, batches, np.empty_like(p))
     loss_of_default = mlp.read_loss()

@@ -10,18 +10,25 @@ from scipy.linalg import blas
 from psgd.products import LARGE, accumulator
 
 
+def lying(matrix: np.ndarray, how: str) -> np.ndarray:
+    """The same matrix, otherwise in memory."""
+    if how == "by column":
+        return np.asfortranarray(matrix)
+    if how == "part of a column":
+        return np.asfortranarray(np.vstack([matrix, matrix]))[: len(matrix)]
+    return np.repeat(matrix.T, 2, axis=1)[:, ::2].T if how == "with gaps" else matrix
+
+
 @pytest.mark.parametrize(("dtype", "allowed"), [(np.float32, 3e-6), (np.float64, 1e-14)])
 @pytest.mark.parametrize("kept", ["by row", "by column", "with gaps"])
+@pytest.mark.parametrize("kept_D", ["by row", "by column", "part of a column", "with gaps"])
 @pytest.mark.parametrize(
     ("inputs", "outputs", "examples"), [(5, 3, 4), (1, 1, 1), (40, 30, 60), (40, 30, 10), (300, 200, 7), (180, 190, 64)]
 )
-def test_it_is_the_product_and_the_sum(dtype, allowed, kept, inputs, outputs, examples):
+def test_it_is_the_product_and_the_sum(dtype, allowed, kept, kept_D, inputs, outputs, examples):
     draw = np.random.default_rng(0)
     W, A, D = (draw.normal(size=s).astype(dtype) for s in ((inputs, outputs), (inputs, examples), (outputs, examples)))
-    if kept == "by column":
-        A = np.asfortranarray(A)
-    elif kept == "with gaps":
-        A = np.repeat(A.T, 2, axis=1)[:, ::2].T
+    A, D = lying(A, kept), lying(D, kept_D)
     expected = W - 0.25 * A.astype(np.float64) @ D.T.astype(np.float64)
     A_before, D_before = A.copy(), D.copy()
     accumulator(np.dtype(dtype))(W.T, A, D, -0.25)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-PART = 16384  # numbers that several passes can go over without leaving the cache
+PART = 32768  # numbers that several passes can go over without leaving the cache
 
 
 class Space(NamedTuple):

@@ -20,9 +20,11 @@ from psgd.learners.output import Output
 from psgd.learners.room import Room
 from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.schedule import Schedule
-from psgd.products import accumulator
+from psgd.products import LARGE, accumulator
 
-Use = Callable[[int, np.ndarray, np.ndarray], None]  # (layer, A_IB, D_OB)
+MANY = 500  # examples, of which it does not matter any more how their slopes lie
+
+Use = Callable[[int, np.ndarray, Room], None]  # (layer, its inputs A_IB, its room)
 
 
 class _Weights(NamedTuple):
@@ -70,8 +72,8 @@ class MLP:
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         weights, gradients = self._weights(parameters), self._weights(out)
 
-        def write(layer: int, A_IB: np.ndarray, D_OB: np.ndarray) -> None:
-            np.dot(A_IB, D_OB.T, out=gradients[layer].W_IO)
+        def write(layer: int, A_IB: np.ndarray, room: Room) -> None:
+            room.multiply(A_IB, room.D_OB.T, out=gradients[layer].W_IO)
 
         self._propagate(weights, batch, 1.0 / len(batch.T_BO), write)
         if self._l1 or self._l2:
@@ -112,7 +114,7 @@ class MLP:
         A_IB = X_BI.T
         for (W_IO, W_OI, _), room in zip(weights, rooms, strict=True):
             if room.product_BO is None:
-                np.dot(W_OI, A_IB, out=room.A_OB)
+                room.multiply(W_OI, A_IB, out=room.A_OB)
             else:
                 np.dot(A_IB.T, W_IO, out=room.product_BO)
                 np.copyto(room.A_OB, room.product_BO.T)
@@ -126,25 +128,23 @@ class MLP:
         X_BI, T_BO, _ = batch
         rooms = self._forward(weights, X_BI)
         self._output.slope(rooms[-1], T_BO.T)
-        D_OB = rooms[-1].D_OB
         if scale != 1.0:
-            D_OB *= scale
+            rooms[-1].D_OB *= scale
         for layer in range(len(rooms) - 1, 0, -1):
-            room = rooms[layer - 1]
-            np.dot(weights[layer].inner, D_OB, out=room.D_OB)
-            use(layer, room.A_IB, D_OB)
-            room.backward()
-            D_OB = room.D_OB
-        use(0, X_BI.T, D_OB)
+            under, room = rooms[layer - 1 : layer + 1]
+            under.multiply(weights[layer].inner, room.D_OB, out=under.D_OB)
+            use(layer, under.A_IB, room)
+            under.backward()
+        use(0, X_BI.T, rooms[0])
 
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
         """W <- (1 - rate l2) W - rate A D^T / B, where l2 leaves the biases alone."""
         weights, accumulate = self._weights(parameters), accumulator(self.dtype)
 
-        def descend(layer: int, A_IB: np.ndarray, D_OB: np.ndarray) -> None:
+        def descend(layer: int, A_IB: np.ndarray, room: Room) -> None:
             if self._l2:
                 weights[layer].inner[:] *= 1.0 - rate * self._l2
-            accumulate(weights[layer].W_OI, A_IB, D_OB, alpha)
+            accumulate(weights[layer].W_OI, A_IB, room.D_OB, alpha)
 
         for batch in batches:
             rate = schedule.rate(batch.epoch)
@@ -160,12 +160,20 @@ class MLP:
 
     def _make_rooms(self, examples: int) -> list[Room]:
         inputs, *sizes = self.layout.sizes
-        rooms = [Room(outputs, examples, a, self.dtype) for outputs, a in zip(sizes, self._activations, strict=True)]
-        if inputs > 8 * sizes[0]:
+        by_example = [self._by_example(examples)] * (len(sizes) - 1) + [False]
+        each = zip(sizes, self._activations, by_example, strict=True)
+        rooms = [Room(outputs, examples, activation, self.dtype, way) for outputs, activation, way in each]
+        if inputs > 8 * sizes[0] and not by_example[0]:
             # BLAS takes long to transpose many inputs; where outputs are few, they are transposed instead.
             rooms[0].product_BO = np.empty((examples, sizes[0]), self.dtype)
         self._rooms[examples] = rooms
         return rooms
+
+    def _by_example(self, examples: int) -> bool:
+        """How outputs lie. Inputs come example by example, and BLAS is quickest if their outputs lie so too; but slopes
+        that come back through weights lie better output by output, the more so the fewer examples there are."""
+        first = (self.layout.sizes[0] + 1) * self.layout.sizes[1]
+        return first >= LARGE and MANY * (self.layout.size - first) <= min(examples, MANY) * first
 
     def _weights(self, vector: np.ndarray) -> list[_Weights]:
         """Views into `vector`, remembered: it is one of a few vectors that live as long as the run."""

@@ -13,15 +13,30 @@ Act = Callable[[], None]
 
 @final
 class Room:
+    """Examples are the columns of A and D. In memory a line is an output's, or, if so wanted, an example's."""
+
+    multiply: Callable[..., object]  # (A, B, out=)
     product_BO: np.ndarray | None = None  # the outputs as they come from the product, if they are to be transposed
 
-    def __init__(self, outputs: int, examples: int, activation: Activation, dtype: np.dtype) -> None:
-        self.A_IB = np.ones((outputs + 1, examples), dtype)  # the outputs and a row of ones: what the next layer gets
+    def __init__(
+        self, outputs: int, examples: int, activation: Activation, dtype: np.dtype, by_example: bool = False
+    ) -> None:
+        # The outputs and a row of ones: what the next layer gets.
+        if by_example:
+            A, D = np.ones((examples, outputs + 1), dtype), np.zeros((examples, outputs + 1), dtype)
+            self.A_IB, self.D_OB = A.T, D.T[:-1]
+            self.multiply = np.matmul  # np.dot copies what has gaps
+        else:
+            self.A_IB, D = np.ones((outputs + 1, examples), dtype), np.empty((outputs, examples), dtype)
+            A, self.D_OB = self.A_IB[:-1], D
+            self.multiply = np.dot  # takes less time to begin
         self.A_OB = self.A_IB[:-1]
-        self.D_OB = np.empty((outputs, examples), dtype)
-        parts = activation.parts(self.A_OB, self.D_OB)
+        parts = activation.parts(A, D)
         # Z to A, in place; dL/dA to dL/dZ, in place in D.
-        self.forward = _all([partial(activation.forward, A, space) for A, _, space in parts])
+        forward: list[Act] = [partial(activation.forward, A, space) for A, _, space in parts]
+        if by_example:  # the ones between the outputs went with them
+            forward.append(partial(self.A_IB[-1].fill, 1.0))
+        self.forward = _all(forward)
         self.backward = _all([partial(activation.backward, A, D, space) for A, D, space in parts])
 
 

@@ -27,6 +27,10 @@ class Rule(Protocol):
         ones go to `to`, or replace the old."""
         ...
 
+    def factors(self, count: int, rate: float) -> tuple[float, ...]:
+        """The numbers that are the same for all parameters."""
+        ...
+
 
 @final
 @dataclass(frozen=True)
@@ -43,18 +47,23 @@ class SGD:
     def update(
         self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float, to: Place | None = None
     ) -> None:
-        del count
         new, new_state = to or (p, state)
         if self.momentum:
-            v = np.multiply(state[0], self.momentum, out=new_state[0])
+            momentum, rate, along = self.factors(count, rate)
+            v = np.multiply(state[0], momentum, out=new_state[0])
             v += g
             if self.nesterov:
                 g *= rate
                 p = np.subtract(p, g, out=new)
-            np.multiply(v, rate * self.momentum if self.nesterov else rate, out=g)
+            np.multiply(v, along, out=g)
         else:
             g *= rate
         np.subtract(p, g, out=new)
+
+    def factors(self, count: int, rate: float) -> tuple[float, ...]:
+        """(momentum, rate of g, rate of v)."""
+        del count
+        return self.momentum, rate, rate * self.momentum if self.nesterov else rate
 
 
 @final
@@ -77,17 +86,23 @@ class Adam:
         self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float, to: Place | None = None
     ) -> None:
         new, new_state = to or (p, state)
-        m = np.multiply(state[0], self.beta1, out=new_state[0])
+        beta1, beta2, epsilon, rate = self.factors(count, rate)
+        m = np.multiply(state[0], beta1, out=new_state[0])
         m += g
         np.multiply(g, g, out=g)
-        v = np.multiply(state[1], self.beta2, out=new_state[1])
+        v = np.multiply(state[1], beta2, out=new_state[1])
         v += g
         if self.amsgrad:
             v = np.maximum(state[2], v, out=new_state[2])
+        np.sqrt(v, out=g)
+        g += epsilon
+        np.divide(m, g, out=g)
+        g *= rate
+        np.subtract(p, g, out=new)
+
+    def factors(self, count: int, rate: float) -> tuple[float, ...]:
+        """(beta1, beta2, epsilon, rate) for the moments as they are kept: p -= rate m / (sqrt(v) + epsilon)."""
         # m_hat / (sqrt(v_hat) + epsilon), where sqrt(v_hat) = scale sqrt(v)
         scale = math.sqrt((1.0 - self.beta2) / (1.0 - power(self.beta2, count)))
-        np.sqrt(v, out=g)
-        g += self.epsilon / scale
-        np.divide(m, g, out=g)
-        g *= rate * (1.0 - self.beta1) / (1.0 - power(self.beta1, count)) / scale
-        np.subtract(p, g, out=new)
+        rate = rate * (1.0 - self.beta1) / (1.0 - power(self.beta1, count)) / scale
+        return self.beta1, self.beta2, self.epsilon / scale, rate
