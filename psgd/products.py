@@ -34,7 +34,7 @@ def accumulator(dtype: np.dtype) -> Accumulate:
             # The sum costs little in the cache, and scipy's BLAS may take half as long again (0.3.30, few outputs).
             product = np.dot(A_IB, D_OB.T)
             product *= alpha
-            np.add(W_OI, product.T, out=W_OI)
+            np.add(W_OI, product.T, W_OI)
         # Copies are made of what is not F-contiguous: so D and A are handed over as transposes, and it is told so.
         elif A_IB.flags.c_contiguous:
             gemm(alpha, D_OB.T, A_IB.T, 1.0, W_OI, 1, 0, 1)

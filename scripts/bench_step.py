@@ -6,8 +6,10 @@
 The step is forward, backward and the optimizer's update, on float32 batches that lie ready in memory, from the same
 initial weights; after the first pass over the batches all must have come to the same loss and have moved as far.
 PyTorch is eager, with its fused optimizer; JAX is one compiled lax.scan over the steps, with the parameters donated.
-`with gathering` is psgd's step with all that its loop does for a batch: dealing rows of the stored data set (bytes for
-the networks of 784 features) and gathering them. The FMA peak is measured by a loop in registers, written in C.
+`one pass` is psgd with its optimizer compiled by numba, which it uses where that is installed and the run is long (plain
+SGD needs none). `with gathering` is psgd's step with all that its loop does for a batch: dealing rows of the stored
+data set (bytes for the networks of 784 features) and gathering them. The FMA peak is measured by a loop in registers,
+written in C.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,6 +33,7 @@ from rivals import INSTALL, XLA_ONE_THREAD, Trainer, Weights, initial_weights, j
 STORED = {1000: 6000, 784: 60000, 7: 900}  # features: examples of the data set, as in the jobs the networks come from
 READY_BYTES = 32 << 20  # of inputs that lie ready: more than a core's own caches hold
 MODULES = {"PyTorch": "torch", "JAX": "jax"}
+OURS = ("psgd", "one pass")
 # Twelve sums of vectors as wide as the CPU has them: a core that begins two such operations every cycle, each of which
 # takes four, needs eight at least. They are variables, since an array would go through memory.
 FMA_LOOP = """
@@ -88,11 +91,11 @@ def main() -> int:
 def contenders() -> list[str]:
     """Those that are installed."""
     found = ["psgd", "gathering"]
-    for name, module in MODULES.items():
+    for name, module in {"one pass": "numba", **MODULES}.items():
         if have(module):
             found.append(name)
         else:
-            print(f"no {name} in this environment: left out ({INSTALL[module]})", file=sys.stderr)
+            print(f"no {module} in this environment: {name} is left out ({INSTALL[module]})", file=sys.stderr)
     return found
 
 
@@ -112,6 +115,8 @@ def compiled(directory: Path) -> Path | None:
 def figures(name: str, found: list[str], peak: Path | None, repetitions: int, seconds: float) -> dict[str, Any]:
     """A row: medians, and ratios within repetitions."""
     network, core = NETWORKS[name], some_cores(1)
+    if network.optimizer == "sgd":
+        found = [contender for contender in found if contender != "one pass"]
     printed: dict[str, dict[str, float]] = {}
 
     def measure(contender: str) -> float:
@@ -126,7 +131,9 @@ def figures(name: str, found: list[str], peak: Path | None, repetitions: int, se
     check(name, printed)
     row: dict[str, Any] = {"network": name, "sizes": network.sizes, "batch": network.batch}
     row |= {f"{contender} us": median(times[contender]) for contender in found}
-    row |= {f"{rival} / psgd": ratio(times[rival], times["psgd"]) for rival in found[2:]}
+    for ours, rival in product(OURS, MODULES):
+        if {ours, rival} <= times.keys():
+            row[f"{rival} / {ours}"] = ratio(times[rival], times[ours])
     if peak:
         row["peak flop/s"] = max(times["peak"])  # less only where something disturbed it
         row["% of peak"] = 100 * network.flop / row["peak flop/s"] / (1e-6 * row["psgd us"])
@@ -189,15 +196,21 @@ def ready(network: Network) -> tuple[np.ndarray, np.ndarray]:
     return X_NBF, np.eye(data.classes, dtype=np.float32)[labels_NB]
 
 
-def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], steps: int) -> Trainer:
+def psgd_trainer(
+    network: Network, batches: Callable[[int], Iterable[Any]], steps: int, one_pass: bool = False
+) -> Trainer:
     """As psgd's legs do it: the learner runs over `batches` (of the steps taken before), and its loss is read after."""
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
+    from psgd.optimizer.fast import in_one_pass
     from psgd.optimizer.optimizer import Optimizer
-    from psgd.optimizer.rules import SGD, Adam
+    from psgd.optimizer.rules import SGD, Adam, Rule
     from psgd.optimizer.schedule import Schedule
 
-    optimizer = Optimizer(Adam() if network.optimizer == "adam" else SGD(), Schedule(network.learning_rate))
+    rule: Rule = Adam() if network.optimizer == "adam" else SGD()
+    if one_pass:
+        rule = in_one_pass(rule, np.inf, np.dtype(np.float32))
+    optimizer = Optimizer(rule, Schedule(network.learning_rate))
     learner = MLP(network.sizes, network.activation, network.output, LOSSES[network.loss], np.dtype(np.float32))
     parameters, taken = flat(initial_weights(network)), 0
     moments, gradient = np.zeros((optimizer.rows, parameters.size), np.float32), np.empty_like(parameters)
@@ -212,13 +225,13 @@ def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], step
     return Trainer(train, lambda: learner.layout.views(parameters), steps)
 
 
-def on_ready_batches(network: Network) -> Trainer:
+def on_ready_batches(network: Network, one_pass: bool = False) -> Trainer:
     """On copies of what psgd's reader gives."""
     from psgd.learners.learner import Batch
 
     read = stored(network).reader(network.batch, network.sizes[-1], np.dtype(np.float32))
     batches = [Batch(*(part.copy() for part in read(rows)), 0.0) for rows in rows_of_batches(network)]
-    return psgd_trainer(network, lambda taken: batches, len(batches))
+    return psgd_trainer(network, lambda taken: batches, len(batches), one_pass)
 
 
 def gathering(network: Network) -> Trainer:
@@ -244,6 +257,7 @@ def gathering(network: Network) -> Trainer:
 
 TRAINERS: dict[str, Callable[[Network], Trainer]] = {
     "psgd": on_ready_batches,
+    "one pass": partial(on_ready_batches, one_pass=True),
     "gathering": gathering,
     "PyTorch": lambda network: torch_trainer(network, *ready(network)),
     "JAX": lambda network: jax_trainer(network, *ready(network)),
@@ -251,11 +265,12 @@ TRAINERS: dict[str, Callable[[Network], Trainer]] = {
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    columns = ["psgd us", "PyTorch us", "JAX us", "% of peak", "gathering us", "PyTorch / psgd", "JAX / psgd"]
-    columns = [column for column in columns if column in rows[0]]
+    columns = ["psgd us", "one pass us", "PyTorch us", "JAX us", "% of peak", "gathering us"]
+    columns += [f"{rival} / {ours}" for ours, rival in product(OURS, MODULES)]
+    columns = [column for column in columns if any(column in row for row in rows)]
     names = {"% of peak": "% of FMA peak", "gathering us": "with gathering us"}
     words = [f"{row['network']}: {'-'.join(map(str, row['sizes']))}, batch {row['batch']}" for row in rows]
-    figures = [[f"{row[c]:,.{2 if '/' in c else 1}f}" for c in columns] for row in rows]
+    figures = [[f"{row[c]:,.{2 if '/' in c else 1}f}" if c in row else "" for c in columns] for row in rows]
     lines = [[word, *line] for word, line in zip(words, figures, strict=True)]
     return table(["network", *(names.get(column, column) for column in columns)], lines)
 

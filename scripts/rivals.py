@@ -15,7 +15,7 @@ Weights = list[tuple[np.ndarray, np.ndarray]]  # (W_IO, b_O) of each layer, floa
 JaxLoss = Callable[[Any, Any, Any], Any]  # (params, X_BF, T_BO) -> mean loss of the batch
 JaxUpdate = Callable[[Any, Any, Any], tuple[Any, Any]]  # (params, state, gradients) -> (params, state)
 
-INSTALL = {"torch": "pip install torch", "jax": "pip install jax"}
+INSTALL = {name: f"pip install {name}" for name in ("torch", "jax", "numba")}
 # XLA makes threads by the number of cores unless it is told not to; it reads this when jax is imported.
 XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # of Adam: psgd's, PyTorch's and Keras's defaults but for Keras's epsilon

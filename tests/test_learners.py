@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from psgd.learners import learner
+from psgd.learners.activations import ACTIVATIONS
 from psgd.learners.initial import initial
 from psgd.learners.layout import Layout
 from psgd.learners.learner import Batch
@@ -140,6 +141,17 @@ def test_gradient_of_a_linear_model_with_penalties(loss, output):
 @pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.1, 0.0), (0.0, 0.3), (0.1, 0.3)])
 def test_gradient_of_several_layers_with_penalties(hidden, l1, l2):
     check_gradient((3, 5, 2, 4, 3), hidden, "softmax", "cross-entropy", l1, l2)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relu_lets_slopes_through_where_it_is_above_zero(dtype):
+    tiny = np.finfo(dtype).smallest_subnormal
+    Z, D = np.array([[-1, 0, tiny, 0.5, 1, 7]], dtype), np.array([[np.inf, -2, -5, 0.25, -1e30, 2]], dtype)
+    forward, backward = ACTIVATIONS["relu"].acts(Z, D)
+    for act in forward + backward:
+        act()
+    assert np.array_equal(Z, np.array([[0, 0, tiny, 0.5, 1, 7]], dtype))
+    assert np.array_equal(D, np.array([[0, 0, -5, 0.25, -1e30, 2]], dtype))
 
 
 WIDE = (300, 120, 30, 3)  # most weights are the first layer's: outputs of many examples lie in memory by example

@@ -83,5 +83,5 @@ class Folder:
             if number >= 0:
                 load(number, where, parts[slot])
             else:
-                np.add(parts[slot], parts[slot + 1], out=parts[slot])
+                np.add(parts[slot], parts[slot + 1], parts[slot])
         return parts[0]

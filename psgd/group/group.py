@@ -122,7 +122,7 @@ class Group:
     def _weighed(self, workers: Sequence[int], factors: Sequence[np.floating]) -> Load:
         def load(number: int, where: slice, out: np.ndarray) -> None:
             worker = workers[number]
-            np.multiply(self._contributions[worker][:, where], factors[worker], out=out)
+            np.multiply(self._contributions[worker][:, where], factors[worker], out)
 
         return load
 

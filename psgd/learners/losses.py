@@ -30,7 +30,7 @@ def _squared_of_slope(D: np.ndarray) -> float:
 
 
 def _squared_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
-    np.subtract(A, T, out=out)
+    np.subtract(A, T, out)
 
 
 def _cross_entropy(A: np.ndarray, T: np.ndarray) -> float:
@@ -38,8 +38,8 @@ def _cross_entropy(A: np.ndarray, T: np.ndarray) -> float:
 
 
 def _cross_entropy_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
-    np.divide(T, np.maximum(A, _TINY), out=out)
-    np.negative(out, out=out)
+    np.divide(T, np.maximum(A, _TINY), out)
+    np.negative(out, out)
 
 
 def _binary(A: np.ndarray, T: np.ndarray) -> float:
@@ -49,7 +49,7 @@ def _binary(A: np.ndarray, T: np.ndarray) -> float:
 
 
 def _binary_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
-    np.subtract(A, T, out=out)
+    np.subtract(A, T, out)
     out /= np.maximum(A * (1.0 - A), _TINY)
 
 
@@ -71,7 +71,7 @@ def huber(threshold: float) -> Loss:
         return float((inside * (size - 0.5 * inside)).sum(dtype=np.float64))
 
     def slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
-        np.subtract(A, T, out=out)
+        np.subtract(A, T, out)
         np.clip(out, -threshold, threshold, out=out)
 
     return Loss(value, slope)

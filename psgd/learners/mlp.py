@@ -56,7 +56,7 @@ class MLP:
         self.dtype = np.dtype(dtype)
         self._activations: list[Activation] = [ACTIVATIONS[activation]] * (len(sizes) - 2) + [ACTIVATIONS[output]]
         self._loss = loss
-        self._output = Output(loss, output, self.dtype)
+        self._output = Output(loss, output)
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
         self._views: dict[int, tuple[np.ndarray, list[_Weights]]] = {}
@@ -73,7 +73,7 @@ class MLP:
         weights, gradients = self._weights(parameters), self._weights(out)
 
         def write(layer: int, A_IB: np.ndarray, room: Room) -> None:
-            room.multiply(A_IB, room.D_OB.T, out=gradients[layer].W_IO)
+            room.multiply(A_IB, room.D_OB.T, gradients[layer].W_IO)
 
         self._propagate(weights, batch, 1.0 / len(batch.T_BO), write)
         if self._l1 or self._l2:
@@ -114,9 +114,9 @@ class MLP:
         A_IB = X_BI.T
         for (W_IO, W_OI, _), room in zip(weights, rooms, strict=True):
             if room.product_BO is None:
-                room.multiply(W_OI, A_IB, out=room.A_OB)
+                room.multiply(W_OI, A_IB, room.A_OB)
             else:
-                np.dot(A_IB.T, W_IO, out=room.product_BO)
+                np.dot(A_IB.T, W_IO, room.product_BO)
                 np.copyto(room.A_OB, room.product_BO.T)
             room.forward()
             A_IB = room.A_IB
@@ -132,7 +132,7 @@ class MLP:
             rooms[-1].D_OB *= scale
         for layer in range(len(rooms) - 1, 0, -1):
             under, room = rooms[layer - 1 : layer + 1]
-            under.multiply(weights[layer].inner, room.D_OB, out=under.D_OB)
+            under.multiply(weights[layer].inner, room.D_OB, under.D_OB)
             use(layer, under.A_IB, room)
             under.backward()
         use(0, X_BI.T, rooms[0])

@@ -12,17 +12,19 @@ ROOM = 4096  # outputs that are kept before their losses are summed: a call cost
 
 @final
 class Output:
-    def __init__(self, loss: Loss, activation: str, dtype: np.dtype) -> None:
+    def __init__(self, loss: Loss, activation: str) -> None:
         self._loss, self._natural = loss, loss.natural == activation
         self._of_slope = loss.of_slope
-        self._sum, self._waiting = 0.0, 0
-        self._A, self._T = np.empty(ROOM, dtype), np.empty(ROOM, dtype)
+        self._sum = 0.0
+        self._A: list[np.ndarray] = []
+        self._T: list[np.ndarray] = []
+        self._kept = 0
 
     def slope(self, room: Room, T_OB: np.ndarray) -> None:
         """dL/dZ of each example, into room.D_OB; its loss is counted in."""
         A_OB, D_OB = room.A_OB, room.D_OB
         if self._natural:
-            np.subtract(A_OB, T_OB, out=D_OB)
+            np.subtract(A_OB, T_OB, D_OB)
         else:
             self._loss.slope(A_OB, T_OB, D_OB)
         if self._of_slope:
@@ -38,18 +40,17 @@ class Output:
         loss, self._sum = self._sum, 0.0
         return loss
 
-    def _note(self, A: np.ndarray, T: np.ndarray) -> None:
-        if A.size > ROOM // 4:
-            self._sum += self._loss.value(A, T)
+    def _note(self, A_OB: np.ndarray, T_OB: np.ndarray) -> None:
+        if A_OB.size > ROOM // 4:
+            self._sum += self._loss.value(A_OB, T_OB)
             return
-        start, end = self._waiting, self._waiting + A.size
-        if end > ROOM:
+        self._A.append(A_OB.copy())
+        self._T.append(T_OB.copy())
+        self._kept += A_OB.size
+        if self._kept > ROOM:
             self._add_up()
-            start, end = 0, A.size
-        self._A[start:end], self._T[start:end] = A.reshape(-1), T.reshape(-1)
-        self._waiting = end
 
     def _add_up(self) -> None:
-        if self._waiting:
-            self._sum += self._loss.value(self._A[: self._waiting], self._T[: self._waiting])
-            self._waiting = 0
+        if self._kept:
+            self._sum += self._loss.value(np.concatenate(self._A, axis=1), np.concatenate(self._T, axis=1))
+            self._A, self._T, self._kept = [], [], 0

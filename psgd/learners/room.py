@@ -6,16 +6,14 @@ from typing import final
 
 import numpy as np
 
-from psgd.learners.activations import Activation
-
-Act = Callable[[], None]
+from psgd.learners.activations import Act, Activation
 
 
 @final
 class Room:
     """Examples are the columns of A and D. In memory a line is an output's, or, if so wanted, an example's."""
 
-    multiply: Callable[..., object]  # (A, B, out=)
+    multiply: Callable[[np.ndarray, np.ndarray, np.ndarray], object]  # (A, B, out)
     product_BO: np.ndarray | None = None  # the outputs as they come from the product, if they are to be transposed
 
     def __init__(
@@ -31,13 +29,10 @@ class Room:
             A, self.D_OB = self.A_IB[:-1], D
             self.multiply = np.dot  # takes less time to begin
         self.A_OB = self.A_IB[:-1]
-        parts = activation.parts(A, D)
-        # Z to A, in place; dL/dA to dL/dZ, in place in D.
-        forward: list[Act] = [partial(activation.forward, A, space) for A, _, space in parts]
+        forward, backward = activation.acts(A, D)  # Z to A, in place; dL/dA to dL/dZ, in place in D
         if by_example:  # the ones between the outputs went with them
             forward.append(partial(self.A_IB[-1].fill, 1.0))
-        self.forward = _all(forward)
-        self.backward = _all([partial(activation.backward, A, D, space) for A, D, space in parts])
+        self.forward, self.backward = _all(forward), _all(backward)
 
 
 def _all(acts: list[Act]) -> Act:

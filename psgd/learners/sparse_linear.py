@@ -49,7 +49,7 @@ class SparseLinear:
         self._middle = 0.0 if loss is LOSSES["hinge"] else 0.5  # a margin, or an estimate of 0 and 1
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
-        self._output = Output(loss, output, self.dtype)
+        self._output = Output(loss, output)
         self._rooms: dict[int, Room] = {}
 
     def initial(self, seed: int) -> np.ndarray:

@@ -50,15 +50,15 @@ class SGD:
         new, new_state = to or (p, state)
         if self.momentum:
             momentum, rate, along = self.factors(count, rate)
-            v = np.multiply(state[0], momentum, out=new_state[0])
+            v = np.multiply(state[0], momentum, new_state[0])
             v += g
             if self.nesterov:
                 g *= rate
-                p = np.subtract(p, g, out=new)
-            np.multiply(v, along, out=g)
+                p = np.subtract(p, g, new)
+            np.multiply(v, along, g)
         else:
             g *= rate
-        np.subtract(p, g, out=new)
+        np.subtract(p, g, new)
 
     def factors(self, count: int, rate: float) -> tuple[float, ...]:
         """(momentum, rate of g, rate of v)."""
@@ -87,18 +87,18 @@ class Adam:
     ) -> None:
         new, new_state = to or (p, state)
         beta1, beta2, epsilon, rate = self.factors(count, rate)
-        m = np.multiply(state[0], beta1, out=new_state[0])
+        m = np.multiply(state[0], beta1, new_state[0])
         m += g
-        np.multiply(g, g, out=g)
-        v = np.multiply(state[1], beta2, out=new_state[1])
+        np.multiply(g, g, g)
+        v = np.multiply(state[1], beta2, new_state[1])
         v += g
         if self.amsgrad:
             v = np.maximum(state[2], v, out=new_state[2])
-        np.sqrt(v, out=g)
+        np.sqrt(v, g)
         g += epsilon
-        np.divide(m, g, out=g)
+        np.divide(m, g, g)
         g *= rate
-        np.subtract(p, g, out=new)
+        np.subtract(p, g, new)
 
     def factors(self, count: int, rate: float) -> tuple[float, ...]:
         """(beta1, beta2, epsilon, rate) for the moments as they are kept: p -= rate m / (sqrt(v) + epsilon)."""
