@@ -20,7 +20,8 @@ from psgd.build import load_data
 from psgd.choose import cores
 from psgd.data.dataset import Data
 from psgd.errors import PsgdError, UsageError
-from psgd.group.ray import Ray, library, run_actors
+from psgd.group.ray import Ray, library
+from psgd.group.ray_actors import run_actors
 from psgd.order import Order
 from psgd.session import Result, complain, run_session
 from psgd.signals import Signals, exit_code

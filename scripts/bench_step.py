@@ -6,10 +6,10 @@
 The step is forward, backward and the optimizer's update, on float32 batches that lie ready in memory, from the same
 initial weights; after the first pass over the batches all must have come to the same loss and have moved as far.
 PyTorch is eager, with its fused optimizer; JAX is one compiled lax.scan over the steps, with the parameters donated.
-`one pass` is psgd with its optimizer compiled by numba, which it uses where that is installed and the run is long (plain
-SGD needs none). `with gathering` is psgd's step with all that its loop does for a batch: dealing rows of the stored
-data set (bytes for the networks of 784 features) and gathering them. The FMA peak is measured by a loop in registers,
-written in C.
+`one pass` is psgd with its optimizer compiled by numba, which it uses where that is installed and the run is long
+(plain SGD needs none). `with gathering` is psgd's step with all that its loop does for a batch: dealing rows of the
+stored data set (bytes for the networks of 784 features) and gathering them. The FMA peak is measured by a loop in
+registers, written in C.
 """
 
 import argparse

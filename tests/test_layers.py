@@ -32,7 +32,7 @@ LAYERS = {
         "abreast",
         "forecast",
     ),
-    4: ("config", "build", "choose", "sizes", "summary", "model", "probe"),
+    4: ("config", "build", "choose", "sizes", "summary", "model", "probe", "fit_settings", "fit_task", "fit_session"),
     5: ("order", "session", "train", "predict", "plot", "fitting", "ray_driver"),
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names}

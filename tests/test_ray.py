@@ -19,9 +19,10 @@ from contract import check_group, hashes
 
 from psgd import ray_driver, train
 from psgd.errors import ProcessLost, UsageError
-from psgd.group import ray as group_ray
+from psgd.group import ray_actors
 from psgd.group.group import Group
-from psgd.group.ray import Ray, run_actors
+from psgd.group.ray import Ray, library
+from psgd.group.ray_actors import run_actors
 from psgd.group.serial import Serial
 from psgd.legs import Legs
 
@@ -151,7 +152,7 @@ def test_ctrl_c_in_a_local_ray_saves_a_checkpoint(tmp_path):
 def train_by(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session: Any) -> tuple[int, float]:
     """(exit code, seconds) of psgd.train, of which each actor runs `session`."""
     monkeypatch.setattr(ray_driver, "_session", session)
-    monkeypatch.setattr(group_ray, "GRACE", 40.0)
+    monkeypatch.setattr(ray_actors, "GRACE", 40.0)
     began = time.monotonic()
     return train.main([config(tmp_path), "group=ray", "--output", str(tmp_path / "run")]), time.monotonic() - began
 
@@ -262,6 +263,6 @@ def test_an_address_where_nobody_listens_is_an_error_at_once(monkeypatch, tmp_pa
 def test_without_ray_the_message_says_how_to_get_it(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match="pip install ray"):
-        group_ray.library()
+        library()
     assert train.main([config(tmp_path), "group=ray", "--output", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.rstrip().endswith("psgd: group ray needs ray: pip install ray")
