@@ -4,7 +4,7 @@ import numpy as np
 
 from psgd.optimizer.rules import Rule
 
-ENOUGH = 1e9  # parameters updated, over all steps: of fewer, numba's start takes longer than it saves
+ENOUGH = 4e9  # parameters updated, over all steps: of fewer, numba takes longer to start than it saves
 
 
 def in_one_pass(rule: Rule, updates: float, dtype: np.dtype) -> Rule:
