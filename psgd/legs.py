@@ -93,9 +93,9 @@ class Legs:
                 rows, epoch = block[0]
                 yield Batch(*self._read(rows), epoch)
                 continue
-            X, T = self._read(np.concatenate([hand.rows for hand in block]))
-            for i, (_, epoch) in enumerate(block):
-                yield Batch(X[i * batch : (i + 1) * batch], T[i * batch : (i + 1) * batch], epoch)
+            X, T = (part.reshape(len(block), batch, -1) for part in self._read(np.concatenate([h.rows for h in block])))
+            for X_BI, T_BO, (_, epoch) in zip(X, T, block, strict=True):
+                yield Batch(X_BI, T_BO, epoch)
 
     def _bad(self, mine: Private, at_end: bool) -> int:
         """Where the worker's state is not finite, the number of parameters if only the loss is not; -1 if all is.

@@ -248,9 +248,9 @@ def gathering(network: Network) -> Trainer:
     def batches(taken: int) -> Iterator[Any]:
         hands = deal.hands(0, plan, taken, steps, Progress())
         while block := list(islice(hands, at_once)):
-            X, T = read(np.concatenate([hand.rows for hand in block]))
-            for i, hand in enumerate(block):
-                yield Batch(X[i * batch : (i + 1) * batch], T[i * batch : (i + 1) * batch], hand.epoch)
+            X, T = (part.reshape(len(block), batch, -1) for part in read(np.concatenate([hand.rows for hand in block])))
+            for X_BI, T_BO, hand in zip(X, T, block, strict=True):
+                yield Batch(X_BI, T_BO, hand.epoch)
 
     return psgd_trainer(network, batches, steps)
 
