@@ -1,5 +1,6 @@
 """The workers that this process hosts, and their legs: local work of at most about a second between two meetings."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -103,12 +104,12 @@ class Legs:
         One dot product: what is so large that its square overflows counts as not finite, since it would make the
         optimizer's state so. At the end of a round the optimizer's state is looked at too."""
         row = mine.vector
-        if not np.isfinite(np.dot(row, row)):
+        if not math.isfinite(np.dot(row, row)):
             return _largest(row)
         for moments in (*mine.moments, *mine.out[1:]) if at_end else ():
-            if not np.isfinite(moments.sum()):
+            if not math.isfinite(moments.sum()):
                 return _largest(moments)
-        return -1 if np.isfinite(mine.loss) else row.size
+        return -1 if math.isfinite(mine.loss) else row.size
 
 
 def _largest(row: np.ndarray) -> int:

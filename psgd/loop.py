@@ -134,23 +134,27 @@ class Loop:
 
     def _round(self) -> None:
         plan = self._job.strategy.plan(self.replica.progress.round)
+        planned = plan.tolist()
         self._record.lap("other")
         while True:
             reports = self.agreement.attempt(lambda: self._legs.run(self.replica, plan), np.zeros(0, REPORT))
             self._record.lap("compute")
             roster = self._meet(reports)
-            if (roster.reports["done"] == plan).all():
+            done = roster.reports["done"].tolist()
+            if done == planned:
                 break
-            self._record.leg(self.replica.progress, int(roster.reports["done"].sum()) / int(plan.sum()))
+            self._record.leg(self.replica.progress, sum(done) / sum(planned))
         self._record.lap("wait")
-        counted = roster.reports["bad"] < 0
-        self._exclude(np.flatnonzero(~counted).tolist())
-        steps = plan * counted
+        excluded, steps, losses = roster.not_finite, plan.copy(), roster.reports["loss"].tolist()
+        self._exclude(excluded)
+        for worker in excluded:
+            steps[worker], losses[worker] = 0, 0.0
         work = Work(steps, steps * self._job.batch)
-        weights = self._combine(plan, work) if counted.any() else None
-        self._commit(plan, work, weights)
+        dealt = sum(planned) * self._job.batch
+        weights = self._combine(dealt, work) if len(excluded) < self._job.workers else None
+        self._commit(planned, work, weights)
         self._record.lap("combine")
-        loss, examples = float(roster.reports["loss"][counted].sum()), int(work.examples.sum())
+        loss, examples = sum(losses), int(work.examples.sum())
         self.agreement.attempt(lambda: self._record.round(self.replica.progress, loss, examples, self.bytes_sent), None)
 
     def _meet(self, reports: np.ndarray) -> Roster:
@@ -178,11 +182,11 @@ class Loop:
         return roster
 
     def _look_for_divergence(self, roster: Roster) -> None:
-        bad = roster.reports[roster.reports["bad"] >= 0]
-        if len(bad) and not self._job.exclude:
-            where = self._job.learner.name(int(bad[0]["bad"]))
+        bad = roster.not_finite
+        if bad and not self._job.exclude:
+            where = self._job.learner.name(int(roster.reports["bad"][bad[0]]))
             raise Diverged(
-                f"worker {bad[0]['worker']}, round {self.replica.progress.round}: {where} is not finite. Lower "
+                f"worker {bad[0]}, round {self.replica.progress.round}: {where} is not finite. Lower "
                 "optimizer.learning_rate or set optimizer.clip_norm; training.on_nonfinite: exclude goes on without it"
             )
 
@@ -196,12 +200,11 @@ class Loop:
         if len(workers) == self._job.workers and progress.skipped + 1 >= IN_VAIN:
             raise Diverged(f"no worker was finite in the last {IN_VAIN} rounds, up to round {progress.round}")
 
-    def _combine(self, plan: np.ndarray, work: Work) -> np.ndarray:
-        """The next replica from the contributions -> the weights used."""
+    def _combine(self, dealt: int, work: Work) -> np.ndarray:
+        """The next replica from the contributions to a round of `dealt` examples -> the weights used."""
         candidates = self._job.strategy.weights(self.replica.progress, work)
         if len(candidates) > 1 and (candidates == candidates[0]).all():
             candidates = candidates[:1]
-        dealt = int(plan.sum()) * self._job.batch
         epoch = (self.replica.progress.position + dealt / 2) / self._job.deal.examples
         old, new, losses = self.replica, self._replicas.next, []
 
@@ -218,17 +221,16 @@ class Loop:
             self.group.combine(candidates[best], apply, self._needs.norm)
         return np.asarray(candidates[best])
 
-    def _commit(self, plan: np.ndarray, work: Work, weights: np.ndarray | None) -> None:
-        done, batch = self.replica.progress, self._job.batch
-        dealt, steps = plan.tolist(), work.steps.tolist()
+    def _commit(self, planned: list[int], work: Work, weights: np.ndarray | None) -> None:
+        done, batch, steps = self.replica.progress, self._job.batch, work.steps.tolist()
         after = done._replace(
             round=done.round + 1,
-            position=done.position + sum(dealt) * batch,
+            position=done.position + sum(planned) * batch,
             steps=done.steps + max(steps),
             combinations=done.combinations + (weights is not None),
             skipped=done.skipped + 1 if weights is None else 0,
             examples=done.examples + sum(steps) * batch,
-            dealt=tuple(map(add, done.dealt, dealt)),
+            dealt=tuple(map(add, done.dealt, planned)),
             worker_steps=tuple(map(add, done.worker_steps, steps)),
             last_weights=done.last_weights if weights is None else tuple(weights.tolist()),
         )

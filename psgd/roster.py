@@ -38,6 +38,11 @@ class Roster(NamedTuple):
     reports: np.ndarray  # (workers,) REPORT, in worker order
     notices: Sequence[Notice]  # in process order
 
+    @property
+    def not_finite(self) -> list[int]:
+        """The workers whose contribution, or loss, is not."""
+        return [worker for worker, index in enumerate(self.reports["bad"].tolist()) if index >= 0]
+
 
 def pack(notice: Notice, reports: np.ndarray, seats: int) -> bytes:
     """A process's row for the meeting: its notice, and room for the reports of `seats` workers."""
@@ -55,9 +60,8 @@ def unpack(rows: Sequence[bytes]) -> Roster:
     same = all(head == heads[0] for head in heads)
     notices = [first] * len(rows) if same else [Notice(*_NOTICE.unpack(head)) for head in heads]
     reports = np.frombuffer(b"".join([row[_NOTICE.size :] for row in rows]), REPORT)
-    workers = reports["worker"]
-    if not (workers == np.arange(len(workers))).all():  # there are empty seats, or workers were adopted
-        reports = reports[workers >= 0]
+    if reports["worker"].tolist() != list(range(len(reports))):  # there are empty seats, or workers were adopted
+        reports = reports[reports["worker"] >= 0]
         reports = reports[np.argsort(reports["worker"])]
     return Roster(reports, notices)
 

@@ -40,7 +40,7 @@ def by_hand(one: Job, rounds: int) -> tuple[tuple[int, ...], list[tuple[int, int
         plan = one.strategy.plan(round)
         for worker in range(WORKERS):
             mine = positions(plan, worker, 0, int(plan[worker]), start, one.batch)
-            rows = np.concatenate([order.rows(int(p), one.batch) for p in mine])
+            rows = np.concatenate([order.rows(p, one.batch) for p in mine])
             if np.isnan(one.data.train.inputs[rows]).any():
                 excluded.append((round, worker))
             else:

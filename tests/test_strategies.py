@@ -246,7 +246,7 @@ some_plans = st.lists(st.integers(0, 7), min_size=1, max_size=6)
 
 def test_dealing_by_hand():
     plan = np.array([3, 1, 2])
-    dealt = [positions(plan, w, 0, n, 100, 10).tolist() for w, n in enumerate(plan)]
+    dealt = [list(positions(plan, w, 0, n, 100, 10)) for w, n in enumerate(plan)]
     assert dealt == [[100, 130, 150], [110], [120, 140]]
 
 
@@ -257,7 +257,7 @@ def test_dealing_is_like_cards_wherever_legs_are_cut(plan, start, batch, data):
         cuts = sorted(data.draw(st.lists(st.integers(0, len(hand)), max_size=4)))
         edges = [0, *cuts, len(hand)]
         legs = [
-            positions(np.array(plan), worker, first, past - first, start, batch).tolist()
+            list(positions(np.array(plan), worker, first, past - first, start, batch))
             for first, past in pairwise(edges)
         ]
         assert [position for leg in legs for position in leg] == hand
@@ -278,7 +278,7 @@ def test_every_example_once_an_epoch(rounds, batch, examples, seed, window):
     for plan in rounds:
         plan = np.array(plan + [0] * (workers - len(plan)))
         for worker, steps in enumerate(plan.tolist()):
-            for at in positions(plan, worker, 0, steps, position, batch).tolist():
+            for at in positions(plan, worker, 0, steps, position, batch):
                 for i, row in enumerate(streams[worker].rows(at, batch).tolist()):
                     assert at + i not in taken
                     taken[at + i] = row

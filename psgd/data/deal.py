@@ -8,7 +8,7 @@ Within a `window`, the permutation takes the data in order of pieces that are re
 memory, from which single rows in random order would be read a hundred times slower.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, final
 
 import numpy as np
@@ -46,7 +46,7 @@ class Shuffle:
         self.note = f"data.window {window}: only so many examples at a time are shuffled" if window else ""
 
     def hands(self, worker: int, plan: np.ndarray, first: int, steps: int, progress: Progress) -> Iterator[Hand]:
-        for start in positions(plan, worker, first, steps, progress.position, self.batch).tolist():
+        for start in positions(plan, worker, first, steps, progress.position, self.batch):
             yield Hand(self._stream.rows(start, self.batch), (start + self.batch / 2) / self.examples)
 
 
@@ -92,15 +92,19 @@ def windowed(draw: np.random.Generator, examples: int, window: int) -> np.ndarra
     return rows
 
 
-def positions(plan: np.ndarray, worker: int, first: int, steps: int, start: int, batch: int) -> np.ndarray:
+def positions(plan: np.ndarray, worker: int, first: int, steps: int, start: int, batch: int) -> Sequence[int]:
     """Positions in the stream (steps,) of the batches `first` ... of `worker`, in the round that begins at `start`
     and in which worker i is dealt plan[i] batches: turn after turn, in worker order."""
+    wants = plan.tolist()
+    if min(wants) == max(wants):
+        turn = len(wants) * batch
+        start += first * turn + worker * batch
+        return range(start, start + steps * turn, turn)
     turns = np.arange(first, first + steps)
-    if (plan == plan[0]).all():
-        return start + (turns * len(plan) + worker) * batch
     before = np.zeros(steps, np.int64)
-    for other, wanted in enumerate(plan):
+    for other, wanted in enumerate(wants):
         before += np.minimum(wanted, turns)
         if other < worker:
             before += wanted > turns
-    return start + before * batch
+    dealt: list[int] = (start + before * batch).tolist()
+    return dealt

@@ -25,7 +25,7 @@ class Replacement:
     def hands(self, worker: int, plan: np.ndarray, first: int, steps: int, progress: Progress) -> Iterator[Hand]:
         before = progress.dealt[worker] if progress.dealt else 0
         starts = positions(plan, worker, first, steps, progress.position, self.batch)
-        for step, start in enumerate(starts.tolist(), before + first):
+        for step, start in enumerate(starts, before + first):
             yield Hand(self._rows(worker, step * self.batch), (start + self.batch / 2) / self.examples)
 
     def _rows(self, worker: int, start: int) -> np.ndarray:
