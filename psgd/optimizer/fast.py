@@ -4,7 +4,7 @@ import numpy as np
 
 from psgd.optimizer.rules import Rule
 
-ENOUGH = 4e9  # parameters updated, over all steps: of fewer, numba takes longer to start than it saves
+ENOUGH = 2e9  # parameters updated, over all steps: of fewer, numba takes longer to start than it saves
 
 
 def in_one_pass(rule: Rule, updates: float, dtype: np.dtype) -> Rule:
