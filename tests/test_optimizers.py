@@ -2,14 +2,12 @@
 
 import itertools
 import math
-import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psgd.optimizer.fast import ENOUGH, in_one_pass
 from psgd.optimizer.optimizer import BLOCK, Optimizer, blocks, squared_norm
 from psgd.optimizer.rules import SGD, Adam, Rule
 from psgd.optimizer.schedule import Schedule
@@ -43,50 +41,6 @@ def path(rule: Rule, gradients: list[float], rate: float = 0.1, dtype: type = np
 def test_rules_by_hand(rule, gradients, by_hand):
     assert path(rule, gradients) == pytest.approx(by_hand, rel=1e-14)
     assert path(rule, gradients, dtype=np.float32) == pytest.approx(by_hand, rel=1e-6)
-
-
-@pytest.mark.parametrize("rule", RULES[1:])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("apart", [False, True])
-def test_one_pass_has_the_bits_of_many(rule, dtype, apart):
-    """Of numbers of any size, and of what is no number; of more of them than a vector of the CPU has."""
-    pytest.importorskip("numba")
-    draw, n, bits = np.random.default_rng(0), 1003, {4: np.uint32, 8: np.uint64}[np.dtype(dtype).itemsize]
-    compiled = in_one_pass(rule, ENOUGH, np.dtype(dtype))
-    assert compiled is not rule
-    assert compiled.rows == rule.rows
-
-    def some(*shape: int) -> np.ndarray:
-        numbers = (draw.normal(size=shape) * 10.0 ** draw.integers(-44, 38, shape)).astype(dtype)
-        odd = draw.random(shape) < 0.05
-        numbers[odd] = draw.choice([np.nan, np.inf, -np.inf, 0.0, -0.0], np.count_nonzero(odd))
-        return numbers
-
-    p, state = some(n), np.abs(some(rule.rows, n))
-    for count in (1, 2, 1000):
-        g = some(n)
-        results = []
-        for each in (rule, compiled):
-            new, new_state = (np.zeros_like(p), np.zeros_like(state)) if apart else (p.copy(), state.copy())
-            with np.errstate(all="ignore"):
-                if apart:
-                    each.update(p, g.copy(), state, count, 0.01, (new, new_state))
-                else:
-                    each.update(new, g.copy(), new_state, count, 0.01)
-            results.append((new, new_state))
-        (new, new_state), (q, again) = results
-        assert np.array_equal(new.view(bits), q.view(bits))
-        assert np.array_equal(new_state.view(bits), again.view(bits))
-        assert not np.array_equal(p, q)
-        p, state = new, new_state
-
-
-def test_one_pass_is_for_rules_with_state_and_much_to_do(monkeypatch):
-    float32 = np.dtype(np.float32)
-    assert in_one_pass(SGD(), 10 * ENOUGH, float32) == SGD()
-    assert in_one_pass(Adam(), ENOUGH / 2, float32) == Adam()
-    monkeypatch.setitem(sys.modules, "psgd.optimizer.compiled", None)  # as where there is no numba
-    assert in_one_pass(Adam(), ENOUGH, float32) == Adam()
 
 
 def test_state_by_hand():
