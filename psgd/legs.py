@@ -2,16 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import final
 
 import numpy as np
 
-from psgd.data.deal import Hand
+from psgd.batches import Batches
 from psgd.group.group import Group
 from psgd.job import Job
-from psgd.learners.learner import Batch
 from psgd.replica import Private, Replica
 from psgd.roster import REPORT
 
@@ -37,8 +35,7 @@ class Clocked:
 class Legs:
     def __init__(self, job: Job, group: Group, leg_seconds: float) -> None:
         self._job, self._group = job, group
-        self._at_once = job.data.train.at_once(job.batch)
-        self._read = job.data.train.reader(job.batch * self._at_once, job.outputs, job.learner.dtype)
+        self._batches = Batches(job.data.train, job.batch, job.outputs, job.learner.dtype)
         self._gradient = np.empty(job.learner.size, job.learner.dtype)
         self._leg_seconds = leg_seconds
         self.workers: dict[int, Private] = {}
@@ -82,21 +79,10 @@ class Legs:
     def _leg(self, replica: Replica, mine: Private, plan: np.ndarray, steps: int) -> None:
         began = time.perf_counter()
         hands = self._job.deal.hands(mine.worker, plan, mine.done, steps, replica.progress)
-        self._job.strategy.local(replica, mine, self._job.learner, self._batches(hands), steps)
+        self._job.strategy.local(replica, mine, self._job.learner, self._batches.of(hands), steps)
         mine.done += steps
         mine.loss += self._job.learner.read_loss()
         self._stint.took(steps, time.perf_counter() - began)
-
-    def _batches(self, hands: Iterator[Hand]) -> Iterator[Batch]:
-        batch = self._job.batch
-        while block := list(islice(hands, self._at_once)):
-            if len(block) == 1:
-                rows, epoch = block[0]
-                yield Batch(*self._read(rows), epoch)
-                continue
-            X, T = (part.reshape(len(block), batch, -1) for part in self._read(np.concatenate([h.rows for h in block])))
-            for X_BI, T_BO, (_, epoch) in zip(X, T, block, strict=True):
-                yield Batch(X_BI, T_BO, epoch)
 
     def _bad(self, mine: Private, at_end: bool) -> int:
         """Where the worker's state is not finite, the number of parameters if only the loss is not; -1 if all is.

@@ -150,8 +150,7 @@ class Loop:
         for worker in excluded:
             steps[worker], losses[worker] = 0, 0.0
         work = Work(steps, steps * self._job.batch)
-        dealt = sum(planned) * self._job.batch
-        weights = self._combine(dealt, work) if len(excluded) < self._job.workers else None
+        weights = self._combine(planned, work) if len(excluded) < self._job.workers else None
         self._commit(planned, work, weights)
         self._record.lap("combine")
         loss, examples = sum(losses), int(work.examples.sum())
@@ -200,11 +199,12 @@ class Loop:
         if len(workers) == self._job.workers and progress.skipped + 1 >= IN_VAIN:
             raise Diverged(f"no worker was finite in the last {IN_VAIN} rounds, up to round {progress.round}")
 
-    def _combine(self, dealt: int, work: Work) -> np.ndarray:
-        """The next replica from the contributions to a round of `dealt` examples -> the weights used."""
+    def _combine(self, planned: list[int], work: Work) -> np.ndarray:
+        """The next replica from the contributions -> the weights used."""
         candidates = self._job.strategy.weights(self.replica.progress, work)
         if len(candidates) > 1 and (candidates == candidates[0]).all():
             candidates = candidates[:1]
+        dealt = sum(planned) * self._job.batch
         epoch = (self.replica.progress.position + dealt / 2) / self._job.deal.examples
         old, new, losses = self.replica, self._replicas.next, []
 

@@ -18,8 +18,8 @@ MANY = 50  # examples
 @cache
 def accumulator(dtype: np.dtype) -> Accumulate:
     """W += alpha A D^T, in place and in one pass over W: `gemm` of scipy's BLAS, whose import, now, takes its time. All
-    are of `dtype`, float32 or float64; W is F-contiguous, D is C-contiguous, A either. It rounds otherwise than the
-    product and the sum one after the other."""
+    are of `dtype`, float32 or float64; W is F-contiguous, D and A lie as they may. It rounds otherwise than the product
+    and the sum one after the other."""
     from scipy.linalg import blas as scipy_blas
 
     blas.limit_after_numpy()  # it has threads of its own

@@ -18,9 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -235,24 +235,15 @@ def on_ready_batches(network: Network, one_pass: bool = False) -> Trainer:
 
 
 def gathering(network: Network) -> Trainer:
-    """As psgd/legs.py has it: small batches are gathered several at a time."""
+    """As psgd's legs do it: they deal, and read small batches several at a time."""
+    from psgd.batches import Batches
     from psgd.data.deal import Shuffle
-    from psgd.learners.learner import Batch
     from psgd.replica import Progress
 
     data, batch, steps = stored(network), network.batch, len(rows_of_batches(network))
-    at_once = data.at_once(batch)
-    read = data.reader(batch * at_once, network.sizes[-1], np.dtype(np.float32))
-    deal, plan = Shuffle(len(data), batch, 0), np.array([1 << 40])
-
-    def batches(taken: int) -> Iterator[Any]:
-        hands = deal.hands(0, plan, taken, steps, Progress())
-        while block := list(islice(hands, at_once)):
-            X, T = (part.reshape(len(block), batch, -1) for part in read(np.concatenate([hand.rows for hand in block])))
-            for X_BI, T_BO, hand in zip(X, T, block, strict=True):
-                yield Batch(X_BI, T_BO, hand.epoch)
-
-    return psgd_trainer(network, batches, steps)
+    batches, deal = Batches(data, batch, network.sizes[-1], np.dtype(np.float32)), Shuffle(len(data), batch, 0)
+    plan = np.array([1 << 40])
+    return psgd_trainer(network, lambda taken: batches.of(deal.hands(0, plan, taken, steps, Progress())), steps)
 
 
 TRAINERS: dict[str, Callable[[Network], Trainer]] = {

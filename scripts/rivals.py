@@ -4,7 +4,7 @@ initial weights, each written as its own users would write it.
 PyTorch and JAX are imported within functions, so that a benchmark runs where one of them is missing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -161,6 +161,20 @@ def jax_update(network: Network) -> JaxUpdate:
     return adam if network.optimizer == "adam" else sgd
 
 
+def torch_pass(model: Any, loss_of: Callable[[Any, Any], Any], optimizer: Any, batches: Iterable[Any]) -> Any:
+    """A step a batch -> the sum of their mean losses."""
+    import torch
+
+    total = torch.zeros(())
+    for X_BF, T_BO in batches:
+        optimizer.zero_grad()
+        loss = loss_of(model(X_BF), T_BO)
+        loss.backward()
+        optimizer.step()
+        total += loss.detach()
+    return total
+
+
 def torch_trainer(network: Network, X_NBF: np.ndarray, T_NBO: np.ndarray) -> Trainer:
     """Eager, on one thread, over N batches that lie ready."""
     import torch
@@ -171,14 +185,7 @@ def torch_trainer(network: Network, X_NBF: np.ndarray, T_NBO: np.ndarray) -> Tra
     batches = list(zip(torch.from_numpy(X_NBF), torch_targets(network, T_NBO), strict=True))
 
     def train() -> float:
-        total = torch.zeros(())
-        for X_BF, T_BO in batches:
-            optimizer.zero_grad()
-            loss = loss_of(model(X_BF), T_BO)
-            loss.backward()
-            optimizer.step()
-            total += loss.detach()
-        return float(total)
+        return float(torch_pass(model, loss_of, optimizer, batches))
 
     def weights() -> Weights:
         linear = [layer for layer in model if isinstance(layer, torch.nn.Linear)]

@@ -69,13 +69,7 @@ def train_ddp(torch: Any, distributed: Any, network: str, seconds: float, rank: 
     batches = list(zip(torch.from_numpy(X), rivals.torch_targets(net, T), strict=True))
 
     def train() -> Any:
-        total = torch.zeros(())
-        for x, t in batches:
-            optimizer.zero_grad()
-            loss = loss_of(wrapped(x), t)
-            loss.backward()
-            optimizer.step()
-            total += loss.detach()
+        total = rivals.torch_pass(wrapped, loss_of, optimizer, batches)
         distributed.all_reduce(total)
         return total / (len(batches) * WORKERS)
 

@@ -17,6 +17,7 @@ LAYERS = {
     2: ("strategy", "group"),
     3: (
         "job",
+        "batches",
         "legs",
         "agreement",
         "saving",
