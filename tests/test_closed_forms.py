@@ -230,7 +230,7 @@ def serial_sgd(job: Job, optimizer: Optimizer, steps: int) -> np.ndarray:
     X_BI, T_BO = np.ones((job.batch, train.features + 1), p.dtype), np.empty((job.batch, job.outputs), p.dtype)
     for step in range(steps):
         at = step * job.batch
-        train.gather(rows[at : at + job.batch], X_BI[:, :-1], T_BO)
+        train.gather(rows[at : at + job.batch], X_BI, T_BO)
         learner.gradient(p, Batch(X_BI, T_BO, (at + job.batch / 2) / len(train)), gradient)
         optimizer.step(p, gradient, moments, step + 1, (at + job.batch / 2) / len(train))
     return p

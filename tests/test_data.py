@@ -34,10 +34,11 @@ def numbered(count: int, dtype: type = np.uint8, classes: int = 3) -> Dataset:
 
 def gathered(data: Dataset, rows: np.ndarray | slice, dtype: type = np.float32, columns: int | None = None):
     count = len(np.arange(len(data))[rows])
-    X_BF = np.full((count, data.features), np.nan, dtype)
+    X_BI = np.full((count, data.features + 1), np.nan, dtype)
     T_BO = np.full((count, columns or data.outputs), np.nan, dtype)
-    data.gather(rows, X_BF, T_BO)
-    return X_BF, T_BO
+    data.gather(rows, X_BI, T_BO)
+    assert (X_BI[:, -1] == 1.0).all()
+    return X_BI[:, :-1], T_BO
 
 
 def write_mnist_like(
@@ -104,17 +105,18 @@ def test_regression_targets_are_copied_unscaled():
 @pytest.mark.parametrize("rows", [np.array([5]), np.array([-1])])
 def test_rows_outside_are_refused_not_clipped(rows):
     with pytest.raises(IndexError, match="dataset of 5 examples"):
-        numbered(5).gather(rows, np.empty((1, 3)), np.empty((1, 3)))
+        numbered(5).gather(rows, np.empty((1, 4)), np.empty((1, 3)))
 
 
 def test_buffers_that_do_not_fit_are_refused_not_broadcast():
     regression = Dataset(np.ones((5, 1)), np.ones((5, 1)), 0)
     for data, rows, X_shape, T_shape in (
-        (numbered(5), slice(4, 6), (2, 3), (2, 3)),
-        (numbered(5), slice(0, 2), (2, 3), (2, 1)),
-        (numbered(5), slice(0, 2), (2, 3), (1, 3)),
-        (regression, slice(0, 2), (2, 4), (2, 1)),
-        (regression, slice(0, 2), (2, 1), (2, 4)),
+        (numbered(5), slice(4, 6), (2, 4), (2, 3)),
+        (numbered(5), slice(0, 2), (2, 4), (2, 1)),
+        (numbered(5), slice(0, 2), (2, 4), (1, 3)),
+        (numbered(5), slice(0, 2), (2, 3), (2, 3)),
+        (regression, slice(0, 2), (2, 5), (2, 1)),
+        (regression, slice(0, 2), (2, 2), (2, 4)),
     ):
         with pytest.raises(ValueError, match="these rows need"):
             data.gather(rows, np.empty(X_shape), np.empty(T_shape))

@@ -14,6 +14,8 @@ from psgd.group.transport import Transport
 from psgd.optimizer.optimizer import BLOCK, blocks, squared_norm
 from psgd.roster import Notice, Roster, pack, unpack
 
+LINE = 64  # parameters: no two processes write to the same cache line
+
 Apply = Callable[[np.ndarray, slice, float], None]  # (folded (C, n), where, squared norm of folded row 0 or nan)
 
 
@@ -110,10 +112,15 @@ class Group:
             for nodes in (self._nodes.values() if len(self._nodes) > 1 else ())
             for node in nodes
         }
-        # This process's blocks: 1/n of the parameters, n processes on the host.
+        self._slice = self._cut(LINE, comrades)
+        self._norm_slice = self._cut(BLOCK, comrades)
+
+    def _cut(self, unit: int, comrades: Sequence[int]) -> list[slice]:
+        """This process's part of the parameters, as blocks: whole units, 1/n of them where n processes share a host."""
+        parameters = self._shape.parameters
         n, i = len(comrades), comrades.index(self.transport.process)
-        count = -(-shape.parameters // BLOCK)
-        self._slice = list(blocks(count * i // n * BLOCK, min(count * (i + 1) // n * BLOCK, shape.parameters)))
+        units = -(-parameters // unit)
+        return list(blocks(units * i // n * unit, min(units * (i + 1) // n * unit, parameters)))
 
     def _array(self, name: str, rows: int) -> np.ndarray:
         size = rows * self._shape.parameters * self._shape.dtype.itemsize
@@ -155,13 +162,13 @@ class Group:
         """As `combine`, when `apply` needs the sum's norm: squares by block, added in block order by everyone."""
         folded = self._array("folded", self._shape.contribution_rows)
         squares = np.zeros(-(-self._shape.parameters // BLOCK))
-        for where in self._slice:
+        for where in self._norm_slice:
             folded[:, where] = self._folder.fold(given, load, where)
             squares[where.start // BLOCK] = squared_norm(folded[0, where])
         rows = [np.frombuffer(row) for row in self.transport.exchange(squares.tobytes())]
         first_host = [row for row, host in zip(rows, self.transport.hosts, strict=True) if host == min(self._nodes)]
         norm = float(sum(float(x) for x in np.sum(first_host, axis=0)))  # a block is one process's: x + 0 + ... = x
-        for where in self._slice:
+        for where in self._norm_slice:
             apply(folded[:, where], where, norm)
 
 

@@ -13,7 +13,7 @@ BLOCK = 32768  # elements: what several passes can go over without leaving the c
 
 
 def blocks(start: int, stop: int) -> Iterator[slice]:
-    """Slices of at most BLOCK elements; `start` is a multiple of BLOCK, whoever cuts the vector."""
+    """Slices of at most BLOCK elements. Where squares are summed by block, `start` is a multiple of BLOCK."""
     for left in range(start, stop, BLOCK):
         yield slice(left, min(left + BLOCK, stop))
 
