@@ -4,7 +4,7 @@ Shapes: N examples, F features, B rows of a batch, O outputs.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, final
 
@@ -87,14 +87,16 @@ class Dataset:
     def _gather_inputs(self, rows: np.ndarray | slice, X_BI: np.ndarray) -> None:
         """numpy takes long to multiply what has gaps between its lines: so the scale goes over the ones too, in a pass
         of its own, part by part so that it finds them in the cache."""
-        scale, start = X_BI.dtype.type(self.scale), 0
-        for picked in _in_parts(self.inputs, rows, max(1, PART // X_BI.shape[1])):
-            part = X_BI[start : start + len(picked)]
-            np.copyto(part[:, :-1], picked, casting="same_kind")
-            if self.scale != 1.0:
+        picked = self.inputs[rows] if isinstance(rows, slice) else self.inputs.take(rows, axis=0)
+        if self.scale == 1.0:
+            np.copyto(X_BI[:, :-1], picked, casting="same_kind")
+        else:
+            scale, size = X_BI.dtype.type(self.scale), max(1, PART // X_BI.shape[1])
+            for start in range(0, len(X_BI), size):
+                part = X_BI[start : start + size]
+                np.copyto(part[:, :-1], picked[start : start + size], casting="same_kind")
                 np.multiply(part, scale, part)
-            part[:, -1] = 1.0
-            start += len(picked)
+        X_BI[:, -1] = 1.0
 
     def at_once(self, batch: int) -> int:
         """So many small batches that calls cost little beside the copying, and that they stay in the cache."""
@@ -152,17 +154,6 @@ class Data(NamedTuple):
     validation: Examples | None
     note: str  # one line for people: where they came from
     preparation: dict[str, Any] = {}  # how new inputs are to be made like these; plain JSON, saved with the model
-
-
-def _in_parts(source: np.ndarray, rows: np.ndarray | slice, size: int) -> Iterator[np.ndarray]:
-    """The rows, `size` at a time."""
-    if isinstance(rows, slice):
-        source = source[rows]
-        for start in range(0, len(source), size):
-            yield source[start : start + size]
-    else:
-        for start in range(0, len(rows), size):
-            yield source.take(rows[start : start + size], axis=0)
 
 
 def _check_inputs(inputs: np.ndarray, scale: float) -> None:
