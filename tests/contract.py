@@ -23,6 +23,8 @@ def check_group(transport: Transport, workers: int) -> None:
     group = Group(transport, shape)
     hosted = [int.from_bytes(row, "little") for row in group.exchange(len(group.hosted).to_bytes(8, "little"))]
     assert sum(hosted) == workers
+    members, hosts = transport.members, transport.hosts
+    share = parameters / list(hosts).count(hosts[members.index(transport.process)])
     ramp = np.arange(parameters, dtype=np.float32)
     for turn in range(3):
         for worker in group.hosted:
@@ -31,7 +33,8 @@ def check_group(transport: Transport, workers: int) -> None:
         _check_meeting(group, turn, workers)
         weights = np.array([0.0 if worker == 1 else 0.5 for worker in range(workers)])
         old, new = group.replicas[turn % 2], group.replicas[1 - turn % 2]
-        norms = []
+        norms: list[float] = []
+        sizes: list[int] = []
 
         def apply(
             folded: np.ndarray,
@@ -40,9 +43,11 @@ def check_group(transport: Transport, workers: int) -> None:
             old: np.ndarray = old,
             new: np.ndarray = new,
             norms: list[float] = norms,
+            sizes: list[int] = sizes,
         ) -> None:
             new[:, where] = folded + old[:, where]
             norms.append(norm)
+            sizes.append(where.stop - where.start)
 
         with_norm = turn == 1
         if 1 in group.hosted:  # a weight of 0 leaves it out, whatever it is
@@ -51,6 +56,7 @@ def check_group(transport: Transport, workers: int) -> None:
         counted = [w for w in range(workers) if w != 1]
         folded = np.stack([(ramp + turn) * len(counted) + sum(counted), np.full(parameters, sum(counted))]) / 2
         assert (new - old == folded).all()
+        assert with_norm or abs(sum(sizes) - share) <= 64, f"{sizes} of {parameters}"
         if with_norm:
             assert all(abs(norm / np.sum(folded[0].astype(float) ** 2) - 1) < 1e-12 for norm in norms)
         group.exchange(b"0")  # everybody has looked: the next turn may write

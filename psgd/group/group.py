@@ -14,7 +14,7 @@ from psgd.group.transport import Transport
 from psgd.optimizer.optimizer import BLOCK, blocks, squared_norm
 from psgd.roster import Notice, Roster, pack, unpack
 
-LINE = 64  # parameters: no two processes write to the same cache line
+_LINE = 64  # parameters, a multiple of a cache line: no two processes write to the same one
 
 Apply = Callable[[np.ndarray, slice, float], None]  # (folded (C, n), where, squared norm of folded row 0 or nan)
 
@@ -112,7 +112,7 @@ class Group:
             for nodes in (self._nodes.values() if len(self._nodes) > 1 else ())
             for node in nodes
         }
-        self._slice = self._cut(LINE, comrades)
+        self._slice = self._cut(_LINE, comrades)
         self._norm_slice = self._cut(BLOCK, comrades)
 
     def _cut(self, unit: int, comrades: Sequence[int]) -> list[slice]:
