@@ -135,7 +135,6 @@ class Loop:
     def _round(self) -> None:
         plan = self._job.strategy.plan(self.replica.progress.round)
         planned = plan.tolist()
-        self._record.lap("other")
         while True:
             reports = self.agreement.attempt(lambda: self._legs.run(self.replica, plan), np.zeros(0, REPORT))
             self._record.lap("compute")
@@ -279,6 +278,7 @@ class Loop:
                     self._begin()
                 else:
                     self._step_back(round, evaluated)
+                self._record.lap("other")
                 return
             except ProcessLost as another:
                 loss = another

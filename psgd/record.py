@@ -42,7 +42,7 @@ class Record:
 
     @property
     def train_seconds(self) -> float:
-        """Training alone: no start-up, no evaluation, no checkpoint."""
+        """Training, and what it tells of itself: no start-up, no evaluation, no checkpoint."""
         return sum(self.seconds[part] for part in PARTS)
 
     def lap(self, part: str) -> None:
@@ -59,27 +59,14 @@ class Record:
         if mark == self._line:
             return
         self._line = mark
-        mean = self._loss / self._seen if self._seen else None
-        parts = {f"{part}_seconds": round(self.seconds[part] - self._written[part], 6) for part in PARTS}
-        weights = [round(w, 9) for w in progress.last_weights]
-        self._write(progress, {**parts, "bytes": bytes_sent, "loss": mean, "weights": weights})
+        if self.writes:
+            self._line_of(progress, bytes_sent)
         self._written = dict(self.seconds)
         self._loss, self._seen = 0.0, 0
-        if mean is None:
-            return
-        text = f"{self._epoch(progress)}, round {progress.round}, loss {mean:.4f}"
-        if self._bar and self.writes:
-            self._bar.show(progress.position / (self._epochs * self._examples), text)
-        elif time.perf_counter() - self._spoke > SAY_EVERY:
-            self.say(text)
 
     def leg(self, progress: Progress, done: float) -> None:
         """After a meeting in the middle of a round, of which `done` is done."""
-        text = f"{self._epoch(progress)}, round {progress.round}: {100 * done:.0f} % of it"
-        if self._bar and self.writes:
-            self._bar.show(progress.position / (self._epochs * self._examples), text)
-        elif time.perf_counter() - self._spoke > SAY_EVERY:
-            self.say(text)
+        self._show(progress, f"{self._epoch(progress)}, round {progress.round}: {100 * done:.0f} % of it")
 
     def warn(self, text: str) -> None:
         """Said at most once in a while; the metrics' weights have all of it."""
@@ -131,6 +118,21 @@ class Record:
         self._written = dict(self.seconds)
         self.last_score = dict(state["last_score"])
         self._loss, self._seen = state["loss"], state["seen"]
+
+    def _line_of(self, progress: Progress, bytes_sent: int) -> None:
+        """Of the rounds since the last one."""
+        mean = self._loss / self._seen if self._seen else None
+        parts = {f"{part}_seconds": round(self.seconds[part] - self._written[part], 6) for part in PARTS}
+        weights = [round(w, 9) for w in progress.last_weights]
+        self._write(progress, {**parts, "bytes": bytes_sent, "loss": mean, "weights": weights})
+        if mean is not None:
+            self._show(progress, f"{self._epoch(progress)}, round {progress.round}, loss {mean:.4f}")
+
+    def _show(self, progress: Progress, text: str) -> None:
+        if self._bar and self.writes:
+            self._bar.show(progress.position / (self._epochs * self._examples), text)
+        elif time.perf_counter() - self._spoke > SAY_EVERY:
+            self.say(text)
 
     def _epoch(self, progress: Progress) -> str:
         return f"epoch {progress.position / self._examples:.2f}/{self._epochs:g}"
