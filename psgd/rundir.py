@@ -104,7 +104,10 @@ def check_continues(path: Path, before: Settings, now: Settings) -> None:
 
 def to_json(value: Any, indent: int | None = None) -> str:
     """JSON as everybody reads it: what is not finite becomes null."""
-    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:  # something is not: looking for it takes longer than writing
+        return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

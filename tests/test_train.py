@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from processes import run as run_command
 from safetensors.numpy import load_file
 
 from psgd.config import resolve
+from psgd.rundir import to_json
 
 SHORT = ("training.epochs=2", "--quiet")
 
@@ -38,6 +40,13 @@ def run(tmp_path_factory) -> Path:
     finished = train(*SHORT, "--output", directory)
     assert finished.code == 0, finished
     return directory
+
+
+def test_json_has_null_where_a_number_is_not_finite():
+    value = {"loss": math.nan, "weights": [0.5, math.inf], "scores": {"test": (np.float64("-inf"), 1)}, "name": "nan"}
+    assert json.loads(to_json(value), parse_constant=pytest.fail) == {
+        "loss": None, "weights": [0.5, None], "scores": {"test": [None, 1]}, "name": "nan",
+    }  # fmt: skip
 
 
 def test_the_run_directory(run):
