@@ -154,6 +154,7 @@ class Loop:
         self._record.lap("combine")
         loss, examples = sum(losses), int(work.examples.sum())
         self.agreement.attempt(lambda: self._record.round(self.replica.progress, loss, examples, self.bytes_sent), None)
+        self._record.lap("combine")
 
     def _meet(self, reports: np.ndarray) -> Roster:
         """Everyone gets the same roster, and does what its notices ask."""

@@ -60,7 +60,7 @@ class Record:
             return
         self._line = mark
         if self.writes:
-            self._line_of(progress, bytes_sent)
+            self._write_rounds(progress, bytes_sent)
         self._written = dict(self.seconds)
         self._loss, self._seen = 0.0, 0
 
@@ -119,8 +119,8 @@ class Record:
         self.last_score = dict(state["last_score"])
         self._loss, self._seen = state["loss"], state["seen"]
 
-    def _line_of(self, progress: Progress, bytes_sent: int) -> None:
-        """Of the rounds since the last one."""
+    def _write_rounds(self, progress: Progress, bytes_sent: int) -> None:
+        """A line of the rounds since the last one."""
         mean = self._loss / self._seen if self._seen else None
         parts = {f"{part}_seconds": round(self.seconds[part] - self._written[part], 6) for part in PARTS}
         weights = [round(w, 9) for w in progress.last_weights]

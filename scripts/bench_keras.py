@@ -157,13 +157,13 @@ def keras(threads: int, epochs: int, compiled: bool) -> Outcome:
     model = Sequential([Input((features,)), *dense, layers.Dense(outputs)])
     optimizer = optimizers.Adam(NETWORK.learning_rate, beta_1=BETA1, beta_2=BETA2, epsilon=EPSILON)
     model.compile(optimizer=optimizer, loss=losses.SparseCategoricalCrossentropy(from_logits=True))
-    optimizer.build(model.trainable_variables)
-    state = [variable.numpy() for variable in optimizer.variables]
     if compiled:
+        optimizer.build(model.trainable_variables)
+        state = [variable.numpy() for variable in optimizer.variables]
         model.fit(X[: 2 * NETWORK.batch], y[: 2 * NETWORK.batch], batch_size=NETWORK.batch, verbose=0)
+        for variable, value in zip(optimizer.variables, state, strict=True):
+            variable.assign(value)
     model.set_weights([part for pair in initial_weights(NETWORK) for part in pair])
-    for variable, value in zip(optimizer.variables, state, strict=True):
-        variable.assign(value)
     began = time.perf_counter()
     model.fit(X, y, batch_size=NETWORK.batch, epochs=epochs, verbose=0, callbacks=[Clock()])
     taken = sum(seconds) if compiled else time.perf_counter() - began

@@ -1,6 +1,7 @@
 """What the loop does beside the strategies' arithmetic: exclusion, selection, evaluation, targets, metrics."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -147,3 +148,24 @@ def test_metrics_add_up(tmp_path):
     assert rounds[-1]["bytes"] == 2 * 4 * job(strategies(WORKERS)[name], WORKERS).learner.size
     assert len(scores) == 2, "an evaluation at the first boundary after each half epoch, until the end"
     assert progress.position == 288
+
+
+def test_what_a_round_tells_counts_as_training_and_an_evaluation_does_not(monkeypatch):
+    now = [0.0]
+
+    def takes(seconds, act):
+        def wrapped(*arguments):
+            now[0] += seconds
+            return act(*arguments)
+
+        return wrapped
+
+    monkeypatch.setattr("psgd.record.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(Record, "round", takes(1.0, Record.round))
+    monkeypatch.setattr(Evaluator, "score", takes(100.0, Evaluator.score))
+    one = job(strategies(WORKERS)["gradient-averaging, adam"], WORKERS)
+    record = Record(None, len(one.data.train), one.epochs, "", quiet=True)
+    rounds = Loop(one, Serial(), record).run().progress.round
+    assert rounds > 2
+    assert record.train_seconds == rounds
+    assert now[0] - rounds >= 100.0
