@@ -42,6 +42,8 @@ def build_job(settings: Settings, data: Data) -> Job:
     training = settings["training"]
     learner, deal = build_learner(settings, data), build_deal(settings, data)
     optimizer = build_optimizer(settings, deal.examples, learner)
+    if isinstance(learner, MLP):
+        learner.expect(_steps(settings, deal.examples), training["batch_size_per_worker"])
     if settings["strategy"]["name"] != "gradient-averaging" and optimizer.plain:
         accumulator(learner.dtype)  # what an MLP's local steps take; now, since it takes its time
     return Job(
@@ -133,10 +135,17 @@ def build_optimizer(settings: Settings, examples: int, learner: Learner) -> Opti
         rule = SGD(o["momentum"], o["nesterov"])
     else:
         rule = Adam(o["beta1"], o["beta2"], o["epsilon"], amsgrad=o["name"] == "amsgrad")
-    epochs = training["epochs"]
-    steps = epochs * examples / (training["batch_size_per_worker"] * settings["workers"])
-    schedule = Schedule(o["learning_rate"], o["schedule"], epochs, o["warmup"], o["decay_every"], o["decay_factor"])
-    return Optimizer(in_one_pass(rule, learner.size * steps, learner.dtype), schedule, o["clip_norm"])
+    schedule = Schedule(
+        o["learning_rate"], o["schedule"], training["epochs"], o["warmup"], o["decay_every"], o["decay_factor"]
+    )
+    updates = learner.size * _steps(settings, examples)
+    return Optimizer(in_one_pass(rule, updates, learner.dtype), schedule, o["clip_norm"])
+
+
+def _steps(settings: Settings, examples: int) -> float:
+    """Of each worker, about."""
+    training = settings["training"]
+    return float(training["epochs"] * examples / (training["batch_size_per_worker"] * settings["workers"]))
 
 
 def build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:

@@ -7,12 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from psgd import blas
+from psgd import blas, native
 
 Accumulate = Callable[[np.ndarray, np.ndarray, np.ndarray, float], None]  # (W_OI, A_IB, D_OB, alpha)
 
 SMALL, LARGE = 1024, 32768  # weights
 MANY = 50  # examples
+
+
+def in_two_passes(weights: int, examples: int, lines: bool) -> bool:
+    """Whether the product is made first and added then, which costs little in the cache, where scipy's BLAS may take
+    half as long again (0.3.30, few outputs). `lines`: whether the deltas of an output lie together."""
+    return lines and SMALL < weights < LARGE and examples >= MANY
 
 
 @cache
@@ -27,11 +33,10 @@ def accumulator(dtype: np.dtype) -> Accumulate:
     large_gemm = _without_the_lock(dtype)
 
     def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:
-        size = W_OI.size
-        if size >= LARGE or not D_OB.flags.c_contiguous:
+        lines = D_OB.flags.c_contiguous
+        if W_OI.size >= LARGE or not lines:
             large_gemm(W_OI, A_IB, D_OB, alpha)
-        elif size > SMALL and D_OB.shape[1] >= MANY:
-            # The sum costs little in the cache, and scipy's BLAS may take half as long again (0.3.30, few outputs).
+        elif in_two_passes(W_OI.size, D_OB.shape[1], lines):
             product = np.dot(A_IB, D_OB.T)
             product *= alpha
             np.add(W_OI, product.T, W_OI)
@@ -47,19 +52,11 @@ def accumulator(dtype: np.dtype) -> Accumulate:
 def _without_the_lock(dtype: np.dtype) -> Accumulate:
     """The same routine, called so that other threads go on meanwhile: scipy's wrapper keeps Python's lock, which costs
     less where the product is small."""
-    from scipy.linalg import cython_blas
-
-    capsule = cython_blas.__pyx_capi__[{"f": "sgemm", "d": "dgemm"}[dtype.char]]
-    python = ctypes.pythonapi
-    python.PyCapsule_GetName.restype, python.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    python.PyCapsule_GetPointer.restype = ctypes.c_void_p
-    python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    address = python.PyCapsule_GetPointer(capsule, python.PyCapsule_GetName(capsule))
     real = {"f": ctypes.c_float, "d": ctypes.c_double}[dtype.char]
     char, whole, number = ctypes.c_char_p, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(real)
     array = ctypes.c_void_p
     arguments = (char, char, whole, whole, whole, number, array, whole, array, whole, number, array, whole)
-    gemm = ctypes.CFUNCTYPE(None, *arguments)(address)
+    gemm = ctypes.CFUNCTYPE(None, *arguments)(native.scipy_gemm(dtype))
     one = ctypes.byref(real(1.0))
 
     def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "psgd"
 
 # The layer of each module or package of psgd (DESIGN, section 4).
 LAYERS = {
-    0: ("errors", "streams", "blas", "products", "numerics", "launcher"),
+    0: ("errors", "streams", "blas", "native", "products", "numerics", "launcher"),
     1: ("learners", "optimizer", "data", "replica", "roster"),
     2: ("strategy", "group"),
     3: (
@@ -45,8 +45,9 @@ DOORS = {
     "cupy": set(),
     "matplotlib": {"psgd.plot"},
     "sklearn": set(),
-    "scipy": {"psgd.products"},
-    "numba": {"psgd.optimizer.compiled"},
+    "scipy": {"psgd.products", "psgd.native"},
+    "numba": {"psgd.optimizer.compiled", "psgd.learners.kernels", "psgd.learners.calls"},
+    "llvmlite": {"psgd.learners.calls"},
 }
 
 

@@ -159,8 +159,8 @@ WIDE = (300, 120, 30, 3)  # most weights are the first layer's: outputs of many 
 @pytest.mark.parametrize(("loss", "output"), [("squared-error", "tanh"), ("cross-entropy", "softmax")])
 def test_gradient_of_many_examples_is_the_mean_of_those_of_few(hidden, loss, output):
     mlp = MLP(WIDE, hidden, output, loss_of(loss), FLOAT64, l1=0.01, l2=0.02)
-    assert mlp._by_example(200)
-    assert not mlp._by_example(20)
+    assert mlp._plain._by_example(200)
+    assert not mlp._plain._by_example(20)
     batch, p = some_batch(WIDE[0], WIDE[-1], 200, True), some_parameters(mlp.size) / 3
     whole, parts = np.full(mlp.size, np.nan), np.full((10, mlp.size), np.nan)
     mlp.gradient(p, batch, whole)

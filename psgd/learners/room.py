@@ -19,6 +19,7 @@ class Room:
     def __init__(
         self, outputs: int, examples: int, activation: Activation, dtype: np.dtype, by_example: bool = False
     ) -> None:
+        self.by_example = by_example
         # The outputs and a row of ones: what the next layer gets.
         if by_example:
             A, D = np.ones((examples, outputs + 1), dtype), np.zeros((examples, outputs + 1), dtype)

@@ -1,0 +1,67 @@
+"""Addresses of what numpy and scipy have compiled, for code that is not Python's to call. The same routines: the same
+bits."""
+
+import ctypes
+
+import numpy as np
+
+_KIND = {"f": "s", "d": "d"}
+# A wheel's OpenBLAS has names of its own, so that it may live beside others.
+_NAMES = ("scipy_{}_64_", "{}_64_", "{}_")
+
+
+def of_numpys_blas(routine: str, dtype: np.dtype) -> int:
+    """Fortran's `routine` for `dtype` in the BLAS of numpy. Its whole numbers may have four bytes or eight: handed over
+    in eight they are right for both, on a little-endian machine. LookupError if it cannot be found."""
+    from threadpoolctl import threadpool_info
+
+    paths = [info["filepath"] for info in threadpool_info() if info["user_api"] == "blas"]
+    # numpy's before scipy's, if both have one
+    for path in sorted(paths, key=lambda path: "scipy" in path.rsplit("/", 2)[-2]):
+        library = ctypes.CDLL(path)
+        for name in _NAMES:
+            found = getattr(library, name.format(_KIND[dtype.char] + routine), None)
+            if found:
+                return ctypes.cast(found, ctypes.c_void_p).value or 0
+    raise LookupError(f"{routine} in numpy's BLAS")
+
+
+def scipy_gemm(dtype: np.dtype) -> int:
+    """Fortran's gemm in the BLAS of scipy, whose integers have four bytes. The import takes its time."""
+    from scipy.linalg import cython_blas
+
+    capsule = cython_blas.__pyx_capi__[f"{_KIND[dtype.char]}gemm"]
+    python = ctypes.pythonapi
+    python.PyCapsule_GetName.restype, python.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    python.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
+    address: int = python.PyCapsule_GetPointer(capsule, python.PyCapsule_GetName(capsule))
+    return address
+
+
+class _Ufunc(ctypes.Structure):
+    """How PyUFuncObject begins, in numpy's C interface."""
+
+    _fields_ = [
+        ("head", ctypes.c_byte * object.__basicsize__),
+        ("nin", ctypes.c_int),
+        ("nout", ctypes.c_int),
+        ("nargs", ctypes.c_int),
+        ("identity", ctypes.c_int),
+        ("functions", ctypes.POINTER(ctypes.c_void_p)),
+        ("data", ctypes.POINTER(ctypes.c_void_p)),
+        ("ntypes", ctypes.c_int),
+        ("reserved", ctypes.c_int),
+        ("name", ctypes.c_char_p),
+    ]
+
+
+def ufunc_loop(ufunc: np.ufunc, dtype: np.dtype) -> tuple[int, int]:
+    """Of a function of one number: (its loop over numbers of `dtype`, what that is called with besides). LookupError if
+    numpy's objects are not as expected."""
+    parts = _Ufunc.from_address(id(ufunc))
+    known = (1, 1, 2, ufunc.ntypes) == (parts.nin, parts.nout, parts.nargs, parts.ntypes)
+    if not known or parts.name != ufunc.__name__.encode():
+        raise LookupError(f"the loops of {ufunc}")
+    number = ufunc.types.index(f"{dtype.char}->{dtype.char}")
+    return parts.functions[number] or 0, (parts.data[number] or 0) if parts.data else 0
