@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from psgd.compiling import worth_compiling
 from psgd.data.dataset import Data
 from psgd.data.deal import Deal, Shuffle
 from psgd.data.partition import Partition
@@ -17,7 +18,6 @@ from psgd.learners.learner import Learner
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
 from psgd.learners.sparse_linear import SparseLinear
-from psgd.optimizer.fast import in_one_pass
 from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.rules import SGD, Adam, Rule
 from psgd.optimizer.schedule import Schedule
@@ -42,8 +42,9 @@ def build_job(settings: Settings, data: Data) -> Job:
     training = settings["training"]
     learner, deal = build_learner(settings, data), build_deal(settings, data)
     optimizer = build_optimizer(settings, deal.examples, learner)
-    if isinstance(learner, MLP):
-        learner.expect(_steps(settings, deal.examples), training["batch_size_per_worker"])
+    if isinstance(learner, MLP) and _worth_compiling(settings, deal.examples, learner, optimizer.rule):
+        learner.compile(training["batch_size_per_worker"])
+        data = data._replace(train=data.train.compile())
     if settings["strategy"]["name"] != "gradient-averaging" and optimizer.plain:
         accumulator(learner.dtype)  # what an MLP's local steps take; now, since it takes its time
     return Job(
@@ -138,14 +139,18 @@ def build_optimizer(settings: Settings, examples: int, learner: Learner) -> Opti
     schedule = Schedule(
         o["learning_rate"], o["schedule"], training["epochs"], o["warmup"], o["decay_every"], o["decay_factor"]
     )
-    updates = learner.size * _steps(settings, examples)
-    return Optimizer(in_one_pass(rule, updates, learner.dtype), schedule, o["clip_norm"])
+    if rule.rows and _worth_compiling(settings, examples, learner, rule):
+        from psgd.optimizer.compiled import OnePass
+
+        rule = OnePass(rule, learner.dtype)
+    return Optimizer(rule, schedule, o["clip_norm"])
 
 
-def _steps(settings: Settings, examples: int) -> float:
-    """Of each worker, about."""
-    training = settings["training"]
-    return float(training["epochs"] * examples / (training["batch_size_per_worker"] * settings["workers"]))
+def _worth_compiling(settings: Settings, examples: int, learner: Learner, rule: Rule) -> bool:
+    batch, updated = settings["training"]["batch_size_per_worker"], learner.size if rule.rows else 0
+    steps = settings["training"]["epochs"] * examples / (batch * settings["workers"])  # of each worker, about
+    sizes = learner.layout.sizes if isinstance(learner, MLP) else (0,)
+    return worth_compiling(steps, batch, sizes, updated)
 
 
 def build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:

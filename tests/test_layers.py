@@ -12,7 +12,7 @@ PACKAGE = ROOT / "psgd"
 
 # The layer of each module or package of psgd (DESIGN, section 4).
 LAYERS = {
-    0: ("errors", "streams", "blas", "native", "products", "numerics", "launcher"),
+    0: ("errors", "streams", "blas", "native", "calls", "products", "numerics", "launcher"),
     1: ("learners", "optimizer", "data", "replica", "roster"),
     2: ("strategy", "group"),
     3: (
@@ -33,7 +33,19 @@ LAYERS = {
         "abreast",
         "forecast",
     ),
-    4: ("config", "build", "choose", "sizes", "summary", "model", "probe", "fit_settings", "fit_task", "fit_session"),
+    4: (
+        "config",
+        "build",
+        "compiling",
+        "choose",
+        "sizes",
+        "summary",
+        "model",
+        "probe",
+        "fit_settings",
+        "fit_task",
+        "fit_session",
+    ),
     5: ("order", "session", "train", "predict", "plot", "fitting", "ray_driver"),
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names}
@@ -46,8 +58,8 @@ DOORS = {
     "matplotlib": {"psgd.plot"},
     "sklearn": set(),
     "scipy": {"psgd.products", "psgd.native"},
-    "numba": {"psgd.optimizer.compiled", "psgd.learners.kernels", "psgd.learners.calls"},
-    "llvmlite": {"psgd.learners.calls"},
+    "numba": {"psgd.optimizer.compiled", "psgd.learners.kernels", "psgd.data.compiled", "psgd.calls"},
+    "llvmlite": {"psgd.calls"},
 }
 
 

@@ -1,6 +1,5 @@
-"""Optimizers in one pass, compiled by numba: the bits of numpy's passes, and who takes them."""
+"""Optimizers in one pass, compiled by numba: the bits of numpy's passes."""
 
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -10,11 +9,12 @@ from jobs import NAMES, job, strategies, train
 
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
-from psgd.optimizer.fast import ENOUGH, in_one_pass
 from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.rules import SGD, Adam
 
 pytest.importorskip("numba")
+from psgd.optimizer.compiled import OnePass
+
 RULES = [SGD(0.9), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)]
 
 
@@ -24,8 +24,7 @@ RULES = [SGD(0.9), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)]
 def test_a_rule_in_one_pass_has_the_bits_of_many(rule, dtype, apart):
     """Of numbers of any size, and of what is no number; of more of them than a vector of the CPU has."""
     draw, n, bits = np.random.default_rng(0), 1003, {4: np.uint32, 8: np.uint64}[np.dtype(dtype).itemsize]
-    compiled = in_one_pass(rule, ENOUGH, np.dtype(dtype))
-    assert compiled is not rule
+    compiled = OnePass(rule, np.dtype(dtype))
     assert compiled.rows == rule.rows
 
     def some(*shape: int) -> np.ndarray:
@@ -53,14 +52,6 @@ def test_a_rule_in_one_pass_has_the_bits_of_many(rule, dtype, apart):
         p, state = new, new_state
 
 
-def test_one_pass_is_for_rules_with_state_and_much_to_do(monkeypatch):
-    float32 = np.dtype(np.float32)
-    assert in_one_pass(SGD(), 10 * ENOUGH, float32) == SGD()
-    assert in_one_pass(Adam(), ENOUGH / 2, float32) == Adam()
-    monkeypatch.setitem(sys.modules, "psgd.optimizer.compiled", None)  # as where there is no numba
-    assert in_one_pass(Adam(), ENOUGH, float32) == Adam()
-
-
 @pytest.mark.parametrize("name", [name for name in NAMES if "momentum" in name or "adam" in name])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_training_has_the_same_bits(name, threads):
@@ -69,7 +60,7 @@ def test_a_training_has_the_same_bits(name, threads):
     def compiled(part: Any) -> Any:
         """The same, with the rule of its optimizer compiled."""
         if isinstance(part, Optimizer):
-            return replace(part, rule=in_one_pass(part.rule, ENOUGH, np.dtype(np.float32)))
+            return replace(part, rule=OnePass(part.rule, np.dtype(np.float32)))
         where = "optimizer" if hasattr(part, "optimizer") else "descent"
         return replace(part, **{where: compiled(getattr(part, where))})
 

@@ -5,7 +5,7 @@ Shapes: N examples, F features, B rows of a batch, O outputs.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, final
 
 import numpy as np
@@ -31,6 +31,7 @@ class Dataset:
     targets: np.ndarray
     classes: int
     scale: float = 1.0
+    compiled: bool = False  # whether readers gather single rows by code that numba compiles
 
     def __post_init__(self) -> None:
         _check_inputs(self.inputs, self.scale)
@@ -105,13 +106,34 @@ class Dataset:
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
         """A reader of up to `examples` rows at a time into a buffer of its own, with `outputs` columns of targets."""
         X_BI, T_BO = np.ones((examples, self.features + 1), dtype), np.empty((examples, outputs), dtype)
+        gather = self._compiled_gather() if self.compiled else self.gather
 
         def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
             count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-            self.gather(rows, X_BI[:count], T_BO[:count])
+            gather(rows, X_BI[:count], T_BO[:count])
             return X_BI[:count], T_BO[:count]
 
         return read
+
+    def _compiled_gather(self) -> Callable[[np.ndarray | slice, np.ndarray, np.ndarray], None]:
+        from psgd.data.compiled import gather_inputs, gather_labels, gather_values
+
+        # What is mapped has a class of its own, with which calls would take long.
+        inputs, targets = self.inputs.view(np.ndarray), self.targets.view(np.ndarray)
+        gather_targets = gather_labels if self.classes else gather_values
+
+        def gather(rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
+            if isinstance(rows, slice) or not gather_inputs(inputs, rows, X_BI.dtype.type(self.scale), X_BI):
+                self.gather(rows, X_BI, T_BO)  # which says what is wrong with the rows
+            else:
+                gather_targets(targets, rows, T_BO)
+
+        return gather
+
+    def compile(self) -> "Dataset":
+        """The same, whose readers gather single rows by compiled code, unless they hold unusual numbers."""
+        usual = {np.dtype(kind) for kind in (np.uint8, np.int64, np.float32, np.float64)}
+        return replace(self, compiled={self.inputs.dtype, self.targets.dtype} <= usual)
 
     def take(self, rows: np.ndarray | slice) -> "Dataset":
         """A new dataset with a copy of `rows`, in their order."""
@@ -142,6 +164,10 @@ class Examples(Protocol):
         ...
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader: ...
+
+    def compile(self) -> "Examples":
+        """The same with the same bits, read by compiled code where there is some."""
+        ...
 
     def take(self, rows: np.ndarray | slice) -> "Examples": ...
 

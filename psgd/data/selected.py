@@ -1,6 +1,6 @@
 """Some rows of a dataset that may be larger than memory: none is copied before a batch asks for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -48,6 +48,9 @@ class Selected:
             return read(wanted)
 
         return read_selected
+
+    def compile(self) -> "Selected":
+        return replace(self, base=self.base.compile())
 
     def take(self, rows: np.ndarray | slice) -> "Selected":
         return Selected(self.base, self.rows[rows], self.piece)

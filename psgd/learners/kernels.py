@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numba.np.numpy_support import carray
 
-from psgd.learners.calls import gemm, gemv, pointer, ufunc
+from psgd.calls import gemm, gemv, pointer, ufunc
 
 IDENTITY, RELU, SIGMOID, TANH, OTHER = range(5)
 # What a layer is: its inputs, with the constant one, and its outputs; where in the parameters its weights begin; its

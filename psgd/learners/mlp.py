@@ -4,12 +4,12 @@ Shapes: B examples, I inputs with the constant one, O outputs.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import final
 
 import numpy as np
 
 from psgd.learners import learner
-from psgd.learners.fast import compiled
 from psgd.learners.initial import initial
 from psgd.learners.layout import Layout
 from psgd.learners.learner import Batch
@@ -48,9 +48,12 @@ class MLP:
         self._l1, self._l2 = l1, l2
         self._weights = Views(self.layout)
 
-    def expect(self, steps: float, examples: int) -> None:
-        """That many steps are to come, on as many examples each: it may be worth compiling them."""
-        self._passes = compiled(self._plain, steps, examples)
+    def compile(self, examples: int) -> None:
+        """Let numba compile the steps, for as many examples each, if it can; the bits stay the same."""
+        from psgd.learners.compiled import CompiledPasses
+
+        with suppress(LookupError):
+            self._passes = CompiledPasses(self._plain, examples)
 
     def initial(self, seed: int) -> np.ndarray:
         return initial(self.layout, self._initializer, self._constant, seed, self.dtype)

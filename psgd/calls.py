@@ -43,6 +43,22 @@ def pointer(typing, address):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def prefetch(typing, address):  # type: ignore[no-untyped-def]
+    """Ask for the cache line at the address, to read it soon; nothing else happens, whatever the address."""
+    del typing, address
+
+    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        whole = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [_POINTER, *[whole] * 3])
+        routine = builder.module.declare_intrinsic("llvm.prefetch", [_POINTER], kind)
+        read, near, data = (ir.Constant(whole, number) for number in (0, 3, 1))
+        builder.call(routine, [builder.inttoptr(arguments[0], _POINTER), read, near, data])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), write
+
+
+@intrinsic
 def gemm(typing, routine, turn_A, turn_B, m, n, k, alpha, A, line_A, B, line_B, beta, C, line_C):  # type: ignore[no-untyped-def]
     """C (m, n) <- alpha A (m, k) B (k, n) + beta C, of alpha's type, where A and B may lie turned."""
     del typing, routine, turn_A, turn_B, m, n, k, A, line_A, B, line_B, beta, C, line_C
