@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from psgd.compiling import worth_compiling
+from psgd.compiling import compiles, saves_time
 from psgd.data.dataset import Data
 from psgd.data.deal import Deal, Shuffle
 from psgd.data.partition import Partition
@@ -42,7 +42,8 @@ def build_job(settings: Settings, data: Data) -> Job:
     training = settings["training"]
     learner, deal = build_learner(settings, data), build_deal(settings, data)
     optimizer = build_optimizer(settings, deal.examples, learner)
-    if isinstance(learner, MLP) and _worth_compiling(settings, deal.examples, learner, optimizer.rule):
+    compiled = _compiles(settings, deal.examples, learner, optimizer.rule)
+    if compiled and isinstance(learner, MLP):
         learner.compile(training["batch_size_per_worker"])
         data = data._replace(train=data.train.compile())
     if settings["strategy"]["name"] != "gradient-averaging" and optimizer.plain:
@@ -59,6 +60,7 @@ def build_job(settings: Settings, data: Data) -> Job:
         evaluate_every=training["evaluate_every"],
         target=training["target"],
         exclude=training["on_nonfinite"] == "exclude",
+        compiled=compiled,
         stride=learner.stride if isinstance(learner, SparseLinear) else 1,
     )
 
@@ -139,18 +141,18 @@ def build_optimizer(settings: Settings, examples: int, learner: Learner) -> Opti
     schedule = Schedule(
         o["learning_rate"], o["schedule"], training["epochs"], o["warmup"], o["decay_every"], o["decay_factor"]
     )
-    if rule.rows and _worth_compiling(settings, examples, learner, rule):
+    if rule.rows and _compiles(settings, examples, learner, rule):
         from psgd.optimizer.compiled import OnePass
 
         rule = OnePass(rule, learner.dtype)
     return Optimizer(rule, schedule, o["clip_norm"])
 
 
-def _worth_compiling(settings: Settings, examples: int, learner: Learner, rule: Rule) -> bool:
+def _compiles(settings: Settings, examples: int, learner: Learner, rule: Rule) -> bool:
     batch, updated = settings["training"]["batch_size_per_worker"], learner.size if rule.rows else 0
     steps = settings["training"]["epochs"] * examples / (batch * settings["workers"])  # of each worker, about
-    sizes = learner.layout.sizes if isinstance(learner, MLP) else (0,)
-    return worth_compiling(steps, batch, sizes, updated)
+    sizes = learner.layout.sizes if isinstance(learner, MLP) else ()
+    return compiles(settings["compile"], saves_time(steps, batch, sizes, updated))
 
 
 def build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:

@@ -18,6 +18,7 @@ FREE = {
     "group",
     "output",
     "device",
+    "compile",
     "data.path",
     "cluster.patience",
     "cluster.processes",

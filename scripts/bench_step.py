@@ -6,10 +6,9 @@
 The step is forward, backward and the optimizer's update, on float32 batches that lie ready in memory, from the same
 initial weights; after the first pass over the batches all must have come to the same loss and have moved as far.
 PyTorch is eager, with its fused optimizer; JAX is one compiled lax.scan over the steps, with the parameters donated.
-`one pass` is psgd with its optimizer compiled by numba, which it uses where that is installed and the run is long
-(plain SGD needs none). `with gathering` is psgd's step with all that its loop does for a batch: dealing rows of the
-stored data set (bytes for the networks of 784 features) and gathering them. The FMA peak is measured by a loop in
-registers, written in C.
+`numba` is psgd where that has compiled its inner loops, as in long runs if it is installed; the bits are the same.
+`with gathering` is psgd's step with all that its loop does for a batch: dealing rows of the stored data set (bytes for
+the networks of 784 features) and gathering them. The FMA peak is measured by a loop in registers, written in C.
 """
 
 import argparse
@@ -33,7 +32,7 @@ from rivals import INSTALL, XLA_ONE_THREAD, Trainer, Weights, initial_weights, j
 STORED = {1000: 6000, 784: 60000, 7: 900}  # features: examples of the data set, as in the jobs the networks come from
 READY_BYTES = 32 << 20  # of inputs that lie ready: more than a core's own caches hold
 MODULES = {"PyTorch": "torch", "JAX": "jax"}
-OURS = ("psgd", "one pass")
+OURS = ("psgd", "numba")
 # Twelve sums of vectors as wide as the CPU has them: a core that begins two such operations every cycle, each of which
 # takes four, needs eight at least. They are variables, since an array would go through memory.
 FMA_LOOP = """
@@ -91,9 +90,9 @@ def main() -> int:
 def contenders() -> list[str]:
     """Those that are installed."""
     found = ["psgd", "gathering"]
-    for name, module in {"one pass": "numba", **MODULES}.items():
+    for name, module in {"numba": "numba", **MODULES}.items():
         if have(module):
-            found.append(name)
+            found += [name, "numba gathering"] if name == "numba" else [name]
         else:
             print(f"no {module} in this environment: {name} is left out ({INSTALL[module]})", file=sys.stderr)
     return found
@@ -115,8 +114,6 @@ def compiled(directory: Path) -> Path | None:
 def figures(name: str, found: list[str], peak: Path | None, repetitions: int, seconds: float) -> dict[str, Any]:
     """A row: medians, and ratios within repetitions."""
     network, core = NETWORKS[name], some_cores(1)
-    if network.optimizer == "sgd":
-        found = [contender for contender in found if contender != "one pass"]
     printed: dict[str, dict[str, float]] = {}
 
     def measure(contender: str) -> float:
@@ -196,22 +193,22 @@ def ready(network: Network) -> tuple[np.ndarray, np.ndarray]:
     return X_NBF, np.eye(data.classes, dtype=np.float32)[labels_NB]
 
 
-def psgd_trainer(
-    network: Network, batches: Callable[[int], Iterable[Any]], steps: int, one_pass: bool = False
-) -> Trainer:
+def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], steps: int, compiled: bool) -> Trainer:
     """As psgd's legs do it: the learner runs over `batches` (of the steps taken before), and its loss is read after."""
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
-    from psgd.optimizer.fast import in_one_pass
     from psgd.optimizer.optimizer import Optimizer
     from psgd.optimizer.rules import SGD, Adam, Rule
     from psgd.optimizer.schedule import Schedule
 
     rule: Rule = Adam() if network.optimizer == "adam" else SGD()
-    if one_pass:
-        rule = in_one_pass(rule, np.inf, np.dtype(np.float32))
-    optimizer = Optimizer(rule, Schedule(network.learning_rate))
     learner = MLP(network.sizes, network.activation, network.output, LOSSES[network.loss], np.dtype(np.float32))
+    if compiled:
+        from psgd.optimizer.compiled import OnePass
+
+        learner.compile(network.batch)
+        rule = OnePass(rule, np.dtype(np.float32)) if rule.rows else rule
+    optimizer = Optimizer(rule, Schedule(network.learning_rate))
     parameters, taken = flat(initial_weights(network)), 0
     moments, gradient = np.zeros((optimizer.rows, parameters.size), np.float32), np.empty_like(parameters)
 
@@ -225,41 +222,46 @@ def psgd_trainer(
     return Trainer(train, lambda: learner.layout.views(parameters), steps)
 
 
-def on_ready_batches(network: Network, one_pass: bool = False) -> Trainer:
+def on_ready_batches(network: Network, compiled: bool) -> Trainer:
     """On copies of what psgd's reader gives."""
     from psgd.learners.learner import Batch
 
     read = stored(network).reader(network.batch, network.sizes[-1], np.dtype(np.float32))
     batches = [Batch(*(part.copy() for part in read(rows)), 0.0) for rows in rows_of_batches(network)]
-    return psgd_trainer(network, lambda taken: batches, len(batches), one_pass)
+    return psgd_trainer(network, lambda taken: batches, len(batches), compiled)
 
 
-def gathering(network: Network) -> Trainer:
+def gathering(network: Network, compiled: bool) -> Trainer:
     """As psgd's legs do it: they deal, and read small batches several at a time."""
     from psgd.batches import Batches
     from psgd.data.deal import Shuffle
     from psgd.replica import Progress
 
     data, batch, steps = stored(network), network.batch, len(rows_of_batches(network))
+    data = data.compile() if compiled else data
     batches, deal = Batches(data, batch, network.sizes[-1], np.dtype(np.float32)), Shuffle(len(data), batch, 0)
     plan = np.array([1 << 40])
-    return psgd_trainer(network, lambda taken: batches.of(deal.hands(0, plan, taken, steps, Progress())), steps)
+    return psgd_trainer(
+        network, lambda taken: batches.of(deal.hands(0, plan, taken, steps, Progress())), steps, compiled
+    )
 
 
 TRAINERS: dict[str, Callable[[Network], Trainer]] = {
-    "psgd": on_ready_batches,
-    "one pass": partial(on_ready_batches, one_pass=True),
-    "gathering": gathering,
+    "psgd": partial(on_ready_batches, compiled=False),
+    "numba": partial(on_ready_batches, compiled=True),
+    "gathering": partial(gathering, compiled=False),
+    "numba gathering": partial(gathering, compiled=True),
     "PyTorch": lambda network: torch_trainer(network, *ready(network)),
     "JAX": lambda network: jax_trainer(network, *ready(network)),
 }
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    columns = ["psgd us", "one pass us", "PyTorch us", "JAX us", "% of peak", "gathering us"]
+    columns = ["psgd us", "numba us", "gathering us", "numba gathering us", "PyTorch us", "JAX us", "% of peak"]
     columns += [f"{rival} / {ours}" for ours, rival in product(OURS, MODULES)]
     columns = [column for column in columns if any(column in row for row in rows)]
     names = {"% of peak": "% of FMA peak", "gathering us": "with gathering us"}
+    names["numba gathering us"] = "numba, with gathering us"
     words = [f"{row['network']}: {'-'.join(map(str, row['sizes']))}, batch {row['batch']}" for row in rows]
     figures = [[f"{row[c]:,.{2 if '/' in c else 1}f}" if c in row else "" for c in columns] for row in rows]
     lines = [[word, *line] for word, line in zip(words, figures, strict=True)]

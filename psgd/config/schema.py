@@ -258,5 +258,6 @@ class Settings(Section):
     workers: Annotated[Count | Literal["auto"], Field(description="a whole number greater than 0, or auto")] = 4
     group: Literal["auto", "serial", "threads", "mpi", "ray"] = "auto"
     device: Literal["auto", "cpu"] = "auto"
+    compile: Literal["auto", "always", "never"] = "auto"
     cluster: Cluster = Cluster()
     output: Text = "runs/run"
