@@ -7,8 +7,9 @@ The job is network B: 784-512-128-64-10, relu, cross-entropy, Adam with a rate o
 gradient averaging of 500 examples a worker is the very same mathematics; parameter averaging lets each worker take 50
 steps of 1000 examples by itself. Seconds are of training alone: psgd's train_seconds, and Keras's `fit` without
 validation, which takes its arrays and compiles before its first step; `compiled` is what its epochs take when an
-earlier fit has done that. psgd finds MNIST as always (README, "Data"); its loader gives Keras the same arrays.
-scikit-learn's MLPClassifier, whose BLAS gets two threads, is measured too where it is installed.
+earlier fit has done that. What numba takes to start and compile is likewise not in psgd's. psgd finds MNIST as always
+(README, "Data"); its loader gives Keras the same arrays. scikit-learn's MLPClassifier, whose BLAS gets two threads, is
+measured too where it is installed.
 """
 
 import argparse
@@ -90,7 +91,8 @@ def contenders() -> dict[str, Callable[[int], Outcome]]:
     """By row, those that are installed: what trains for so many epochs."""
     found: dict[str, Callable[[int], Outcome]] = {}
     if have_mpirun():
-        found |= {name: partial(train_psgd, settings) for name, settings in STRATEGIES.items()}
+        for how, wanted in {"": "never", ", numba": "always"}.items() if have("numba") else [("", "never")]:
+            found |= {f"{name}{how}": partial(train_psgd, [*s, f"compile={wanted}"]) for name, s in STRATEGIES.items()}
     if have("tensorflow"):
         found |= {KERAS_2: partial(train_rival, "keras", 2), COMPILED: partial(train_rival, "compiled", 2)}
         found[KERAS_1] = partial(train_rival, "keras", 1)

@@ -4,12 +4,13 @@
     python scripts/bench_workers.py [--json] [--quick] [--repetitions N] [--networks ABC]
 
 psgd runs with two MPI processes, against two independent psgd processes that train at the same time and know nothing of
-each other: the most that two cores can give. PyTorch is DDP with gloo on two processes; JAX is one process with two
-devices, a compiled lax.scan under shard_map, which averages the gradients array by array or, in `JAX flat`, as one
-vector: psgd is compared with the faster of the two. The rivals average gradients in each step, as psgd's
-gradient-averaging does; their first pass over the batches must have the loss of psgd's own step on the two workers'
-batches together, and move the parameters as far. Only training is timed. psgd deals and gathers its batches meanwhile,
-from bytes where the inputs are images; the rivals' batches lie ready in memory.
+each other: the most that two cores can give; and both once more with loops compiled by numba, where that is installed.
+PyTorch is DDP with gloo on two processes; JAX is one process with two devices, a compiled lax.scan under shard_map that
+averages the gradients array by array or, in `JAX flat`, as one vector: psgd is compared with the faster of the two.
+Both average gradients in each step, as psgd's gradient-averaging does; their first pass over the batches must have the
+loss of psgd's own step on the two workers' batches together, and move the parameters as far. Only training is timed.
+psgd deals and gathers its batches meanwhile, from bytes where the inputs are images; those of the others lie ready in
+memory.
 """
 
 import json
@@ -35,6 +36,7 @@ STRATEGIES = {
     "parameter-averaging, period 50": ["strategy.name=parameter-averaging", "strategy.period=50"],
 }
 SYNCHRONOUS = "gradient-averaging"  # what the rivals do
+COMPILED = ", numba"  # psgd's inner loops are compiled
 RIVALS = {"DDP": ["DDP"], "JAX": ["JAX", "JAX flat"]}  # and the ways in which they are run
 MODULES = {"DDP": "torch", "JAX": "jax"}
 LIMIT = 300.0  # seconds for any one process
@@ -72,18 +74,19 @@ def measured_in_turns(
     network: str, found: Sequence[str], repetitions: int, seconds: float, expected: dict[str, float], data: str
 ) -> list[dict[str, Any]]:
     turns: dict[str, Callable[[], float]] = {}
-    for strategy in STRATEGIES:
+    ways = [f"{strategy}{how}" for strategy in STRATEGIES for how in ("", *[COMPILED] * have("numba"))]
+    for strategy in ways:
         turns[strategy] = partial(in_common, network, strategy, seconds, data)
         turns[f"{strategy} alone"] = partial(alone, network, strategy, seconds, data)
     for way in [way for rival in found for way in RIVALS[rival]]:
         turns[way] = partial(rival_rate, way, network, seconds, expected)
     rates = in_turns(turns, repetitions)
     rows = []
-    for strategy in STRATEGIES:
+    for strategy in ways:
         ours, apart = rates[strategy], rates[f"{strategy} alone"]
         row: dict[str, Any] = {"network": network, "strategy": strategy, "psgd": median(ours)}
         row |= {"two alone": median(apart), "psgd / two alone": ratio(ours, apart)}
-        for rival in found if strategy == SYNCHRONOUS else ():
+        for rival in found if strategy.removesuffix(COMPILED) == SYNCHRONOUS else ():
             row |= {way: median(rates[way]) for way in RIVALS[rival]}
             row[f"psgd / {rival}"] = ratio(ours, np.max([rates[way] for way in RIVALS[rival]], axis=0).tolist())
         rows.append(row)
@@ -115,9 +118,9 @@ def training(network: str, strategy: str, seconds: float, data: str, workers: in
         *(f"model.output={net.output}", f"model.loss={net.loss}"),
         *(f"optimizer.name={net.optimizer}", f"optimizer.learning_rate={net.learning_rate}"),
         *(f"training.batch_size_per_worker={net.batch}", "training.evaluate_every=1000000000"),
-        f"training.epochs={epochs}",
+        *(f"training.epochs={epochs}", f"compile={'always' if strategy.endswith(COMPILED) else 'never'}"),
         *(f"workers={workers}", "group=serial" if workers == 1 else "group=mpi"),
-        *STRATEGIES[strategy],
+        *STRATEGIES[strategy.removesuffix(COMPILED)],
     ]
 
 
