@@ -15,10 +15,10 @@ SMALL, LARGE = 1024, 32768  # weights
 MANY = 50  # examples
 
 
-def in_two_passes(weights: int, examples: int, lines: bool) -> bool:
-    """Whether the product is made first and added then, which costs little in the cache, where scipy's BLAS may take
-    half as long again (0.3.30, few outputs). `lines`: whether the deltas of an output lie together."""
-    return lines and SMALL < weights < LARGE and examples >= MANY
+def in_two_passes(weights: int, examples: int) -> bool:
+    """Whether the product is made first and added then, if an output's deltas lie together: that costs little in the
+    cache, and scipy's BLAS may take half as long again (0.3.30, few outputs)."""
+    return SMALL < weights < LARGE and examples >= MANY
 
 
 @cache
@@ -33,10 +33,10 @@ def accumulator(dtype: np.dtype) -> Accumulate:
     large_gemm = _without_the_lock(dtype)
 
     def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:
-        lines = D_OB.flags.c_contiguous
-        if W_OI.size >= LARGE or not lines:
+        size = W_OI.size
+        if size >= LARGE or not D_OB.flags.c_contiguous:
             large_gemm(W_OI, A_IB, D_OB, alpha)
-        elif in_two_passes(W_OI.size, D_OB.shape[1], lines):
+        elif size > SMALL and in_two_passes(size, D_OB.shape[1]):
             product = np.dot(A_IB, D_OB.T)
             product *= alpha
             np.add(W_OI, product.T, W_OI)

@@ -102,6 +102,13 @@ def test_a_number_of_examples_not_met_before():
         assert [m.tobytes() for m in ours] == [m.tobytes() for m in theirs]
 
 
+def test_a_batch_with_gaps_between_its_examples():
+    plain, compiled = passes((6, 5, 4), "sigmoid", "identity", np.float32, 10)
+    X_BI = some((10, 20), np.float32)[:, :7]
+    given = some(Layout((6, 5, 4)).size, np.float32), X_BI, some((4, 10), np.float32)
+    assert [m.tobytes() for m in results(compiled, *given)] == [m.tobytes() for m in results(plain, *given)]
+
+
 @pytest.mark.parametrize("wrong", ["forward", "gradient", "descend"])
 def test_what_has_other_bits_is_left_to_numpy(monkeypatch, wrong):
     """As where a BLAS calls another of its routines than numpy's is known to."""

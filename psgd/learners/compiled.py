@@ -69,12 +69,7 @@ class Network:
         self._layers = np.zeros(1 + len(rooms), kernels.LAYER)
         self._layers["examples"] = examples
         batch, *layers = self._layers
-        # numpy takes a single example for a column
-        batch["outputs"], batch["by_example"], batch["line"] = (
-            features,
-            examples > 1,
-            features + 1 if examples > 1 else 1,
-        )
+        batch["outputs"], batch["by_example"], batch["line"] = features, examples > 1, 1  # one is a column to numpy
         begin = spare = 0
         each = zip(layers, rooms, plain.layout.layers, plain.activations, strict=True)
         for layer, room, (inputs, outputs), activation in each:
@@ -84,7 +79,7 @@ class Network:
             layer["A"], layer["D"] = room.A_IB.ctypes.data, room.D_OB.ctypes.data
             layer["by_example"], layer["line"] = room.by_example, outputs + 1 if room.by_example else examples
             layer["transposed"] = room.product_BO is not None
-            layer["two_passes"] = in_two_passes(weights, examples, not room.by_example)
+            layer["two_passes"] = not room.by_example and in_two_passes(weights, examples)
             begin += weights
             spare = max(spare, layer["transposed"] * outputs * examples, layer["two_passes"] * weights)
         self._spare = np.empty(spare, plain.dtype)

@@ -39,6 +39,8 @@ _outer: Any = njit(error_model="numpy", nogil=True, cache=True)
 def forward(P, X, layers, routines):  # type: ignore[no-untyped-def]
     """The outputs of every layer."""
     layers[0].A = X.ctypes.data
+    if layers[0].by_example:
+        layers[0].line = X.strides[0] // X.itemsize
     for number in range(1, layers.size):
         under, layer = layers[number - 1], layers[number]
         _multiply(P, under, layer, routines[0])

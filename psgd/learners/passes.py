@@ -13,7 +13,7 @@ from psgd.learners.activations import ACTIVATIONS
 from psgd.learners.layout import Layout
 from psgd.learners.room import Room
 from psgd.learners.weights import Views
-from psgd.products import LARGE, accumulator
+from psgd.products import LARGE, Accumulate, accumulator
 
 MANY = 500  # examples, of which it does not matter any more how their slopes lie
 
@@ -40,6 +40,7 @@ class NumpyPasses:
         self.layout, self.activations, self.dtype = layout, activations, dtype  # one of each layer
         self._weights = Views(layout)
         self._rooms: dict[int, list[Room]] = {}
+        self._accumulate: Accumulate | None = None
 
     def rooms(self, examples: int) -> list[Room]:
         """One of each layer."""
@@ -68,18 +69,21 @@ class NumpyPasses:
         rooms[0].multiply(X_BI.T, rooms[0].D_OB.T, gradients[0].W_IO)
 
     def descend(self, parameters: np.ndarray, X_BI: np.ndarray, alpha: float, keep: float) -> None:
-        weights, rooms, accumulate = self._weights.of(parameters), self._rooms[len(X_BI)], accumulator(self.dtype)
-        for layer in range(len(rooms) - 1, -1, -1):
-            (_, W_OI, inner), room, A_IB = weights[layer], rooms[layer], X_BI.T
-            if layer:
-                under = rooms[layer - 1]
-                under.multiply(inner, room.D_OB, under.D_OB)
-                A_IB = under.A_IB
+        weights, rooms = self._weights.of(parameters), self._rooms[len(X_BI)]
+        accumulate = self._accumulate = self._accumulate or accumulator(self.dtype)
+        room = rooms[-1]
+        for layer in range(len(rooms) - 1, 0, -1):
+            (_, W_OI, inner), under = weights[layer], rooms[layer - 1]
+            under.multiply(inner, room.D_OB, under.D_OB)
             if keep != 1.0:
                 inner *= keep
-            accumulate(W_OI, A_IB, room.D_OB, alpha)
-            if layer:
-                under.backward()
+            accumulate(W_OI, under.A_IB, room.D_OB, alpha)
+            under.backward()
+            room = under
+        _, W_OI, inner = weights[0]
+        if keep != 1.0:
+            inner *= keep
+        accumulate(W_OI, X_BI.T, room.D_OB, alpha)
 
     def _make_rooms(self, examples: int) -> list[Room]:
         inputs, *sizes = self.layout.sizes
