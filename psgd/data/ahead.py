@@ -2,11 +2,12 @@
 long, and the system's own guess at what comes next is wrong for rows in random order."""
 
 import mmap
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from psgd.data.deal import PIECES
+from psgd.data.pages import Pages, address_of, mapping_of
 
 _RECENT = 3 * PIECES  # pieces that are not asked for again meanwhile: three windows
 
@@ -17,7 +18,7 @@ class Ahead:
 
     def __init__(self, array: np.ndarray, mapped: mmap.mmap, rows: int) -> None:
         self._mapped, self._rows = mapped, rows
-        self._start = _address(array) - _address(np.frombuffer(mapped, np.uint8))
+        self._start = address_of(array) - address_of(np.frombuffer(mapped, np.uint8))
         self._end, self._piece = self._start + array.nbytes, rows * array.strides[0]
         self._asked: dict[int, None] = {}  # the oldest first
 
@@ -36,16 +37,6 @@ class Ahead:
 def ahead_of(array: np.ndarray, rows: int) -> Ahead | None:
     """None where the array is not mapped, or the system takes no advice."""
     mapped = mapping_of(array)
-    return Ahead(array, mapped, rows) if mapped and hasattr(mmap, "MADV_WILLNEED") else None
-
-
-def mapping_of(array: Any) -> mmap.mmap | None:
-    """The mapped file that an array lies in, if it does."""
-    base = array
-    while isinstance(base, np.ndarray | memoryview):
-        base = base.base if isinstance(base, np.ndarray) else base.obj
-    return base if isinstance(base, mmap.mmap) else None
-
-
-def _address(array: np.ndarray) -> int:
-    return int(array.__array_interface__["data"][0])
+    if mapped is None or isinstance(mapped, Pages) or not hasattr(mmap, "MADV_WILLNEED"):
+        return None
+    return Ahead(array, mapped, rows)

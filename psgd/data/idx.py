@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from psgd.data.dataset import Dataset
+from psgd.data.pages import Pages, read_whole
 from psgd.errors import DataError
 
+DENSEST = 1100  # bytes that gzip may make of one
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -83,21 +85,21 @@ def _find(directory: Path, stem: str, ending: str) -> Path:
     raise DataError(f"{directory}: none of {', '.join(names)} is there; set data.path to the directory that holds them")
 
 
-def _read(path: Path) -> bytes | bytearray:
+def _read(path: Path) -> bytes | Pages:
     try:
         with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
             if file.read(2) != b"\x1f\x8b":
                 file.seek(0)
-                return file.read()
+                return read_whole(file, size)
+            file.seek(-4, os.SEEK_END)
+            expected = int.from_bytes(file.read(), "little")  # as gzip says at the end, for what is one piece
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    content = bytearray()  # it grows in place: nothing is in memory twice
     try:
         with gzip.open(path) as unpacked:
-            while part := unpacked.read(1 << 20):
-                content += part
+            return read_whole(unpacked, expected if expected < DENSEST * size else 0)
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(
-            f"{path}: its gzip data are truncated or corrupt ({error}; {os.path.getsize(path)} bytes found); replace it"
+            f"{path}: its gzip data are truncated or corrupt ({error}; {size} bytes found); replace it"
         ) from error
-    return content

@@ -4,9 +4,12 @@ import pickle
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from psgd.data.ahead import mapping_of
+import numpy as np
+
+from psgd.data.pages import Pages, address_of, mapping_of
 
 _LINE = 64  # bytes: arrays start on a cache line
+_PIECE = 1 << 20  # bytes that are copied at once
 
 
 class Packed(NamedTuple):
@@ -19,10 +22,11 @@ class Packed(NamedTuple):
 
 
 def pack(thing: object) -> Packed | None:
-    """None if an array is mapped from a file: its pages are shared anyway, and may be more than fit in memory."""
+    """None if an array is mapped from a file, whose pages are shared anyway, and may be more than fit in memory."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
-    if any(mapping_of(memoryview(buffer).obj) for buffer in buffers):
+    places = [mapping_of(memoryview(buffer).obj) for buffer in buffers]
+    if any(place is not None and not isinstance(place, Pages) for place in places):
         return None
     return Packed(pickled, [buffer.raw() for buffer in buffers])
 
@@ -33,11 +37,17 @@ def room_for(sizes: Sequence[int]) -> int:
 
 
 def place(arrays: list[memoryview], memory: memoryview) -> None:
-    """Copy them there and let go of each at once, the largest first: so little is in memory twice."""
-    sizes = [array.nbytes for array in arrays]
+    """Copy them there, the largest first, and let go of each at once, of what lies alone in Pages piece by piece: so
+    little is in memory twice."""
+    sizes, sources = [array.nbytes for array in arrays], [mapping_of(array) for array in arrays]
     parts = _parts(sizes, memory)
     for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-        parts[i][:] = arrays[i]
+        source, array = sources[i], np.frombuffer(arrays[i], np.uint8)
+        begin = address_of(array) - address_of(np.frombuffer(source, np.uint8)) if isinstance(source, Pages) else 0
+        for start in range(0, sizes[i], _PIECE):
+            parts[i][start : start + _PIECE] = arrays[i][start : start + _PIECE]
+            if isinstance(source, Pages) and sources.count(source) == 1:
+                source.give_back(begin + start, begin + min(start + _PIECE, sizes[i]))
         arrays[i] = memoryview(b"")
 
 
