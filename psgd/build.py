@@ -152,6 +152,8 @@ def _compiles(settings: Settings, examples: int, learner: Learner, rule: Rule) -
     batch, updated = settings["training"]["batch_size_per_worker"], learner.size if rule.rows else 0
     steps = settings["training"]["epochs"] * examples / (batch * settings["workers"])  # of each worker, about
     sizes = learner.layout.sizes if isinstance(learner, MLP) else ()
+    if not sizes and not updated:  # there is nothing to compile
+        return False
     return compiles(settings["compile"], saves_time(steps, batch, sizes, updated))
 
 

@@ -2,6 +2,7 @@
 bits."""
 
 import ctypes
+import sys
 
 import numpy as np
 
@@ -12,9 +13,11 @@ _NAMES = ("scipy_{}_64_", "{}_64_", "{}_")
 
 def of_numpys_blas(routine: str, dtype: np.dtype) -> int:
     """Fortran's `routine` for `dtype` in the BLAS of numpy. Its whole numbers may have four bytes or eight: handed over
-    in eight they are right for both, on a little-endian machine. LookupError if it cannot be found."""
+    in eight they are right for both, on a little-endian machine. LookupError on others, or if it cannot be found."""
     from threadpoolctl import threadpool_info
 
+    if sys.byteorder != "little":
+        raise LookupError("whole numbers of four bytes in those of eight")
     paths = [info["filepath"] for info in threadpool_info() if info["user_api"] == "blas"]
     # numpy's before scipy's, if both have one
     for path in sorted(paths, key=lambda path: "scipy" in path.rsplit("/", 2)[-2]):

@@ -199,7 +199,8 @@ def verdict(rows: list[dict[str, Any]]) -> str:
     ours = [row["Pss_MB"] for row in rows if row["job"].startswith("psgd") and "numba" not in row["job"]]
     if not ours:
         return ""
-    return f"Each of psgd's processes, without numba: {max(ours):.1f} MB, {'below' if max(ours) < LIMIT else 'NOT below'} {LIMIT}. "
+    verdict = "below" if max(ours) < LIMIT else "NOT below"
+    return f"Each of psgd's processes, without numba: {max(ours):.1f} MB, {verdict} {LIMIT}. "
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 
 from psgd.data.idx import read_idx
 from psgd.data.pages import Pages, read_whole
+from psgd.errors import DataError
 from psgd.group.sharing import Packed, pack, place, room_for, unpack
 
 PAGE = mmap.PAGESIZE
@@ -28,6 +29,13 @@ def test_a_gzipped_file_of_two_pieces(tmp_path):
     content = b"\0\0\x08\x01\0\0\x27\x10" + bytes(range(250)) * 40
     (tmp_path / "x").write_bytes(gzip.compress(content[:9000]) + gzip.compress(content[9000:]))
     assert read_idx(tmp_path / "x").tobytes() == content[8:]
+
+
+@pytest.mark.parametrize("length", [2, 3, 17])
+def test_a_gzipped_file_that_is_hardly_begun(tmp_path, length):
+    (tmp_path / "x").write_bytes(gzip.compress(bytes(100))[:length])
+    with pytest.raises(DataError, match="truncated or corrupt"):
+        read_idx(tmp_path / "x")
 
 
 def packed(thing: object) -> Packed:

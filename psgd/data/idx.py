@@ -92,7 +92,7 @@ def _read(path: Path) -> bytes | Pages:
             if file.read(2) != b"\x1f\x8b":
                 file.seek(0)
                 return read_whole(file, size)
-            file.seek(-4, os.SEEK_END)
+            file.seek(max(0, size - 4))
             expected = int.from_bytes(file.read(), "little")  # as gzip says at the end, for what is one piece
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error

@@ -6,7 +6,6 @@ from typing import Any, final
 
 import numpy as np
 
-
 PIECE = 1 << 20  # bytes that are read at once, of which some files make a copy
 
 

@@ -37,18 +37,24 @@ def room_for(sizes: Sequence[int]) -> int:
 
 
 def place(arrays: list[memoryview], memory: memoryview) -> None:
-    """Copy them there, the largest first, and let go of each at once, of what lies alone in Pages piece by piece: so
-    little is in memory twice."""
+    """Copy them there and let go of each at once, the largest first: so little is in memory twice."""
     sizes, sources = [array.nbytes for array in arrays], [mapping_of(array) for array in arrays]
     parts = _parts(sizes, memory)
     for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-        source, array = sources[i], np.frombuffer(arrays[i], np.uint8)
-        begin = address_of(array) - address_of(np.frombuffer(source, np.uint8)) if isinstance(source, Pages) else 0
-        for start in range(0, sizes[i], _PIECE):
-            parts[i][start : start + _PIECE] = arrays[i][start : start + _PIECE]
-            if isinstance(source, Pages) and sources.count(source) == 1:
-                source.give_back(begin + start, begin + min(start + _PIECE, sizes[i]))
+        source = sources[i]
+        if isinstance(source, Pages) and sources.count(source) == 1:
+            _move(arrays[i], source, parts[i])
+        else:
+            parts[i][:] = arrays[i]
         arrays[i] = memoryview(b"")
+
+
+def _move(array: memoryview, pages: Pages, part: memoryview) -> None:
+    """Piece by piece; `pages`, in which it lies alone, are given back behind it."""
+    begin = address_of(np.frombuffer(array, np.uint8)) - address_of(np.frombuffer(pages, np.uint8))
+    for start in range(0, array.nbytes, _PIECE):
+        part[start : start + _PIECE] = array[start : start + _PIECE]
+        pages.give_back(begin + start, begin + min(start + _PIECE, array.nbytes))
 
 
 def unpack(pickled: bytes, sizes: Sequence[int], memory: memoryview) -> Any:
