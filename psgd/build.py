@@ -1,11 +1,12 @@
 """From a resolved config and loaded data to a job. The only place that turns the config's words into parts."""
 
+from collections.abc import Callable
 from math import ceil
 from typing import Any
 
 import numpy as np
 
-from psgd.compiling import compiles, saves_time
+from psgd.compiling import Made, compiled, saves_time
 from psgd.data.dataset import Data
 from psgd.data.deal import Deal, Shuffle
 from psgd.data.partition import Partition
@@ -42,10 +43,8 @@ def build_job(settings: Settings, data: Data) -> Job:
     training = settings["training"]
     learner, deal = build_learner(settings, data), build_deal(settings, data)
     optimizer = build_optimizer(settings, deal.examples, learner)
-    compiled = _compiles(settings, deal.examples, learner, optimizer.rule)
-    if compiled and isinstance(learner, MLP):
-        learner.compile(training["batch_size_per_worker"])
-        data = data._replace(train=data.train.compile())
+    if isinstance(learner, MLP):
+        data = _compiled(settings, deal.examples, learner, optimizer.rule, lambda: _compile(data, learner, deal), data)
     if settings["strategy"]["name"] != "gradient-averaging" and optimizer.plain:
         accumulator(learner.dtype)  # what an MLP's local steps take; now, since it takes its time
     return Job(
@@ -60,7 +59,6 @@ def build_job(settings: Settings, data: Data) -> Job:
         evaluate_every=training["evaluate_every"],
         target=training["target"],
         exclude=training["on_nonfinite"] == "exclude",
-        compiled=compiled,
         stride=learner.stride if isinstance(learner, SparseLinear) else 1,
     )
 
@@ -132,29 +130,42 @@ def _build_sparse(settings: Settings, train: SparseDataset, loss: Loss) -> Spars
 
 def build_optimizer(settings: Settings, examples: int, learner: Learner) -> Optimizer:
     """`examples`: of the training part, an epoch."""
-    o, training = settings["optimizer"], settings["training"]
-    rule: Rule
-    if o["name"] == "sgd":
-        rule = SGD(o["momentum"], o["nesterov"])
-    else:
-        rule = Adam(o["beta1"], o["beta2"], o["epsilon"], amsgrad=o["name"] == "amsgrad")
+    o, plain = settings["optimizer"], _build_rule(settings)
     schedule = Schedule(
-        o["learning_rate"], o["schedule"], training["epochs"], o["warmup"], o["decay_every"], o["decay_factor"]
+        *(o["learning_rate"], o["schedule"], settings["training"]["epochs"]),
+        *(o["warmup"], o["decay_every"], o["decay_factor"]),
     )
-    if rule.rows and _compiles(settings, examples, learner, rule):
-        from psgd.optimizer.compiled import OnePass
-
-        rule = OnePass(rule, learner.dtype)
+    if not plain.rows:
+        return Optimizer(plain, schedule, o["clip_norm"])
+    rule = _compiled(settings, examples, learner, plain, lambda: _one_pass(plain, learner.dtype), plain)
     return Optimizer(rule, schedule, o["clip_norm"])
 
 
-def _compiles(settings: Settings, examples: int, learner: Learner, rule: Rule) -> bool:
+def _build_rule(settings: Settings) -> Rule:
+    o = settings["optimizer"]
+    if o["name"] == "sgd":
+        return SGD(o["momentum"], o["nesterov"])
+    return Adam(o["beta1"], o["beta2"], o["epsilon"], amsgrad=o["name"] == "amsgrad")
+
+
+def _compiled(
+    settings: Settings, examples: int, learner: Learner, rule: Rule, make: Callable[[], Made], otherwise: Made
+) -> Made:
     batch, updated = settings["training"]["batch_size_per_worker"], learner.size if rule.rows else 0
     steps = settings["training"]["epochs"] * examples / (batch * settings["workers"])  # of each worker, about
     sizes = learner.layout.sizes if isinstance(learner, MLP) else ()
-    if not sizes and not updated:  # there is nothing to compile
-        return False
-    return compiles(settings["compile"], saves_time(steps, batch, sizes, updated))
+    return compiled(settings["compile"], saves_time(steps, batch, sizes, updated), make, otherwise)
+
+
+def _compile(data: Data, learner: MLP, deal: Deal) -> Data:
+    learner.compile(deal.batch)
+    return data._replace(train=data.train.compile(learner.layout.sizes[-1], learner.dtype))
+
+
+def _one_pass(rule: Rule, dtype: np.dtype) -> Rule:
+    from psgd.optimizer.compiled import OnePass
+
+    return OnePass(rule, dtype)
 
 
 def build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:

@@ -2,6 +2,8 @@
 
 Fortran's routines want everything by reference, whole numbers of four bytes or of eight: here they lie in eight, which
 on a little-endian machine are right for both. Their matrices lie by columns; a line is from one to the next.
+
+numba's cache notices a change of the files whose functions it has compiled, not of this one: touch those too.
 """
 
 from typing import Any

@@ -1,8 +1,11 @@
 """Whether numba compiles the inner loops of a job, whose bits stay the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from psgd.errors import UsageError
+
+Made = TypeVar("Made")
 
 # Seconds that a step saves at least: for each layer, output of an example, input that is gathered, parameter whose
 # optimizer has state. And those that numba may take to start, if it has compiled before.
@@ -20,15 +23,17 @@ def saves_time(steps: float, examples: int, sizes: Sequence[int], updated: int) 
     return steps * a_step >= START
 
 
-def compiles(wanted: str, saves: bool) -> bool:
-    """`wanted`: always, never, or auto, which is where time is saved and numba is there. UsageError if it is to be
-    always, and cannot."""
+def compiled(wanted: str, saves: bool, make: Callable[[], Made], otherwise: Made) -> Made:
+    """What `make` compiles if that is `wanted`: always, never, or auto, which is where it `saves` time; or `otherwise`,
+    also where numba is not there or stumbles, over a damaged cache or a full disk. UsageError if it is always to be."""
     if wanted == "never" or (wanted == "auto" and not saves):
-        return False
+        return otherwise
     try:
-        from psgd.optimizer import compiled
-    except (ImportError, RuntimeError) as error:  # the latter where numba finds no place for its cache
+        return make()
+    except Exception as error:  # numba may raise anything
         if wanted == "always":
-            raise UsageError(f"compile is always, which needs numba ({error}): pip install numba") from None
-        return False
-    return bool(compiled)
+            raise UsageError(
+                f"compile is always, which needs numba, and a place for what it compiles ({error or repr(error)}): pip "
+                "install numba; the variable NUMBA_CACHE_DIR may name a directory of yours"
+            ) from None
+        return otherwise

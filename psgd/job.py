@@ -31,7 +31,6 @@ class Job:
     evaluate_every: float = 1.0  # epochs
     target: float | None = None  # accuracy, or loss where there are no classes, at which training ends
     exclude: bool = False  # a worker that is not finite counts as idle in that round, instead of ending the job
-    compiled: bool = False  # whether the inner loops are; for people, since no bit changes
     stride: int = 1  # legs end after a multiple of so many steps of a round, where else the learner would round anew
 
     @property

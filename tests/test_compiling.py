@@ -65,13 +65,38 @@ def test_it_is_a_matter_of_the_work(work):
     assert not saves_time(800 * START, **work)
 
 
-def test_without_numba_nothing_is(monkeypatch):
-    for name in ("numba", "psgd.optimizer.compiled"):
+@pytest.mark.parametrize("module", ["optimizer", "learners", "data"])
+def test_without_numba_nothing_is(monkeypatch, module):
+    """Or where it has a place for what it compiles of some modules only."""
+    for name in ("numba", f"psgd.{module}.compiled"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delattr("psgd.optimizer.compiled", raising=False)
-    assert kinds(gradient_averaging("training.epochs=1e6")) == PLAIN
-    with pytest.raises(UsageError, match=r"compile is always, which needs numba .*: pip install numba"):
+    monkeypatch.delattr(f"psgd.{module}.compiled", raising=False)
+    found = kinds(gradient_averaging("training.epochs=1e6"))
+    parts = {"optimizer": 2, "learners": 0, "data": 1}
+    assert found[parts[module]] == PLAIN[parts[module]]
+    with pytest.raises(UsageError, match=r"compile is always, which needs numba.*: pip install numba"):
         built("compile=always")
+
+
+def test_a_damaged_cache_or_no_compiler_is_no_harm(tmp_path):
+    """What is not always to be compiled goes on by numpy; else it is said, and the exit code is 2."""
+    pytest.importorskip("numba")
+    job = ("data.source=synthetic", "data.examples=60", "model.hidden=[2]", "training.epochs=1", "workers=1")
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    assert train(*job, "compile=always", "--output", tmp_path / "first", **cache).code == 0
+    damaged = list((tmp_path / "cache").rglob("*.nbi"))
+    assert len(damaged) > 3
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:20])
+    for number, variables in enumerate((cache, {"NUMBA_DISABLE_JIT": "1"})):
+        finished = train(*job, "compile=always", "--output", tmp_path / f"{number}", **variables)
+        assert finished.code == 2
+        assert "compile is always, which needs numba" in finished.stderr
+        assert "Traceback" not in finished.stderr
+        code = "import psgd.compiling as c, psgd.train; c.START = 0.0; raise SystemExit(psgd.train.main())"
+        finished = python("-c", code, *job, "--overwrite", "--output", str(tmp_path / f"{number}"), **variables)
+        assert finished.code == 0, finished
+        assert "compiled by numba" not in finished.stderr
 
 
 def test_the_command_trains_to_the_same_bits_by_either(tmp_path):

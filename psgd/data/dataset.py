@@ -72,8 +72,7 @@ class Dataset:
             # NumPy would count negative ones from the end; as unsigned numbers they are too large.
             if count and rows.astype(np.uint64).max() >= len(self):
                 raise IndexError(f"rows {rows.min()}..{rows.max()} of a dataset of {len(self)} examples")
-        binary = self.classes == 2 and T_BO.shape[1] == 1
-        wanted = (count, self.features + 1), (count, 1 if binary else self.outputs)
+        binary, wanted = self._binary(T_BO), self._shapes(count, T_BO)
         if (X_BI.shape, T_BO.shape) != wanted:  # NumPy would broadcast a single row or column
             raise ValueError(f"buffers have shapes {X_BI.shape} and {T_BO.shape}; these rows need {wanted}")
         self._gather_inputs(rows, X_BI)
@@ -84,6 +83,13 @@ class Dataset:
         else:
             T_BO.fill(0)
             T_BO[np.arange(count), self.targets[rows]] = 1
+
+    def _binary(self, T_BO: np.ndarray) -> bool:
+        return self.classes == 2 and T_BO.shape[1] == 1
+
+    def _shapes(self, count: int, T_BO: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Those that the buffers of X and T should have for so many rows."""
+        return (count, self.features + 1), (count, 1 if self._binary(T_BO) else self.outputs)
 
     def _gather_inputs(self, rows: np.ndarray | slice, X_BI: np.ndarray) -> None:
         """numpy takes long to multiply what has gaps between its lines: so the scale goes over the ones too, in a pass
@@ -123,17 +129,21 @@ class Dataset:
         gather_targets = gather_labels if self.classes else gather_values
 
         def gather(rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
-            if isinstance(rows, slice) or not gather_inputs(inputs, rows, X_BI.dtype.type(self.scale), X_BI):
-                self.gather(rows, X_BI, T_BO)  # which says what is wrong with the rows
-            else:
+            known = not isinstance(rows, slice) and (X_BI.shape, T_BO.shape) == self._shapes(len(rows), T_BO)
+            if known and gather_inputs(inputs, rows, X_BI.dtype.type(self.scale), X_BI):
                 gather_targets(targets, rows, T_BO)
+            else:
+                self.gather(rows, X_BI, T_BO)  # which says what is wrong, if anything is
 
         return gather
 
-    def compile(self) -> "Dataset":
-        """The same, whose readers gather single rows by compiled code, unless they hold unusual numbers."""
+    def compile(self, outputs: int, dtype: np.dtype) -> "Dataset":
         usual = {np.dtype(kind) for kind in (np.uint8, np.int64, np.float32, np.float64)}
-        return replace(self, compiled={self.inputs.dtype, self.targets.dtype} <= usual)
+        if not {self.inputs.dtype, self.targets.dtype} <= usual:
+            return self
+        compiled = replace(self, compiled=True)
+        compiled.reader(1, outputs, dtype)(np.zeros(1, np.int64))  # now, since compiling takes its time and may fail
+        return compiled
 
     def take(self, rows: np.ndarray | slice) -> "Dataset":
         """A new dataset with a copy of `rows`, in their order."""
@@ -165,8 +175,9 @@ class Examples(Protocol):
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader: ...
 
-    def compile(self) -> "Examples":
-        """The same with the same bits, read by compiled code where there is some."""
+    def compile(self, outputs: int, dtype: np.dtype) -> "Examples":
+        """The same, whose readers of so many columns of targets gather single rows by compiled code; or itself, if it
+        holds unusual numbers. The bits stay the same. It may raise anything, as numba does."""
         ...
 
     def take(self, rows: np.ndarray | slice) -> "Examples": ...

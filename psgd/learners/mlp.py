@@ -55,6 +55,10 @@ class MLP:
         with suppress(LookupError):
             self._passes = CompiledPasses(self._plain, examples)
 
+    @property
+    def compiled(self) -> bool:
+        return self._passes is not self._plain
+
     def initial(self, seed: int) -> np.ndarray:
         return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
 

@@ -3,9 +3,12 @@
 from typing import Any, final
 
 import numpy as np
-from numba import njit
+from numba import config, njit
 
 from psgd.optimizer.rules import SGD, Adam, Place, Rule
+
+if getattr(config, "DISABLE_JIT", False):
+    raise ImportError("NUMBA_DISABLE_JIT is set")
 
 # numpy's errors: a loop that may raise ZeroDivisionError is not vectorised.
 _one: Any = njit(error_model="numpy")
