@@ -130,11 +130,8 @@ def _build_sparse(settings: Settings, train: SparseDataset, loss: Loss) -> Spars
 
 def build_optimizer(settings: Settings, examples: int, learner: Learner) -> Optimizer:
     """`examples`: of the training part, an epoch."""
-    o, plain = settings["optimizer"], _build_rule(settings)
-    schedule = Schedule(
-        *(o["learning_rate"], o["schedule"], settings["training"]["epochs"]),
-        *(o["warmup"], o["decay_every"], o["decay_factor"]),
-    )
+    o, epochs, plain = settings["optimizer"], settings["training"]["epochs"], _build_rule(settings)
+    schedule = Schedule(o["learning_rate"], o["schedule"], epochs, o["warmup"], o["decay_every"], o["decay_factor"])
     if not plain.rows:
         return Optimizer(plain, schedule, o["clip_norm"])
     rule = _compiled(settings, examples, learner, plain, lambda: _one_pass(plain, learner.dtype), plain)
