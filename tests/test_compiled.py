@@ -25,7 +25,7 @@ from psgd.learners.compiled import CompiledPasses, Network
 
 # Linear; small; of one output; with transposed products; with outputs by example; with a sum in two passes; deep.
 SIZES = [(5, 3), (1, 1, 1), (7, 15, 1), (300, 20, 4), (800, 64, 3), (60, 40, 2), (9, 8, 7, 6, 5)]
-BATCHES = [1, 10, 150, 600]
+BATCHES = [1, 10, 600]
 
 
 def passes(sizes: tuple[int, ...], hidden: str, output: str, dtype: Any, examples: int) -> tuple[Passes, Passes]:

@@ -10,7 +10,7 @@ from psgd.learners.passes import NumpyPasses, Passes
 from psgd.learners.room import Room
 from psgd.products import accumulator, in_two_passes
 
-ENOUGH = 10000  # parameters, over all tries: few numbers might agree by chance
+ENOUGH = 10000  # parameters and outputs, over all tries: few numbers might agree by chance
 _KINDS = {"identity": kernels.IDENTITY, "relu": kernels.RELU, "sigmoid": kernels.SIGMOID, "tanh": kernels.TANH}
 
 
@@ -53,8 +53,9 @@ class CompiledPasses:
         if examples == 1 in self._plain.layout.sizes[1:]:  # of two vectors, numpy takes the dot product
             return None
         network, plain = Network(self._plain, examples, self._routines), self._plain
+        numbers = plain.layout.size + examples * plain.layout.sizes[-1]
         with np.errstate(all="ignore"):
-            for seed in range(1 + ENOUGH // plain.layout.size):
+            for seed in range(1 + ENOUGH // numbers):
                 if _made(network, plain, examples, seed) != _made(plain, plain, examples, seed):
                     return None
         return network
