@@ -25,7 +25,7 @@ from psgd.learners.compiled import CompiledPasses, Network
 
 # Linear; small; of one output; with transposed products; with outputs by example; with a sum in two passes; deep.
 SIZES = [(5, 3), (1, 1, 1), (7, 15, 1), (300, 20, 4), (800, 64, 3), (60, 40, 2), (9, 8, 7, 6, 5)]
-BATCHES = [1, 10, 600]
+BATCHES = [(1, np.float32), (1, np.float64), (10, np.float64), (600, np.float32)]
 
 
 def passes(sizes: tuple[int, ...], hidden: str, output: str, dtype: Any, examples: int) -> tuple[Passes, Passes]:
@@ -62,8 +62,7 @@ def results(of: Passes, P: np.ndarray, X_BI: np.ndarray, D_OB: np.ndarray) -> li
 
 
 @pytest.mark.parametrize("hidden", ["identity", "relu", "sigmoid", "tanh"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("examples", BATCHES)
+@pytest.mark.parametrize(("examples", "dtype"), BATCHES)
 @pytest.mark.parametrize("sizes", SIZES)
 def test_the_kernels_have_numpys_bits(sizes, examples, dtype, hidden):
     """Of ordinary numbers and of odd ones, where what is no number may have any sign."""
