@@ -16,7 +16,6 @@ from psgd.learners.learner import Batch
 from psgd.learners.losses import Loss
 from psgd.learners.output import Output
 from psgd.learners.passes import NumpyPasses, Passes
-from psgd.learners.weights import Views
 from psgd.optimizer.optimizer import Optimizer
 from psgd.optimizer.schedule import Schedule
 
@@ -46,7 +45,6 @@ class MLP:
         self._output = Output(loss, output)
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
-        self._weights = Views(self.layout)
 
     def compile(self, examples: int) -> None:
         """Let numba compile the steps, for as many examples each, if it can; the bits stay the same."""
@@ -114,7 +112,8 @@ class MLP:
             passes.descend(parameters, X_BI, -rate / len(T_BO), 1.0 - rate * self._l2)
 
     def _regularize(self, parameters: np.ndarray, gradient: np.ndarray) -> None:
-        for (*_, W), (*_, dW) in zip(self._weights.of(parameters), self._weights.of(gradient), strict=True):
+        weights = self._plain.weights
+        for (*_, W), (*_, dW) in zip(weights.of(parameters), weights.of(gradient), strict=True):
             if self._l2:
                 dW += self._l2 * W
             if self._l1:

@@ -38,7 +38,7 @@ class NumpyPasses:
 
     def __init__(self, layout: Layout, activations: list[str], dtype: np.dtype) -> None:
         self.layout, self.activations, self.dtype = layout, activations, dtype  # one of each layer
-        self._weights = Views(layout)
+        self.weights = Views(layout)
         self._rooms: dict[int, list[Room]] = {}
         self._accumulate: Accumulate | None = None
 
@@ -49,7 +49,7 @@ class NumpyPasses:
     def forward(self, parameters: np.ndarray, X_BI: np.ndarray) -> Room:
         rooms = self._rooms.get(len(X_BI)) or self.rooms(len(X_BI))
         A_IB = X_BI.T
-        for (W_IO, W_OI, _), room in zip(self._weights.of(parameters), rooms, strict=True):
+        for (W_IO, W_OI, _), room in zip(self.weights.of(parameters), rooms, strict=True):
             if room.product_BO is None:
                 room.multiply(W_OI, A_IB, room.A_OB)
             else:
@@ -60,7 +60,7 @@ class NumpyPasses:
         return rooms[-1]
 
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
-        weights, gradients, rooms = self._weights.of(parameters), self._weights.of(out), self._rooms[len(X_BI)]
+        weights, gradients, rooms = self.weights.of(parameters), self.weights.of(out), self._rooms[len(X_BI)]
         for layer in range(len(rooms) - 1, 0, -1):
             under, room = rooms[layer - 1 : layer + 1]
             under.multiply(weights[layer].inner, room.D_OB, under.D_OB)
@@ -69,7 +69,7 @@ class NumpyPasses:
         rooms[0].multiply(X_BI.T, rooms[0].D_OB.T, gradients[0].W_IO)
 
     def descend(self, parameters: np.ndarray, X_BI: np.ndarray, alpha: float, keep: float) -> None:
-        weights, rooms = self._weights.of(parameters), self._rooms[len(X_BI)]
+        weights, rooms = self.weights.of(parameters), self._rooms[len(X_BI)]
         accumulate = self._accumulate = self._accumulate or accumulator(self.dtype)
         room = rooms[-1]
         for layer in range(len(rooms) - 1, 0, -1):
