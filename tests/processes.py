@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,12 +47,19 @@ def mpi(request) -> Mpi:
     return request.param
 
 
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="psgd-", ignore_cleanup_errors=True)
+
+
 def environment(**more: str) -> dict[str, str]:
     """As a user has it: one BLAS kernel, whatever the machine exports; root and busy cores allowed for Open MPI."""
     known = {
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+        # What a killed mpirun leaves behind makes another of the same process number fail, however much later.
+        "PRTE_MCA_prte_tmpdir_base": _scratch().name,
         "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}",
         "PYTHONUNBUFFERED": "1",
     }
