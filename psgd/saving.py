@@ -63,6 +63,7 @@ class Saving:
                 store.write_replica(tag, replica)
 
         def complete() -> None:
+            self._record.flush()  # whoever goes on from here finds the lines until here
             record: dict[str, Any] = self._record.state()
             if self._group.first:
                 store.finish(tag, replica, record)

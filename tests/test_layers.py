@@ -24,6 +24,7 @@ LAYERS = {
         "loop",
         "evaluation",
         "checkpoint",
+        "metrics",
         "record",
         "bar",
         "signals",

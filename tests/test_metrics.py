@@ -1,0 +1,98 @@
+"""The file of metrics: what is held back, and when it has to be there all the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+from jobs import NAMES, job, strategies
+
+from psgd import metrics
+from psgd.errors import StorageError
+from psgd.group.serial import Serial
+from psgd.loop import Loop
+from psgd.metrics import HOLD, Metrics
+from psgd.record import Record
+
+
+class Clock:
+    now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(metrics, "time", clock)
+    return clock
+
+
+def rounds(directory: Path) -> list[int]:
+    return [json.loads(line)["round"] for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def add(file: Metrics, *numbers: int) -> None:
+    for number in numbers:
+        file.add(lambda number=number: {"round": number, "examples": 10 * number})
+
+
+def test_the_first_line_is_written_at_once_and_others_after_a_moment(tmp_path: Path, clock: Clock) -> None:
+    file = Metrics(tmp_path)
+    add(file, 1)
+    assert rounds(tmp_path) == [1]
+    add(file, 2, 3)
+    clock.now += HOLD / 2
+    add(file, 4)
+    assert rounds(tmp_path) == [1]
+    clock.now += HOLD / 2
+    add(file, 5)
+    assert rounds(tmp_path) == [1, 2, 3, 4, 5]
+    add(file, 6)
+    file.close()
+    assert rounds(tmp_path) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_cut_keeps_what_is_held_of_the_rounds_before(tmp_path: Path, clock: Clock) -> None:
+    file = Metrics(tmp_path)
+    add(file, 1, 2, 3, 4)
+    assert file.cut(3) == 30
+    assert rounds(tmp_path) == [1, 2, 3]
+    add(file, 4)
+    file.flush()
+    assert rounds(tmp_path) == [1, 2, 3, 4]
+    assert file.cut(0) == 0
+
+
+def test_without_a_directory_nothing_is_made() -> None:
+    def row() -> metrics.Row:
+        raise AssertionError("nobody asked for it")
+
+    file = Metrics(None)
+    file.add(row)
+    file.flush()
+    assert file.cut(3) == 0
+    file.close()
+
+
+def test_a_full_disk_is_said_once(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    file = Metrics(tmp_path)
+    with pytest.raises(StorageError, match=r"cannot write .*metrics.jsonl: No space left"):
+        add(file, 1)
+    add(file, 2)
+    file.close()
+
+
+def test_the_lines_are_there_before_the_checkpoint_that_they_lead_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever goes on from it makes only later ones."""
+    monkeypatch.setattr(metrics, "HOLD", float("inf"))
+    one = job(strategies(4)[NAMES[0]], 4, epochs=1.0)
+    record = Record(tmp_path, len(one.data.train), one.epochs, "", quiet=True)
+    found = []
+    Loop(one, Serial(), record, tmp_path).run(lambda loop: found.append((rounds(tmp_path), loop.replica.progress)))
+    lines, progress = found[0]
+    assert len(set(lines)) > 1
+    assert lines[-1] == progress.round
