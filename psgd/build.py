@@ -156,6 +156,7 @@ def _compiled(
 
 def _compile(data: Data, learner: MLP, deal: Deal) -> Data:
     learner.compile(deal.batch)
+    deal.compile()
     return data._replace(train=data.train.compile(learner.layout.sizes[-1], learner.dtype))
 
 

@@ -11,7 +11,7 @@ from psgd.batches import Batches
 from psgd.group.group import Group
 from psgd.job import Job
 from psgd.replica import Private, Replica
-from psgd.roster import REPORT
+from psgd.roster import Report
 
 Stint = Callable[[int], int]  # steps wanted -> steps to take now
 
@@ -61,15 +61,15 @@ class Legs:
                 mine.restart()
                 mine.forget()
 
-    def run(self, replica: Replica, plan: np.ndarray) -> np.ndarray:
+    def run(self, replica: Replica, plan: np.ndarray) -> list[Report]:
         """A leg of every hosted worker -> their reports."""
-        reports = np.zeros(len(self.workers), REPORT)
-        for row, mine in enumerate(self.workers.values()):
-            began = time.perf_counter()
-            if wanted := int(plan[mine.worker]) - mine.done:
+        reports = []
+        for mine in self.workers.values():
+            began, planned = time.perf_counter(), int(plan[mine.worker])
+            if wanted := planned - mine.done:
                 self._leg(replica, mine, plan, min(wanted, self._whole(self._stint(wanted))))
-            bad = self._bad(mine, mine.done == plan[mine.worker]) if mine.done else -1
-            reports[row] = (mine.worker, mine.done, mine.loss, bad, time.perf_counter() - began)
+            bad = self._bad(mine, mine.done == planned) if mine.done else -1
+            reports.append(Report(mine.worker, mine.done, mine.loss, bad, time.perf_counter() - began))
         return reports
 
     def _whole(self, steps: int) -> int:

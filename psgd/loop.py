@@ -20,7 +20,7 @@ from psgd.job import Job
 from psgd.legs import Legs
 from psgd.record import Record
 from psgd.replica import Progress, Replica, Replicas
-from psgd.roster import REPORT, Notice, Roster, Work, drift
+from psgd.roster import Notice, Report, Roster, Work, drift, work_of
 from psgd.saving import Saving, check_finite
 from psgd.signals import Signals
 
@@ -136,27 +136,27 @@ class Loop:
         plan = self._job.strategy.plan(self.replica.progress.round)
         planned = plan.tolist()
         while True:
-            reports = self.agreement.attempt(lambda: self._legs.run(self.replica, plan), np.zeros(0, REPORT))
+            nothing: list[Report] = []
+            reports = self.agreement.attempt(lambda: self._legs.run(self.replica, plan), nothing)
             self._record.lap("compute")
             roster = self._meet(reports)
-            done = roster.reports["done"].tolist()
-            if done == planned:
+            if list(roster.done) == planned:
                 break
-            self._record.leg(self.replica.progress, sum(done) / sum(planned))
+            self._record.leg(self.replica.progress, sum(roster.done) / sum(planned))
         self._record.lap("wait")
-        excluded, steps, losses = roster.not_finite, plan.copy(), roster.reports["loss"].tolist()
+        excluded, steps, losses = roster.not_finite, planned.copy(), list(roster.loss)
         self._exclude(excluded)
         for worker in excluded:
             steps[worker], losses[worker] = 0, 0.0
-        work = Work(steps, steps * self._job.batch)
+        work = work_of(tuple(steps), self._job.batch)
         weights = self._combine(planned, work) if len(excluded) < self._job.workers else None
-        self._commit(planned, work, weights)
+        self._commit(planned, steps, weights)
         self._record.lap("combine")
-        loss, examples = sum(losses), int(work.examples.sum())
+        loss, examples = sum(losses), sum(steps) * self._job.batch
         self.agreement.attempt(lambda: self._record.round(self.replica.progress, loss, examples, self.bytes_sent), None)
         self._record.lap("combine")
 
-    def _meet(self, reports: np.ndarray) -> Roster:
+    def _meet(self, reports: list[Report]) -> Roster:
         """Everyone gets the same roster, and does what its notices ask."""
         replica = self.replica
         notice = Notice(
@@ -174,7 +174,7 @@ class Loop:
         asked = max(n.signal for n in roster.notices)
         if asked or roster.notices[0].save:
             self._record.lap("wait")
-            self._saving.save(self.replica, int(roster.reports["done"].sum()))
+            self._saving.save(self.replica, sum(roster.done))
             self._record.lap("other")
         if asked:
             raise Stopped(asked, self._directory)
@@ -183,7 +183,7 @@ class Loop:
     def _look_for_divergence(self, roster: Roster) -> None:
         bad = roster.not_finite
         if bad and not self._job.exclude:
-            where = self._job.learner.name(int(roster.reports["bad"][bad[0]]))
+            where = self._job.learner.name(roster.bad[bad[0]])
             raise Diverged(
                 f"worker {bad[0]}, round {self.replica.progress.round}: {where} is not finite. Lower "
                 "optimizer.learning_rate or set optimizer.clip_norm; training.on_nonfinite: exclude goes on without it"
@@ -221,8 +221,8 @@ class Loop:
             self.group.combine(candidates[best], apply, self._needs.norm)
         return np.asarray(candidates[best])
 
-    def _commit(self, planned: list[int], work: Work, weights: np.ndarray | None) -> None:
-        done, batch, steps = self.replica.progress, self._job.batch, work.steps.tolist()
+    def _commit(self, planned: list[int], steps: list[int], weights: np.ndarray | None) -> None:
+        done, batch = self.replica.progress, self._job.batch
         after = done._replace(
             round=done.round + 1,
             position=done.position + sum(planned) * batch,

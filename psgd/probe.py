@@ -226,7 +226,7 @@ class _Bench:
         """`steps` of a round, with the next part of the data each time: batches come from memory, not from a cache."""
         plan = np.array([steps])
         self._legs.restart()
-        while self._legs.run(self._replica, plan)[0]["done"] < steps:
+        while self._legs.run(self._replica, plan)[0].done < steps:
             pass
         progress = self._replica.progress
         self._replica.progress = progress._replace(position=progress.position + steps * self.job.batch)

@@ -2,21 +2,27 @@
 
 import struct
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, final
 
 import numpy as np
 
-REPORT = np.dtype(
-    [
-        ("worker", np.int64),
-        ("done", np.int64),  # steps of this round
-        ("loss", np.float64),  # sum over this round's examples
-        ("bad", np.int64),  # first index of the contribution that is not finite (P: only the loss); -1 if all is finite
-        ("seconds", np.float64),  # computing, of this leg; for people, never for a strategy
-    ]
-)
+# Plain numbers, and no arrays of records: there are few, and every round waits for them.
+_NOTICE, _REPORT = struct.Struct("<5q"), struct.Struct("<qqdqd")
 
-_NOTICE = struct.Struct("<5q")
+
+class Report(NamedTuple):
+    """Of one worker's leg."""
+
+    worker: int  # -1: nobody
+    done: int = 0  # steps of this round
+    loss: float = 0.0  # sum over this round's examples
+    bad: int = -1  # first index of the contribution that is not finite (P: only the loss); -1 if all is finite
+    seconds: float = 0.0  # computing, of this leg; for people, never for a strategy
+
+
+_NOBODY = _REPORT.pack(*Report(-1))
 
 
 class Notice(NamedTuple):
@@ -33,37 +39,33 @@ class Notice(NamedTuple):
 
 
 class Roster(NamedTuple):
-    """The same on every process."""
+    """The same on every process: columns of the reports, in worker order, and the notices, in process order."""
 
-    reports: np.ndarray  # (workers,) REPORT, in worker order
-    notices: Sequence[Notice]  # in process order
+    done: Sequence[int]
+    loss: Sequence[float]
+    bad: Sequence[int]
+    seconds: Sequence[float]
+    notices: Sequence[Notice]
 
     @property
     def not_finite(self) -> list[int]:
         """The workers whose contribution, or loss, is not."""
-        return [worker for worker, index in enumerate(self.reports["bad"].tolist()) if index >= 0]
+        return [worker for worker, index in enumerate(self.bad) if index >= 0]
 
 
-def pack(notice: Notice, reports: np.ndarray, seats: int) -> bytes:
+def pack(notice: Notice, reports: Sequence[Report], seats: int) -> bytes:
     """A process's row for the meeting: its notice, and room for the reports of `seats` workers."""
-    if len(reports) < seats:
-        row = np.zeros(seats, REPORT)
-        row["worker"] = -1
-        row[: len(reports)] = reports
-        reports = row
-    return notice.pack() + reports.tobytes()
+    rows = [_REPORT.pack(*report) for report in reports]
+    return b"".join([notice.pack(), *rows, *[_NOBODY] * (seats - len(rows))])
 
 
 def unpack(rows: Sequence[bytes]) -> Roster:
     heads = [row[: _NOTICE.size] for row in rows]
     first = Notice(*_NOTICE.unpack(heads[0]))
-    same = all(head == heads[0] for head in heads)
-    notices = [first] * len(rows) if same else [Notice(*_NOTICE.unpack(head)) for head in heads]
-    reports = np.frombuffer(b"".join([row[_NOTICE.size :] for row in rows]), REPORT)
-    if reports["worker"].tolist() != list(range(len(reports))):  # there are empty seats, or workers were adopted
-        reports = reports[reports["worker"] >= 0]
-        reports = reports[np.argsort(reports["worker"])]
-    return Roster(reports, notices)
+    notices = [first if head == heads[0] else Notice(*_NOTICE.unpack(head)) for head in heads]
+    reports = sorted(_REPORT.iter_unpack(b"".join([row[_NOTICE.size :] for row in rows])))
+    _, done, loss, bad, seconds = zip(*[report for report in reports if report[0] >= 0], strict=True)
+    return Roster(done, loss, bad, seconds, notices)
 
 
 def drift(roster: Roster, members: Sequence[int]) -> str | None:
@@ -79,8 +81,20 @@ def drift(roster: Roster, members: Sequence[int]) -> str | None:
     )
 
 
-class Work(NamedTuple):
+@final
+@dataclass(frozen=True, eq=False)
+class Work:
     """What strategies are given of a round, in worker order: no clock, no process. Absence is `steps` = 0."""
 
     steps: np.ndarray  # (workers,) int64
     examples: np.ndarray  # (workers,) int64
+
+
+@lru_cache(maxsize=16)
+def work_of(steps: tuple[int, ...], batch: int) -> Work:
+    """Most rounds are like others: what is made of one work need be made once."""
+    done = np.array(steps, np.int64)
+    work = Work(done, done * batch)
+    for column in (work.steps, work.examples):
+        column.flags.writeable = False
+    return work

@@ -13,7 +13,7 @@ from jobs import NAMES, SPEEDS, job, strategies, train
 from psgd.group.group import Group, Shape
 from psgd.group.transport import Transport
 from psgd.optimizer.optimizer import BLOCK
-from psgd.roster import REPORT, Notice
+from psgd.roster import Notice, Report
 
 
 def check_group(transport: Transport, workers: int) -> None:
@@ -63,14 +63,11 @@ def check_group(transport: Transport, workers: int) -> None:
 
 
 def _check_meeting(group: Group, turn: int, workers: int) -> None:
-    reports = np.zeros(len(group.hosted), REPORT)
-    reports["worker"] = group.hosted
-    reports["done"] = 10 * reports["worker"] + turn
-    reports["loss"] = reports["worker"] / 8
+    reports = [Report(w, 10 * w + turn, w / 8, w - 2, w / 4) for w in group.hosted]
     roster = group.meet(reports, Notice(round=turn, signal=group.transport.process))
-    assert roster.reports["worker"].tolist() == list(range(workers))
-    assert roster.reports["done"].tolist() == [10 * w + turn for w in range(workers)]
-    assert roster.reports["loss"].tolist() == [w / 8 for w in range(workers)]
+    columns = zip(roster.done, roster.loss, roster.bad, roster.seconds, strict=True)
+    assert list(columns) == [(10 * w + turn, w / 8, w - 2, w / 4) for w in range(workers)]
+    assert roster.not_finite == list(range(2, workers))
     assert roster.notices == [Notice(round=turn, signal=process) for process in group.transport.members]
 
 

@@ -11,7 +11,7 @@ from psgd.errors import ProcessLost, PsgdError
 from psgd.group.group import Group, Shape
 from psgd.group.serial import Serial
 from psgd.group.threads import Threads, run_threads
-from psgd.roster import REPORT, Notice
+from psgd.roster import Notice, Report
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +92,7 @@ def test_a_meeting_of_spares_and_hosts_of_many_has_rows_of_one_length():
 
     def main(transport: Threads) -> list[int]:
         group = Group(transport, Shape(2, 10, 0, 1, np.dtype(np.float64)))
-        reports = np.zeros(len(group.hosted), REPORT)
-        reports["worker"] = group.hosted
-        return group.meet(reports, Notice()).reports["worker"].tolist()
+        reports = [Report(worker, done=worker + 3) for worker in group.hosted]
+        return list(group.meet(reports, Notice()).done)
 
-    assert run_threads(5, 20.0, main) == [[0, 1]] * 5
+    assert run_threads(5, 20.0, main) == [[3, 4]] * 5

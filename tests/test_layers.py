@@ -59,7 +59,13 @@ DOORS = {
     "matplotlib": {"psgd.plot"},
     "sklearn": set(),
     "scipy": {"psgd.products", "psgd.native"},
-    "numba": {"psgd.optimizer.compiled", "psgd.learners.kernels", "psgd.data.compiled", "psgd.calls"},
+    "numba": {
+        "psgd.optimizer.compiled",
+        "psgd.learners.kernels",
+        "psgd.data.compiled",
+        "psgd.data.compiled_permutation",
+        "psgd.calls",
+    },
     "llvmlite": {"psgd.calls"},
 }
 

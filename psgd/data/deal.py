@@ -8,7 +8,7 @@ Within a `window`, the permutation takes the data in order of pieces that are re
 memory, from which single rows in random order would be read a hundred times slower.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, final
 
 import numpy as np
@@ -17,6 +17,8 @@ from psgd.replica import Progress
 from psgd.streams import stream
 
 PIECES = 64  # in a window
+
+Permutation = Callable[[np.random.Generator, int], np.ndarray]  # of so many rows, from a stream of its own
 
 
 class Hand(NamedTuple):
@@ -36,6 +38,11 @@ class Deal(Protocol):
         plan[i] batches."""
         ...
 
+    def compile(self) -> None:
+        """Let numba compile what takes time here, if anything does; the rows stay the same. It may raise anything, as
+        numba does."""
+        ...
+
 
 @final
 class Shuffle:
@@ -49,10 +56,15 @@ class Shuffle:
         for start in positions(plan, worker, first, steps, progress.position, self.batch):
             yield Hand(self._stream.rows(start, self.batch), (start + self.batch / 2) / self.examples)
 
+    def compile(self) -> None:
+        self._stream.permutation = compiled_permutation()
+
 
 @final
 class Shuffled:
     """The stream of row numbers: a function of (seed, position, window)."""
+
+    permutation: Permutation = staticmethod(np.random.Generator.permutation)  # of all rows at once
 
     def __init__(self, examples: int, seed: int, window: int | None = None) -> None:
         self.examples = examples
@@ -76,9 +88,16 @@ class Shuffled:
                 del self._epochs[min(self._epochs)]
             draw = stream(self._seed, "shuffle", epoch)
             self._epochs[epoch] = (
-                windowed(draw, self.examples, self._window) if self._window else draw.permutation(self.examples)
+                windowed(draw, self.examples, self._window) if self._window else self.permutation(draw, self.examples)
             )
         return self._epochs[epoch]
+
+
+def compiled_permutation() -> Permutation:
+    """numpy's, should it draw in another way than is known here."""
+    from psgd.data import compiled_permutation as compiled
+
+    return compiled.permutation if compiled.is_numpys() else np.random.Generator.permutation
 
 
 def windowed(draw: np.random.Generator, examples: int, window: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from psgd.data.deal import Hand
+from psgd.data.deal import Hand, Permutation, compiled_permutation
 from psgd.errors import UsageError
 from psgd.replica import Progress
 from psgd.streams import stream
@@ -17,6 +17,8 @@ from psgd.streams import stream
 @final
 class Partition:
     """T = floor(m / k) examples a worker, a whole number of batches; what is left over is never seen."""
+
+    _permutation: Permutation = staticmethod(np.random.Generator.permutation)
 
     def __init__(self, examples: int, batch: int, workers: int, seed: int) -> None:
         self.shard = examples // workers // batch * batch  # T
@@ -41,10 +43,13 @@ class Partition:
             rows = self._order(worker, number)[cursor : cursor + self.batch]
             yield Hand(rows, (step + 0.5) * self.batch / self.shard)
 
+    def compile(self) -> None:
+        self._permutation = compiled_permutation()
+
     def _order(self, worker: int, number: int) -> np.ndarray:
         """The rows of the shard, shuffled anew in each pass."""
         known = self._passes.get(worker)
         if known is None or known[0] != number:
-            order = stream(self._seed, "local shuffle", worker, number).permutation(self.shard)
+            order = self._permutation(stream(self._seed, "local shuffle", worker, number), self.shard)
             known = self._passes[worker] = number, self._parts[worker][order]
         return known[1]

@@ -28,6 +28,9 @@ class Replacement:
         for step, start in enumerate(starts, before + first):
             yield Hand(self._rows(worker, step * self.batch), (start + self.batch / 2) / self.examples)
 
+    def compile(self) -> None:
+        pass
+
     def _rows(self, worker: int, start: int) -> np.ndarray:
         rows = np.empty(self.batch, np.int64)
         done = 0

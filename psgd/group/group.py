@@ -12,7 +12,7 @@ from psgd.group.fold import Folder, Load, Node, maximal_subtrees
 from psgd.group.hosting import adopt, default_hosting
 from psgd.group.transport import Transport
 from psgd.optimizer.optimizer import BLOCK, blocks, squared_norm
-from psgd.roster import Notice, Roster, pack, unpack
+from psgd.roster import Notice, Report, Roster, pack, unpack
 
 _LINE = 64  # parameters, a multiple of a cache line: no two processes write to the same one
 
@@ -63,8 +63,8 @@ class Group:
     def barrier(self) -> None:
         self.transport.barrier()
 
-    def meet(self, reports: np.ndarray, notice: Notice) -> Roster:
-        """Collective: the reports of hosted workers (REPORT) and this process's notice -> the same roster for all."""
+    def meet(self, reports: Sequence[Report], notice: Notice) -> Roster:
+        """Collective: the reports of hosted workers and this process's notice -> the same roster for all."""
         return unpack(self.transport.exchange(pack(notice, reports, self._seats)))
 
     def combine(self, weights: np.ndarray, apply: Apply, with_norm: bool = False) -> None:

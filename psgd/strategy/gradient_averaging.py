@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import final
 
 import numpy as np
@@ -32,8 +33,7 @@ class GradientAveraging:
 
     def weights(self, progress: Progress, work: Work) -> np.ndarray:
         """Shares of the examples: the mean over all examples of the round, however they were dealt."""
-        shares: np.ndarray = work.examples / work.examples.sum()
-        return shares[None]
+        return _shares(work)
 
     def apply(self, old: Replica, new: Replica, epoch: float, folded: np.ndarray, where: slice, norm: float) -> None:
         optimizer, gradient = self.optimizer, folded[0]
@@ -42,3 +42,9 @@ class GradientAveraging:
         rate, count = optimizer.schedule.rate(epoch), old.progress.steps + 1
         to = new.parameters[where], new.state[:, where]
         optimizer.rule.update(old.parameters[where], gradient, old.state[:, where], count, rate, to)
+
+
+@lru_cache(maxsize=16)
+def _shares(work: Work) -> np.ndarray:
+    shares: np.ndarray = work.examples / work.examples.sum()
+    return shares[None]

@@ -5,6 +5,7 @@ With period `end` it is the paper's: one average, at the end.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import final
 
 import numpy as np
@@ -35,9 +36,14 @@ class ParameterAveraging:
 
     def weights(self, progress: Progress, work: Work) -> np.ndarray:
         """1/k for the k workers that worked."""
-        worked = work.steps > 0
-        shares: np.ndarray = worked / worked.sum()
-        return shares[None]
+        return _shares(work)
 
     def apply(self, old: Replica, new: Replica, epoch: float, folded: np.ndarray, where: slice, norm: float) -> None:
         replace(new, folded, where)
+
+
+@lru_cache(maxsize=16)
+def _shares(work: Work) -> np.ndarray:
+    worked = work.steps > 0
+    shares: np.ndarray = worked / worked.sum()
+    return shares[None]

@@ -1,0 +1,67 @@
+"""Permutations by compiled code: numpy's, row by row."""
+
+import numpy as np
+import pytest
+
+from psgd.data.deal import Deal, Shuffle, Shuffled
+from psgd.data.partition import Partition
+from psgd.data.replacement import Replacement
+from psgd.replica import Progress
+from psgd.streams import stream
+
+pytest.importorskip("numba")
+from psgd.data import compiled_permutation as compiled
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 31, 32, 33, 2047, 2048, 2049, 4096, 4097, 8191, 60_000, 300_001])
+def test_numpys_rows(size, seed):
+    """Sizes around powers of two, where one bit more is drawn, and around what is drawn at once."""
+    ours = compiled.permutation(stream(seed, "shuffle", 7), size)
+    assert ours.dtype == np.int64
+    assert np.array_equal(ours, stream(seed, "shuffle", 7).permutation(size))
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 7])
+def test_wherever_drawing_is_cut(at_once, monkeypatch):
+    monkeypatch.setattr(compiled, "AT_ONCE", at_once)
+    for size in range(40):
+        assert np.array_equal(
+            compiled.permutation(stream(3, "shuffle", size), size), stream(3, "shuffle", size).permutation(size)
+        )
+
+
+def test_many_rows_are_left_to_numpy(monkeypatch):
+    monkeypatch.setattr(compiled, "LARGE", 10)
+    monkeypatch.setattr(compiled, "_exchange", None)
+    assert sorted(compiled.permutation(stream(3, "shuffle", 0), 10)) == list(range(10))
+
+
+@pytest.mark.parametrize("window", [None, 640])
+def test_deals_are_the_same(window):
+    def deals() -> list[Deal]:
+        return [Shuffle(1003, 7, 5, window), Partition(1003, 7, 2, 5), Replacement(1003, 7, 5)]
+
+    for plain, other in zip(deals(), deals(), strict=True):
+        other.compile()
+        plan, progress = np.array([300, 300]), Progress(dealt=(0, 0))
+        for worker in range(2):
+            hands = [list(deal.hands(worker, plan, 0, 300, progress)) for deal in (plain, other)]
+            for (rows, epoch), (other_rows, other_epoch) in zip(*hands, strict=True):
+                assert np.array_equal(rows, other_rows)
+                assert epoch == other_epoch
+
+
+def test_where_numpy_draws_otherwise_its_own_is_taken(monkeypatch):
+    shuffle = Shuffle(100, 5, 0)
+    shuffle.compile()
+    assert _permutation_of(shuffle) is compiled.permutation
+    kernel = compiled._exchange
+    monkeypatch.setattr(compiled, "_exchange", lambda rows, left, drawn: kernel(rows, left, drawn ^ 1))
+    assert not compiled.is_numpys()
+    shuffle.compile()
+    assert _permutation_of(shuffle) is Shuffled.permutation
+
+
+def _permutation_of(shuffle: Shuffle) -> object:
+    return shuffle._stream.permutation
