@@ -46,15 +46,16 @@ def pointer(typing, address):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def prefetch(typing, address):  # type: ignore[no-untyped-def]
-    """Ask for the cache line at the address, to read it soon; nothing else happens, whatever the address."""
+    """Ask for the cache line at the address, to read it soon and once: what is in the larger caches shall stay there.
+    Nothing else happens, whatever the address."""
     del typing, address
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         whole = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [_POINTER, *[whole] * 3])
         routine = builder.module.declare_intrinsic("llvm.prefetch", [_POINTER], kind)
-        read, near, data = (ir.Constant(whole, number) for number in (0, 3, 1))
-        builder.call(routine, [builder.inttoptr(arguments[0], _POINTER), read, near, data])
+        read, passing, data = (ir.Constant(whole, number) for number in (0, 0, 1))
+        builder.call(routine, [builder.inttoptr(arguments[0], _POINTER), read, passing, data])
         return context.get_dummy_value()
 
     return types.void(types.intp), write
