@@ -18,6 +18,7 @@ from psgd.replica import Progress
 Seconds = dict[str, float]  # of each part
 
 PARTS = ("compute", "wait", "combine")
+LINES_AN_EPOCH, LINES = 100, 1000  # about rounds: as many, and as many in a whole run
 SAY_EVERY = 5.0  # seconds between two lines of progress
 SAY_SCORES_EVERY = 0.5  # seconds: of many evaluations a second, one is said; all are in the metrics
 
@@ -37,7 +38,7 @@ class Record:
         self._written = dict(self.seconds)
         self._loss = 0.0
         self._seen = 0
-        self._line = 0  # hundredths of an epoch that have a line
+        self._line = 0  # the last mark that has a line
         self._spoke = self._lapped = time.perf_counter()
         self._warned = -SAY_EVERY
 
@@ -52,11 +53,11 @@ class Record:
         self._lapped = now
 
     def round(self, progress: Progress, loss: float, examples: int, bytes_sent: int) -> None:
-        """`loss` is the sum over the round's examples. A line at most every hundredth of an epoch, by progress and
-        not by the clock, so that the lines are the same every time."""
+        """`loss` is the sum over the round's examples. A line at most every hundredth of an epoch, and every thousandth
+        of the run: by progress and not by the clock, so that the lines are the same every time."""
         self._loss += loss
         self._seen += examples
-        mark = 100 * progress.position // self._examples
+        mark = self._mark(progress.position)
         if mark == self._line:
             return
         self._line = mark
@@ -89,7 +90,7 @@ class Record:
     def cut(self, round: int) -> None:
         """Forget the lines after `round`: the run goes on from there."""
         self._loss, self._seen = 0.0, 0
-        self._line = 100 * self._metrics.cut(round) // self._examples
+        self._line = self._mark(self._metrics.cut(round))
 
     def flush(self) -> None:
         """What was recorded is in the files now."""
@@ -111,6 +112,9 @@ class Record:
         self._written = dict(self.seconds)
         self.last_score = dict(state["last_score"])
         self._loss, self._seen = state["loss"], state["seen"]
+
+    def _mark(self, position: int) -> int:
+        return int(position * min(LINES_AN_EPOCH, LINES / self._epochs) / self._examples)
 
     def _write_rounds(self, progress: Progress, bytes_sent: int) -> None:
         """A line of the rounds since the last one."""

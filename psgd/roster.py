@@ -63,8 +63,10 @@ def unpack(rows: Sequence[bytes]) -> Roster:
     heads = [row[: _NOTICE.size] for row in rows]
     first = Notice(*_NOTICE.unpack(heads[0]))
     notices = [first if head == heads[0] else Notice(*_NOTICE.unpack(head)) for head in heads]
-    reports = sorted(_REPORT.iter_unpack(b"".join([row[_NOTICE.size :] for row in rows])))
-    _, done, loss, bad, seconds = zip(*[report for report in reports if report[0] >= 0], strict=True)
+    everyone = sorted(_REPORT.iter_unpack(b"".join([row[_NOTICE.size :] for row in rows])))
+    reports = [report for report in everyone if report[0] >= 0]
+    # None, where every process has failed.
+    _, done, loss, bad, seconds = zip(*reports, strict=True) if reports else [()] * len(Report._fields)
     return Roster(done, loss, bad, seconds, notices)
 
 
@@ -93,8 +95,11 @@ class Work:
 @lru_cache(maxsize=16)
 def work_of(steps: tuple[int, ...], batch: int) -> Work:
     """Most rounds are like others: what is made of one work need be made once."""
-    done = np.array(steps, np.int64)
-    work = Work(done, done * batch)
-    for column in (work.steps, work.examples):
-        column.flags.writeable = False
-    return work
+    done = frozen(np.array(steps, np.int64))
+    return Work(done, frozen(done * batch))
+
+
+def frozen(numbers: np.ndarray) -> np.ndarray:
+    """To be shared: whoever writes to them is told."""
+    numbers.flags.writeable = False
+    return numbers

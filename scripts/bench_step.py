@@ -133,7 +133,8 @@ def figures(name: str, found: list[str], peak: Path | None, repetitions: int, se
             row[f"{rival} / {ours}"] = ratio(times[rival], times[ours])
     if peak:
         row["peak flop/s"] = max(times["peak"])  # less only where something disturbed it
-        row["% of peak"] = 100 * network.flop / row["peak flop/s"] / (1e-6 * row["psgd us"])
+        for ours in [ours for ours in OURS if ours in times]:
+            row[f"{ours} % of peak"] = 100 * network.flop / row["peak flop/s"] / (1e-6 * row[f"{ours} us"])
     return row | {"all": times}
 
 
@@ -257,11 +258,12 @@ TRAINERS: dict[str, Callable[[Network], Trainer]] = {
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    columns = ["psgd us", "numba us", "gathering us", "numba gathering us", "PyTorch us", "JAX us", "% of peak"]
+    columns = ["psgd us", "numba us", "gathering us", "numba gathering us", "PyTorch us", "JAX us"]
+    columns += [f"{ours} % of peak" for ours in OURS]
     columns += [f"{rival} / {ours}" for ours, rival in product(OURS, MODULES)]
     columns = [column for column in columns if any(column in row for row in rows)]
-    names = {"% of peak": "% of FMA peak", "gathering us": "with gathering us"}
-    names["numba gathering us"] = "numba, with gathering us"
+    names = {"gathering us": "with gathering us", "numba gathering us": "numba, with gathering us"}
+    names |= {f"{ours} % of peak": f"{ours} % of FMA peak" for ours in OURS}
     words = [f"{row['network']}: {'-'.join(map(str, row['sizes']))}, batch {row['batch']}" for row in rows]
     figures = [[f"{row[c]:,.{2 if '/' in c else 1}f}" if c in row else "" for c in columns] for row in rows]
     lines = [[word, *line] for word, line in zip(words, figures, strict=True)]

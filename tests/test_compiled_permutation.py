@@ -58,7 +58,6 @@ def test_where_numpy_draws_otherwise_its_own_is_taken(monkeypatch):
     assert _permutation_of(shuffle) is compiled.permutation
     kernel = compiled._exchange
     monkeypatch.setattr(compiled, "_exchange", lambda rows, left, drawn: kernel(rows, left, drawn ^ 1))
-    assert not compiled.is_numpys()
     shuffle.compile()
     assert _permutation_of(shuffle) is Shuffled.permutation
 

@@ -87,6 +87,14 @@ def test_replicas_that_drift_apart_are_found_out():
     assert "process 2 differs from the others in round 0" in str(outcome.results[0])
 
 
+def test_a_meeting_of_those_who_all_failed():
+    def main(transport: Threads) -> tuple[list[int], list[int]]:
+        roster = Group(transport, Shape(2, 10, 0, 1, np.dtype(np.float64))).meet([], Notice(error=4))
+        return list(roster.done), [notice.error for notice in roster.notices]
+
+    assert run_threads(2, 20.0, main) == [([], [4, 4])] * 2
+
+
 def test_a_meeting_of_spares_and_hosts_of_many_has_rows_of_one_length():
     """Five processes, two workers: three are spares, and come to the meetings all the same."""
 

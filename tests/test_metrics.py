@@ -12,6 +12,7 @@ from psgd.group.serial import Serial
 from psgd.loop import Loop
 from psgd.metrics import HOLD, Metrics
 from psgd.record import Record
+from psgd.replica import Progress
 
 
 class Clock:
@@ -96,3 +97,13 @@ def test_the_lines_are_there_before_the_checkpoint_that_they_lead_to(
     lines, progress = found[0]
     assert len(set(lines)) > 1
     assert lines[-1] == progress.round
+
+
+@pytest.mark.parametrize(("epochs", "lines"), [(1, 100), (10, 1000), (50, 1000)])
+def test_a_hundred_lines_an_epoch_and_a_thousand_a_run(tmp_path: Path, epochs: int, lines: int) -> None:
+    record = Record(tmp_path, 400, epochs, "", quiet=True)
+    for number in range(1, 200 * epochs + 1):
+        record.round(Progress(round=number, position=2 * number), loss=1.0, examples=2, bytes_sent=0)
+    record.close()
+    found = rounds(tmp_path)
+    assert found == [number * 200 * epochs // lines for number in range(1, lines + 1)]

@@ -57,7 +57,9 @@ class Shuffle:
             yield Hand(self._stream.rows(start, self.batch), (start + self.batch / 2) / self.examples)
 
     def compile(self) -> None:
-        self._stream.permutation = compiled_permutation()
+        from psgd.data.compiled_permutation import proven
+
+        self._stream.permutation = proven()
 
 
 @final
@@ -91,13 +93,6 @@ class Shuffled:
                 windowed(draw, self.examples, self._window) if self._window else self.permutation(draw, self.examples)
             )
         return self._epochs[epoch]
-
-
-def compiled_permutation() -> Permutation:
-    """numpy's, should it draw in another way than is known here."""
-    from psgd.data import compiled_permutation as compiled
-
-    return compiled.permutation if compiled.is_numpys() else np.random.Generator.permutation
 
 
 def windowed(draw: np.random.Generator, examples: int, window: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from psgd.data.deal import Hand, Permutation, compiled_permutation
+from psgd.data.deal import Hand, Permutation
 from psgd.errors import UsageError
 from psgd.replica import Progress
 from psgd.streams import stream
@@ -44,7 +44,9 @@ class Partition:
             yield Hand(rows, (step + 0.5) * self.batch / self.shard)
 
     def compile(self) -> None:
-        self._permutation = compiled_permutation()
+        from psgd.data.compiled_permutation import proven
+
+        self._permutation = proven()
 
     def _order(self, worker: int, number: int) -> np.ndarray:
         """The rows of the shard, shuffled anew in each pass."""

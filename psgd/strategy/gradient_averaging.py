@@ -10,7 +10,7 @@ import numpy as np
 from psgd.learners.learner import Batch, Learner
 from psgd.optimizer.optimizer import Optimizer
 from psgd.replica import Private, Progress, Replica
-from psgd.roster import Work
+from psgd.roster import Work, frozen
 from psgd.strategy.strategy import Needs
 
 
@@ -47,4 +47,4 @@ class GradientAveraging:
 @lru_cache(maxsize=16)
 def _shares(work: Work) -> np.ndarray:
     shares: np.ndarray = work.examples / work.examples.sum()
-    return shares[None]
+    return frozen(shares[None])

@@ -12,7 +12,7 @@ import numpy as np
 
 from psgd.learners.learner import Batch, Learner
 from psgd.replica import Private, Progress, Replica
-from psgd.roster import Work
+from psgd.roster import Work, frozen
 from psgd.strategy.descent import Descent, replace
 from psgd.strategy.strategy import Needs
 
@@ -46,4 +46,4 @@ class ParameterAveraging:
 def _shares(work: Work) -> np.ndarray:
     worked = work.steps > 0
     shares: np.ndarray = worked / worked.sum()
-    return shares[None]
+    return frozen(shares[None])
