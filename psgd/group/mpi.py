@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, final
 
@@ -13,6 +14,7 @@ from psgd.group.watchdog import Watchdog
 
 # What launchers say of the job's size.
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+MOMENT = 0.2  # seconds
 _LINE = 64  # bytes: vectors start on a cache line
 
 
@@ -84,7 +86,9 @@ def let_go() -> None:
 
 
 def abort(code: int) -> NoReturn:
-    """End every process at once."""
+    """End every process at once, but for a moment in which what was said reaches the user: a busy launcher drops it."""
+    sys.stderr.flush()
+    time.sleep(MOMENT)
     _mpi().COMM_WORLD.Abort(code)
     raise SystemExit(code)
 
