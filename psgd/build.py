@@ -1,6 +1,7 @@
 """From a resolved config and loaded data to a job. The only place that turns the config's words into parts."""
 
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -38,15 +39,22 @@ def load_data(settings: Settings) -> Data:
     return load({"seed": settings["training"]["seed"], **settings["data"]})
 
 
+def check_job(settings: Settings, data: Data) -> Job:
+    """One to look at, of which nothing is compiled. UsageError if there can be none."""
+    return build_job({**settings, "compile": "never"}, data)
+
+
 def build_job(settings: Settings, data: Data) -> Job:
     """The job of one process, with a learner of its own. `workers` is a number by now."""
     training = settings["training"]
     learner, deal = build_learner(settings, data), build_deal(settings, data)
     optimizer = build_optimizer(settings, deal.examples, learner)
-    if isinstance(learner, MLP):
-        data = _compiled(settings, deal.examples, learner, optimizer.rule, lambda: _compile(data, learner, deal), data)
-    if settings["strategy"]["name"] != "gradient-averaging" and optimizer.plain:
+    descends = settings["strategy"]["name"] != "gradient-averaging" and optimizer.plain
+    if descends:
         accumulator(learner.dtype)  # what an MLP's local steps take; now, since it takes its time
+    if isinstance(learner, MLP):
+        compile_all = partial(_compile, data, learner, deal, descends)
+        data = _compiled(settings, deal.examples, learner, optimizer.rule, compile_all, data)
     return Job(
         workers=settings["workers"],
         strategy=build_strategy(settings, deal.examples, optimizer),
@@ -134,7 +142,7 @@ def build_optimizer(settings: Settings, examples: int, learner: Learner) -> Opti
     schedule = Schedule(o["learning_rate"], o["schedule"], epochs, o["warmup"], o["decay_every"], o["decay_factor"])
     if not plain.rows:
         return Optimizer(plain, schedule, o["clip_norm"])
-    rule = _compiled(settings, examples, learner, plain, lambda: _one_pass(plain, learner.dtype), plain)
+    rule = _compiled(settings, examples, learner, plain, partial(_one_pass, plain, learner.dtype), plain)
     return Optimizer(rule, schedule, o["clip_norm"])
 
 
@@ -154,9 +162,9 @@ def _compiled(
     return compiled(settings["compile"], saves_time(steps, batch, sizes, updated), make, otherwise)
 
 
-def _compile(data: Data, learner: MLP, deal: Deal) -> Data:
-    learner.compile(deal.batch)
-    deal.compile()
+def _compile(data: Data, learner: MLP, deal: Deal, descends: bool) -> Data:
+    learner.compile(deal.batch, descends)
+    deal.compile(learner.dtype)
     return data._replace(train=data.train.compile(learner.layout.sizes[-1], learner.dtype))
 
 

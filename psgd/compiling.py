@@ -1,6 +1,7 @@
-"""Whether numba compiles the inner loops of a job, whose bits stay the same."""
+"""Whether the inner loops of a job are compiled, whose bits stay the same."""
 
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import TypeVar
 
 from psgd.errors import UsageError
@@ -8,7 +9,8 @@ from psgd.errors import UsageError
 Made = TypeVar("Made")
 
 # Seconds that a step saves at least: for each layer, output of an example, input that is gathered, parameter whose
-# optimizer has state. And those that numba may take to start, if it has compiled before.
+# optimizer has state. And those that have to be saved: several times what loading takes, since numba takes some more
+# where it has not compiled before.
 A_LAYER, AN_OUTPUT, AN_INPUT, A_PARAMETER = 2.5e-6, 5e-10, 1.5e-10, 7e-10
 START = 0.5
 
@@ -25,15 +27,28 @@ def saves_time(steps: float, examples: int, sizes: Sequence[int], updated: int) 
 
 def compiled(wanted: str, saves: bool, make: Callable[[], Made], otherwise: Made) -> Made:
     """What `make` compiles if that is `wanted`: always, never, or auto, which is where it `saves` time; or `otherwise`,
-    also where numba is not there or stumbles, over a damaged cache or a full disk. UsageError if it is always to be."""
+    also where numba is not there or stumbles, as over a full disk. UsageError if it is always to be."""
     if wanted == "never" or (wanted == "auto" and not saves):
         return otherwise
     try:
         return make()
-    except Exception as error:  # numba may raise anything
+    except (ImportError, LookupError, OSError) as error:
         if wanted == "always":
-            raise UsageError(
-                f"compile is always, which needs numba, and a place for what it compiles ({error or repr(error)}): pip "
-                "install numba; the variable NUMBA_CACHE_DIR may name a directory of yours"
-            ) from None
+            raise _cannot(error) from None
         return otherwise
+
+
+def check_compiler(wanted: str) -> None:
+    """UsageError if it is always to be compiled, and there is nothing to do it."""
+    if wanted == "always":
+        try:
+            version("numba")
+        except ImportError as error:
+            raise _cannot(error) from None
+
+
+def _cannot(error: Exception) -> UsageError:
+    return UsageError(
+        f"compile is always, which needs numba, and a place for what it compiles ({error or repr(error)}): pip install "
+        "numba; the variable XDG_CACHE_HOME may name a directory of yours"
+    )

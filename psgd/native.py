@@ -68,3 +68,25 @@ def ufunc_loop(ufunc: np.ufunc, dtype: np.dtype) -> tuple[int, int]:
         raise LookupError(f"the loops of {ufunc}")
     number = ufunc.types.index(f"{dtype.char}->{dtype.char}")
     return parts.functions[number] or 0, (parts.data[number] or 0) if parts.data else 0
+
+
+class _Array(ctypes.Structure):
+    """How PyArrayObject begins."""
+
+    _fields_ = [
+        ("head", ctypes.c_byte * object.__basicsize__),
+        ("data", ctypes.c_void_p),
+        ("axes", ctypes.c_int),
+        ("sizes", ctypes.POINTER(ctypes.c_ssize_t)),
+        ("strides", ctypes.POINTER(ctypes.c_ssize_t)),
+    ]
+
+
+def check_arrays() -> None:
+    """LookupError if arrays are not as compiled code knows them, whose words have 64 bits."""
+    array = np.empty((2, 3))
+    parts = _Array.from_address(id(array))
+    if ctypes.sizeof(ctypes.c_void_p) != 8 or (parts.data, parts.axes) != (array.ctypes.data, 2):
+        raise LookupError("the fields of numpy's arrays")
+    if (tuple(parts.sizes[:2]), tuple(parts.strides[:2])) != (array.shape, array.strides):
+        raise LookupError("the fields of numpy's arrays")

@@ -57,10 +57,12 @@ def read_order(options: argparse.Namespace, processes: int, launched: bool) -> t
         if not options.no_probe:
             _answer(settings, launched)
         return Order(settings, None), None
-    from psgd.build import build_job, load_data
+    from psgd.build import check_job, load_data
+    from psgd.compiling import check_compiler
 
+    check_compiler(settings["compile"])
     data = load_data(settings)
-    build_job(settings, data)  # what cannot be is said before a directory is made
+    check_job(settings, data)  # what cannot be is said before a directory is made
     if options.resume:
         directory = Path(options.output) if options.output else rundir.latest(settings["output"])
         rundir.check_continues(directory, resolve(str(directory / "config.yaml"), []).settings, settings)

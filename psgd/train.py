@@ -89,7 +89,7 @@ def _under_mpi(options: argparse.Namespace, process: int, processes: int, signal
 def _with_mpi(order: Order, loaded: list[Any], signals: Signals) -> int:
     """Collective. One process of each host loads the data; the first has done so, and gives up its copy. What one of
     them cannot read ends all."""
-    from psgd.build import build_job, load_data
+    from psgd.build import check_job, load_data
     from psgd.group import mpi
     from psgd.session import run_session
     from psgd.sizes import shared_bytes
@@ -108,7 +108,7 @@ def _with_mpi(order: Order, loaded: list[Any], signals: Signals) -> int:
             _complain(failure, first)
         mpi.let_go()
         return codes[first]
-    transport = mpi.Mpi(settings["cluster"]["patience"], shared_bytes(build_job(settings, data)))
+    transport = mpi.Mpi(settings["cluster"]["patience"], shared_bytes(check_job(settings, data)))
     result = run_session(order, data, transport, signals)
     transport.close()
     return _report(result)

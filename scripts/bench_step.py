@@ -207,7 +207,7 @@ def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], step
     if compiled:
         from psgd.optimizer.compiled import OnePass
 
-        learner.compile(network.batch)
+        learner.compile(network.batch, rule.rows == 0)
         rule = OnePass(rule, np.dtype(np.float32)) if rule.rows else rule
     optimizer = Optimizer(rule, Schedule(network.learning_rate))
     parameters, taken = flat(initial_weights(network)), 0

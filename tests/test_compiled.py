@@ -20,8 +20,9 @@ from psgd.optimizer.rules import SGD
 from psgd.optimizer.schedule import Schedule
 
 pytest.importorskip("numba")
-from psgd.learners import kernels
+from psgd.learners import compiled as compiled_module
 from psgd.learners.compiled import CompiledPasses, Network
+from psgd.machine_code import kernels
 
 # Linear; small; of one output; with transposed products; with outputs by example; with a sum in two passes; deep.
 SIZES = [(5, 3), (1, 1, 1), (7, 15, 1), (300, 20, 4), (800, 64, 3), (60, 40, 2), (9, 8, 7, 6, 5)]
@@ -30,7 +31,7 @@ BATCHES = [(1, np.float32), (1, np.float64), (10, np.float64), (600, np.float32)
 
 def passes(sizes: tuple[int, ...], hidden: str, output: str, dtype: Any, examples: int) -> tuple[Passes, Passes]:
     plain = NumpyPasses(Layout(sizes), [hidden] * (len(sizes) - 2) + [output], np.dtype(dtype))
-    return plain, CompiledPasses(plain, examples)
+    return plain, CompiledPasses(plain, examples, True)
 
 
 def some(shape: Any, dtype: Any, odd: float = 0.0) -> np.ndarray:
@@ -111,10 +112,10 @@ def test_a_batch_with_gaps_between_its_examples():
 @pytest.mark.parametrize("wrong", ["forward", "gradient", "descend"])
 def test_what_has_other_bits_is_left_to_numpy(monkeypatch, wrong):
     """As where a BLAS calls another of its routines than numpy's is known to."""
-    real = getattr(kernels, wrong)
+    real = kernels(np.dtype(np.float32))
 
     def other(P: np.ndarray, *others: Any) -> None:
-        real(P, *others)
+        real[wrong](P, *others)
         if wrong == "forward":
             room.A_OB[0, 0] += np.float32(1e-6)
         else:
@@ -122,8 +123,8 @@ def test_what_has_other_bits_is_left_to_numpy(monkeypatch, wrong):
 
     plain = NumpyPasses(Layout((6, 5, 4)), ["relu", "identity"], np.dtype(np.float32))
     room = plain.rooms(10)[-1]
-    monkeypatch.setattr(kernels, wrong, other)
-    compiled = CompiledPasses(plain, 10)
+    monkeypatch.setattr(compiled_module, "kernels", lambda dtype: {**real, wrong: other})
+    compiled = CompiledPasses(plain, 10, True)
     assert compiled._ways[10] is plain
     given = some(Layout((6, 5, 4)).size, np.float32), some((10, 7), np.float32), some((4, 10), np.float32)
     assert [m.tobytes() for m in results(compiled, *given)] == [m.tobytes() for m in results(plain, *given)]
@@ -132,7 +133,7 @@ def test_what_has_other_bits_is_left_to_numpy(monkeypatch, wrong):
 def test_what_is_not_known_is_left_to_numpy(monkeypatch):
     def of(*activations: str) -> Passes:
         learner = MLP((6, 5, 4), *activations, LOSSES["squared-error"], np.float32)
-        learner.compile(10)
+        learner.compile(10, True)
         return learner._passes
 
     assert isinstance(of("relu", "softmax"), CompiledPasses)
@@ -152,7 +153,7 @@ def test_a_learner_has_the_same_bits(loss, l1, l2):
     for compiled in (False, True):
         learner = MLP((6, 5, 3), "sigmoid", LOSSES[loss].natural or "identity", LOSSES[loss], np.float32, l1=l1, l2=l2)
         if compiled:
-            learner.compile(8)
+            learner.compile(8, True)
         batches = [some_batch(6, 3, examples, loss == "cross-entropy", seed=examples) for examples in (8, 8, 5)]
         batches = [
             batch._replace(X=batch.X.astype(np.float32), T_BO=batch.T_BO.astype(np.float32)) for batch in batches
@@ -171,7 +172,7 @@ def test_a_training_has_the_same_bits(name, threads):
         def one(transport: Any) -> str:
             here = job(strategies(4)[name], 4)
             if compiled:
-                here.learner.compile(6)
+                here.learner.compile(6, True)
                 assert isinstance(here.learner._passes, CompiledPasses)
             return train(here, transport)[0]
 

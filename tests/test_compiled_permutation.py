@@ -11,30 +11,36 @@ from psgd.streams import stream
 
 pytest.importorskip("numba")
 from psgd.data import compiled_permutation as compiled
+from psgd.machine_code import kernels
+
+FLOAT32 = np.dtype(np.float32)
+
+
+def ours(draw: np.random.Generator, size: int) -> np.ndarray:
+    return compiled.permutation_by(kernels(FLOAT32)["exchange"])(draw, size)
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 31, 32, 33, 2047, 2048, 2049, 4096, 4097, 8191, 60_000, 300_001])
 def test_numpys_rows(size, seed):
     """Sizes around powers of two, where one bit more is drawn, and around what is drawn at once."""
-    ours = compiled.permutation(stream(seed, "shuffle", 7), size)
-    assert ours.dtype == np.int64
-    assert np.array_equal(ours, stream(seed, "shuffle", 7).permutation(size))
+    rows = ours(stream(seed, "shuffle", 7), size)
+    assert rows.dtype == np.int64
+    assert np.array_equal(rows, stream(seed, "shuffle", 7).permutation(size))
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 7])
 def test_wherever_drawing_is_cut(at_once, monkeypatch):
     monkeypatch.setattr(compiled, "AT_ONCE", at_once)
     for size in range(40):
-        assert np.array_equal(
-            compiled.permutation(stream(3, "shuffle", size), size), stream(3, "shuffle", size).permutation(size)
-        )
+        rows = ours(stream(3, "shuffle", size), size)
+        assert np.array_equal(rows, stream(3, "shuffle", size).permutation(size))
 
 
 def test_many_rows_are_left_to_numpy(monkeypatch):
     monkeypatch.setattr(compiled, "LARGE", 10)
-    monkeypatch.setattr(compiled, "_exchange", None)
-    assert sorted(compiled.permutation(stream(3, "shuffle", 0), 10)) == list(range(10))
+    permutation = compiled.permutation_by(lambda *_: pytest.fail("not left to numpy"))
+    assert sorted(permutation(stream(3, "shuffle", 0), 10)) == list(range(10))
 
 
 @pytest.mark.parametrize("window", [None, 640])
@@ -43,7 +49,7 @@ def test_deals_are_the_same(window):
         return [Shuffle(1003, 7, 5, window), Partition(1003, 7, 2, 5), Replacement(1003, 7, 5)]
 
     for plain, other in zip(deals(), deals(), strict=True):
-        other.compile()
+        other.compile(FLOAT32)
         plan, progress = np.array([300, 300]), Progress(dealt=(0, 0))
         for worker in range(2):
             hands = [list(deal.hands(worker, plan, 0, 300, progress)) for deal in (plain, other)]
@@ -54,11 +60,12 @@ def test_deals_are_the_same(window):
 
 def test_where_numpy_draws_otherwise_its_own_is_taken(monkeypatch):
     shuffle = Shuffle(100, 5, 0)
-    shuffle.compile()
-    assert _permutation_of(shuffle) is compiled.permutation
-    kernel = compiled._exchange
-    monkeypatch.setattr(compiled, "_exchange", lambda rows, left, drawn: kernel(rows, left, drawn ^ 1))
-    shuffle.compile()
+    shuffle.compile(FLOAT32)
+    assert _permutation_of(shuffle) is not Shuffled.permutation
+    exchange = kernels(FLOAT32)["exchange"]
+    other = {"exchange": lambda rows, left, drawn, places: exchange(rows, left, drawn ^ 1, places)}
+    monkeypatch.setattr(compiled, "kernels", lambda dtype: other)
+    shuffle.compile(FLOAT32)
     assert _permutation_of(shuffle) is Shuffled.permutation
 
 

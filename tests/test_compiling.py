@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import PackageNotFoundError
 from typing import Any
 
 import pytest
@@ -9,13 +10,14 @@ from processes import mpis, python, run
 from test_train import train
 
 from psgd.build import build_job
-from psgd.compiling import START, saves_time
+from psgd.compiling import START, check_compiler, saves_time
 from psgd.config.resolve import resolve
 from psgd.data.dataset import Dataset
 from psgd.data.source import load
 from psgd.errors import UsageError
 from psgd.job import Job
 from psgd.learners.mlp import MLP
+from psgd.machine_code import _had
 
 SPARSE = ("data.source=synthetic-sparse", "data.features=500", "model.hidden=[]", "model.loss=hinge")
 
@@ -34,6 +36,10 @@ def kinds(job: Job) -> tuple[str, bool, str]:
 
 def gradient_averaging(*overrides: str) -> Job:
     return built("strategy.name=gradient-averaging", *overrides)
+
+
+def version_of_nothing(name: str) -> str:
+    raise PackageNotFoundError(name)
 
 
 PLAIN = ("NumpyPasses", False, "Adam")
@@ -65,38 +71,25 @@ def test_it_is_a_matter_of_the_work(work):
     assert not saves_time(800 * START, **work)
 
 
-@pytest.mark.parametrize("module", ["optimizer", "learners", "data"])
-def test_without_numba_nothing_is(monkeypatch, module):
-    """Or where it has a place for what it compiles of some modules only."""
-    for name in ("numba", f"psgd.{module}.compiled"):
-        monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delattr(f"psgd.{module}.compiled", raising=False)
-    found = kinds(gradient_averaging("training.epochs=1e6"))
-    parts = {"optimizer": 2, "learners": 0, "data": 1}
-    assert found[parts[module]] == PLAIN[parts[module]]
+@pytest.mark.parametrize("package", ["numba", "llvmlite"])
+def test_without_numba_nothing_is(monkeypatch, package):
+    _had.cache_clear()
+    if package == "llvmlite":
+        monkeypatch.setitem(sys.modules, package, None)
+    else:
+        monkeypatch.setattr("psgd.machine_code.version", version_of_nothing)
+    assert kinds(gradient_averaging("training.epochs=1e6")) == PLAIN
     with pytest.raises(UsageError, match=r"compile is always, which needs numba.*: pip install numba"):
         built("compile=always")
+    _had.cache_clear()
 
 
-def test_a_damaged_cache_or_no_compiler_is_no_harm(tmp_path):
-    """What is not always to be compiled goes on by numpy; else it is said, and the exit code is 2."""
-    pytest.importorskip("numba")
-    job = ("data.source=synthetic", "data.examples=60", "model.hidden=[2]", "training.epochs=1", "workers=1")
-    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-    assert train(*job, "compile=always", "--output", tmp_path / "first", **cache).code == 0
-    damaged = list((tmp_path / "cache").rglob("*.nbi"))
-    assert len(damaged) > 3
-    for path in damaged:
-        path.write_bytes(path.read_bytes()[:20])
-    for variables in (cache, {"NUMBA_DISABLE_JIT": "1"}):
-        finished = train(*job, "compile=always", "--output", tmp_path / "second", **variables)
-        assert finished.code == 2
-        assert "compile is always, which needs numba" in finished.stderr
-        assert "Traceback" not in finished.stderr
-    code = "import psgd.compiling as c, psgd.train; c.START = 0.0; raise SystemExit(psgd.train.main())"
-    finished = python("-c", code, *job, "--output", str(tmp_path / "third"), **cache)
-    assert finished.code == 0, finished
-    assert "compiled by numba" not in finished.stderr
+def test_it_is_said_at_once_if_numba_is_missing(monkeypatch):
+    monkeypatch.setattr("psgd.compiling.version", version_of_nothing)
+    for wanted in ("auto", "never"):
+        check_compiler(wanted)
+    with pytest.raises(UsageError, match="needs numba"):
+        check_compiler("always")
 
 
 def test_the_command_trains_to_the_same_bits_by_either(tmp_path):

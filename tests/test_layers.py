@@ -12,12 +12,13 @@ PACKAGE = ROOT / "psgd"
 
 # The layer of each module or package of psgd (DESIGN, section 4).
 LAYERS = {
-    0: ("errors", "streams", "blas", "native", "calls", "products", "numerics", "launcher"),
+    0: ("errors", "streams", "blas", "native", "kernels", "machine_code", "products", "numerics", "launcher"),
     1: ("learners", "optimizer", "data", "replica", "roster"),
     2: ("strategy", "group"),
     3: (
         "job",
         "batches",
+        "turns",
         "legs",
         "agreement",
         "saving",
@@ -59,14 +60,8 @@ DOORS = {
     "matplotlib": {"psgd.plot"},
     "sklearn": set(),
     "scipy": {"psgd.products", "psgd.native"},
-    "numba": {
-        "psgd.optimizer.compiled",
-        "psgd.learners.kernels",
-        "psgd.data.compiled",
-        "psgd.data.compiled_permutation",
-        "psgd.calls",
-    },
-    "llvmlite": {"psgd.calls"},
+    "numba": {"psgd.kernels.arrays", "psgd.kernels.calls", "psgd.kernels.passes", "psgd.kernels.__main__"},
+    "llvmlite": {"psgd.kernels.calls", "psgd.kernels.__main__", "psgd.machine_code"},
 }
 
 
@@ -114,10 +109,18 @@ def test_optional_packages_have_one_door(package):
     assert users == DOORS[package]
 
 
-@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib"])
+def test_what_is_compiled_is_imported_by_its_compiler_only():
+    """But for what psgd tells it: no process of a training holds numba."""
+    for module, path in modules().items():
+        found = {name for name, _ in imports(path) if name.startswith("psgd.kernels")}
+        assert part(module) == "kernels" or found <= {"psgd.kernels.records"}, module
+
+
+@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib", "llvmlite"])
 def test_optional_packages_are_imported_lazily(package):
     for module, path in modules().items():
-        assert not any(name.split(".")[0] == package and at_once for name, at_once in imports(path)), module
+        at_once = {name.split(".")[0] for name, at_once in imports(path) if at_once}
+        assert part(module) == "kernels" or package not in at_once, module
 
 
 def test_importing_psgd_imports_no_numpy():

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol, final
 import numpy as np
 
 from psgd.errors import DataError
+from psgd.machine_code import kernels
 
 Reader = Callable[[np.ndarray | slice], tuple[Any, np.ndarray]]  # rows -> (X, T_BO); the next call overwrites them
 
@@ -31,7 +32,7 @@ class Dataset:
     targets: np.ndarray
     classes: int
     scale: float = 1.0
-    compiled: bool = False  # whether readers gather single rows by code that numba compiles
+    compiled: bool = False  # whether readers gather single rows by compiled code
 
     def __post_init__(self) -> None:
         _check_inputs(self.inputs, self.scale)
@@ -112,7 +113,7 @@ class Dataset:
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
         """A reader of up to `examples` rows at a time into a buffer of its own, with `outputs` columns of targets."""
         X_BI, T_BO = np.ones((examples, self.features + 1), dtype), np.empty((examples, outputs), dtype)
-        gather = self._compiled_gather() if self.compiled else self.gather
+        gather = self._compiled_gather(dtype) if self.compiled else self.gather
 
         def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
             count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
@@ -121,17 +122,20 @@ class Dataset:
 
         return read
 
-    def _compiled_gather(self) -> Callable[[np.ndarray | slice, np.ndarray, np.ndarray], None]:
-        from psgd.data.compiled import gather_inputs, gather_labels, gather_values
-
-        # What is mapped has a class of its own, with which calls would take long.
-        inputs, targets = self.inputs.view(np.ndarray), self.targets.view(np.ndarray)
-        gather_targets = gather_labels if self.classes else gather_values
+    def _compiled_gather(self, dtype: np.dtype) -> Callable[[np.ndarray | slice, np.ndarray, np.ndarray], None]:
+        functions = kernels(dtype)
+        gather_inputs = functions[f"gather_inputs_{self.inputs.dtype}"]
+        gather_targets = functions[f"gather_{'labels' if self.classes else 'values'}_{self.targets.dtype}"]
 
         def gather(rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
-            known = not isinstance(rows, slice) and (X_BI.shape, T_BO.shape) == self._shapes(len(rows), T_BO)
-            if known and gather_inputs(inputs, rows, X_BI.dtype.type(self.scale), X_BI):
-                gather_targets(targets, rows, T_BO)
+            if (
+                not isinstance(rows, slice)
+                and rows.dtype == np.int64
+                and rows.flags.c_contiguous
+                and (X_BI.shape, T_BO.shape) == self._shapes(len(rows), T_BO)
+                and gather_inputs(self.inputs, rows, self.scale, X_BI)
+            ):
+                gather_targets(self.targets, rows, T_BO)
             else:
                 self.gather(rows, X_BI, T_BO)  # which says what is wrong, if anything is
 
@@ -142,7 +146,7 @@ class Dataset:
         if not {self.inputs.dtype, self.targets.dtype} <= usual:
             return self
         compiled = replace(self, compiled=True)
-        compiled.reader(1, outputs, dtype)(np.zeros(1, np.int64))  # now, since compiling takes its time and may fail
+        kernels(dtype)  # now, since it takes its time and may fail
         return compiled
 
     def take(self, rows: np.ndarray | slice) -> "Dataset":
@@ -177,7 +181,7 @@ class Examples(Protocol):
 
     def compile(self, outputs: int, dtype: np.dtype) -> "Examples":
         """The same, whose readers of so many columns of targets gather single rows by compiled code; or itself, if it
-        holds unusual numbers. The bits stay the same. It may raise anything, as numba does."""
+        holds unusual numbers. The bits stay the same. It may raise what machine_code.kernels does."""
         ...
 
     def take(self, rows: np.ndarray | slice) -> "Examples": ...

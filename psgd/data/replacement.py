@@ -5,7 +5,7 @@ from typing import final
 
 import numpy as np
 
-from psgd.data.deal import Hand, positions
+from psgd.data.deal import Find, Hand, positions
 from psgd.replica import Progress
 from psgd.streams import stream
 
@@ -28,8 +28,11 @@ class Replacement:
         for step, start in enumerate(starts, before + first):
             yield Hand(self._rows(worker, step * self.batch), (start + self.batch / 2) / self.examples)
 
-    def compile(self) -> None:
-        pass
+    def share(self, find: Find) -> None:
+        del find
+
+    def compile(self, dtype: np.dtype) -> None:
+        del dtype
 
     def _rows(self, worker: int, start: int) -> np.ndarray:
         rows = np.empty(self.batch, np.int64)

@@ -48,6 +48,12 @@ class Group:
         """Whether this process is the one that writes."""
         return self.transport.process == self.transport.members[0]
 
+    @property
+    def seat(self) -> tuple[int, int]:
+        """(this process's number among those of its host, how many these are)."""
+        mine = self._comrades()
+        return mine.index(self.transport.process), len(mine)
+
     def buffer(self, worker: int) -> np.ndarray:
         """(C, P): where a worker of this host writes its contribution. Nothing is copied in order to be sent."""
         return self._contributions[worker]
@@ -94,8 +100,7 @@ class Group:
         """Memory and sums for the hosting as it is; contributions of workers that stay keep their place."""
         shape, members, hosts = self._shape, self.transport.members, self.transport.hosts
         self._seats = max(len(hosted) for hosted in self._hosting.values())
-        mine = hosts[members.index(self.transport.process)]
-        comrades = [m for m, host in zip(members, hosts, strict=True) if host == mine]
+        mine, comrades = hosts[members.index(self.transport.process)], self._comrades()
         on_host = {
             host: [w for m, h in zip(members, hosts, strict=True) if h == host for w in self._hosting[m]]
             for host in sorted(set(hosts))
@@ -114,6 +119,12 @@ class Group:
         }
         self._slice = self._cut(_LINE, comrades)
         self._norm_slice = self._cut(BLOCK, comrades)
+
+    def _comrades(self) -> list[int]:
+        """The members on this host."""
+        members, hosts = self.transport.members, self.transport.hosts
+        mine = hosts[members.index(self.transport.process)]
+        return [m for m, host in zip(members, hosts, strict=True) if host == mine]
 
     def _cut(self, unit: int, comrades: Sequence[int]) -> list[slice]:
         """This process's part of the parameters, as blocks: whole units, 1/n of them where n processes share a host."""

@@ -46,12 +46,13 @@ class MLP:
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
 
-    def compile(self, examples: int) -> None:
-        """Let numba compile the steps, for as many examples each, if it can; the bits stay the same."""
+    def compile(self, examples: int, descends: bool) -> None:
+        """Let compiled code make the steps, for as many examples each, if it can; the bits stay the same. `descends`:
+        whether runs of plain SGD are among them."""
         from psgd.learners.compiled import CompiledPasses
 
         with suppress(LookupError):
-            self._passes = CompiledPasses(self._plain, examples)
+            self._passes = CompiledPasses(self._plain, examples, descends)
 
     @property
     def compiled(self) -> bool:

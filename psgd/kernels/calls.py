@@ -45,6 +45,18 @@ def pointer(typing, address):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def word(typing, address):  # type: ignore[no-untyped-def]
+    """The 64 bits at the address, as a whole number."""
+    del typing, address
+
+    def read(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        del context, signature
+        return builder.load(builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
+
+    return types.int64(types.intp), read
+
+
+@intrinsic
 def prefetch(typing, address):  # type: ignore[no-untyped-def]
     """Ask for the cache line at the address, to read it soon and once: what is in the larger caches shall stay there.
     Nothing else happens, whatever the address."""

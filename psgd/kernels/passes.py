@@ -2,24 +2,17 @@
 with the same operands, and the activations' operations in their order, so the same bits.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.np.numpy_support import carray
 
-from psgd.calls import gemm, gemv, pointer, ufunc
+from psgd.kernels.arrays import data, inlined, stride, vector
+from psgd.kernels.calls import gemm, gemv, pointer, ufunc
+from psgd.kernels.kernel import Kernel
+from psgd.kernels.records import LAYER, RELU, ROUTINES, SIGMOID, TANH
 
-IDENTITY, RELU, SIGMOID, TANH, OTHER = range(5)
-# What a layer is: its inputs, with the constant one, and its outputs; where in the parameters its weights begin; its
-# activation; how many examples it works on; addresses of its outputs and deltas, the line of both, and whether they lie
-# by example; whether its product comes by example all the same, and whether its gradient is added in a second pass. The
-# first is the batch, whose `outputs` are the features.
-_FIELDS = "inputs outputs weights activation examples A D line by_example transposed two_passes"
-LAYER = np.dtype([(name, np.int64) for name in _FIELDS.split()])
-# Addresses.
-_FIELDS = "gemm gemv gemm_in_place exp exp_data tanh tanh_data spare"
-ROUTINES = np.dtype([(name, np.int64) for name in _FIELDS.split()])
 PART = 4096  # numbers that stay in the first cache between two passes
 
 
@@ -31,64 +24,78 @@ class Matrix(NamedTuple):
     turned: bool  # it is its transpose that lies there
 
 
-_inner: Any = njit(error_model="numpy")
-_outer: Any = njit(error_model="numpy", nogil=True, cache=True)
+def kernels(number: Any) -> Iterator[Kernel]:
+    """P (P,) parameters; X (B, I) inputs, with their ones; a record of each layer; one of the routines."""
+
+    def forward(P, X, layers, routines):  # type: ignore[no-untyped-def]
+        _forward(vector(P, number), X, vector(layers, LAYER), vector(routines, ROUTINES)[0])
+
+    def gradient(P, layers, routines, out):  # type: ignore[no-untyped-def]
+        _gradients(vector(P, number), vector(layers, LAYER), vector(routines, ROUTINES)[0], vector(out, number))
+
+    def descend(P, layers, routines, alpha, keep):  # type: ignore[no-untyped-def]
+        _descend(vector(P, number), vector(layers, LAYER), vector(routines, ROUTINES)[0], alpha, keep)
+
+    yield Kernel("forward", forward, "aaaa")
+    yield Kernel("gradient", gradient, "aaaa")
+    yield Kernel("descend", descend, "aaarr")
 
 
-@_outer
-def forward(P, X, layers, routines):  # type: ignore[no-untyped-def]
+@inlined
+def _forward(P, X, layers, routines):  # type: ignore[no-untyped-def]
     """The outputs of every layer."""
-    layers[0].A = X.ctypes.data
+    layers[0].A = data(X)
     if layers[0].by_example:
-        layers[0].line = X.strides[0] // X.itemsize
+        layers[0].line = stride(X, 0) // P.itemsize
     for number in range(1, layers.size):
         under, layer = layers[number - 1], layers[number]
-        _multiply(P, under, layer, routines[0])
+        _multiply(P, under, layer, routines)
         rows = layer.examples if layer.by_example else layer.outputs
-        A = carray(pointer(layer.A), (rows, layer.line), P.dtype)
-        _activate(layer.activation, A.reshape(-1), routines[0])
+        A = carray(pointer(layer.A), rows * layer.line, P.dtype)
+        _activate(layer.activation, A, routines)
         if layer.by_example:  # the ones between the outputs went with them
-            A[:, layer.outputs] = P.dtype.type(1)
+            for b in range(rows):
+                A[b * layer.line + layer.outputs] = P.dtype.type(1)
 
 
-@_outer
-def gradient(P, layers, routines, out):  # type: ignore[no-untyped-def]
+@inlined
+def _gradients(P, layers, routines, out):  # type: ignore[no-untyped-def]
     """The gradient of every weight, from the deltas of the last layer; those of the others are made on the way."""
     for number in range(layers.size - 1, 0, -1):
         under, layer = layers[number - 1], layers[number]
         if number > 1:
-            _back(P, under, layer, routines[0])
-        _gradient(under, layer, routines[0], out[layer.weights :])
+            _back(P, under, layer, routines)
+        _gradient(under, layer, routines, out[layer.weights :])
         if number > 1:
             _slopes(P, under)
 
 
-@_outer
-def descend(P, layers, routines, alpha, keep):  # type: ignore[no-untyped-def]
+@inlined
+def _descend(P, layers, routines, alpha, keep):  # type: ignore[no-untyped-def]
     """The same, but W <- keep W + alpha times it, where the biases are kept as they are."""
     one = P.dtype.type(1)
     for number in range(layers.size - 1, 0, -1):
         under, layer = layers[number - 1], layers[number]
         if number > 1:
-            _back(P, under, layer, routines[0])
+            _back(P, under, layer, routines)
         I, O, B = layer.inputs, layer.outputs, layer.examples  # noqa: E741
         W = P[layer.weights : layer.weights + I * O]
         if keep != one:
             for i in range(W.size - O):
                 W[i] *= keep
         if layer.two_passes:
-            product = carray(pointer(routines[0].spare), W.size, P.dtype)
-            _gradient(under, layer, routines[0], product)
+            product = carray(pointer(routines.spare), W.size, P.dtype)
+            _gradient(under, layer, routines, product)
             for i in range(W.size):
                 W[i] += product[i] * alpha
         else:
             to, D, A = Matrix(np.int64(W.ctypes.data), O, False), _matrix(layer.D, layer), _matrix(under.A, under)
-            _gemm(routines[0].gemm_in_place, D, _turned(A), to, O, I, B, alpha, one)
+            _gemm(routines.gemm_in_place, D, _turned(A), to, O, I, B, alpha, one)
         if number > 1:
             _slopes(P, under)
 
 
-@_inner
+@inlined
 def _multiply(P, under, layer, routines):  # type: ignore[no-untyped-def]
     """W A, of the outputs A under a layer, to where its outputs shall be."""
     I, O, B = layer.inputs, layer.outputs, layer.examples  # noqa: E741
@@ -103,21 +110,21 @@ def _multiply(P, under, layer, routines):  # type: ignore[no-untyped-def]
             Z_OB[o, b] = Z_BO[b, o]
 
 
-@_inner
+@inlined
 def _back(P, under, layer, routines):  # type: ignore[no-untyped-def]
     """W^T D, the deltas of a layer back through its weights."""
     W, D, to = _weights(P, layer), _matrix(layer.D, layer), _matrix(under.D, under)
     _product(routines, _turned(W), D, to, under.outputs, layer.examples, layer.outputs, P.dtype.type(1))
 
 
-@_inner
+@inlined
 def _gradient(under, layer, routines, out):  # type: ignore[no-untyped-def]
     """D A^T, to the beginning of `out`."""
     D, A, to = _matrix(layer.D, layer), _matrix(under.A, under), Matrix(np.int64(out.ctypes.data), layer.outputs, False)
     _product(routines, D, _turned(A), to, layer.outputs, layer.inputs, layer.examples, out.dtype.type(1))
 
 
-@_inner
+@inlined
 def _product(routines, L, R, to, m, n, k, one):  # type: ignore[no-untyped-def]
     """L (m, k) times R (k, n), by the routine that numpy takes; vectors have to lie without gaps."""
     zero = one - one
@@ -129,7 +136,7 @@ def _product(routines, L, R, to, m, n, k, one):  # type: ignore[no-untyped-def]
         _gemm(routines.gemm, L, R, to, m, n, k, one, zero)
 
 
-@_inner
+@inlined
 def _gemm(routine, L, R, to, m, n, k, alpha, beta):  # type: ignore[no-untyped-def]
     if to.turned:
         gemm(routine, not R.turned, not L.turned, n, m, k, alpha, R.at, R.line, L.at, L.line, beta, to.at, to.line)
@@ -137,29 +144,29 @@ def _gemm(routine, L, R, to, m, n, k, alpha, beta):  # type: ignore[no-untyped-d
         gemm(routine, L.turned, R.turned, m, n, k, alpha, L.at, L.line, R.at, R.line, beta, to.at, to.line)
 
 
-@_inner
+@inlined
 def _gemv(routine, M, x, y, m, k, alpha, beta):  # type: ignore[no-untyped-def]
     rows, columns = (k, m) if M.turned else (m, k)
     gemv(routine, M.turned, rows, columns, alpha, M.at, M.line, x, beta, y)
 
 
-@_inner
+@inlined
 def _weights(P, layer):  # type: ignore[no-untyped-def]
     return Matrix(np.int64(P.ctypes.data) + P.itemsize * layer.weights, layer.outputs, False)
 
 
-@_inner
+@inlined
 def _matrix(at, layer):  # type: ignore[no-untyped-def]
     """A layer's outputs or deltas."""
     return Matrix(at, layer.line, layer.by_example == 0)
 
 
-@_inner
+@inlined
 def _turned(M):  # type: ignore[no-untyped-def]
     return Matrix(M.at, M.line, not M.turned)
 
 
-@_inner
+@inlined
 def _activate(kind, Z, routines):  # type: ignore[no-untyped-def]
     zero, one = Z.dtype.type(0), Z.dtype.type(1)
     if kind == RELU:
@@ -177,7 +184,7 @@ def _activate(kind, Z, routines):  # type: ignore[no-untyped-def]
                 z[i] = one / (z[i] + one)
 
 
-@_inner
+@inlined
 def _slopes(P, layer):  # type: ignore[no-untyped-def]
     """dL/dA of a layer to dL/dZ."""
     zero, one = P.dtype.type(0), P.dtype.type(1)
