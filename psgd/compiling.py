@@ -1,9 +1,11 @@
 """Whether the inner loops of a job are compiled, whose bits stay the same."""
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import TypeVar
 
+import numpy as np
+
+from psgd import machine_code
 from psgd.errors import UsageError
 
 Made = TypeVar("Made")
@@ -38,12 +40,12 @@ def compiled(wanted: str, saves: bool, make: Callable[[], Made], otherwise: Made
         return otherwise
 
 
-def check_compiler(wanted: str) -> None:
-    """UsageError if it is always to be compiled, and there is nothing to do it."""
+def check_compiler(wanted: str, precision: str) -> None:
+    """UsageError if it is always to be compiled, and cannot be."""
     if wanted == "always":
         try:
-            version("numba")
-        except ImportError as error:
+            machine_code.check(np.dtype(precision))
+        except OSError as error:
             raise _cannot(error) from None
 
 

@@ -5,22 +5,23 @@ code is llvmlite, which numba needs too.
 """
 
 import ctypes
+import functools
 import hashlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from psgd import native
+from psgd import cache, native
 
 Functions = Mapping[str, Callable[..., Any]]  # the kernels by name
 
@@ -38,26 +39,39 @@ def kernels(dtype: np.dtype) -> Functions:
     return had
 
 
-@cache
+def check(dtype: np.dtype) -> None:
+    """OSError if they cannot be had here: found out by another process, in whose memory they are loaded, and compiled
+    before if need be."""
+    command = _python(f"from psgd import machine_code; machine_code.main({dtype.name!r})")
+    child = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
+    if child.returncode:
+        raise OSError(os.fsdecode(child.stdout).strip() or f"code {child.returncode}")
+
+
+def main(kind: str) -> None:
+    try:
+        kernels(np.dtype(kind))
+    except (ImportError, LookupError, OSError) as error:
+        print(error)
+        sys.exit(1)
+
+
+@functools.cache
 def _had(dtype: np.dtype) -> Functions | Exception:
     try:
         native.check_arrays()
-        path = directory() / f"{dtype.name}-{_key()}"
+        path = cache.directory() / "kernels" / f"{dtype.name}-{_key()}"
         code = _read(path)
         if code is None:
-            with _alone(path):
+            with _alone(path.with_suffix(".lock")):
                 code = _read(path) or _compile(dtype, path)
         about, machine = code.split(b"\n", 1)
         return _load(json.loads(about), machine, dtype)
     except (ImportError, LookupError) as error:  # nothing to compile with, or not for this
         return error
-    except (OSError, RuntimeError) as error:  # the latter from LLVM
-        print(f"psgd: the inner loops cannot be compiled: {error}", file=sys.stderr, flush=True)
-        return OSError(str(error))
-
-
-def directory() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "psgd" / "kernels"
+    except Exception as error:  # LLVM, too, may raise anything
+        print(f"psgd: the inner loops cannot be compiled: {error or repr(error)}", file=sys.stderr, flush=True)
+        return OSError(str(error) or repr(error))
 
 
 def _key() -> str:
@@ -80,27 +94,42 @@ def _read(path: Path) -> bytes | None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Of all processes of this machine that would compile for the same file, as far as the system can see to it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_suffix(".lock"), "w") as lock:
+def _alone(lock: Path) -> Iterator[None]:
+    """Of all processes of this machine that would compile the same, as far as the system can see to it. LookupError if
+    another of them has failed while this one waited: that time tells, since a full disk holds no other word."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "a") as file:
+        came = time.time_ns()
         with suppress(ImportError, OSError):
             from fcntl import LOCK_EX, flock
 
-            flock(lock, LOCK_EX)
-        yield
+            flock(file, LOCK_EX)
+        if os.fstat(file.fileno()).st_mtime_ns > came:
+            raise LookupError("another process has just tried in vain")
+        try:
+            yield
+        except OSError:
+            with suppress(OSError):
+                os.utime(lock)
+            raise
 
 
 def _compile(dtype: np.dtype, path: Path) -> bytes:
     print(f"psgd: numba compiles the inner loops for this processor, once, to {path}", file=sys.stderr, flush=True)
-    where = {"PYTHONPATH": os.pathsep.join([str(KERNELS.parents[1]), *filter(None, sys.path)])}
-    others = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     with tempfile.TemporaryDirectory(prefix=f".{dtype.name}-", dir=path.parent) as scratch:
         made = Path(scratch, "code")
-        command = [sys.executable, "-m", "psgd.kernels", dtype.name, str(made)]
+        command = _python(f"from psgd.kernels.__main__ import main; main({dtype.name!r}, {str(made)!r})")
         try:
+            # In a session of its own: a signal to stop is for psgd to heed.
             subprocess.run(
-                command, env=others | where, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=PATIENCE
+                command,
+                env=settings,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=True,
+                timeout=PATIENCE,
+                start_new_session=True,
             )
         except subprocess.CalledProcessError as error:
             reason = os.fsdecode(error.stderr).strip().rpartition("\n")[2]
@@ -111,6 +140,16 @@ def _compile(dtype: np.dtype, path: Path) -> bytes:
         made.write_bytes(code + hashlib.sha256(code).digest())
         made.replace(path)
     return code
+
+
+def _python(program: str) -> list[str]:
+    """To run with the modules that are ours: the directory where we happen to be may hold others of their names."""
+    root, found = str(KERNELS.parents[1]), [path for path in sys.path if path]
+    return [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path[:] = {found if root in found else [root, *found]!r}; {program}",
+    ]
 
 
 _loaded: list[Any] = []  # code goes with what has loaded it

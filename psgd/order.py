@@ -60,7 +60,7 @@ def read_order(options: argparse.Namespace, processes: int, launched: bool) -> t
     from psgd.build import check_job, load_data
     from psgd.compiling import check_compiler
 
-    check_compiler(settings["compile"])
+    check_compiler(settings["compile"], settings["training"]["precision"])
     data = load_data(settings)
     check_job(settings, data)  # what cannot be is said before a directory is made
     if options.resume:

@@ -34,7 +34,7 @@ def run_session(order: Order, data: Data, transport: Transport, signals: Signals
     loop: Loop | None = None
     first = transport.process == transport.members[0]
     try:
-        job, saving = build_job(order.settings, data), order.settings["training"]["checkpoint_seconds"]
+        job, saving = _build(order, data, transport), order.settings["training"]["checkpoint_seconds"]
         record = Record(order.directory, job.deal.examples, job.epochs, str(transport.process), order.quiet)
         papers = _Papers(order, job, record)
         loop = Loop(job, transport, record, order.directory, saving, signals=signals, started=papers.started)
@@ -57,6 +57,22 @@ def run_session(order: Order, data: Data, transport: Transport, signals: Signals
         if loop is None or error is not loop.agreement.failure:
             transport.abort(1)  # raised between two meetings: the others wait for this process and cannot be told
         return Result(1, None)
+
+
+def _build(order: Order, data: Data, transport: Transport) -> Job:
+    """Collective: what one process cannot build, none goes on with."""
+    failure, job = None, None
+    try:
+        job = build_job(order.settings, data)
+    except PsgdError as error:
+        failure = error
+    codes = [row[0] for row in transport.exchange(bytes([failure.code if failure else 0]))]
+    if job and not any(codes):
+        return job
+    first = next(i for i, code in enumerate(codes) if code)
+    if failure and transport.process == transport.members[first]:
+        complain(failure, transport.process)
+    raise Ended(codes[first])
 
 
 def complain(error: PsgdError, process: int) -> None:

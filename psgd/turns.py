@@ -50,7 +50,9 @@ class Turns:
         for own in (block * self._seats + self._seat, (block + 1) * self._seats + self._seat):
             place = self._place(own)
             if epoch < own < self._epochs and place[0] // _ROUNDS != 1 + own:
-                place[1:] = self._draw(own)
+                rows = self._draw(own)
+                place[0] = 0  # who is lost in the middle of this leaves nothing that others would take
+                place[1:] = rows
                 place[0] = (1 + own) * _ROUNDS + progress.round
 
     def _find(self, epoch: int) -> np.ndarray | None:

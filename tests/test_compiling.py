@@ -10,7 +10,7 @@ from processes import mpis, python, run
 from test_train import train
 
 from psgd.build import build_job
-from psgd.compiling import START, check_compiler, saves_time
+from psgd.compiling import START, saves_time
 from psgd.config.resolve import resolve
 from psgd.data.dataset import Dataset
 from psgd.data.source import load
@@ -82,14 +82,6 @@ def test_without_numba_nothing_is(monkeypatch, package):
     with pytest.raises(UsageError, match=r"compile is always, which needs numba.*: pip install numba"):
         built("compile=always")
     _had.cache_clear()
-
-
-def test_it_is_said_at_once_if_numba_is_missing(monkeypatch):
-    monkeypatch.setattr("psgd.compiling.version", version_of_nothing)
-    for wanted in ("auto", "never"):
-        check_compiler(wanted)
-    with pytest.raises(UsageError, match="needs numba"):
-        check_compiler("always")
 
 
 def test_the_command_trains_to_the_same_bits_by_either(tmp_path):

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "psgd"
 
 # The layer of each module or package of psgd (DESIGN, section 4).
 LAYERS = {
-    0: ("errors", "streams", "blas", "native", "kernels", "machine_code", "products", "numerics", "launcher"),
+    0: ("errors", "streams", "cache", "blas", "native", "kernels", "machine_code", "products", "numerics", "launcher"),
     1: ("learners", "optimizer", "data", "replica", "roster"),
     2: ("strategy", "group"),
     3: (

@@ -123,6 +123,27 @@ def test_a_step_back_finds_the_rows_of_then():
     assert ahead == [list(leg(member, worker, 1, 2, 12, 4 * N)) for worker, member in enumerate((one, other))]
 
 
+def test_who_is_lost_while_it_writes_leaves_nothing_that_others_would_take():
+    """They go back to the round before, whose epoch was there until then."""
+    one, other, lost = members = team(3, 12)
+    for round in range(6):
+        for worker, member in enumerate(members):
+            list(leg(member, worker, 2, 3, round, round * N))
+
+    class Cut(np.ndarray):
+        def __setitem__(self, where: object, rows: object) -> None:
+            if isinstance(where, slice):
+                super().__setitem__(slice(1, 1 + N // 2), np.asarray(rows)[: N // 2])
+                raise KeyboardInterrupt
+            super().__setitem__(where, rows)
+
+    lost.turns._places = lost.turns._places.view(Cut)
+    with pytest.raises(KeyboardInterrupt):
+        lost.turns.take(Progress(round=6, position=6 * N))
+    for worker, member in enumerate((one, other)):
+        assert list(leg(member, worker, 2, 3, 5, 5 * N)) == list(leg(team(1, 12)[0], worker, 2, 3, 5, 5 * N))
+
+
 def test_windows_are_shared_too():
     members = team(2, 6, window=12)
     for position in range(0, 6 * N, N):

@@ -1,9 +1,11 @@
 """From the `data` part of a config to datasets: which source, where it lies, what is set aside."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from psgd import cache
 from psgd.data.arrays import load_arrays
 from psgd.data.dataset import Data, Dataset
 from psgd.data.digits import load_digits
@@ -50,9 +52,9 @@ def find(source: str, path: str | None) -> Path:
     for place in places:
         if os.path.isdir(place):  # unlike Path.is_dir, not an exception where permission is missing
             return place
-    failed = "" if path else _download(source, places[-1])
+    failed = "" if path else _download(source)
     if failed is None:
-        return places[-1]
+        return cache.directory() / source
     looked = ", ".join(str(place) for place in places)
     unset = "" if path or os.environ.get("PSGD_DATA") else " (PSGD_DATA is not set)"
     raise DataError(
@@ -76,23 +78,25 @@ def locate(path: str) -> Path:
     raise DataError(f"data.path {path}: nothing at {looked}{unset}; correct the path")
 
 
-def _download(source: str, place: Path) -> str | None:
-    """None if the data are there now; or else what to say, which is nothing where there is nothing to download."""
+def _download(source: str) -> str | None:
+    """None if the data are in the cache now; else what to say, which is nothing where there is nothing to download."""
     from psgd.data.download import REMOTES, download  # lazily: most runs need no network, and it is long to import
 
     if source not in REMOTES:
         return ""
     try:
-        download(source, REMOTES[source], place)
-    except DataError as error:
+        download(source, REMOTES[source], cache.directory() / source)
+    except (DataError, OSError) as error:
         return f". Nor can they be downloaded: {error}"
     return None
 
 
 def _places(source: str) -> list[Path]:
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     shared = os.environ.get("PSGD_DATA")
-    return ([Path(shared) / source] if shared else []) + [Path(cache) / "psgd" / source]
+    places = [Path(shared) / source] if shared else []
+    with suppress(OSError):
+        places.append(cache.directory() / source)
+    return places
 
 
 def _read(source: str, settings: dict[str, Any]) -> Found:
