@@ -77,7 +77,7 @@ def test_without_numba_nothing_is(monkeypatch, package):
     if package == "llvmlite":
         monkeypatch.setitem(sys.modules, package, None)
     else:
-        monkeypatch.setattr("psgd.machine_code.version", version_of_nothing)
+        monkeypatch.setattr("psgd.code_cache.version", version_of_nothing)
     assert kinds(gradient_averaging("training.epochs=1e6")) == PLAIN
     with pytest.raises(UsageError, match=r"compile is always, which needs numba.*: pip install numba"):
         built("compile=always")

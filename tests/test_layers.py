@@ -12,7 +12,19 @@ PACKAGE = ROOT / "psgd"
 
 # The layer of each module or package of psgd (DESIGN, section 4).
 LAYERS = {
-    0: ("errors", "streams", "cache", "blas", "native", "kernels", "machine_code", "products", "numerics", "launcher"),
+    0: (
+        "errors",
+        "streams",
+        "cache",
+        "blas",
+        "native",
+        "kernels",
+        "code_cache",
+        "machine_code",
+        "products",
+        "numerics",
+        "launcher",
+    ),
     1: ("learners", "optimizer", "data", "replica", "roster"),
     2: ("strategy", "group"),
     3: (
@@ -61,7 +73,7 @@ DOORS = {
     "sklearn": set(),
     "scipy": {"psgd.products", "psgd.native"},
     "numba": {"psgd.kernels.arrays", "psgd.kernels.calls", "psgd.kernels.passes", "psgd.kernels.__main__"},
-    "llvmlite": {"psgd.kernels.calls", "psgd.kernels.__main__", "psgd.machine_code"},
+    "llvmlite": {"psgd.kernels.calls", "psgd.kernels.__main__", "psgd.code_cache", "psgd.machine_code"},
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from processes import ROOT, Running, mpis, python, run
 
-from psgd import machine_code
+from psgd import code_cache, machine_code
 
 JOB = (
     "data.source=synthetic",
@@ -86,7 +86,7 @@ def test_the_directory_where_we_are_is_not_looked_into(tmp_path):
     """Its modules may have the names of others."""
     for name in ("json", "numba", "psgd"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('this module is not meant')")
-    command = machine_code._python("import json, psgd, sys; print(psgd.__file__)")
+    command = code_cache.python("import json, psgd, sys; print(psgd.__file__)")
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=40)
     assert finished.returncode == 0, finished
     assert Path(finished.stdout.strip()) == ROOT / "psgd" / "__init__.py"
@@ -94,33 +94,33 @@ def test_the_directory_where_we_are_is_not_looked_into(tmp_path):
 
 def test_who_waited_for_a_failure_does_not_try_again(tmp_path):
     lock = tmp_path / "a.lock"
-    with pytest.raises(OSError, match="disk"), machine_code._alone(lock):
+    with pytest.raises(OSError, match="disk"), code_cache._alone(lock):
         raise OSError("disk")
-    with machine_code._alone(lock):  # who comes later does
+    with code_cache._alone(lock):  # who comes later does
         pass
     stamp = lock.stat().st_mtime_ns + 10**12
     os.utime(lock, ns=(stamp, stamp))
-    with pytest.raises(LookupError, match="in vain"), machine_code._alone(lock):
+    with pytest.raises(LookupError, match="in vain"), code_cache._alone(lock):
         pytest.fail("tried again")
 
 
 def test_code_is_read_if_it_is_whole(tmp_path):
     path = tmp_path / "code"
-    assert machine_code._read(path) is None
+    assert code_cache._read(path) is None
     path.write_bytes(b"")
-    assert machine_code._read(path) is None
-    code = machine_code._read(_kept())
+    assert code_cache._read(path) is None
+    code = code_cache._read(_kept())
     assert code is not None
     whole = _kept().read_bytes()
     for damaged in (whole[:-1], whole[1:], whole[:100] + b"?" + whole[101:]):
         path.write_bytes(damaged)
-        assert machine_code._read(path) is None
+        assert code_cache._read(path) is None
 
 
 def _kept() -> Path:
     pytest.importorskip("numba")
     machine_code.kernels(np.dtype(np.float32))
-    return machine_code.cache.directory() / "kernels" / f"float32-{machine_code._key()}"
+    return code_cache.place(np.dtype(np.float32))
 
 
 def test_a_signal_while_it_compiles_is_for_psgd_to_heed(tmp_path):
