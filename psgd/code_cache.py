@@ -1,5 +1,5 @@
-"""The kernels' code in the user's cache: compiled once for this processor, by numba in a process of its own, which takes
-some seconds and 200 MB and gives them back."""
+"""The kernels' code in the user's cache: compiled once for this processor, by numba in a process of its own, which gives
+its memory back."""
 
 import hashlib
 import os

@@ -47,7 +47,8 @@ def main(kind: str) -> None:
 def _had(dtype: np.dtype) -> Functions | Exception:
     try:
         native.check_arrays()
-        return _load(*code_cache.code(dtype).split(b"\n", 1), dtype)
+        about, machine = code_cache.code(dtype).split(b"\n", 1)
+        return _load(json.loads(about), machine, dtype)
     except (ImportError, LookupError) as error:  # nothing to compile with, or not for this
         return error
     except Exception as error:  # LLVM, too, may raise anything
@@ -58,7 +59,7 @@ def _had(dtype: np.dtype) -> Functions | Exception:
 _loaded: list[Any] = []  # code goes with what has loaded it
 
 
-def _load(about: bytes, machine: bytes, dtype: np.dtype) -> Functions:
+def _load(about: dict[str, dict[str, str]], machine: bytes, dtype: np.dtype) -> Functions:
     from llvmlite import binding
 
     number = {"f": ctypes.c_float, "d": ctypes.c_double}[dtype.char]
@@ -71,7 +72,7 @@ def _load(about: bytes, machine: bytes, dtype: np.dtype) -> Functions:
     engine.finalize_object()
     _loaded.append(engine)
     functions = {}
-    for name, kernel in json.loads(about).items():
+    for name, kernel in about.items():
         prototype = ctypes.CFUNCTYPE(kinds[kernel["gives"]], *(kinds[letter] for letter in kernel["takes"]))
         functions[name] = prototype(engine.get_function_address(kernel["symbol"]))
     return functions
