@@ -1,6 +1,6 @@
 """Work done by several processes at once, to see how much they slow each other down and what their meetings cost.
 
-The processes are forks that share a page of memory and meet by watching it, as MPI's processes on one host do.
+The processes are forks that share memory and meet there, as MPI's processes on one host do.
 """
 
 import mmap
@@ -9,15 +9,15 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from typing import final
 
 import numpy as np
+
+from psgd.group.board import Board, bytes_of
 
 Meet = Callable[[], None]  # returns when all processes have called it
 Work = Callable[[Meet], None]
 
-SEAT = 64  # bytes from one process's seat to the next: a cache line each
-PATIENCE = 10.0  # seconds that one process waits for the others
+PATIENCE = 10.0  # seconds, beyond ten times those asked for, after which somebody must be gone
 
 
 def abreast(processes: int, work: Work, seconds: float) -> float | None:
@@ -25,11 +25,10 @@ def abreast(processes: int, work: Work, seconds: float) -> float | None:
     where processes cannot be forked, or one failed."""
     if "fork" not in multiprocessing.get_all_start_methods():
         return None
-    page = memoryview(mmap.mmap(-1, SEAT * processes)).cast("q")  # whose elements Python reads faster than an array's
-    results = np.frombuffer(mmap.mmap(-1, 8 * processes), np.float64)
+    memory, results = mmap.mmap(-1, bytes_of(processes)), np.frombuffer(mmap.mmap(-1, 8 * processes), np.float64)
     context = multiprocessing.get_context("fork")
     children = [
-        context.Process(target=_child, args=(_Meeting(seat, processes, page), work, seconds, results), daemon=True)
+        context.Process(target=_child, args=(seat, processes, memory, work, seconds, results), daemon=True)
         for seat in range(processes)
     ]
     try:
@@ -46,49 +45,24 @@ def abreast(processes: int, work: Work, seconds: float) -> float | None:
     return float(np.median(results))
 
 
-def _child(meet: "_Meeting", work: Work, seconds: float, results: np.ndarray) -> None:
-    work(meet)  # makes this process's own copies of what it writes to
+def _child(seat: int, processes: int, memory: mmap.mmap, work: Work, seconds: float, results: np.ndarray) -> None:
+    until = time.monotonic() + PATIENCE + 10 * seconds
+
+    def give_up() -> None:
+        if time.monotonic() > until:
+            os._exit(1)  # one of the others is gone
+
+    board = Board(memoryview(memory), seat, processes, meanwhile=give_up)
+    work(board.meet)  # makes this process's own copies of what it writes to
     began = time.perf_counter()
-    meet()
-    work(meet)
+    board.meet()
+    work(board.meet)
     calls = max(1, int(seconds / (time.perf_counter() - began)))
-    calls = meet.agree(calls)  # they meet within the work: all must do it equally often
+    # They meet within the work: all must do it equally often.
+    calls = int.from_bytes(board.exchange(calls.to_bytes(8))[0])
     times = []
     for _ in range(calls):
         began = time.perf_counter()
-        work(meet)
+        work(board.meet)
         times.append(time.perf_counter() - began)
-    results[meet.seat] = statistics.median(times)
-
-
-@final
-class _Meeting:
-    """Nobody leaves before all have come."""
-
-    def __init__(self, seat: int, processes: int, page: memoryview) -> None:
-        self.seat = seat
-        self._page, self._mine, self._turn = page, seat * SEAT // 8, 0
-        self._others = [other * SEAT // 8 for other in range(processes) if other != seat]
-
-    def __call__(self) -> None:
-        self._turn += 1
-        self._page[self._mine] = self._turn
-        for other in self._others:
-            looks = 0
-            while self._page[other] < self._turn:
-                looks += 1
-                if looks % 100 == 0:
-                    os.sched_yield()  # to whoever is late, if there are fewer cores than processes
-                    self._check(looks)
-
-    def agree(self, number: int) -> int:
-        """The first process's number."""
-        self._page[self._mine + 1] = number
-        self()
-        return int(self._page[1])
-
-    def _check(self, looks: int) -> None:
-        if looks == 100:
-            self._until = time.monotonic() + PATIENCE
-        elif time.monotonic() > self._until:
-            os._exit(1)  # one of the others is gone
+    results[seat] = statistics.median(times)

@@ -1,5 +1,5 @@
-"""The kernels' code in the user's cache: compiled once for this processor, by numba in a process of its own, which gives
-its memory back."""
+"""The kernels' code in the user's cache: compiled once for this processor, by numba in a process of its own, which
+gives its memory back."""
 
 import hashlib
 import os

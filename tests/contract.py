@@ -23,6 +23,9 @@ def check_group(transport: Transport, workers: int) -> None:
     group = Group(transport, shape)
     hosted = [int.from_bytes(row, "little") for row in group.exchange(len(group.hosted).to_bytes(8, "little"))]
     assert sum(hosted) == workers
+    for size in (0, 1, 4096, 4097, 100_000):  # rows may be as long as they like
+        rows = group.exchange(f"{transport.process:7}".encode() * (size // 7) + b"x" * (size % 7))
+        assert rows == [f"{member:7}".encode() * (size // 7) + b"x" * (size % 7) for member in transport.members]
     members, hosts = transport.members, transport.hosts
     share = parameters / list(hosts).count(hosts[members.index(transport.process)])
     ramp = np.arange(parameters, dtype=np.float32)

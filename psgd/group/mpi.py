@@ -10,7 +10,8 @@ from typing import Any, NoReturn, final
 import numpy as np
 
 from psgd.errors import UsageError
-from psgd.group import sharing
+from psgd.group import board, sharing
+from psgd.group.board import Board
 from psgd.group.watchdog import Watchdog
 
 # What launchers say of the job's size.
@@ -105,9 +106,10 @@ class Mpi:
         self._MPI = _mpi()
         self.process = self._MPI.COMM_WORLD.rank
         self._watchdog = Watchdog(patience, self.process, self.abort)
+        self._windows: dict[str, tuple[Any, np.ndarray]] = {}
         with self._watchdog:
             self._meet_comrades(shared_bytes)
-        self._windows: dict[str, tuple[Any, np.ndarray]] = {}
+        self._board = self._new_board()
 
     def _meet_comrades(self, shared_bytes: int) -> None:
         self._world = self._MPI.COMM_WORLD.Dup()
@@ -119,7 +121,17 @@ class Mpi:
         self.hosts: Sequence[int] = self._world.allgather(mine)
         self._leaders = self._world.Split(0 if mine == self.process else self._MPI.UNDEFINED, self.process)
 
+    def _new_board(self) -> Board:
+        rank, size = self._comrades.rank, self._comrades.size
+        memory = self.memory("board", board.bytes_of(size))
+        # Who is done with a call of MPI may yet have to push a message on, for which another waits: a look for messages
+        # that never come does it.
+        return Board(memory, rank, size, self._windows["board"][0].Sync, self._world.Iprobe)
+
     def exchange(self, row: bytes) -> list[bytes]:
+        if self._board.seats == self._world.size and len(row) <= board.ROW:
+            with self._watchdog:
+                return self._board.exchange(row)
         rows = bytearray(len(row) * self._world.size)
         with self._watchdog:
             self._world.Allgather([row, self._MPI.BYTE], [rows, self._MPI.BYTE])
@@ -136,14 +148,13 @@ class Mpi:
             if self._comrades.rank == 0:
                 part[:] = 0
             self._windows[name] = (window, part)
-            self.barrier()
+            with self._watchdog:
+                self._comrades.Barrier()
         return self._windows[name][1].data
 
     def barrier(self) -> None:
-        # Plain stores before the barrier are seen after it: MPI's barriers synchronise memory on every CPU they run
-        # on, and the compiler reorders nothing across a call.
         with self._watchdog:
-            self._comrades.Barrier()
+            self._board.meet()
 
     def swap(self, parts: Sequence[np.ndarray]) -> None:
         with self._watchdog:
