@@ -46,7 +46,7 @@ def abreast(processes: int, work: Work, seconds: float) -> float | None:
 
 
 def _child(seat: int, processes: int, memory: mmap.mmap, work: Work, seconds: float, results: np.ndarray) -> None:
-    until = time.monotonic() + PATIENCE + 10 * seconds
+    until = time.monotonic() + processes * (PATIENCE + 10 * seconds)  # nobody is joined for longer
 
     def give_up() -> None:
         if time.monotonic() > until:

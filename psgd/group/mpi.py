@@ -132,10 +132,10 @@ class Mpi:
         if self._board.seats == self._world.size and len(row) <= board.ROW:
             with self._watchdog:
                 return self._board.exchange(row)
-        rows = bytearray(len(row) * self._world.size)
+        size, rows = len(row), bytearray(len(row) * self._world.size)
         with self._watchdog:
             self._world.Allgather([row, self._MPI.BYTE], [rows, self._MPI.BYTE])
-        return [bytes(rows[i : i + len(row)]) for i in range(0, len(rows), len(row))]
+        return [bytes(rows[i * size : (i + 1) * size]) for i in range(self._world.size)]
 
     def memory(self, name: str, size: int) -> memoryview:
         if name not in self._windows:
