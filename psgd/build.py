@@ -165,7 +165,7 @@ def _compiled(
 def _compile(data: Data, learner: MLP, deal: Deal, descends: bool) -> Data:
     learner.compile(deal.batch, descends)
     deal.compile(learner.dtype)
-    return data._replace(train=data.train.compile(learner.layout.sizes[-1], learner.dtype))
+    return data._replace(train=data.train.compile(learner.dtype))
 
 
 def _one_pass(rule: Rule, dtype: np.dtype) -> Rule:

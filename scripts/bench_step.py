@@ -239,7 +239,7 @@ def gathering(network: Network, compiled: bool) -> Trainer:
     from psgd.replica import Progress
 
     data, batch, steps = stored(network), network.batch, len(rows_of_batches(network))
-    data = data.compile(network.sizes[-1], np.dtype(np.float32)) if compiled else data
+    data = data.compile(np.dtype(np.float32)) if compiled else data
     batches, deal = Batches(data, batch, network.sizes[-1], np.dtype(np.float32)), Shuffle(len(data), batch, 0)
     plan = np.array([1 << 40])
     return psgd_trainer(

@@ -26,7 +26,7 @@ def dataset(kind: str, features: int, classes: int, scale: float) -> Dataset:
 @pytest.mark.parametrize(("scale", "dtype"), [(1 / 255, np.float32), (1.0, np.float32), (1 / 255, np.float64)])
 def test_the_bits_of_numpys(kind, features, classes, outputs, scale, dtype):
     plain = dataset(kind, features, classes, scale)
-    compiled = plain.compile(outputs, np.dtype(dtype))
+    compiled = plain.compile(np.dtype(dtype))
     assert compiled.compiled
     readers = [data.reader(40, outputs, np.dtype(dtype)) for data in (compiled, plain)]
     draw = np.random.default_rng(1)
@@ -41,7 +41,7 @@ def test_the_bits_of_numpys(kind, features, classes, outputs, scale, dtype):
 
 @pytest.mark.parametrize("wrong", [50, -1, 2**40])
 def test_rows_that_are_not_there(wrong):
-    read = dataset("f4", 7, 5, 1.0).compile(5, FLOAT32).reader(3, 5, FLOAT32)
+    read = dataset("f4", 7, 5, 1.0).compile(FLOAT32).reader(3, 5, FLOAT32)
     X, _ = read(np.array([1, 2, 3]))
     before = X.copy()
     with pytest.raises(IndexError, match="of a dataset of 50 examples"):
@@ -62,7 +62,7 @@ def test_mapped_files_and_chosen_rows(tmp_path):
     plain = dataset("u1", 7, 5, 1 / 255)
     np.save(tmp_path / "x.npy", plain.inputs)
     mapped = Dataset(np.load(tmp_path / "x.npy", mmap_mode="r"), plain.targets, 5, 1 / 255)
-    chosen = Selected(mapped, np.arange(49, -1, -1)).compile(5, FLOAT32)
+    chosen = Selected(mapped, np.arange(49, -1, -1)).compile(FLOAT32)
     assert chosen.base.compiled
     rows = np.array([3, 1, 4])
     X, T = chosen.reader(3, 5, FLOAT32)(rows)
@@ -74,11 +74,11 @@ def test_mapped_files_and_chosen_rows(tmp_path):
 @pytest.mark.parametrize("kind", [np.float16, ">f4", np.longdouble])
 def test_unusual_numbers_are_left_to_numpy(kind):
     plain = dataset("f4", 7, 5, 1.0)
-    unusual = Dataset(plain.inputs.astype(kind), plain.targets, 5).compile(5, FLOAT32)
+    unusual = Dataset(plain.inputs.astype(kind), plain.targets, 5).compile(FLOAT32)
     assert not unusual.compiled
     assert unusual.reader(3, 5, FLOAT32)(np.array([1, 2, 3]))[0].shape == (3, 8)
 
 
 def test_sparse_rows_are_read_as_before():
     data = sparse()
-    assert data.compile(2, FLOAT32) is data
+    assert data.compile(FLOAT32) is data

@@ -141,13 +141,12 @@ class Dataset:
 
         return gather
 
-    def compile(self, outputs: int, dtype: np.dtype) -> "Dataset":
+    def compile(self, dtype: np.dtype) -> "Dataset":
         usual = {np.dtype(kind) for kind in (np.uint8, np.int64, np.float32, np.float64)}
         if not {self.inputs.dtype, self.targets.dtype} <= usual:
             return self
-        compiled = replace(self, compiled=True)
         kernels(dtype)  # now, since it takes its time and may fail
-        return compiled
+        return replace(self, compiled=True)
 
     def take(self, rows: np.ndarray | slice) -> "Dataset":
         """A new dataset with a copy of `rows`, in their order."""
@@ -179,9 +178,9 @@ class Examples(Protocol):
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader: ...
 
-    def compile(self, outputs: int, dtype: np.dtype) -> "Examples":
-        """The same, whose readers of so many columns of targets gather single rows by compiled code; or itself, if it
-        holds unusual numbers. The bits stay the same. It may raise what machine_code.kernels does."""
+    def compile(self, dtype: np.dtype) -> "Examples":
+        """The same, whose readers gather single rows by compiled code; or itself, if it holds unusual numbers. The bits
+        stay the same. It may raise what machine_code.kernels does."""
         ...
 
     def take(self, rows: np.ndarray | slice) -> "Examples": ...

@@ -43,8 +43,8 @@ class Rows:
 
         return read
 
-    def compile(self, outputs: int, dtype: np.dtype) -> "Rows":
-        del outputs, dtype
+    def compile(self, dtype: np.dtype) -> "Rows":
+        del dtype
         return self
 
     def take(self, rows: np.ndarray | slice) -> "Rows":

@@ -49,8 +49,8 @@ class Selected:
 
         return read_selected
 
-    def compile(self, outputs: int, dtype: np.dtype) -> "Selected":
-        return replace(self, base=self.base.compile(outputs, dtype))
+    def compile(self, dtype: np.dtype) -> "Selected":
+        return replace(self, base=self.base.compile(dtype))
 
     def take(self, rows: np.ndarray | slice) -> "Selected":
         return Selected(self.base, self.rows[rows], self.piece)

@@ -75,8 +75,8 @@ class SparseDataset:
         of rows is not copied."""
         return _Reader(self, examples, outputs, np.dtype(dtype))
 
-    def compile(self, outputs: int, dtype: np.dtype) -> "SparseDataset":
-        del outputs, dtype
+    def compile(self, dtype: np.dtype) -> "SparseDataset":
+        del dtype
         return self
 
     def take(self, rows: np.ndarray | slice) -> "SparseDataset":
