@@ -12,7 +12,6 @@ from psgd.group.group import Group
 from psgd.job import Job
 from psgd.replica import Private, Replica
 from psgd.roster import Report
-from psgd.turns import Turns
 
 Stint = Callable[[int], int]  # steps wanted -> steps to take now
 
@@ -38,7 +37,6 @@ class Legs:
         self._job, self._group = job, group
         self._batches = Batches(job.data.train, job.batch, job.outputs, job.learner.dtype)
         self._gradient = np.empty(job.learner.size, job.learner.dtype)
-        self._turns = Turns(job.deal, group, job.end)
         self._leg_seconds = leg_seconds
         self.workers: dict[int, Private] = {}
         self.host()
@@ -65,7 +63,6 @@ class Legs:
 
     def run(self, replica: Replica, plan: np.ndarray) -> list[Report]:
         """A leg of every hosted worker -> their reports."""
-        self._turns.take(replica.progress)
         reports = []
         for mine in self.workers.values():
             began, planned = time.perf_counter(), int(plan[mine.worker])

@@ -2,12 +2,11 @@
 long, and the system's own guess at what comes next is wrong for rows in random order."""
 
 import mmap
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
 from psgd.data.deal import PIECES
-from psgd.data.pages import Pages, address_of, mapping_of
 
 _RECENT = 3 * PIECES  # pieces that are not asked for again meanwhile: three windows
 
@@ -37,6 +36,18 @@ class Ahead:
 def ahead_of(array: np.ndarray, rows: int) -> Ahead | None:
     """None where the array is not mapped, or the system takes no advice."""
     mapped = mapping_of(array)
-    if mapped is None or isinstance(mapped, Pages) or not hasattr(mmap, "MADV_WILLNEED"):
+    if mapped is None or not hasattr(mmap, "MADV_WILLNEED"):
         return None
     return Ahead(array, mapped, rows)
+
+
+def mapping_of(array: Any) -> mmap.mmap | None:
+    """What an array lies in, if that is a mapped file."""
+    base = array
+    while isinstance(base, np.ndarray | memoryview):
+        base = base.base if isinstance(base, np.ndarray) else base.obj
+    return base if isinstance(base, mmap.mmap) else None
+
+
+def address_of(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])

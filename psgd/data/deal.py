@@ -19,7 +19,6 @@ from psgd.streams import stream
 PIECES = 64  # in a window
 
 Permutation = Callable[[np.random.Generator, int], np.ndarray]  # of so many rows, from a stream of its own
-Find = Callable[[int], np.ndarray | None]  # an epoch's rows, if somebody else has drawn them
 
 
 class Hand(NamedTuple):
@@ -39,11 +38,6 @@ class Deal(Protocol):
         plan[i] batches."""
         ...
 
-    def share(self, find: Find) -> Callable[[int], np.ndarray] | None:
-        """From now on ask `find` for the rows of an epoch before drawing them, anew in each leg -> what draws them; or
-        None, if epochs are not the same for all workers."""
-        ...
-
     def compile(self, dtype: np.dtype) -> None:
         """Let compiled code do what takes time here, if anything does; the rows stay the same. `dtype` is that of the
         training, whose kernels are at hand. It may raise what machine_code.kernels does."""
@@ -59,13 +53,8 @@ class Shuffle:
         self.note = f"data.window {window}: only so many examples at a time are shuffled" if window else ""
 
     def hands(self, worker: int, plan: np.ndarray, first: int, steps: int, progress: Progress) -> Iterator[Hand]:
-        self._stream.look_again()
         for start in positions(plan, worker, first, steps, progress.position, self.batch):
             yield Hand(self._stream.rows(start, self.batch), (start + self.batch / 2) / self.examples)
-
-    def share(self, find: Find) -> Callable[[int], np.ndarray]:
-        self._stream.find = find
-        return self._stream.draw
 
     def compile(self, dtype: np.dtype) -> None:
         from psgd.data.compiled_permutation import proven
@@ -78,13 +67,11 @@ class Shuffled:
     """The stream of row numbers: a function of (seed, position, window)."""
 
     permutation: Permutation = staticmethod(np.random.Generator.permutation)  # of all rows at once
-    find: Find = staticmethod(lambda epoch: None)
 
     def __init__(self, examples: int, seed: int, window: int | None = None) -> None:
         self.examples = examples
         self._seed, self._window = seed, window
         self._epochs: dict[int, np.ndarray] = {}
-        self._found: set[int] = set()  # those of them that others may draw over after this leg
 
     def rows(self, position: int, count: int) -> np.ndarray:
         """Row numbers (count,) from `position` on; a batch may straddle epochs."""
@@ -97,26 +84,16 @@ class Shuffled:
             epoch, cursor, count = epoch + 1, 0, count - len(parts[-1])
         return np.concatenate(parts)
 
-    def look_again(self) -> None:
-        """For what others have drawn: what was found before may not be there any more."""
-        while self._found:
-            del self._epochs[self._found.pop()]
-
-    def draw(self, epoch: int) -> np.ndarray:
-        draw = stream(self._seed, "shuffle", epoch)
-        return windowed(draw, self.examples, self._window) if self._window else self.permutation(draw, self.examples)
-
     def _epoch(self, epoch: int) -> np.ndarray:
         if epoch not in self._epochs:
-            found = self.find(epoch)
-            if found is not None:
-                self._found.add(epoch)
-            else:
-                own = self._epochs.keys() - self._found
-                if len(own) > 1:  # a round straddles two; workers of one process may be at either
-                    del self._epochs[min(own)]
-            self._epochs[epoch] = self.draw(epoch) if found is None else found
+            if len(self._epochs) > 1:  # a round straddles two; workers of one process may be at either
+                del self._epochs[min(self._epochs)]
+            self._epochs[epoch] = self._draw(epoch)
         return self._epochs[epoch]
+
+    def _draw(self, epoch: int) -> np.ndarray:
+        draw = stream(self._seed, "shuffle", epoch)
+        return windowed(draw, self.examples, self._window) if self._window else self.permutation(draw, self.examples)
 
 
 def windowed(draw: np.random.Generator, examples: int, window: int) -> np.ndarray:

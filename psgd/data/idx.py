@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from psgd.data.dataset import Dataset
-from psgd.data.pages import Pages, read_whole
 from psgd.errors import DataError
 
-DENSEST = 1100  # bytes that gzip may make of one
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -85,20 +83,18 @@ def _find(directory: Path, stem: str, ending: str) -> Path:
     raise DataError(f"{directory}: none of {', '.join(names)} is there; set data.path to the directory that holds them")
 
 
-def _read(path: Path) -> bytes | Pages:
+def _read(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if file.read(2) != b"\x1f\x8b":
                 file.seek(0)
-                return read_whole(file, size)
-            file.seek(max(0, size - 4))
-            expected = int.from_bytes(file.read(), "little")  # as gzip says at the end, for what is one piece
+                return file.read()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         with gzip.open(path) as unpacked:
-            return read_whole(unpacked, expected if expected < DENSEST * size else 0)
+            return unpacked.read()
     except (EOFError, zlib.error, OSError) as error:
         raise DataError(
             f"{path}: its gzip data are truncated or corrupt ({error}; {size} bytes found); replace it"

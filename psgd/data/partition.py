@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from psgd.data.deal import Find, Hand, Permutation
+from psgd.data.deal import Hand, Permutation
 from psgd.errors import UsageError
 from psgd.replica import Progress
 from psgd.streams import stream
@@ -42,9 +42,6 @@ class Partition:
             number, cursor = divmod(step * self.batch, self.shard)
             rows = self._order(worker, number)[cursor : cursor + self.batch]
             yield Hand(rows, (step + 0.5) * self.batch / self.shard)
-
-    def share(self, find: Find) -> None:
-        del find
 
     def compile(self, dtype: np.dtype) -> None:
         from psgd.data.compiled_permutation import proven

@@ -5,7 +5,7 @@ from typing import final
 
 import numpy as np
 
-from psgd.data.deal import Find, Hand, positions
+from psgd.data.deal import Hand, positions
 from psgd.replica import Progress
 from psgd.streams import stream
 
@@ -27,9 +27,6 @@ class Replacement:
         starts = positions(plan, worker, first, steps, progress.position, self.batch)
         for step, start in enumerate(starts, before + first):
             yield Hand(self._rows(worker, step * self.batch), (start + self.batch / 2) / self.examples)
-
-    def share(self, find: Find) -> None:
-        del find
 
     def compile(self, dtype: np.dtype) -> None:
         del dtype

@@ -48,12 +48,6 @@ class Group:
         """Whether this process is the one that writes."""
         return self.transport.process == self.transport.members[0]
 
-    @property
-    def seat(self) -> tuple[int, int]:
-        """(this process's number among those of its host, how many these are)."""
-        mine = self._comrades()
-        return mine.index(self.transport.process), len(mine)
-
     def buffer(self, worker: int) -> np.ndarray:
         """(C, P): where a worker of this host writes its contribution. Nothing is copied in order to be sent."""
         return self._contributions[worker]

@@ -4,12 +4,9 @@ import pickle
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from psgd.data.pages import Pages, address_of, mapping_of
+from psgd.data.ahead import mapping_of
 
 _LINE = 64  # bytes: arrays start on a cache line
-_PIECE = 1 << 20  # bytes that are copied at once
 
 
 class Packed(NamedTuple):
@@ -25,8 +22,7 @@ def pack(thing: object) -> Packed | None:
     """None if an array is mapped from a file, whose pages are shared anyway, and may be more than fit in memory."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
-    places = [mapping_of(memoryview(buffer).obj) for buffer in buffers]
-    if any(place is not None and not isinstance(place, Pages) for place in places):
+    if any(mapping_of(memoryview(buffer).obj) is not None for buffer in buffers):
         return None
     return Packed(pickled, [buffer.raw() for buffer in buffers])
 
@@ -38,23 +34,11 @@ def room_for(sizes: Sequence[int]) -> int:
 
 def place(arrays: list[memoryview], memory: memoryview) -> None:
     """Copy them there and let go of each at once, the largest first: so little is in memory twice."""
-    sizes, sources = [array.nbytes for array in arrays], [mapping_of(array) for array in arrays]
+    sizes = [array.nbytes for array in arrays]
     parts = _parts(sizes, memory)
     for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-        source = sources[i]
-        if isinstance(source, Pages) and sources.count(source) == 1:
-            _move(arrays[i], source, parts[i])
-        else:
-            parts[i][:] = arrays[i]
+        parts[i][:] = arrays[i]
         arrays[i] = memoryview(b"")
-
-
-def _move(array: memoryview, pages: Pages, part: memoryview) -> None:
-    """Piece by piece; `pages`, in which it lies alone, are given back behind it."""
-    begin = address_of(np.frombuffer(array, np.uint8)) - address_of(np.frombuffer(pages, np.uint8))
-    for start in range(0, array.nbytes, _PIECE):
-        part[start : start + _PIECE] = array[start : start + _PIECE]
-        pages.give_back(begin + start, begin + min(start + _PIECE, array.nbytes))
 
 
 def unpack(pickled: bytes, sizes: Sequence[int], memory: memoryview) -> Any:
