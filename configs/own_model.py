@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from psgd.data.digits import load_digits
+from psgd.data.sources.digits import load_digits
 
 EPOCHS, BATCH, RATE = 40, 10, 3.0
 

@@ -3,14 +3,20 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from psgd.core.version import __version__
+
 if TYPE_CHECKING:
-    from psgd.fit_session import Fitted
-    from psgd.fitting import fit
-    from psgd.model import Model, load
+    from psgd.jobs.fit.fit import fit
+    from psgd.jobs.fit.session import Fitted
+    from psgd.learners.saved_model import Model, load
 
 __all__ = ["Fitted", "Model", "__version__", "fit", "load"]
-__version__ = "0.1.0"
-_HOMES = {"Fitted": "psgd.fit_session", "Model": "psgd.model", "fit": "psgd.fitting", "load": "psgd.model"}
+_HOMES = {
+    "Fitted": "psgd.jobs.fit.session",
+    "Model": "psgd.learners.saved_model",
+    "fit": "psgd.jobs.fit.fit",
+    "load": "psgd.learners.saved_model",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from psgd.compare.curves import AXES, Curve, Run, read_run
 from psgd.config.document import read_file
-from psgd.curves import AXES, Curve, Run, read_run
-from psgd.errors import PsgdError, StorageError, UsageError
+from psgd.core.errors import PsgdError, StorageError, UsageError
 
 FORMATS = (".png", ".svg", ".pdf")
 # Okabe and Ito's colours, told apart by the colour-blind; lines and markers tell the runs apart without any.

@@ -1,6 +1,6 @@
 """The command `python -m psgd.predict MODEL DATA [--output CSV]`: what a trained model says of new data."""
 
-from psgd.blas import limit_before_numpy
+from psgd.backends.blas import limit_before_numpy
 
 limit_before_numpy()  # must come before anything that imports numpy
 
@@ -15,13 +15,13 @@ from typing import IO, NamedTuple  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-from psgd.data.array_files import Named, find_part, read_arrays  # noqa: E402
-from psgd.data.csv_file import read_header, read_table  # noqa: E402
-from psgd.data.idx import read_idx  # noqa: E402
-from psgd.data.labels import places_of, values_of  # noqa: E402
-from psgd.data.table import collectors_of, labels_of  # noqa: E402
-from psgd.errors import INTERRUPTED, DataError, PsgdError, StorageError, UsageError  # noqa: E402
-from psgd.model import Model, Prepared, load  # noqa: E402
+from psgd.core.errors import INTERRUPTED, DataError, PsgdError, StorageError, UsageError  # noqa: E402
+from psgd.data.sources.array_files import Named, find_part, read_arrays  # noqa: E402
+from psgd.data.sources.csv_file import read_header, read_table  # noqa: E402
+from psgd.data.sources.idx import read_idx  # noqa: E402
+from psgd.data.sources.labels import places_of, values_of  # noqa: E402
+from psgd.data.sources.table import collectors_of, labels_of  # noqa: E402
+from psgd.learners.saved_model import Model, Prepared, load  # noqa: E402
 
 
 class Question(NamedTuple):

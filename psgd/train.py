@@ -1,6 +1,6 @@
 """The command `python -m psgd.train [CONFIG] [key.path=value ...]`, alone or under mpirun."""
 
-from psgd.blas import limit_before_numpy
+from psgd.backends.blas import limit_before_numpy
 
 limit_before_numpy()  # must come before anything that imports numpy
 
@@ -9,11 +9,11 @@ import os  # noqa: E402
 import sys  # noqa: E402
 from typing import Any, cast  # noqa: E402
 
-from psgd.errors import PsgdError, StorageError  # noqa: E402
-from psgd.launcher import launched  # noqa: E402
-from psgd.order import Order, parse, read_order  # noqa: E402
-from psgd.rundir import to_json  # noqa: E402
-from psgd.signals import Signals  # noqa: E402
+from psgd.core.errors import PsgdError, StorageError  # noqa: E402
+from psgd.core.files import to_json  # noqa: E402
+from psgd.core.launcher import launched  # noqa: E402
+from psgd.jobs.request import RunRequest, parse, read_request  # noqa: E402
+from psgd.training.signals import Signals  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
             signals.listen()  # MPI has installed handlers of its own
             return _under_mpi(options, process, processes, signals)
         signals.listen(leave_at_once=True)
-        order, data = read_order(options, 1, launched=False)
+        order, data = read_request(options, 1, launched=False)
         return _alone(order, data, signals) if order.directory else 0
     except PsgdError as error:
         if process == 0:
@@ -36,16 +36,16 @@ def main(arguments: list[str] | None = None) -> int:
         return error.code
 
 
-def _alone(order: Order, data: Any, signals: Signals) -> int:
+def _alone(order: RunRequest, data: Any, signals: Signals) -> int:
     """Serial, threads or Ray; or MPI without a launcher, which is one process."""
-    from psgd.choose import thread_count
     from psgd.group.serial import Serial
     from psgd.group.threads import run_threads
-    from psgd.session import Result, run_session
+    from psgd.jobs.choose_group import thread_count
+    from psgd.jobs.session import Result, run_session
 
     settings = order.settings
     if settings["group"] == "ray":
-        from psgd.ray_driver import run_ray
+        from psgd.jobs.ray_driver import run_ray
 
         return _report(run_ray(order))
     if settings["group"] == "mpi":
@@ -66,13 +66,13 @@ def _under_mpi(options: argparse.Namespace, process: int, processes: int, signal
     """The first process reads the config; the others receive it, or its failure's code."""
     from psgd.group import mpi
 
-    message: tuple[Order | None, int] = (None, 0)
+    message: tuple[RunRequest | None, int] = (None, 0)
     loaded: list[Any] = []
     if process and options.dry_run:
         os.nice(19)  # the first process measures this machine meanwhile, and waiting is work to MPI
     if process == 0:
         try:
-            order, data = read_order(options, processes, launched=True)
+            order, data = read_request(options, processes, launched=True)
             loaded.append(data)
             del data
             message = (order, 0)
@@ -82,23 +82,23 @@ def _under_mpi(options: argparse.Namespace, process: int, processes: int, signal
         except BaseException:
             mpi.broadcast((None, 1))
             raise
-    received, code = cast(tuple[Order | None, int], mpi.broadcast(message))
+    received, code = cast(tuple[RunRequest | None, int], mpi.broadcast(message))
     return _with_mpi(received, loaded, signals) if received and received.directory else code
 
 
-def _with_mpi(order: Order, loaded: list[Any], signals: Signals) -> int:
+def _with_mpi(order: RunRequest, loaded: list[Any], signals: Signals) -> int:
     """Collective. One process of each host loads the data; the first has done so, and gives up its copy. What one of
     them cannot read ends all."""
-    from psgd.build import check_job, load_data
     from psgd.group import mpi
-    from psgd.session import run_session
-    from psgd.sizes import shared_bytes
+    from psgd.jobs.build import check_job, load_data
+    from psgd.jobs.session import run_session
+    from psgd.training.sizes import shared_bytes
 
     settings, failure, data = order.settings, None, cast(Any, None)
     _limit_blas()
     signals.listen()
     try:
-        data = mpi.once_a_host(lambda: loaded.pop() if loaded else load_data(settings))
+        data = mpi.load_once_per_host(lambda: loaded.pop() if loaded else load_data(settings))
     except PsgdError as error:
         failure = error
     codes = mpi.gather((failure.code if failure else 0) or (signals.asked and signals.code))
@@ -106,7 +106,7 @@ def _with_mpi(order: Order, loaded: list[Any], signals: Signals) -> int:
         first = next(i for i, code in enumerate(codes) if code)
         if failure and first == mpi.process_and_processes()[0]:
             _complain(failure, first)
-        mpi.let_go()
+        mpi.free_shared()
         return codes[first]
     transport = mpi.Mpi(settings["cluster"]["patience"], shared_bytes(check_job(settings, data)))
     result = run_session(order, data, transport, signals)
@@ -115,7 +115,7 @@ def _with_mpi(order: Order, loaded: list[Any], signals: Signals) -> int:
 
 
 def _limit_blas() -> None:
-    from psgd.blas import limit_after_numpy
+    from psgd.backends.blas import limit_after_numpy
 
     if note := limit_after_numpy():
         print(f"psgd: {note}", file=sys.stderr)

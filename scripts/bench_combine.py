@@ -68,19 +68,19 @@ def as_a_rank(size: int, sums: int) -> None:
     import numpy as np
     from mpi4py import MPI
 
-    from psgd.group.group import Group, Shape
+    from psgd.group.group import Group, VectorShape
     from psgd.group.mpi import Mpi
 
     world = MPI.COMM_WORLD
-    shape = Shape(world.size, size, state_rows=0, contribution_rows=1, dtype=np.dtype(np.float32))
+    shape = VectorShape(world.size, size, state_rows=0, contribution_rows=1, dtype=np.dtype(np.float32))
     transport = Mpi(60.0, 4 * size * (world.size + 2))  # a contribution of each rank, and two replicas
     assert len(set(transport.hosts)) == 1, "the ranks share no memory"
     group, mine = Group(transport, shape), np.random.default_rng(world.rank).standard_normal(size, np.float32)
-    private, shared, result = np.empty_like(mine), group.buffer(world.rank)[0], group.replicas[1][0]
+    private, shared, result = np.empty_like(mine), group.contribution(world.rank)[0], group.replicas[1][0]
     ones = np.ones(world.size)
 
-    def apply(folded: np.ndarray, where: slice, norm: float) -> None:
-        result[where] = folded[0]
+    def apply(reduced: np.ndarray, where: slice, norm: float) -> None:
+        result[where] = reduced[0]
 
     def allreduce() -> None:
         world.Allreduce(MPI.IN_PLACE, private, MPI.SUM)

@@ -47,8 +47,8 @@ def main() -> int:
 
 
 def measure(examples: int, batches: list[int], repetitions: int) -> dict[str, Any]:
-    from psgd.build import load_data
     from psgd.data.sparse import SparseDataset
+    from psgd.jobs.build import load_data
 
     before = peak_bytes()
     began = time.perf_counter()
@@ -87,13 +87,13 @@ def settings_of(examples: int, batch: int) -> dict[str, Any]:
 
 
 def train(batch: int, examples: int, data: "Data") -> dict[str, float]:
-    from psgd.build import build_job
     from psgd.group.serial import Serial
-    from psgd.loop import Loop
-    from psgd.record import Record
+    from psgd.jobs.build import build_job
+    from psgd.training.loop import Loop
+    from psgd.training.recorder import Recorder
 
     job = build_job(settings_of(examples, batch), data)
-    record = Record(None, job.deal.examples, job.epochs, "", quiet=True)
+    record = Recorder(None, job.sampler.examples, job.epochs, "", quiet=True)
     processor = time.process_time()
     replica = Loop(job, Serial(), record).run()
     return {

@@ -198,17 +198,17 @@ def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], step
     """As psgd's legs do it: the learner runs over `batches` (of the steps taken before), and its loss is read after."""
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
-    from psgd.optimizer.optimizer import Optimizer
-    from psgd.optimizer.rules import SGD, Adam, Rule
-    from psgd.optimizer.schedule import Schedule
+    from psgd.optimizers.optimizer import Optimizer
+    from psgd.optimizers.rules import SGD, Adam, Rule
+    from psgd.optimizers.schedule import Schedule
 
     rule: Rule = Adam() if network.optimizer == "adam" else SGD()
     learner = MLP(network.sizes, network.activation, network.output, LOSSES[network.loss], np.dtype(np.float32))
     if compiled:
-        from psgd.optimizer.compiled import OnePass
+        from psgd.optimizers.compiled_update import CompiledUpdate
 
         learner.compile(network.batch, rule.rows == 0)
-        rule = OnePass(rule, np.dtype(np.float32)) if rule.rows else rule
+        rule = CompiledUpdate(rule, np.dtype(np.float32)) if rule.rows else rule
     optimizer = Optimizer(rule, Schedule(network.learning_rate))
     parameters, taken = flat(initial_weights(network)), 0
     moments, gradient = np.zeros((optimizer.rows, parameters.size), np.float32), np.empty_like(parameters)
@@ -234,16 +234,16 @@ def on_ready_batches(network: Network, compiled: bool) -> Trainer:
 
 def gathering(network: Network, compiled: bool) -> Trainer:
     """As psgd's legs do it: they deal, and read small batches several at a time."""
-    from psgd.batches import Batches
-    from psgd.data.deal import Shuffle
-    from psgd.replica import Progress
+    from psgd.core.replica import Progress
+    from psgd.data.sampling.shuffle import Shuffle
+    from psgd.training.batches import Batches
 
     data, batch, steps = stored(network), network.batch, len(rows_of_batches(network))
     data = data.compile(np.dtype(np.float32)) if compiled else data
-    batches, deal = Batches(data, batch, network.sizes[-1], np.dtype(np.float32)), Shuffle(len(data), batch, 0)
+    batches, sampler = Batches(data, batch, network.sizes[-1], np.dtype(np.float32)), Shuffle(len(data), batch, 0)
     plan = np.array([1 << 40])
     return psgd_trainer(
-        network, lambda taken: batches.of(deal.hands(0, plan, taken, steps, Progress())), steps, compiled
+        network, lambda taken: batches.of(sampler.batches(0, plan, taken, steps, Progress())), steps, compiled
     )
 
 

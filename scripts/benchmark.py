@@ -134,7 +134,9 @@ def about(repetitions: int, quick: bool) -> dict[str, Any]:
     }
 
 
-_SAY_BLAS = "import numpy; from psgd.blas import describe; print('{name} {version} {kernel}'.format(**describe()))"
+_SAY_BLAS = (
+    "import numpy; from psgd.backends.blas import describe; print('{name} {version} {kernel}'.format(**describe()))"
+)
 
 
 def footer(about: dict[str, Any]) -> str:

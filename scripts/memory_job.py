@@ -26,7 +26,7 @@ from rivals import (
     torch_optimizer,
 )
 
-from psgd.data.idx import load_idx_directory
+from psgd.data.sources.idx import load_idx_directory
 
 NETWORK = NETWORKS["B"]  # that of configs/mnist.yaml
 STEPS = 20
@@ -37,9 +37,9 @@ def train_psgd(directory: Path, as_bytes: bool) -> float:
     from psgd.learners.learner import Batch
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
-    from psgd.optimizer.optimizer import Optimizer
-    from psgd.optimizer.rules import Adam
-    from psgd.optimizer.schedule import Schedule
+    from psgd.optimizers.optimizer import Optimizer
+    from psgd.optimizers.rules import Adam
+    from psgd.optimizers.schedule import Schedule
 
     train, _ = load_idx_directory(directory)
     learner = MLP(NETWORK.sizes, NETWORK.activation, NETWORK.output, LOSSES[NETWORK.loss], np.dtype(np.float32))

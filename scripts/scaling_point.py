@@ -27,9 +27,9 @@ def step(network: Network, seconds: float) -> float:
     from psgd.learners.learner import Batch
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
-    from psgd.optimizer.optimizer import Optimizer
-    from psgd.optimizer.rules import SGD
-    from psgd.optimizer.schedule import Schedule
+    from psgd.optimizers.optimizer import Optimizer
+    from psgd.optimizers.rules import SGD
+    from psgd.optimizers.schedule import Schedule
 
     size, width, dtype = network.batch, network.sizes[0], np.dtype(np.float32)
     # He's weights: through 64 layers Glorot's would bring numbers that are too small for float32's fast arithmetic.
@@ -59,9 +59,9 @@ def write(directory: Path, examples: int) -> None:
 
 def load_and_gather(directory: Path) -> tuple[float, float]:
     """Microseconds an example: of opening the files, and of dealing and gathering all that is in them once."""
-    from psgd.data.deal import Shuffle
-    from psgd.data.source import load
-    from psgd.replica import Progress
+    from psgd.core.replica import Progress
+    from psgd.data.sampling.shuffle import Shuffle
+    from psgd.data.sources.load import load
 
     settings = {
         "source": "npz",
@@ -75,7 +75,7 @@ def load_and_gather(directory: Path) -> tuple[float, float]:
     data = load(settings).train
     loaded = time.perf_counter()
     read, steps = data.reader(GATHERED, data.outputs, np.dtype(np.float32)), len(data) // GATHERED
-    for hand in Shuffle(len(data), GATHERED, 0).hands(0, np.array([steps]), 0, steps, Progress()):
+    for hand in Shuffle(len(data), GATHERED, 0).batches(0, np.array([steps]), 0, steps, Progress()):
         read(hand.rows)
     return 1e6 * (loaded - began) / len(data), 1e6 * (time.perf_counter() - loaded) / len(data)
 

@@ -31,9 +31,9 @@ def measure_reference(network: str) -> dict[str, float]:
     from psgd.learners.learner import Batch
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
-    from psgd.optimizer.optimizer import Optimizer
-    from psgd.optimizer.rules import SGD, Adam
-    from psgd.optimizer.schedule import Schedule
+    from psgd.optimizers.optimizer import Optimizer
+    from psgd.optimizers.rules import SGD, Adam
+    from psgd.optimizers.schedule import Schedule
 
     net, data = NETWORKS[network], stored(NETWORKS[network])
     both, single = WORKERS * net.batch, np.dtype(np.float32)

@@ -2,7 +2,7 @@
 
 import os
 
-from psgd.blas import limit_before_numpy
+from psgd.backends.blas import limit_before_numpy
 
 limit_before_numpy()
 os.environ["PSGD_MIRROR"] = "http://127.0.0.1:9"  # nobody listens there: downloads fail at once

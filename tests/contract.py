@@ -10,29 +10,29 @@ from typing import Any
 import numpy as np
 from jobs import NAMES, SPEEDS, job, strategies, train
 
-from psgd.group.group import Group, Shape
+from psgd.core.blocks import BLOCK_ELEMENTS
+from psgd.group.group import Group, VectorShape
+from psgd.group.reports import Notice, Report
 from psgd.group.transport import Transport
-from psgd.optimizer.optimizer import BLOCK
-from psgd.roster import Notice, Report
 
 
 def check_group(transport: Transport, workers: int) -> None:
     """Meetings and combinations; every contribution is different, and every sum exact in float32."""
-    parameters = 2 * BLOCK + 5
-    shape = Shape(workers, parameters, 1, 2, np.dtype(np.float32))
+    parameters = 2 * BLOCK_ELEMENTS + 5
+    shape = VectorShape(workers, parameters, 1, 2, np.dtype(np.float32))
     group = Group(transport, shape)
-    hosted = [int.from_bytes(row, "little") for row in group.exchange(len(group.hosted).to_bytes(8, "little"))]
+    hosted = [int.from_bytes(row, "little") for row in group.all_gather(len(group.hosted).to_bytes(8, "little"))]
     assert sum(hosted) == workers
     for size in (0, 1, 4096, 4097, 100_000):  # rows may be as long as they like
-        rows = group.exchange(f"{transport.process:7}".encode() * (size // 7) + b"x" * (size % 7))
+        rows = group.all_gather(f"{transport.process:7}".encode() * (size // 7) + b"x" * (size % 7))
         assert rows == [f"{member:7}".encode() * (size // 7) + b"x" * (size % 7) for member in transport.members]
     members, hosts = transport.members, transport.hosts
     share = parameters / list(hosts).count(hosts[members.index(transport.process)])
     ramp = np.arange(parameters, dtype=np.float32)
     for turn in range(3):
         for worker in group.hosted:
-            group.buffer(worker)[0] = ramp + worker + turn
-            group.buffer(worker)[1] = worker
+            group.contribution(worker)[0] = ramp + worker + turn
+            group.contribution(worker)[1] = worker
         _check_meeting(group, turn, workers)
         weights = np.array([0.0 if worker == 1 else 0.5 for worker in range(workers)])
         old, new = group.replicas[turn % 2], group.replicas[1 - turn % 2]
@@ -40,7 +40,7 @@ def check_group(transport: Transport, workers: int) -> None:
         sizes: list[int] = []
 
         def apply(
-            folded: np.ndarray,
+            reduced: np.ndarray,
             where: slice,
             norm: float,
             old: np.ndarray = old,
@@ -48,30 +48,30 @@ def check_group(transport: Transport, workers: int) -> None:
             norms: list[float] = norms,
             sizes: list[int] = sizes,
         ) -> None:
-            new[:, where] = folded + old[:, where]
+            new[:, where] = reduced + old[:, where]
             norms.append(norm)
             sizes.append(where.stop - where.start)
 
         with_norm = turn == 1
         if 1 in group.hosted:  # a weight of 0 leaves it out, whatever it is
-            group.buffer(1)[:] = np.nan
+            group.contribution(1)[:] = np.nan
         group.combine(weights, apply, with_norm)
         counted = [w for w in range(workers) if w != 1]
-        folded = np.stack([(ramp + turn) * len(counted) + sum(counted), np.full(parameters, sum(counted))]) / 2
-        assert (new - old == folded).all()
+        reduced = np.stack([(ramp + turn) * len(counted) + sum(counted), np.full(parameters, sum(counted))]) / 2
+        assert (new - old == reduced).all()
         assert with_norm or abs(sum(sizes) - share) <= 64, f"{sizes} of {parameters}"
         if with_norm:
-            assert all(abs(norm / np.sum(folded[0].astype(float) ** 2) - 1) < 1e-12 for norm in norms)
-        group.exchange(b"0")  # everybody has looked: the next turn may write
+            assert all(abs(norm / np.sum(reduced[0].astype(float) ** 2) - 1) < 1e-12 for norm in norms)
+        group.all_gather(b"0")  # everybody has looked: the next turn may write
 
 
 def _check_meeting(group: Group, turn: int, workers: int) -> None:
     reports = [Report(w, 10 * w + turn, w / 8, w - 2, w / 4) for w in group.hosted]
-    roster = group.meet(reports, Notice(round=turn, signal=group.transport.process))
-    columns = zip(roster.done, roster.loss, roster.bad, roster.seconds, strict=True)
+    reports = group.meet(reports, Notice(round=turn, signal=group.transport.process))
+    columns = zip(reports.done, reports.loss, reports.bad, reports.seconds, strict=True)
     assert list(columns) == [(10 * w + turn, w / 8, w - 2, w / 4) for w in range(workers)]
-    assert roster.not_finite == list(range(2, workers))
-    assert roster.notices == [Notice(round=turn, signal=process) for process in group.transport.members]
+    assert reports.nonfinite_workers == list(range(2, workers))
+    assert reports.notices == [Notice(round=turn, signal=process) for process in group.transport.members]
 
 
 def hashes(make: Callable[[], Transport], all_workers: tuple[int, ...] = (4, 8)) -> dict[str, Any]:

@@ -4,27 +4,27 @@ from pathlib import Path
 
 import numpy as np
 
+from psgd.core.replica import Progress
 from psgd.data.dataset import Data
-from psgd.data.deal import Shuffle
+from psgd.data.sampling.shuffle import Shuffle
+from psgd.data.sources.synthetic import synthetic
 from psgd.data.split import hold_out
-from psgd.data.synthetic import synthetic
 from psgd.group.transport import Transport
-from psgd.job import Job
+from psgd.jobs.summary import parameters_sha256
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
-from psgd.loop import Loop
-from psgd.optimizer.optimizer import Optimizer
-from psgd.optimizer.rules import SGD, Adam
-from psgd.optimizer.schedule import Schedule
-from psgd.record import Record
-from psgd.replica import Progress
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.rules import SGD, Adam
+from psgd.optimizers.schedule import Schedule
 from psgd.strategy.descent import Descent
 from psgd.strategy.gradient_averaging import GradientAveraging
 from psgd.strategy.pace import Pace, speeds_of
 from psgd.strategy.parameter_averaging import ParameterAveraging
 from psgd.strategy.strategy import Strategy
 from psgd.strategy.weighted_averaging import HOLDOUT, WeightedAveraging
-from psgd.summary import parameters_sha256
+from psgd.training.job import Job
+from psgd.training.loop import Loop
+from psgd.training.recorder import Recorder
 
 SPEEDS = (1.0, 0.5, 1.0, 0.25, 0.7, 1.0, 0.3, 0.9)
 _sgd = Optimizer(SGD(), Schedule(0.1))
@@ -77,7 +77,7 @@ def train(
     """(hash of the parameters, progress) of a whole training. Legs are cut by steps here: 4, then the rest."""
     if directory:
         directory.mkdir(parents=True, exist_ok=True)
-    record = Record(directory, len(job.data.train), job.epochs, "", quiet=True)
-    loop = Loop(job, transport, record, directory, checkpoint_seconds, leg_seconds=1e9)
+    record = Recorder(directory, len(job.data.train), job.epochs, "", quiet=True)
+    loop = Loop(job, transport, record, directory, checkpoint_seconds, segment_seconds=1e9)
     replica = loop.run()
     return parameters_sha256(replica.parameters), replica.progress

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, NoReturn, final
 
 import numpy as np
 
-from psgd.errors import ProcessLost
+from psgd.core.errors import ProcessLost
 
 _fork = multiprocessing.get_context("fork")
 TIME_LIMIT = 20.0  # seconds without any message: something hangs
@@ -51,7 +51,7 @@ class Pipe:
     def hosts(self) -> Sequence[int]:
         return self.members
 
-    def exchange(self, row: bytes) -> list[bytes]:
+    def all_gather(self, row: bytes) -> list[bytes]:
         if self._events in self._deaths:
             os.kill(os.getpid(), signal.SIGKILL)
         event, self._events = self._events, self._events + 1
@@ -63,8 +63,8 @@ class Pipe:
     def barrier(self) -> None:
         pass
 
-    def swap(self, parts: Sequence[np.ndarray]) -> None:
-        rows = self.exchange(parts[self.members.index(self.process)].tobytes())
+    def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
+        rows = self.all_gather(parts[self.members.index(self.process)].tobytes())
         for part, row in zip(parts, rows, strict=True):
             if part.size:
                 part[:] = np.frombuffer(row, part.dtype).reshape(part.shape)

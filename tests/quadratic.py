@@ -11,24 +11,24 @@ from typing import NamedTuple, final
 import numpy as np
 
 from psgd.data.dataset import Data, Dataset
-from psgd.data.deal import Shuffle
+from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
-from psgd.job import Job
 from psgd.learners import learner
 from psgd.learners.learner import Batch
-from psgd.loop import Loop
-from psgd.optimizer.optimizer import Optimizer
-from psgd.optimizer.rules import SGD
-from psgd.optimizer.schedule import Schedule
-from psgd.record import Record
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.rules import SGD
+from psgd.optimizers.schedule import Schedule
 from psgd.strategy.descent import Descent
 from psgd.strategy.gradient_averaging import GradientAveraging
 from psgd.strategy.pace import Pace
 from psgd.strategy.parameter_averaging import ParameterAveraging
 from psgd.strategy.strategy import Strategy
 from psgd.strategy.weighted_averaging import WeightedAveraging
+from psgd.training.job import Job
+from psgd.training.loop import Loop
+from psgd.training.recorder import Recorder
 
 OPTIMUM = -1.0
 
@@ -120,13 +120,13 @@ def numbers(examples: int) -> Data:
     return Data(dataset, None, dataset, "numbers")  # a score here looks at the parameters alone
 
 
-def train(job: Callable[[], Job], processes: int | None, leg_seconds: float = 1e9) -> np.ndarray:
+def train(job: Callable[[], Job], processes: int | None, segment_seconds: float = 1e9) -> np.ndarray:
     """The final parameters, from the serial group or from threads; those must agree among themselves."""
 
     def main(transport: Transport) -> np.ndarray:
         mine = job()
-        record = Record(None, len(mine.data.train), mine.epochs, "", quiet=True)
-        return Loop(mine, transport, record, leg_seconds=leg_seconds).run().parameters.copy()
+        record = Recorder(None, len(mine.data.train), mine.epochs, "", quiet=True)
+        return Loop(mine, transport, record, segment_seconds=segment_seconds).run().parameters.copy()
 
     if processes is None:
         return main(Serial())

@@ -6,16 +6,16 @@ import sys
 from psgd.train import main
 
 if __name__ == "__main__":
-    from psgd.legs import Legs
+    from psgd.training.local_steps import LocalSteps
 
     rank = int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")))
-    run, legs = Legs.run, []
+    run, local_steps = LocalSteps.run, []
 
     def raising(self, replica, plan):
-        legs.append(replica.progress.round)
-        if rank == 1 and len(legs) == 3:
+        local_steps.append(replica.progress.round)
+        if rank == 1 and len(local_steps) == 3:
             raise ZeroDivisionError("deliberately, in round 3")
         return run(self, replica, plan)
 
-    Legs.run = raising
+    LocalSteps.run = raising
     sys.exit(main())

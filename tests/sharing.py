@@ -16,7 +16,7 @@ def make() -> Data:
     return Data(Dataset(inputs, targets, 3, 0.5), None, None, "note", {"kind": "scale"})
 
 
-data = mpi.once_a_host(make)
+data = mpi.load_once_per_host(make)
 train = data.train
 assert isinstance(train, Dataset)
 assert (train.inputs == inputs).all()
@@ -32,13 +32,13 @@ mpi.gather(0)
 assert train.inputs[0, 0] == 200, "another copy"
 print("same", flush=True)
 
-failed = mpi.once_a_host(lambda: None)
+failed = mpi.load_once_per_host(lambda: None)
 assert failed is None
 
 if process == 0:
     np.save(sys.argv[1], inputs)
 mpi.gather(0)
-mapped = mpi.once_a_host(lambda: np.load(sys.argv[1], mmap_mode="r"))
+mapped = mpi.load_once_per_host(lambda: np.load(sys.argv[1], mmap_mode="r"))
 assert isinstance(mapped, np.memmap)
 print("mapped", flush=True)
 transport = mpi.Mpi(20.0, 0)

@@ -5,7 +5,7 @@ import json
 import pytest
 from processes import python
 
-from psgd import blas
+from psgd.backends import blas
 
 
 @pytest.mark.parametrize(

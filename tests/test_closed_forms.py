@@ -12,25 +12,25 @@ import numpy as np
 import pytest
 from quadratic import Problem, Quadratic, errors, numbers, train
 
+from psgd.core.random_streams import stream
+from psgd.core.replica import Progress
 from psgd.data.dataset import Data
-from psgd.data.deal import Shuffle
-from psgd.data.synthetic import synthetic
+from psgd.data.sampling.shuffle import Shuffle
+from psgd.data.sources.synthetic import synthetic
 from psgd.group.serial import Serial
-from psgd.job import Job
 from psgd.learners.learner import Batch
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
-from psgd.optimizer.optimizer import Optimizer
-from psgd.optimizer.rules import SGD, Adam
-from psgd.optimizer.schedule import Schedule
-from psgd.replica import Progress
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.rules import SGD, Adam
+from psgd.optimizers.schedule import Schedule
 from psgd.strategy.descent import Descent
 from psgd.strategy.gradient_averaging import GradientAveraging
 from psgd.strategy.pace import Pace, speeds_of
 from psgd.strategy.parameter_averaging import ParameterAveraging
 from psgd.strategy.strategy import Strategy
 from psgd.strategy.weighted_averaging import WeightedAveraging
-from psgd.streams import stream
+from psgd.training.job import Job
 
 ADDITIVE = Problem()
 MULTIPLICATIVE = Problem(tau2=1.0)
@@ -296,7 +296,7 @@ def test_gradient_averaging_is_one_worker_with_all_their_batches(name, workers):
         many,
         workers=1,
         strategy=GradientAveraging(1, OPTIMIZERS[name]),
-        deal=Shuffle(len(many.data.train), many.batch * workers, many.seed),
+        sampler=Shuffle(len(many.data.train), many.batch * workers, many.seed),
     )
     a, b = train(lambda: many, None), train(lambda: large, None)
     print("normwise:", distance(a, b))
@@ -341,5 +341,5 @@ def test_where_rounds_are_cut_changes_no_bit(name):
     """Legs of a single step, against whole rounds; on one process, and on three."""
     job = lambda: jobs.job(jobs.strategies(5)[name], 5)  # noqa: E731
     whole = train(job, None)
-    assert np.array_equal(train(job, None, leg_seconds=0.0), whole)
-    assert np.array_equal(train(job, 3, leg_seconds=0.0), whole)
+    assert np.array_equal(train(job, None, segment_seconds=0.0), whole)
+    assert np.array_equal(train(job, 3, segment_seconds=0.0), whole)

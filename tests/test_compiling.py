@@ -9,15 +9,15 @@ import pytest
 from processes import mpis, python, run
 from test_train import train
 
-from psgd.build import build_job
-from psgd.compiling import START, saves_time
+from psgd.backends.compiling import START, saves_time
+from psgd.backends.numba.machine_code import _had
 from psgd.config.resolve import resolve
+from psgd.core.errors import UsageError
 from psgd.data.dataset import Dataset
-from psgd.data.source import load
-from psgd.errors import UsageError
-from psgd.job import Job
+from psgd.data.sources.load import load
+from psgd.jobs.build import build_job
 from psgd.learners.mlp import MLP
-from psgd.machine_code import _had
+from psgd.training.job import Job
 
 SPARSE = ("data.source=synthetic-sparse", "data.features=500", "model.hidden=[]", "model.loss=hinge")
 
@@ -77,7 +77,7 @@ def test_without_numba_nothing_is(monkeypatch, package):
     if package == "llvmlite":
         monkeypatch.setitem(sys.modules, package, None)
     else:
-        monkeypatch.setattr("psgd.code_cache.version", version_of_nothing)
+        monkeypatch.setattr("psgd.backends.numba.code_cache.version", version_of_nothing)
     assert kinds(gradient_averaging("training.epochs=1e6")) == PLAIN
     with pytest.raises(UsageError, match=r"compile is always, which needs numba.*: pip install numba"):
         built("compile=always")

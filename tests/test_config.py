@@ -10,7 +10,7 @@ import pytest
 import psgd
 from psgd.config import Resolved, resolve
 from psgd.config.names import SECTIONS
-from psgd.errors import UsageError
+from psgd.core.errors import UsageError
 
 WriteFile = Callable[[str], str]
 
@@ -249,4 +249,4 @@ def test_the_layer_imports_no_numpy() -> None:
     root = Path(psgd.__file__).parents[1]
     names = subprocess.check_output([sys.executable, "-c", code], cwd=root, text=True, timeout=60).split()
     assert "psgd.config.schema" in names
-    assert [name for name in names if not name.startswith("psgd.config")] == ["psgd", "psgd.errors"]
+    assert [name for name in names if not name.startswith("psgd.config")] == ["psgd", "psgd.core.errors"]

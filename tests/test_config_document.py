@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from psgd.config import Resolved, dump, resolve
 from psgd.config.document import NotYaml, parse, write
-from psgd.errors import UsageError
+from psgd.core.errors import UsageError
 
 WriteFile = Callable[[str], str]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from psgd.config import dump, resolve
-from psgd.errors import UsageError
+from psgd.core.errors import UsageError
 
 WriteFile = Callable[[str], str]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Dataset
-from psgd.data.digits import load_digits
-from psgd.data.idx import load_idx_directory, read_idx
-from psgd.data.source import find, load
+from psgd.data.sources.digits import load_digits
+from psgd.data.sources.idx import load_idx_directory, read_idx
+from psgd.data.sources.load import find, load
+from psgd.data.sources.synthetic import synthetic
 from psgd.data.split import hold_out
-from psgd.data.synthetic import synthetic
-from psgd.errors import DataError, UsageError
 
 INT64 = np.int64
 CODES = {"u1": 0x08, "i1": 0x09, ">i2": 0x0B, ">i4": 0x0C, ">f4": 0x0D, ">f8": 0x0E}

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from processes import python
 
-from psgd.data import download as downloads
-from psgd.data.download import REMOTES, Remote, download
-from psgd.data.source import find
-from psgd.errors import DataError
+from psgd.core.errors import DataError
+from psgd.data.sources import download as downloads
+from psgd.data.sources.download import REMOTES, Remote, download
+from psgd.data.sources.load import find
 
 FILES = {"a.gz": b"the first " * 20_000, "b.gz": b"the second"}
 REMOTE = Remote((), {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()})

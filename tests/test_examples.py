@@ -10,7 +10,7 @@ from processes import mpi, python, run
 from safetensors.numpy import load_file
 
 from psgd.config import resolve
-from psgd.errors import UsageError
+from psgd.core.errors import UsageError
 
 __all__ = ["mpi"]
 

@@ -3,14 +3,14 @@
 import json
 
 import numpy as np
-import own
 import pytest
+import user_function as own
 from processes import mpi, mpis, python, run
 
 import psgd
-from psgd.errors import DataError, Diverged, UsageError
-from psgd.learners.structure import Structure
-from psgd.summary import parameters_sha256
+from psgd.core.errors import DataError, Diverged, UsageError
+from psgd.jobs.summary import parameters_sha256
+from psgd.learners.parameter_tree import ParameterTree
 
 __all__ = ["mpi"]
 
@@ -35,7 +35,7 @@ def test_threads_give_the_bits_of_serial(serial):
 
 
 def test_mpi_gives_the_bits_of_serial_and_all_processes_the_same_result(mpi, serial):
-    finished = run(mpi.command(2, "tests/own.py", "train"))
+    finished = run(mpi.command(2, "tests/user_function.py", "train"))
     assert finished.code == 0, finished
     summaries = json.loads(finished.stdout)
     assert json.loads(finished.stderr) == summaries
@@ -94,7 +94,7 @@ def test_parameter_averaging_of_a_quadratic_of_the_data_in_closed_form():
     ],
 )
 def test_structures_come_back_as_they_were_given(parameters):
-    structure = Structure(parameters)
+    structure = ParameterTree(parameters)
     back = structure.copies(structure.flatten(parameters))
     assert repr(structure.copies(structure.flatten(back))) == repr(back)
     assert structure.matches(back)
@@ -105,7 +105,7 @@ def test_structures_come_back_as_they_were_given(parameters):
 
 
 def test_a_dict_of_gradients_may_have_another_order():
-    structure = Structure({"W": np.zeros(2), "b": np.zeros(1)})
+    structure = ParameterTree({"W": np.zeros(2), "b": np.zeros(1)})
     out = np.empty(3)
     structure.write({"b": np.array([3.0]), "W": np.array([1.0, 2.0])}, out)
     assert out.tolist() == [1, 2, 3]
@@ -214,7 +214,7 @@ def test_data_that_cannot_be(dataset):
 
 
 def ends_together(mpi, what, message):
-    finished = run(mpi.command(2, "tests/own.py", what), limit=10.0)
+    finished = run(mpi.command(2, "tests/user_function.py", what), limit=10.0)
     assert finished.code == 1, finished
     assert finished.stderr.count("Traceback") == 1, finished.stderr
     assert message in finished.stderr

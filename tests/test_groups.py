@@ -7,11 +7,11 @@ import pytest
 from contract import check_group, hashes
 from jobs import NAMES, job, strategies, train
 
-from psgd.errors import ProcessLost, PsgdError
-from psgd.group.group import Group, Shape
+from psgd.core.errors import ProcessLost, PsgdError
+from psgd.group.group import Group, VectorShape
+from psgd.group.reports import Notice, Report
 from psgd.group.serial import Serial
 from psgd.group.threads import Threads, run_threads
-from psgd.roster import Notice, Report
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_thread_that_raises_ends_the_others():
     def main(transport: Threads) -> None:
         if transport.process == 1:
             raise ZeroDivisionError("thread 1")
-        transport.exchange(b"")
+        transport.all_gather(b"")
 
     with pytest.raises(ZeroDivisionError, match="thread 1"):
         run_threads(3, 20.0, main)
@@ -69,7 +69,7 @@ def test_a_thread_that_raises_ends_the_others():
 
 def test_a_thread_that_does_not_come_is_named_as_lost_after_the_patience():
     with pytest.raises(ProcessLost, match=r"did not come to a meeting within 0\.2 s"):
-        run_threads(2, 0.2, lambda transport: transport.exchange(b"") if transport.process else None)
+        run_threads(2, 0.2, lambda transport: transport.all_gather(b"") if transport.process else None)
 
 
 def test_replicas_that_drift_apart_are_found_out():
@@ -89,8 +89,8 @@ def test_replicas_that_drift_apart_are_found_out():
 
 def test_a_meeting_of_those_who_all_failed():
     def main(transport: Threads) -> tuple[list[int], list[int]]:
-        roster = Group(transport, Shape(2, 10, 0, 1, np.dtype(np.float64))).meet([], Notice(error=4))
-        return list(roster.done), [notice.error for notice in roster.notices]
+        reports = Group(transport, VectorShape(2, 10, 0, 1, np.dtype(np.float64))).meet([], Notice(error=4))
+        return list(reports.done), [notice.error for notice in reports.notices]
 
     assert run_threads(2, 20.0, main) == [([], [4, 4])] * 2
 
@@ -99,7 +99,7 @@ def test_a_meeting_of_spares_and_hosts_of_many_has_rows_of_one_length():
     """Five processes, two workers: three are spares, and come to the meetings all the same."""
 
     def main(transport: Threads) -> list[int]:
-        group = Group(transport, Shape(2, 10, 0, 1, np.dtype(np.float64)))
+        group = Group(transport, VectorShape(2, 10, 0, 1, np.dtype(np.float64)))
         reports = [Report(worker, done=worker + 3) for worker in group.hosted]
         return list(group.meet(reports, Notice()).done)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from psgd.learners.initial import initial
-from psgd.learners.layout import Layout
+from psgd.backends.layout import Layout
+from psgd.learners.initializers import initial
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 

@@ -6,14 +6,14 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
+from psgd.backends.numpy.activations import ACTIVATIONS
 from psgd.learners import learner
-from psgd.learners.activations import ACTIVATIONS
 from psgd.learners.learner import Batch
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
-from psgd.optimizer.optimizer import Optimizer
-from psgd.optimizer.rules import SGD, Adam
-from psgd.optimizer.schedule import Schedule
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.rules import SGD, Adam
+from psgd.optimizers.schedule import Schedule
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 THRESHOLD = 0.4  # Huber's, small enough that both of its branches are met
@@ -183,7 +183,7 @@ def test_gradient_of_a_single_output(loss, output):
 
 def test_every_output_that_the_config_allows_is_tried():
     from psgd.config import resolve
-    from psgd.errors import UsageError
+    from psgd.core.errors import UsageError
 
     def allowed(loss: str, output: str) -> bool:
         try:

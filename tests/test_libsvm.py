@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from psgd.config import resolve
-from psgd.data import libsvm
-from psgd.data.libsvm import Style, load_libsvm
-from psgd.data.source import load
-from psgd.errors import DataError, UsageError
+from psgd.core.errors import DataError, UsageError
+from psgd.data.sources import libsvm
+from psgd.data.sources.libsvm import Style, load_libsvm
+from psgd.data.sources.load import load
 
 CLASSES, REGRESSION = Style(), Style("regression")
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from jobs import job, strategies, train
 
+from psgd.core.errors import Diverged
 from psgd.data.dataset import Dataset
-from psgd.data.deal import Shuffled, positions
-from psgd.errors import Diverged
-from psgd.evaluation import CHUNK, Evaluator
-from psgd.group.group import Group, Shape
+from psgd.data.sampling.shuffle import Shuffled, positions
+from psgd.group.group import Group, VectorShape
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
-from psgd.job import Job
-from psgd.loop import Loop
-from psgd.record import Record
+from psgd.training.evaluation import CHUNK, Evaluator
+from psgd.training.job import Job
+from psgd.training.loop import Loop
+from psgd.training.recorder import Recorder
 
 WORKERS = 4
 
@@ -79,7 +79,7 @@ def test_a_round_in_which_nobody_is_finite_is_skipped():
     data = one.data._replace(train=Dataset(inputs, one.data.train.targets, 3))
     fields = {**{f: getattr(one, f) for f in one.__dataclass_fields__}, "data": data, "exclude": True}
     before = one.learner.initial(one.seed)
-    loop = Loop(Job(**fields), Serial(), Record(None, 216, 1.0, "", quiet=True))
+    loop = Loop(Job(**fields), Serial(), Recorder(None, 216, 1.0, "", quiet=True))
     replica = loop.run()
     assert (replica.parameters == before).all()
     assert (replica.progress.combinations, replica.progress.examples) == (0, 0)
@@ -99,7 +99,7 @@ def test_of_several_candidates_the_best_on_validation_data_becomes_the_replica(m
         return found
 
     monkeypatch.setattr(Evaluator, "score", watched)
-    loop = Loop(one, Serial(), Record(None, 216, 1.0, "", quiet=True), leg_seconds=1e9)
+    loop = Loop(one, Serial(), Recorder(None, 216, 1.0, "", quiet=True), segment_seconds=1e9)
     candidates = len(one.strategy.contractions)
     taken = []
     commit = Loop._commit
@@ -125,7 +125,7 @@ def test_scores_do_not_depend_on_the_number_of_processes(processes):
 
     def main(transport):
         learner = job(strategies(1)["gradient-averaging, adam"], 1).learner
-        group = Group(transport, Shape(1, learner.size, 0, 1, learner.dtype))
+        group = Group(transport, VectorShape(1, learner.size, 0, 1, learner.dtype))
         return Evaluator(learner, group, 3).score(parameters, dataset)
 
     found = run_threads(processes, 20.0, main)
@@ -160,11 +160,11 @@ def test_what_a_round_tells_counts_as_training_and_an_evaluation_does_not(monkey
 
         return wrapped
 
-    monkeypatch.setattr("psgd.record.time", SimpleNamespace(perf_counter=lambda: now[0]))
-    monkeypatch.setattr(Record, "round", takes(1.0, Record.round))
+    monkeypatch.setattr("psgd.training.recorder.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(Recorder, "round", takes(1.0, Recorder.round))
     monkeypatch.setattr(Evaluator, "score", takes(100.0, Evaluator.score))
     one = job(strategies(WORKERS)["gradient-averaging, adam"], WORKERS)
-    record = Record(None, len(one.data.train), one.epochs, "", quiet=True)
+    record = Recorder(None, len(one.data.train), one.epochs, "", quiet=True)
     rounds = Loop(one, Serial(), record).run().progress.round
     assert rounds > 2
     assert record.train_seconds == rounds

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from processes import ROOT, Running, mpis, python, run
 
-from psgd import code_cache, machine_code
+from psgd.backends.numba import code_cache, machine_code
 
 JOB = (
     "data.source=synthetic",
@@ -20,7 +20,7 @@ JOB = (
     "training.precision=float64",
 )
 SAID = "numba compiles the inner loops"
-AT_ONCE = "import psgd.compiling as c, psgd.train; c.START = 0.0; raise SystemExit(psgd.train.main())"
+AT_ONCE = "import psgd.backends.compiling as c, psgd.train; c.START = 0.0; raise SystemExit(psgd.train.main())"
 
 
 def test_all_processes_of_a_host_compile_once_and_a_damaged_file_is_no_harm(tmp_path):

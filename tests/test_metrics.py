@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from jobs import NAMES, job, strategies
 
-from psgd import metrics
-from psgd.errors import StorageError
+from psgd.core.errors import StorageError
+from psgd.core.replica import Progress
 from psgd.group.serial import Serial
-from psgd.loop import Loop
-from psgd.metrics import HOLD, Metrics
-from psgd.record import Record
-from psgd.replica import Progress
+from psgd.training import metrics
+from psgd.training.loop import Loop
+from psgd.training.metrics import HOLD, Metrics
+from psgd.training.recorder import Recorder
 
 
 class Clock:
@@ -91,7 +91,7 @@ def test_the_lines_are_there_before_the_checkpoint_that_they_lead_to(
     """Whoever goes on from it makes only later ones."""
     monkeypatch.setattr(metrics, "HOLD", float("inf"))
     one = job(strategies(4)[NAMES[0]], 4, epochs=1.0)
-    record = Record(tmp_path, len(one.data.train), one.epochs, "", quiet=True)
+    record = Recorder(tmp_path, len(one.data.train), one.epochs, "", quiet=True)
     found = []
     Loop(one, Serial(), record, tmp_path).run(lambda loop: found.append((rounds(tmp_path), loop.replica.progress)))
     lines, progress = found[0]
@@ -101,7 +101,7 @@ def test_the_lines_are_there_before_the_checkpoint_that_they_lead_to(
 
 @pytest.mark.parametrize(("epochs", "lines"), [(1, 100), (10, 1000), (50, 1000)])
 def test_a_hundred_lines_an_epoch_and_a_thousand_a_run(tmp_path: Path, epochs: int, lines: int) -> None:
-    record = Record(tmp_path, 400, epochs, "", quiet=True)
+    record = Recorder(tmp_path, 400, epochs, "", quiet=True)
     for number in range(1, 200 * epochs + 1):
         record.round(Progress(round=number, position=2 * number), loss=1.0, examples=2, bytes_sent=0)
     record.close()

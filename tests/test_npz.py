@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from psgd.config import resolve
-from psgd.data import arrays
+from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
 from psgd.data.selected import Selected
-from psgd.data.source import load
-from psgd.errors import DataError, UsageError
+from psgd.data.sources import arrays
+from psgd.data.sources.load import load
 
 X = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
 Y = np.array([0, 1, 2, 0, 1, 2])

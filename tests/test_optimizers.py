@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psgd.optimizer.optimizer import BLOCK, Optimizer, blocks, squared_norm
-from psgd.optimizer.rules import SGD, Adam, Rule
-from psgd.optimizer.schedule import Schedule
+from psgd.core.blocks import BLOCK_ELEMENTS, blocks, squared_norm
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.rules import SGD, Adam, Rule
+from psgd.optimizers.schedule import Schedule
 
 RULES = [SGD(), SGD(0.9), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)]
 repeatable = settings(derandomize=True, deadline=None)
@@ -84,7 +85,7 @@ def test_slices_make_the_whole_bit_for_bit(rule, dtype, cuts, seed):
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
-@pytest.mark.parametrize("size", [1, BLOCK, 2 * BLOCK + 5])
+@pytest.mark.parametrize("size", [1, BLOCK_ELEMENTS, 2 * BLOCK_ELEMENTS + 5])
 def test_a_step_goes_over_all_blocks(rule, clip_norm, size):
     draw = np.random.Generator(np.random.Philox(size))
     optimizer = Optimizer(rule, Schedule(0.01), clip_norm)
@@ -104,8 +105,11 @@ def test_a_step_goes_over_all_blocks(rule, clip_norm, size):
 
 def test_blocks_cover_in_order():
     assert list(blocks(0, 0)) == []
-    assert list(blocks(0, BLOCK)) == [slice(0, BLOCK)]
-    assert list(blocks(BLOCK, 2 * BLOCK + 7)) == [slice(BLOCK, 2 * BLOCK), slice(2 * BLOCK, 2 * BLOCK + 7)]
+    assert list(blocks(0, BLOCK_ELEMENTS)) == [slice(0, BLOCK_ELEMENTS)]
+    assert list(blocks(BLOCK_ELEMENTS, 2 * BLOCK_ELEMENTS + 7)) == [
+        slice(BLOCK_ELEMENTS, 2 * BLOCK_ELEMENTS),
+        slice(2 * BLOCK_ELEMENTS, 2 * BLOCK_ELEMENTS + 7),
+    ]
 
 
 # Clipping

@@ -13,9 +13,9 @@ import pytest
 from psgd.learners.learner import Batch
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
-from psgd.optimizer.optimizer import Optimizer
-from psgd.optimizer.rules import SGD, Adam
-from psgd.optimizer.schedule import Schedule
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.rules import SGD, Adam
+from psgd.optimizers.schedule import Schedule
 
 HERE = Path(__file__).parent
 ALLOWED = {"float32": 1e-5, "float64": 1e-12}

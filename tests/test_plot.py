@@ -10,8 +10,8 @@ from processes import Finished, python
 
 pytest.importorskip("matplotlib", reason="the report extra is not installed")
 
-from psgd.curves import Curve, Run, read_run
-from psgd.errors import DataError
+from psgd.compare.curves import Curve, Run, read_run
+from psgd.core.errors import DataError
 from psgd.plot import POINTS, draw, labels, main
 
 

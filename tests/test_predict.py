@@ -12,8 +12,8 @@ import pytest
 from processes import Finished, python, run
 
 import psgd
-from psgd.data.digits import load_digits
-from psgd.errors import DataError, UsageError
+from psgd.core.errors import DataError, UsageError
+from psgd.data.sources.digits import load_digits
 
 SHORT = ("training.epochs=3", "--quiet")
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from processes import Finished, Mpi, mpi, python, run
 
-from psgd.abreast import abreast
 from psgd.config import resolve
-from psgd.data.source import load
-from psgd.forecast import Forecast, Machine, Round, best, forecast, recommend
-from psgd.probe import Findings, foretell, lines, probe
+from psgd.data.sources.load import load
+from psgd.jobs.probe.concurrent import run_concurrently
+from psgd.jobs.probe.forecast import Forecast, Machine, Round, best, forecast, recommend
+from psgd.jobs.probe.probe import Findings, foretell, lines, probe
 
 __all__ = ["mpi"]
 
@@ -141,7 +141,7 @@ def test_processes_abreast_do_the_work_and_meet():
             meet()
 
     for processes in (1, 2, 3):
-        seconds = abreast(processes, work, 0.05)
+        seconds = run_concurrently(processes, work, 0.05)
         assert seconds is not None
         assert 0.006 <= seconds < 0.6
 
@@ -150,7 +150,7 @@ def test_a_process_that_fails_is_no_measurement(capfd):
     def work(meet) -> None:
         raise RuntimeError("on purpose")
 
-    assert abreast(2, work, 0.05) is None
+    assert run_concurrently(2, work, 0.05) is None
     assert capfd.readouterr().err.count("RuntimeError: on purpose") == 2
 
 
@@ -170,8 +170,8 @@ SMALL = ("data.source=synthetic", "data.examples=600", "data.features=20", "mode
     ids=lambda more: more[0] if more else "default",
 )
 def test_every_kind_of_job_can_be_probed(more, monkeypatch):
-    monkeypatch.setattr("psgd.probe.SECONDS", 0.01)
-    monkeypatch.setattr("psgd.probe.TOGETHER", 0.005)
+    monkeypatch.setattr("psgd.jobs.probe.probe.SECONDS", 0.01)
+    monkeypatch.setattr("psgd.jobs.probe.probe.TOGETHER", 0.005)
     settings = resolve(None, [*SMALL, *more]).settings
     found = probe(settings, load({**settings["data"], "seed": 0}))
     assert all(math.isfinite(f.examples_per_second) and f.examples_per_second > 0 for f in found.forecasts)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.linalg import blas
 
-from psgd.products import LARGE, accumulator
+from psgd.backends.numpy.products import LARGE, accumulator
 
 
 def lying(matrix: np.ndarray, how: str) -> np.ndarray:

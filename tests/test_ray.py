@@ -17,14 +17,15 @@ import numpy as np
 import pytest
 from contract import check_group, hashes
 
-from psgd import ray_driver, train
-from psgd.errors import ProcessLost, UsageError
-from psgd.group import ray_actors
+from psgd import train
+from psgd.core.errors import ProcessLost, UsageError
 from psgd.group.group import Group
-from psgd.group.ray import Ray, library
-from psgd.group.ray_actors import run_actors
+from psgd.group.ray import actors as ray_actors
+from psgd.group.ray.actors import run_actors
+from psgd.group.ray.transport import Ray, library
 from psgd.group.serial import Serial
-from psgd.legs import Legs
+from psgd.jobs import ray_driver
+from psgd.training.local_steps import LocalSteps
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install ray")
 pytestmark = pytest.mark.timeout(60, method="thread")
@@ -89,7 +90,7 @@ def _swap(transport: Ray) -> list[float]:
     parts = [np.full(400_000, 10.0 * turn + transport.process) for turn in range(3)]
     for turn in range(3):
         mine = [np.full(400_000 if p else 0, 10.0 * turn + (p if p == transport.process else 9)) for p in range(3)]
-        transport.swap(mine)
+        transport.exchange_between_hosts(mine)
         parts[turn] = np.concatenate(mine)
     return [float(x) for part in parts for x in (part[0], part[399_999], part[400_000], part[-1])]
 
@@ -175,7 +176,7 @@ def _fail() -> None:
 
 def failing_in_its_work(*arguments: Any) -> Any:
     if arguments[-1].process == 1:
-        _at(3, Legs, "run", _fail)
+        _at(3, LocalSteps, "run", _fail)
     return ray_driver._session(*arguments)
 
 
@@ -238,7 +239,7 @@ def test_data_that_one_actor_cannot_read_end_all(cluster, monkeypatch, tmp_path,
 
 def _absent(transport: Ray) -> None:
     if transport.process == 0:
-        transport.exchange(b"")
+        transport.all_gather(b"")
 
 
 def test_an_actor_that_does_not_come_is_named_after_the_patience(cluster):

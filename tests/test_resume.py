@@ -8,19 +8,19 @@ from pipes import Fault, run_pipes
 import pytest
 from jobs import data, job, strategies, train
 
-from psgd import legs
-from psgd.errors import StorageError
+from psgd.core.errors import StorageError
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
-from psgd.loop import Loop, Stopped
-from psgd.optimizer.optimizer import Optimizer
-from psgd.optimizer.rules import Adam
-from psgd.optimizer.schedule import Schedule
-from psgd.record import Record
-from psgd.signals import Signals, exit_code
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.rules import Adam
+from psgd.optimizers.schedule import Schedule
 from psgd.strategy.descent import Descent
 from psgd.strategy.pace import period_to_end, speeds_of
 from psgd.strategy.parameter_averaging import ParameterAveraging
+from psgd.training import local_steps as local_steps
+from psgd.training.loop import Loop, Stopped
+from psgd.training.recorder import Recorder
+from psgd.training.signals import Signals, exit_code
 
 WORKERS = 4
 _one_shot = ParameterAveraging(
@@ -32,7 +32,7 @@ STRATEGIES = {**strategies(WORKERS), "one shot, adam": _one_shot}
 @pytest.fixture(autouse=True)
 def _short_legs(monkeypatch):
     """Three steps a leg, so that meetings fall in the middle of rounds, the same every time."""
-    monkeypatch.setattr(legs.Clocked, "__call__", lambda self, wanted: min(wanted, 3))
+    monkeypatch.setattr(local_steps.StepBudget, "__call__", lambda self, wanted: min(wanted, 3))
 
 
 class SignalAt(Signals):
@@ -50,8 +50,8 @@ class SignalAt(Signals):
 def stopped_at(meeting: int, name: str, directory, transport) -> bool:
     one = job(STRATEGIES[name], WORKERS)
     directory.mkdir(exist_ok=True)
-    record = Record(directory, len(one.data.train), one.epochs, "", quiet=True)
-    loop = Loop(one, transport, record, directory, leg_seconds=1e9, signals=SignalAt(meeting))
+    record = Recorder(directory, len(one.data.train), one.epochs, "", quiet=True)
+    loop = Loop(one, transport, record, directory, segment_seconds=1e9, signals=SignalAt(meeting))
     try:
         loop.run()
     except Stopped as stop:
@@ -187,13 +187,13 @@ def test_saving_the_same_twice_gives_the_same_bytes(tmp_path):
 
 def test_the_problem_is_one_that_is_learnt():
     """Or none of the hashes above would mean much."""
-    from psgd.evaluation import Evaluator
-    from psgd.group.group import Group, Shape
+    from psgd.group.group import Group, VectorShape
+    from psgd.training.evaluation import Evaluator
 
     one = job(STRATEGIES["gradient-averaging, adam"], WORKERS, epochs=30.0)
-    loop = Loop(one, Serial(), Record(None, 1, 1.0, "", quiet=True))
+    loop = Loop(one, Serial(), Recorder(None, 1, 1.0, "", quiet=True))
     score = Evaluator(one.learner, loop.group, 3).score(loop.run().parameters, data().test)
-    group = Group(Serial(), Shape(1, one.learner.size, 0, 1, one.learner.dtype))
+    group = Group(Serial(), VectorShape(1, one.learner.size, 0, 1, one.learner.dtype))
     blank = Evaluator(one.learner, group, 3).score(one.learner.initial(3), data().test)
     assert score.accuracy > 0.6 > blank.accuracy
     assert score.loss < blank.loss

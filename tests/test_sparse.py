@@ -8,36 +8,36 @@ import numpy as np
 import pytest
 from jobs import train
 
-from psgd import legs
-from psgd.build import build_job
 from psgd.config import resolve
+from psgd.core.errors import DataError, UsageError
+from psgd.core.random_streams import stream
 from psgd.data.dataset import Data, Dataset
-from psgd.data.deal import Shuffle
-from psgd.data.partition import Partition
-from psgd.data.source import load
+from psgd.data.sampling.partition import Partition
+from psgd.data.sampling.shuffle import Shuffle
+from psgd.data.sources.load import load
+from psgd.data.sources.synthetic_sparse import synthetic_sparse
 from psgd.data.sparse import SparseDataset
 from psgd.data.split import hold_out
-from psgd.data.synthetic_sparse import synthetic_sparse
-from psgd.errors import DataError, UsageError
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
-from psgd.job import Job
+from psgd.jobs.build import build_job
 from psgd.learners.learner import Batch
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
 from psgd.learners.sparse_linear import SparseLinear
-from psgd.loop import Loop
-from psgd.optimizer.optimizer import Optimizer
-from psgd.optimizer.rules import SGD, Adam, Rule
-from psgd.optimizer.schedule import Schedule
-from psgd.record import Record
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.rules import SGD, Adam, Rule
+from psgd.optimizers.schedule import Schedule
 from psgd.strategy.descent import Descent
 from psgd.strategy.gradient_averaging import GradientAveraging
 from psgd.strategy.pace import Pace
 from psgd.strategy.parameter_averaging import ParameterAveraging
 from psgd.strategy.strategy import Strategy
 from psgd.strategy.weighted_averaging import HOLDOUT, WeightedAveraging
-from psgd.streams import stream
+from psgd.training import local_steps as local_steps
+from psgd.training.job import Job
+from psgd.training.loop import Loop
+from psgd.training.recorder import Recorder
 
 FEATURES = 40
 WIDE = np.dtype(np.float64)
@@ -272,9 +272,9 @@ def job(strategy: Strategy, workers: int, batch: int = 3, learner: SparseLinear 
     train, validation = hold_out(train, 0.1, seed=1)
     learner = learner or SparseLinear(FEATURES, "identity", LOSSES["hinge"], np.dtype(np.float32), l2=0.01)
     learner.stride = 4
-    deal = Partition(216, batch, workers, 3) if mode == "partition" else Shuffle(216, batch, 3)
+    sampler = Partition(216, batch, workers, 3) if mode == "partition" else Shuffle(216, batch, 3)
     data = Data(train, sparse(50), validation, "")
-    return Job(workers, strategy, learner, data, deal, outputs=1, epochs=2, seed=3, stride=learner.stride)
+    return Job(workers, strategy, learner, data, sampler, outputs=1, epochs=2, seed=3, stride=learner.stride)
 
 
 _sgd = Optimizer(SGD(), Schedule(0.1, "cosine", 2.0))
@@ -298,13 +298,13 @@ def test_legs_change_no_bit(monkeypatch, name, batch):
         def stint(self, left, wanted=wanted):
             return min(left, wanted)
 
-        def leg(self, replica, mine, plan, steps, lengths=lengths, run=legs.Legs._leg):
+        def leg(self, replica, mine, plan, steps, lengths=lengths, run=local_steps.LocalSteps._leg):
             lengths.append(steps)
             run(self, replica, mine, plan, steps)
 
         with monkeypatch.context() as patch:
-            patch.setattr(legs.Clocked, "__call__", stint)
-            patch.setattr(legs.Legs, "_leg", leg)
+            patch.setattr(local_steps.StepBudget, "__call__", stint)
+            patch.setattr(local_steps.LocalSteps, "_leg", leg)
             results.append(train(job(STRATEGIES[name], 4, batch), Serial()))
         cuts.append(lengths)
     assert results == [results[0]] * 4
@@ -327,7 +327,7 @@ def test_all_groups_have_the_same_bits(name):
 def test_a_lost_process_changes_no_bit(monkeypatch, name, tmp_path):
     """Killed in the middle of rounds; the survivors adopt its workers. Checkpoints are taken at every meeting."""
     expected = train(job(STRATEGIES[name], 4), Serial())
-    monkeypatch.setattr(legs.Clocked, "__call__", lambda self, left: min(left, 3))
+    monkeypatch.setattr(local_steps.StepBudget, "__call__", lambda self, left: min(left, 3))
     for event in (4, 7, 12):
         outcome = run_pipes(
             3,
@@ -375,9 +375,9 @@ def test_partition_is_algorithm_3(loss: Loss, slope, processes, tmp_path):
     def main(transport):
         learner = SparseLinear(FEATURES, "identity", loss, WIDE, l2=l2)
         learner.stride = 16
-        deal = Partition(250, 1, k, seed)
-        one = Job(k, strategy, learner, Data(data, None, None, ""), deal, 1, 1, seed, stride=learner.stride)
-        replica = Loop(one, transport, Record(None, 248, 1, "", quiet=True)).run()
+        sampler = Partition(250, 1, k, seed)
+        one = Job(k, strategy, learner, Data(data, None, None, ""), sampler, 1, 1, seed, stride=learner.stride)
+        replica = Loop(one, transport, Recorder(None, 248, 1, "", quiet=True)).run()
         assert (replica.progress.round, replica.progress.worker_steps) == (1, (62,) * k)
         return replica.parameters.copy()
 
@@ -422,7 +422,7 @@ def test_what_the_sparse_model_cannot_do_is_said(overrides, said):
 def test_the_model_file(tmp_path):
     from safetensors.numpy import load_file
 
-    from psgd.summary import write_model
+    from psgd.jobs.summary import write_model
 
     one = built(*LINEAR)
     parameters = np.arange(501, dtype=np.float32)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psgd.data.deal import Shuffled, positions
-from psgd.optimizer.optimizer import Optimizer
-from psgd.optimizer.rules import SGD
-from psgd.optimizer.schedule import Schedule
-from psgd.replica import Progress, Replica
-from psgd.roster import Work
+from psgd.core.replica import Progress, Replica
+from psgd.data.sampling.shuffle import Shuffled, positions
+from psgd.group.reports import WorkDone
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.rules import SGD
+from psgd.optimizers.schedule import Schedule
 from psgd.strategy.descent import Descent
 from psgd.strategy.gradient_averaging import GradientAveraging
 from psgd.strategy.pace import Pace, period_to_end, speeds_of
@@ -43,7 +43,7 @@ MAKERS = (gradient_averaging, parameter_averaging, weighted_averaging)
 
 
 def weights(strategy: Strategy, steps: list[int], examples: list[int] | None = None) -> list[list[float]]:
-    work = Work(np.array(steps, np.int64), np.array(examples or steps, np.int64))
+    work = WorkDone(np.array(steps, np.int64), np.array(examples or steps, np.int64))
     result = strategy.weights(Progress(), work)
     assert result.shape == (len(result), len(steps))
     assert result.dtype == np.float64
@@ -256,11 +256,11 @@ def test_dealing_is_like_cards_wherever_legs_are_cut(plan, start, batch, data):
     for worker, hand in enumerate(naive_deal(plan, start, batch)):
         cuts = sorted(data.draw(st.lists(st.integers(0, len(hand)), max_size=4)))
         edges = [0, *cuts, len(hand)]
-        legs = [
+        local_steps = [
             list(positions(np.array(plan), worker, first, past - first, start, batch))
             for first, past in pairwise(edges)
         ]
-        assert [position for leg in legs for position in leg] == hand
+        assert [position for leg in local_steps for position in leg] == hand
 
 
 @repeatable

@@ -11,10 +11,10 @@ import pytest
 from processes import ROOT, python
 
 from psgd.config import resolve
+from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
-from psgd.data.source import load
+from psgd.data.sources.load import load
 from psgd.data.split import held_out
-from psgd.errors import DataError, UsageError
 
 PEOPLE = """age,city,ward,y
 20,Rome,1,no

@@ -16,7 +16,7 @@ from processes import run as run_command
 from safetensors.numpy import load_file
 
 from psgd.config import resolve
-from psgd.rundir import to_json
+from psgd.core.files import to_json
 
 SHORT = ("training.epochs=2", "--quiet")
 

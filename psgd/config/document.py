@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from psgd.errors import UsageError
+from psgd.core.errors import UsageError
 
 _NULL, _BOOL = "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool"
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"

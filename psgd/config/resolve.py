@@ -8,7 +8,7 @@ from psgd.config.names import SECTIONS, TOP
 from psgd.config.overrides import Override, merge, read_overrides
 from psgd.config.problems import Problem, check_values, related
 from psgd.config.schema import Settings, WeightedAveraging
-from psgd.errors import UsageError
+from psgd.core.errors import UsageError
 
 _COMMAND_LINE = "command line"
 _HELD_OUT = 0.05

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol, final
 
 import numpy as np
 
-from psgd.errors import DataError
-from psgd.machine_code import kernels
+from psgd.backends.numba.machine_code import kernels
+from psgd.core.errors import DataError
 
 Reader = Callable[[np.ndarray | slice], tuple[Any, np.ndarray]]  # rows -> (X, T_BO); the next call overwrites them
 
@@ -106,7 +106,7 @@ class Dataset:
                 np.multiply(part, scale, part)
         X_BI[:, -1] = 1.0
 
-    def at_once(self, batch: int) -> int:
+    def batches_per_read(self, batch: int) -> int:
         """So many small batches that calls cost little beside the copying, and that they stay in the cache."""
         return max(1, min(64, BLOCK // (batch * self.features)))
 
@@ -172,7 +172,7 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def at_once(self, batch: int) -> int:
+    def batches_per_read(self, batch: int) -> int:
         """How many batches are best read by one call, of whose rows they are then slices."""
         ...
 

@@ -5,8 +5,8 @@ from typing import final
 
 import numpy as np
 
-from psgd.data.ahead import ahead_of
 from psgd.data.dataset import Dataset, Reader
+from psgd.data.read_ahead import ahead_of
 
 
 @final
@@ -34,8 +34,8 @@ class Selected:
     def outputs(self) -> int:
         return self.base.outputs
 
-    def at_once(self, batch: int) -> int:
-        return self.base.at_once(batch)
+    def batches_per_read(self, batch: int) -> int:
+        return self.base.batches_per_read(batch)
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
         read = self.base.reader(examples, outputs, dtype)

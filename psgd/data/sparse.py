@@ -9,8 +9,8 @@ from typing import NamedTuple, final
 
 import numpy as np
 
+from psgd.core.errors import DataError
 from psgd.data.dataset import Reader, _check_labels, _check_regression
-from psgd.errors import DataError
 
 
 class Rows(NamedTuple):
@@ -67,7 +67,7 @@ class SparseDataset:
         arrays = (self.indptr, self.indices, self.targets, *([] if self.values is None else [self.values]))
         return sum(array.nbytes for array in arrays)
 
-    def at_once(self, batch: int) -> int:
+    def batches_per_read(self, batch: int) -> int:
         return 1
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from psgd.core.errors import UsageError
+from psgd.core.random_streams import stream
 from psgd.data.dataset import Examples
-from psgd.errors import UsageError
-from psgd.streams import stream
 
 
 def hold_out(train: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:

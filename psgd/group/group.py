@@ -8,18 +8,18 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from psgd.group.fold import Folder, Load, Node, maximal_subtrees
-from psgd.group.hosting import adopt, default_hosting
+from psgd.core.blocks import BLOCK_ELEMENTS, blocks, squared_norm
+from psgd.group.placement import adopt, default_placement
+from psgd.group.reports import Notice, Report, RoundReports, pack, unpack
 from psgd.group.transport import Transport
-from psgd.optimizer.optimizer import BLOCK, blocks, squared_norm
-from psgd.roster import Notice, Report, Roster, pack, unpack
+from psgd.group.tree_reduce import Load, Node, TreeReducer, maximal_subtrees
 
 _LINE = 64  # parameters, a multiple of a cache line: no two processes write to the same one
 
 Apply = Callable[[np.ndarray, slice, float], None]  # (folded (C, n), where, squared norm of folded row 0 or nan)
 
 
-class Shape(NamedTuple):
+class VectorShape(NamedTuple):
     """Of the vectors that a job moves."""
 
     workers: int
@@ -31,24 +31,24 @@ class Shape(NamedTuple):
 
 @final
 class Group:
-    def __init__(self, transport: Transport, shape: Shape) -> None:
+    def __init__(self, transport: Transport, shape: VectorShape) -> None:
         self.transport = transport
         self._shape = shape
-        self._folder = Folder(shape.contribution_rows, BLOCK, shape.dtype)
-        self._hosting = default_hosting(shape.workers, transport.members)
+        self._folder = TreeReducer(shape.contribution_rows, BLOCK_ELEMENTS, shape.dtype)
+        self._placement = default_placement(shape.workers, transport.members)
         self._settle()
 
     @property
     def hosted(self) -> tuple[int, ...]:
         """The workers of this process."""
-        return self._hosting[self.transport.process]
+        return self._placement[self.transport.process]
 
     @property
     def first(self) -> bool:
         """Whether this process is the one that writes."""
         return self.transport.process == self.transport.members[0]
 
-    def buffer(self, worker: int) -> np.ndarray:
+    def contribution(self, worker: int) -> np.ndarray:
         """(C, P): where a worker of this host writes its contribution. Nothing is copied in order to be sent."""
         return self._contributions[worker]
 
@@ -57,15 +57,15 @@ class Group:
         """Two buffers (1 + rows, P), shared by the host: the replica that is, and the one that becomes."""
         return self._replicas
 
-    def exchange(self, row: bytes) -> list[bytes]:
-        return self.transport.exchange(row)
+    def all_gather(self, row: bytes) -> list[bytes]:
+        return self.transport.all_gather(row)
 
     def barrier(self) -> None:
         self.transport.barrier()
 
-    def meet(self, reports: Sequence[Report], notice: Notice) -> Roster:
+    def meet(self, reports: Sequence[Report], notice: Notice) -> RoundReports:
         """Collective: the reports of hosted workers and this process's notice -> the same roster for all."""
-        return unpack(self.transport.exchange(pack(notice, reports, self._seats)))
+        return unpack(self.transport.all_gather(pack(notice, reports, self._seats)))
 
     def combine(self, weights: np.ndarray, apply: Apply, with_norm: bool = False) -> None:
         """Collective, after a meeting: fold the contributions by `weights` (workers,), not all 0, and hand each block
@@ -87,16 +87,16 @@ class Group:
     def recover(self) -> None:
         """Collective over the survivors, after ProcessLost: they adopt the orphans. May raise ProcessLost again."""
         self.transport.recover()
-        self._hosting = adopt(self._hosting, self.transport.members)
+        self._placement = adopt(self._placement, self.transport.members)
         self._settle()
 
     def _settle(self) -> None:
         """Memory and sums for the hosting as it is; contributions of workers that stay keep their place."""
         shape, members, hosts = self._shape, self.transport.members, self.transport.hosts
-        self._seats = max(len(hosted) for hosted in self._hosting.values())
-        mine, comrades = hosts[members.index(self.transport.process)], self._comrades()
+        self._seats = max(len(hosted) for hosted in self._placement.values())
+        mine, host_peers = hosts[members.index(self.transport.process)], self._host_peers()
         on_host = {
-            host: [w for m, h in zip(members, hosts, strict=True) if h == host for w in self._hosting[m]]
+            host: [w for m, h in zip(members, hosts, strict=True) if h == host for w in self._placement[m]]
             for host in sorted(set(hosts))
         }
         self._nodes = {host: maximal_subtrees(workers, shape.workers) for host, workers in on_host.items()}
@@ -111,19 +111,19 @@ class Group:
             for nodes in (self._nodes.values() if len(self._nodes) > 1 else ())
             for node in nodes
         }
-        self._slice = self._cut(_LINE, comrades)
-        self._norm_slice = self._cut(BLOCK, comrades)
+        self._slice = self._cut(_LINE, host_peers)
+        self._norm_slice = self._cut(BLOCK_ELEMENTS, host_peers)
 
-    def _comrades(self) -> list[int]:
+    def _host_peers(self) -> list[int]:
         """The members on this host."""
         members, hosts = self.transport.members, self.transport.hosts
         mine = hosts[members.index(self.transport.process)]
         return [m for m, host in zip(members, hosts, strict=True) if host == mine]
 
-    def _cut(self, unit: int, comrades: Sequence[int]) -> list[slice]:
+    def _cut(self, unit: int, host_peers: Sequence[int]) -> list[slice]:
         """This process's part of the parameters, as blocks: whole units, 1/n of them where n processes share a host."""
         parameters = self._shape.parameters
-        n, i = len(comrades), comrades.index(self.transport.process)
+        n, i = len(host_peers), host_peers.index(self.transport.process)
         units = -(-parameters // unit)
         return list(blocks(units * i // n * unit, min(units * (i + 1) // n * unit, parameters)))
 
@@ -150,7 +150,7 @@ class Group:
         if self.transport.process == self._host:
             for turn in range(max(map(len, self._nodes.values()))):
                 nothing = np.empty(0, self._shape.dtype)
-                self.transport.swap(
+                self.transport.exchange_between_hosts(
                     [self._sums[nodes[turn]] if turn < len(nodes) else nothing for nodes in self._nodes.values()]
                 )
         self.transport.barrier()
@@ -165,16 +165,16 @@ class Group:
 
     def _apply_with_norm(self, given: tuple[Node, ...], load: Load, apply: Apply) -> None:
         """As `combine`, when `apply` needs the sum's norm: squares by block, added in block order by everyone."""
-        folded = self._array("folded", self._shape.contribution_rows)
-        squares = np.zeros(-(-self._shape.parameters // BLOCK))
+        reduced = self._array("folded", self._shape.contribution_rows)
+        squares = np.zeros(-(-self._shape.parameters // BLOCK_ELEMENTS))
         for where in self._norm_slice:
-            folded[:, where] = self._folder.fold(given, load, where)
-            squares[where.start // BLOCK] = squared_norm(folded[0, where])
-        rows = [np.frombuffer(row) for row in self.transport.exchange(squares.tobytes())]
+            reduced[:, where] = self._folder.fold(given, load, where)
+            squares[where.start // BLOCK_ELEMENTS] = squared_norm(reduced[0, where])
+        rows = [np.frombuffer(row) for row in self.transport.all_gather(squares.tobytes())]
         first_host = [row for row, host in zip(rows, self.transport.hosts, strict=True) if host == min(self._nodes)]
         norm = float(sum(float(x) for x in np.sum(first_host, axis=0)))  # a block is one process's: x + 0 + ... = x
         for where in self._norm_slice:
-            apply(folded[:, where], where, norm)
+            apply(reduced[:, where], where, norm)
 
 
 def _present(node: Node, factors: Sequence[np.floating]) -> list[int]:

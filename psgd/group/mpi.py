@@ -9,9 +9,10 @@ from typing import Any, NoReturn, final
 
 import numpy as np
 
-from psgd.errors import UsageError
-from psgd.group import board, sharing
-from psgd.group.board import Board
+from psgd.core.errors import UsageError
+from psgd.group import shared_arrays as sharing
+from psgd.group import spin_barrier as board
+from psgd.group.spin_barrier import SpinBarrier
 from psgd.group.watchdog import Watchdog
 
 # What launchers say of the job's size.
@@ -48,42 +49,42 @@ def gather(code: int) -> list[int]:
     return list(_mpi().COMM_WORLD.allgather(code))
 
 
-def once_a_host(make: Callable[[], Any]) -> Any:
+def load_once_per_host(make: Callable[[], Any]) -> Any:
     """Collective, for start-up: what `make` returns, made by one process of each host; the others share its arrays. An
     exception is raised there alone, and the others get None."""
     MPI = _mpi()
-    comrades = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
-    rank, made, packed = comrades.rank, None, None
+    host_peers = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
+    rank, made, packed = host_peers.rank, None, None
     try:
         if rank == 0:
             made = make()
-            packed = sharing.pack(made) if comrades.size > 1 else None
+            packed = sharing.pack(made) if host_peers.size > 1 else None
     finally:
         sizes = packed.sizes if packed else []
         shared = packed is not None and _fits(sharing.room_for(sizes))
         said = (made is not None, packed.pickled if packed and shared else None, sizes)
-        succeeded, pickled, sizes = comrades.bcast(said, root=0)
+        succeeded, pickled, sizes = host_peers.bcast(said, root=0)
         if pickled is None:
-            comrades.Free()
+            host_peers.Free()
     if pickled is None:
         return make() if rank and succeeded else made
     made = None  # its arrays are let go of as they are copied
-    window = MPI.Win.Allocate_shared(sharing.room_for(sizes) if rank == 0 else 0, 1, comm=comrades)
+    window = MPI.Win.Allocate_shared(sharing.room_for(sizes) if rank == 0 else 0, 1, comm=host_peers)
     _shared.append(window)
     memory = memoryview(window.Shared_query(0)[0]).cast("B")
     if packed:
         sharing.place(packed.arrays, memory)
-    comrades.Barrier()
+    host_peers.Barrier()
     # Every process maps what is shared now: in its first epoch it would meet the pages one by one, in random order.
     np.frombuffer(memory, np.uint8)[:: mmap.PAGESIZE].max(initial=0)
-    comrades.Free()
+    host_peers.Free()
     return sharing.unpack(pickled, sizes, memory)
 
 
 _shared: list[Any] = []  # windows with what `once_a_host` gave
 
 
-def let_go() -> None:
+def free_shared() -> None:
     """Collective: free what `once_a_host` shares, which is used no more."""
     while _shared:
         _shared.pop().Free()
@@ -108,30 +109,30 @@ class Mpi:
         self._watchdog = Watchdog(patience, self.process, self.abort)
         self._windows: dict[str, tuple[Any, np.ndarray]] = {}
         with self._watchdog:
-            self._meet_comrades(shared_bytes)
+            self._meet_host_peers(shared_bytes)
         self._board = self._new_board()
 
-    def _meet_comrades(self, shared_bytes: int) -> None:
+    def _meet_host_peers(self, shared_bytes: int) -> None:
         self._world = self._MPI.COMM_WORLD.Dup()
         self.members: Sequence[int] = range(self._world.size)
-        self._comrades = self._world.Split_type(self._MPI.COMM_TYPE_SHARED)
-        if self._comrades.size > 1 and not self._comrades.bcast(_fits(shared_bytes), root=0):
-            self._comrades = self._MPI.COMM_SELF  # every process a host of its own: the same bits, more copies
-        mine = self._comrades.bcast(self.process, root=0)
+        self._host_peers = self._world.Split_type(self._MPI.COMM_TYPE_SHARED)
+        if self._host_peers.size > 1 and not self._host_peers.bcast(_fits(shared_bytes), root=0):
+            self._host_peers = self._MPI.COMM_SELF  # every process a host of its own: the same bits, more copies
+        mine = self._host_peers.bcast(self.process, root=0)
         self.hosts: Sequence[int] = self._world.allgather(mine)
         self._leaders = self._world.Split(0 if mine == self.process else self._MPI.UNDEFINED, self.process)
 
-    def _new_board(self) -> Board:
-        rank, size = self._comrades.rank, self._comrades.size
+    def _new_board(self) -> SpinBarrier:
+        rank, size = self._host_peers.rank, self._host_peers.size
         memory = self.memory("board", board.bytes_of(size))
         # Who is done with a call of MPI may yet have to push a message on, for which another waits: a look for messages
         # that never come does it.
-        return Board(memory, rank, size, self._windows["board"][0].Sync, self._world.Iprobe)
+        return SpinBarrier(memory, rank, size, self._windows["board"][0].Sync, self._world.Iprobe)
 
-    def exchange(self, row: bytes) -> list[bytes]:
+    def all_gather(self, row: bytes) -> list[bytes]:
         if self._board.seats == self._world.size and len(row) <= board.ROW:
             with self._watchdog:
-                return self._board.exchange(row)
+                return self._board.all_gather(row)
         size, rows = len(row), bytearray(len(row) * self._world.size)
         with self._watchdog:
             self._world.Allgather([row, self._MPI.BYTE], [rows, self._MPI.BYTE])
@@ -139,24 +140,24 @@ class Mpi:
 
     def memory(self, name: str, size: int) -> memoryview:
         if name not in self._windows:
-            mine = size + _LINE if self._comrades.rank == 0 else 0
-            window = self._MPI.Win.Allocate_shared(mine, 1, comm=self._comrades)
+            mine = size + _LINE if self._host_peers.rank == 0 else 0
+            window = self._MPI.Win.Allocate_shared(mine, 1, comm=self._host_peers)
             window.Lock_all()
             whole = np.frombuffer(window.Shared_query(0)[0], np.uint8)
             offset = -whole.ctypes.data % _LINE
             part = whole[offset : offset + size]
-            if self._comrades.rank == 0:
+            if self._host_peers.rank == 0:
                 part[:] = 0
             self._windows[name] = (window, part)
             with self._watchdog:
-                self._comrades.Barrier()
+                self._host_peers.Barrier()
         return self._windows[name][1].data
 
     def barrier(self) -> None:
         with self._watchdog:
             self._board.meet()
 
-    def swap(self, parts: Sequence[np.ndarray]) -> None:
+    def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
         with self._watchdog:
             for root, part in enumerate(parts):
                 if part.size:
@@ -174,8 +175,8 @@ class Mpi:
             window.Unlock_all()
             window.Free()
         self._windows.clear()
-        let_go()
-        for communicator in (self._leaders, self._comrades, self._world):
+        free_shared()
+        for communicator in (self._leaders, self._host_peers, self._world):
             if communicator not in (self._MPI.COMM_NULL, self._MPI.COMM_SELF):
                 communicator.Free()
         self._watchdog.close()

@@ -16,7 +16,7 @@ class Serial:
     def __init__(self) -> None:
         self._memory: dict[str, memoryview] = {}
 
-    def exchange(self, row: bytes) -> list[bytes]:
+    def all_gather(self, row: bytes) -> list[bytes]:
         return [row]
 
     def memory(self, name: str, size: int) -> memoryview:
@@ -25,7 +25,7 @@ class Serial:
     def barrier(self) -> None:
         pass
 
-    def swap(self, parts: Sequence[np.ndarray]) -> None:
+    def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
         pass
 
     def recover(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, final
 
 import numpy as np
 
-from psgd.errors import ProcessLost
+from psgd.core.errors import ProcessLost
 
 
 @final
@@ -42,7 +42,7 @@ class Threads:
         self._coordinator = coordinator
         self._turn = 0
 
-    def exchange(self, row: bytes) -> list[bytes]:
+    def all_gather(self, row: bytes) -> list[bytes]:
         # Two tables in turn: one barrier is enough, since nobody writes to a table before all have left its meeting.
         self._turn ^= 1
         rows = self._coordinator.rows[self._turn]
@@ -57,7 +57,7 @@ class Threads:
     def barrier(self) -> None:
         self._coordinator.wait()
 
-    def swap(self, parts: Sequence[np.ndarray]) -> None:
+    def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
         raise AssertionError("threads are one host")
 
     def recover(self) -> None:

@@ -15,7 +15,7 @@ class Transport(Protocol):
     members: Sequence[int]  # the living processes, in order
     hosts: Sequence[int]  # of each member: the first member that it shares memory with
 
-    def exchange(self, row: bytes) -> list[bytes]:
+    def all_gather(self, row: bytes) -> list[bytes]:
         """Collective: everyone's row, in the order of members. Rows are equally long."""
         ...
 
@@ -27,7 +27,7 @@ class Transport(Protocol):
         """Collective over this host's members: what they wrote to shared memory before is seen after."""
         ...
 
-    def swap(self, parts: Sequence[np.ndarray]) -> None:
+    def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
         """Collective over the hosts' first members: part i is sent by host i (in order of hosts) and received by the
         others, in place. Parts are contiguous."""
         ...

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from psgd.optimizer.optimizer import Optimizer
+from psgd.optimizers.optimizer import Optimizer
 
 
 class Batch(NamedTuple):

@@ -9,15 +9,15 @@ from typing import final
 
 import numpy as np
 
+from psgd.backends.layout import Layout
+from psgd.backends.numpy.network_passes import NumpyPasses, Passes
 from psgd.learners import learner
-from psgd.learners.initial import initial
-from psgd.learners.layout import Layout
+from psgd.learners.initializers import initial
 from psgd.learners.learner import Batch
+from psgd.learners.loss_head import LossHead
 from psgd.learners.losses import Loss
-from psgd.learners.output import Output
-from psgd.learners.passes import NumpyPasses, Passes
-from psgd.optimizer.optimizer import Optimizer
-from psgd.optimizer.schedule import Schedule
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.schedule import Schedule
 
 
 @final
@@ -42,14 +42,14 @@ class MLP:
         self._plain = NumpyPasses(self.layout, [activation] * (len(sizes) - 2) + [output], self.dtype)
         self._passes: Passes = self._plain
         self._loss = loss
-        self._output = Output(loss, output)
+        self._output = LossHead(loss, output)
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
 
     def compile(self, examples: int, descends: bool) -> None:
         """Let compiled code make the steps, for as many examples each, if it can; the bits stay the same. `descends`:
         whether runs of plain SGD are among them."""
-        from psgd.learners.compiled import CompiledPasses
+        from psgd.backends.numba.network_passes import CompiledPasses
 
         with suppress(LookupError):
             self._passes = CompiledPasses(self._plain, examples, descends)

@@ -9,17 +9,17 @@ from typing import Any, final
 
 import numpy as np
 
+from psgd.backends.layout import Layout
+from psgd.backends.numpy.activations import ACTIVATIONS
+from psgd.backends.numpy.layer_buffers import LayerBuffers
 from psgd.data.sparse import Rows
 from psgd.learners import learner
-from psgd.learners.activations import ACTIVATIONS
-from psgd.learners.initial import initial
-from psgd.learners.layout import Layout
+from psgd.learners.initializers import initial
 from psgd.learners.learner import Batch
+from psgd.learners.loss_head import LossHead
 from psgd.learners.losses import LOSSES, Loss
-from psgd.learners.output import Output
-from psgd.learners.room import Room
-from psgd.optimizer.optimizer import Optimizer
-from psgd.optimizer.schedule import Schedule
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.schedule import Schedule
 
 SMALL = 1e-6  # a scale below it is multiplied in at once, before the parameters grow too large
 
@@ -49,8 +49,8 @@ class SparseLinear:
         self._middle = 0.0 if loss is LOSSES["hinge"] else 0.5  # a margin, or an estimate of 0 and 1
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
-        self._output = Output(loss, output)
-        self._rooms: dict[int, Room] = {}
+        self._output = LossHead(loss, output)
+        self._rooms: dict[int, LayerBuffers] = {}
 
     def initial(self, seed: int) -> np.ndarray:
         return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
@@ -124,11 +124,11 @@ class SparseLinear:
         if scale != 1.0:
             weights *= scale
 
-    def _forward(self, parameters: np.ndarray, rows: Rows, scale: float) -> Room:
+    def _forward(self, parameters: np.ndarray, rows: Rows, scale: float) -> LayerBuffers:
         """The outputs; `scale` multiplies the weights."""
         examples = len(rows.starts) - 1
         if examples not in self._rooms:
-            self._rooms[examples] = Room(1, examples, self._activation, self.dtype)
+            self._rooms[examples] = LayerBuffers(1, examples, self._activation, self.dtype)
         room = self._rooms[examples]
         A_OB = room.A_OB
         _gather(parameters[:-1], rows, A_OB[0])

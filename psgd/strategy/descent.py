@@ -6,10 +6,11 @@ from typing import Literal, final
 
 import numpy as np
 
+from psgd.core.replica import Replica
+from psgd.core.worker_state import WorkerState
 from psgd.learners.learner import Batch, Learner
-from psgd.optimizer.optimizer import Optimizer
-from psgd.replica import Private, Replica
-from psgd.strategy.strategy import Needs
+from psgd.optimizers.optimizer import Optimizer
+from psgd.strategy.strategy import VectorNeeds
 
 
 @final
@@ -22,25 +23,27 @@ class Descent:
     state: Literal["keep", "average", "reset"]
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> VectorNeeds:
         rows = self.optimizer.rows
         if self.state == "average":
-            return Needs(state_rows=rows, contribution_rows=1 + rows)
-        return Needs(moment_rows=rows, carries=self.state == "keep" and rows > 0)
+            return VectorNeeds(state_rows=rows, contribution_rows=1 + rows)
+        return VectorNeeds(moment_rows=rows, keeps_worker_state=self.state == "keep" and rows > 0)
 
-    def local(self, replica: Replica, mine: Private, learner: Learner, batches: Iterable[Batch], steps: int) -> None:
+    def local(
+        self, replica: Replica, worker: WorkerState, learner: Learner, batches: Iterable[Batch], steps: int
+    ) -> None:
         """From the replica at the start of a round; the worker's parameters are its contribution all along."""
-        if mine.done == 0:
-            mine.out[:] = replica.vectors
+        if worker.steps_done == 0:
+            worker.contribution[:] = replica.vectors
             if self.state == "reset":
-                mine.forget()
+                worker.forget()
             elif self.state == "average":
-                mine.count = replica.progress.steps
-        moments = mine.out[1:] if self.state == "average" else mine.moments
-        learner.run(mine.vector, moments, mine.count, self.optimizer, batches, mine.gradient)
-        mine.count += steps
+                worker.count = replica.progress.steps
+        moments = worker.contribution[1:] if self.state == "average" else worker.moments
+        learner.run(worker.vector, moments, worker.count, self.optimizer, batches, worker.gradient)
+        worker.count += steps
 
 
-def replace(new: Replica, folded: np.ndarray, where: slice) -> None:
+def replace(new: Replica, reduced: np.ndarray, where: slice) -> None:
     """The combination becomes the replica."""
-    np.copyto(new.vectors[:, where], folded)
+    np.copyto(new.vectors[:, where], reduced)

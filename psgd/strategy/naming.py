@@ -6,10 +6,11 @@ from typing import final
 
 import numpy as np
 
+from psgd.core.replica import Progress, Replica
+from psgd.core.worker_state import WorkerState
+from psgd.group.reports import WorkDone
 from psgd.learners.learner import Batch, Learner
-from psgd.replica import Private, Progress, Replica
-from psgd.roster import Work
-from psgd.strategy.strategy import Needs, Strategy
+from psgd.strategy.strategy import Strategy, VectorNeeds
 
 
 @final
@@ -18,21 +19,23 @@ class Naming:
     strategy: Strategy
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> VectorNeeds:
         return self.strategy.needs
 
     def plan(self, round: int) -> np.ndarray:
         return self.strategy.plan(round)
 
-    def local(self, replica: Replica, mine: Private, learner: Learner, batches: Iterable[Batch], steps: int) -> None:
+    def local(
+        self, replica: Replica, worker: WorkerState, learner: Learner, batches: Iterable[Batch], steps: int
+    ) -> None:
         try:
-            self.strategy.local(replica, mine, learner, batches, steps)
+            self.strategy.local(replica, worker, learner, batches, steps)
         except Exception as failure:
-            failure.add_note(f"psgd.fit: in worker {mine.worker}, round {replica.progress.round}")
+            failure.add_note(f"psgd.fit: in worker {worker.number}, round {replica.progress.round}")
             raise
 
-    def weights(self, progress: Progress, work: Work) -> np.ndarray:
+    def weights(self, progress: Progress, work: WorkDone) -> np.ndarray:
         return self.strategy.weights(progress, work)
 
-    def apply(self, old: Replica, new: Replica, epoch: float, folded: np.ndarray, where: slice, norm: float) -> None:
-        self.strategy.apply(old, new, epoch, folded, where, norm)
+    def apply(self, old: Replica, new: Replica, epoch: float, reduced: np.ndarray, where: slice, norm: float) -> None:
+        self.strategy.apply(old, new, epoch, reduced, where, norm)

@@ -7,13 +7,14 @@ from typing import final
 
 import numpy as np
 
+from psgd.core.portable_math import power
+from psgd.core.replica import Progress, Replica
+from psgd.core.worker_state import WorkerState
+from psgd.group.reports import WorkDone
 from psgd.learners.learner import Batch, Learner
-from psgd.numerics import power
-from psgd.replica import Private, Progress, Replica
-from psgd.roster import Work
 from psgd.strategy.descent import Descent, replace
 from psgd.strategy.pace import Pace
-from psgd.strategy.strategy import Needs
+from psgd.strategy.strategy import VectorNeeds
 
 # Contractions tried where one is to be chosen: from uniform averaging (the tie's winner) to the fastest alone.
 HOLDOUT = (1.0, 0.9999, 0.999, 0.99, 0.97, 0.9, 0.5)
@@ -27,16 +28,18 @@ class WeightedAveraging:
     contractions: tuple[float, ...]  # candidates for r; more than one are scored on validation data
 
     @property
-    def needs(self) -> Needs:
+    def needs(self) -> VectorNeeds:
         return self.descent.needs
 
     def plan(self, round: int) -> np.ndarray:
         return self.pace.plan(round)
 
-    def local(self, replica: Replica, mine: Private, learner: Learner, batches: Iterable[Batch], steps: int) -> None:
-        self.descent.local(replica, mine, learner, batches, steps)
+    def local(
+        self, replica: Replica, worker: WorkerState, learner: Learner, batches: Iterable[Batch], steps: int
+    ) -> None:
+        self.descent.local(replica, worker, learner, batches, steps)
 
-    def weights(self, progress: Progress, work: Work) -> np.ndarray:
+    def weights(self, progress: Progress, work: WorkDone) -> np.ndarray:
         """q_i = r^(T_i) / sum_j r^(T_j), eq. 6; T_i: steps behind the fastest since the last combination."""
         r = np.array(self.contractions)
         delays = (work.steps.max() - work.steps).tolist()
@@ -44,5 +47,5 @@ class WeightedAveraging:
         weights: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
         return weights
 
-    def apply(self, old: Replica, new: Replica, epoch: float, folded: np.ndarray, where: slice, norm: float) -> None:
-        replace(new, folded, where)
+    def apply(self, old: Replica, new: Replica, epoch: float, reduced: np.ndarray, where: slice, norm: float) -> None:
+        replace(new, reduced, where)

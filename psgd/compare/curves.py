@@ -1,0 +1,70 @@
+"""The learning curves of a run, read from the metrics that it left. Knows no picture."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from psgd.core.errors import DataError
+
+AXES = ("seconds", "examples", "bytes")
+KINDS = ("loss", "validation_loss", "test_loss", "validation_accuracy", "test_accuracy")
+
+
+class Curve(NamedTuple):
+    at: dict[str, list[float]]  # of each of AXES
+    values: list[float]
+
+
+class Run(NamedTuple):
+    path: Path
+    curves: dict[str, Curve]  # by those of KINDS that the run has
+
+
+def read_run(path: Path) -> Run:
+    """DataError, which names the file and the line, where the metrics are missing or broken."""
+    file = path / "metrics.jsonl"
+    try:
+        lines = file.read_text().splitlines(keepends=True)
+    except FileNotFoundError:
+        hint = "give the directory of a run" if path.is_dir() else "there is no such run"
+        raise DataError(f"{file} does not exist: {hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read: {error}") from None
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()  # a run that goes on is writing it
+    rows = [_row(line, f"{file}:{number}") for number, line in enumerate(lines, 1)]
+    run = Run(path, {kind: curve for kind in KINDS if (curve := _curve(rows, kind)).values})
+    if not run.curves:
+        raise DataError(f"{file}:{len(rows)}: no loss is recorded up to here; let the run go on for a while")
+    return run
+
+
+def _row(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
+    if not isinstance(row, dict):
+        raise DataError(f"{where}: {line.strip()[:40]} is no mapping; each line is one of metrics")
+    for name in ("seconds", "examples", *({"bytes", *KINDS} & row.keys())):
+        value = row.get(name)
+        if name == "loss" and value is None:
+            continue  # no worker worked
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise DataError(f"{where}: {name} is {json.dumps(value)}; expected a number")
+    return row
+
+
+def _curve(rows: list[dict[str, Any]], kind: str) -> Curve:
+    """An evaluation says nothing of bytes: they are those of the last round before it. What is not finite is left
+    out."""
+    curve, sent = Curve({axis: [] for axis in AXES}, []), 0
+    for row in rows:
+        sent = row.get("bytes", sent)
+        value = row.get(kind)
+        if value is not None and math.isfinite(value):
+            curve.values.append(value)
+            for axis, at in (("seconds", row["seconds"]), ("examples", row["examples"]), ("bytes", sent)):
+                curve.at[axis].append(at)
+    return curve

@@ -1,0 +1,83 @@
+"""NumPy's files: an npz file, or a directory of npy files, which are memory-mapped. Knows what arrays are called."""
+
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from psgd.core.errors import DataError
+
+INPUTS = ("x", "inputs", "images", "data", "features")
+TARGETS = ("y", "labels", "targets", "target")
+PARTS = ("", "train", "test")
+
+
+class Named(NamedTuple):
+    """An array, and what to call it in a message."""
+
+    name: str
+    array: np.ndarray
+
+
+Arrays = dict[str, Named]  # by lower-case name
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Those in an npz file or in a directory of npy files; a npy file is one array, x. DataError if there are none."""
+    if os.path.isdir(path):
+        files = sorted(path.glob("*.npy"))
+        if not files:
+            raise DataError(f"{path}: no npy files there; expected x_train.npy, y_train.npy and so on")
+        return {file.stem.lower(): Named(str(file), _read_npy(file)) for file in files}
+    if path.suffix == ".npy":
+        return {"x": Named(str(path), _read_npy(path))}
+    try:
+        if not zipfile.is_zipfile(path):
+            raise DataError(f"{path}: not an npz file ({path.stat().st_size} bytes); numpy.savez makes them")
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {n.lower(): Named(f"{path}, {n}", stored[n]) for n in stored.files if _known(n)}
+            if not arrays:
+                raise DataError(f"{path}: expected x_train, y_train and so on; it holds {', '.join(stored.files)}")
+            return arrays
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read as arrays of numbers or text: {error}") from None
+
+
+def find_part(path: Path, arrays: Arrays, part: str) -> tuple[Named, Named | None] | None:
+    """The inputs and the targets of a part (train, test, or "" for arrays that do not say); None if it is not there."""
+    X, y = (_find(path, arrays, kind, part) for kind in (INPUTS, TARGETS))
+    if X and y and (X.array.shape[:1] != y.array.shape[:1]):
+        raise DataError(f"{X.name} has shape {X.array.shape}, but {y.name} {y.array.shape}; each row needs a target")
+    return (X, y) if X else None
+
+
+def _find(path: Path, arrays: Arrays, kind: tuple[str, ...], part: str) -> Named | None:
+    found = [name for name in _aliases(kind, part) if name in arrays]
+    if len(found) > 1:
+        raise DataError(f"{path}: {' and '.join(found)} could both be meant; keep one")
+    return arrays[found[0]] if found else None
+
+
+def _known(name: str) -> bool:
+    return any(name.lower() in _aliases(kind, part) for kind in (INPUTS, TARGETS) for part in PARTS)
+
+
+def _aliases(kind: tuple[str, ...], part: str) -> list[str]:
+    if not part:
+        return list(kind)
+    return [joined for word in kind for joined in (f"{word}_{part}", f"{part}_{word}", f"{word}{part}")]
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return mapped
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot be read as an array of numbers: {error}") from None

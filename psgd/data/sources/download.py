@@ -1,0 +1,104 @@
+"""Data that are not embedded, fetched into a directory: every file by checksum, all of them or nothing.
+
+It knows where the files of a source lie on the net, and nothing of what is in them.
+"""
+
+import hashlib
+import http.client
+import os
+import shutil
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+from psgd.core.errors import DataError
+
+TIMEOUT = 10.0  # seconds without a byte
+CHUNK = 1 << 16  # bytes
+MIRROR = "PSGD_MIRROR"  # a URL: the only place files are fetched from, if it is set
+
+
+class Remote(NamedTuple):
+    mirrors: tuple[str, ...]  # tried in this order
+    files: dict[str, str]  # name -> SHA-256
+
+
+REMOTES = {
+    "mnist": Remote(
+        ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist"),
+        {
+            "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        },
+    )
+}
+
+
+def download(source: str, remote: Remote, directory: Path) -> None:
+    """Fetch the files of `source` to the new `directory`. DataError, which says what every mirror answered, if none
+    has them all; then nothing is left behind."""
+    override = os.environ.get(MIRROR)
+    mirrors = (f"{override.rstrip('/')}/{source}",) if override else remote.mirrors
+    print(f"psgd: downloading {source} to {directory}", file=sys.stderr, flush=True)
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{source}-", dir=directory.parent))
+    except OSError as error:
+        raise DataError(f"cannot write to {directory.parent}: {error.strerror}; set XDG_CACHE_HOME") from None
+    try:
+        partial.chmod(0o755)  # made for its owner alone
+        _fetch_all(mirrors, remote.files, partial)
+        _settle(partial, directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _fetch_all(mirrors: tuple[str, ...], files: dict[str, str], directory: Path) -> None:
+    failures = []
+    for mirror in mirrors:
+        try:
+            for name, checksum in files.items():
+                if not (directory / name).exists():
+                    _fetch(f"{mirror}/{name}", checksum, directory / name)
+            return
+        except DataError as error:
+            failures.append(str(error))
+    raise DataError("; ".join(failures))
+
+
+def _fetch(url: str, checksum: str, path: Path) -> None:
+    """The file exists only when all of it is right."""
+    digest, partial = hashlib.sha256(), path.with_suffix(".partial")
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response, open(partial, "wb") as file:
+            expected, received = response.headers.get("Content-Length"), 0
+            while chunk := response.read(CHUNK):
+                digest.update(chunk)
+                file.write(chunk)
+                received += len(chunk)
+    except urllib.error.HTTPError as error:
+        raise DataError(f"{url}: the server answers {error.code} {error.reason}") from None
+    except urllib.error.URLError as error:
+        raise DataError(f"{url}: {error.reason}") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:  # a break, a time-out, what is no URL
+        raise DataError(f"{url}: {error}") from None
+    if expected is not None and received < int(expected):
+        raise DataError(f"{url}: truncated: {received} of {expected} bytes came")
+    if digest.hexdigest() != checksum:
+        raise DataError(
+            f"{url}: its SHA-256 is {digest.hexdigest()}, not {checksum}: these are other data, or it was changed"
+        )
+    os.replace(partial, path)
+
+
+def _settle(partial: Path, directory: Path) -> None:
+    try:
+        os.replace(partial, directory)
+    except OSError as error:
+        if not directory.is_dir():  # else another process was quicker, with the same files
+            raise DataError(f"cannot make {directory}: {error.strerror}; set XDG_CACHE_HOME") from None

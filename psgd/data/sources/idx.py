@@ -1,0 +1,101 @@
+"""IDX files, the format of MNIST, gzipped or not: https://yann.lecun.com/exdb/mnist describes it. Downloads nothing."""
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from psgd.core.errors import DataError
+from psgd.data.dataset import Dataset
+
+TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """The array in an IDX file, in native byte order (bytes as a view of what was read).
+
+    DataError, which names the file, if it cannot be read, is no IDX file, or is shorter or longer than its header says.
+    """
+    content = _read(Path(path))
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
+        raise DataError(
+            f"{path}: not an IDX file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00 TYPE RANK"
+        )
+    stored, rank = np.dtype(TYPES[content[2]]), content[3]
+    start = 4 + 4 * rank
+    if len(content) < start:
+        raise DataError(f"{path}: expected a header of {start} bytes for {rank} dimensions, found {len(content)} bytes")
+    shape = struct.unpack_from(f">{rank}I", content, 4)
+    expected = start + math.prod(shape) * stored.itemsize
+    if len(content) != expected:
+        fault = "truncated" if len(content) < expected else "followed by other bytes"
+        raise DataError(
+            f"{path}: {fault}: expected {expected} bytes for shape {shape}, found {len(content)}; replace it"
+        )
+    try:
+        array = np.frombuffer(content, stored, math.prod(shape), start).reshape(shape)
+    except ValueError as error:  # more dimensions than NumPy has, or an empty array of absurd shape
+        raise DataError(f"{path}: shape {shape} cannot be represented: {error}") from error
+    return array.astype(stored.newbyteorder("="), copy=False)
+
+
+def load_idx_directory(path: str | Path) -> tuple[Dataset, Dataset]:
+    """Training and test data from the four files of an MNIST-like directory: images (N, F) in 0..255, labels (N,).
+
+    DataError if a file is missing or bad, or if images and labels differ in number.
+    """
+    directory = Path(path)
+    train_X, train_labels = _read_pair(directory, "train")
+    test_X, test_labels = _read_pair(directory, "t10k")
+    if train_X.shape[1] != test_X.shape[1]:
+        raise DataError(f"{directory}: training images have {train_X.shape[1]} pixels, test images {test_X.shape[1]}")
+    classes = max(2, 1 + int(max(train_labels.max(), test_labels.max())))
+    return (
+        Dataset(train_X, train_labels, classes, scale=1 / 255),
+        Dataset(test_X, test_labels, classes, scale=1 / 255),
+    )
+
+
+def _read_pair(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    images_path = _find(directory, f"{split}-images", "idx3-ubyte")
+    labels_path = _find(directory, f"{split}-labels", "idx1-ubyte")
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.dtype != np.uint8 or images.ndim < 2 or images.size == 0:
+        raise DataError(
+            f"{images_path}: holds {images.dtype} of shape {images.shape}; expected bytes (images, rows, columns)"
+        )
+    if labels.dtype != np.uint8 or labels.ndim != 1:
+        raise DataError(f"{labels_path}: holds {labels.dtype} of shape {labels.shape}; expected one byte an image")
+    if len(images) != len(labels):
+        raise DataError(f"{images_path} holds {len(images)} images but {labels_path} {len(labels)} labels")
+    return images.reshape(len(images), math.prod(images.shape[1:])), labels.astype(np.int64)
+
+
+def _find(directory: Path, stem: str, ending: str) -> Path:
+    names = [f"{stem}{separator}{ending}{packed}" for packed in ("", ".gz") for separator in "-."]
+    for name in names:
+        if os.path.isfile(directory / name):  # unlike Path.is_file, not an exception where permission is missing
+            return directory / name
+    raise DataError(f"{directory}: none of {', '.join(names)} is there; set data.path to the directory that holds them")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if file.read(2) != b"\x1f\x8b":
+                file.seek(0)
+                return file.read()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        with gzip.open(path) as unpacked:
+            return unpacked.read()
+    except (EOFError, zlib.error, OSError) as error:
+        raise DataError(
+            f"{path}: its gzip data are truncated or corrupt ({error}; {size} bytes found); replace it"
+        ) from error

@@ -1,0 +1,79 @@
+"""What an array of targets means: labels, whatever they are called, as places among the classes; or values."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from psgd.core.errors import DataError
+from psgd.data.sources.array_files import Named
+
+
+def learn_classes(y: Named) -> list[int] | list[str]:
+    """The classes that training labels name, sorted. Numbers from 0 with few gaps stand for themselves."""
+    classes = np.unique(_labels(y)).tolist()
+    if len(classes) < 2:
+        raise DataError(f"{y.name}: all labels are {classes[0]!r}; classification needs two classes at least")
+    whole = [label for label in classes if isinstance(label, int)]
+    if whole and whole[0] == 0 and whole[-1] < 2 * len(whole):
+        return list(range(whole[-1] + 1))
+    return classes  # type: ignore[no-any-return]
+
+
+def places_of(y: Named, classes: Sequence[int | str]) -> np.ndarray:
+    """Places in the sorted `classes` (N,) int64; DataError names the row of a label that is none of them."""
+    labels, known = _labels(y), np.array(classes)
+    if labels.dtype.kind != known.dtype.kind:
+        labels = labels.astype(str)
+        known = known.astype(str)
+    order = np.argsort(known)
+    places: np.ndarray = order[np.searchsorted(known, labels, sorter=order).clip(0, len(known) - 1)]
+    wrong = np.flatnonzero(known[places] != labels)
+    if len(wrong):
+        names = ", ".join(map(str, classes[:20])) + (", ..." if len(classes) > 20 else "")
+        label = labels[wrong[0]].item()
+        raise DataError(f"{y.name}: row {wrong[0]} has the label {label!r}, which is none of {names}")
+    return places
+
+
+def values_of(y: Named) -> np.ndarray:
+    """(N, O) floating targets of a regression."""
+    array = y.array.reshape(len(y.array), -1) if y.array.ndim else y.array
+    if array.dtype.kind in "biu":
+        array = array.astype(np.float64)
+    if array.dtype.kind != "f" or array.size == 0:
+        raise DataError(f"{y.name}: holds {y.array.dtype} of shape {y.array.shape}; regression needs numbers")
+    wrong = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if len(wrong):
+        raise DataError(f"{y.name}: row {wrong[0]} is not finite; correct it or remove it")
+    return array
+
+
+def _labels(y: Named) -> np.ndarray:
+    """Whole numbers or text (N,); one-hot rows become numbers."""
+    array = y.array
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 2 and array.size and _one_hot(array):
+        places: np.ndarray = array.argmax(axis=1)
+        return places
+    if array.ndim != 1 or len(array) == 0:
+        raise DataError(f"{y.name}: has shape {array.shape}; expected a label for each example, or one-hot rows")
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8", "replace")
+    if array.dtype.kind == "U":
+        return array
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{y.name}: holds {array.dtype}; labels are whole numbers or text")
+    wrong = np.flatnonzero(~np.isfinite(array) | (array != np.round(array)))
+    if len(wrong):
+        raise DataError(
+            f"{y.name}: row {wrong[0]} holds {array[wrong[0]].item()!r}; labels are whole numbers or text "
+            "(for values set data.task: regression)"
+        )
+    return array.astype(np.int64)
+
+
+def _one_hot(array: np.ndarray) -> bool:
+    if array.dtype.kind not in "biuf":
+        return False
+    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all())

@@ -1,0 +1,155 @@
+"""Tables: a CSV file whose named columns are inputs and whose target column is what is learnt."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from psgd.core.errors import DataError, UsageError
+from psgd.data.dataset import Dataset
+from psgd.data.sources.column import Collector, Column
+from psgd.data.sources.csv_file import Table, read_header, read_table
+from psgd.data.sources.loaded import LoadedData
+from psgd.data.sources.preparation import learn_columns, prepare, standardization, width
+from psgd.data.split import held_out
+
+Names = list[int] | list[str]
+
+
+def load_table(path: Path, test_path: Path | None, settings: dict[str, Any]) -> LoadedData:
+    """`settings`: target, columns, categorical, categories, task, labels, train_rows, separator, validation, seed."""
+    separator, target = settings["separator"], settings["target"]
+    names = settings["columns"] or [name for name in read_header(path, separator) if name != target]
+    _check_names(names, settings)
+    collectors = [Collector(name, False if name in settings["categorical"] else None) for name in names]
+    table = read_table(path, separator, [*collectors, Collector(target, settings["task"] == "regression")])
+    if settings["columns"] is None:
+        _check_categories(table, names)
+    count = _train_rows(table, settings["train_rows"])
+    fraction = settings["validation"]
+    rows = held_out(count, fraction, settings["seed"])[0] if fraction else np.arange(count)
+    preparation = _learn(table, names, rows, settings)
+    whole = _dataset(table, preparation)
+    test = whole.take(slice(count, None)) if count < len(whole) else None
+    if test_path:
+        test = _dataset(read_table(test_path, separator, collectors_of(preparation, True)), preparation)
+    return LoadedData(whole.take(slice(0, count)), test, f"{path}, {_remark(table, preparation)}", preparation)
+
+
+def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collector]:
+    """For the columns that a model needs, of the sort it was trained on; with the target's where wanted."""
+    collectors = [Collector(about["name"], about["kind"] == "number") for about in preparation["columns"]]
+    if target:
+        collectors.append(Collector(preparation["target"]["name"], not preparation["classes"]))
+    return collectors
+
+
+def labels_of(table: Table, column: Column, classes: Sequence[int | str]) -> np.ndarray:
+    """Places in `classes` (N,) int64, -1 where missing; DataError names the line of a label that is none of them."""
+    places = {str(name): place for place, name in enumerate(classes)}
+    known = np.array([places.get(text, -2) for text in column.texts or ()] + [-1], np.int64)
+    labels: np.ndarray = known[np.where(column.missing, len(known) - 1, column.values).astype(np.int64)]
+    wrong = np.flatnonzero(labels == -2)
+    if len(wrong):
+        assert column.texts is not None
+        label = column.texts[int(column.values[wrong[0]])]
+        names = ", ".join(map(str, classes[:20])) + (", ..." if len(classes) > 20 else "")
+        raise DataError(
+            f"{table.path}:{table.lines[wrong[0]]}: {column.name} is {label[:60]!r}, which is none of the "
+            f"{len(classes)} labels {names}; correct the row or remove it"
+        )
+    return labels
+
+
+def _learn(table: Table, names: list[str], rows: np.ndarray, settings: dict[str, Any]) -> dict[str, Any]:
+    """The preparation, from `rows` alone: plain JSON."""
+    targets = table.columns[settings["target"]]
+    _check_known(table, targets)
+    about: dict[str, Any] = {"name": targets.name}
+    classes: Names = []
+    if settings["task"] == "regression":
+        about["mean"], about["deviation"] = standardization(targets.values[rows])
+    else:
+        classes = settings["labels"] or _learn_classes(table, targets, rows)
+    learnt = learn_columns([table.columns[name] for name in names], rows, settings["categories"])
+    return {
+        "kind": "table",
+        "separator": settings["separator"],
+        "target": about,
+        "columns": learnt,
+        "classes": classes,
+    }
+
+
+def _remark(table: Table, preparation: dict[str, Any]) -> str:
+    """For people: what was made of the table."""
+    learnt, target = preparation["columns"], preparation["target"]
+    said = f"{len(learnt)} columns are {width(learnt)} inputs"
+    if gaps := prepare(learnt, table.columns).missing:
+        said += f", missing values filled: {', '.join(f'{count} of {name}' for name, count in gaps.items())}"
+    if not preparation["classes"]:
+        said += f", {target['name']} standardised (mean {target['mean']:g}, deviation {target['deviation']:g})"
+    return said
+
+
+def _train_rows(table: Table, wanted: int | None) -> int:
+    rows = len(table.lines)
+    if wanted and wanted >= rows:
+        raise UsageError(f"data.train_rows is {wanted}, but {table.path} has {rows} rows; leave some to test on")
+    return wanted or rows
+
+
+def _check_categories(table: Table, names: list[str]) -> None:
+    """Where nobody chose the columns, names and the like must not be learnt by heart."""
+    rows = len(table.lines)
+    for column in (table.columns[name] for name in names):
+        if column.texts and 2 * len(column.texts) > rows > 20:
+            raise DataError(
+                f"{table.path}: column {column.name!r} has {len(column.texts)} different texts in {rows} rows, which "
+                "are hardly categories; name the columns to learn from in data.columns"
+            )
+
+
+def _dataset(table: Table, preparation: dict[str, Any]) -> Dataset:
+    inputs = prepare(preparation["columns"], table.columns).inputs
+    about, classes = preparation["target"], preparation["classes"]
+    column = table.columns[about["name"]]
+    _check_known(table, column)
+    if classes:
+        return Dataset(inputs, labels_of(table, column, classes), len(classes))
+    return Dataset(inputs, ((column.values - about["mean"]) / about["deviation"])[:, np.newaxis], 0)
+
+
+def _check_names(names: list[str], settings: dict[str, Any]) -> None:
+    """Those that no header can tell are wrong."""
+    target = settings["target"]
+    if target in names:
+        raise UsageError(f"data.columns has {target!r}, which is data.target: what is to be learnt cannot be an input")
+    for name in settings["categorical"]:
+        if name not in names:
+            raise UsageError(f"data.categorical has {name!r}, which is not among the columns {', '.join(names)}")
+    if not names:
+        raise UsageError(f"there is no column but data.target, {target!r}: nothing to learn from")
+
+
+def _check_known(table: Table, column: Column) -> None:
+    if column.missing.any():
+        line = table.lines[int(np.argmax(column.missing))]
+        raise DataError(f"{table.path}:{line}: {column.name}, the target, is missing; remove the row")
+
+
+def _learn_classes(table: Table, column: Column, rows: np.ndarray) -> Names:
+    """Sorted: as whole numbers if all are, else as text."""
+    assert column.texts is not None
+    texts = {column.texts[place] for place in np.unique(column.values[rows]).astype(np.int64)}
+    if len(texts) < 2:
+        raise DataError(
+            f"{table.path}: {column.name}, the target, is {' '.join(texts)!r} in all training rows; "
+            "classification needs two classes at least"
+        )
+    try:
+        numbers = {int(text) for text in texts}
+    except ValueError:
+        return sorted(texts)
+    return sorted(numbers) if {str(n) for n in numbers} == texts else sorted(texts)

@@ -1,0 +1,65 @@
+"""A user's own two arrays, handed on as they are: no conversion, no scale, any shape behind the first dimension."""
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from psgd.core.errors import DataError
+from psgd.data.dataset import Reader
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """X (N, ...) and y (N, ...), of any dtype. `classes`: 1 where right answers can be counted, else 0."""
+
+    X: np.ndarray
+    y: np.ndarray
+    classes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    @property
+    def features(self) -> int:
+        return int(np.prod(self.X.shape[1:]))
+
+    @property
+    def outputs(self) -> int:
+        return int(np.prod(self.y.shape[1:]))
+
+    def batches_per_read(self, batch: int) -> int:
+        return 1
+
+    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
+        """Copies, since nobody knows what a user's function does to them or keeps of them."""
+        del examples, outputs, dtype
+
+        def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+            if isinstance(rows, slice):
+                return self.X[rows].copy(), self.y[rows].copy()
+            return self.X.take(rows, axis=0), self.y.take(rows, axis=0)
+
+        return read
+
+    def compile(self, dtype: np.dtype) -> "Rows":
+        del dtype
+        return self
+
+    def take(self, rows: np.ndarray | slice) -> "Rows":
+        return Rows(self.X[rows].copy(), self.y[rows].copy(), self.classes)
+
+
+def rows_of(pair: Any, name: str, classes: int) -> Rows:
+    """From (X, y); DataError if they are no arrays of equally many rows."""
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise DataError(f"{name} is {type(pair).__name__}; it must be a pair (X, y) of arrays with a row an example")
+    X, y = np.asarray(pair[0]), np.asarray(pair[1])
+    for array, letter in ((X, "X"), (y, "y")):
+        if array.ndim == 0:
+            given = type(pair[letter == "y"]).__name__
+            raise DataError(f"{letter} of {name} is {given} without rows; it must be an array with a row an example")
+    if len(X) != len(y) or not len(X):
+        raise DataError(f"{name} has {len(X)} rows of X and {len(y)} of y; each example needs one of both")
+    return Rows(X, y, classes)

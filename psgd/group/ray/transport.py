@@ -1,0 +1,90 @@
+"""Ray: each process is an actor, and a host of its own. The only module that imports ray.
+
+Plain: a lost actor ends the job. Rows pass through the coordinator; vectors do not, they go by Ray's object store.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, final
+
+import numpy as np
+
+from psgd.core.errors import ProcessLost, UsageError
+from psgd.group.ray.coordinator import Answer
+
+GRACE = 10.0  # seconds: to leave after the job has ended, and for an answer beyond the coordinator's patience
+
+
+def library() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("group ray needs ray: pip install ray") from None
+    return ray
+
+
+@final
+class Ray:
+    kind = "ray"
+
+    def __init__(self, process: int, processes: int, coordinator: Any, patience: float) -> None:
+        self.process = process
+        self.members: Sequence[int] = range(processes)
+        self.hosts: Sequence[int] = self.members
+        self.on_signal: Callable[[int], None] = lambda signal: None  # told of the signal that asked the driver to stop
+        self._ray = library()
+        self._coordinator, self._patience = coordinator, patience
+        self._memory: dict[str, memoryview] = {}
+        self._loss = ""
+        self._exchanges = 0
+        self._kept: Any = None  # the last row: all have fetched what it refers to when the next exchange is complete
+
+    def all_gather(self, row: bytes) -> list[bytes]:
+        return self._exchange(row)
+
+    def memory(self, name: str, size: int) -> memoryview:
+        return self._memory.setdefault(name, memoryview(bytearray(size)))
+
+    def barrier(self) -> None:
+        pass
+
+    def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
+        mine = parts[self.process]
+        # A reference within a list is handed on as it is; alone, Ray would fetch what it refers to.
+        rows = self._exchange([self._ray.put(mine)] if mine.size else [])
+        senders = [p for p, row in enumerate(rows) if row and p != self.process]
+        for sender, vector in zip(senders, self._get([rows[p][0] for p in senders]), strict=True):
+            parts[sender][:] = vector
+
+    def recover(self) -> NoReturn:
+        self._end(5, f"process {self.process}: {self._loss}")
+        raise SystemExit(5)
+
+    def abort(self, code: int) -> NoReturn:
+        self._end(code, "")
+        raise SystemExit(code)
+
+    def _end(self, code: int, reason: str) -> None:
+        """The others leave at their next exchange."""
+        with contextlib.suppress(ProcessLost):
+            self._get(self._coordinator.end.remote(code, reason))
+
+    def _exchange(self, row: Any) -> list[Any]:
+        answer: Answer = self._get(self._coordinator.all_gather.remote(self.process, self._exchanges, row))
+        self._exchanges, self._kept = self._exchanges + 1, row
+        if answer.signal:
+            self.on_signal(answer.signal)
+        if answer.verdict:
+            raise SystemExit(answer.verdict.code)  # silently: the driver says why
+        return answer.rows
+
+    def _get(self, reference: Any) -> Any:
+        try:
+            return self._ray.get(reference, timeout=self._patience + GRACE)
+        except self._ray.exceptions.RayError as error:  # the coordinator's end, or that of a vector's owner
+            self._loss = f"{type(error).__name__}: {first_line(error)}"
+            raise ProcessLost(self._loss) from None
+
+
+def first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,110 @@
+"""`psgd.fit`: a user's own numpy function as the learner. (Not called fit.py: `psgd.fit` is the function.)"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from psgd.backends.blas import describe
+from psgd.core.launcher import launched
+from psgd.group.serial import Serial
+from psgd.jobs.fit.session import Fitted, Session, fit_with_mpi, fit_with_threads
+from psgd.jobs.fit.settings import check_settings, plain, section_of
+from psgd.jobs.fit.task import build_task
+from psgd.learners.user_function import Gradient, Measure
+from psgd.training.signals import Signals
+
+
+def fit(
+    gradient: Gradient,
+    parameters: Any,
+    dataset: tuple[Any, Any],
+    *,
+    strategy: str | Mapping[str, Any] = "weighted-averaging",
+    period: int | str | None = None,
+    optimizer: str | Mapping[str, Any] = "sgd",
+    learning_rate: float | None = None,
+    workers: int = 4,
+    epochs: float = 1.0,
+    batch_size_per_worker: int = 10,
+    seed: int = 0,
+    group: str = "auto",
+    processes: int | None = None,
+    speeds: Sequence[float] | None = None,
+    test: tuple[Any, Any] | None = None,
+    loss: Measure | None = None,
+    score: Measure | None = None,
+    on_nonfinite: str = "stop",
+    progress: bool = False,
+) -> Fitted:
+    """Train `parameters` with your own function, in parallel. Under mpirun all processes call it, with the same.
+
+    gradient(parameters, X, y): the mean gradient over the rows of X and y, like the parameters; or (gradient, loss).
+        It gets views of the parameters that cannot be written to, and rows of the data in their own dtype.
+    parameters: where to begin; an array, or lists, tuples, dicts of arrays, all float32 or all float64.
+    dataset: (X, y), arrays with a row an example.
+    strategy, optimizer: a name, or a mapping as in a config ({"name": "adam", "beta1": 0.8}); `period` and
+        `learning_rate` are theirs. Regularisation (l1, l2) belongs into your gradient.
+    batch_size_per_worker, epochs: an epoch is one use of every example, over all workers.
+    group: serial, threads, mpi; auto is mpi under mpirun, else serial. Threads call your function several at a time:
+        take them if it keeps nothing between calls (no self.activations). `processes`: how many threads.
+    speeds: of the workers, relative to the fastest (weighted-averaging).
+    test: (X, y), scored once an epoch by loss(parameters, X, y), a mean, and by score(parameters, X, y), the share of
+        right answers; one of both is enough (without `loss`, test_loss is the share of wrong ones).
+    progress: lines on stderr; `gradient` must return its loss then.
+
+    What your function raises is raised here, with a note that names worker and round; under mpirun the other processes
+    leave by SystemExit(1). UsageError, DataError: what was given cannot be. Diverged: something is not finite.
+    """
+    task, failure = None, None
+    try:
+        settings = check_settings(
+            {
+                "strategy": section_of("strategy", strategy, "period", period),
+                "optimizer": section_of("optimizer", optimizer, "learning_rate", learning_rate),
+                "workers": plain(workers),
+                "group": group,
+                "cluster": {"processes": plain(processes), "speeds": plain(speeds)},
+                "training": {
+                    "epochs": plain(epochs),
+                    "batch_size_per_worker": plain(batch_size_per_worker),
+                    "seed": plain(seed),
+                    "on_nonfinite": on_nonfinite,
+                },
+            }
+        )
+        task = build_task(settings, gradient, parameters, dataset, test, loss, score, progress)
+    except Exception as error:
+        failure = error
+    with _one_blas_thread() as (threads, note):
+        if launched() or (task and task.settings["group"] == "mpi"):
+            return fit_with_mpi(task, failure, threads, note)
+        if failure or not task:
+            assert failure
+            raise failure
+        if note:
+            print(note, file=sys.stderr, flush=True)
+        signals = Signals()
+        if task.settings["group"] != "threads":
+            return Session(task, Serial(), signals).run(threads)
+        return fit_with_threads(task, signals, threads)
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[tuple[int | None, str | None]]:
+    """(threads that numpy's BLAS had, what to tell the user of it). numpy was imported long before us, so all that can
+    be done is to limit it meanwhile."""
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    blas = describe()
+    found = [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
+    threads, note = max(found, default=None), None
+    if threads is not None and threads > 1:
+        names = {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}
+        name = names.get(blas["name"], "OMP_NUM_THREADS")
+        note = (
+            f"psgd: {blas['name']} has {threads} threads and is held to 1 during psgd.fit: a worker is one core, and "
+            f'other numbers give other bits. Before numpy is imported, say os.environ["{name}"] = "1"'
+        )
+    with threadpool_limits(1, user_api="blas"):
+        yield threads, note

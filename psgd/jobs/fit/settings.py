@@ -1,0 +1,73 @@
+"""The arguments of `psgd.fit` as settings of a config, held to the same rules."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from psgd.config.checks import check_together
+from psgd.config.problems import Problem, check_values, related
+from psgd.core.errors import UsageError
+from psgd.core.launcher import launched
+
+Settings = dict[str, Any]
+
+
+def section_of(section: str, given: str | Mapping[str, Any], key: str, value: Any) -> Settings:
+    """From a name or a mapping, and the one key of it that is an argument of its own."""
+    if not isinstance(given, str | Mapping):
+        raise UsageError(f"{section} is {given!r}; it must be a name, or a mapping such as {{'name': ...}}")
+    mapping = {"name": given} if isinstance(given, str) else {k: plain(v) for k, v in given.items()}
+    if value is not None:
+        if key in mapping:
+            raise UsageError(f"{section}.{key} is given twice, {mapping[key]!r} and {value!r}; keep one")
+        mapping[key] = plain(value)
+    return mapping
+
+
+def plain(value: Any) -> Any:
+    """Numpy's numbers as Python's, sequences as lists, as the config's rules know them."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def check_settings(values: Settings) -> Settings:
+    """Checked by the config's rules, with its defaults; UsageError says all that is wrong."""
+    settings, problems = check_values(values)
+    wrong = [problem.path for problem in problems]
+    problems += [p for p in check_together(settings) if not any(related(p.path, path) for path in wrong)]
+    optimizer = settings.optimizer
+    for key, value in (("l1", optimizer.l1), ("l2", optimizer.l2)):
+        if value:
+            what = f"is {value}, but psgd does not know which of your parameters are weights; add it to your gradient"
+            problems.append(Problem(("optimizer", key), what))
+    if settings.workers == "auto":
+        problems.append(Problem(("workers",), "is auto; it must be a whole number here"))
+    if problems:
+        lines = [f"psgd.fit: {_keyword(problem.path)} {problem.text}" for problem in problems]
+        raise UsageError("\n".join(dict.fromkeys(lines)))
+    return settings.model_dump()
+
+
+def group_of(settings: Settings) -> str:
+    """Where to train: never auto."""
+    group: str = settings["group"]
+    processes = settings["cluster"]["processes"]
+    if launched():
+        if group not in ("auto", "mpi"):
+            raise UsageError(
+                f"group is {group}, but an MPI launcher started this: each of its processes would train alone; "
+                "use group='auto' or 'mpi', or start python without mpirun"
+            )
+        return "mpi"
+    if group == "ray":
+        raise UsageError("group is ray, on which psgd.fit does not run; use auto, serial, threads or mpi")
+    if group == "auto" and processes:
+        raise UsageError(f"processes is {processes}, but group auto is one process here; say group='threads' as well")
+    # Not threads: a function that keeps its activations in an object would silently compute nonsense in them.
+    return "serial" if group == "auto" else group
+
+
+def _keyword(path: tuple[str, ...]) -> str:
+    return path[-1] if path[0] in ("training", "cluster") else ".".join(path)

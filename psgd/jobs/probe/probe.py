@@ -1,0 +1,283 @@
+"""Should this job be parallelised? Its costs, measured in a few seconds on this machine, and what they foretell.
+
+Measured: a leg (the learner, data and optimizer of the job), the fold, the strategy's apply, whole rounds of the loop
+with one worker, how processes that step at once slow each other down, and a meeting of theirs. Modelled: all else.
+"""
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+from psgd.config import resolve
+from psgd.core.replica import Progress, Replica
+from psgd.data.dataset import Data
+from psgd.group.group import Group, VectorShape
+from psgd.group.serial import Serial
+from psgd.jobs.build import build_job
+from psgd.jobs.choose_group import cores
+from psgd.jobs.probe.concurrent import Meet, Work, run_concurrently
+from psgd.jobs.probe.forecast import MEETINGS, Forecast, Machine, Round, forecast, recommend
+from psgd.training.job import Job
+from psgd.training.local_steps import LocalSteps
+from psgd.training.loop import Loop
+from psgd.training.recorder import Recorder
+
+Settings = dict[str, Any]
+
+SECONDS = 0.12  # that one measurement takes, if one repetition is no longer
+TOGETHER = 0.06  # seconds of several processes at once
+STRETCH = 0.03  # seconds of steps timed at once
+LONG = 0.25  # seconds: with steps as long as this, the loop's own work is not worth measuring
+LIBRARY = 10e-6  # seconds that MPI needs for a meeting, as found once: the probe's processes meet without it
+BEYOND = (4, 8, 16)  # workers foretold on as many cores, where there are fewer
+BUSY = 0.7  # programs: as many take time away from what is measured
+UNTOLD = 1e-6  # of the learning rate: the same work, and no divergence in a probe
+
+
+class Findings(NamedTuple):
+    machine: Machine
+    rounds: list[Round]
+    forecasts: list[Forecast]
+    batch: int
+    parameters: int
+    seconds: float  # that the probe took
+    load: float  # programs that were running already
+
+
+def probe(settings: Settings, data: Data) -> Findings:
+    """Of a resolved config and its data; `workers` and `strategy.name` are what is asked about, not obeyed."""
+    began, load = time.perf_counter(), os.getloadavg()[0]
+    with np.errstate(all="ignore"):
+        benches = [_Bench(settings, strategy, data) for strategy in _strategies(settings)]
+        rounds = [bench.round() for bench in benches]
+        machine = _machine(benches[-1], benches[0])
+    job = benches[0].job
+    forecasts = foretell(rounds, machine, job.batch, settings["workers"])
+    return Findings(machine, rounds, forecasts, job.batch, job.learner.size, time.perf_counter() - began, load)
+
+
+def foretell(rounds: list[Round], machine: Machine, batch: int, wanted: int) -> list[Forecast]:
+    """Each strategy with 1, 2, 4, ... workers, a core each; with all cores; beyond them; and with the workers that
+    the config wants on the cores there are."""
+    counts = _counts(machine.cores)
+    places = [(n, n) for n in (*counts, *(n for n in BEYOND if n > machine.cores))]
+    if wanted not in counts:
+        places.append((wanted, min(wanted, machine.cores)))
+    return [forecast(r, machine, batch, *place) for place in sorted(places) for r in rounds]
+
+
+def lines(findings: Findings) -> list[str]:
+    """For people, each a comment of YAML."""
+    machine, rounds = findings.machine, findings.rounds
+    most = max(machine.slowdowns)
+    text = [
+        f"Should this be parallelised? Probed for {findings.seconds:.1f} s: "
+        f"{findings.parameters:,} parameters, {findings.batch} examples a step, {_several(machine.cores, 'core')}.",
+        "Measured, milliseconds a round of one worker:",
+    ]
+    for r in rounds:
+        parts = f"work {_ms(r.leg)}, fold {_ms(r.leaf)} and apply {_ms(r.apply)}, the loop itself {_ms(r.rest)}"
+        text.append(f"  {r.strategy}, {_several(r.steps, 'step')}: {parts}")
+    if most > 1:
+        text.append(
+            f"Measured, {most} processes at once: a step takes {machine.slowdowns[most]:.2f} times as long as alone, "
+            f"a meeting {machine.meetings[most] * 1e6:.0f} microseconds,"
+        )
+        text.append(f"  {LIBRARY * 1e6:.0f} of them supposed for MPI itself; across hosts it is more.")
+    text += ["Foretold examples/s, workers equally fast:", *_table(findings)]
+    if findings.load > BUSY:
+        text.append(f"Other programs were running (load {findings.load:.1f}): ask again when the machine is quiet.")
+    text += [f"Recommendation: {recommend(findings.forecasts)}.", _CAUTION]
+    return [f"# {line}" for line in text]
+
+
+_CAUTION = "Speed alone: more workers take fewer, larger or averaged steps an epoch, and may need more epochs."
+
+
+def _table(findings: Findings) -> list[str]:
+    names = [r.strategy for r in findings.rounds]
+    rows = [f"  {'workers':>9}  {'cores':>5}" + "".join(f"  {name:>20}" for name in names)]
+    places = dict.fromkeys((f.workers, f.processes, f.modelled) for f in findings.forecasts)
+    for workers, processes, modelled in places:
+        found = [f for f in findings.forecasts if (f.workers, f.processes) == (workers, processes)]
+        numbers = "".join(f"  {f.examples_per_second:>20,.0f}" for f in found)
+        rows.append(f"  {workers:>9}  {processes:>5}{numbers}" + ("  (modelled: more cores than here)" * modelled))
+    return rows
+
+
+def use_every_core() -> None:
+    """Undo the binding of this process to some of the cores, as far as that is allowed."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g}"
+
+
+def _several(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'s' * (count != 1)}"
+
+
+def _counts(most: int) -> list[int]:
+    """1, 2, 4, ... and `most` itself."""
+    return sorted({2**i for i in range(most.bit_length())} | {most})
+
+
+def _strategies(settings: Settings) -> list[Settings]:
+    """Gradient averaging, and averaging of parameters: the config's, or the usual one."""
+    names = ["gradient-averaging", "parameter-averaging"]
+    usual = [dict(resolve(None, [f"strategy.name={name}"]).settings["strategy"]) for name in names]
+    own = settings["strategy"]
+    return [own if own["name"] == names[0] else usual[0], usual[1] if own["name"] == names[0] else own]
+
+
+def _machine(stepping: "_Bench", meeting: "_Bench") -> Machine:
+    """With the cores that this process may use. `meeting` is the bench whose rounds are single steps."""
+    most = cores()
+    slowdowns, meetings = {1: 1.0}, {1: 0.0}
+    alone = _quietest(1, stepping.stretch) if most > 1 else None
+    for processes in sorted({2, 4, most}) if alone else ():
+        together = _quietest(processes, stepping.stretch) if processes <= most else None
+        apart, met = (_quietest(processes, act) for act in (meeting.apart, meeting.met)) if together else (None, None)
+        if alone and together and apart and met:
+            slowdowns[processes] = max(1.0, together / alone)
+            meetings[processes] = LIBRARY + max(0.0, met - apart) / meeting.laps / MEETINGS
+    return Machine(most, slowdowns, meetings)
+
+
+def _quietest(processes: int, work: Work) -> float | None:
+    """The best of three: what else runs on the machine only takes time away."""
+    tries = [run_concurrently(processes, work, TOGETHER) for _ in range(3)]
+    return min((t for t in tries if t), default=None)
+
+
+@final
+class _Bench:
+    """One strategy with one worker in this process, to be timed in parts."""
+
+    def __init__(self, settings: Settings, strategy: Settings, data: Data) -> None:
+        self._settings = {
+            **settings,
+            "strategy": strategy,
+            "cluster": {**settings["cluster"], "speeds": None},
+            "optimizer": {**settings["optimizer"], "learning_rate": UNTOLD * settings["optimizer"]["learning_rate"]},
+        }
+        self._data = data._replace(test=None, validation=None)  # nothing is evaluated
+        self._name = str(strategy["name"])
+        self.job = self._build(1)
+        self._local_steps = LocalSteps(self.job, self._group(self.job), segment_seconds=1e9)
+        vectors = np.zeros((1 + self.job.strategy.needs.state_rows, self.job.learner.size), self.job.learner.dtype)
+        vectors[0] = self.job.learner.initial(self.job.seed)
+        self._replica = Replica(vectors, Progress(dealt=(0,), worker_steps=(0,)))
+        self._period = int(self.job.strategy.plan(0)[0])
+        self._leg(1)
+        self._leg(1)  # once to make the buffers, once to see how long it takes
+        one = _seconds(lambda: self._leg(1))
+        self._steps = max(1, min(self._period, int(STRETCH / one)))
+        self.laps = max(1, min(20, int(STRETCH / one)))
+
+    def stretch(self, meet: Meet) -> None:
+        """Some steps, as many as make the clock's and Python's own time small."""
+        self._leg(self._steps)
+
+    def apart(self, meet: Meet) -> None:
+        """Some rounds of one step, without meetings."""
+        for _ in range(self.laps):
+            self._leg(1)
+
+    def met(self, meet: Meet) -> None:
+        """The same with meetings, at which the faster wait for the slower each time."""
+        for _ in range(self.laps):
+            self._leg(1)
+            for _ in range(MEETINGS):
+                meet()
+
+    def round(self) -> Round:
+        first = _median(lambda: self._leg(1))
+        step = (
+            max(0.0, _median(lambda: self._leg(self._steps)) - first) / (self._steps - 1) if self._steps > 1 else first
+        )
+        leaf, apply = self._combination()
+        short = first + (self._steps - 1) * step
+        whole = self._whole_rounds(self._steps, short + leaf + apply) if step < LONG else 0.0
+        rest = max(0.0, whole - short - leaf - apply)
+        return Round(self._name, self._period, first + (self._period - 1) * step, leaf, apply, rest)
+
+    def _build(self, workers: int) -> Job:
+        return build_job({**self._settings, "workers": workers}, self._data)
+
+    def _group(self, job: Job) -> Group:
+        needs = job.strategy.needs
+        shape = VectorShape(job.workers, job.learner.size, needs.state_rows, needs.contribution_rows, job.learner.dtype)
+        return Group(Serial(), shape)
+
+    def _leg(self, steps: int) -> None:
+        """`steps` of a round, with the next part of the data each time: batches come from memory, not from a cache."""
+        plan = np.array([steps])
+        self._local_steps.restart()
+        while self._local_steps.run(self._replica, plan)[0].done < steps:
+            pass
+        progress = self._replica.progress
+        self._replica.progress = progress._replace(position=progress.position + steps * self.job.batch)
+
+    def _combination(self) -> tuple[float, float]:
+        """(folding one contribution, applying the fold), over all parameters."""
+        job = self._build(2)
+        group, strategy, needs = self._group(job), job.strategy, job.strategy.needs
+        for worker in range(2):
+            group.contribution(worker)[:] = self._replica.parameters
+        old, new = (Replica(vectors, Progress(steps=1)) for vectors in group.replicas)
+        old.vectors[0] = self._replica.parameters
+
+        def apply(reduced: np.ndarray, where: slice, norm: float) -> None:
+            strategy.apply(old, new, 0.0, reduced, where, norm)
+
+        def combine(weights: np.ndarray) -> float:
+            return _median(lambda: group.combine(weights, apply, needs.norm))
+
+        one, both = combine(np.array([1.0, 0.0])), combine(np.array([0.5, 0.5]))
+        leaf = min(one, max(0.0, both - one))
+        return leaf, one - leaf
+
+    def _whole_rounds(self, steps: int, expected: float) -> float:
+        """Seconds of a round of `steps` as the loop runs it, which are a little more than `expected`."""
+        rounds = max(2, min(1000, int(SECONDS / expected)))
+        settings = {**self._settings["strategy"], "period": steps} if "period" in self._settings["strategy"] else None
+        self._settings = {**self._settings, "strategy": settings or self._settings["strategy"]}
+        job = self._build(1)
+        epochs = rounds * steps * job.batch / job.sampler.examples
+        job = replace(job, learner=self.job.learner, epochs=epochs, evaluate_every=epochs, target=None)
+        times: list[float] = []
+        for _ in range(3):
+            with tempfile.TemporaryDirectory(prefix="psgd-probe-") as directory:  # for the metrics, which take time too
+                record = Recorder(Path(directory), job.sampler.examples, epochs, "probe", quiet=True)
+                done = Loop(job, Serial(), record, segment_seconds=1e9).run().progress.round
+                times.append(record.train_seconds / done)
+        return min(times)
+
+
+def _seconds(act: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def _median(act: Callable[[], None]) -> float:
+    """Seconds of one repetition, after one that does not count, of as many as there is time for."""
+    act()
+    times: list[float] = []
+    began = time.perf_counter()
+    while not times or (time.perf_counter() - began < SECONDS and len(times) < 1000):
+        times.append(_seconds(act))
+    return statistics.median(times)

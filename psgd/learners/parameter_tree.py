@@ -1,0 +1,168 @@
+"""A user's parameters, arrays in lists, tuples and dicts, as one flat vector and back. Knows no gradient's meaning."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+from psgd.core.errors import UsageError
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Leaf(NamedTuple):
+    path: str  # "[0]", "['W1']", "[1][2]"; empty where the parameters are one array
+    shape: tuple[int, ...]
+    where: slice  # its place in the vector
+
+
+@final
+class ParameterTree:
+    """The shape of a tree of arrays, read off an example."""
+
+    def __init__(self, example: Any) -> None:
+        self._example = example
+        self.leaves: list[Leaf] = []
+        start = 0
+        seen: dict[int, str] = {}
+        dtypes: dict[np.dtype, str] = {}
+        for path, value in _leaves(example):
+            name = f"parameters{path}"
+            array = _array(value, name)
+            if array.dtype not in FLOATS:
+                raise UsageError(f"{name} is {array.dtype}; parameters must be float32 or float64: use .astype(float)")
+            if not array.size:
+                raise UsageError(f"{name} has shape {array.shape}, which holds nothing; leave it out")
+            if isinstance(value, np.ndarray) and id(value) in seen:
+                raise UsageError(f"{name} is the same array as {seen[id(value)]}; give each array once")
+            seen[id(value)] = name
+            dtypes.setdefault(array.dtype, name)
+            self.leaves.append(Leaf(path, array.shape, slice(start, start + array.size)))
+            start += array.size
+        if not self.leaves:
+            raise UsageError("parameters hold no array; give an array, or a list or dict of arrays")
+        if len(dtypes) > 1:
+            found = " and ".join(f"{name} is {dtype}" for dtype, name in dtypes.items())
+            raise UsageError(f"{found}; all parameters must have one dtype: convert them with .astype")
+        self.size = start
+        (self.dtype,) = dtypes
+
+    def flatten(self, tree: Any) -> np.ndarray:
+        """A new vector (P,)."""
+        vector = np.empty(self.size, self.dtype)
+        for leaf, value in zip(self.leaves, _along(self._example, tree), strict=True):
+            vector[leaf.where] = np.ravel(value)
+        return vector
+
+    def views(self, vector: np.ndarray) -> Any:
+        """The tree over `vector`, nothing copied, not to be written to."""
+        vector = vector.view()
+        vector.flags.writeable = False
+        return _like(self._example, (vector[leaf.where].reshape(leaf.shape) for leaf in self.leaves))
+
+    def copies(self, vector: np.ndarray) -> Any:
+        """The tree with arrays of its own."""
+        return _like(self._example, (vector[leaf.where].reshape(leaf.shape).copy() for leaf in self.leaves))
+
+    def matches(self, tree: Any) -> bool:
+        """Whether `tree` nests as the example does; a tuple may stand for a list. No tree nests as its own first
+        item does, so a gradient is never taken for a pair of gradient and loss."""
+        return _nests(self._example, tree)
+
+    def write(self, tree: Any, out: np.ndarray) -> None:
+        """A gradient that `matches` into `out` (P,); UsageError for a wrong shape or dtype."""
+        for leaf, value in zip(self.leaves, _along(self._example, tree), strict=True):
+            if type(value) is np.ndarray and value.shape == leaf.shape and value.dtype == self.dtype:
+                out[leaf.where] = value.reshape(-1)
+                continue
+            array = _array(value, f"the gradient of parameters{leaf.path}")
+            if array.shape != leaf.shape:
+                raise UsageError(
+                    f"the gradient of parameters{leaf.path} has shape {array.shape}; it must be {leaf.shape}, like the "
+                    "parameters: the mean over the examples of the batch"
+                )
+            if array.dtype != self.dtype and not isinstance(value, float):
+                raise UsageError(
+                    f"the gradient of parameters{leaf.path} is {array.dtype}, but the parameters are {self.dtype}; "
+                    f"convert the parameters or the data, so that all is {self.dtype} (or return it .astype)"
+                )
+            out[leaf.where] = array.ravel()
+
+    def name(self, index: int) -> str:
+        """Where the element `index` of the vector lies; the loss if beyond."""
+        for leaf in self.leaves:
+            if index < leaf.where.stop:
+                place = np.unravel_index(index - leaf.where.start, leaf.shape)
+                return f"parameters{leaf.path}" + (f"[{', '.join(map(str, place))}]" if place else "")
+        return "the loss"
+
+
+def describe(tree: Any) -> str:
+    """What somebody gave, in few words."""
+    if type(tree) in (list, tuple, dict):
+        return f"a {type(tree).__name__} of {len(tree)}"
+    if isinstance(tree, np.ndarray):
+        return f"an array of shape {tree.shape}"
+    return f"{type(tree).__name__} {tree!r}"[:80]
+
+
+def _array(value: Any, name: str) -> np.ndarray:
+    if not isinstance(value, np.ndarray | np.number | int | float):
+        raise UsageError(f"{name} is {describe(value)}; it must be a numpy array, or lists or dicts of arrays")
+    return np.asarray(value)
+
+
+def _items(tree: Any) -> list[tuple[str, Any]] | None:
+    """(path, item) of a container; None for a leaf. A tuple with names would lose them, so it counts as a leaf."""
+    if type(tree) in (list, tuple):
+        return [(f"[{number}]", item) for number, item in enumerate(tree)]
+    if type(tree) is dict:
+        return [(f"[{key!r}]", item) for key, item in tree.items()]
+    return None
+
+
+def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    items = _items(tree)
+    if items is None:
+        yield path, tree
+        return
+    for step, item in items:
+        yield from _leaves(item, path + step)
+
+
+def _along(example: Any, tree: Any) -> Iterator[Any]:
+    """The leaves of a tree that nests as `example` does, in the example's order (dicts may have another)."""
+    if type(example) is dict:
+        for key, item in example.items():
+            yield from _along(item, tree[key])
+    elif type(example) in (list, tuple):
+        for one, other in zip(example, tree, strict=True):
+            yield from _along(one, other)
+    else:
+        yield tree
+
+
+def _like(example: Any, leaves: Iterator[np.ndarray]) -> Any:
+    if type(example) is dict:
+        return {key: _like(item, leaves) for key, item in example.items()}
+    if type(example) is list:
+        return [_like(item, leaves) for item in example]
+    if type(example) is tuple:
+        return tuple([_like(item, leaves) for item in example])
+    return next(leaves)
+
+
+def _nests(example: Any, tree: Any) -> bool:
+    if type(example) is dict:
+        return (
+            type(tree) is dict
+            and tree.keys() == example.keys()
+            and all(_nests(item, tree[key]) for key, item in example.items())
+        )
+    if type(example) in (list, tuple):
+        return (
+            type(tree) in (list, tuple)
+            and len(tree) == len(example)
+            and all(_nests(one, other) for one, other in zip(example, tree, strict=True))
+        )
+    return _items(tree) is None

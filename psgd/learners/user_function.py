@@ -1,0 +1,102 @@
+"""A user's own numpy function as a learner. Knows nothing of what it computes."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, final
+
+import numpy as np
+
+from psgd.core.errors import UsageError
+from psgd.learners.learner import Batch
+from psgd.learners.parameter_tree import ParameterTree, describe
+from psgd.optimizers.optimizer import Optimizer
+
+Gradient = Callable[[Any, np.ndarray, np.ndarray], Any]  # (parameters, X, y) -> gradient, or (gradient, loss)
+Measure = Callable[[Any, np.ndarray, np.ndarray], Any]  # (parameters, X, y) -> a number
+
+
+@final
+class UserFunction:
+    """`gradient` returns the mean over the batch, in the structure of the parameters; the loss beside it, the loss of
+    `loss` and the share of right answers of `score` are means over their examples too."""
+
+    def __init__(
+        self,
+        gradient: Gradient,
+        structure: ParameterTree,
+        start: np.ndarray,
+        loss: Measure | None = None,
+        score: Measure | None = None,
+        wants_loss: bool = False,
+    ) -> None:
+        self.size, self.dtype = structure.size, structure.dtype
+        self._gradient, self._structure, self._start = gradient, structure, start
+        self._loss, self._score, self._wants_loss = loss, score, wants_loss
+        self._sum = 0.0
+
+    def initial(self, seed: int) -> np.ndarray:
+        """Those the user gave: the seed is for the batches."""
+        return self._start
+
+    def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
+        self._write_gradient(self._structure.views(parameters), batch, out)
+
+    def read_loss(self) -> float:
+        loss, self._sum = self._sum, 0.0
+        return loss
+
+    def score(self, parameters: np.ndarray, X: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
+        """Without a `loss`, the loss is the number of wrong answers."""
+        views, count = self._structure.views(parameters), len(X)
+        right = 0
+        if self._score:
+            share = _number(self._score(views, X, T_BO), "what score returned")
+            if not 0.0 <= share <= 1.0:
+                raise ValueError(f"score returned {share}; it must be the share of right answers, from 0 to 1")
+            right = round(share * count)
+        if self._loss is None:
+            return float(count - right), right
+        return _number(self._loss(views, X, T_BO), "what loss returned") * count, right
+
+    def run(
+        self,
+        parameters: np.ndarray,
+        moments: np.ndarray,
+        count: int,
+        optimizer: Optimizer,
+        batches: Iterable[Batch],
+        gradient: np.ndarray,
+    ) -> None:
+        """As the default, with the views made once."""
+        views = self._structure.views(parameters)
+        for step, batch in enumerate(batches, count + 1):
+            self._write_gradient(views, batch, gradient)
+            optimizer.step(parameters, gradient, moments, step, batch.epoch)
+
+    def name(self, index: int) -> str:
+        return self._structure.name(index)
+
+    def _write_gradient(self, views: Any, batch: Batch, out: np.ndarray) -> None:
+        returned = self._gradient(views, batch.X, batch.T_BO)
+        if self._structure.matches(returned):
+            found, loss = returned, None
+        elif type(returned) is tuple and len(returned) == 2 and self._structure.matches(returned[0]):
+            found, loss = returned
+        else:
+            raise UsageError(
+                f"gradient returned {describe(returned)}; it must return a gradient like the parameters "
+                f"({describe(views)}), or a tuple (gradient, loss)"
+            )
+        self._structure.write(found, out)
+        if loss is not None:
+            self._sum += _number(loss, "the loss that gradient returned") * len(batch.X)
+        elif self._wants_loss:
+            raise UsageError("progress shows the loss, and gradient returns none: return (gradient, loss)")
+
+
+def _number(value: Any, what: str) -> float:
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        # Not a PsgdError: one process alone may find it, in the middle of a round of scoring.
+        raise TypeError(f"{what} is {describe(value)}; it must be one number")
+    return float(value)

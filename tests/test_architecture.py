@@ -1,0 +1,162 @@
+"""Imports point down; optional packages each have one door; importing psgd is cheap."""
+
+import ast
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from processes import ROOT, python
+
+PACKAGE = ROOT / "psgd"
+
+# The rooms from top to bottom (DESIGN, section 3). A module may import from its own room and from the levels below its
+# own, but not from another room of the same level.
+LEVELS = (
+    ("train", "predict", "plot"),
+    ("compare",),
+    ("jobs",),
+    ("training",),
+    ("strategy",),
+    ("group", "learners"),
+    ("optimizers", "data"),
+    ("backends", "config"),
+    ("core",),
+)
+LEVEL = {room: len(LEVELS) - number for number, rooms in enumerate(LEVELS) for room in rooms}
+DOORS = {
+    "mpi4py": {"psgd.group.mpi"},
+    "ray": {"psgd.group.ray.transport"},
+    "pydantic": {"psgd.config.schema", "psgd.config.problems"},
+    "yaml": {"psgd.config.document"},
+    "cupy": set(),
+    "matplotlib": {"psgd.plot"},
+    "sklearn": set(),
+    "scipy": {"psgd.backends.numpy.products", "psgd.backends.numba.native"},
+}
+
+
+@cache
+def modules() -> dict[str, Path]:
+    paths = (p for p in PACKAGE.rglob("*.py") if "__pycache__" not in p.parts)
+    return {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in paths}
+
+
+@cache
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """(module imported, whether when `path` is) of a file."""
+    tree = ast.parse(path.read_text())
+    inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, id(node) not in inside) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{a.name}" for a in node.names if f"{node.module}.{a.name}" in modules()]
+            found += [(name, id(node) not in inside) for name in names or [str(node.module)]]
+    return found
+
+
+def room(module: str) -> str | None:
+    return module.split(".")[1] if module.startswith("psgd.") else None
+
+
+def forbidden(module: str, imported: str) -> str | None:
+    """What is wrong with an import between two modules of psgd, or None."""
+    here, there = room(module), room(imported)
+    if there is None or there == here:
+        return None
+    if here is None:
+        return None if there == "core" else f"{module} imports {imported} when psgd is imported"
+    if LEVEL[there] > LEVEL[here]:
+        return f"{module} imports {imported}, which stands above it"
+    if LEVEL[there] == LEVEL[here]:
+        return f"{module} imports {imported}, another room of the same level"
+    return None
+
+
+def circle(edges: dict[str, set[str]]) -> list[str] | None:
+    """A circle of imports, if there is one."""
+    done: set[str] = set()
+
+    def visit(module: str, path: list[str]) -> list[str] | None:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return None
+        for imported in sorted(edges.get(module, ())):
+            if found := visit(imported, [*path, module]):
+                return found
+        done.add(module)
+        return None
+
+    return next((found for module in sorted(edges) if (found := visit(module, []))), None)
+
+
+def edges() -> dict[str, set[str]]:
+    """The imports among psgd's own modules, those within functions included."""
+    return {
+        m: {n for n, _ in imports(p) if n in modules() and n != "psgd"} for m, p in modules().items() if m != "psgd"
+    }
+
+
+@pytest.mark.parametrize("module", sorted(set(modules()) - {"psgd"}))
+def test_imports_point_down(module):
+    assert room(module) in LEVEL, f"{module} is in no room: say in this test where it stands"
+    wrong = [text for name, _ in imports(modules()[module]) if (text := forbidden(module, name))]
+    assert not wrong, "; ".join(wrong)
+
+
+def test_no_import_goes_in_a_circle():
+    assert circle(edges()) is None
+
+
+def test_what_is_forbidden_is_found():
+    assert (
+        forbidden("psgd.data.dataset", "psgd.group.group")
+        == "psgd.data.dataset imports psgd.group.group, which stands above it"
+    )
+    assert forbidden("psgd.group.group", "psgd.learners.mlp") is not None
+    assert forbidden("psgd.learners.mlp", "psgd.data.dataset") is None
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
+
+
+def test_there_are_at_most_ten_levels():
+    assert max(LEVEL.values()) <= 10
+
+
+def test_no_file_is_long():
+    long = {module: lines for module, path in modules().items() if (lines := len(path.read_text().splitlines())) > 300}
+    assert not long
+
+
+@pytest.mark.parametrize("package", DOORS)
+def test_optional_packages_have_one_door(package):
+    users = {m for m, path in modules().items() for name, _ in imports(path) if name.split(".")[0] == package}
+    assert users == DOORS[package]
+
+
+def test_compiled_code_stays_in_its_backend():
+    for module, path in modules().items():
+        used = {name.split(".")[0] for name, _ in imports(path)} & {"numba", "llvmlite"}
+        assert not used or module.startswith("psgd.backends.numba"), module
+
+
+@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib", "scipy"])
+def test_optional_packages_are_imported_lazily(package):
+    for module, path in modules().items():
+        at_once = {name.split(".")[0] for name, at_once in imports(path) if at_once}
+        assert package not in at_once, module
+
+
+def test_importing_psgd_imports_no_numpy():
+    code = "import sys, psgd; assert 'numpy' not in sys.modules and 'psgd.core.errors' not in sys.modules"
+    assert python("-c", code).code == 0
+
+
+def test_the_standard_library_and_dependencies_are_all_there_is():
+    allowed = {"psgd", "numpy", "safetensors", "threadpoolctl", "numba", "llvmlite", *DOORS, *sys.stdlib_module_names}
+    used = {name.split(".")[0] for path in modules().values() for name, _ in imports(path)}
+    assert used <= allowed

@@ -1,0 +1,70 @@
+"""Optimizers in one pass, compiled by numba: the bits of numpy's passes."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from jobs import NAMES, job, strategies, train
+
+from psgd.group.serial import Serial
+from psgd.group.threads import run_threads
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.rules import SGD, Adam
+
+pytest.importorskip("numba")
+from psgd.optimizers.compiled_update import CompiledUpdate
+
+RULES = [SGD(0.9), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)]
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_rule_in_one_pass_has_the_bits_of_many(rule, dtype, apart):
+    """Of numbers of any size, and of what is no number; of more of them than a vector of the CPU has."""
+    draw, n, bits = np.random.default_rng(0), 1003, {4: np.uint32, 8: np.uint64}[np.dtype(dtype).itemsize]
+    compiled = CompiledUpdate(rule, np.dtype(dtype))
+    assert compiled.rows == rule.rows
+
+    def some(*shape: int) -> np.ndarray:
+        numbers = (draw.normal(size=shape) * 10.0 ** draw.integers(-44, 38, shape)).astype(dtype)
+        odd = draw.random(shape) < 0.05
+        numbers[odd] = draw.choice([np.nan, np.inf, -np.inf, 0.0, -0.0], np.count_nonzero(odd))
+        return numbers
+
+    p, state = some(n), np.abs(some(rule.rows, n))
+    for count in (1, 2, 1000):
+        g = some(n)
+        results = []
+        for each in (rule, compiled):
+            new, new_state = (np.zeros_like(p), np.zeros_like(state)) if apart else (p.copy(), state.copy())
+            with np.errstate(all="ignore"):
+                if apart:
+                    each.update(p, g.copy(), state, count, 0.01, (new, new_state))
+                else:
+                    each.update(new, g.copy(), new_state, count, 0.01)
+            results.append((new, new_state))
+        (new, new_state), (q, again) = results
+        assert np.array_equal(new.view(bits), q.view(bits))
+        assert np.array_equal(new_state.view(bits), again.view(bits))
+        assert not np.array_equal(p, q)
+        p, state = new, new_state
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "momentum" in name or "adam" in name])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_training_has_the_same_bits(name, threads):
+    strategy = strategies(4)[name]
+
+    def compiled(part: Any) -> Any:
+        """The same, with the rule of its optimizer compiled."""
+        if isinstance(part, Optimizer):
+            return replace(part, rule=CompiledUpdate(part.rule, np.dtype(np.float32)))
+        where = "optimizer" if hasattr(part, "optimizer") else "descent"
+        return replace(part, **{where: compiled(getattr(part, where))})
+
+    fast = compiled(strategy)
+    assert fast != strategy
+    hashes = run_threads(threads, 60.0, lambda transport: train(job(fast, 4), transport)[0])
+    assert set(hashes) == {train(job(strategy, 4), Serial())[0]}
