@@ -92,7 +92,6 @@ def _with_mpi(order: RunRequest, loaded: list[Any], signals: Signals) -> int:
     from psgd.group import mpi
     from psgd.jobs.build import check_job, load_data
     from psgd.jobs.session import run_session
-    from psgd.training.sizes import shared_bytes
 
     settings, failure, data = order.settings, None, cast(Any, None)
     _limit_blas()
@@ -108,7 +107,7 @@ def _with_mpi(order: RunRequest, loaded: list[Any], signals: Signals) -> int:
             _complain(failure, first)
         mpi.free_shared()
         return codes[first]
-    transport = mpi.Mpi(settings["cluster"]["patience"], shared_bytes(check_job(settings, data)))
+    transport = mpi.Mpi(settings["cluster"]["patience"], check_job(settings, data).vectors.shared_bytes)
     result = run_session(order, data, transport, signals)
     transport.close()
     return _report(result)

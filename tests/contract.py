@@ -36,29 +36,32 @@ def check_group(transport: Transport, workers: int) -> None:
         _check_meeting(group, turn, workers)
         weights = np.array([0.0 if worker == 1 else 0.5 for worker in range(workers)])
         old, new = group.replicas[turn % 2], group.replicas[1 - turn % 2]
+        before = old.copy()
+        group.all_gather(b"0")  # everybody has copied it: the combination may write
         norms: list[float] = []
         sizes: list[int] = []
 
-        def apply(
-            reduced: np.ndarray,
-            where: slice,
+        def begin(
             norm: float,
             old: np.ndarray = old,
             new: np.ndarray = new,
             norms: list[float] = norms,
             sizes: list[int] = sizes,
-        ) -> None:
-            new[:, where] = reduced + old[:, where]
-            norms.append(norm)
-            sizes.append(where.stop - where.start)
+        ) -> Callable[[np.ndarray, slice], None]:
+            def apply(total: np.ndarray, where: slice) -> None:
+                new[:, where] = total + old[:, where]
+                norms.append(norm)
+                sizes.append(where.stop - where.start)
+
+            return apply
 
         with_norm = turn == 1
         if 1 in group.hosted:  # a weight of 0 leaves it out, whatever it is
             group.contribution(1)[:] = np.nan
-        group.combine(weights, apply, with_norm)
+        group.combine(weights, begin, with_norm)
         counted = [w for w in range(workers) if w != 1]
         reduced = np.stack([(ramp + turn) * len(counted) + sum(counted), np.full(parameters, sum(counted))]) / 2
-        assert (new - old == reduced).all()
+        assert (new - before == reduced).all()
         assert with_norm or abs(sum(sizes) - share) <= 64, f"{sizes} of {parameters}"
         if with_norm:
             assert all(abs(norm / np.sum(reduced[0].astype(float) ** 2) - 1) < 1e-12 for norm in norms)
@@ -66,12 +69,12 @@ def check_group(transport: Transport, workers: int) -> None:
 
 
 def _check_meeting(group: Group, turn: int, workers: int) -> None:
-    reports = [Report(w, 10 * w + turn, w / 8, w - 2, w / 4) for w in group.hosted]
-    reports = group.meet(reports, Notice(round=turn, signal=group.transport.process))
-    columns = zip(reports.done, reports.loss, reports.bad, reports.seconds, strict=True)
+    own = [Report(w, 10 * w + turn, w / 8, w - 2, w / 4) for w in group.hosted]
+    reports = group.exchange_reports(own, Notice(round=turn, signal=group.transport.process))
+    columns = zip(reports.steps_done, reports.loss, reports.first_nonfinite, reports.seconds, strict=True)
     assert list(columns) == [(10 * w + turn, w / 8, w - 2, w / 4) for w in range(workers)]
     assert reports.nonfinite_workers == list(range(2, workers))
-    assert reports.notices == [Notice(round=turn, signal=process) for process in group.transport.members]
+    assert list(reports.notices) == [Notice(round=turn, signal=process) for process in group.transport.members]
 
 
 def hashes(make: Callable[[], Transport], all_workers: tuple[int, ...] = (4, 8)) -> dict[str, Any]:

@@ -16,12 +16,9 @@ from psgd.learners.mlp import MLP
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam
 from psgd.optimizers.schedule import Schedule
-from psgd.strategy.descent import Descent
-from psgd.strategy.gradient_averaging import GradientAveraging
-from psgd.strategy.pace import Pace, speeds_of
-from psgd.strategy.parameter_averaging import ParameterAveraging
+from psgd.strategy.plans import PacedPlan, exact_speeds
+from psgd.strategy.presets import HOLDOUT, gradient_averaging, parameter_averaging, weighted_averaging
 from psgd.strategy.strategy import Strategy
-from psgd.strategy.weighted_averaging import HOLDOUT, WeightedAveraging
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -34,15 +31,15 @@ _adam = Optimizer(Adam(), Schedule(0.01))
 
 def strategies(workers: int) -> dict[str, Strategy]:
     """One of each kind of state that a strategy may hold."""
-    pace = Pace(6, speeds_of(SPEEDS[:workers], workers))
+    pace = PacedPlan(6, exact_speeds(SPEEDS[:workers], workers))
     return {
-        "gradient-averaging, momentum, clipped": GradientAveraging(workers, _momentum),
-        "gradient-averaging, adam": GradientAveraging(workers, _adam),
-        "parameter-averaging, sgd": ParameterAveraging(workers, 6, Descent(_sgd, "keep")),
-        "parameter-averaging, adam kept": ParameterAveraging(workers, 6, Descent(_adam, "keep")),
-        "parameter-averaging, adam averaged": ParameterAveraging(workers, 6, Descent(_adam, "average")),
-        "weighted-averaging, adam reset": WeightedAveraging(pace, Descent(_adam, "reset"), (0.9,)),
-        "weighted-averaging, holdout": WeightedAveraging(pace, Descent(_sgd, "keep"), HOLDOUT),
+        "gradient-averaging, momentum, clipped": gradient_averaging(workers, _momentum),
+        "gradient-averaging, adam": gradient_averaging(workers, _adam),
+        "parameter-averaging, sgd": parameter_averaging(workers, 6, _sgd, "keep"),
+        "parameter-averaging, adam kept": parameter_averaging(workers, 6, _adam, "keep"),
+        "parameter-averaging, adam averaged": parameter_averaging(workers, 6, _adam, "average"),
+        "weighted-averaging, adam reset": weighted_averaging(pace, _adam, "reset", (0.9,)),
+        "weighted-averaging, holdout": weighted_averaging(pace, _sgd, "keep", HOLDOUT),
     }
 
 

@@ -38,6 +38,7 @@ class Pipe:
     """The child's end."""
 
     kind = "pipes"
+    recovers = True
 
     def __init__(self, process: int, processes: int, connection: Connection, faults: Sequence[Fault]) -> None:
         self.process = process

@@ -20,12 +20,9 @@ from psgd.learners.learner import Batch
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD
 from psgd.optimizers.schedule import Schedule
-from psgd.strategy.descent import Descent
-from psgd.strategy.gradient_averaging import GradientAveraging
-from psgd.strategy.pace import Pace
-from psgd.strategy.parameter_averaging import ParameterAveraging
+from psgd.strategy.plans import PacedPlan
+from psgd.strategy.presets import gradient_averaging, parameter_averaging, weighted_averaging
 from psgd.strategy.strategy import Strategy
-from psgd.strategy.weighted_averaging import WeightedAveraging
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -55,15 +52,15 @@ class Problem(NamedTuple):
         return Optimizer(SGD(), Schedule(self.eta))
 
     def gradient_averaging(self, workers: int) -> Strategy:
-        return GradientAveraging(workers, self.sgd())
+        return gradient_averaging(workers, self.sgd())
 
     def parameter_averaging(self, workers: int, period: int) -> Strategy:
-        return ParameterAveraging(workers, period, Descent(self.sgd(), "keep"))
+        return parameter_averaging(workers, period, self.sgd(), "keep")
 
     def weighted_averaging(self, steps: tuple[int, ...], *contractions: float) -> Strategy:
         """Worker i takes steps[i] in each round. Several contractions are candidates."""
-        pace = Pace(max(steps), tuple(Fraction(n, max(steps)) for n in steps))
-        return WeightedAveraging(pace, Descent(self.sgd(), "keep"), contractions)
+        pace = PacedPlan(max(steps), tuple(Fraction(n, max(steps)) for n in steps))
+        return weighted_averaging(pace, self.sgd(), "keep", contractions)
 
 
 @final
@@ -137,7 +134,7 @@ def train(job: Callable[[], Job], processes: int | None, segment_seconds: float 
 
 def errors(problem: Problem, strategy: Strategy, steps: int, processes: int | None = None) -> np.ndarray:
     """w - w* of all replicates when all workers together have taken `steps` steps of one example."""
-    workers, data = len(strategy.plan(0)), numbers(steps)
+    workers, data = len(strategy.plan.steps(0)), numbers(steps)
 
     def job() -> Job:
         return Job(workers, strategy, Quadratic(problem), data, Shuffle(len(data.train), 1, 0), outputs=1, epochs=1.0)

@@ -24,12 +24,10 @@ from psgd.learners.mlp import MLP
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam
 from psgd.optimizers.schedule import Schedule
-from psgd.strategy.descent import Descent
-from psgd.strategy.gradient_averaging import GradientAveraging
-from psgd.strategy.pace import Pace, speeds_of
-from psgd.strategy.parameter_averaging import ParameterAveraging
+from psgd.strategy.local_work import OneGradient
+from psgd.strategy.plans import PacedPlan, exact_speeds
+from psgd.strategy.presets import gradient_averaging, parameter_averaging, weighted_averaging
 from psgd.strategy.strategy import Strategy
-from psgd.strategy.weighted_averaging import WeightedAveraging
 from psgd.training.job import Job
 
 ADDITIVE = Problem()
@@ -197,7 +195,7 @@ def test_of_candidates_that_score_alike_the_first_is_taken():
 
 def test_progress_by_hand():
     """40 batches by turns of 4 and 2: seven rounds, the last of which goes into the second epoch."""
-    strategy = WeightedAveraging(Pace(4, speeds_of([1.0, 0.5], 2)), Descent(PLAIN, "keep"), (0.9,))
+    strategy = weighted_averaging(PacedPlan(4, exact_speeds([1.0, 0.5], 2)), PLAIN, "keep", (0.9,))
     _, progress = jobs.train(network(strategy, 2, np.float32, epochs=1.0), Serial())
     assert progress.last_weights == pytest.approx((1 / 1.81, 0.81 / 1.81))
     assert progress._replace(last_weights=()) == Progress(
@@ -245,10 +243,10 @@ OPTIMIZERS = {
 
 
 def alone(optimizer: Optimizer) -> Iterator[Strategy]:
-    yield GradientAveraging(1, optimizer)
+    yield gradient_averaging(1, optimizer)
     for state in ("keep", "average"):
-        yield ParameterAveraging(1, 5, Descent(optimizer, state))
-        yield WeightedAveraging(Pace(5, speeds_of(None, 1)), Descent(optimizer, state), (0.9,))
+        yield parameter_averaging(1, 5, optimizer, state)
+        yield weighted_averaging(PacedPlan(5, exact_speeds(None, 1)), optimizer, state, (0.9,))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -258,7 +256,7 @@ def test_one_worker_is_serial_sgd_bit_for_bit(name, dtype):
     for strategy in alone(OPTIMIZERS[name]):
         ours = train(lambda strategy=strategy: network(strategy, 1, dtype), None)
         theirs = serial_sgd(network(strategy, 1, dtype), OPTIMIZERS[name], 60)
-        if OPTIMIZERS[name].plain and not isinstance(strategy, GradientAveraging):
+        if OPTIMIZERS[name].plain and not isinstance(strategy.local, OneGradient):
             print("normwise:", distance(ours, theirs))
             assert distance(ours, theirs) < ROUNDING[dtype], strategy
         else:
@@ -268,20 +266,20 @@ def test_one_worker_is_serial_sgd_bit_for_bit(name, dtype):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("state", ["keep", "average", "reset"])
 def test_weighted_with_equal_steps_is_parameter_averaging_bit_for_bit(name, state):
-    descent = Descent(OPTIMIZERS[name], state)
+    optimizer = OPTIMIZERS[name]
     for contraction in (1.0, 0.9, 0.1):
-        weighted = WeightedAveraging(Pace(4, speeds_of(None, 3)), descent, (contraction,))
+        weighted = weighted_averaging(PacedPlan(4, exact_speeds(None, 3)), optimizer, state, (contraction,))
         a = train(lambda weighted=weighted: network(weighted, 3, np.float32), None)
-        b = train(lambda: network(ParameterAveraging(3, 4, descent), 3, np.float32), None)
+        b = train(lambda: network(parameter_averaging(3, 4, optimizer, state), 3, np.float32), None)
         assert np.array_equal(a, b)
 
 
 @pytest.mark.parametrize("workers", [2, 3, 4, 7])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_averaging_every_plain_step_is_gradient_averaging(workers, dtype):
-    averaging = ParameterAveraging(workers, 1, Descent(PLAIN, "keep"))
+    averaging = parameter_averaging(workers, 1, PLAIN, "keep")
     a = train(lambda: network(averaging, workers, dtype, epochs=0.5), None)
-    b = train(lambda: network(GradientAveraging(workers, PLAIN), workers, dtype, epochs=0.5), None)
+    b = train(lambda: network(gradient_averaging(workers, PLAIN), workers, dtype, epochs=0.5), None)
     print("normwise:", distance(a, b))
     assert distance(a, b) < ROUNDING[dtype]
 
@@ -290,12 +288,12 @@ def test_averaging_every_plain_step_is_gradient_averaging(workers, dtype):
 @pytest.mark.parametrize("workers", [2, 3, 4])
 def test_gradient_averaging_is_one_worker_with_all_their_batches(name, workers):
     """A round deals what a single batch would hold: the same steps, whatever the optimizer's count and schedule."""
-    strategy = GradientAveraging(workers, OPTIMIZERS[name])
+    strategy = gradient_averaging(workers, OPTIMIZERS[name])
     many = network(strategy, workers, np.float64, epochs=1.0)
     large = replace(
         many,
         workers=1,
-        strategy=GradientAveraging(1, OPTIMIZERS[name]),
+        strategy=gradient_averaging(1, OPTIMIZERS[name]),
         sampler=Shuffle(len(many.data.train), many.batch * workers, many.seed),
     )
     a, b = train(lambda: many, None), train(lambda: large, None)
@@ -314,8 +312,8 @@ def test_workers_in_another_order_agree_to_rounding(order, dtype):
     rows[dealt[:, order].ravel()] = dealt.ravel()
     permuted = data.take(rows)
     for strategy in (
-        ParameterAveraging(4, 5, Descent(Optimizer(SGD(0.9), Schedule(0.05), clip_norm=0.3), "keep")),
-        GradientAveraging(4, PLAIN),
+        parameter_averaging(4, 5, Optimizer(SGD(0.9), Schedule(0.05), clip_norm=0.3), "keep"),
+        gradient_averaging(4, PLAIN),
     ):
         a, b = (
             train(lambda s=strategy, d=d: network(s, 4, dtype, Data(d, None, None, ""), epochs=1.0), None)
@@ -329,9 +327,9 @@ def test_workers_in_another_order_agree_to_rounding(order, dtype):
 
 def test_an_idle_worker_is_no_worker():
     """The third is too slow to take a step in these rounds."""
-    descent = Descent(OPTIMIZERS["adam"], "keep")
-    three = WeightedAveraging(Pace(4, speeds_of([1.0, 0.5, 0.001], 3)), descent, (0.9,))
-    two = WeightedAveraging(Pace(4, speeds_of([1.0, 0.5], 2)), descent, (0.9,))
+    adam = OPTIMIZERS["adam"]
+    three = weighted_averaging(PacedPlan(4, exact_speeds([1.0, 0.5, 0.001], 3)), adam, "keep", (0.9,))
+    two = weighted_averaging(PacedPlan(4, exact_speeds([1.0, 0.5], 2)), adam, "keep", (0.9,))
     a = train(lambda: network(three, 3, np.float32), None)
     assert np.array_equal(a, train(lambda: network(two, 2, np.float32), None))
 

@@ -89,8 +89,8 @@ def test_replicas_that_drift_apart_are_found_out():
 
 def test_a_meeting_of_those_who_all_failed():
     def main(transport: Threads) -> tuple[list[int], list[int]]:
-        reports = Group(transport, VectorShape(2, 10, 0, 1, np.dtype(np.float64))).meet([], Notice(error=4))
-        return list(reports.done), [notice.error for notice in reports.notices]
+        reports = Group(transport, VectorShape(2, 10, 0, 1, np.dtype(np.float64))).exchange_reports([], Notice(error=4))
+        return list(reports.steps_done), [notice.error for notice in reports.notices]
 
     assert run_threads(2, 20.0, main) == [([], [4, 4])] * 2
 
@@ -100,7 +100,7 @@ def test_a_meeting_of_spares_and_hosts_of_many_has_rows_of_one_length():
 
     def main(transport: Threads) -> list[int]:
         group = Group(transport, VectorShape(2, 10, 0, 1, np.dtype(np.float64)))
-        reports = [Report(worker, done=worker + 3) for worker in group.hosted]
-        return list(group.meet(reports, Notice()).done)
+        reports = [Report(worker, steps_done=worker + 3) for worker in group.hosted]
+        return list(group.exchange_reports(reports, Notice()).steps_done)
 
     assert run_threads(5, 20.0, main) == [[3, 4]] * 5

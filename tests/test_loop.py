@@ -1,7 +1,6 @@
 """What the loop does beside the strategies' arithmetic: exclusion, selection, evaluation, targets, metrics."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from psgd.data.sampling.shuffle import Shuffled, positions
 from psgd.group.group import Group, VectorShape
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
-from psgd.training.evaluation import CHUNK, Evaluator
+from psgd.training.evaluation import CHUNK_EXAMPLES, Evaluator
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -38,15 +37,15 @@ def by_hand(one: Job, rounds: int) -> tuple[tuple[int, ...], list[tuple[int, int
     """Steps of each worker less those of excluded rounds, and which (round, worker) were."""
     order, start, steps, excluded = Shuffled(len(one.data.train), one.seed), 0, [0] * WORKERS, []
     for round in range(rounds):
-        plan = one.strategy.plan(round)
+        plan = one.strategy.plan.steps(round)
         for worker in range(WORKERS):
-            mine = positions(plan, worker, 0, int(plan[worker]), start, one.batch)
+            mine = positions(plan, worker, 0, plan[worker], start, one.batch)
             rows = np.concatenate([order.rows(p, one.batch) for p in mine])
             if np.isnan(one.data.train.inputs[rows]).any():
                 excluded.append((round, worker))
             else:
-                steps[worker] += int(plan[worker])
-        start += int(plan.sum()) * one.batch
+                steps[worker] += plan[worker]
+        start += sum(plan) * one.batch
     return tuple(steps), excluded
 
 
@@ -100,7 +99,7 @@ def test_of_several_candidates_the_best_on_validation_data_becomes_the_replica(m
 
     monkeypatch.setattr(Evaluator, "score", watched)
     loop = Loop(one, Serial(), Recorder(None, 216, 1.0, "", quiet=True), segment_seconds=1e9)
-    candidates = len(one.strategy.contractions)
+    candidates = len(one.strategy.weights.contractions)
     taken = []
     commit = Loop._commit
 
@@ -120,7 +119,7 @@ def test_of_several_candidates_the_best_on_validation_data_becomes_the_replica(m
 def test_scores_do_not_depend_on_the_number_of_processes(processes):
     one = job(strategies(1)["gradient-averaging, adam"], 1)
     draw = np.random.default_rng(0)
-    dataset = Dataset(draw.normal(size=(2 * CHUNK + 17, 5)), draw.integers(0, 3, 2 * CHUNK + 17), 3)
+    dataset = Dataset(draw.normal(size=(2 * CHUNK_EXAMPLES + 17, 5)), draw.integers(0, 3, 2 * CHUNK_EXAMPLES + 17), 3)
     parameters = one.learner.initial(0)
 
     def main(transport):
@@ -160,12 +159,12 @@ def test_what_a_round_tells_counts_as_training_and_an_evaluation_does_not(monkey
 
         return wrapped
 
-    monkeypatch.setattr("psgd.training.recorder.time", SimpleNamespace(perf_counter=lambda: now[0]))
     monkeypatch.setattr(Recorder, "round", takes(1.0, Recorder.round))
     monkeypatch.setattr(Evaluator, "score", takes(100.0, Evaluator.score))
     one = job(strategies(WORKERS)["gradient-averaging, adam"], WORKERS)
     record = Recorder(None, len(one.data.train), one.epochs, "", quiet=True)
-    rounds = Loop(one, Serial(), record).run().progress.round
+    loop = Loop(one, Serial(), record, clock=lambda: now[0])
+    rounds = loop.run().progress.round
     assert rounds > 2
-    assert record.train_seconds == rounds
+    assert loop.stopwatch.train_seconds == rounds
     assert now[0] - rounds >= 100.0

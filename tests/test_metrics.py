@@ -11,8 +11,9 @@ from psgd.core.replica import Progress
 from psgd.group.serial import Serial
 from psgd.training import metrics
 from psgd.training.loop import Loop
-from psgd.training.metrics import HOLD, Metrics
+from psgd.training.metrics import HOLD_SECONDS, Metrics
 from psgd.training.recorder import Recorder
+from psgd.training.stopwatch import Stopwatch
 
 
 class Clock:
@@ -43,10 +44,10 @@ def test_the_first_line_is_written_at_once_and_others_after_a_moment(tmp_path: P
     add(file, 1)
     assert rounds(tmp_path) == [1]
     add(file, 2, 3)
-    clock.now += HOLD / 2
+    clock.now += HOLD_SECONDS / 2
     add(file, 4)
     assert rounds(tmp_path) == [1]
-    clock.now += HOLD / 2
+    clock.now += HOLD_SECONDS / 2
     add(file, 5)
     assert rounds(tmp_path) == [1, 2, 3, 4, 5]
     add(file, 6)
@@ -57,12 +58,12 @@ def test_the_first_line_is_written_at_once_and_others_after_a_moment(tmp_path: P
 def test_a_cut_keeps_what_is_held_of_the_rounds_before(tmp_path: Path, clock: Clock) -> None:
     file = Metrics(tmp_path)
     add(file, 1, 2, 3, 4)
-    assert file.cut(3) == 30
+    assert file.truncate(3) == 30
     assert rounds(tmp_path) == [1, 2, 3]
     add(file, 4)
     file.flush()
     assert rounds(tmp_path) == [1, 2, 3, 4]
-    assert file.cut(0) == 0
+    assert file.truncate(0) == 0
 
 
 def test_without_a_directory_nothing_is_made() -> None:
@@ -72,7 +73,7 @@ def test_without_a_directory_nothing_is_made() -> None:
     file = Metrics(None)
     file.add(row)
     file.flush()
-    assert file.cut(3) == 0
+    assert file.truncate(3) == 0
     file.close()
 
 
@@ -89,7 +90,7 @@ def test_the_lines_are_there_before_the_checkpoint_that_they_lead_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever goes on from it makes only later ones."""
-    monkeypatch.setattr(metrics, "HOLD", float("inf"))
+    monkeypatch.setattr(metrics, "HOLD_SECONDS", float("inf"))
     one = job(strategies(4)[NAMES[0]], 4, epochs=1.0)
     record = Recorder(tmp_path, len(one.data.train), one.epochs, "", quiet=True)
     found = []
@@ -103,7 +104,13 @@ def test_the_lines_are_there_before_the_checkpoint_that_they_lead_to(
 def test_a_hundred_lines_an_epoch_and_a_thousand_a_run(tmp_path: Path, epochs: int, lines: int) -> None:
     record = Recorder(tmp_path, 400, epochs, "", quiet=True)
     for number in range(1, 200 * epochs + 1):
-        record.round(Progress(round=number, position=2 * number), loss=1.0, examples=2, bytes_sent=0)
+        record.round(
+            Progress(round=number, position=2 * number),
+            loss=1.0,
+            examples=2,
+            bytes_sent=0,
+            stopwatch=Stopwatch(lambda: 0.0),
+        )
     record.close()
     found = rounds(tmp_path)
     assert found == [number * 200 * epochs // lines for number in range(1, lines + 1)]

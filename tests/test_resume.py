@@ -14,17 +14,16 @@ from psgd.group.threads import run_threads
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import Adam
 from psgd.optimizers.schedule import Schedule
-from psgd.strategy.descent import Descent
-from psgd.strategy.pace import period_to_end, speeds_of
-from psgd.strategy.parameter_averaging import ParameterAveraging
+from psgd.strategy.plans import exact_speeds, period_to_end
+from psgd.strategy.presets import parameter_averaging
 from psgd.training import local_steps as local_steps
-from psgd.training.loop import Loop, Stopped
+from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.signals import Signals, exit_code
+from psgd.training.signals import Signals, Stopped, exit_code
 
 WORKERS = 4
-_one_shot = ParameterAveraging(
-    WORKERS, period_to_end(36, speeds_of(None, WORKERS)), Descent(Optimizer(Adam(), Schedule(0.01)), "keep")
+_one_shot = parameter_averaging(
+    WORKERS, period_to_end(36, exact_speeds(None, WORKERS)), Optimizer(Adam(), Schedule(0.01)), "keep"
 )
 STRATEGIES = {**strategies(WORKERS), "one shot, adam": _one_shot}
 
@@ -32,7 +31,7 @@ STRATEGIES = {**strategies(WORKERS), "one shot, adam": _one_shot}
 @pytest.fixture(autouse=True)
 def _short_legs(monkeypatch):
     """Three steps a leg, so that meetings fall in the middle of rounds, the same every time."""
-    monkeypatch.setattr(local_steps.StepBudget, "__call__", lambda self, wanted: min(wanted, 3))
+    monkeypatch.setattr(local_steps.StepBudget, "steps", lambda self, wanted: min(wanted, 3))
 
 
 class SignalAt(Signals):

@@ -28,12 +28,9 @@ from psgd.learners.sparse_linear import SparseLinear
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam, Rule
 from psgd.optimizers.schedule import Schedule
-from psgd.strategy.descent import Descent
-from psgd.strategy.gradient_averaging import GradientAveraging
-from psgd.strategy.pace import Pace
-from psgd.strategy.parameter_averaging import ParameterAveraging
+from psgd.strategy.plans import PacedPlan
+from psgd.strategy.presets import HOLDOUT, gradient_averaging, parameter_averaging, weighted_averaging
 from psgd.strategy.strategy import Strategy
-from psgd.strategy.weighted_averaging import HOLDOUT, WeightedAveraging
 from psgd.training import local_steps as local_steps
 from psgd.training.job import Job
 from psgd.training.loop import Loop
@@ -278,13 +275,13 @@ def job(strategy: Strategy, workers: int, batch: int = 3, learner: SparseLinear 
 
 
 _sgd = Optimizer(SGD(), Schedule(0.1, "cosine", 2.0))
-PACE = Pace(10, tuple(map(Fraction, ("1", "1/2", "1", "1/5"))))
+PACE = PacedPlan(10, tuple(map(Fraction, ("1", "1/2", "1", "1/5"))))
 STRATEGIES = {
-    "one shot": ParameterAveraging(4, 36, Descent(_sgd, "keep")),
-    "parameter-averaging": ParameterAveraging(4, 7, Descent(_sgd, "keep")),
-    "parameter-averaging, adam": ParameterAveraging(4, 7, Descent(Optimizer(Adam(), Schedule(0.01)), "keep")),
-    "weighted-averaging": WeightedAveraging(PACE, Descent(_sgd, "keep"), HOLDOUT),
-    "gradient-averaging": GradientAveraging(4, Optimizer(SGD(0.9), Schedule(0.1), clip_norm=0.5)),
+    "one shot": parameter_averaging(4, 36, _sgd, "keep"),
+    "parameter-averaging": parameter_averaging(4, 7, _sgd, "keep"),
+    "parameter-averaging, adam": parameter_averaging(4, 7, Optimizer(Adam(), Schedule(0.01)), "keep"),
+    "weighted-averaging": weighted_averaging(PACE, _sgd, "keep", HOLDOUT),
+    "gradient-averaging": gradient_averaging(4, Optimizer(SGD(0.9), Schedule(0.1), clip_norm=0.5)),
 }
 
 
@@ -295,16 +292,15 @@ def test_legs_change_no_bit(monkeypatch, name, batch):
     for wanted in (1, 3, 5, 10**9):
         lengths = []
 
-        def stint(self, left, wanted=wanted):
+        def budget(self, left, wanted=wanted):
             return min(left, wanted)
 
-        def leg(self, replica, mine, plan, steps, lengths=lengths, run=local_steps.LocalSteps._leg):
+        def took(self, steps, seconds, lengths=lengths):
             lengths.append(steps)
-            run(self, replica, mine, plan, steps)
 
         with monkeypatch.context() as patch:
-            patch.setattr(local_steps.StepBudget, "__call__", stint)
-            patch.setattr(local_steps.LocalSteps, "_leg", leg)
+            patch.setattr(local_steps.StepBudget, "steps", budget)
+            patch.setattr(local_steps.StepBudget, "took", took)
             results.append(train(job(STRATEGIES[name], 4, batch), Serial()))
         cuts.append(lengths)
     assert results == [results[0]] * 4
@@ -327,7 +323,7 @@ def test_all_groups_have_the_same_bits(name):
 def test_a_lost_process_changes_no_bit(monkeypatch, name, tmp_path):
     """Killed in the middle of rounds; the survivors adopt its workers. Checkpoints are taken at every meeting."""
     expected = train(job(STRATEGIES[name], 4), Serial())
-    monkeypatch.setattr(local_steps.StepBudget, "__call__", lambda self, left: min(left, 3))
+    monkeypatch.setattr(local_steps.StepBudget, "steps", lambda self, left: min(left, 3))
     for event in (4, 7, 12):
         outcome = run_pipes(
             3,
@@ -370,7 +366,7 @@ def test_partition_is_algorithm_3(loss: Loss, slope, processes, tmp_path):
     signs = 2.0 * data.targets - 1.0
     if loss is not LOSSES["hinge"]:  # the hinge is given 0 and 1
         data = replace(data, classes=0, targets=signs[:, None].astype(np.float32))
-    strategy = ParameterAveraging(k, 62, Descent(Optimizer(SGD(), Schedule(rate)), "keep"))
+    strategy = parameter_averaging(k, 62, Optimizer(SGD(), Schedule(rate)), "keep")
 
     def main(transport):
         learner = SparseLinear(FEATURES, "identity", loss, WIDE, l2=l2)

@@ -13,30 +13,29 @@ from psgd.core.replica import Progress, Replica
 from psgd.data.sampling.shuffle import Shuffled, positions
 from psgd.group.reports import WorkDone
 from psgd.optimizers.optimizer import Optimizer
-from psgd.optimizers.rules import SGD
+from psgd.optimizers.rules import SGD, Adam
 from psgd.optimizers.schedule import Schedule
-from psgd.strategy.descent import Descent
-from psgd.strategy.gradient_averaging import GradientAveraging
-from psgd.strategy.pace import Pace, period_to_end, speeds_of
-from psgd.strategy.parameter_averaging import ParameterAveraging
+from psgd.strategy import presets
+from psgd.strategy.plans import PacedPlan, exact_speeds, period_to_end
+from psgd.strategy.presets import HOLDOUT
 from psgd.strategy.strategy import Strategy
-from psgd.strategy.weighted_averaging import HOLDOUT, WeightedAveraging
 
 repeatable = settings(derandomize=True, deadline=None)
 OPTIMIZER = Optimizer(SGD(), Schedule(0.1))
-DESCENT = Descent(OPTIMIZER, "keep")
 
 
 def gradient_averaging(workers: int) -> Strategy:
-    return GradientAveraging(workers, OPTIMIZER)
+    return presets.gradient_averaging(workers, OPTIMIZER)
 
 
 def parameter_averaging(workers: int) -> Strategy:
-    return ParameterAveraging(workers, 50, DESCENT)
+    return presets.parameter_averaging(workers, 50, OPTIMIZER)
 
 
 def weighted_averaging(workers: int, *contractions: float) -> Strategy:
-    return WeightedAveraging(Pace(40, speeds_of(None, workers)), DESCENT, contractions or (0.9,))
+    return presets.weighted_averaging(
+        PacedPlan(40, exact_speeds(None, workers)), OPTIMIZER, "keep", contractions or (0.9,)
+    )
 
 
 MAKERS = (gradient_averaging, parameter_averaging, weighted_averaging)
@@ -44,7 +43,7 @@ MAKERS = (gradient_averaging, parameter_averaging, weighted_averaging)
 
 def weights(strategy: Strategy, steps: list[int], examples: list[int] | None = None) -> list[list[float]]:
     work = WorkDone(np.array(steps, np.int64), np.array(examples or steps, np.int64))
-    result = strategy.weights(Progress(), work)
+    result = strategy.weights.of(work)
     assert result.shape == (len(result), len(steps))
     assert result.dtype == np.float64
     return result.tolist()
@@ -75,9 +74,9 @@ def test_cheng_by_small_integers():
 
 def test_cheng_of_unequal_workers():
     """Steps 40, 40, 20, 10: r^0, r^0, r^20 = 0.81790693759723, r^30 = 0.73970037338828 over 3.55760731098551."""
-    pace = Pace(40, speeds_of([1, 1, 0.5, 0.25], 4))
-    strategy = WeightedAveraging(pace, DESCENT, (0.99,))
-    steps = strategy.plan(0).tolist()
+    pace = PacedPlan(40, exact_speeds([1, 1, 0.5, 0.25], 4))
+    strategy = presets.weighted_averaging(pace, OPTIMIZER, "keep", (0.99,))
+    steps = list(strategy.plan.steps(0))
     assert steps == [40, 40, 20, 10]
     by_hand = [0.2810877965401371974, 0.2810877965401371974, 0.2299036588640971222, 0.2079207480556284829]
     assert weights(strategy, steps) == [pytest.approx(by_hand, rel=1e-14)]
@@ -154,19 +153,18 @@ def test_huge_lags_are_nothing():
 
 
 def test_pace_by_hand():
-    pace = Pace(10, speeds_of([1, 0.25, 0.05], 3))
-    plans = [pace.plan(t).tolist() for t in range(4)]
+    pace = PacedPlan(10, exact_speeds([1, 0.25, 0.05], 3))
+    plans = [list(pace.steps(t)) for t in range(4)]
     assert plans == [[10, 2, 0], [10, 3, 1], [10, 2, 0], [10, 3, 1]]  # of 2 1/2 and 1/2 steps a round
-    assert pace.plan(0).dtype == np.int64
 
 
 def test_speeds_are_as_written():
     """floor(0.29 * 100) is 28 in floating point."""
     assert floor(0.29 * 100) == 28
-    assert Pace(100, speeds_of([1.0, 0.29], 2)).plan(0).tolist() == [100, 29]
-    assert sum(Pace(1, speeds_of([1.0, 0.1], 2)).plan(t)[1] for t in range(10)) == 1
-    assert speeds_of(None, 3) == (1, 1, 1)
-    assert speeds_of([1, 0.3], 2) == (1, Fraction(3, 10))
+    assert PacedPlan(100, exact_speeds([1.0, 0.29], 2)).steps(0) == (100, 29)
+    assert sum(PacedPlan(1, exact_speeds([1.0, 0.1], 2)).steps(t)[1] for t in range(10)) == 1
+    assert exact_speeds(None, 3) == (1, 1, 1)
+    assert exact_speeds([1, 0.3], 2) == (1, Fraction(3, 10))
 
 
 speeds_lists = st.lists(st.decimals("0.01", "1", places=2).map(float), min_size=0, max_size=5).map(lambda s: [1.0, *s])
@@ -175,9 +173,9 @@ speeds_lists = st.lists(st.decimals("0.01", "1", places=2).map(float), min_size=
 @repeatable
 @given(st.integers(1, 60), speeds_lists, st.integers(0, 30))
 def test_pace_never_starves_and_never_gains(period, speeds, rounds):
-    exact = speeds_of(speeds, len(speeds))
-    pace = Pace(period, exact)
-    plans = np.array([pace.plan(t) for t in range(rounds + 1)])
+    exact = exact_speeds(speeds, len(speeds))
+    pace = PacedPlan(period, exact)
+    plans = np.array([pace.steps(t) for t in range(rounds + 1)])
     assert plans.sum(axis=0).tolist() == [floor((rounds + 1) * period * s) for s in exact]
     for taken, s in zip(plans.T, exact, strict=True):
         assert set(taken.tolist()) <= {floor(period * s), floor(period * s) + 1}
@@ -185,26 +183,26 @@ def test_pace_never_starves_and_never_gains(period, speeds, rounds):
 
 
 def test_period_to_end_by_hand():
-    equal = speeds_of(None, 4)
+    equal = exact_speeds(None, 4)
     assert [period_to_end(batches, equal) for batches in (1, 4, 5, 8, 9)] == [1, 1, 2, 2, 3]
-    assert period_to_end(110, speeds_of([1, 1, 0.5, 0.25], 4)) == 40
-    assert period_to_end(111, speeds_of([1, 1, 0.5, 0.25], 4)) == 41
-    assert period_to_end(3, speeds_of([1, 0.01], 2)) == 3
+    assert period_to_end(110, exact_speeds([1, 1, 0.5, 0.25], 4)) == 40
+    assert period_to_end(111, exact_speeds([1, 1, 0.5, 0.25], 4)) == 41
+    assert period_to_end(3, exact_speeds([1, 0.01], 2)) == 3
 
 
 @repeatable
 @given(st.integers(1, 5000), speeds_lists)
 def test_period_to_end_is_the_least_that_does(batches, speeds):
-    exact = speeds_of(speeds, len(speeds))
+    exact = exact_speeds(speeds, len(speeds))
     period = period_to_end(batches, exact)
-    assert Pace(period, exact).plan(0).sum() >= batches
-    assert period == 1 or Pace(period - 1, exact).plan(0).sum() < batches
+    assert sum(PacedPlan(period, exact).steps(0)) >= batches
+    assert period == 1 or sum(PacedPlan(period - 1, exact).steps(0)) < batches
 
 
 def test_plans_of_strategies_that_wait_for_the_slowest():
     for t in (0, 1, 7):
-        assert gradient_averaging(3).plan(t).tolist() == [1, 1, 1]
-        assert parameter_averaging(3).plan(t).tolist() == [50, 50, 50]
+        assert gradient_averaging(3).plan.steps(t) == (1, 1, 1)
+        assert parameter_averaging(3).plan.steps(t) == (50, 50, 50)
 
 
 # What is done with the combination
@@ -213,18 +211,34 @@ def test_plans_of_strategies_that_wait_for_the_slowest():
 def test_the_combination_becomes_the_replica_slice_by_slice():
     for strategy in (parameter_averaging(2), weighted_averaging(2)):
         old, new = (Replica(np.full((1, 6), x), Progress()) for x in (1.0, 2.0))
-        strategy.apply(old, new, 0.0, np.array([[7.0, 8.0]]), slice(2, 4), np.nan)
+        strategy.application.begin(old, new, 0.0, np.nan)(np.array([[7.0, 8.0]]), slice(2, 4))
         assert new.vectors.tolist() == [[2, 2, 7, 8, 2, 2]]
         assert (old.vectors == 1).all()
 
 
 def test_a_gradient_is_a_step_from_the_old_replica():
     optimizer = Optimizer(SGD(0.5), Schedule(0.1, warmup=2.0), clip_norm=5.0)
-    strategy = GradientAveraging(2, optimizer)
+    strategy = presets.gradient_averaging(2, optimizer)
     old, new = (Replica(np.array([[1.0, 1, 1], [2, 2, 2]]) + x, Progress()) for x in (0.0, 9.0))
-    strategy.apply(old, new, 1.0, np.array([[6.0, 8.0]]), slice(0, 2), 100.0)  # rate 1/20; halved by the norm of 10
+    apply = strategy.application.begin(old, new, 1.0, 100.0)  # rate 1/20; halved by the norm of 10
+    apply(np.array([[6.0, 8.0]]), slice(0, 2))
     np.testing.assert_allclose(new.vectors, [[0.8, 0.75, 10], [4, 5, 11]], rtol=1e-15)  # v = 2/2 + 3, 2/2 + 4
     assert old.vectors.tolist() == [[1, 1, 1], [2, 2, 2]]
+
+
+@pytest.mark.parametrize("rule", [SGD(), SGD(0.5), SGD(0.5, nesterov=True), Adam(), Adam(amsgrad=True)])
+def test_a_step_in_place_has_the_same_bits(rule):
+    """Where no second buffer is needed to survive a loss, old and new replica are one."""
+    optimizer, draw = Optimizer(rule, Schedule(0.1)), np.random.default_rng(0)
+    start = draw.random((1 + rule.rows, 50), np.float32)
+    gradient = draw.standard_normal((1, 50), np.float32)
+    old, new, same = Replica(start.copy(), Progress()), Replica(np.empty_like(start), Progress()), start.copy()
+    both = Replica(same, Progress()), Replica(same, Progress())
+    for a, b in ((old, new), both):
+        presets.gradient_averaging(1, optimizer).application.begin(a, b, 0.0, np.nan)(gradient.copy(), slice(0, 50))
+    assert (new.vectors == same).all()
+    assert (old.vectors == start).all()
+    assert not (same == start).all()
 
 
 # Dealing
@@ -245,7 +259,7 @@ some_plans = st.lists(st.integers(0, 7), min_size=1, max_size=6)
 
 
 def test_dealing_by_hand():
-    plan = np.array([3, 1, 2])
+    plan = (3, 1, 2)
     dealt = [list(positions(plan, w, 0, n, 100, 10)) for w, n in enumerate(plan)]
     assert dealt == [[100, 130, 150], [110], [120, 140]]
 
@@ -257,8 +271,7 @@ def test_dealing_is_like_cards_wherever_legs_are_cut(plan, start, batch, data):
         cuts = sorted(data.draw(st.lists(st.integers(0, len(hand)), max_size=4)))
         edges = [0, *cuts, len(hand)]
         local_steps = [
-            list(positions(np.array(plan), worker, first, past - first, start, batch))
-            for first, past in pairwise(edges)
+            list(positions(plan, worker, first, past - first, start, batch)) for first, past in pairwise(edges)
         ]
         assert [position for leg in local_steps for position in leg] == hand
 

@@ -1,4 +1,4 @@
-"""The fold and the placement: the same bits as a recursive sum written out here, whoever computes which part."""
+"""The tree reduction and the placement: the same bits as a recursive sum written out here."""
 
 import math
 
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psgd.core.blocks import BLOCK_ELEMENTS
+from psgd.core.blocks import BLOCK_ELEMENTS, ApplyBlock
 from psgd.group.group import Group, VectorShape
-from psgd.group.placement import adopt, default_placement
+from psgd.group.placement import adopt_orphans, default_placement
 from psgd.group.serial import Serial
 from psgd.group.tree_reduce import Node, TreeReducer, maximal_subtrees
 
@@ -32,18 +32,18 @@ def naive_tree(leaves: dict[int, np.ndarray], first: int, past: int) -> np.ndarr
     return left + right
 
 
-def fold(given: tuple[Node, ...], parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
-    """By the real folder, in two blocks."""
+def reduce(given: tuple[Node, ...], parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
+    """By the real reducer, in two blocks."""
 
     def load(number: int, where: slice, out: np.ndarray) -> None:
         out[:] = parts[number][:, where]
 
-    folder = TreeReducer(parts[0].shape[0], 8, dtype)
-    return np.concatenate([folder.fold(given, load, s).copy() for s in (slice(0, 8), slice(8, SIZE))], axis=1)
+    reducer = TreeReducer(parts[0].shape[0], 8, dtype)
+    return np.concatenate([reducer.reduce(given, load, s).copy() for s in (slice(0, 8), slice(8, SIZE))], axis=1)
 
 
-def fold_by_hosts(contributions: np.ndarray, weights: list[float], hosts: list[int]) -> np.ndarray:
-    """As a group of several hosts does it: each folds its maximal subtrees, then all fold these."""
+def reduce_by_hosts(contributions: np.ndarray, weights: list[float], hosts: list[int]) -> np.ndarray:
+    """As a group of several hosts does it: each reduces its maximal subtrees, then all reduce those sums."""
     dtype, workers = contributions.dtype, len(weights)
     leaves = {w: dtype.type(q) * contributions[w] for w, q in enumerate(weights) if dtype.type(q)}
     nodes, sums = [], []
@@ -52,8 +52,8 @@ def fold_by_hosts(contributions: np.ndarray, weights: list[float], hosts: list[i
             present = [w for w in range(worker, min(worker + (1 << level), workers)) if w in leaves]
             if present:
                 nodes.append((worker, level))
-                sums.append(fold(tuple((w, 0) for w in present), [leaves[w] for w in present], dtype))
-    return fold(tuple(nodes), sums, dtype)
+                sums.append(reduce(tuple((w, 0) for w in present), [leaves[w] for w in present], dtype))
+    return reduce(tuple(nodes), sums, dtype)
 
 
 def bits(a: np.ndarray) -> bytes:
@@ -75,13 +75,13 @@ def combinations(draw: st.DrawFn) -> tuple[np.ndarray, list[float]]:
 
 @repeatable
 @given(combinations())
-def test_fold_is_the_recursive_tree(combination):
+def test_the_reduction_is_the_recursive_tree(combination):
     contributions, weights = combination
     dtype = contributions.dtype
     contributions[[w for w, q in enumerate(weights) if not q]] = np.nan  # 0 * nan would be nan
     leaves = {w: dtype.type(q) * contributions[w] for w, q in enumerate(weights) if q}
     expected = naive_tree(leaves, 0, len(weights))
-    reduced = fold(tuple((w, 0) for w in leaves), list(leaves.values()), dtype)
+    reduced = reduce(tuple((w, 0) for w in leaves), list(leaves.values()), dtype)
     assert bits(reduced) == bits(expected)
     exact = sum(leaf.astype(np.float64) for leaf in leaves.values())
     room = sum(abs(leaf.astype(np.float64)) for leaf in leaves.values()) * np.finfo(dtype).eps * 5
@@ -101,18 +101,21 @@ def test_the_group_combines_by_the_tree(combination):
         group.contribution(w)[:] = contributions[w] if q else np.nan
     reduced, norms, blocks = np.full((rows, parameters), np.nan, dtype), [], []
 
-    def apply(part: np.ndarray, where: slice, norm: float) -> None:
-        reduced[:, where] = part
-        norms.append(norm)
-        blocks.append(where)
+    def begin(norm: float) -> ApplyBlock:
+        def apply(part: np.ndarray, where: slice) -> None:
+            reduced[:, where] = part
+            norms.append(norm)
+            blocks.append(where)
+
+        return apply
 
     expected = naive_tree({w: dtype.type(q) * contributions[w] for w, q in enumerate(weights) if q}, 0, workers)
-    group.combine(np.array(weights), apply)
+    group.combine(np.array(weights), begin)
     assert bits(reduced) == bits(expected)
     assert blocks == [slice(0, BLOCK_ELEMENTS), slice(BLOCK_ELEMENTS, parameters)]
     assert np.isnan(norms).all()
     reduced[:] = np.nan
-    group.combine(np.array(weights), apply, with_norm=True)
+    group.combine(np.array(weights), begin, with_norm=True)
     assert bits(reduced) == bits(expected)
     assert norms[2:] == [pytest.approx((expected[0].astype(np.float64) ** 2).sum(), rel=1e-12)] * 2
 
@@ -120,9 +123,9 @@ def test_the_group_combines_by_the_tree(combination):
 def test_the_order_is_the_tree_and_no_other():
     """In float32 1e8 swallows a 1: (1e8 + 1) + (-1e8 + 1) is 0, whereas ((1e8 + 1) - 1e8) + 1 is 1."""
     leaves = [np.full((1, SIZE), x, np.float32) for x in (1e8, 1, -1e8, 1)]
-    assert (fold(((0, 0), (1, 0), (2, 0), (3, 0)), leaves, np.dtype(np.float32)) == 0).all()
-    assert (fold(((0, 0), (2, 0), (3, 0)), [leaves[0], leaves[2], leaves[3]], np.dtype(np.float32)) == 0).all()
-    assert (fold(((0, 0), (2, 0), (4, 0)), [leaves[0], leaves[2], leaves[3]], np.dtype(np.float32)) == 1).all()
+    assert (reduce(((0, 0), (1, 0), (2, 0), (3, 0)), leaves, np.dtype(np.float32)) == 0).all()
+    assert (reduce(((0, 0), (2, 0), (3, 0)), [leaves[0], leaves[2], leaves[3]], np.dtype(np.float32)) == 0).all()
+    assert (reduce(((0, 0), (2, 0), (4, 0)), [leaves[0], leaves[2], leaves[3]], np.dtype(np.float32)) == 1).all()
 
 
 @repeatable
@@ -132,9 +135,9 @@ def test_hosts_do_not_change_bits(combination, data):
     contributions, weights = combination
     workers = len(weights)
     hosts = data.draw(st.lists(st.integers(0, 4), min_size=workers, max_size=workers))
-    expected = bits(fold_by_hosts(contributions, weights, [0] * workers))
-    assert bits(fold_by_hosts(contributions, weights, hosts)) == expected
-    assert bits(fold_by_hosts(contributions, weights, list(range(workers)))) == expected
+    expected = bits(reduce_by_hosts(contributions, weights, [0] * workers))
+    assert bits(reduce_by_hosts(contributions, weights, hosts)) == expected
+    assert bits(reduce_by_hosts(contributions, weights, list(range(workers)))) == expected
 
 
 @repeatable
@@ -143,8 +146,8 @@ def test_the_number_of_hosts_does_not_change_bits(combination, processes):
     contributions, weights = combination
     placement = default_placement(len(weights), range(processes))
     hosts = [p for p, hosted in placement.items() for _ in hosted]
-    assert bits(fold_by_hosts(contributions, weights, hosts)) == bits(
-        fold_by_hosts(contributions, weights, [0] * len(weights))
+    assert bits(reduce_by_hosts(contributions, weights, hosts)) == bits(
+        reduce_by_hosts(contributions, weights, [0] * len(weights))
     )
 
 
@@ -213,9 +216,9 @@ def test_default_hosting_by_hand(workers, processes, placement):
 
 def test_adoption_by_hand():
     placement = {0: (0, 1), 1: (2, 3), 2: (4, 5), 7: ()}
-    assert adopt(placement, [0, 2, 7]) == {0: (0, 1), 2: (4, 5), 7: (2, 3)}  # the spare takes them
-    assert adopt(placement, [0, 2]) == {0: (0, 1, 2), 2: (3, 4, 5)}
-    assert adopt(placement, [7]) == {7: (0, 1, 2, 3, 4, 5)}
+    assert adopt_orphans(placement, [0, 2, 7]) == {0: (0, 1), 2: (4, 5), 7: (2, 3)}  # the spare takes them
+    assert adopt_orphans(placement, [0, 2]) == {0: (0, 1, 2), 2: (3, 4, 5)}
+    assert adopt_orphans(placement, [7]) == {7: (0, 1, 2, 3, 4, 5)}
 
 
 @repeatable
@@ -224,14 +227,14 @@ def test_adoption_loses_nobody_and_moves_nobody(workers, processes, data):
     placement = default_placement(workers, range(processes))
     while True:
         living = data.draw(st.lists(st.sampled_from(sorted(placement)), min_size=1, unique=True).map(sorted))
-        after = adopt(placement, living)
+        after = adopt_orphans(placement, living)
         assert sorted(after) == living
         assert sorted(w for hosted in after.values() for w in hosted) == list(range(workers))
         assert all(set(placement[p]) <= set(after[p]) for p in living)
         sizes = [len(after[p]) for p in living]
         adopted = [p for p in living if len(after[p]) > len(placement[p])]
         assert all(len(after[p]) <= min(sizes) + 1 for p in adopted)
-        assert adopt(dict(reversed(placement.items())), living) == after  # however the table came to be
+        assert adopt_orphans(dict(reversed(placement.items())), living) == after  # however the table came to be
         if len(living) == 1:
             break
         placement = after

@@ -1,8 +1,11 @@
 """Blocks of a vector that several passes can go over without leaving the cache, and sums of squares by block."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
+
+# Writes one slice of the new replica from the reduced contributions (C, n) over that slice, which it may overwrite.
+ApplyBlock = Callable[[np.ndarray, slice], None]
 
 BLOCK_ELEMENTS = 32768  # elements of a block: 128 KiB of float32, which stay in the L2 cache
 

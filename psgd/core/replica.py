@@ -1,32 +1,54 @@
 """The replica: what all workers agree on, and what a newcomer receives."""
 
 import zlib
+from collections.abc import Sequence
+from operator import add
 from typing import NamedTuple, final
 
 import numpy as np
 
-_DIGEST = 1024  # parameters that a digest covers
+DIGEST_PARAMETERS = 1024  # covered by one digest; larger ones find a drift in fewer rounds and take longer
 
 
 class Progress(NamedTuple):
-    """How far the training is. Plain numbers: a step back, a resume and a newcomer get them with the vectors."""
+    """How far the training is, as plain numbers: a step back, a resume and a newcomer get them with the vectors."""
 
     round: int = 0
     position: int = 0  # examples dealt since the start; the epoch is position / examples
     steps: int = 0  # optimizer steps of the fastest worker: Adam's t
     evaluated: int = 0  # position of the last evaluation
-    reached: bool = False  # the target is
+    reached: bool = False  # whether the target is
     combinations: int = 0
     skipped: int = 0  # rounds since the last combination
-    examples: int = 0  # examples worked on: those dealt, less what was excluded
+    examples: int = 0  # examples worked on: those dealt, less those of excluded workers
     dealt: tuple[int, ...] = ()  # steps dealt to each worker
-    worker_steps: tuple[int, ...] = ()  # those that counted
+    worker_steps: tuple[int, ...] = ()  # steps of each worker that counted
     last_weights: tuple[float, ...] = ()
+
+    def after_round(
+        self, plan: Sequence[int], steps: Sequence[int], batch: int, weights: tuple[float, ...] | None
+    ) -> "Progress":
+        """The progress after a round in which `plan` steps were dealt and `steps` of them counted; `weights` is None if
+        nothing was combined."""
+        combined = weights is not None
+        return Progress(
+            round=self.round + 1,
+            position=self.position + sum(plan) * batch,
+            steps=self.steps + max(steps),
+            evaluated=self.evaluated,
+            reached=self.reached,
+            combinations=self.combinations + combined,
+            skipped=0 if combined else self.skipped + 1,
+            examples=self.examples + sum(steps) * batch,
+            dealt=tuple(map(add, self.dealt, plan)),
+            worker_steps=tuple(map(add, self.worker_steps, steps)),
+            last_weights=weights if weights is not None else self.last_weights,
+        )
 
 
 @final
 class Replica:
-    """One of the two buffers of the replica: row 0 the parameters, the others the strategy's state."""
+    """One buffer of the replica: row 0 the parameters, the other rows the strategy's state."""
 
     def __init__(self, vectors: np.ndarray, progress: Progress) -> None:
         self.vectors = vectors  # (1 + rows, P)
@@ -34,14 +56,16 @@ class Replica:
         self.progress = progress
 
     def digest(self) -> int:
-        """Of a part of the parameters that rotates with the rounds: replicas that drift apart are found out."""
-        start = self.progress.round * _DIGEST % self.parameters.size
-        return zlib.crc32(self.parameters[start : start + _DIGEST].data)
+        """CRC-32 of a part of the parameters that moves on with each round, so that replicas that drift apart are
+        noticed."""
+        start = self.progress.round * DIGEST_PARAMETERS % self.parameters.size
+        return zlib.crc32(self.parameters[start : start + DIGEST_PARAMETERS].data)
 
 
 @final
 class Replicas:
-    """The two buffers: the replica that is, and the one that becomes. The one before stays whole for a round."""
+    """The current replica and the next one. They are two buffers, so that the previous replica survives a loss in the
+    middle of a combination; or one and the same, where no process can be lost and replaced."""
 
     def __init__(self, vectors: tuple[np.ndarray, np.ndarray]) -> None:
         self._first = self.now = Replica(vectors[0], Progress())
@@ -49,20 +73,20 @@ class Replicas:
         self._before = self.now, self.now.progress
 
     def begin(self, progress: Progress) -> None:
-        """From the first buffer, at `progress`."""
+        """Start from the first buffer, at `progress`."""
         self.now, self.next = self._first, self._second
         self.now.progress = progress
         self._before = self.now, progress
 
     def commit(self, progress: Progress, combined: bool) -> None:
-        """The next replica becomes the replica; if nothing was combined, only the round passes."""
+        """Make the next replica the current one; if nothing was combined, only the progress changes."""
         self._before = self.now, self.now.progress
         if combined:
             self.now, self.next = self.next, self.now
         self.now.progress = progress
 
     def step_back(self) -> None:
-        """To the replica before the last commit."""
+        """Return to the replica before the last commit. Needs two buffers."""
         now, progress = self._before
         if now is not self.now:
             self.now, self.next = self.next, self.now

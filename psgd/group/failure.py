@@ -37,8 +37,12 @@ class Agreement:
         try:
             return act()
         except Exception as failure:
-            self.failure = self.failure or failure
+            self.keep(failure)
             return otherwise
+
+    def keep(self, failure: Exception) -> None:
+        """Keep a failure of local work for the next exchange; the first one counts."""
+        self.failure = self.failure or failure
 
     def together(self, act: Callable[[], None]) -> None:
         """Collective: do it, and go on only if nobody failed."""

@@ -1,4 +1,4 @@
-"""The group: meetings and combinations over a transport. The same code, hence the same bits, for every transport.
+"""The group: exchanges of reports and combinations over a transport. The same code, hence the same bits, for each.
 
 It knows weights, contributions and slices; it knows no strategy, learner, file or clock.
 """
@@ -8,19 +8,19 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from psgd.core.blocks import BLOCK_ELEMENTS, blocks, squared_norm
-from psgd.group.placement import adopt, default_placement
+from psgd.core.blocks import BLOCK_ELEMENTS, ApplyBlock, blocks, squared_norm
+from psgd.group.placement import adopt_orphans, default_placement
 from psgd.group.reports import Notice, Report, RoundReports, pack, unpack
 from psgd.group.transport import Transport
 from psgd.group.tree_reduce import Load, Node, TreeReducer, maximal_subtrees
 
-_LINE = 64  # parameters, a multiple of a cache line: no two processes write to the same one
+CACHE_LINE_ELEMENTS = 64  # slices of two processes start that far apart at least: they never write to one cache line
 
-Apply = Callable[[np.ndarray, slice, float], None]  # (folded (C, n), where, squared norm of folded row 0 or nan)
+BeginApply = Callable[[float], ApplyBlock]  # from the squared norm of the reduced row 0, or nan
 
 
 class VectorShape(NamedTuple):
-    """Of the vectors that a job moves."""
+    """The shape of the vectors that a job moves."""
 
     workers: int
     parameters: int  # P
@@ -28,15 +28,31 @@ class VectorShape(NamedTuple):
     contribution_rows: int  # C
     dtype: np.dtype
 
+    @property
+    def shared_bytes(self) -> int:
+        """The most that one host shares: contributions, sums of subtrees, two replicas and the reduced vector."""
+        vectors = (self.workers * 2 + 1) * self.contribution_rows + 2 * (1 + self.state_rows)
+        return int(vectors * self.parameters * self.dtype.itemsize)
+
+
+class _Terms(NamedTuple):
+    """What is summed for some weights. Most combinations have the weights of the one before."""
+
+    weights: bytes
+    factors: Sequence[np.floating]  # the weights in the vectors' dtype
+    given: tuple[Node, ...]
+    load: Load
+
 
 @final
 class Group:
     def __init__(self, transport: Transport, shape: VectorShape) -> None:
         self.transport = transport
         self._shape = shape
-        self._folder = TreeReducer(shape.contribution_rows, BLOCK_ELEMENTS, shape.dtype)
+        self._reducer = TreeReducer(shape.contribution_rows, BLOCK_ELEMENTS, shape.dtype)
         self._placement = default_placement(shape.workers, transport.members)
-        self._settle()
+        self._terms: _Terms | None = None
+        self._lay_out()
 
     @property
     def hosted(self) -> tuple[int, ...]:
@@ -45,7 +61,7 @@ class Group:
 
     @property
     def first(self) -> bool:
-        """Whether this process is the one that writes."""
+        """Whether this process is the one that writes files."""
         return self.transport.process == self.transport.members[0]
 
     def contribution(self, worker: int) -> np.ndarray:
@@ -54,74 +70,74 @@ class Group:
 
     @property
     def replicas(self) -> tuple[np.ndarray, np.ndarray]:
-        """Two buffers (1 + rows, P), shared by the host: the replica that is, and the one that becomes."""
+        """The current and the next replica (1 + rows, P), shared by the host. They are the same array where the
+        transport cannot recover from a loss, which alone needs the previous replica."""
         return self._replicas
 
     def all_gather(self, row: bytes) -> list[bytes]:
         return self.transport.all_gather(row)
 
-    def barrier(self) -> None:
-        self.transport.barrier()
+    def exchange_reports(self, reports: Sequence[Report], notice: Notice) -> RoundReports:
+        """Collective: give the reports of hosted workers and this process's notice, get everyone's."""
+        slots = self._slots
+        return unpack(self.transport.all_gather(pack(notice, reports, slots)), slots)
 
-    def meet(self, reports: Sequence[Report], notice: Notice) -> RoundReports:
-        """Collective: the reports of hosted workers and this process's notice -> the same roster for all."""
-        return unpack(self.transport.all_gather(pack(notice, reports, self._seats)))
-
-    def combine(self, weights: np.ndarray, apply: Apply, with_norm: bool = False) -> None:
-        """Collective, after a meeting: fold the contributions by `weights` (workers,), not all 0, and hand each block
-        of the sum to `apply`, on each host once."""
-        factors = [self._shape.dtype.type(w) for w in weights]
-        if len(self._nodes) == 1:  # one host: straight from the contributions
-            given: tuple[Node, ...] = tuple((w, 0) for w, factor in enumerate(factors) if factor)
-            load = self._weighed([w for w, _ in given], factors)
-        else:
+    def combine(self, weights: np.ndarray, begin: BeginApply, with_norm: bool = False) -> None:
+        """Collective, after an exchange of reports: reduce the contributions by `weights` (workers,), not all 0, and
+        hand each block of the sum to what `begin` returns, once on each host. Where the transport cannot recover, the
+        contributions may be overwritten."""
+        if self._terms is None or self._terms.weights != weights.tobytes():
+            self._terms = self._terms_of(weights)
+        _, factors, given, load = self._terms
+        if len(self._nodes) > 1:
             self._share_sums(factors)
-            given, load = self._sums_of([n for nodes in self._nodes.values() for n in nodes], factors)
         if with_norm:
-            self._apply_with_norm(given, load, apply)
-        else:
+            self._apply_with_norm(given, load, begin)
+        elif len(self._nodes) == 1 == len(given) and factors[given[0][0]] == 1.0 and not self.transport.recovers:
+            # A single contribution of weight 1 is its own sum.
+            alone, apply = self._contributions[given[0][0]], begin(np.nan)
             for where in self._slice:
-                apply(self._folder.fold(given, load, where), where, np.nan)
+                apply(alone[:, where], where)
+        else:
+            reduce, apply = self._reducer.reduce, begin(np.nan)
+            for where in self._slice:
+                apply(reduce(given, load, where), where)
         self.transport.barrier()
 
     def recover(self) -> None:
         """Collective over the survivors, after ProcessLost: they adopt the orphans. May raise ProcessLost again."""
         self.transport.recover()
-        self._placement = adopt(self._placement, self.transport.members)
-        self._settle()
+        self._placement = adopt_orphans(self._placement, self.transport.members)
+        self._lay_out()
 
-    def _settle(self) -> None:
-        """Memory and sums for the hosting as it is; contributions of workers that stay keep their place."""
+    def _lay_out(self) -> None:
+        """Allocate memory for the placement as it is; contributions of workers that stay keep their place."""
         shape, members, hosts = self._shape, self.transport.members, self.transport.hosts
-        self._seats = max(len(hosted) for hosted in self._placement.values())
-        mine, host_peers = hosts[members.index(self.transport.process)], self._host_peers()
+        self._slots = max(len(hosted) for hosted in self._placement.values())
+        self._host = host = hosts[members.index(self.transport.process)]
+        host_peers = [member for member, its_host in zip(members, hosts, strict=True) if its_host == host]
         on_host = {
             host: [w for m, h in zip(members, hosts, strict=True) if h == host for w in self._placement[m]]
             for host in sorted(set(hosts))
         }
         self._nodes = {host: maximal_subtrees(workers, shape.workers) for host, workers in on_host.items()}
-        self._host = mine
         self._contributions = {
-            w: self._array(f"contribution {w}", shape.contribution_rows) for w in sorted(on_host[mine])
+            w: self._array(f"contribution {w}", shape.contribution_rows) for w in sorted(on_host[host])
         }
-        replica = [self._array(f"replica {i}", 1 + shape.state_rows) for i in range(2)]
-        self._replicas = (replica[0], replica[1])
+        replica = self._array("replica 0", 1 + shape.state_rows)
+        second = self._array("replica 1", 1 + shape.state_rows) if self.transport.recovers else replica
+        self._replicas = (replica, second)
         self._sums = {
             node: self._array(f"sum {node}", shape.contribution_rows)
             for nodes in (self._nodes.values() if len(self._nodes) > 1 else ())
             for node in nodes
         }
-        self._slice = self._cut(_LINE, host_peers)
+        self._slice = self._cut(CACHE_LINE_ELEMENTS, host_peers)
         self._norm_slice = self._cut(BLOCK_ELEMENTS, host_peers)
-
-    def _host_peers(self) -> list[int]:
-        """The members on this host."""
-        members, hosts = self.transport.members, self.transport.hosts
-        mine = hosts[members.index(self.transport.process)]
-        return [m for m, host in zip(members, hosts, strict=True) if host == mine]
+        self._terms = None
 
     def _cut(self, unit: int, host_peers: Sequence[int]) -> list[slice]:
-        """This process's part of the parameters, as blocks: whole units, 1/n of them where n processes share a host."""
+        """This process's share of the parameters as blocks: whole units, 1/n of them where n processes share a host."""
         parameters = self._shape.parameters
         n, i = len(host_peers), host_peers.index(self.transport.process)
         units = -(-parameters // unit)
@@ -131,52 +147,65 @@ class Group:
         size = rows * self._shape.parameters * self._shape.dtype.itemsize
         return np.frombuffer(self.transport.memory(name, size), self._shape.dtype).reshape(rows, -1)
 
-    def _weighed(self, workers: Sequence[int], factors: Sequence[np.floating]) -> Load:
+    def _terms_of(self, weights: np.ndarray) -> _Terms:
+        """On one host straight from the contributions, else from the sums of all hosts' subtrees."""
+        factors = [self._shape.dtype.type(w) for w in weights]
+        if len(self._nodes) == 1:
+            given = tuple((w, 0) for w, factor in enumerate(factors) if factor)
+            return _Terms(weights.tobytes(), factors, given, self._weighted([w for w, _ in given], factors))
+        return _Terms(weights.tobytes(), factors, *self._sums_of(factors))
+
+    def _weighted(self, workers: Sequence[int], factors: Sequence[np.floating]) -> Load:
+        leaves = [(self._contributions[worker], factors[worker]) for worker in workers]
+
         def load(number: int, where: slice, out: np.ndarray) -> None:
-            worker = workers[number]
-            np.multiply(self._contributions[worker][:, where], factors[worker], out)
+            contribution, factor = leaves[number]
+            np.multiply(contribution[:, where], factor, out)
 
         return load
 
     def _share_sums(self, factors: Sequence[np.floating]) -> None:
-        """Fold this host's maximal subtrees into its sums, then fetch the other hosts'."""
+        """Reduce this host's maximal subtrees to sums, then fetch those of the other hosts."""
         for node in self._nodes[self._host]:
             workers = _present(node, factors)
             if workers:
-                load, leaves = self._weighed(workers, factors), tuple((w, 0) for w in workers)
+                load, leaves = self._weighted(workers, factors), tuple((w, 0) for w in workers)
                 for where in self._slice:
-                    self._sums[node][:, where] = self._folder.fold(leaves, load, where)
+                    self._sums[node][:, where] = self._reducer.reduce(leaves, load, where)
         self.transport.barrier()
         if self.transport.process == self._host:
+            nothing = np.empty(0, self._shape.dtype)
             for turn in range(max(map(len, self._nodes.values()))):
-                nothing = np.empty(0, self._shape.dtype)
                 self.transport.exchange_between_hosts(
                     [self._sums[nodes[turn]] if turn < len(nodes) else nothing for nodes in self._nodes.values()]
                 )
         self.transport.barrier()
 
-    def _sums_of(self, nodes: list[Node], factors: Sequence[np.floating]) -> tuple[tuple[Node, ...], Load]:
-        given = tuple(node for node in nodes if _present(node, factors))
+    def _sums_of(self, factors: Sequence[np.floating]) -> tuple[tuple[Node, ...], Load]:
+        """All hosts' subtrees with a worker whose weight is not 0."""
+        given = tuple(node for nodes in self._nodes.values() for node in nodes if _present(node, factors))
 
         def load(number: int, where: slice, out: np.ndarray) -> None:
             out[:] = self._sums[given[number]][:, where]
 
         return given, load
 
-    def _apply_with_norm(self, given: tuple[Node, ...], load: Load, apply: Apply) -> None:
-        """As `combine`, when `apply` needs the sum's norm: squares by block, added in block order by everyone."""
-        reduced = self._array("folded", self._shape.contribution_rows)
+    def _apply_with_norm(self, given: tuple[Node, ...], load: Load, begin: BeginApply) -> None:
+        """As `combine`, with the sum's squared norm: squares are summed by block, and the blocks in their order."""
+        reduced = self._array("reduced", self._shape.contribution_rows)
         squares = np.zeros(-(-self._shape.parameters // BLOCK_ELEMENTS))
         for where in self._norm_slice:
-            reduced[:, where] = self._folder.fold(given, load, where)
+            reduced[:, where] = self._reducer.reduce(given, load, where)
             squares[where.start // BLOCK_ELEMENTS] = squared_norm(reduced[0, where])
         rows = [np.frombuffer(row) for row in self.transport.all_gather(squares.tobytes())]
         first_host = [row for row, host in zip(rows, self.transport.hosts, strict=True) if host == min(self._nodes)]
-        norm = float(sum(float(x) for x in np.sum(first_host, axis=0)))  # a block is one process's: x + 0 + ... = x
+        # Each block's squares come from one process and are 0 elsewhere: x + 0 + ... = x.
+        apply = begin(float(sum(float(x) for x in np.sum(first_host, axis=0))))
         for where in self._norm_slice:
-            apply(reduced[:, where], where, norm)
+            apply(reduced[:, where], where)
 
 
 def _present(node: Node, factors: Sequence[np.floating]) -> list[int]:
+    """The workers under a node whose weight is not 0."""
     worker, level = node
     return [w for w in range(worker, min(worker + (1 << level), len(factors))) if factors[w]]

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -10,15 +11,14 @@ from typing import Any, NoReturn, final
 import numpy as np
 
 from psgd.core.errors import UsageError
-from psgd.group import shared_arrays as sharing
-from psgd.group import spin_barrier as board
-from psgd.group.spin_barrier import SpinBarrier
+from psgd.group import shared_arrays, spin_barrier
+from psgd.group.spin_barrier import CACHE_LINE_BYTES, SpinBarrier
 from psgd.group.watchdog import Watchdog
 
 # What launchers say of the job's size.
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 MOMENT = 0.2  # seconds
-_LINE = 64  # bytes: vectors start on a cache line
+STORES_IN_ORDER = ("x86_64", "AMD64")  # processors on which other cores see stores in the order in which they were made
 
 
 def _mpi() -> Any:
@@ -58,10 +58,10 @@ def load_once_per_host(make: Callable[[], Any]) -> Any:
     try:
         if rank == 0:
             made = make()
-            packed = sharing.pack(made) if host_peers.size > 1 else None
+            packed = shared_arrays.pack(made) if host_peers.size > 1 else None
     finally:
         sizes = packed.sizes if packed else []
-        shared = packed is not None and _fits(sharing.room_for(sizes))
+        shared = packed is not None and _fits(shared_arrays.room_for(sizes))
         said = (made is not None, packed.pickled if packed and shared else None, sizes)
         succeeded, pickled, sizes = host_peers.bcast(said, root=0)
         if pickled is None:
@@ -69,16 +69,16 @@ def load_once_per_host(make: Callable[[], Any]) -> Any:
     if pickled is None:
         return make() if rank and succeeded else made
     made = None  # its arrays are let go of as they are copied
-    window = MPI.Win.Allocate_shared(sharing.room_for(sizes) if rank == 0 else 0, 1, comm=host_peers)
+    window = MPI.Win.Allocate_shared(shared_arrays.room_for(sizes) if rank == 0 else 0, 1, comm=host_peers)
     _shared.append(window)
     memory = memoryview(window.Shared_query(0)[0]).cast("B")
     if packed:
-        sharing.place(packed.arrays, memory)
+        shared_arrays.place(packed.arrays, memory)
     host_peers.Barrier()
     # Every process maps what is shared now: in its first epoch it would meet the pages one by one, in random order.
     np.frombuffer(memory, np.uint8)[:: mmap.PAGESIZE].max(initial=0)
     host_peers.Free()
-    return sharing.unpack(pickled, sizes, memory)
+    return shared_arrays.unpack(pickled, sizes, memory)
 
 
 _shared: list[Any] = []  # windows with what `once_a_host` gave
@@ -100,39 +100,43 @@ def abort(code: int) -> NoReturn:
 
 @final
 class Mpi:
+    """The transport of MPI processes: those of a host meet in a shared window, hosts exchange sums by broadcasts."""
+
     kind = "mpi"
+    recovers = False
 
     def __init__(self, patience: float, shared_bytes: int) -> None:
-        """Collective. `shared_bytes`: the most that one host will be asked to share."""
+        """Collective. `patience`: seconds to wait for the others; `shared_bytes`: the most that one host will share."""
         self._MPI = _mpi()
         self.process = self._MPI.COMM_WORLD.rank
         self._watchdog = Watchdog(patience, self.process, self.abort)
         self._windows: dict[str, tuple[Any, np.ndarray]] = {}
         with self._watchdog:
-            self._meet_host_peers(shared_bytes)
-        self._board = self._new_board()
+            self._split_by_host(shared_bytes)
+        self._barrier = self._new_barrier()
 
-    def _meet_host_peers(self, shared_bytes: int) -> None:
+    def _split_by_host(self, shared_bytes: int) -> None:
         self._world = self._MPI.COMM_WORLD.Dup()
         self.members: Sequence[int] = range(self._world.size)
         self._host_peers = self._world.Split_type(self._MPI.COMM_TYPE_SHARED)
         if self._host_peers.size > 1 and not self._host_peers.bcast(_fits(shared_bytes), root=0):
             self._host_peers = self._MPI.COMM_SELF  # every process a host of its own: the same bits, more copies
-        mine = self._host_peers.bcast(self.process, root=0)
-        self.hosts: Sequence[int] = self._world.allgather(mine)
-        self._leaders = self._world.Split(0 if mine == self.process else self._MPI.UNDEFINED, self.process)
+        host = self._host_peers.bcast(self.process, root=0)
+        self.hosts: Sequence[int] = self._world.allgather(host)
+        self._leaders = self._world.Split(0 if host == self.process else self._MPI.UNDEFINED, self.process)
 
-    def _new_board(self) -> SpinBarrier:
+    def _new_barrier(self) -> SpinBarrier:
         rank, size = self._host_peers.rank, self._host_peers.size
-        memory = self.memory("board", board.bytes_of(size))
-        # Who is done with a call of MPI may yet have to push a message on, for which another waits: a look for messages
-        # that never come does it.
-        return SpinBarrier(memory, rank, size, self._windows["board"][0].Sync, self._world.Iprobe)
+        memory = self.memory("barrier", spin_barrier.shared_bytes(size))
+        fence = None if platform.machine() in STORES_IN_ORDER else self._windows["barrier"][0].Sync
+        # Even a process that has left an MPI call may have to push on a message for which another one waits: probing
+        # for a message that never comes makes MPI do so.
+        return SpinBarrier(memory, rank, size, fence, self._world.Iprobe)
 
     def all_gather(self, row: bytes) -> list[bytes]:
-        if self._board.seats == self._world.size and len(row) <= board.ROW:
+        if self._barrier.processes == self._world.size and len(row) <= spin_barrier.MAX_ROW_BYTES:
             with self._watchdog:
-                return self._board.all_gather(row)
+                return self._barrier.all_gather(row)
         size, rows = len(row), bytearray(len(row) * self._world.size)
         with self._watchdog:
             self._world.Allgather([row, self._MPI.BYTE], [rows, self._MPI.BYTE])
@@ -140,11 +144,11 @@ class Mpi:
 
     def memory(self, name: str, size: int) -> memoryview:
         if name not in self._windows:
-            mine = size + _LINE if self._host_peers.rank == 0 else 0
-            window = self._MPI.Win.Allocate_shared(mine, 1, comm=self._host_peers)
+            own = size + CACHE_LINE_BYTES if self._host_peers.rank == 0 else 0
+            window = self._MPI.Win.Allocate_shared(own, 1, comm=self._host_peers)
             window.Lock_all()
             whole = np.frombuffer(window.Shared_query(0)[0], np.uint8)
-            offset = -whole.ctypes.data % _LINE
+            offset = -whole.ctypes.data % CACHE_LINE_BYTES
             part = whole[offset : offset + size]
             if self._host_peers.rank == 0:
                 part[:] = 0
@@ -155,7 +159,7 @@ class Mpi:
 
     def barrier(self) -> None:
         with self._watchdog:
-            self._board.meet()
+            self._barrier.wait()
 
     def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
         with self._watchdog:

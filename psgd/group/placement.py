@@ -1,4 +1,7 @@
-"""Who hosts whom, and who adopts the orphans: functions of plain numbers, so that everyone gets the same answer."""
+"""Placement: which process hosts which workers, and who adopts the workers of a lost process.
+
+Functions of plain numbers, so that every process computes the same answer without talking to the others.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +9,7 @@ Placement = Mapping[int, tuple[int, ...]]  # process -> its workers
 
 
 def default_placement(workers: int, processes: Sequence[int]) -> dict[int, tuple[int, ...]]:
-    """Neighbouring workers share a process, as evenly as can be; processes beyond the workers are spares."""
+    """Neighbouring workers share a process, as evenly as possible; processes beyond the workers are spares."""
     n = len(processes)
     cuts = [workers * i // n for i in range(n + 1)]
     if workers < n:
@@ -14,9 +17,9 @@ def default_placement(workers: int, processes: Sequence[int]) -> dict[int, tuple
     return {p: tuple(range(cuts[i], cuts[i + 1])) for i, p in enumerate(processes)}
 
 
-def adopt(placement: Placement, living: Sequence[int]) -> dict[int, tuple[int, ...]]:
+def adopt_orphans(placement: Placement, survivors: Sequence[int]) -> dict[int, tuple[int, ...]]:
     """Survivors keep their workers; each orphan goes to the survivor with the fewest (ties to the first)."""
-    after = {p: list(placement[p]) for p in living}
+    after = {p: list(placement[p]) for p in survivors}
     for orphan in sorted(w for p, hosted in placement.items() if p not in after for w in hosted):
-        after[min(living, key=lambda p: (len(after[p]), p))].append(orphan)
+        after[min(survivors, key=lambda p: (len(after[p]), p))].append(orphan)
     return {p: tuple(sorted(hosted)) for p, hosted in after.items()}

@@ -1,4 +1,7 @@
-"""What rides on a meeting: every worker's report, every process's notice."""
+"""What the processes tell each other at the end of a segment: a report of every worker, a notice of every process.
+
+They are plain numbers in one row of bytes a process. Every round waits for this exchange, so it must cost little.
+"""
 
 import struct
 from collections.abc import Sequence
@@ -8,70 +11,82 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-# Plain numbers, and no arrays of records: there are few, and every round waits for them.
-_NOTICE, _REPORT = struct.Struct("<5q"), struct.Struct("<qqdqd")
+
+class Notice(NamedTuple):
+    """A process's own message. Usually the same from all processes."""
+
+    round: int = 0
+    digest: int = 0  # CRC-32 of a part of the replica
+    signal: int = 0  # number of the signal that asked to stop, or 0
+    save: int = 0  # 1 if a checkpoint is due
+    error: int = 0  # exit code of the exception that this process raised, or 0
 
 
 class Report(NamedTuple):
-    """Of one worker's leg."""
+    """About one worker's part of the round."""
 
-    worker: int  # -1: nobody
-    done: int = 0  # steps of this round
+    worker: int  # -1: an unused slot
+    steps_done: int = 0  # in this round
     loss: float = 0.0  # sum over this round's examples
-    bad: int = -1  # first index of the contribution that is not finite (P: only the loss); -1 if all is finite
-    seconds: float = 0.0  # computing, of this leg; for people, never for a strategy
-
-
-_NOBODY = _REPORT.pack(*Report(-1))
-
-
-class Notice(NamedTuple):
-    """As a rule the same from all processes, so that one look at the bytes says that nobody wants anything."""
-
-    round: int = 0
-    digest: int = 0  # of a rotating part of the replica
-    signal: int = 0  # number of the signal that asked to stop, or 0
-    save: int = 0  # a checkpoint is due
-    error: int = 0  # exit code of what this process raised, or 0
-
-    def pack(self) -> bytes:
-        return _NOTICE.pack(*self)
+    first_nonfinite: int = -1  # first index of the contribution that is not finite (P: only the loss); -1 if all is
+    seconds: float = 0.0  # computing time of this segment; for people, never for a strategy
 
 
 class RoundReports(NamedTuple):
-    """The same on every process: columns of the reports, in worker order, and the notices, in process order."""
+    """The same on every process: columns of the reports in worker order, and the notices in process order."""
 
-    done: Sequence[int]
-    loss: Sequence[float]
-    bad: Sequence[int]
-    seconds: Sequence[float]
+    steps_done: tuple[int, ...]
+    loss: tuple[float, ...]
+    first_nonfinite: tuple[int, ...]
+    seconds: tuple[float, ...]
     notices: Sequence[Notice]
+    routine: bool  # whether all notices are equal, and none asks for anything
 
     @property
     def nonfinite_workers(self) -> list[int]:
-        """The workers whose contribution, or loss, is not."""
-        return [worker for worker, index in enumerate(self.bad) if index >= 0]
+        """The workers whose contribution or loss is not finite."""
+        return [worker for worker, index in enumerate(self.first_nonfinite) if index >= 0]
 
 
-def pack(notice: Notice, reports: Sequence[Report], seats: int) -> bytes:
-    """A process's row for the meeting: its notice, and room for the reports of `seats` workers."""
-    rows = [_REPORT.pack(*report) for report in reports]
-    return b"".join([notice.pack(), *rows, *[_NOBODY] * (seats - len(rows))])
+_NOTICE, _FIELDS = struct.Struct("<5q"), len(Report._fields)
+_UNUSED_SLOT = Report(-1)
 
 
-def unpack(rows: Sequence[bytes]) -> RoundReports:
+@lru_cache
+def _row_struct(slots: int) -> struct.Struct:
+    return struct.Struct("<5q" + "qqdqd" * slots)
+
+
+def pack(notice: Notice, reports: Sequence[Report], slots: int) -> bytes:
+    """A process's row: its notice, and `slots` reports, as many as the process with most workers has."""
+    fields: list[float] = [*notice]
+    for report in reports:
+        fields += report
+    for _ in range(slots - len(reports)):
+        fields += _UNUSED_SLOT
+    return _row_struct(slots).pack(*fields)
+
+
+def unpack(rows: Sequence[bytes], slots: int) -> RoundReports:
     heads = [row[: _NOTICE.size] for row in rows]
     first = Notice(*_NOTICE.unpack(heads[0]))
-    notices = [first if head == heads[0] else Notice(*_NOTICE.unpack(head)) for head in heads]
-    everyone = sorted(_REPORT.iter_unpack(b"".join([row[_NOTICE.size :] for row in rows])))
-    reports = [report for report in everyone if report[0] >= 0]
-    # None, where every process has failed.
-    _, done, loss, bad, seconds = zip(*reports, strict=True) if reports else [()] * len(Report._fields)
-    return RoundReports(done, loss, bad, seconds, notices)
+    if heads.count(heads[0]) == len(heads):
+        notices, routine = [first] * len(heads), not (first.signal or first.save or first.error)
+    else:
+        notices, routine = [Notice(*_NOTICE.unpack(head)) for head in heads], False
+    unpack_row = _row_struct(slots).unpack
+    fields = [field for row in rows for field in unpack_row(row)[len(first) :]]
+    columns = [tuple(fields[column::_FIELDS]) for column in range(_FIELDS)]
+    workers = columns[0]
+    if workers != tuple(range(len(workers))):  # unused slots, or adopted workers out of order
+        used = sorted(report for report in zip(*columns, strict=True) if report[0] >= 0)
+        columns = [*zip(*used, strict=True)] if used else [()] * _FIELDS
+    _, steps_done, loss, first_nonfinite, seconds = columns
+    return RoundReports(steps_done, loss, first_nonfinite, seconds, notices, routine)
 
 
 def drift(reports: RoundReports, members: Sequence[int]) -> str | None:
-    """Which processes' replicas differ from what most have, if any do."""
+    """Which processes' replicas differ from those of the majority; None if all are equal."""
     states = [notice[:2] for notice in reports.notices]
     if all(state == states[0] for state in states):
         return None
@@ -86,7 +101,7 @@ def drift(reports: RoundReports, members: Sequence[int]) -> str | None:
 @final
 @dataclass(frozen=True, eq=False)
 class WorkDone:
-    """What strategies are given of a round, in worker order: no clock, no process. Absence is `steps` = 0."""
+    """What rules of weights are told about a round, in worker order. An absent worker has 0 steps."""
 
     steps: np.ndarray  # (workers,) int64
     examples: np.ndarray  # (workers,) int64
@@ -94,12 +109,12 @@ class WorkDone:
 
 @lru_cache(maxsize=16)
 def work_done(steps: tuple[int, ...], batch: int) -> WorkDone:
-    """Most rounds are like others: what is made of one work need be made once."""
-    done = frozen(np.array(steps, np.int64))
-    return WorkDone(done, frozen(done * batch))
+    """Equal rounds get the same object, so that rules of weights can remember what they gave for it."""
+    done = read_only(np.array(steps, np.int64))
+    return WorkDone(done, read_only(done * batch))
 
 
-def frozen(numbers: np.ndarray) -> np.ndarray:
-    """To be shared: whoever writes to them is told."""
-    numbers.flags.writeable = False
-    return numbers
+def read_only(array: np.ndarray) -> np.ndarray:
+    """The array itself, made read-only because it is shared."""
+    array.flags.writeable = False
+    return array

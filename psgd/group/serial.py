@@ -1,4 +1,4 @@
-"""One process that hosts every worker."""
+"""The transport of a single process, which hosts every worker."""
 
 from collections.abc import Sequence
 from typing import NoReturn, final
@@ -12,6 +12,7 @@ class Serial:
     process = 0
     members: Sequence[int] = (0,)
     hosts: Sequence[int] = (0,)
+    recovers = False
 
     def __init__(self) -> None:
         self._memory: dict[str, memoryview] = {}

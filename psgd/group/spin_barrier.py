@@ -1,18 +1,22 @@
-"""Where the processes of a host meet, in memory that they share: each says which turn it has come to, and looks at the
-others until they have come to it too. Python takes a few microseconds for it, a message-passing library a dozen and
-more, most of them because its code has left the caches since the last meeting."""
+"""A spin barrier and an all-gather in memory that the processes of a host share.
+
+Each process writes the number of the barrier it has reached and reads the others' until they have reached it too. In
+Python that takes a few microseconds; a message-passing library takes a dozen and more, most of them because its code
+has left the caches since the last call.
+"""
 
 import os
 from collections.abc import Callable
 from typing import final
 
-LINE = 64  # bytes of a cache line: a process's own, so that nobody's look slows another's word
-ROW = 4096  # bytes that one process may say to all
-BUSY, LONG = 64, 1024  # looks after which others get the core, and after which something else may be seen to
+CACHE_LINE_BYTES = 64  # a process's counter has a cache line of its own, so that writes do not slow the others' reads
+MAX_ROW_BYTES = 4096  # of one process's row in an all-gather
+YIELD_EVERY = 64  # polls after which the core is offered to other processes
+IDLE_EVERY = 1024  # polls after which `idle` is called
 
 
-def bytes_of(seats: int) -> int:
-    return seats * (LINE + 2 * ROW)
+def shared_bytes(processes: int) -> int:
+    return processes * (CACHE_LINE_BYTES + 2 * MAX_ROW_BYTES)
 
 
 def _nothing() -> None:
@@ -21,48 +25,53 @@ def _nothing() -> None:
 
 @final
 class SpinBarrier:
-    """One process's seat. All make the same calls in the same order."""
+    """One process's end. All processes make the same calls in the same order."""
 
     def __init__(
         self,
         memory: memoryview,
-        seat: int,
-        seats: int,
-        fence: Callable[[], object] = _nothing,
-        meanwhile: Callable[[], object] = _nothing,
+        rank: int,
+        processes: int,
+        fence: Callable[[], object] | None = None,
+        idle: Callable[[], object] = _nothing,
     ) -> None:
-        """`memory`: bytes_of(seats), zeros at first. `fence`: for processors that let others see stores out of order.
-        `meanwhile` is called again and again in a long wait."""
-        self._turns, self._rows = memory[: seats * LINE].cast("q"), memory[seats * LINE :]
-        self._mine, self._others = seat * LINE // 8, [other * LINE // 8 for other in range(seats) if other != seat]
-        # Two rows each, in turns: nobody writes to one again before all have left the meeting in which they read it.
-        self._begins = [[(2 * other + odd) * ROW for other in range(seats)] for odd in range(2)]
-        self.seats, self._seat, self._turn = seats, seat, 0
-        self._fence, self._meanwhile = fence, meanwhile
+        """`memory`: `shared_bytes(processes)` bytes, initially 0. `fence`: a memory fence, for processors whose stores
+        may become visible to others out of order. `idle` is called now and then in a long wait."""
+        counters = processes * CACHE_LINE_BYTES
+        self._counters, self._rows = memory[:counters].cast("q"), memory[counters:]
+        step = CACHE_LINE_BYTES // 8
+        self._own, self._others = rank * step, [other * step for other in range(processes) if other != rank]
+        # Two rows a process, used alternately: nobody writes to one again before all have read it.
+        self._starts = [[(2 * p + odd) * MAX_ROW_BYTES for p in range(processes)] for odd in range(2)]
+        self.processes, self._rank, self._count = processes, rank, 0
+        self._fence, self._idle = fence, idle
 
     def all_gather(self, row: bytes) -> list[bytes]:
-        """Everyone's row, of equal length, ROW at most, in order of seats."""
-        size, begins = len(row), self._begins[self._turn % 2]
-        begin = begins[self._seat]
-        self._rows[begin : begin + size] = row
-        self.meet()
-        return [bytes(self._rows[begin : begin + size]) for begin in begins]
+        """Everyone's row, of equal length, at most MAX_ROW_BYTES, in order of ranks."""
+        rows, size, starts = self._rows, len(row), self._starts[self._count % 2]
+        start = starts[self._rank]
+        rows[start : start + size] = row
+        self.wait()
+        return [bytes(rows[start : start + size]) for start in starts]
 
-    def meet(self) -> None:
-        """Nobody leaves before all have come; what they wrote to shared memory before is seen after."""
-        self._turn = turn = self._turn + 1
-        self._fence()
-        self._turns[self._mine] = turn
+    def wait(self) -> None:
+        """Return when all processes have called it; what they wrote to shared memory before is visible then."""
+        self._count = count = self._count + 1
+        if self._fence:
+            self._fence()
+        counters = self._counters
+        counters[self._own] = count
         for other in self._others:
-            if self._turns[other] < turn:
-                self._wait(other, turn)
-        self._fence()
+            if counters[other] < count:
+                self._spin(other, count)
+        if self._fence:
+            self._fence()
 
-    def _wait(self, other: int, turn: int) -> None:
-        turns, looks = self._turns, 0
-        while turns[other] < turn:
-            looks += 1
-            if looks % BUSY == 0:
-                os.sched_yield()  # to whoever is late, if there are fewer cores than processes
-                if looks % LONG == 0:
-                    self._meanwhile()
+    def _spin(self, other: int, count: int) -> None:
+        counters, polls = self._counters, 0
+        while counters[other] < count:
+            polls += 1
+            if polls % YIELD_EVERY == 0:
+                os.sched_yield()  # there may be fewer cores than processes
+                if polls % IDLE_EVERY == 0:
+                    self._idle()

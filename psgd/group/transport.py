@@ -1,4 +1,4 @@
-"""What a group needs of threads, MPI or Ray: to move bytes and share memory. It adds nothing up."""
+"""What a group needs of threads, MPI or Ray: to move bytes and to share memory. A transport never adds anything up."""
 
 from collections.abc import Sequence
 from typing import NoReturn, Protocol
@@ -7,16 +7,17 @@ import numpy as np
 
 
 class Transport(Protocol):
-    """One process's end. Collective calls are made by all living processes in the same order; any but `abort` may
-    raise ProcessLost, at some processes and not at others."""
+    """One process's end. All living processes make the collective calls in the same order. Each of them but `abort` may
+    raise ProcessLost, on some processes and not on others."""
 
     kind: str  # serial, threads, mpi, ray
     process: int  # this process's number, for life
     members: Sequence[int]  # the living processes, in order
-    hosts: Sequence[int]  # of each member: the first member that it shares memory with
+    hosts: Sequence[int]  # for each member, the first member on the same host: those two share memory
+    recovers: bool  # whether survivors can go on after a loss; if not, a lost process ends the job
 
     def all_gather(self, row: bytes) -> list[bytes]:
-        """Collective: everyone's row, in the order of members. Rows are equally long."""
+        """Collective: every member's row, in the order of members. Rows are equally long."""
         ...
 
     def memory(self, name: str, size: int) -> memoryview:
@@ -24,12 +25,12 @@ class Transport(Protocol):
         ...
 
     def barrier(self) -> None:
-        """Collective over this host's members: what they wrote to shared memory before is seen after."""
+        """Collective over this host's members: writes to shared memory before it are seen after it."""
         ...
 
     def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
-        """Collective over the hosts' first members: part i is sent by host i (in order of hosts) and received by the
-        others, in place. Parts are contiguous."""
+        """Collective over the first members of the hosts: host i (in order of hosts) sends part i, the others receive
+        it in place. Parts are contiguous."""
         ...
 
     def recover(self) -> None:
@@ -37,5 +38,5 @@ class Transport(Protocol):
         ...
 
     def abort(self, code: int) -> NoReturn:
-        """End every process at once, as well as can be, with this exit code."""
+        """End every process at once, as far as possible, with this exit code."""
         ...

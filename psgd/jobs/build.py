@@ -23,12 +23,9 @@ from psgd.learners.sparse_linear import SparseLinear
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam, Rule
 from psgd.optimizers.schedule import Schedule
-from psgd.strategy.descent import Descent
-from psgd.strategy.gradient_averaging import GradientAveraging
-from psgd.strategy.pace import Pace, period_to_end, speeds_of
-from psgd.strategy.parameter_averaging import ParameterAveraging
+from psgd.strategy.plans import PacedPlan, exact_speeds, period_to_end
+from psgd.strategy.presets import HOLDOUT, gradient_averaging, parameter_averaging, weighted_averaging
 from psgd.strategy.strategy import Strategy
-from psgd.strategy.weighted_averaging import HOLDOUT, WeightedAveraging
 from psgd.training.job import Job, as_written
 
 Settings = dict[str, Any]
@@ -178,19 +175,19 @@ def build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> S
     """`examples`: of the training part, an epoch."""
     strategy, workers = settings["strategy"], settings["workers"]
     if strategy["name"] == "gradient-averaging":
-        return GradientAveraging(workers, optimizer)
+        return gradient_averaging(workers, optimizer)
     weighted = strategy["name"] == "weighted-averaging"
     # Only weighted averaging obeys the workers' pace; the others wait for the slowest.
-    speeds = speeds_of(settings["cluster"]["speeds"] if weighted else None, workers)
+    speeds = exact_speeds(settings["cluster"]["speeds"] if weighted else None, workers)
     period, training = strategy["period"], settings["training"]
     if period == "end":
         period = period_to_end(
             ceil(as_written(training["epochs"]) * examples / training["batch_size_per_worker"]), speeds
         )
-    descent = Descent(optimizer, strategy["optimizer_state"])
+    state = strategy["optimizer_state"]
     if not weighted:
-        return ParameterAveraging(workers, period, descent)
-    return WeightedAveraging(Pace(period, speeds), descent, _contractions(settings))
+        return parameter_averaging(workers, period, optimizer, state)
+    return weighted_averaging(PacedPlan(period, speeds), optimizer, state, _contractions(settings))
 
 
 def _contractions(settings: Settings) -> tuple[float, ...]:

@@ -19,9 +19,9 @@ from psgd.jobs.summary import summarize, write_model
 from psgd.learners.mlp import MLP
 from psgd.learners.sparse_linear import SparseLinear
 from psgd.training.job import Job
-from psgd.training.loop import Loop, Stopped
+from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.signals import Signals, exit_code
+from psgd.training.signals import Signals, Stopped, exit_code
 
 
 class Result(NamedTuple):
@@ -89,7 +89,7 @@ class RunFiles:
     def attach(self, loop: Loop, processes: list[dict[str, Any]]) -> None:
         self._loop, self._processes = loop, processes
 
-    def started(self, resumed: bool) -> None:
+    def started(self, loop: Loop, resumed: bool) -> None:
         say, job, progress = self._record.say, self._job, self._loop.replica.progress
         say(_introduction(job, self._loop, self._processes))
         if job.sampler.note:
@@ -97,7 +97,7 @@ class RunFiles:
         for warning in (mixed_kernels(self._processes), held_back()):
             if warning:
                 say(f"warning: {warning}")
-        dealt = int(job.strategy.plan(0).sum()) * job.batch
+        dealt = sum(job.strategy.plan.steps(0)) * job.batch
         if dealt >= 2 * job.end:
             say(
                 f"warning: a round deals {dealt} examples, more than the {job.end} of training.epochs: "
@@ -129,7 +129,7 @@ class RunFiles:
             complain(error, self._loop.group.transport.process)
 
     def _summarize(self, status: str) -> None:
-        self.summary = summarize(self._order.settings, self._loop, self._record, self._job.sampler.examples, status)
+        self.summary = summarize(self._order.settings, self._loop, self._job.sampler.examples, status)
         if self._order.directory:
             write_json(self._order.directory / "summary.json", self.summary)
 

@@ -14,7 +14,6 @@ from psgd.learners.mlp import MLP
 from psgd.learners.sparse_linear import SparseLinear
 from psgd.training.checkpoint_files import write_arrays
 from psgd.training.loop import Loop
-from psgd.training.recorder import Recorder
 
 Settings = dict[str, Any]
 
@@ -24,10 +23,10 @@ def parameters_sha256(parameters: np.ndarray) -> str:
     return hashlib.sha256(parameters.astype(parameters.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
-def summarize(settings: Settings, loop: Loop, record: Recorder, examples: int, status: str) -> dict[str, Any]:
+def summarize(settings: Settings, loop: Loop, examples: int, status: str) -> dict[str, Any]:
     """`examples`: of an epoch."""
     progress, transport = loop.replica.progress, loop.group.transport
-    seconds = record.train_seconds
+    seconds = loop.stopwatch.train_seconds
     blas = describe()
     return {
         "status": status,
@@ -41,12 +40,12 @@ def summarize(settings: Settings, loop: Loop, record: Recorder, examples: int, s
         "epochs": progress.position / examples,
         "examples": progress.examples,
         "train_seconds": seconds,
-        "compute_seconds": record.seconds["compute"],
-        "wait_seconds": record.seconds["wait"],
-        "combine_seconds": record.seconds["combine"],
+        "compute_seconds": loop.stopwatch.seconds["compute"],
+        "wait_seconds": loop.stopwatch.seconds["wait"],
+        "combine_seconds": loop.stopwatch.seconds["combine"],
         "examples_per_second": progress.examples / seconds if seconds else None,
         "bytes_sent_per_worker": loop.bytes_sent,
-        **record.last_score,
+        **loop.scores,
         "parameters_sha256": parameters_sha256(loop.replica.parameters),
         "blas": f"{blas['name']} {blas['version']} {blas['kernel']}",
         "worker_steps": list(progress.worker_steps),

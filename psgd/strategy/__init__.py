@@ -1,1 +1,1 @@
-"""Strategies: what a worker does locally, how contributions are weighed, how the combination is applied."""
+"""Strategies: how many steps each worker takes, what it computes, how contributions are weighted and applied."""

@@ -1,32 +1,77 @@
-"""From what is dealt to what is learnt from: rows are read, small batches several at a time."""
+"""From batches of row numbers to batches of examples: rows are gathered, small batches several at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import final
 
 import numpy as np
 
-from psgd.data.dataset import Examples
-from psgd.data.sampling.shuffle import IndexBatch
+from psgd.core.replica import Progress
+from psgd.data.dataset import Examples, Reader
+from psgd.data.sampling.shuffle import IndexBatch, Sampler
 from psgd.learners.learner import Batch
+
+Plan = tuple[int, ...]  # steps dealt to each worker in a round
 
 
 @final
-class Batches:
-    """Of `data`, in buffers of its own; `batch` examples each, with `outputs` columns of targets."""
+@dataclass
+class _Ahead:
+    """Batches of one worker that were gathered for the next rounds, all of the same plan."""
 
-    def __init__(self, data: Examples, batch: int, outputs: int, dtype: np.dtype) -> None:
-        self._batch, self._at_once = batch, data.batches_per_read(batch)
-        self._read = data.reader(batch * self._at_once, outputs, dtype)
+    read: Reader
+    plan: Plan = ()
+    start: int = 0  # position of the first of these rounds
+    end: int = 0  # position after the last
+    batches: list[Batch] = field(default_factory=list)
 
-    def of(self, hands: Iterator[IndexBatch]) -> Iterator[Batch]:
-        """Each is overwritten by a later one."""
-        while block := list(islice(hands, self._at_once)):
-            if len(block) == 1:  # sparse rows cannot be cut into batches
-                rows, epoch = block[0]
-                yield Batch(*self._read(rows), epoch)
-                continue
-            both = self._read(np.concatenate([hand.rows for hand in block]))
-            X, T = (part.reshape(len(block), self._batch, -1) for part in both)
-            for X_BI, T_BO, (_, epoch) in zip(X, T, block, strict=True):
-                yield Batch(X_BI, T_BO, epoch)
+
+@final
+class BatchReader:
+    """Gathers batches of `data` as `sampler` deals them, into buffers that later batches overwrite."""
+
+    def __init__(self, data: Examples, sampler: Sampler, outputs: int, dtype: np.dtype, end: int) -> None:
+        """`outputs`: columns of the targets. `end`: the position at which training ends."""
+        self._data, self._sampler, self._outputs, self._dtype, self._end = data, sampler, outputs, dtype, end
+        self._per_read = data.batches_per_read(sampler.batch)
+        self._read = self._reader()
+        self._ahead: dict[int, _Ahead] = {}  # by worker
+
+    def batches(self, worker: int, plan: Plan, first: int, steps: int, progress: Progress) -> Iterable[Batch]:
+        """The worker's batches `first` ... of the round that begins at `progress`."""
+        if 2 * plan[0] <= self._per_read and min(plan) == max(plan):
+            return self._from_ahead(worker, plan, first, steps, progress)
+        return self.gathered(self._sampler.batches(worker, plan, first, steps, progress))
+
+    def gathered(self, index_batches: Iterable[IndexBatch]) -> Iterator[Batch]:
+        """The batches of these rows. Each is overwritten by a later one."""
+        index_batches = iter(index_batches)
+        while block := list(islice(index_batches, self._per_read)):
+            yield from self._gather(self._read, block)
+
+    def _from_ahead(self, worker: int, plan: Plan, first: int, steps: int, progress: Progress) -> list[Batch]:
+        """Rounds of a few small batches: those of the next rounds are gathered by the same call. If all workers take p
+        steps a round, k rounds deal each worker the batches that a single round of k p steps would."""
+        ahead = self._ahead.get(worker) or self._ahead.setdefault(worker, _Ahead(self._reader()))
+        period, position = plan[0], progress.position
+        turn = period * len(plan) * self._sampler.batch
+        if ahead.plan != plan or not ahead.start <= position < ahead.end or (position - ahead.start) % turn:
+            left = max(1, -(-(self._end - position) // turn))
+            rounds = max(1, min(self._per_read // period, left, self._sampler.examples // turn))
+            longer = (rounds * period,) * len(plan)
+            ahead.batches = self._gather(ahead.read, [*self._sampler.batches(worker, longer, 0, longer[0], progress)])
+            ahead.plan, ahead.start, ahead.end = plan, position, position + rounds * turn
+        start = (position - ahead.start) // turn * period + first
+        return ahead.batches[start : start + steps]
+
+    def _gather(self, read: Reader, block: list[IndexBatch]) -> list[Batch]:
+        if len(block) == 1:  # sparse rows, of which batches_per_read is 1, cannot be cut into batches
+            rows, epoch = block[0]
+            return [Batch(*read(rows), epoch)]
+        both = read(np.concatenate([rows for rows, _ in block]))
+        X, T = (part.reshape(len(block), self._sampler.batch, -1) for part in both)
+        return [Batch(X_BI, T_BO, epoch) for X_BI, T_BO, (_, epoch) in zip(X, T, block, strict=True)]
+
+    def _reader(self) -> Reader:
+        return self._data.reader(self._sampler.batch * self._per_read, self._outputs, self._dtype)

@@ -49,7 +49,7 @@ class CheckpointFiles:
     def write_worker(self, tag: CheckpointTag, worker: WorkerState) -> None:
         arrays = {
             "moments": worker.moments,
-            "counts": np.array([worker.count, worker.steps_done], np.int64),
+            "counts": np.array([worker.moment_steps, worker.steps_done], np.int64),
             "loss": np.array([worker.loss]),
         }
         if worker.steps_done:
@@ -59,7 +59,7 @@ class CheckpointFiles:
     def write_replica(self, tag: CheckpointTag, replica: Replica) -> None:
         self._write(tag, "replica", {"vectors": replica.vectors})
 
-    def finish(self, tag: CheckpointTag, replica: Replica, record: dict[str, Any]) -> None:
+    def complete(self, tag: CheckpointTag, replica: Replica, record: dict[str, Any]) -> None:
         """Complete what all processes have written: from here on it is the newest checkpoint."""
         meta = {"format": FORMAT, "progress": replica.progress._asdict(), "record": record}
         partial, final = self._partial(tag), self._directory / tag.name
@@ -93,7 +93,7 @@ class CheckpointFiles:
         with self._understood(tag):
             arrays = self._read(tag, f"worker-{worker.number:05d}")
             worker.moments[:] = arrays["moments"].reshape(worker.moments.shape)
-            worker.count, worker.steps_done = (int(n) for n in arrays["counts"])
+            worker.moment_steps, worker.steps_done = (int(n) for n in arrays["counts"])
             worker.loss = float(arrays["loss"][0])
             if worker.steps_done:
                 worker.contribution[:] = arrays["out"].reshape(worker.contribution.shape)

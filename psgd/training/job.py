@@ -8,12 +8,14 @@ from typing import final
 
 from psgd.data.dataset import Data
 from psgd.data.sampling.shuffle import Sampler
+from psgd.group.group import VectorShape
 from psgd.learners.learner import Learner
 from psgd.strategy.strategy import Strategy
 
 
 def as_written(number: float) -> Fraction:
-    """0.07 is seven hundredths: in floating point, 0.07 * 100 is more than 7 and its ceiling 8."""
+    """The decimal fraction as written: 0.07 is seven hundredths. In floating point, 0.07 * 100 is more than 7 and its
+    ceiling 8."""
     return Fraction(str(number))
 
 
@@ -22,7 +24,7 @@ def as_written(number: float) -> Fraction:
 class Job:
     workers: int
     strategy: Strategy
-    learner: Learner  # this process's own
+    learner: Learner  # this process's own: its buffers are not shared between threads
     data: Data
     sampler: Sampler
     outputs: int  # columns of the targets, as the learner wants them
@@ -30,8 +32,9 @@ class Job:
     seed: int = 0
     evaluate_every: float = 1.0  # epochs
     target: float | None = None  # accuracy, or loss where there are no classes, at which training ends
-    exclude: bool = False  # a worker that is not finite counts as idle in that round, instead of ending the job
-    stride: int = 1  # legs end after a multiple of so many steps of a round, where else the learner would round anew
+    exclude: bool = False  # a worker that is not finite counts as absent in that round, instead of ending the job
+    stride: int = 1  # segments end after a multiple of so many steps; elsewhere the learner would round differently
+    caller: str = "psgd"  # what notes on exceptions name
 
     @property
     def batch(self) -> int:
@@ -39,11 +42,17 @@ class Job:
         return self.sampler.batch
 
     @cached_property
+    def vectors(self) -> VectorShape:
+        """The shape of the vectors that the group moves."""
+        needs, learner = self.strategy.needs, self.learner
+        return VectorShape(self.workers, learner.size, needs.state_rows, needs.contribution_rows, learner.dtype)
+
+    @cached_property
     def end(self) -> int:
-        """The position in the stream at or after which training ends."""
+        """The position in the stream of examples at or after which training ends."""
         return ceil(as_written(self.epochs) * self.sampler.examples)
 
-    def mark(self, last: int) -> int:
+    def next_evaluation(self, last: int) -> int:
         """The position at or after which the next evaluation is due, if the last was at `last`: the next multiple of
         `evaluate_every`, or the end."""
         every = as_written(self.evaluate_every) * self.sampler.examples

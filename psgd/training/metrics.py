@@ -1,6 +1,5 @@
-"""The file of metrics: lines of JSON. They are held back for a moment, so that quick rounds do not wait for the disk;
-and many are made faster than one after the other.
-"""
+"""The file of metrics, metrics.jsonl: lines are held back for a moment and written together, so that short rounds do
+not wait for the disk."""
 
 import json
 import time
@@ -12,30 +11,30 @@ from typing import Any, final
 from psgd.core.errors import StorageError
 from psgd.core.files import to_json, write_text
 
-HOLD = 0.5  # seconds: the most that a process that dies takes with it
+HOLD_SECONDS = 0.5  # between two writes; the most that a process loses if it is killed
 
 Row = dict[str, Any]
 
 
 @final
 class Metrics:
-    """Of a run without a directory, nothing is kept."""
+    """Without a directory nothing is kept."""
 
     def __init__(self, directory: Path | None) -> None:
         self._path = directory / "metrics.jsonl" if directory else None
         self._held: list[Callable[[], Row]] = []
-        self._written = -HOLD
+        self._written = -HOLD_SECONDS
 
     def add(self, row: Callable[[], Row]) -> None:
-        """What `row` returns, later. StorageError."""
+        """Write what `row` returns, later. StorageError if writing fails."""
         if self._path is None:
             return
         self._held.append(row)
-        if time.perf_counter() - self._written >= HOLD:
+        if time.perf_counter() - self._written >= HOLD_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held. StorageError."""
+        """Write what is held back. StorageError if that fails."""
         held, self._held = self._held, []
         if self._path is None or not held:
             return
@@ -46,9 +45,9 @@ class Metrics:
         except OSError as error:
             raise StorageError(f"cannot write {self._path}: {error.strerror}") from None
 
-    def cut(self, round: int) -> int:
-        """Forget the lines after `round`: the run goes on from there -> the examples dealt by the last line that
-        stays. StorageError."""
+    def truncate(self, round: int) -> int:
+        """Remove the lines after `round`, from which the run goes on. Returns the examples dealt up to the last line
+        that stays. StorageError if the file cannot be read or written."""
         self.flush()
         kept, examples = [], 0
         if self._path is None or not self._path.exists():
@@ -66,6 +65,6 @@ class Metrics:
         return examples
 
     def close(self) -> None:
-        """Where writing fails now, something worse has happened before, or it would have been flushed."""
+        # A write that fails only now follows another failure, which is what the user is told.
         with suppress(StorageError):
             self.flush()

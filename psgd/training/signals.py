@@ -1,31 +1,32 @@
-"""Signals that ask for an end. A handler only takes note; the processes agree at their next meeting."""
+"""Signals that ask a run to stop. A handler only takes note; all processes stop after the next exchange of reports."""
 
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import final
 
-from psgd.core.errors import INTERRUPTED, STOPPED
+from psgd.core.errors import INTERRUPTED, STOPPED, PsgdError
 
 _NAMES = ("SIGTERM", "SIGUSR1", "SIGINT")
 
 
 @final
 class Signals:
-    """The first asks; a second Ctrl-C leaves at once, without a checkpoint."""
+    """The first signal asks to stop; a second Ctrl-C leaves at once, without a checkpoint."""
 
     def __init__(self) -> None:
-        self.asked = 0  # the number of the signal that came first, or 0
+        self.asked = 0  # the number of the first signal, or 0
         self._leave_at_once = False
 
     @property
     def code(self) -> int:
-        """The exit code of a run that was asked to stop."""
+        """The exit code if the run stops because of the signal."""
         return exit_code(self.asked)
 
     def listen(self, leave_at_once: bool = False) -> None:
-        """From now on. Only a process's main thread may. `leave_at_once`: nothing has begun that could be saved, and
-        nobody else waits for this process."""
+        """Install the handlers; only the main thread may. `leave_at_once`: exit on the first signal, while there is
+        nothing to save and no other process waits for this one."""
         self._leave_at_once = leave_at_once
         for name in _NAMES:
             signal.signal(getattr(signal, name), self._note)
@@ -40,5 +41,15 @@ class Signals:
 
 
 def exit_code(number: int) -> int:
-    """For a run that a signal ended after a checkpoint was saved."""
+    """The exit code of a run that this signal stopped."""
     return INTERRUPTED if number == signal.SIGINT else STOPPED
+
+
+class Stopped(PsgdError):
+    """A signal asked to stop; a checkpoint was saved if there is a place for one."""
+
+    def __init__(self, number: int, where: Path | None) -> None:
+        super().__init__(
+            f"stopped by signal {number}" + (f"; continue with --resume --output {where}" if where else "")
+        )
+        self.number = number

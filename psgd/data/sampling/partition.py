@@ -3,7 +3,7 @@
 One pass with one-shot averaging is the paper's; further passes shuffle each shard again (Weimer, Rao, Zinkevich 2010).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import final
 
 import numpy as np
@@ -37,7 +37,7 @@ class Partition:
         self._passes: dict[int, tuple[int, np.ndarray]] = {}  # worker -> (pass, its order)
 
     def batches(
-        self, worker: int, plan: np.ndarray, first: int, steps: int, progress: Progress
+        self, worker: int, plan: Sequence[int], first: int, steps: int, progress: Progress
     ) -> Iterator[IndexBatch]:
         before = progress.dealt[worker] if progress.dealt else 0
         for step in range(before + first, before + first + steps):

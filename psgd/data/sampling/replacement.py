@@ -1,6 +1,6 @@
 """Draws with replacement from all the data: Zinkevich et al. 2010, algorithms 1 and 2, the ones they analyse."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import final
 
 import numpy as np
@@ -23,7 +23,7 @@ class Replacement:
         self._drawn: dict[int, tuple[int, np.ndarray]] = {}  # worker -> (which block, its draws)
 
     def batches(
-        self, worker: int, plan: np.ndarray, first: int, steps: int, progress: Progress
+        self, worker: int, plan: Sequence[int], first: int, steps: int, progress: Progress
     ) -> Iterator[IndexBatch]:
         before = progress.dealt[worker] if progress.dealt else 0
         starts = positions(plan, worker, first, steps, progress.position, self.batch)

@@ -34,7 +34,7 @@ class Sampler(Protocol):
     note: str  # for people: what they should know of this way of dealing; may be empty
 
     def batches(
-        self, worker: int, plan: np.ndarray, first: int, steps: int, progress: Progress
+        self, worker: int, plan: Sequence[int], first: int, steps: int, progress: Progress
     ) -> Iterator[IndexBatch]:
         """The batches `first` ... of `worker` in the round that begins at `progress`, in which worker i is dealt
         plan[i] batches."""
@@ -55,7 +55,7 @@ class Shuffle:
         self.note = f"data.window {window}: only so many examples at a time are shuffled" if window else ""
 
     def batches(
-        self, worker: int, plan: np.ndarray, first: int, steps: int, progress: Progress
+        self, worker: int, plan: Sequence[int], first: int, steps: int, progress: Progress
     ) -> Iterator[IndexBatch]:
         for start in positions(plan, worker, first, steps, progress.position, self.batch):
             yield IndexBatch(self._stream.rows(start, self.batch), (start + self.batch / 2) / self.examples)
@@ -111,10 +111,10 @@ def windowed(draw: np.random.Generator, examples: int, window: int) -> np.ndarra
     return rows
 
 
-def positions(plan: np.ndarray, worker: int, first: int, steps: int, start: int, batch: int) -> Sequence[int]:
+def positions(plan: Sequence[int], worker: int, first: int, steps: int, start: int, batch: int) -> Sequence[int]:
     """Positions in the stream (steps,) of the batches `first` ... of `worker`, in the round that begins at `start`
     and in which worker i is dealt plan[i] batches: turn after turn, in worker order."""
-    wants = plan.tolist()
+    wants = plan
     if min(wants) == max(wants):
         turn = len(wants) * batch
         start += first * turn + worker * batch

@@ -26,6 +26,7 @@ def library() -> Any:
 @final
 class Ray:
     kind = "ray"
+    recovers = False
 
     def __init__(self, process: int, processes: int, coordinator: Any, patience: float) -> None:
         self.process = process

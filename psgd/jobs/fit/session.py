@@ -17,7 +17,6 @@ from psgd.jobs.summary import summarize
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
 from psgd.training.signals import Signals
-from psgd.training.sizes import shared_bytes
 
 
 @final
@@ -50,7 +49,7 @@ class Session:
                 f"workers on {len(transport.members)} {transport.kind} process{'es' * (len(transport.members) > 1)}"
             )
         replica = self.loop.run()
-        summary = summarize(self._task.settings, self.loop, self._record, self._examples, "done")
+        summary = summarize(self._task.settings, self.loop, self._examples, "done")
         summary["blas_threads"] = threads  # before they were limited to one
         return Fitted(self._task.structure.copies(replica.parameters), summary, self.loop.group.first)
 
@@ -76,7 +75,7 @@ def fit_with_threads(task: Task, signals: Signals, threads: int | None) -> Fitte
 def fit_with_mpi(task: Task | None, failure: Exception | None, threads: int | None, note: str | None) -> Fitted:
     """Collective. What goes wrong is raised by one process, which says it; the others leave silently."""
     patience = task.settings["cluster"]["patience"] if task else 300.0
-    transport = mpi.Mpi(patience, shared_bytes(task.job()) if task else 0)
+    transport = mpi.Mpi(patience, task.job().vectors.shared_bytes if task else 0)
     session: Session | None = None
     try:
         _agree(transport, task, failure)

@@ -16,7 +16,6 @@ from psgd.jobs.build import build_optimizer, build_strategy
 from psgd.jobs.fit.settings import Settings, group_of
 from psgd.learners.parameter_tree import ParameterTree
 from psgd.learners.user_function import Gradient, Measure, UserFunction
-from psgd.strategy.naming import Naming
 from psgd.training.job import Job
 
 _HELD_OUT = 0.05
@@ -44,7 +43,7 @@ class Task:
         optimizer = build_optimizer(self.settings, examples, learner)
         return Job(
             workers=self.settings["workers"],
-            strategy=Naming(build_strategy(self.settings, examples, optimizer)),
+            strategy=build_strategy(self.settings, examples, optimizer),
             learner=learner,
             data=self.data,
             sampler=Shuffle(examples, training["batch_size_per_worker"], training["seed"]),
@@ -52,6 +51,7 @@ class Task:
             epochs=training["epochs"],
             seed=training["seed"],
             exclude=training["on_nonfinite"] == "exclude",
+            caller="psgd.fit",
         )
 
     def digests(self) -> list[bytes]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from psgd.group.spin_barrier import SpinBarrier, bytes_of
+from psgd.group.spin_barrier import SpinBarrier, shared_bytes
 
 Meet = Callable[[], None]  # returns when all processes have called it
 Work = Callable[[Meet], None]
@@ -25,11 +25,11 @@ def run_concurrently(processes: int, work: Work, seconds: float) -> float | None
     where processes cannot be forked, or one failed."""
     if "fork" not in multiprocessing.get_all_start_methods():
         return None
-    memory, results = mmap.mmap(-1, bytes_of(processes)), np.frombuffer(mmap.mmap(-1, 8 * processes), np.float64)
+    memory, results = mmap.mmap(-1, shared_bytes(processes)), np.frombuffer(mmap.mmap(-1, 8 * processes), np.float64)
     context = multiprocessing.get_context("fork")
     children = [
-        context.Process(target=_child, args=(seat, processes, memory, work, seconds, results), daemon=True)
-        for seat in range(processes)
+        context.Process(target=_child, args=(rank, processes, memory, work, seconds, results), daemon=True)
+        for rank in range(processes)
     ]
     try:
         for child in children:
@@ -45,24 +45,24 @@ def run_concurrently(processes: int, work: Work, seconds: float) -> float | None
     return float(np.median(results))
 
 
-def _child(seat: int, processes: int, memory: mmap.mmap, work: Work, seconds: float, results: np.ndarray) -> None:
+def _child(rank: int, processes: int, memory: mmap.mmap, work: Work, seconds: float, results: np.ndarray) -> None:
     until = time.monotonic() + processes * (PATIENCE + 10 * seconds)  # nobody is joined for longer
 
     def give_up() -> None:
         if time.monotonic() > until:
             os._exit(1)  # one of the others is gone
 
-    board = SpinBarrier(memoryview(memory), seat, processes, meanwhile=give_up)
-    work(board.meet)  # makes this process's own copies of what it writes to
+    barrier = SpinBarrier(memoryview(memory), rank, processes, idle=give_up)
+    work(barrier.wait)  # makes this process's own copies of what it writes to
     began = time.perf_counter()
-    board.meet()
-    work(board.meet)
+    barrier.wait()
+    work(barrier.wait)
     calls = max(1, int(seconds / (time.perf_counter() - began)))
     # They meet within the work: all must do it equally often.
-    calls = int.from_bytes(board.all_gather(calls.to_bytes(8))[0])
+    calls = int.from_bytes(barrier.all_gather(calls.to_bytes(8))[0])
     times = []
     for _ in range(calls):
         began = time.perf_counter()
-        work(board.meet)
+        work(barrier.wait)
         times.append(time.perf_counter() - began)
-    results[seat] = statistics.median(times)
+    results[rank] = statistics.median(times)

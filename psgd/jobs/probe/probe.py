@@ -18,9 +18,11 @@ from typing import Any, NamedTuple, final
 import numpy as np
 
 from psgd.config import resolve
+from psgd.core.blocks import ApplyBlock
+from psgd.core.clock import real_clock
 from psgd.core.replica import Progress, Replica
 from psgd.data.dataset import Data
-from psgd.group.group import Group, VectorShape
+from psgd.group.group import Group
 from psgd.group.serial import Serial
 from psgd.jobs.build import build_job
 from psgd.jobs.choose_group import cores
@@ -176,11 +178,11 @@ class _Bench:
         self._data = data._replace(test=None, validation=None)  # nothing is evaluated
         self._name = str(strategy["name"])
         self.job = self._build(1)
-        self._local_steps = LocalSteps(self.job, self._group(self.job), segment_seconds=1e9)
+        self._local_steps = LocalSteps(self.job, self._group(self.job), real_clock, segment_seconds=1e9)
         vectors = np.zeros((1 + self.job.strategy.needs.state_rows, self.job.learner.size), self.job.learner.dtype)
         vectors[0] = self.job.learner.initial(self.job.seed)
         self._replica = Replica(vectors, Progress(dealt=(0,), worker_steps=(0,)))
-        self._period = int(self.job.strategy.plan(0)[0])
+        self._period = self.job.strategy.plan.steps(0)[0]
         self._leg(1)
         self._leg(1)  # once to make the buffers, once to see how long it takes
         one = _seconds(lambda: self._leg(1))
@@ -218,15 +220,13 @@ class _Bench:
         return build_job({**self._settings, "workers": workers}, self._data)
 
     def _group(self, job: Job) -> Group:
-        needs = job.strategy.needs
-        shape = VectorShape(job.workers, job.learner.size, needs.state_rows, needs.contribution_rows, job.learner.dtype)
-        return Group(Serial(), shape)
+        return Group(Serial(), job.vectors)
 
     def _leg(self, steps: int) -> None:
         """`steps` of a round, with the next part of the data each time: batches come from memory, not from a cache."""
-        plan = np.array([steps])
-        self._local_steps.restart()
-        while self._local_steps.run(self._replica, plan)[0].done < steps:
+        plan = (steps,)
+        self._local_steps.restart_round()
+        while self._local_steps.run(self._replica, plan)[0].steps_done < steps:
             pass
         progress = self._replica.progress
         self._replica.progress = progress._replace(position=progress.position + steps * self.job.batch)
@@ -240,11 +240,11 @@ class _Bench:
         old, new = (Replica(vectors, Progress(steps=1)) for vectors in group.replicas)
         old.vectors[0] = self._replica.parameters
 
-        def apply(reduced: np.ndarray, where: slice, norm: float) -> None:
-            strategy.apply(old, new, 0.0, reduced, where, norm)
+        def begin(squared_norm: float) -> ApplyBlock:
+            return strategy.application.begin(old, new, 0.0, squared_norm)
 
         def combine(weights: np.ndarray) -> float:
-            return _median(lambda: group.combine(weights, apply, needs.norm))
+            return _median(lambda: group.combine(weights, begin, needs.norm))
 
         one, both = combine(np.array([1.0, 0.0])), combine(np.array([0.5, 0.5]))
         leaf = min(one, max(0.0, both - one))
@@ -262,8 +262,9 @@ class _Bench:
         for _ in range(3):
             with tempfile.TemporaryDirectory(prefix="psgd-probe-") as directory:  # for the metrics, which take time too
                 record = Recorder(Path(directory), job.sampler.examples, epochs, "probe", quiet=True)
-                done = Loop(job, Serial(), record, segment_seconds=1e9).run().progress.round
-                times.append(record.train_seconds / done)
+                loop = Loop(job, Serial(), record, segment_seconds=1e9)
+                done = loop.run().progress.round
+                times.append(loop.stopwatch.train_seconds / done)
         return min(times)
 
 

@@ -1,0 +1,58 @@
+"""Applications: how the weighted sum of the contributions becomes the next replica. Elementwise, slice by slice."""
+
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from psgd.core.blocks import ApplyBlock
+from psgd.core.replica import Replica
+from psgd.optimizers.optimizer import Optimizer
+
+
+@final
+@dataclass(frozen=True)
+class OptimizerStep:
+    """One optimizer step along the averaged gradient. The moments are the strategy's state, the same for all."""
+
+    optimizer: Optimizer
+
+    @property
+    def norm(self) -> bool:
+        return self.optimizer.clip_norm is not None
+
+    def state_rows(self, contribution_rows: int) -> int:
+        return self.optimizer.rows
+
+    def begin(self, old: Replica, new: Replica, epoch: float, squared_norm: float) -> ApplyBlock:
+        optimizer = self.optimizer
+        update, rate, count = optimizer.rule.update, optimizer.schedule.rate(epoch), old.progress.steps + 1
+        factor = 1.0 if optimizer.clip_norm is None else optimizer.clip(squared_norm)
+        p, state, to_p, to_state = old.parameters, old.state, new.parameters, new.state
+        in_place = old.vectors is new.vectors
+
+        def apply(reduced: np.ndarray, where: slice) -> None:
+            gradient = reduced[0]
+            if factor != 1.0:
+                gradient *= factor
+            to = None if in_place else (to_p[where], to_state[:, where])
+            update(p[where], gradient, state[:, where], count, rate, to)
+
+        return apply
+
+
+@final
+@dataclass(frozen=True)
+class Replace:
+    """The averaged contribution is the next replica."""
+
+    norm: bool = False
+
+    def state_rows(self, contribution_rows: int) -> int:
+        return contribution_rows - 1
+
+    def begin(self, old: Replica, new: Replica, epoch: float, squared_norm: float) -> ApplyBlock:
+        def apply(reduced: np.ndarray, where: slice) -> None:
+            np.copyto(new.vectors[:, where], reduced)
+
+        return apply
