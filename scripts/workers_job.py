@@ -147,7 +147,10 @@ def ready(network: str) -> tuple[np.ndarray, np.ndarray]:
     """The data set as batches that lie ready: inputs (batches, workers, B, F) and one-hot targets likewise."""
     data, batch = stored(NETWORKS[network]), NETWORKS[network].batch
     inputs = data.inputs.astype(np.float32) * np.float32(data.scale)
-    targets = np.eye(data.classes, dtype=np.float32)[data.targets]
+    if NETWORKS[network].sizes[-1] == 1:
+        targets = data.targets[:, np.newaxis].astype(np.float32)
+    else:
+        targets = np.eye(data.classes, dtype=np.float32)[data.targets]
     X, T = (part.reshape(-1, WORKERS, batch, part.shape[-1]) for part in (inputs, targets))
     return X, T
 
