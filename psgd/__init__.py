@@ -8,14 +8,15 @@ from psgd.core.version import __version__
 if TYPE_CHECKING:
     from psgd.jobs.fit.fit import fit
     from psgd.jobs.fit.session import Fitted
-    from psgd.learners.saved_model import Model, load
+    from psgd.learners.model import Model
+    from psgd.learners.model_file import load
 
 __all__ = ["Fitted", "Model", "__version__", "fit", "load"]
 _HOMES = {
     "Fitted": "psgd.jobs.fit.session",
-    "Model": "psgd.learners.saved_model",
+    "Model": "psgd.learners.model",
     "fit": "psgd.jobs.fit.fit",
-    "load": "psgd.learners.saved_model",
+    "load": "psgd.learners.model_file",
 }
 
 

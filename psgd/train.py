@@ -12,7 +12,7 @@ from typing import Any, cast  # noqa: E402
 from psgd.core.errors import PsgdError, StorageError  # noqa: E402
 from psgd.core.files import to_json  # noqa: E402
 from psgd.core.launcher import launched  # noqa: E402
-from psgd.jobs.request import RunRequest, parse, read_request  # noqa: E402
+from psgd.jobs.request import RunRequest, parse  # noqa: E402
 from psgd.training.signals import Signals  # noqa: E402
 
 
@@ -28,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
             signals.listen()  # MPI has installed handlers of its own
             return _under_mpi(options, process, processes, signals)
         signals.listen(leave_at_once=True)
+        from psgd.jobs.read_request import read_request
+
         order, data = read_request(options, 1, launched=False)
         return _alone(order, data, signals) if order.directory else 0
     except PsgdError as error:
@@ -44,19 +46,19 @@ def _alone(order: RunRequest, data: Any, signals: Signals) -> int:
     from psgd.jobs.session import Result, run_session
 
     settings = order.settings
-    if settings["group"] == "ray":
+    if settings.group == "ray":
         from psgd.jobs.ray_driver import run_ray
 
         return _report(run_ray(order))
-    if settings["group"] == "mpi":
+    if settings.group == "mpi":
         return _with_mpi(order, [data], signals)
     _limit_blas()
     signals.listen()
-    if settings["group"] == "serial":
+    if settings.group == "serial":
         return _report(run_session(order, data, Serial(), signals))
     results: list[Result] = run_threads(
         thread_count(settings),
-        settings["cluster"]["patience"],
+        settings.cluster.patience,
         lambda transport: run_session(order, data, transport, signals),
     )
     return _report(results[0])
@@ -65,6 +67,7 @@ def _alone(order: RunRequest, data: Any, signals: Signals) -> int:
 def _under_mpi(options: argparse.Namespace, process: int, processes: int, signals: Signals) -> int:
     """The first process reads the config; the others receive it, or its failure's code."""
     from psgd.group import mpi
+    from psgd.jobs.read_request import read_request
 
     message: tuple[RunRequest | None, int] = (None, 0)
     loaded: list[Any] = []
@@ -89,8 +92,9 @@ def _under_mpi(options: argparse.Namespace, process: int, processes: int, signal
 def _with_mpi(order: RunRequest, loaded: list[Any], signals: Signals) -> int:
     """Collective. One process of each host loads the data; the first has done so, and gives up its copy. What one of
     them cannot read ends all."""
+    from psgd.data.sources.load import load_data
     from psgd.group import mpi
-    from psgd.jobs.build import check_job, load_data
+    from psgd.jobs.build import check_job
     from psgd.jobs.session import run_session
 
     settings, failure, data = order.settings, None, cast(Any, None)
@@ -107,7 +111,7 @@ def _with_mpi(order: RunRequest, loaded: list[Any], signals: Signals) -> int:
             _complain(failure, first)
         mpi.free_shared()
         return codes[first]
-    transport = mpi.Mpi(settings["cluster"]["patience"], check_job(settings, data).vectors.shared_bytes)
+    transport = mpi.Mpi(settings.cluster.patience, check_job(settings, data).vectors.shared_bytes)
     result = run_session(order, data, transport, signals)
     transport.close()
     return _report(result)

@@ -122,9 +122,9 @@ def train_rival(way: str, threads: int, epochs: int) -> Outcome:
 
 def load_arrays() -> list[np.ndarray]:
     """Training inputs (N, 784) float32 and labels, test inputs and labels: MNIST as psgd's loader finds it."""
-    from psgd.config import resolve
+    from psgd.config.resolve import resolve
     from psgd.data.dataset import Dataset
-    from psgd.jobs.build import load_data
+    from psgd.data.sources.load import load_data
 
     data = load_data(resolve(CONFIG, []).settings)
     arrays = []

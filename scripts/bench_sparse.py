@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from benchmark import ROOT, about, arguments, ratio, run, show, some_cores, table
 
 if TYPE_CHECKING:
+    from psgd.config.settings import Settings
     from psgd.data.dataset import Data
 
 HOUR = 3600.0
@@ -47,8 +48,8 @@ def main() -> int:
 
 
 def measure(examples: int, batches: list[int], repetitions: int) -> dict[str, Any]:
+    from psgd.data.sources.load import load_data
     from psgd.data.sparse import SparseDataset
-    from psgd.jobs.build import load_data
 
     before = peak_bytes()
     began = time.perf_counter()
@@ -79,8 +80,8 @@ def row(batch: int, turns: dict[int, list[dict[str, float]]]) -> dict[str, Any]:
     return {"batch": batch, **medians, "times_first": ratio(*rates), "all_examples_per_second": rates[0]}
 
 
-def settings_of(examples: int, batch: int) -> dict[str, Any]:
-    from psgd.config import resolve
+def settings_of(examples: int, batch: int) -> "Settings":
+    from psgd.config.resolve import resolve
 
     overrides = [f"data.examples={examples}", f"training.batch_size_per_worker={batch}", "group=serial"]
     return resolve(str(ROOT / "configs" / "sparse_svm.yaml"), overrides).settings

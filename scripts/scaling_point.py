@@ -59,20 +59,13 @@ def write(directory: Path, examples: int) -> None:
 
 def load_and_gather(directory: Path) -> tuple[float, float]:
     """Microseconds an example: of opening the files, and of dealing and gathering all that is in them once."""
+    from psgd.config.settings import Npz
     from psgd.core.replica import Progress
     from psgd.data.sampling.shuffle import Shuffle
     from psgd.data.sources.load import load
 
-    settings = {
-        "source": "npz",
-        "path": str(directory),
-        "task": "classification",
-        "scale": None,
-        "train_rows": None,
-        "window": None,
-    }
     began = time.perf_counter()
-    data = load(settings).train
+    data = load(Npz(path=str(directory))).train
     loaded = time.perf_counter()
     read, steps = data.reader(GATHERED, data.outputs, np.dtype(np.float32)), len(data) // GATHERED
     for hand in Shuffle(len(data), GATHERED, 0).batches(0, np.array([steps]), 0, steps, Progress()):

@@ -27,10 +27,10 @@ LEVEL = {room: len(LEVELS) - number for number, rooms in enumerate(LEVELS) for r
 DOORS = {
     "mpi4py": {"psgd.group.mpi"},
     "ray": {"psgd.group.ray.transport"},
-    "pydantic": {"psgd.config.schema", "psgd.config.problems"},
+    "pydantic": {"psgd.config.settings", "psgd.config.problems"},
     "yaml": {"psgd.config.document"},
     "cupy": set(),
-    "matplotlib": {"psgd.plot"},
+    "matplotlib": {"psgd.compare.picture"},
     "sklearn": set(),
     "scipy": {"psgd.backends.numpy.products", "psgd.backends.numba.native"},
 }

@@ -14,7 +14,7 @@ from psgd.backends.numba.machine_code import _had
 from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
 from psgd.data.dataset import Dataset
-from psgd.data.sources.load import load
+from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
 from psgd.learners.mlp import MLP
 from psgd.training.job import Job
@@ -24,7 +24,7 @@ SPARSE = ("data.source=synthetic-sparse", "data.features=500", "model.hidden=[]"
 
 def built(*overrides: str) -> Job:
     settings = resolve(None, ["data.source=digits", *overrides]).settings
-    return build_job(settings, load({"seed": 0, **settings["data"]}))
+    return build_job(settings, load_data(settings))
 
 
 def kinds(job: Job) -> tuple[str, bool, str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import psgd
-from psgd.config import Resolved, resolve
 from psgd.config.names import SECTIONS
+from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
 
 WriteFile = Callable[[str], str]
@@ -44,7 +44,8 @@ def only_problem(path: str | None, *overrides: str) -> str:
 
 
 def test_the_defaults_are_the_digits_job() -> None:
-    assert resolve(None, []) == Resolved(
+    settings, notes = resolve(None, [])
+    assert (settings.model_dump(), notes) == (
         {
             "data": {"source": "digits", "path": None, "mode": "shuffle", "validation": 0.0},
             "model": {
@@ -92,13 +93,14 @@ def test_an_empty_file_and_empty_sections_are_the_defaults(file: WriteFile) -> N
 )  # fmt: skip
 def test_a_choice_alone_brings_its_defaults(section: str, choice: str, keys: dict[str, object]) -> None:
     tag = SECTIONS[section].tag
-    assert resolve(None, [f"{section}.{tag}={choice}"]).settings[section] == {tag: choice, **keys}
+    assert resolve(None, [f"{section}.{tag}={choice}"]).settings.model_dump()[section] == {tag: choice, **keys}
 
 
 def test_optimizers_differ_in_their_defaults() -> None:
-    sgd = resolve(None, ["optimizer.name=sgd"]).settings["optimizer"]
+    sgd, adam, amsgrad = (
+        resolve(None, [f"optimizer.name={name}"]).settings.optimizer.model_dump() for name in ("sgd", "adam", "amsgrad")
+    )
     assert (sgd["learning_rate"], sgd["momentum"], sgd["nesterov"]) == (0.1, 0.0, False)
-    adam, amsgrad = (resolve(None, [f"optimizer.name={name}"]).settings["optimizer"] for name in ("adam", "amsgrad"))
     assert amsgrad == {**adam, "name": "amsgrad"}
 
 
@@ -178,9 +180,9 @@ def test_wrong_values(override: str, rule: str) -> None:
     ],
 )  # fmt: skip
 def test_right_values(override: str, value: object) -> None:
-    found = resolve(None, [override]).settings
+    found: object = resolve(None, [override]).settings
     for part in override.partition("=")[0].split("."):
-        found = found[part]
+        found = getattr(found, part)
     assert found == value
     assert type(found) is type(value)
 
@@ -189,7 +191,7 @@ def test_right_values(override: str, value: object) -> None:
 def test_classes_are_none_or_several(classes: int, right: bool) -> None:
     arguments = ["data.source=synthetic", f"data.classes={classes}", "model.loss=squared-error"]
     if right:
-        assert resolve(None, arguments).settings["data"]["classes"] == classes
+        assert resolve(None, arguments).settings.data.classes == classes
     else:
         assert "is 1; it must be a whole number of at least 2, or 0 for regression" in only_problem(None, *arguments)
 
@@ -245,8 +247,20 @@ def test_every_problem_is_in_one_message_with_its_origin(file: WriteFile) -> Non
 
 
 def test_the_layer_imports_no_numpy() -> None:
-    code = "import sys, psgd.config; print(*sorted(m for m in sys.modules if m.split('.')[0] in ('numpy', 'psgd')))"
+    code = (
+        "import sys, psgd.config.resolve; "
+        "print(*sorted(m for m in sys.modules if m.split('.')[0] in ('numpy', 'psgd')))"
+    )
     root = Path(psgd.__file__).parents[1]
     names = subprocess.check_output([sys.executable, "-c", code], cwd=root, text=True, timeout=60).split()
-    assert "psgd.config.schema" in names
-    assert [name for name in names if not name.startswith("psgd.config")] == ["psgd", "psgd.core.errors"]
+    assert "psgd.config.settings" in names
+    assert "numpy" not in names
+    assert {name for name in names if not name.startswith("psgd.co")} == {"psgd"}
+
+
+def test_a_copy_with_other_values_knows_its_settings() -> None:
+    settings = resolve(None, []).settings
+    assert settings.replace(workers=2).workers == 2
+    assert settings.workers == 4
+    with pytest.raises(TypeError, match="Settings has no setting worker"):
+        settings.replace(worker=2)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psgd.config import Resolved, dump, resolve
 from psgd.config.document import NotYaml, parse, write
+from psgd.config.resolve import Resolved, dump, resolve
 from psgd.core.errors import UsageError
 
 WriteFile = Callable[[str], str]
@@ -132,14 +132,15 @@ def test_dump_and_resolve_are_inverse(
         "output": output,
     }
     path = tmp_path_factory.getbasetemp() / "resolved.yaml"
-    path.write_text(dump(given_settings), encoding="utf-8", newline="")
+    path.write_text(write(given_settings), encoding="utf-8", newline="")
     settings, notes = resolve(str(path), [])
     assert notes == []
-    assert (settings["model"]["hidden"], settings["output"]) == (hidden, output)
-    assert (settings["optimizer"]["learning_rate"], settings["optimizer"]["l2"]) == (learning_rate, l2)
-    assert (settings["strategy"]["period"], settings["training"]["seed"]) == (period, seed)
-    assert settings["training"]["epochs"] == epochs
-    assert json.loads(json.dumps(settings)) == settings
+    assert settings.averaging
+    assert (settings.model.hidden, settings.output) == (hidden, output)
+    assert (settings.optimizer.learning_rate, settings.optimizer.l2) == (learning_rate, l2)
+    assert (settings.averaging.period, settings.training.seed) == (period, seed)
+    assert settings.training.epochs == epochs
+    assert json.loads(json.dumps(settings.model_dump())) == settings.model_dump()
     path.write_text(dump(settings), encoding="utf-8", newline="")
     assert resolve(str(path), []) == Resolved(settings, [])
 

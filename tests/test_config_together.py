@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from psgd.config import dump, resolve
+from psgd.config.resolve import dump, resolve
 from psgd.core.errors import UsageError
 
 WriteFile = Callable[[str], str]
@@ -42,12 +42,12 @@ def only_problem(path: str | None, *overrides: str) -> str:
 def test_the_command_line_beats_the_file_beats_the_defaults(file: WriteFile) -> None:
     path = file("training: {epochs: 3, seed: 7}\nworkers: 2\n")
     settings = resolve(path, ["training={epochs: 5}", "workers=8", "workers=6"]).settings
-    assert (settings["training"]["epochs"], settings["training"]["seed"], settings["workers"]) == (5.0, 7, 6)
-    assert settings["training"]["batch_size_per_worker"] == 10
+    assert (settings.training.epochs, settings.training.seed, settings.workers) == (5.0, 7, 6)
+    assert settings.training.batch_size_per_worker == 10
 
 
 def test_a_wrong_value_of_the_file_may_be_overridden(file: WriteFile) -> None:
-    assert resolve(file("training: {epochs: -1}"), ["training.epochs=2"]).settings["training"]["epochs"] == 2.0
+    assert resolve(file("training: {epochs: -1}"), ["training.epochs=2"]).settings.training.epochs == 2.0
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,17 @@ def test_a_new_choice_drops_what_it_does_not_know_and_says_so(
     assert len(notes) == len(dropped)
     for note, start in zip(notes, dropped, strict=True):
         assert note.startswith(f"{start} of a.yaml was left out: ")
-        assert start.partition(":")[0].split(".")[1] not in settings[start.partition(".")[0]] or "path" in start
+        assert (
+            start.partition(":")[0].split(".")[1] not in settings.model_dump()[start.partition(".")[0]]
+            or "path" in start
+        )
     assert resolve(file(dump(settings)), []).settings == settings
 
 
 def test_what_a_new_choice_shares_is_kept(file: WriteFile) -> None:
     path = file("optimizer: {name: adam, learning_rate: 0.002, l2: 0.5}")
     settings, notes = resolve(path, ["optimizer.name=sgd"])
-    assert (settings["optimizer"]["learning_rate"], settings["optimizer"]["l2"]) == (0.002, 0.5)
+    assert (settings.optimizer.learning_rate, settings.optimizer.l2) == (0.002, 0.5)
     assert notes == [
         "optimizer.learning_rate: 0.002 of a.yaml, meant for adam, was kept for sgd (whose default is 0.1)"
     ]
@@ -106,7 +109,7 @@ PAPER = ("strategy.contraction=auto", "optimizer.name=sgd", "optimizer.l2=0.01")
 
 
 def test_contraction_auto_is_the_papers_case() -> None:
-    assert resolve(None, list(PAPER)).settings["strategy"]["contraction"] == "auto"
+    assert resolve(None, list(PAPER)).settings.strategy.contraction == "auto"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +182,7 @@ def test_a_holdout_is_set_aside_where_something_is_chosen_on_it(
     arguments: list[str], validation: float, notes: int
 ) -> None:
     resolved = resolve(None, arguments)
-    assert resolved.settings["data"]["validation"] == validation
+    assert resolved.settings.data.validation == validation
     assert len(resolved.notes) == notes
     assert all(note.startswith("data.validation is 0.05, not 0: ") for note in resolved.notes)
 
@@ -196,7 +199,7 @@ def test_a_holdout_is_set_aside_where_something_is_chosen_on_it(
 )  # fmt: skip
 def test_the_output_is_what_the_loss_expects(loss: str, activation: str, output: str) -> None:
     arguments = [f"model.loss={loss}", f"model.activation={activation}"]
-    assert resolve(None, arguments).settings["model"]["output"] == output
+    assert resolve(None, arguments).settings.model.output == output
 
 
 def test_regression() -> None:
@@ -204,7 +207,7 @@ def test_regression() -> None:
     settings = resolve(
         None, [*regression, "model.loss=squared-error", "model.activation=tanh", "training.target=7"]
     ).settings
-    assert settings["model"]["output"] == "identity"
+    assert settings.model.output == "identity"
     for loss in ("cross-entropy", "binary-cross-entropy", "hinge"):
         assert "use squared-error or huber" in only_problem(None, *regression, f"model.loss={loss}")
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from psgd.config.resolve import resolve
+from psgd.config.settings import Digits, Idx, Mnist, Synthetic
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Dataset
 from psgd.data.sources.digits import load_digits
@@ -284,10 +286,12 @@ def test_synthetic_regression_is_learnable_not_trivial():
 
 @pytest.mark.parametrize("wrong", [{"examples": 0}, {"features": 0}, {"classes": 1}, {"classes": -1}, {"seed": -1}])
 def test_synthetic_refuses_sizes_that_make_no_problem(wrong):
-    settings = {"source": "synthetic", "examples": 10, "features": 3, "classes": 2, "seed": 0} | wrong
+    sizes = {"examples": 10, "features": 3, "classes": 2, "seed": 0} | wrong
     ((name, value),) = wrong.items()
     with pytest.raises(UsageError, match=f"data.{name} is {value};"):
-        load(settings)
+        synthetic(**sizes)
+    with pytest.raises(UsageError, match=f"data.{name} is {value};"):
+        resolve(None, ["data.source=synthetic", f"data.{name}={value}"])
 
 
 def test_hold_out_is_disjoint_complete_and_seeded():
@@ -308,25 +312,37 @@ def test_hold_out_refuses_to_leave_a_part_empty(fraction):
 
 
 def test_load_digits_with_and_without_validation():
-    whole = load({"source": "digits", "path": None, "validation": 0.0})
+    whole = load(Digits())
     assert whole.validation is None
     assert whole.note == "digits: embedded; 1437 train, 360 test examples"
-    data = load({"source": "digits", "validation": 0.1, "seed": 0})
+    data = load(Digits(validation=0.1))
     assert (len(data.train), len(data.validation), len(data.test)) == (1293, 144, 360)
     assert "144 validation" in data.note
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("override", "message"),
     [
-        ({"source": "digit"}, "data.source is 'digit'; expected one of digits, mnist"),
-        ({"source": "digits", "validation": 1.0}, "data.validation is 1.0"),
-        ({"source": "synthetic", "features": 3, "classes": 2}, "data.examples is not set"),
+        ("data.source=digit", 'data.source is "digit"; it must be one of digits, mnist'),
+        ("data.validation=1.0", "data.validation is 1.0"),
+        ("data={source: synthetic, examples: null}", "data.examples is null; it must be a whole number"),
     ],
 )
-def test_settings_that_cannot_be(settings, message):
+def test_settings_that_cannot_be(override, message):
     with pytest.raises(UsageError, match=message):
-        load(settings)
+        resolve(None, [override])
+
+
+def test_generated_data_are_split_by_their_own_seed():
+    def held(seed: int, training_seed: int) -> list[float]:
+        data = load(Synthetic(examples=50, features=3, seed=seed, validation=0.2), training_seed)
+        return data.validation.inputs[:, 0].tolist()
+
+    assert held(1, 2) == held(1, 3) != held(2, 2)
+    assert (
+        load(Digits(validation=0.1), 1).validation.inputs.tobytes()
+        != load(Digits(validation=0.1), 2).validation.inputs.tobytes()
+    )
 
 
 def test_the_places_are_looked_at_in_order(tmp_path, monkeypatch):
@@ -334,14 +350,14 @@ def test_the_places_are_looked_at_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("PSGD_DATA", str(tmp_path / "shared"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     with pytest.raises(DataError) as caught:
-        load({"source": "mnist", "path": None})
+        load(Mnist())
     at_home, shared = tmp_path / "home/.cache/psgd/mnist", tmp_path / "shared/mnist"
     assert f"no directory at {shared}, {at_home}; set data.path" in str(caught.value)
     for place in (at_home, tmp_path / "xdg/psgd/mnist", shared, tmp_path / "own"):
         write_mnist_like(place)
     assert find("mnist", str(tmp_path / "own")) == tmp_path / "own"
     assert find("mnist", None) == shared
-    assert str(shared) in load({"source": "mnist", "path": None}).note
+    assert str(shared) in load(Mnist()).note
     monkeypatch.delenv("PSGD_DATA")
     assert find("mnist", None) == at_home
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
@@ -352,13 +368,13 @@ def test_a_mistyped_path_does_not_turn_into_other_data(tmp_path, monkeypatch):
     write_mnist_like(tmp_path / "idx")
     monkeypatch.setenv("PSGD_DATA", str(tmp_path))
     with pytest.raises(DataError, match=r"no directory at .*/typo; set data\.path"):
-        load({"source": "idx", "path": str(tmp_path / "typo")})
-    assert len(load({"source": "idx", "path": None}).train) == 4
+        load(Idx(path=str(tmp_path / "typo")))
+    assert len(load(Idx()).train) == 4
 
 
 @pytest.mark.skipif(not os.environ.get("PSGD_DATA"), reason="PSGD_DATA is not set: no directory with real MNIST")
 def test_real_mnist():
-    data = load({"source": "mnist", "path": None, "validation": 0.05, "seed": 0})
+    data = load(Mnist(validation=0.05))
     assert (len(data.train), len(data.validation), len(data.test)) == (57000, 3000, 10000)
     assert (data.train.features, data.train.classes) == (784, 10)
     assert data.test.targets[:5].tolist() == [7, 2, 1, 0, 4]

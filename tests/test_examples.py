@@ -9,7 +9,7 @@ import pytest
 from processes import mpi, python, run
 from safetensors.numpy import load_file
 
-from psgd.config import resolve
+from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
 
 __all__ = ["mpi"]

@@ -182,7 +182,7 @@ def test_gradient_of_a_single_output(loss, output):
 
 
 def test_every_output_that_the_config_allows_is_tried():
-    from psgd.config import resolve
+    from psgd.config.resolve import resolve
     from psgd.core.errors import UsageError
 
     def allowed(loss: str, output: str) -> bool:

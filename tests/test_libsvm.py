@@ -6,13 +6,14 @@ import re
 import numpy as np
 import pytest
 
-from psgd.config import resolve
+from psgd.config.resolve import resolve
+from psgd.config.settings import Libsvm
 from psgd.core.errors import DataError, UsageError
 from psgd.data.sources import libsvm
-from psgd.data.sources.libsvm import Style, load_libsvm
-from psgd.data.sources.load import load
+from psgd.data.sources.libsvm import load_libsvm
+from psgd.data.sources.load import load_data
 
-CLASSES, REGRESSION = Style(), Style("regression")
+CLASSES, REGRESSION = Libsvm(), Libsvm(task="regression")
 
 
 @pytest.fixture
@@ -24,8 +25,8 @@ def write(tmp_path):
     return write
 
 
-def read(path, style=CLASSES):
-    return load_libsvm(path, None, None, style)
+def read(path, settings=CLASSES):
+    return load_libsvm(path, None, settings)
 
 
 TEXT = """# made by hand
@@ -75,69 +76,69 @@ def test_regression(write):
 
 
 def test_zero_based_indices_and_features(write):
-    train = read(write("1 0:1 4:1\n-1 1:2\n"), Style(zero_based=True)).train
+    train = read(write("1 0:1 4:1\n-1 1:2\n"), Libsvm(zero_based=True)).train
     np.testing.assert_array_equal(train.indices, [0, 4, 1])
     assert train.features == 5
-    assert read(write("1 3:1\n-1 1:2\n"), Style(features=2**20)).train.features == 2**20
+    assert read(write("1 3:1\n-1 1:2\n"), Libsvm(features=2**20)).train.features == 2**20
 
 
 def test_unit_length(write):
-    train = read(write("1 1:3 2:4\n-1\n1 2:0\n1 5:-7\n"), Style(unit_length=True)).train
+    train = read(write("1 1:3 2:4\n-1\n1 2:0\n1 5:-7\n"), Libsvm(unit_length=True)).train
     np.testing.assert_allclose(train.values, [0.6, 0.8, 0, -1])
 
 
 def test_another_file_to_test_on(write):
-    train, test, _ = load_libsvm(write("1 1:1\n2 2:1\n"), write("2 9:1\n", "b.svm"), None, Style())
+    train, test, _ = load_libsvm(write("1 1:1\n2 2:1\n"), write("2 9:1\n", "b.svm"), Libsvm())
     assert (train.features, test.features, len(test)) == (9, 9, 1)
     np.testing.assert_array_equal(test.targets, [1])
 
 
 def test_the_first_rows_to_train_on(write):
     path = write("1 1:1\n2 2:1\n1 3:1\n")
-    train, test, _ = load_libsvm(path, None, 2, Style())
+    train, test, _ = load_libsvm(path, None, Libsvm(train_rows=2))
     assert (len(train), len(test), test.indices.tolist()) == (2, 1, [2])
     with pytest.raises(UsageError, match=r"data.train_rows is 3, but .*a.svm has 3 examples"):
-        load_libsvm(path, None, 3, Style())
+        load_libsvm(path, None, Libsvm(train_rows=3))
 
 
 @pytest.mark.parametrize(
-    ("lines", "number", "said", "style"),
+    ("lines", "number", "said", "settings"),
     [
-        ("1 1:1\none 1:1\n", 2, "the label 'one' is not a number", Style()),
-        ("1 1:1\n\n# c\n1:1 2:1\n", 4, "the label '1:1' is not a number", Style()),
+        ("1 1:1\none 1:1\n", 2, "the label 'one' is not a number", Libsvm()),
+        ("1 1:1\n\n# c\n1:1 2:1\n", 4, "the label '1:1' is not a number", Libsvm()),
         ("nan 1:1\n", 1, "the label 'nan' is not a number", REGRESSION),
-        ("1 1:1\n1 2\n", 2, "'2' is not INDEX:VALUE", Style()),
-        ("1 3:4:5 6\n", 1, "'3:4:5' is not INDEX:VALUE", Style()),
-        ("1 1:a\n", 1, "'1:a' is not INDEX:VALUE", Style()),
-        ("1 1:nan\n", 1, "'1:nan' is not INDEX:VALUE, a whole number and a finite number", Style()),
-        ("1 -1:2\n", 1, "'-1:2' is not INDEX:VALUE", Style()),
-        ("1 1.5:2\n", 1, "'1.5:2' is not INDEX:VALUE", Style()),
-        ("1 1:1_0\n", 1, "'1:1_0' is not INDEX:VALUE", Style()),
-        ("1 1: 2\n", 1, "'1:' is not INDEX:VALUE", Style()),
-        ("1\x0b1:2\n", 1, "separated by spaces", Style()),
-        ("1 1:1\n-1 0:1\n", 2, "the index 0 of indices from 1; set data.zero_based: true", Style()),
-        ("1 5:1 6:1\n-1 2:1 2:1\n", 2, "the index 2 does not come after the one before it", Style()),
-        ("1 5:1 4:1\n", 1, "the index 4 does not come after", Style()),
-        ("1 5:1\n1 9:1\n", 2, "9 is beyond the largest index allowed, 8; raise data.features", Style(features=8)),
-        ("1 8:1\n", 1, "8 is beyond the largest index allowed, 7", Style(features=8, zero_based=True)),
-        ("1 2147483648:1\n", 1, "2147483648 is beyond the largest index allowed, 2147483647", Style()),
-        ("1 1:1\n0.5 1:1\n", 2, "the label 0.5 is not a whole number; set data.task: regression", Style()),
-        ("1 1:1\n1e400 1:1\n", 2, "the label inf is not a whole number", Style()),
+        ("1 1:1\n1 2\n", 2, "'2' is not INDEX:VALUE", Libsvm()),
+        ("1 3:4:5 6\n", 1, "'3:4:5' is not INDEX:VALUE", Libsvm()),
+        ("1 1:a\n", 1, "'1:a' is not INDEX:VALUE", Libsvm()),
+        ("1 1:nan\n", 1, "'1:nan' is not INDEX:VALUE, a whole number and a finite number", Libsvm()),
+        ("1 -1:2\n", 1, "'-1:2' is not INDEX:VALUE", Libsvm()),
+        ("1 1.5:2\n", 1, "'1.5:2' is not INDEX:VALUE", Libsvm()),
+        ("1 1:1_0\n", 1, "'1:1_0' is not INDEX:VALUE", Libsvm()),
+        ("1 1: 2\n", 1, "'1:' is not INDEX:VALUE", Libsvm()),
+        ("1\x0b1:2\n", 1, "separated by spaces", Libsvm()),
+        ("1 1:1\n-1 0:1\n", 2, "the index 0 of indices from 1; set data.zero_based: true", Libsvm()),
+        ("1 5:1 6:1\n-1 2:1 2:1\n", 2, "the index 2 does not come after the one before it", Libsvm()),
+        ("1 5:1 4:1\n", 1, "the index 4 does not come after", Libsvm()),
+        ("1 5:1\n1 9:1\n", 2, "9 is beyond the largest index allowed, 8; raise data.features", Libsvm(features=8)),
+        ("1 8:1\n", 1, "8 is beyond the largest index allowed, 7", Libsvm(features=8, zero_based=True)),
+        ("1 2147483648:1\n", 1, "2147483648 is beyond the largest index allowed, 2147483647", Libsvm()),
+        ("1 1:1\n0.5 1:1\n", 2, "the label 0.5 is not a whole number; set data.task: regression", Libsvm()),
+        ("1 1:1\n1e400 1:1\n", 2, "the label inf is not a whole number", Libsvm()),
         ("1e39 1:1\n", 1, "the label 1e+39 is too large for float32", REGRESSION),
-        ("1 1:1e39\n", 1, "the value 1e+39 is too large for float32", Style()),
+        ("1 1:1e39\n", 1, "the value 1e+39 is too large for float32", Libsvm()),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("chunk", [1, 1 << 20])
-def test_bad_lines_are_named(write, monkeypatch, chunk, lines, number, said, style):
+def test_bad_lines_are_named(write, monkeypatch, chunk, lines, number, said, settings):
     monkeypatch.setattr(libsvm, "CHUNK", chunk)
     path = write(lines)
     with pytest.raises(DataError, match=re.escape(f"{path}:{number}: ") + ".*" + re.escape(said)):
-        read(path, style)
+        read(path, settings)
 
 
 def test_a_label_that_was_not_trained_on(write):
     with pytest.raises(DataError, match=r"b.svm:2: the label 3 is none of those trained on \(1, 2\)"):
-        load_libsvm(write("1 1:1\n2 2:1\n"), write("2 9:1\n3 1:1\n", "b.svm"), None, Style())
+        load_libsvm(write("1 1:1\n2 2:1\n"), write("2 9:1\n3 1:1\n", "b.svm"), Libsvm())
 
 
 def test_bad_files(write, tmp_path):
@@ -176,7 +177,7 @@ def test_a_config(write):
     path = write(TEXT)
     base = ["data.source=libsvm", "model.hidden=[]", "model.loss=hinge"]
     settings = resolve(None, [*base, f"data.path={path}", "data.train_rows=3", "data.features=9"]).settings
-    data = load({"seed": 0, **settings["data"]})
+    data = load_data(settings)
     assert (len(data.train), len(data.test), data.train.features) == (3, 1, 9)
     assert data.preparation["classes"] == [-1, 1]
     with pytest.raises(UsageError, match=r"data\.path is null; name a libsvm file"):

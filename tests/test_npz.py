@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from psgd.config import resolve
+from psgd.config.resolve import resolve
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
 from psgd.data.selected import Selected
 from psgd.data.sources import arrays
-from psgd.data.sources.load import load
+from psgd.data.sources.load import load_data
 
 X = np.arange(24, dtype=np.float32).reshape(6, 2, 2)
 Y = np.array([0, 1, 2, 0, 1, 2])
@@ -20,7 +20,7 @@ Y = np.array([0, 1, 2, 0, 1, 2])
 
 def read(path: Path, *overrides: str) -> Data:
     resolved = resolve(None, ["data.source=npz", f"data.path={path}", "model.loss=squared-error", *overrides]).settings
-    return load({"seed": 0, **resolved["data"]})
+    return load_data(resolved)
 
 
 def saved(tmp_path: Path, **arrays: Any) -> Path:

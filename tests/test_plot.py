@@ -11,8 +11,9 @@ from processes import Finished, python
 pytest.importorskip("matplotlib", reason="the report extra is not installed")
 
 from psgd.compare.curves import Curve, Run, read_run
+from psgd.compare.picture import POINTS, draw, labels
 from psgd.core.errors import DataError
-from psgd.plot import POINTS, draw, labels, main
+from psgd.plot import main
 
 
 def metrics(accuracy: bool = True, test: bool = True, rounds: int = 40) -> list[dict[str, object]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from processes import Finished, Mpi, mpi, python, run
 
-from psgd.config import resolve
-from psgd.data.sources.load import load
+from psgd.config.resolve import resolve
+from psgd.data.sources.load import load_data
 from psgd.jobs.probe.concurrent import run_concurrently
 from psgd.jobs.probe.forecast import Forecast, Machine, Round, best, forecast, recommend
 from psgd.jobs.probe.probe import Findings, foretell, lines, probe
@@ -173,12 +173,14 @@ def test_every_kind_of_job_can_be_probed(more, monkeypatch):
     monkeypatch.setattr("psgd.jobs.probe.probe.SECONDS", 0.01)
     monkeypatch.setattr("psgd.jobs.probe.probe.TOGETHER", 0.005)
     settings = resolve(None, [*SMALL, *more]).settings
-    found = probe(settings, load({**settings["data"], "seed": 0}))
+    found = probe(settings, load_data(settings))
     assert all(math.isfinite(f.examples_per_second) and f.examples_per_second > 0 for f in found.forecasts)
     assert len({r.strategy for r in found.rounds}) == 2
-    own = next(r for r in found.rounds if r.strategy == settings["strategy"]["name"])
+    own = next(r for r in found.rounds if r.strategy == settings.strategy.name)
     assert own.leg > 0
-    assert own.steps == {"end": 3000}.get(period := settings["strategy"].get("period", 1), period)  # 50 epochs of 60
+    assert own.steps == {"end": 3000}.get(
+        period := settings.averaging.period if settings.averaging else 1, period
+    )  # 50 epochs of 60
 
 
 def printed(finished: Finished) -> tuple[list[str], list[str]]:

@@ -53,7 +53,7 @@ def test_there_are_commands():
 
 
 def test_the_config_of_the_readme_is_the_mnist_config(tmp_path):
-    from psgd.config import resolve
+    from psgd.config.resolve import resolve
 
     (block,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
     (tmp_path / "readme.yaml").write_text(block)

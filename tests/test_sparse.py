@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from jobs import train
 
-from psgd.config import resolve
+from psgd.config.resolve import resolve
 from psgd.core.errors import DataError, UsageError
 from psgd.core.random_streams import stream
 from psgd.data.dataset import Data, Dataset
 from psgd.data.sampling.partition import Partition
 from psgd.data.sampling.shuffle import Shuffle
-from psgd.data.sources.load import load
+from psgd.data.sources.load import load_data
 from psgd.data.sources.synthetic_sparse import synthetic_sparse
 from psgd.data.sparse import SparseDataset
 from psgd.data.split import hold_out
@@ -390,7 +390,7 @@ SMALL = ("data.source=synthetic-sparse", "data.examples=300", "data.features=500
 
 def built(*overrides: str) -> Job:
     settings = resolve(None, [*SMALL, *overrides]).settings
-    return build_job(settings, load({"seed": 0, **settings["data"]}))
+    return build_job(settings, load_data(settings))
 
 
 def test_a_config_builds_it():
@@ -418,12 +418,12 @@ def test_what_the_sparse_model_cannot_do_is_said(overrides, said):
 def test_the_model_file(tmp_path):
     from safetensors.numpy import load_file
 
-    from psgd.jobs.summary import write_model
+    from psgd.learners.model_file import write_model
 
     one = built(*LINEAR)
     parameters = np.arange(501, dtype=np.float32)
     settings = resolve(None, [*SMALL, *LINEAR]).settings
-    write_model(tmp_path / "model", settings, one.learner, parameters, one.data)
+    write_model(tmp_path / "model", settings.model, one.learner, parameters, one.data)
     arrays = load_file(tmp_path / "model")
     np.testing.assert_array_equal(arrays["weights"], parameters[:500, None])
     np.testing.assert_array_equal(arrays["bias"], [500.0])

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from processes import ROOT, python
 
-from psgd.config import resolve
+from psgd.config.resolve import resolve
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
-from psgd.data.sources.load import load
+from psgd.data.sources.load import load_data
 from psgd.data.split import held_out
 
 PEOPLE = """age,city,ward,y
@@ -31,7 +31,7 @@ def table(tmp_path: Path, text: str, **settings: Any) -> Data:
     path.write_bytes(text.encode())
     overrides = [f"data.{name}={json.dumps(value)}" for name, value in settings.items()]
     resolved = resolve(None, ["data.source=csv", f"data.path={path}", "data.target=y", *overrides]).settings
-    return load({"seed": 0, **resolved["data"]})
+    return load_data(resolved)
 
 
 def arrays(data: Data) -> tuple[np.ndarray, np.ndarray]:
@@ -180,7 +180,7 @@ def test_a_label_out_of_range_is_named(tmp_path):
 def test_not_utf_8(tmp_path):
     (tmp_path / "u.csv").write_bytes(b"x,y\n1,0\n2,\xe9\n")
     with pytest.raises(DataError, match=r"u.csv:3: not UTF-8"):
-        load({**resolve(None, ["data.source=csv", f"data.path={tmp_path}/u.csv", "data.target=y"]).settings["data"]})
+        load_data(resolve(None, ["data.source=csv", f"data.path={tmp_path}/u.csv", "data.target=y"]).settings)
 
 
 @pytest.mark.parametrize(
@@ -234,11 +234,11 @@ def test_a_relative_path_is_looked_for_in_the_usual_places(tmp_path, monkeypatch
     (tmp_path / "data" / "town" / "t.csv").write_text("x,y\n1,0\n2,1\n")
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("PSGD_DATA", str(tmp_path / "data"))
-    settings = resolve(None, ["data.source=csv", "data.path=town/t.csv", "data.target=y"]).settings["data"]
-    assert len(load(settings).train) == 2
+    settings = resolve(None, ["data.source=csv", "data.path=town/t.csv", "data.target=y"]).settings
+    assert len(load_data(settings).train) == 2
     monkeypatch.setenv("PSGD_DATA", str(tmp_path / "elsewhere"))
     with pytest.raises(DataError, match=r"elsewhere/town/t\.csv"):
-        load(settings)
+        load_data(settings)
 
 
 def test_the_command_ends_with_the_line_and_no_traceback(tmp_path):

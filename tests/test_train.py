@@ -15,7 +15,8 @@ from processes import ROOT, Finished, Running, python
 from processes import run as run_command
 from safetensors.numpy import load_file
 
-from psgd.config import resolve
+from psgd.config.resolve import resolve
+from psgd.config.settings import GradientAveraging
 from psgd.core.files import to_json
 
 SHORT = ("training.epochs=2", "--quiet")
@@ -80,7 +81,7 @@ def test_the_resolved_config_runs_as_it_is(run, tmp_path):
 
 def test_without_a_config_it_is_the_digits_config():
     defaults, digits = (resolve(path, []).settings for path in (None, str(ROOT / "configs" / "digits.yaml")))
-    assert defaults | {"output": ""} == digits | {"output": ""}
+    assert defaults.replace(output="") == digits.replace(output="")
 
 
 def test_digits_reach_95_percent(tmp_path):
@@ -105,8 +106,8 @@ def test_a_dry_run_prints_the_resolved_config_and_leaves_nothing(tmp_path):
     assert finished.code == 0
     (tmp_path / "printed.yaml").write_text(finished.stdout)
     settings = resolve(str(tmp_path / "printed.yaml"), []).settings
-    assert settings["strategy"] == {"name": "gradient-averaging"}
-    assert settings["optimizer"]["learning_rate"] == 0.001
+    assert settings.strategy == GradientAveraging()
+    assert settings.optimizer.learning_rate == 0.001
 
 
 def test_numbered_directories(tmp_path):
@@ -153,7 +154,7 @@ def test_evaluations_go_on_where_a_fraction_of_an_epoch_ended(tmp_path):
 def test_the_saved_config_goes_on_with_any_group(tmp_path):
     first = train("cluster.processes=2", "training.epochs=2", "--output", tmp_path / "run")
     assert "group: threads (cluster.processes is 2)" in first.stderr
-    assert resolve(str(tmp_path / "run" / "config.yaml"), []).settings["group"] == "auto"
+    assert resolve(str(tmp_path / "run" / "config.yaml"), []).settings.group == "auto"
     more = train("--resume", "training.epochs=4", "cluster.processes=null", "--output", tmp_path / "run")
     assert more.code == 0, more
     assert "going on from round" in more.stderr

@@ -1,5 +1,1 @@
-"""The settings of a job: read, checked and resolved on the first process only; the others receive the result."""
-
-from psgd.config.resolve import Resolved, dump, resolve
-
-__all__ = ["Resolved", "dump", "resolve"]
+"""From YAML and the command line to typed settings. The first process reads them; the others receive the result."""

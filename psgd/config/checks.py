@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from psgd.config.problems import Problem, shown
-from psgd.config.schema import Csv, Libsvm, Linear, Npz, Settings, Sgd, Synthetic, SyntheticSparse, WeightedAveraging
+from psgd.config.settings import Csv, Libsvm, Linear, Npz, Settings, Sgd, Synthetic, SyntheticSparse, WeightedAveraging
 
 _CLASSIFYING = ("cross-entropy", "binary-cross-entropy", "hinge")
 # What a loss can be of; the others take any output. A hinge's margin is judged by its sign.

@@ -4,7 +4,7 @@ import difflib
 from dataclasses import dataclass
 from typing import Literal, final, get_args, get_origin
 
-from psgd.config.schema import Section, Settings
+from psgd.config.settings import Section, Settings
 
 # What other trainers call it, or what papers do.
 _FOREIGN = {

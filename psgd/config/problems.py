@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from psgd.config.names import SECTIONS, meant, rule, unknown
-from psgd.config.schema import Settings
+from psgd.config.settings import Settings
 
 _BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
 

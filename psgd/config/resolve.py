@@ -1,47 +1,51 @@
-"""From a file and the command line to the settings of a job: every one of them present, checked and plain."""
+"""From a file and the command line to the complete, checked settings of a job; and back to YAML."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from psgd.config.checks import check_together, classification
 from psgd.config.document import read_file, write
-from psgd.config.names import SECTIONS, TOP
+from psgd.config.names import SECTIONS
 from psgd.config.overrides import Override, merge, read_overrides
 from psgd.config.problems import Problem, check_values, related
-from psgd.config.schema import Settings, WeightedAveraging
+from psgd.config.settings import Settings, WeightedAveraging
 from psgd.core.errors import UsageError
 
 _COMMAND_LINE = "command line"
-_HELD_OUT = 0.05
+HELD_OUT = 0.05  # share of the training data on which a contraction is chosen, where no other share was asked for
 
 
 class Resolved(NamedTuple):
-    """`settings` holds only what JSON can; `notes` are for the user: what was dropped, and what was settled and why."""
+    """Settings, and notes for the user: which of them were dropped, and which were filled in and why."""
 
-    settings: dict[str, Any]
+    settings: Settings
     notes: list[str]
 
 
 def resolve(path: str | None, overrides: list[str]) -> Resolved:
-    """The command line over the file over the defaults; UsageError says all that is wrong, a line each."""
+    """Lay the command line over the file over the defaults. UsageError names everything that is wrong, a line each."""
     document = {} if path is None else read_file(path)
     origin = "defaults" if path is None else path
     given, unreadable = read_overrides(overrides)
     merged = merge(document, given, origin)
     settings, problems = check_values(merged.values)
     problems += merged.problems
-    # A setting that is wrong by itself says nothing about the others.
+    # A setting with a wrong value cannot be checked against others.
     wrong = [problem.path for problem in problems]
     problems += [problem for problem in check_together(settings) if not _involves(problem, wrong)]
     messages = [f"{_COMMAND_LINE}: {what}" for what in unreadable]
     messages += [f"{_source(problem, given, origin)}: {'.'.join(problem.path)} {problem.text}" for problem in problems]
     if messages:
         raise UsageError("\n".join(dict.fromkeys(messages)))
-    return _settled(settings, merged.notes)
+    return _fill_in(settings, merged.notes)
 
 
-def dump(settings: dict[str, Any]) -> str:
-    """YAML that resolves to the same settings."""
-    return write(settings)
+def dump(settings: Settings) -> str:
+    """YAML that resolves to the same settings; in each section the key that chooses comes first."""
+    values = settings.model_dump()
+    for section, names in SECTIONS.items():
+        if names.tag:
+            values[section] = {names.tag: values[section][names.tag], **values[section]}
+    return write(values)
 
 
 def _involves(problem: Problem, paths: list[tuple[str, ...]]) -> bool:
@@ -49,37 +53,33 @@ def _involves(problem: Problem, paths: list[tuple[str, ...]]) -> bool:
 
 
 def _source(problem: Problem, given: list[Override], origin: str) -> str:
-    """Where the user has to look: the command line as soon as it takes part."""
+    """Where the user has to look: the command line if it takes part in the problem, else the file."""
     return _COMMAND_LINE if _involves(problem, [override.path for override in given]) else origin
 
 
-def _settled(settings: Settings, notes: list[str]) -> Resolved:
-    """Fills in what depends on other settings."""
-    dumped = settings.model_dump()
-    plain = {key: _tag_first(key, dumped[key]) for key in TOP}
-    notes = list(notes)
+def _fill_in(settings: Settings, notes: list[str]) -> Resolved:
+    """Decide what depends on other settings: the output activation, and the share of validation data."""
     if settings.model.output is None:
-        plain["model"]["output"] = _output(settings)
-    speeds = settings.cluster.speeds
-    unequal = speeds is not None and any(speed != 1 for speed in speeds)
-    strategy = settings.strategy
-    holdout = isinstance(strategy, WeightedAveraging) and strategy.contraction == "holdout"
-    if holdout and unequal and settings.data.validation == 0:
-        plain["data"]["validation"] = _HELD_OUT
-        notes.append(
-            f"data.validation is {_HELD_OUT}, not 0: with strategy.contraction holdout and unequal cluster.speeds the "
+        settings = settings.replace(model=settings.model.replace(output=_output(settings)))
+    if chooses_on_validation(settings) and settings.data.validation == 0:
+        settings = settings.replace(data=settings.data.replace(validation=HELD_OUT))
+        note = (
+            f"data.validation is {HELD_OUT}, not 0: with strategy.contraction holdout and unequal cluster.speeds the "
             "contraction is chosen on validation data; set a number for either to decide it yourself"
         )
-    return Resolved(plain, notes)
+        notes = [*notes, note]
+    return Resolved(settings, notes)
 
 
-def _tag_first(section: str, value: Any) -> Any:
-    tag = SECTIONS[section].tag if section in SECTIONS else None
-    return {tag: value[tag], **value} if tag else value
+def chooses_on_validation(settings: Settings) -> bool:
+    """Whether the strategy chooses a contraction on validation data; with equal speeds all candidates are the same."""
+    strategy = settings.strategy
+    holdout = isinstance(strategy, WeightedAveraging) and strategy.contraction == "holdout"
+    return holdout and settings.cluster.unequal
 
 
 def _output(settings: Settings) -> str:
-    """The output activation that a loss expects."""
+    """The output activation that the loss expects."""
     loss, activation = settings.model.loss, settings.model.activation
     if loss == "cross-entropy":
         return "softmax"

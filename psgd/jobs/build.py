@@ -1,20 +1,20 @@
-"""From a resolved config and loaded data to a job. The only place that turns the config's words into parts."""
+"""Builds a job from settings and data: the only place that turns settings into parts."""
 
 from collections.abc import Callable
 from functools import partial
 from math import ceil
-from typing import Any
 
 import numpy as np
 
 from psgd.backends.compiling import Made, compiled, saves_time
 from psgd.backends.numpy.products import accumulator
+from psgd.config import settings as config
+from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.data.dataset import Data
 from psgd.data.sampling.partition import Partition
 from psgd.data.sampling.replacement import Replacement
 from psgd.data.sampling.shuffle import Sampler, Shuffle
-from psgd.data.sources.load import load
 from psgd.data.sparse import SparseDataset
 from psgd.learners.learner import Learner
 from psgd.learners.losses import LOSSES, Loss, huber
@@ -28,135 +28,126 @@ from psgd.strategy.presets import HOLDOUT, gradient_averaging, parameter_averagi
 from psgd.strategy.strategy import Strategy
 from psgd.training.job import Job, as_written
 
-Settings = dict[str, Any]
-
-
-def load_data(settings: Settings) -> Data:
-    """The data of a job. What is set aside for validation is drawn by the data's seed, or the training's."""
-    return load({"seed": settings["training"]["seed"], **settings["data"]})
-
 
 def check_job(settings: Settings, data: Data) -> Job:
     """One to look at, of which nothing is compiled. UsageError if there can be none."""
-    return build_job({**settings, "compile": "never"}, data)
+    return build_job(settings.replace(compile="never"), data)
 
 
 def build_job(settings: Settings, data: Data) -> Job:
-    """The job of one process, with a learner of its own. `workers` is a number by now."""
-    training = settings["training"]
+    """The job of one process or thread, with a learner of its own. UsageError if settings and data do not fit."""
+    training = settings.training
     learner, sampler = build_learner(settings, data), build_sampler(settings, data)
     optimizer = build_optimizer(settings, sampler.examples, learner)
-    descends = settings["strategy"]["name"] != "gradient-averaging" and optimizer.plain
+    descends = settings.averaging is not None and optimizer.plain
     if descends:
         accumulator(learner.dtype)  # what an MLP's local steps take; now, since it takes its time
     if isinstance(learner, MLP):
         compile_all = partial(_compile, data, learner, sampler, descends)
         data = _compiled(settings, sampler.examples, learner, optimizer.rule, compile_all, data)
     return Job(
-        workers=settings["workers"],
+        workers=settings.worker_count,
         strategy=build_strategy(settings, sampler.examples, optimizer),
         learner=learner,
         data=data,
         sampler=sampler,
         outputs=learner.layout.sizes[-1],
-        epochs=training["epochs"],
-        seed=training["seed"],
-        evaluate_every=training["evaluate_every"],
-        target=training["target"],
-        exclude=training["on_nonfinite"] == "exclude",
+        epochs=training.epochs,
+        seed=training.seed,
+        evaluate_every=training.evaluate_every,
+        target=training.target,
+        exclude=training.on_nonfinite == "exclude",
         stride=learner.stride if isinstance(learner, SparseLinear) else 1,
     )
 
 
 def build_sampler(settings: Settings, data: Data) -> Sampler:
-    training, workers, mode = settings["training"], settings["workers"], settings["data"]["mode"]
-    examples, batch, seed = len(data.train), training["batch_size_per_worker"], training["seed"]
-    if mode == "partition":
-        return Partition(examples, batch, workers, seed)
-    if mode == "replacement":
+    training, source = settings.training, settings.data
+    examples, batch, seed = len(data.train), training.batch_size_per_worker, training.seed
+    if source.mode == "partition":
+        return Partition(examples, batch, settings.worker_count, seed)
+    if source.mode == "replacement":
         return Replacement(examples, batch, seed)
-    return Shuffle(examples, batch, seed, settings["data"].get("window"))
+    return Shuffle(examples, batch, seed, source.window if isinstance(source, config.Npz) else None)
 
 
 def build_learner(settings: Settings, data: Data) -> MLP | SparseLinear:
-    model, optimizer = settings["model"], settings["optimizer"]
-    loss = huber(model["huber_threshold"]) if model["loss"] == "huber" else LOSSES[model["loss"]]
+    model, optimizer = settings.model, settings.optimizer
+    loss = huber(model.huber_threshold) if model.loss == "huber" else LOSSES[model.loss]
     outputs = data.train.outputs
-    if data.train.classes == 2 and model["loss"] in ("binary-cross-entropy", "hinge"):
+    if data.train.classes == 2 and model.loss in ("binary-cross-entropy", "hinge"):
         outputs = 1  # one unit says which of the two
-    if data.train.classes == 0 and model["loss"] in ("cross-entropy", "binary-cross-entropy", "hinge"):
-        raise UsageError(
-            f"model.loss {model['loss']} needs classes, and these data have none; use squared-error or huber"
-        )
+    if data.train.classes == 0 and model.loss in ("cross-entropy", "binary-cross-entropy", "hinge"):
+        raise UsageError(f"model.loss {model.loss} needs classes, and these data have none; use squared-error or huber")
     if isinstance(data.train, SparseDataset):
         return _build_sparse(settings, data.train, loss)
     return MLP(
-        (data.train.features, *model["hidden"], outputs),
-        model["activation"],
-        model["output"],
+        (data.train.features, *model.hidden, outputs),
+        model.activation,
+        model.output_activation,
         loss,
-        np.dtype(settings["training"]["precision"]),
-        model["initializer"],
-        model["constant"],
-        optimizer["l1"],
-        optimizer["l2"],
+        np.dtype(settings.training.precision),
+        model.initializer,
+        model.constant,
+        optimizer.l1,
+        optimizer.l2,
     )
 
 
 def _build_sparse(settings: Settings, train: SparseDataset, loss: Loss) -> SparseLinear:
-    model, optimizer = settings["model"], settings["optimizer"]
-    if model["hidden"]:
+    model, optimizer = settings.model, settings.optimizer
+    if model.hidden:
         raise UsageError(
-            f"model.hidden is {model['hidden']}, but these data are sparse, of which a linear model is learnt; set [] "
+            f"model.hidden is {model.hidden}, but these data are sparse, of which a linear model is learnt; set [] "
             "for it"
         )
-    if train.outputs > 2 or (train.classes == 0 and train.outputs > 1) or model["loss"] == "cross-entropy":
+    if train.outputs > 2 or (train.classes == 0 and train.outputs > 1) or model.loss == "cross-entropy":
         what = f"{train.classes} classes" if train.classes else f"{train.outputs} outputs"
         raise UsageError(
-            f"model.loss {model['loss']} on sparse data of {what}: the linear model of sparse data has one output: "
+            f"model.loss {model.loss} on sparse data of {what}: the linear model of sparse data has one output: "
             "use binary-cross-entropy or hinge for two classes, squared-error or huber for numbers"
         )
     natural = loss.natural or "identity"
-    if model["output"] != natural:
+    if model.output != natural:
         raise UsageError(
-            f"model.output is {model['output']}, but on sparse data {model['loss']} needs {natural}; leave it out"
+            f"model.output is {model.output}, but on sparse data {model.loss} needs {natural}; leave it out"
         )
     return SparseLinear(
         train.features,
-        model["output"],
+        model.output_activation,
         loss,
-        np.dtype(settings["training"]["precision"]),
-        model["initializer"],
-        model["constant"],
-        optimizer["l1"],
-        optimizer["l2"],
+        np.dtype(settings.training.precision),
+        model.initializer,
+        model.constant,
+        optimizer.l1,
+        optimizer.l2,
     )
 
 
 def build_optimizer(settings: Settings, examples: int, learner: Learner) -> Optimizer:
     """`examples`: of the training part, an epoch."""
-    o, epochs, plain = settings["optimizer"], settings["training"]["epochs"], _build_rule(settings)
-    schedule = Schedule(o["learning_rate"], o["schedule"], epochs, o["warmup"], o["decay_every"], o["decay_factor"])
+    o, epochs, plain = settings.optimizer, settings.training.epochs, _build_rule(settings.optimizer)
+    schedule = Schedule(o.learning_rate, o.schedule, epochs, o.warmup, o.decay_every, o.decay_factor)
     if not plain.rows:
-        return Optimizer(plain, schedule, o["clip_norm"])
+        return Optimizer(plain, schedule, o.clip_norm)
     rule = _compiled(settings, examples, learner, plain, partial(_one_pass, plain, learner.dtype), plain)
-    return Optimizer(rule, schedule, o["clip_norm"])
+    return Optimizer(rule, schedule, o.clip_norm)
 
 
-def _build_rule(settings: Settings) -> Rule:
-    o = settings["optimizer"]
-    if o["name"] == "sgd":
-        return SGD(o["momentum"], o["nesterov"])
-    return Adam(o["beta1"], o["beta2"], o["epsilon"], amsgrad=o["name"] == "amsgrad")
+def _build_rule(optimizer: config.Sgd | config.Adam | config.Amsgrad) -> Rule:
+    if isinstance(optimizer, config.Sgd):
+        return SGD(optimizer.momentum, optimizer.nesterov)
+    amsgrad = isinstance(optimizer, config.Amsgrad)
+    return Adam(optimizer.beta1, optimizer.beta2, optimizer.epsilon, amsgrad=amsgrad)
 
 
 def _compiled(
     settings: Settings, examples: int, learner: Learner, rule: Rule, make: Callable[[], Made], otherwise: Made
 ) -> Made:
-    batch, updated = settings["training"]["batch_size_per_worker"], learner.size if rule.rows else 0
-    steps = settings["training"]["epochs"] * examples / (batch * settings["workers"])  # of each worker, about
+    batch, updated = settings.training.batch_size_per_worker, learner.size if rule.rows else 0
+    steps = settings.training.epochs * examples / (batch * settings.worker_count)  # of each worker, about
     sizes = learner.layout.sizes if isinstance(learner, MLP) else ()
-    return compiled(settings["compile"], saves_time(steps, batch, sizes, updated), make, otherwise)
+    return compiled(settings.compile, saves_time(steps, batch, sizes, updated), make, otherwise)
 
 
 def _compile(data: Data, learner: MLP, sampler: Sampler, descends: bool) -> Data:
@@ -172,28 +163,26 @@ def _one_pass(rule: Rule, dtype: np.dtype) -> Rule:
 
 
 def build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:
-    """`examples`: of the training part, an epoch."""
-    strategy, workers = settings["strategy"], settings["workers"]
-    if strategy["name"] == "gradient-averaging":
+    """`examples`: those of the training part, an epoch."""
+    strategy, training, workers = settings.strategy, settings.training, settings.worker_count
+    if isinstance(strategy, config.GradientAveraging):
         return gradient_averaging(workers, optimizer)
-    weighted = strategy["name"] == "weighted-averaging"
+    weighted = isinstance(strategy, config.WeightedAveraging)
     # Only weighted averaging obeys the workers' pace; the others wait for the slowest.
-    speeds = exact_speeds(settings["cluster"]["speeds"] if weighted else None, workers)
-    period, training = strategy["period"], settings["training"]
+    speeds = exact_speeds(settings.cluster.speeds if weighted else None, workers)
+    period = strategy.period
     if period == "end":
-        period = period_to_end(
-            ceil(as_written(training["epochs"]) * examples / training["batch_size_per_worker"]), speeds
-        )
-    state = strategy["optimizer_state"]
-    if not weighted:
+        period = period_to_end(ceil(as_written(training.epochs) * examples / training.batch_size_per_worker), speeds)
+    state = strategy.optimizer_state
+    if isinstance(strategy, config.ParameterAveraging):
         return parameter_averaging(workers, period, optimizer, state)
-    return weighted_averaging(PacedPlan(period, speeds), optimizer, state, _contractions(settings))
+    contractions = _contractions(strategy, settings.optimizer)
+    return weighted_averaging(PacedPlan(period, speeds), optimizer, state, contractions)
 
 
-def _contractions(settings: Settings) -> tuple[float, ...]:
-    contraction, optimizer = settings["strategy"]["contraction"], settings["optimizer"]
-    if contraction == "holdout":
+def _contractions(strategy: config.WeightedAveraging, optimizer: config.Optimizer) -> tuple[float, ...]:
+    if strategy.contraction == "holdout":
         return HOLDOUT
-    if contraction == "auto":  # the rate at which plain SGD contracts on an l2-regularized objective
-        return (1.0 - optimizer["learning_rate"] * optimizer["l2"],)
-    return (float(contraction),)
+    if strategy.contraction == "auto":  # the rate at which plain SGD contracts on an l2-regularized objective
+        return (1.0 - optimizer.learning_rate * optimizer.l2,)
+    return (strategy.contraction,)

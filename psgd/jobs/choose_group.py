@@ -1,39 +1,42 @@
-"""`auto`: where a job runs if the config leaves it open, and why."""
+"""Chooses where a job runs if the config says `group: auto`, and says why."""
 
 import os
 from itertools import pairwise
-from typing import Any
 
-# Below this, two threads were slower than one or hardly faster: network C (5 MFLOP a step) gained 1.2, E (0.1) lost.
-WORTH_A_THREAD = 3e6  # floating-point operations of a step
+from psgd.config.settings import Digits, Settings, Synthetic, SyntheticSparse
+
+# Floating-point operations of a step below which two threads are not worth starting, as measured: of 5e6, two were
+# 1.2 times as fast as one, of 0.1e6 slower. Raised, more jobs stay in one thread.
+WORTH_A_THREAD = 3e6
 
 
 def cores() -> int:
-    """Those this process may use."""
+    """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def thread_count(settings: dict[str, Any]) -> int:
-    return int(settings["cluster"]["processes"] or min(settings["workers"], cores()))
+def thread_count(settings: Settings) -> int:
+    return settings.cluster.processes or min(settings.worker_count, cores())
 
 
-def choose_group(settings: dict[str, Any]) -> tuple[str, str]:
-    """(group, reason), without a launcher."""
-    if settings["workers"] == 1:
+def choose_group(settings: Settings) -> tuple[str, str]:
+    """(group, reason) for a job that no launcher started."""
+    if settings.workers == 1:
         return "serial", "one worker"
     if thread_count(settings) == 1:
-        return "serial", "one core" if settings["cluster"]["processes"] is None else "cluster.processes is 1"
-    if settings["cluster"]["processes"]:
+        return "serial", "one core" if settings.cluster.processes is None else "cluster.processes is 1"
+    if settings.cluster.processes:
         return "threads", f"cluster.processes is {thread_count(settings)}"
-    work = 6.0 * settings["training"]["batch_size_per_worker"] * _weights(settings)
+    work = 6.0 * settings.training.batch_size_per_worker * _weights(settings)
     if work < WORTH_A_THREAD:
         return "serial", f"a step of about {work / 1e6:.1f} million operations is too short to gain from threads"
-    return "threads", f"{thread_count(settings)} cores; mpirun -n {settings['workers']} works too"
+    return "threads", f"{thread_count(settings)} cores; mpirun -n {settings.workers} works too"
 
 
-def _weights(settings: dict[str, Any]) -> int:
-    """About how many there are: the data are not read yet."""
-    data = settings["data"]
-    features = {"digits": 64, "synthetic": data.get("features")}.get(data["source"]) or 784
-    sizes = [features, *settings["model"]["hidden"], data.get("classes") or 10]
+def _weights(settings: Settings) -> int:
+    """An estimate of the number of weights: the data have not been read yet."""
+    data = settings.data
+    features = data.features if isinstance(data, Synthetic) else 64 if isinstance(data, Digits) else 784
+    classes = data.classes if isinstance(data, Synthetic | SyntheticSparse) else 0
+    sizes = [features, *settings.model.hidden, classes or 10]
     return sum(a * b for a, b in pairwise(sizes))

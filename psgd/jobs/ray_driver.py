@@ -10,23 +10,21 @@ import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import psgd
 from psgd.backends.blas import VARIABLES, limit_after_numpy
+from psgd.config.settings import Settings
 from psgd.core.errors import PsgdError, UsageError
 from psgd.data.dataset import Data
+from psgd.data.sources.load import load_data
 from psgd.group.ray.actors import run_actors
 from psgd.group.ray.transport import Ray, library
-from psgd.jobs.build import load_data
 from psgd.jobs.choose_group import cores
 from psgd.jobs.request import RunRequest
 from psgd.jobs.session import Result, complain, run_session
 from psgd.training.signals import Signals, exit_code
-
-Settings = dict[str, Any]
 
 # Of the driver's environment, what decides bits or where data are found.
 PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
@@ -40,7 +38,7 @@ def run_ray(order: RunRequest) -> Result:
     try:
         with _connected(settings), _listening(signals):
             main = partial(_session, order, os.getcwd())
-            patience = settings["cluster"]["patience"]
+            patience = settings.cluster.patience
             processes = _processes(settings)
             results: list[Result] = run_actors(processes, patience, _variables(), main, lambda: signals.asked)
     except SystemExit as aborted:  # the actor that did it has said why
@@ -98,7 +96,7 @@ def _connected(settings: Settings) -> Iterator[None]:
     try:
         if address == "local":
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            wanted = settings["cluster"]["processes"] or min(settings["workers"], cores())
+            wanted = settings.cluster.processes or min(settings.worker_count, cores())
             ray.init("local", num_cpus=wanted, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         else:
             check_reachable(address)
@@ -119,12 +117,12 @@ def check_reachable(address: str) -> None:
 
 
 def _processes(settings: Settings) -> int:
-    ray, asked = library(), settings["cluster"]["processes"]
+    ray, asked = library(), settings.cluster.processes
     there = int(ray.cluster_resources().get("CPU", 0))
     if asked and asked > there:
         raise UsageError(f"cluster.processes is {asked}, but Ray has {there} CPUs, and each process takes one")
     free = int(ray.available_resources().get("CPU", 0))
-    return int(asked or max(1, min(settings["workers"], free)))
+    return int(asked or max(1, min(settings.worker_count, free)))
 
 
 def _variables() -> dict[str, str]:

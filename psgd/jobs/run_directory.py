@@ -1,4 +1,4 @@
-"""Run directories: made fresh, never overwritten silently, continued only by the experiment that began them."""
+"""Run directories: each new, never overwritten silently, continued only by the experiment that began them."""
 
 import fcntl
 import os
@@ -7,11 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
 
-Settings = dict[str, Any]
-
-# What may change when a run is continued: none of it changes a bit of the path so far.
+# Settings that may change when a run is continued: none of them changes a bit of the training so far.
 FREE = {
     "group",
     "output",
@@ -24,11 +23,11 @@ FREE = {
     "training.target",
     "training.checkpoint_seconds",
 }
-OURS = ("config.yaml", "environment.json", "metrics.jsonl", "summary.json", "model.safetensors", "checkpoints")
+WRITTEN = ("config.yaml", "environment.json", "metrics.jsonl", "summary.json", "model.safetensors", "checkpoints")
 
 
 def fresh(base: str) -> Path:
-    """The next numbered directory beside earlier ones: runs/mnist-001, ..."""
+    """Make the next numbered directory: runs/mnist-001, runs/mnist-002, ..."""
     last = max((number for number, _ in _numbered(base)), default=0)
     while True:
         last += 1
@@ -37,13 +36,13 @@ def fresh(base: str) -> Path:
             path.mkdir(parents=True)
             return path
         except FileExistsError:
-            continue  # somebody else was quicker
+            continue  # another process has just made it
         except OSError as error:
             raise StorageError(f"cannot make the run directory {path}: {error.strerror}; set output") from None
 
 
 def latest(base: str) -> Path:
-    """The newest numbered directory of `base`, to be continued."""
+    """The newest numbered directory of `base`. UsageError if there is none."""
     found = sorted(_numbered(base))
     if not found:
         raise UsageError(f"nothing to resume: there is no {base}-001; name the run with --output DIR")
@@ -51,7 +50,7 @@ def latest(base: str) -> Path:
 
 
 def exact(path: Path, overwrite: bool) -> Path:
-    """`path` itself, which must be new or empty; or, with `overwrite`, an earlier run, which is removed."""
+    """Make `path`, which must be new or empty; with `overwrite` it may be an earlier run, whose files are removed."""
     try:
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; a run needs a directory that is new or empty")
@@ -62,7 +61,7 @@ def exact(path: Path, overwrite: bool) -> Path:
                 )
             if not (path / "config.yaml").is_file():
                 raise UsageError(f"{path} is not a run of psgd (it has no config.yaml), so it is not overwritten")
-            for name in OURS:
+            for name in WRITTEN:
                 if (path / name).is_dir():
                     shutil.rmtree(path / name)
                 else:
@@ -74,7 +73,7 @@ def exact(path: Path, overwrite: bool) -> Path:
 
 
 def lock(path: Path) -> None:
-    """For this process's life: two that write to one run would spoil it. UsageError if another does."""
+    """Lock the run directory until this process ends. UsageError if another process has locked it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,8 +87,8 @@ def check_continues(path: Path, before: Settings, now: Settings) -> None:
     """UsageError unless `now` is the experiment that began the run in `path`."""
     old, new = _flat(before), _flat(now)
     free = set(FREE)
-    if now["optimizer"]["schedule"] == "cosine" or now["strategy"].get("period") == "end":
-        free.discard("training.epochs")  # these reach back from the end
+    if now.optimizer.schedule == "cosine" or (now.averaging and now.averaging.period == "end"):
+        free.discard("training.epochs")  # the number of epochs changes what comes before the end
     differing = [
         f"{key}: {old.get(key)!r} there, {new.get(key)!r} here"
         for key in sorted(old.keys() | new.keys())
@@ -108,8 +107,9 @@ def _numbered(base: str) -> list[tuple[int, Path]]:
     return [(int(match[1]), path) for path in siblings if (match := pattern.fullmatch(path.name))]
 
 
-def _flat(settings: Settings) -> Settings:
-    flat: Settings = {}
-    for key, value in settings.items():
+def _flat(settings: Settings) -> dict[str, Any]:
+    """All settings by their full names."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.model_dump().items():
         flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
     return flat

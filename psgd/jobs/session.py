@@ -4,8 +4,6 @@ import sys
 import traceback
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError
-
 from psgd.backends.blas import held_back
 from psgd.core.errors import Diverged, PsgdError, StorageError
 from psgd.core.files import write_json, write_text
@@ -15,8 +13,9 @@ from psgd.group.transport import Transport
 from psgd.jobs.build import build_job
 from psgd.jobs.environment import describe_group, environment, mixed_kernels
 from psgd.jobs.request import RunRequest
-from psgd.jobs.summary import summarize, write_model
+from psgd.jobs.summary import summarize
 from psgd.learners.mlp import MLP
+from psgd.learners.model_file import write_model
 from psgd.learners.sparse_linear import SparseLinear
 from psgd.training.job import Job
 from psgd.training.loop import Loop
@@ -34,7 +33,7 @@ def run_session(order: RunRequest, data: Data, transport: Transport, signals: Si
     loop: Loop | None = None
     first = transport.process == transport.members[0]
     try:
-        job, saving = _build(order, data, transport), order.settings["training"]["checkpoint_seconds"]
+        job, saving = _build(order, data, transport), order.settings.training.checkpoint_seconds
         record = Recorder(order.directory, job.sampler.examples, job.epochs, str(transport.process), order.quiet)
         papers = RunFiles(order, job, record)
         loop = Loop(job, transport, record, order.directory, saving, signals=signals, started=papers.started)
@@ -113,12 +112,9 @@ class RunFiles:
 
     def done(self, loop: Loop) -> None:
         if self._order.directory:
-            path = self._order.directory / "model.safetensors"
-            try:
-                learner: MLP | SparseLinear = self._job.learner  # type: ignore[assignment]
-                write_model(path, self._order.settings, learner, loop.replica.parameters, self._job.data)
-            except (OSError, SafetensorError) as error:
-                raise StorageError(f"cannot write {path}: {error}") from None
+            learner: MLP | SparseLinear = self._job.learner  # type: ignore[assignment]
+            path, model = self._order.directory / "model.safetensors", self._order.settings.model
+            write_model(path, model, learner, loop.replica.parameters, self._job.data)
         self._summarize("target-reached" if loop.replica.progress.reached else "done")
 
     def early(self, status: str) -> None:

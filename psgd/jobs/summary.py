@@ -1,39 +1,31 @@
-"""The result of a run, as scripts rely on it (DESIGN: summary.json), and its model file."""
+"""The result of a run: the keys of summary.json, on which scripts rely."""
 
 import hashlib
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from psgd.backends.blas import describe
-from psgd.core.version import __version__
-from psgd.data.dataset import Data
-from psgd.learners.mlp import MLP
-from psgd.learners.sparse_linear import SparseLinear
-from psgd.training.checkpoint_files import write_arrays
+from psgd.config.settings import Settings
 from psgd.training.loop import Loop
-
-Settings = dict[str, Any]
 
 
 def parameters_sha256(parameters: np.ndarray) -> str:
-    """Of the little-endian float bytes of the parameter vector."""
+    """SHA-256 of the little-endian float bytes of the parameter vector."""
     return hashlib.sha256(parameters.astype(parameters.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
 def summarize(settings: Settings, loop: Loop, examples: int, status: str) -> dict[str, Any]:
-    """`examples`: of an epoch."""
+    """The summary of a run that ended with `status`; `examples`: those of an epoch."""
     progress, transport = loop.replica.progress, loop.group.transport
     seconds = loop.stopwatch.train_seconds
     blas = describe()
     return {
         "status": status,
-        "strategy": settings["strategy"]["name"],
+        "strategy": settings.strategy.name,
         "group": transport.kind,
         "device": "cpu",
-        "workers": settings["workers"],
+        "workers": settings.workers,
         "processes": len(transport.members),
         "hosts": len(set(transport.hosts)),
         "rounds": progress.round,
@@ -51,25 +43,3 @@ def summarize(settings: Settings, loop: Loop, examples: int, status: str) -> dic
         "worker_steps": list(progress.worker_steps),
         "last_weights": list(progress.last_weights),
     }
-
-
-def write_model(
-    path: Path, settings: Settings, learner: MLP | SparseLinear, parameters: np.ndarray, data: Data
-) -> None:
-    """Weights (inputs, outputs) and biases of each layer, and what it takes to use them: psgd/model.py reads it."""
-    arrays, kind = {}, "mlp"
-    if isinstance(learner, SparseLinear):
-        kind = "sparse-linear"
-        arrays = {"weights": parameters[:-1, None], "bias": parameters[-1:]}
-    else:
-        for number, (W_IO, b_O) in enumerate(learner.layout.views(parameters), 1):
-            arrays[f"layers.{number}.weights"], arrays[f"layers.{number}.biases"] = W_IO, b_O
-    about = {
-        "psgd": __version__,
-        "kind": kind,
-        "sizes": list(learner.layout.sizes),
-        "model": settings["model"],
-        "classes": data.preparation.get("classes") or list(range(data.train.classes)),  # their names; [] = regression
-        "preparation": {key: value for key, value in data.preparation.items() if key != "classes"},
-    }
-    write_arrays(path, arrays, {"psgd": json.dumps(about, sort_keys=True)})

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from psgd.core.errors import StorageError
 from psgd.core.replica import Progress, Replica
+from psgd.core.safetensors_file import sync, write_arrays
 from psgd.core.worker_state import WorkerState
 
 FORMAT = 2
@@ -71,7 +72,7 @@ class CheckpointFiles:
             if final.exists():  # the same state, saved before a step back
                 self._retire(final)
             os.rename(partial, final)
-            _sync(self._directory)
+            sync(self._directory)
             for old in self._tags()[:-KEEP]:
                 self._retire(self._directory / old.name)
             for left in self._directory.glob(".partial-*"):
@@ -147,25 +148,11 @@ class CheckpointFiles:
         return meta
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
-    """A safetensors file, on disk when this returns; the same arrays give the same bytes."""
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata)
-    _sync(path)
-
-
 def _crc32(arrays: dict[str, np.ndarray]) -> int:
     total = 0
     for name in sorted(arrays):
         total = zlib.crc32(np.ascontiguousarray(arrays[name]).data.cast("B") if arrays[name].size else b"", total)
     return total
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

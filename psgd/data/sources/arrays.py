@@ -1,12 +1,12 @@
-"""Arrays in NumPy's files as datasets. Those that are memory-mapped may be larger than memory: only rows are read."""
+"""Data sets from NumPy files. Memory-mapped arrays may be larger than memory: only the rows asked for are read."""
 
 import math
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from psgd.config.settings import Npz
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Dataset, Examples
 from psgd.data.sampling.shuffle import PIECES
@@ -18,13 +18,13 @@ from psgd.data.sources.loaded import LoadedData
 Part = tuple[Named, Named]  # inputs, targets
 
 
-def load_arrays(path: Path, settings: dict[str, Any]) -> LoadedData:
-    """`settings`: task, scale, train_rows, window. Arrays x_train, y_train, x_test, y_test, under the usual names; or x
-    and y, of which the first train_rows are for training."""
-    parts = _parts(path, read_arrays(path), settings["train_rows"])
+def load_arrays(path: Path, settings: Npz) -> LoadedData:
+    """The arrays x_train, y_train, x_test and y_test, or others of their usual names; or x and y, of which the first
+    `train_rows` rows are for training. DataError if they do not fit, UsageError if `train_rows` does not."""
+    parts = _parts(path, read_arrays(path), settings.train_rows)
     X, y = parts[0]
-    classes = learn_classes(y) if settings["task"] == "classification" else []
-    scale = settings["scale"] or (1 / 255 if X.array.dtype == np.uint8 else 1.0)
+    classes = learn_classes(y) if settings.task == "classification" else []
+    scale = settings.scale or (1 / 255 if X.array.dtype == np.uint8 else 1.0)
     shape = list(X.array.shape[1:])
     datasets: list[Examples] = []
     for inputs, targets in parts:
@@ -32,25 +32,26 @@ def load_arrays(path: Path, settings: dict[str, Any]) -> LoadedData:
             raise DataError(f"{inputs.name}: has shape {inputs.array.shape}, but {X.name} {X.array.shape}")
         known = places_of(targets, classes) if classes else values_of(targets)
         dataset = Dataset(as_matrix(inputs), known, len(classes), scale)
-        # A validation part is not copied out of what is mapped; what is in memory anyway is read faster as a copy.
-        piece = max(1, settings["window"] // PIECES) if settings["window"] else None
+        # Mapped rows are selected, not copied, when data are split; of arrays in memory, copies are faster to read.
+        piece = max(1, settings.window // PIECES) if settings.window else None
         datasets.append(Selected(dataset, np.arange(len(dataset)), piece) if os.path.isdir(path) else dataset)
     if datasets[-1].outputs != datasets[0].outputs:
         raise DataError(f"{parts[-1][1].name}: {datasets[-1].outputs} outputs, in {y.name} {datasets[0].outputs}")
     preparation = {"kind": "scale", "scale": scale, "shape": shape, "classes": classes}
     origin = f"{path}, {X.array.dtype} inputs" + (f" times {scale:g}" if scale != 1 else "")
-    if os.path.isdir(path) and not settings["window"] and X.array.nbytes > _memory():
+    if os.path.isdir(path) and not settings.window and X.array.nbytes > _memory():
         origin += " (larger than memory: set data.window, or each example will be waited for)"
     return LoadedData(datasets[0], datasets[1] if len(datasets) > 1 else None, origin, preparation)
 
 
 def _memory() -> int:
-    """Bytes that this machine has."""
+    """The size of this machine's memory in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def as_matrix(X: Named) -> np.ndarray:
-    """(N, F), of bytes or floating numbers; mapped arrays stay mapped, unless they hold other whole numbers."""
+    """`X` as (N, F) of uint8 or floating numbers. A mapped array stays mapped unless it holds other integers.
+    DataError if it is empty or holds no numbers."""
     array = X.array
     if array.ndim == 0 or array.size == 0:
         raise DataError(f"{X.name}: has shape {array.shape}; expected (examples, ...), at least one of each")
@@ -64,7 +65,7 @@ def as_matrix(X: Named) -> np.ndarray:
 
 
 def _parts(path: Path, arrays: Arrays, rows: int | None) -> list[Part]:
-    """Training, and test if there is any."""
+    """The training part, and the test part if there is one."""
     found = {part: find_part(path, arrays, part) for part in ("", "train", "test")}
     whole = {part: (both[0], both[1]) for part, both in found.items() if both and both[1]}
     if "train" in whole:

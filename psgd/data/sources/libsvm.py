@@ -9,10 +9,11 @@ import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Literal, NamedTuple, cast, final
+from typing import IO, NamedTuple, cast, final
 
 import numpy as np
 
+from psgd.config.settings import Libsvm
 from psgd.core.errors import DataError, UsageError
 from psgd.data.sparse import SparseDataset
 
@@ -25,32 +26,24 @@ _LINE = re.compile(
 )
 
 
-class Style(NamedTuple):
-    """What is not written in a file."""
-
-    task: Literal["classification", "regression"] = "classification"
-    zero_based: bool = False
-    unit_length: bool = False  # rows are brought to it (Zinkevich et al. 2010, section 3)
-    features: int | None = None  # None: as many as the largest index says
-
-
 class Loaded(NamedTuple):
     train: SparseDataset
     test: SparseDataset | None
     labels: list[int]  # in the order of the classes; none in regression
 
 
-def load_libsvm(path: Path, test_path: Path | None, train_rows: int | None, style: Style) -> Loaded:
+def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Loaded:
     """The file's examples; the test part is the other file's, or what follows the first `train_rows` examples.
 
     DataError names file and line of what is bad; UsageError if nothing is left to test on.
     """
-    table = _read(path, style, None)
-    labels = None if style.task == "regression" else _learn_labels(path, table)
-    other = _read(test_path, style, labels) if test_path else None
+    table = _read(path, settings, None)
+    labels = None if settings.task == "regression" else _learn_labels(path, table)
+    other = _read(test_path, settings, labels) if test_path else None
     largest = max(table.largest, other.largest if other else 0)
-    features = style.features or max(1, largest + 1)
+    features = settings.features or max(1, largest + 1)
     whole = _dataset(table, labels, features)
+    train_rows = settings.train_rows
     if train_rows and train_rows >= len(whole):
         raise UsageError(f"data.train_rows is {train_rows}, but {path} has {len(whole)} examples; leave some to test")
     names = [int(label) for label in labels] if labels is not None else []
@@ -81,9 +74,9 @@ def _learn_labels(path: Path, table: _Table) -> np.ndarray:
     return labels
 
 
-def _read(path: Path, style: Style, labels: np.ndarray | None) -> _Table:
+def _read(path: Path, settings: Libsvm, labels: np.ndarray | None) -> _Table:
     """`labels`: the only ones allowed, if given."""
-    growing = _Growing(path, style, labels)
+    growing = _Growing(path, settings, labels)
     line = 1
     try:
         with _open(path) as file:
@@ -107,9 +100,9 @@ def _open(path: Path) -> IO[bytes]:
 class _Growing:
     """Rows so far, in arrays that grow in place: reading takes little more memory than the data."""
 
-    def __init__(self, path: Path, style: Style, labels: np.ndarray | None) -> None:
-        self._path, self._style, self._allowed = path, style, labels
-        self._limit = min(_LARGEST, style.features - 1 if style.features else _LARGEST)
+    def __init__(self, path: Path, settings: Libsvm, labels: np.ndarray | None) -> None:
+        self._path, self._settings, self._allowed = path, settings, labels
+        self._limit = min(_LARGEST, settings.features - 1 if settings.features else _LARGEST)
         self._indptr, self._labels = array("q", [0]), array("d")
         self._indices = array("i")
         self._values: array[float] | None = None  # all are 1 so far
@@ -143,7 +136,7 @@ class _Growing:
             yield number, line, _LINE.fullmatch(line)
 
     def _add_labels(self, labels: np.ndarray, numbers: Sequence[int]) -> None:
-        if self._style.task == "classification":
+        if self._settings.task == "classification":
             wrong = np.flatnonzero((labels != np.rint(labels)) | ~np.isfinite(labels))
             if len(wrong):
                 self._refuse(
@@ -171,16 +164,16 @@ class _Growing:
         indices, values = entries[0::2], entries[1::2]
         stops = np.cumsum(counts)
         row = np.repeat(np.arange(len(counts)), counts)
-        if not self._style.zero_based:
+        if not self._settings.zero_based:
             self._check(indices < 1, numbers[row], indices, "the index {} of indices from 1; set data.zero_based: true")
             indices = indices - 1
-        what = "{} is beyond the largest index allowed, " + f"{self._limit + (not self._style.zero_based)}"
-        what += "; raise data.features" if self._style.features else ""
+        what = "{} is beyond the largest index allowed, " + f"{self._limit + (not self._settings.zero_based)}"
+        what += "; raise data.features" if self._settings.features else ""
         self._check(indices > self._limit, numbers[row], entries[0::2], what)
         falls = np.zeros(len(indices), bool)
         falls[1:] = (indices[1:] <= indices[:-1]) & (row[1:] == row[:-1])
         self._check(falls, numbers[row], entries[0::2], "the index {} does not come after the one before it; sort them")
-        if self._style.unit_length:
+        if self._settings.unit_length:
             norms = np.sqrt(np.bincount(row, values * values, len(counts)))
             norms[norms == 0] = 1.0
             values = values / norms[row]

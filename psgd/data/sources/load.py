@@ -1,17 +1,30 @@
-"""From the `data` part of a config to datasets: which source, where it lies, what is set aside."""
+"""From the `data` settings to data sets: which source, where its files are, what is set aside for validation."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from psgd.core import user_cache as cache
-from psgd.core.errors import DataError, UsageError
-from psgd.data.dataset import Data, Dataset
+from psgd.config.settings import (
+    AnySource,
+    Csv,
+    Digits,
+    Idx,
+    Libsvm,
+    Linear,
+    Mnist,
+    Npz,
+    Settings,
+    Synthetic,
+    SyntheticSparse,
+)
+from psgd.core import user_cache
+from psgd.core.errors import DataError
+from psgd.data.dataset import Data
 from psgd.data.sources.arrays import load_arrays
 from psgd.data.sources.digits import load_digits
 from psgd.data.sources.idx import load_idx_directory
-from psgd.data.sources.libsvm import Style, load_libsvm
+from psgd.data.sources.libsvm import load_libsvm
 from psgd.data.sources.linear import linear
 from psgd.data.sources.loaded import LoadedData
 from psgd.data.sources.synthetic import synthetic
@@ -19,34 +32,31 @@ from psgd.data.sources.synthetic_sparse import synthetic_sparse
 from psgd.data.sources.table import load_table
 from psgd.data.split import hold_out
 
-SOURCES = ("digits", "mnist", "idx", "csv", "npz", "libsvm", "synthetic", "synthetic-sparse", "linear")
+
+def load_data(settings: Settings) -> Data:
+    """The data of a job. DataError if they are missing or bad, UsageError if the settings do not fit them."""
+    return load(settings.data, settings.training.seed)
 
 
-def load(settings: dict[str, Any]) -> Data:
-    """The data that a resolved `data` mapping describes.
-
-    Keys: source, path (null or a directory), validation (fraction, 0 for none), seed (of the split and of synthetic
-    data); synthetic also needs examples, features, classes. DataError if data are missing or bad, UsageError for
-    settings that cannot be.
-    """
-    source, fraction = settings["source"], settings.get("validation", 0.0)
-    if not 0 <= fraction < 1:
-        raise UsageError(f"data.validation is {fraction}; expected a fraction from 0 to below 1")
-    train, test, origin, preparation = _read(source, settings)
+def load(source: AnySource, seed: int = 0) -> Data:
+    """The data of `source`. Validation data are drawn by the seed of generated data, else by `seed`, the training's."""
+    if isinstance(source, Synthetic | SyntheticSparse | Linear):
+        seed = source.seed
+    train, test, origin, preparation = _read(source, seed)
     validation = None
-    if fraction > 0:
-        train, validation = hold_out(train, fraction, settings.get("seed", 0))
+    if source.validation > 0:
+        train, validation = hold_out(train, source.validation, seed)
     held = f", {len(validation)} validation" if validation else ""
     tested = f"{len(test)} test examples" if test else "no test examples"
-    return Data(train, test, validation, f"{source}: {origin}; {len(train)} train{held}, {tested}", preparation)
+    return Data(train, test, validation, f"{source.source}: {origin}; {len(train)} train{held}, {tested}", preparation)
 
 
 def find(source: str, path: str | None) -> Path:
-    """The directory of data that are not embedded: `path`, or else the first of the usual places that exists; or else
-    the last of them, the user's cache, after a download.
+    """The directory of data that are not embedded: `path` if given, else the first of $PSGD_DATA/<source> and the
+    user's cache that exists, else the user's cache after a download.
 
-    DataError, which names the places, if there is none. A given path is the only place looked at: mistyped, it must
-    not turn into other data.
+    DataError, which names the places, if there is none. Nothing replaces a given path: a mistyped one must not select
+    other data.
     """
     places = [Path(os.path.expanduser(path))] if path else _places(source)
     for place in places:
@@ -54,7 +64,7 @@ def find(source: str, path: str | None) -> Path:
             return place
     failed = "" if path else _download(source)
     if failed is None:
-        return cache.directory() / source
+        return user_cache.directory() / source
     looked = ", ".join(str(place) for place in places)
     unset = "" if path or os.environ.get("PSGD_DATA") else " (PSGD_DATA is not set)"
     raise DataError(
@@ -64,7 +74,7 @@ def find(source: str, path: str | None) -> Path:
 
 
 def locate(path: str) -> Path:
-    """A file or directory that the user named: as it is, or, if relative, under $PSGD_DATA or the user's cache.
+    """A file or directory that the user named; a relative path may lie under $PSGD_DATA or the user's cache instead.
 
     DataError, which names the places, if it is at none.
     """
@@ -79,16 +89,13 @@ def locate(path: str) -> Path:
 
 
 def _download(source: str) -> str | None:
-    """None if the data are in the cache now; else what to say, which is nothing where there is nothing to download."""
-    from psgd.data.sources.download import (  # lazily: most runs need no network, and it is long to import
-        REMOTES,
-        download,
-    )
+    """None once the data are in the cache; else the end of an error message, empty where no download is known."""
+    from psgd.data.sources.download import REMOTES, download  # slow to import, and most runs need no network
 
     if source not in REMOTES:
         return ""
     try:
-        download(source, REMOTES[source], cache.directory() / source)
+        download(source, REMOTES[source], user_cache.directory() / source)
     except (DataError, OSError) as error:
         return f". Nor can they be downloaded: {error}"
     return None
@@ -98,51 +105,53 @@ def _places(source: str) -> list[Path]:
     shared = os.environ.get("PSGD_DATA")
     places = [Path(shared) / source] if shared else []
     with suppress(OSError):
-        places.append(cache.directory() / source)
+        places.append(user_cache.directory() / source)
     return places
 
 
-def _read(source: str, settings: dict[str, Any]) -> LoadedData:
-    if source == "digits":
-        return LoadedData(*load_digits(), "embedded", _scaled(1 / 16))
-    if source in ("mnist", "idx"):
-        directory = find(source, settings.get("path"))
-        return LoadedData(*load_idx_directory(directory), str(directory), _scaled(1 / 255))
-    if source == "csv":
-        path, test_path = locate(settings["path"]), settings["test_path"]
-        return load_table(path, locate(test_path) if test_path else None, settings)
-    if source == "npz":
-        return load_arrays(locate(settings["path"]), settings)
-    if source == "libsvm":
-        return _read_libsvm(settings)
-    if source == "synthetic-sparse":
-        sizes = (settings[name] for name in ("examples", "features", "active", "classes", "seed", "unit_length"))
-        made, test = synthetic_sparse(*sizes)
-        return LoadedData(made, test, "labels by a random hyperplane", _scaled(made.scale))
-    if source == "synthetic":
-        return LoadedData(*_make_synthetic(settings), "made by a random teacher network", _scaled(1.0))
-    if source == "linear":
-        line = [settings[name] for name in ("examples", "slope", "intercept", "noise", "seed")]
-        return LoadedData(*linear(*line), "made along a line", _scaled(1.0))
-    raise UsageError(f"data.source is {source!r}; expected one of {', '.join(SOURCES)}")
+def _read(source: AnySource, seed: int) -> LoadedData:
+    match source:
+        case Digits():
+            return LoadedData(*load_digits(), "embedded", _scaled(1 / 16))
+        case Mnist() | Idx():
+            directory = find(source.source, source.path)
+            return LoadedData(*load_idx_directory(directory), str(directory), _scaled(1 / 255))
+        case Csv():
+            return load_table(_located(source.path), _test_path(source), source, seed)
+        case Npz():
+            return load_arrays(_located(source.path), source)
+        case Libsvm():
+            return _read_libsvm(source)
+        case Synthetic():
+            made = synthetic(source.examples, source.features, source.classes, source.seed)
+            return LoadedData(*made, "made by a random teacher network", _scaled(1.0))
+        case SyntheticSparse():
+            train, test = synthetic_sparse(
+                source.examples, source.features, source.active, source.classes, source.seed, source.unit_length
+            )
+            return LoadedData(train, test, "labels by a random hyperplane", _scaled(train.scale))
+        case Linear():
+            line = linear(source.examples, source.slope, source.intercept, source.noise, source.seed)
+            return LoadedData(*line, "made along a line", _scaled(1.0))
 
 
-def _read_libsvm(settings: dict[str, Any]) -> LoadedData:
-    path, test_path = locate(settings["path"]), settings["test_path"]
-    style = Style(settings["task"], settings["zero_based"], settings["unit_length"], settings["features"])
-    train, test, labels = load_libsvm(path, locate(test_path) if test_path else None, settings["train_rows"], style)
-    preparation = {"kind": "libsvm", "classes": labels, "zero_based": style.zero_based, "unit": style.unit_length}
+def _located(path: str | None) -> Path:
+    assert path is not None, "checked with the settings"
+    return locate(path)
+
+
+def _test_path(source: Csv | Libsvm) -> Path | None:
+    return locate(source.test_path) if source.test_path else None
+
+
+def _read_libsvm(source: Libsvm) -> LoadedData:
+    path = _located(source.path)
+    train, test, labels = load_libsvm(path, _test_path(source), source)
+    preparation = {"kind": "libsvm", "classes": labels, "zero_based": source.zero_based, "unit": source.unit_length}
     origin = f"{path}, {len(train.indices) / len(train):.1f} of {train.features} features an example"
     return LoadedData(train, test, origin, preparation)
 
 
 def _scaled(scale: float) -> dict[str, Any]:
-    """New inputs are numbers that are multiplied by `scale`, as those here were."""
+    """The preparation of inputs that are numbers to be multiplied by `scale`."""
     return {"kind": "scale", "scale": scale}
-
-
-def _make_synthetic(settings: dict[str, Any]) -> tuple[Dataset, Dataset]:
-    for name in ("examples", "features", "classes"):
-        if settings.get(name) is None:
-            raise UsageError(f"data.{name} is not set; data.source synthetic needs examples, features and classes")
-    return synthetic(settings["examples"], settings["features"], settings["classes"], settings.get("seed", 0))

@@ -17,7 +17,7 @@ from psgd.data.sources.column import Column
 NUMBER, CODES, ONE_HOT = "number", "codes", "one-hot"
 
 
-class Prepared(NamedTuple):
+class PreparedColumns(NamedTuple):
     inputs: np.ndarray  # (N, F) float64
     missing: dict[str, int]  # column -> how many values
     unseen: dict[str, list[str]]  # column -> categories not met in training
@@ -36,10 +36,10 @@ def standardization(values: np.ndarray) -> tuple[float, float]:
     return mean, deviation or 1.0
 
 
-def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> Prepared:
+def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> PreparedColumns:
     """Raw columns, of which there is one for each that is learnt, as inputs."""
     inputs: list[np.ndarray] = []
-    result = Prepared(np.empty(0), {}, {}, {})
+    result = PreparedColumns(np.empty(0), {}, {}, {})
     for about in learnt:
         column = columns[about["name"]]
         if column.missing.any():
@@ -61,7 +61,7 @@ def width(learnt: Sequence[dict[str, Any]]) -> int:
     return sum(len(about["categories"]) if about["kind"] == ONE_HOT else 1 for about in learnt)
 
 
-def missing_notes(learnt: Sequence[dict[str, Any]], prepared: Prepared) -> list[str]:
+def missing_notes(learnt: Sequence[dict[str, Any]], prepared: PreparedColumns) -> list[str]:
     """For people, a line a column: what was done about missing values."""
     said = []
     for about in learnt:
@@ -72,7 +72,7 @@ def missing_notes(learnt: Sequence[dict[str, Any]], prepared: Prepared) -> list[
     return said
 
 
-def unseen_notes(learnt: Sequence[dict[str, Any]], prepared: Prepared) -> list[str]:
+def unseen_notes(learnt: Sequence[dict[str, Any]], prepared: PreparedColumns) -> list[str]:
     """The same about categories that training did not meet."""
     said = []
     for about in learnt:
@@ -105,7 +105,7 @@ def _learn_category(column: Column, rows: np.ndarray, kind: str) -> dict[str, An
     frequent = max(categories, key=lambda text: counts[text])  # ties to the first
     learnt: dict[str, Any] = {"name": column.name, "kind": kind, "categories": categories, "missing": frequent}
     if kind == CODES:
-        codes = _codes(learnt, column._replace(values=places), Prepared(np.empty(0), {}, {}, {}))
+        codes = _codes(learnt, column._replace(values=places), PreparedColumns(np.empty(0), {}, {}, {}))
         learnt["mean"], learnt["deviation"] = standardization(codes)
     return learnt
 
@@ -115,7 +115,7 @@ def _must_know(column: Column, known: int) -> None:
         raise DataError(f"column {column.name!r} has no value in any training row; leave it out of data.columns")
 
 
-def _codes(about: dict[str, Any], column: Column, result: Prepared) -> np.ndarray:
+def _codes(about: dict[str, Any], column: Column, result: PreparedColumns) -> np.ndarray:
     """Places in the learnt categories (N,) float64; what was not met in training is noted in `result`."""
     texts, usual = column.texts or (), about["categories"].index(about["missing"])
     places = {text: place for place, text in enumerate(about["categories"])}

@@ -1,4 +1,4 @@
-"""Tables: a CSV file whose named columns are inputs and whose target column is what is learnt."""
+"""Data sets from CSV files: named columns are the inputs, and the target column is learnt."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from psgd.config.settings import Csv
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Dataset
 from psgd.data.sources.column import Collector, Column
@@ -14,21 +15,22 @@ from psgd.data.sources.loaded import LoadedData
 from psgd.data.sources.preparation import learn_columns, prepare, standardization, width
 from psgd.data.split import held_out
 
-Names = list[int] | list[str]
+Names = Sequence[int | str]
 
 
-def load_table(path: Path, test_path: Path | None, settings: dict[str, Any]) -> LoadedData:
-    """`settings`: target, columns, categorical, categories, task, labels, train_rows, separator, validation, seed."""
-    separator, target = settings["separator"], settings["target"]
-    names = settings["columns"] or [name for name in read_header(path, separator) if name != target]
+def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> LoadedData:
+    """The rows of `path`, and for testing those of `test_path` or what follows the first `train_rows` rows. Without the
+    rows that `seed` sets aside for validation, the preparation of the inputs is learnt from the training rows."""
+    separator, target = settings.separator, _target(settings)
+    names = settings.columns or [name for name in read_header(path, separator) if name != target]
     _check_names(names, settings)
-    collectors = [Collector(name, False if name in settings["categorical"] else None) for name in names]
-    table = read_table(path, separator, [*collectors, Collector(target, settings["task"] == "regression")])
-    if settings["columns"] is None:
+    collectors = [Collector(name, False if name in settings.categorical else None) for name in names]
+    table = read_table(path, separator, [*collectors, Collector(target, settings.task == "regression")])
+    if settings.columns is None:
         _check_categories(table, names)
-    count = _train_rows(table, settings["train_rows"])
-    fraction = settings["validation"]
-    rows = held_out(count, fraction, settings["seed"])[0] if fraction else np.arange(count)
+    count = _train_rows(table, settings.train_rows)
+    fraction = settings.validation
+    rows = held_out(count, fraction, seed)[0] if fraction else np.arange(count)
     preparation = _learn(table, names, rows, settings)
     whole = _dataset(table, preparation)
     test = whole.take(slice(count, None)) if count < len(whole) else None
@@ -38,7 +40,7 @@ def load_table(path: Path, test_path: Path | None, settings: dict[str, Any]) -> 
 
 
 def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collector]:
-    """For the columns that a model needs, of the sort it was trained on; with the target's where wanted."""
+    """Collectors for the columns that a model needs, of the kind it was trained on, and for the target if `target`."""
     collectors = [Collector(about["name"], about["kind"] == "number") for about in preparation["columns"]]
     if target:
         collectors.append(Collector(preparation["target"]["name"], not preparation["classes"]))
@@ -46,7 +48,7 @@ def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collecto
 
 
 def labels_of(table: Table, column: Column, classes: Sequence[int | str]) -> np.ndarray:
-    """Places in `classes` (N,) int64, -1 where missing; DataError names the line of a label that is none of them."""
+    """The index in `classes` of each label (N,) int64, -1 where missing. DataError names the line of another label."""
     places = {str(name): place for place, name in enumerate(classes)}
     known = np.array([places.get(text, -2) for text in column.texts or ()] + [-1], np.int64)
     labels: np.ndarray = known[np.where(column.missing, len(known) - 1, column.values).astype(np.int64)]
@@ -62,20 +64,25 @@ def labels_of(table: Table, column: Column, classes: Sequence[int | str]) -> np.
     return labels
 
 
-def _learn(table: Table, names: list[str], rows: np.ndarray, settings: dict[str, Any]) -> dict[str, Any]:
-    """The preparation, from `rows` alone: plain JSON."""
-    targets = table.columns[settings["target"]]
+def _target(settings: Csv) -> str:
+    assert settings.target is not None, "checked with the settings"
+    return settings.target
+
+
+def _learn(table: Table, names: list[str], rows: np.ndarray, settings: Csv) -> dict[str, Any]:
+    """The preparation of inputs and target as plain JSON, learnt from `rows` alone."""
+    targets = table.columns[_target(settings)]
     _check_known(table, targets)
     about: dict[str, Any] = {"name": targets.name}
     classes: Names = []
-    if settings["task"] == "regression":
+    if settings.task == "regression":
         about["mean"], about["deviation"] = standardization(targets.values[rows])
     else:
-        classes = settings["labels"] or _learn_classes(table, targets, rows)
-    learnt = learn_columns([table.columns[name] for name in names], rows, settings["categories"])
+        classes = settings.labels or _learn_classes(table, targets, rows)
+    learnt = learn_columns([table.columns[name] for name in names], rows, settings.categories)
     return {
         "kind": "table",
-        "separator": settings["separator"],
+        "separator": settings.separator,
         "target": about,
         "columns": learnt,
         "classes": classes,
@@ -83,7 +90,7 @@ def _learn(table: Table, names: list[str], rows: np.ndarray, settings: dict[str,
 
 
 def _remark(table: Table, preparation: dict[str, Any]) -> str:
-    """For people: what was made of the table."""
+    """One line for people: how many inputs there are, what was filled in, how the target was standardised."""
     learnt, target = preparation["columns"], preparation["target"]
     said = f"{len(learnt)} columns are {width(learnt)} inputs"
     if gaps := prepare(learnt, table.columns).missing:
@@ -101,7 +108,7 @@ def _train_rows(table: Table, wanted: int | None) -> int:
 
 
 def _check_categories(table: Table, names: list[str]) -> None:
-    """Where nobody chose the columns, names and the like must not be learnt by heart."""
+    """DataError for a text column of mostly different values (names and the like), where nobody chose the columns."""
     rows = len(table.lines)
     for column in (table.columns[name] for name in names):
         if column.texts and 2 * len(column.texts) > rows > 20:
@@ -121,12 +128,12 @@ def _dataset(table: Table, preparation: dict[str, Any]) -> Dataset:
     return Dataset(inputs, ((column.values - about["mean"]) / about["deviation"])[:, np.newaxis], 0)
 
 
-def _check_names(names: list[str], settings: dict[str, Any]) -> None:
-    """Those that no header can tell are wrong."""
-    target = settings["target"]
+def _check_names(names: list[str], settings: Csv) -> None:
+    """UsageError for names of columns that contradict each other, whatever the header holds."""
+    target = settings.target
     if target in names:
         raise UsageError(f"data.columns has {target!r}, which is data.target: what is to be learnt cannot be an input")
-    for name in settings["categorical"]:
+    for name in settings.categorical:
         if name not in names:
             raise UsageError(f"data.categorical has {name!r}, which is not among the columns {', '.join(names)}")
     if not names:
@@ -140,7 +147,7 @@ def _check_known(table: Table, column: Column) -> None:
 
 
 def _learn_classes(table: Table, column: Column, rows: np.ndarray) -> Names:
-    """Sorted: as whole numbers if all are, else as text."""
+    """The classes in `rows`, sorted as integers if all of them are, else as text."""
     assert column.texts is not None
     texts = {column.texts[place] for place in np.unique(column.values[rows]).astype(np.int64)}
     if len(texts) < 2:

@@ -77,7 +77,7 @@ def fit(
     except Exception as error:
         failure = error
     with _one_blas_thread() as (threads, note):
-        if launched() or (task and task.settings["group"] == "mpi"):
+        if launched() or (task and task.settings.group == "mpi"):
             return fit_with_mpi(task, failure, threads, note)
         if failure or not task:
             assert failure
@@ -85,7 +85,7 @@ def fit(
         if note:
             print(note, file=sys.stderr, flush=True)
         signals = Signals()
-        if task.settings["group"] != "threads":
+        if task.settings.group != "threads":
             return Session(task, Serial(), signals).run(threads)
         return fit_with_threads(task, signals, threads)
 

@@ -45,7 +45,7 @@ class Session:
         transport = self.loop.group.transport
         if self._task.progress:
             self._record.say(
-                f"{self._task.data.note}; {self._task.structure.size:,} parameters; {self._task.settings['workers']} "
+                f"{self._task.data.note}; {self._task.structure.size:,} parameters; {self._task.settings.workers} "
                 f"workers on {len(transport.members)} {transport.kind} process{'es' * (len(transport.members) > 1)}"
             )
         replica = self.loop.run()
@@ -64,7 +64,7 @@ def fit_with_threads(task: Task, signals: Signals, threads: int | None) -> Fitte
             return None
 
     try:
-        results = run_threads(thread_count(task.settings), task.settings["cluster"]["patience"], main)
+        results = run_threads(thread_count(task.settings), task.settings.cluster.patience, main)
     except KeyboardInterrupt:
         signals.asked = 2  # the threads end at their next meeting
         raise
@@ -74,7 +74,7 @@ def fit_with_threads(task: Task, signals: Signals, threads: int | None) -> Fitte
 
 def fit_with_mpi(task: Task | None, failure: Exception | None, threads: int | None, note: str | None) -> Fitted:
     """Collective. What goes wrong is raised by one process, which says it; the others leave silently."""
-    patience = task.settings["cluster"]["patience"] if task else 300.0
+    patience = task.settings.cluster.patience if task else 300.0
     transport = mpi.Mpi(patience, task.job().vectors.shared_bytes if task else 0)
     session: Session | None = None
     try:

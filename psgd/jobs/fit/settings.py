@@ -1,4 +1,4 @@
-"""The arguments of `psgd.fit` as settings of a config, held to the same rules."""
+"""Turns the arguments of `psgd.fit` into settings, which obey the same rules as a config's."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,14 +7,13 @@ import numpy as np
 
 from psgd.config.checks import check_together
 from psgd.config.problems import Problem, check_values, related
+from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.core.launcher import launched
 
-Settings = dict[str, Any]
 
-
-def section_of(section: str, given: str | Mapping[str, Any], key: str, value: Any) -> Settings:
-    """From a name or a mapping, and the one key of it that is an argument of its own."""
+def section_of(section: str, given: str | Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A section from a name or a mapping, and from the one key of it that `psgd.fit` takes as an argument."""
     if not isinstance(given, str | Mapping):
         raise UsageError(f"{section} is {given!r}; it must be a name, or a mapping such as {{'name': ...}}")
     mapping = {"name": given} if isinstance(given, str) else {k: plain(v) for k, v in given.items()}
@@ -26,14 +25,14 @@ def section_of(section: str, given: str | Mapping[str, Any], key: str, value: An
 
 
 def plain(value: Any) -> Any:
-    """Numpy's numbers as Python's, sequences as lists, as the config's rules know them."""
+    """numpy numbers as Python numbers, sequences as lists: what the rules of a config accept."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def check_settings(values: Settings) -> Settings:
-    """Checked by the config's rules, with its defaults; UsageError says all that is wrong."""
+def check_settings(values: dict[str, Any]) -> Settings:
+    """Settings from `values` and the defaults of a config; UsageError names everything that is wrong."""
     settings, problems = check_values(values)
     wrong = [problem.path for problem in problems]
     problems += [p for p in check_together(settings) if not any(related(p.path, path) for path in wrong)]
@@ -47,13 +46,12 @@ def check_settings(values: Settings) -> Settings:
     if problems:
         lines = [f"psgd.fit: {_keyword(problem.path)} {problem.text}" for problem in problems]
         raise UsageError("\n".join(dict.fromkeys(lines)))
-    return settings.model_dump()
+    return settings
 
 
 def group_of(settings: Settings) -> str:
-    """Where to train: never auto."""
-    group: str = settings["group"]
-    processes = settings["cluster"]["processes"]
+    """The group to train in, never auto. UsageError for one that cannot be used here."""
+    group, processes = settings.group, settings.cluster.processes
     if launched():
         if group not in ("auto", "mpi"):
             raise UsageError(
@@ -65,7 +63,7 @@ def group_of(settings: Settings) -> str:
         raise UsageError("group is ray, on which psgd.fit does not run; use auto, serial, threads or mpi")
     if group == "auto" and processes:
         raise UsageError(f"processes is {processes}, but group auto is one process here; say group='threads' as well")
-    # Not threads: a function that keeps its activations in an object would silently compute nonsense in them.
+    # Not threads: they would silently give wrong results with a function that keeps its activations in an object.
     return "serial" if group == "auto" else group
 
 

@@ -1,4 +1,4 @@
-"""What a call of `psgd.fit` asks for, checked, and the job that each process or thread makes of it."""
+"""A checked call of `psgd.fit`, and the job that each process or thread builds from it."""
 
 import hashlib
 import json
@@ -7,25 +7,26 @@ from typing import Any, final
 
 import numpy as np
 
+from psgd.config.resolve import HELD_OUT, chooses_on_validation
+from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.data.dataset import Data
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.split import hold_out
 from psgd.data.user_arrays import Rows, rows_of
 from psgd.jobs.build import build_optimizer, build_strategy
-from psgd.jobs.fit.settings import Settings, group_of
+from psgd.jobs.fit.settings import group_of
 from psgd.learners.parameter_tree import ParameterTree
 from psgd.learners.user_function import Gradient, Measure, UserFunction
 from psgd.training.job import Job
 
-_HELD_OUT = 0.05
 _SAMPLE = 1000  # rows of the data that processes compare
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Task:
-    """All that was asked for, checked."""
+    """Everything that a call of `psgd.fit` asks for."""
 
     settings: Settings
     gradient: Gradient
@@ -37,25 +38,25 @@ class Task:
     progress: bool
 
     def job(self) -> Job:
-        """With a learner of its own."""
-        training, examples = self.settings["training"], len(self.data.train)
+        """A job with a learner of its own."""
+        training, examples = self.settings.training, len(self.data.train)
         learner = UserFunction(self.gradient, self.structure, self.start, self.loss, self.score, self.progress)
         optimizer = build_optimizer(self.settings, examples, learner)
         return Job(
-            workers=self.settings["workers"],
+            workers=self.settings.worker_count,
             strategy=build_strategy(self.settings, examples, optimizer),
             learner=learner,
             data=self.data,
-            sampler=Shuffle(examples, training["batch_size_per_worker"], training["seed"]),
+            sampler=Shuffle(examples, training.batch_size_per_worker, training.seed),
             outputs=self.data.train.outputs,
-            epochs=training["epochs"],
-            seed=training["seed"],
-            exclude=training["on_nonfinite"] == "exclude",
+            epochs=training.epochs,
+            seed=training.seed,
+            exclude=training.on_nonfinite == "exclude",
             caller="psgd.fit",
         )
 
     def digests(self) -> list[bytes]:
-        """Of what must be the same on every process; of large data, a sample."""
+        """Digests of what must be equal on all processes: initial parameters, data (a sample of them), settings."""
         data = hashlib.sha256()
         for part in (self.data.train, self.data.validation, self.data.test):
             if isinstance(part, Rows):
@@ -63,7 +64,9 @@ class Task:
                 for array in (part.X, part.y):
                     data.update(f"{array.shape} {array.dtype}".encode())
                     data.update(np.ascontiguousarray(array[rows]).tobytes())
-        described = json.dumps([self.settings, str(self.start.dtype), [leaf.path for leaf in self.structure.leaves]])
+        described = json.dumps(
+            [self.settings.model_dump(), str(self.start.dtype), [leaf.path for leaf in self.structure.leaves]]
+        )
         return [hashlib.sha256(part).digest() for part in (self.start.tobytes(), data.digest(), described.encode())]
 
 
@@ -88,22 +91,22 @@ def build_task(
     scored = rows_of(test, "test", classes) if test is not None else None
     train, validation = _hold_out(settings, examples, loss or score)
     note = f"{len(train)} train{f', {len(validation)} validation' if validation else ''} examples"
-    settings["group"] = group_of(settings)
+    settings = settings.replace(group=group_of(settings))
     data = Data(train, scored, validation, note)
     return Task(settings, gradient, structure, structure.flatten(parameters), data, loss, score, progress)
 
 
 def _hold_out(settings: Settings, examples: Rows, measure: Measure | None) -> tuple[Rows, Rows | None]:
-    """As a config does: a contraction that is chosen needs data to choose on."""
-    strategy, speeds = settings["strategy"], settings["cluster"]["speeds"]
-    if strategy.get("contraction") != "holdout" or not speeds or set(speeds) == {1}:
+    """(training, validation) examples; the latter only where a contraction is chosen on them, as with a config."""
+    if not chooses_on_validation(settings):
         return examples, None
     if measure is None:
         raise UsageError(
-            f"strategy.contraction is holdout: with speeds {speeds} it is chosen on {_HELD_OUT:.0%} of the data, set "
-            "aside, by loss=... or score=...; give one, or strategy={'name': 'weighted-averaging', 'contraction': 0.9}"
+            f"strategy.contraction is holdout: with speeds {settings.cluster.speeds} it is chosen on {HELD_OUT:.0%} of "
+            "the data, set aside, by loss=... or score=...; give one, or strategy={'name': 'weighted-averaging', "
+            "'contraction': 0.9}"
         )
-    train, validation = hold_out(examples, _HELD_OUT, settings["training"]["seed"])
+    train, validation = hold_out(examples, HELD_OUT, settings.training.seed)
     assert isinstance(train, Rows)
     assert isinstance(validation, Rows)
     return train, validation

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 
-from psgd.config import resolve
+from psgd.config.settings import Averaging, GradientAveraging, ParameterAveraging, Settings
 from psgd.core.blocks import ApplyBlock
 from psgd.core.clock import real_clock
 from psgd.core.replica import Progress, Replica
@@ -33,8 +33,6 @@ from psgd.training.local_steps import LocalSteps
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
 
-Settings = dict[str, Any]
-
 SECONDS = 0.12  # that one measurement takes, if one repetition is no longer
 TOGETHER = 0.06  # seconds of several processes at once
 STRETCH = 0.03  # seconds of steps timed at once
@@ -42,7 +40,7 @@ LONG = 0.25  # seconds: with steps as long as this, the loop's own work is not w
 LIBRARY = 10e-6  # seconds that MPI needs for a meeting, as found once: the probe's processes meet without it
 BEYOND = (4, 8, 16)  # workers foretold on as many cores, where there are fewer
 BUSY = 0.7  # programs: as many take time away from what is measured
-UNTOLD = 1e-6  # of the learning rate: the same work, and no divergence in a probe
+RATE_FACTOR = 1e-6  # times the learning rate of the config: the same work, and no divergence in a probe
 
 
 class Findings(NamedTuple):
@@ -59,11 +57,11 @@ def probe(settings: Settings, data: Data) -> Findings:
     """Of a resolved config and its data; `workers` and `strategy.name` are what is asked about, not obeyed."""
     began, load = time.perf_counter(), os.getloadavg()[0]
     with np.errstate(all="ignore"):
-        benches = [_Bench(settings, strategy, data) for strategy in _strategies(settings)]
+        benches = [_Bench(each, data) for each in _strategies(settings)]
         rounds = [bench.round() for bench in benches]
         machine = _machine(benches[-1], benches[0])
     job = benches[0].job
-    forecasts = foretell(rounds, machine, job.batch, settings["workers"])
+    forecasts = foretell(rounds, machine, job.batch, settings.worker_count)
     return Findings(machine, rounds, forecasts, job.batch, job.learner.size, time.perf_counter() - began, load)
 
 
@@ -137,11 +135,11 @@ def _counts(most: int) -> list[int]:
 
 
 def _strategies(settings: Settings) -> list[Settings]:
-    """Gradient averaging, and averaging of parameters: the config's, or the usual one."""
-    names = ["gradient-averaging", "parameter-averaging"]
-    usual = [dict(resolve(None, [f"strategy.name={name}"]).settings["strategy"]) for name in names]
-    own = settings["strategy"]
-    return [own if own["name"] == names[0] else usual[0], usual[1] if own["name"] == names[0] else own]
+    """The job by gradient averaging, and by averaging parameters as the config says or else by default."""
+    both = GradientAveraging(), settings.averaging or ParameterAveraging()
+    cluster, optimizer = settings.cluster.replace(speeds=None), settings.optimizer
+    optimizer = optimizer.replace(learning_rate=RATE_FACTOR * optimizer.learning_rate)
+    return [settings.replace(strategy=one, cluster=cluster, optimizer=optimizer, workers=1) for one in both]
 
 
 def _machine(stepping: "_Bench", meeting: "_Bench") -> Machine:
@@ -168,16 +166,11 @@ def _quietest(processes: int, work: Work) -> float | None:
 class _Bench:
     """One strategy with one worker in this process, to be timed in parts."""
 
-    def __init__(self, settings: Settings, strategy: Settings, data: Data) -> None:
-        self._settings = {
-            **settings,
-            "strategy": strategy,
-            "cluster": {**settings["cluster"], "speeds": None},
-            "optimizer": {**settings["optimizer"], "learning_rate": UNTOLD * settings["optimizer"]["learning_rate"]},
-        }
+    def __init__(self, settings: Settings, data: Data) -> None:
+        self._settings = settings
         self._data = data._replace(test=None, validation=None)  # nothing is evaluated
-        self._name = str(strategy["name"])
-        self.job = self._build(1)
+        self._name = settings.strategy.name
+        self.job = build_job(settings, self._data)
         self._local_steps = LocalSteps(self.job, self._group(self.job), real_clock, segment_seconds=1e9)
         vectors = np.zeros((1 + self.job.strategy.needs.state_rows, self.job.learner.size), self.job.learner.dtype)
         vectors[0] = self.job.learner.initial(self.job.seed)
@@ -216,9 +209,6 @@ class _Bench:
         rest = max(0.0, whole - short - leaf - apply)
         return Round(self._name, self._period, first + (self._period - 1) * step, leaf, apply, rest)
 
-    def _build(self, workers: int) -> Job:
-        return build_job({**self._settings, "workers": workers}, self._data)
-
     def _group(self, job: Job) -> Group:
         return Group(Serial(), job.vectors)
 
@@ -233,7 +223,7 @@ class _Bench:
 
     def _combination(self) -> tuple[float, float]:
         """(folding one contribution, applying the fold), over all parameters."""
-        job = self._build(2)
+        job = build_job(self._settings.replace(workers=2), self._data)
         group, strategy, needs = self._group(job), job.strategy, job.strategy.needs
         for worker in range(2):
             group.contribution(worker)[:] = self._replica.parameters
@@ -253,9 +243,10 @@ class _Bench:
     def _whole_rounds(self, steps: int, expected: float) -> float:
         """Seconds of a round of `steps` as the loop runs it, which are a little more than `expected`."""
         rounds = max(2, min(1000, int(SECONDS / expected)))
-        settings = {**self._settings["strategy"], "period": steps} if "period" in self._settings["strategy"] else None
-        self._settings = {**self._settings, "strategy": settings or self._settings["strategy"]}
-        job = self._build(1)
+        settings = self._settings
+        if isinstance(settings.strategy, Averaging):
+            settings = settings.replace(strategy=settings.strategy.replace(period=steps))
+        job = build_job(settings, self._data)
         epochs = rounds * steps * job.batch / job.sampler.examples
         job = replace(job, learner=self.job.learner, epochs=epochs, evaluate_every=epochs, target=None)
         times: list[float] = []

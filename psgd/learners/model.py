@@ -1,13 +1,10 @@
-"""A trained model, read from its file, which is all it takes: raw inputs in, classes or values out."""
+"""A trained model: from raw inputs, prepared as in training, to classes or values."""
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from psgd.core.errors import DataError, UsageError
 from psgd.data.sources.array_files import Named
@@ -18,37 +15,41 @@ from psgd.data.sources.table import collectors_of
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
 
-KINDS = ("mlp", "sparse-linear")  # the latter is an MLP without hidden layers, whose inputs are dense here
-BLOCK = 1000  # examples at a time: as many as in evaluations while training, so that the bits are theirs
-PROBABLE = ("cross-entropy", "binary-cross-entropy")
+# Examples computed at a time: as many as in an evaluation, since products of other sizes may give other bits.
+BLOCK_EXAMPLES = 1000
+PROBABILISTIC = ("cross-entropy", "binary-cross-entropy")
 
-Inputs = np.ndarray | Sequence[Mapping[str, Any]]  # raw: as in the training data; rows of a table by column name
+# Raw inputs as in the training data: an array, or the rows of a table as mappings from column names to values.
+Inputs = np.ndarray | Sequence[Mapping[str, Any]]
 
 
-class Prepared(NamedTuple):
+class PreparedInputs(NamedTuple):
     X: np.ndarray  # (N, F), to be multiplied by `scale`
     scale: float
-    missing: list[str]  # for people: what was done about missing values
-    unseen: list[str]  # and about categories that training did not meet
+    missing: list[str]  # notes for people: how missing values were filled
+    unseen: list[str]  # and how categories that no training row has were replaced
+
+
+def array_names(kind: str, layers: int) -> list[tuple[str, str]]:
+    """The names of the arrays in a model file: (weights, biases) of each layer."""
+    if kind == "sparse-linear":
+        return [("weights", "bias")]
+    return [(f"layers.{number}.weights", f"layers.{number}.biases") for number in range(1, layers + 1)]
 
 
 @final
 class Model:
-    """`classes`: names, none in regression; `inputs`: how many; `preparation`: of raw inputs, as plain JSON.
-
-    Not to be used by several threads at a time."""
+    """`classes`: their names, empty in regression; `inputs`: the number of features; `preparation`: how raw inputs
+    become features, as plain JSON. Not for use by several threads at a time."""
 
     def __init__(self, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         model, sizes = about["model"], tuple(about["sizes"])
-        names = [(f"layers.{number}.weights", f"layers.{number}.biases") for number in range(1, len(sizes))]
-        if about["kind"] == "sparse-linear":
-            names = [("weights", "bias")]
+        names = array_names(about["kind"], len(sizes) - 1)
         dtype = arrays[names[0][0]].dtype
-        # Its loss is not asked for: this one only predicts.
+        # Any loss will do: this network only predicts. A sparse linear model is an MLP without hidden layers here.
         self._network = MLP(sizes, model["activation"], model["output"], LOSSES["squared-error"], dtype)
         self._parameters = np.empty(self._network.size, dtype)
-        for number, (W_IO, b_O) in enumerate(self._network.layout.views(self._parameters), 1):
-            weights, biases = names[number - 1]
+        for (weights, biases), (W_IO, b_O) in zip(names, self._network.layout.views(self._parameters), strict=True):
             W_IO[:], b_O[:] = arrays[weights], arrays[biases]
         self.classes: list[int] | list[str] = about["classes"]
         self.preparation: dict[str, Any] = about["preparation"]
@@ -56,27 +57,27 @@ class Model:
         self.inputs = int(sizes[0])
 
     @property
-    def probable(self) -> bool:
-        """Whether its outputs are probabilities."""
-        return bool(self.classes) and self.loss in PROBABLE
+    def probabilistic(self) -> bool:
+        """Whether the outputs are probabilities of classes."""
+        return bool(self.classes) and self.loss in PROBABILISTIC
 
     def predict(self, X: Inputs) -> np.ndarray:
-        """The class of each example by name (N,); in regression its value, (N,) or (N, outputs)."""
+        """The name of each example's class (N,); in regression its value, (N,) or (N, outputs)."""
         return self.decide(self.outputs(X))
 
     def predict_probabilities(self, X: Inputs) -> np.ndarray:
-        """(N, classes), in the order of `classes`. UsageError if this model has none."""
+        """Probabilities (N, classes), in the order of `classes`. UsageError if this model gives none."""
         return self.probabilities(self.outputs(X))
 
     def outputs(self, X: Inputs) -> np.ndarray:
-        """Of the network (N, O); of a single output for two classes, the second's; in regression, values."""
+        """Outputs of the network (N, O); a single output for two classes is the second's; in regression, values."""
         prepared = self.prepare(X)
         for note in prepared.unseen:  # missing values are usual
             warnings.warn(note, stacklevel=3)
         return self.outputs_of(prepared)
 
-    def prepare(self, X: Inputs) -> Prepared:
-        """Raw inputs as the network wants them, and what was done to them. DataError if they do not fit."""
+    def prepare(self, X: Inputs) -> PreparedInputs:
+        """Raw inputs as features for the network, and notes on how that was done. DataError if they do not fit."""
         if self.preparation.get("kind") == "table":
             if isinstance(X, np.ndarray):
                 names = ", ".join(about["name"] for about in self.preparation["columns"])
@@ -91,70 +92,53 @@ class Model:
         if self.preparation.get("unit"):
             norms = np.sqrt(np.square(matrix, dtype=np.float64).sum(axis=1, keepdims=True))
             matrix = matrix / np.where(norms == 0, 1.0, norms)
-        return Prepared(matrix, self.preparation.get("scale", 1.0), [], [])
+        return PreparedInputs(matrix, self.preparation.get("scale", 1.0), [], [])
 
-    def prepare_columns(self, columns: Mapping[str, Column]) -> Prepared:
-        """The same, of a table's columns."""
+    def prepare_columns(self, columns: Mapping[str, Column]) -> PreparedInputs:
+        """The same for the columns of a table."""
         learnt = self.preparation["columns"]
         prepared = prepare(learnt, columns)
-        return Prepared(prepared.inputs, 1.0, missing_notes(learnt, prepared), unseen_notes(learnt, prepared))
+        return PreparedInputs(prepared.inputs, 1.0, missing_notes(learnt, prepared), unseen_notes(learnt, prepared))
 
-    def outputs_of(self, prepared: Prepared) -> np.ndarray:
+    def outputs_of(self, prepared: PreparedInputs) -> np.ndarray:
+        """Outputs (N, O) for prepared inputs; in regression in the units of the target."""
         X, dtype = prepared.X, self._parameters.dtype
         outputs_NO = np.empty((len(X), self._network.layout.sizes[-1]), dtype)
-        X_BI = np.ones((min(BLOCK, len(X)), self.inputs + 1), dtype)
-        with np.errstate(all="ignore"):  # as in training; what overflows is seen in the outputs
-            for start in range(0, len(X), BLOCK):
-                block = X[start : start + BLOCK]
+        X_BI = np.ones((min(BLOCK_EXAMPLES, len(X)), self.inputs + 1), dtype)
+        with np.errstate(all="ignore"):  # as in training: an overflow shows in the outputs
+            for start in range(0, len(X), BLOCK_EXAMPLES):
+                block = X[start : start + BLOCK_EXAMPLES]
                 inputs = X_BI[: len(block), :-1]
                 if prepared.scale != 1.0:
                     np.multiply(block, dtype.type(prepared.scale), out=inputs, dtype=dtype, casting="same_kind")
                 else:
                     np.copyto(inputs, block, casting="same_kind")
-                outputs_NO[start : start + BLOCK] = self._network.predict(self._parameters, X_BI[: len(block)])
+                outputs_NO[start : start + BLOCK_EXAMPLES] = self._network.predict(self._parameters, X_BI[: len(block)])
         target = self.preparation.get("target", {})
         return outputs_NO if self.classes else outputs_NO * target.get("deviation", 1.0) + target.get("mean", 0.0)
 
     def decide(self, outputs_NO: np.ndarray) -> np.ndarray:
-        """What `predict` gives, of outputs."""
+        """Classes by name, or values, as `predict` returns them, from outputs."""
         if not self.classes:
             return outputs_NO[:, 0] if outputs_NO.shape[1] == 1 else outputs_NO
-        decided: np.ndarray = np.array(self.classes)[self.places(outputs_NO)]
+        decided: np.ndarray = np.array(self.classes)[self.class_indices(outputs_NO)]
         return decided
 
-    def places(self, outputs_NO: np.ndarray) -> np.ndarray:
-        """The classes (N,) as places in `classes`."""
+    def class_indices(self, outputs_NO: np.ndarray) -> np.ndarray:
+        """Indices (N,) in `classes` from outputs."""
         if outputs_NO.shape[1] > 1:
             largest: np.ndarray = np.argmax(outputs_NO, axis=1)
             return largest
         # a margin, or a probability
-        places: np.ndarray = (outputs_NO[:, 0] > (0.0 if self.loss == "hinge" else 0.5)).astype(np.int64)
-        return places
+        indices: np.ndarray = (outputs_NO[:, 0] > (0.0 if self.loss == "hinge" else 0.5)).astype(np.int64)
+        return indices
 
     def probabilities(self, outputs_NO: np.ndarray) -> np.ndarray:
-        if not self.probable:
+        """Probabilities (N, classes) from outputs. UsageError if this model gives none."""
+        if not self.probabilistic:
             what = f"the loss {self.loss}" if self.classes else "regression"
             raise UsageError(f"this model was trained with {what}, which gives no probabilities; use outputs")
         return np.hstack([1.0 - outputs_NO, outputs_NO]) if outputs_NO.shape[1] == 1 else outputs_NO
-
-
-def load(path: str | Path) -> Model:
-    """The model in a file, or in the directory of a run. DataError if it cannot be read or is none of psgd's."""
-    file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
-    if not file.is_file():
-        raise DataError(f"{file}: no such file; a run writes its model.safetensors when it is done")
-    try:
-        with safe_open(file, "numpy") as stored:
-            text = (stored.metadata() or {}).get("psgd")
-            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{file}: cannot be read as a model: {error}") from None
-    about = json.loads(text) if text else {}
-    if "preparation" not in about:
-        raise DataError(f"{file}: not a model of psgd, or of a version that did not save how inputs are prepared")
-    if about.get("kind") not in KINDS:
-        raise DataError(f"{file}: a model of kind {about.get('kind')}; this version of psgd reads {', '.join(KINDS)}")
-    return Model(about, arrays)
 
 
 def _columns(rows: Sequence[Mapping[str, Any]], preparation: Mapping[str, Any]) -> dict[str, Column]:

@@ -1,10 +1,10 @@
-"""What can be set: names, types, ranges and defaults. What must hold between settings is in checks.py.
+"""The settings of a job as pydantic models: names, types, ranges and defaults. Rules between settings are in checks.py.
 
-A field's description is the rule that errors quote after "it must be".
+A field's description is the rule that error messages quote after "it must be".
 """
 
 import unicodedata
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -16,7 +16,7 @@ def _classes(value: int) -> int:
 
 
 def _one_line(value: str) -> str:
-    """Other breaks of lines than YAML's own, and control characters, would not survive being saved."""
+    """Refuse control characters and line separators: YAML would not read back what was saved."""
     if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in value):
         raise ValueError
     return value
@@ -60,38 +60,46 @@ Initializer = Annotated[
 
 
 class Section(BaseModel):
-    """A mapping of settings; '5' is not a number, true is not 1, and nothing unknown is let through."""
+    """One mapping of settings. Strict: '5' is not a number, true is not 1, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
+    def replace(self, **values: Any) -> Self:
+        """A copy with other values, which are not checked; TypeError for a name that is no setting here."""
+        if unknown := values.keys() - type(self).model_fields.keys():
+            raise TypeError(f"{type(self).__name__} has no setting {', '.join(sorted(unknown))}")
+        return self.model_copy(update=values)
 
-class _Source(Section):
+
+class Source(Section):
+    """What all sources of data have in common."""
+
     path: Path = None
     mode: Literal["shuffle", "partition", "replacement"] = "shuffle"
     validation: Fraction = 0.0
 
 
-class Digits(_Source):
+class Digits(Source):
     source: Literal["digits"] = "digits"
     path: Annotated[None, Field(description="null (digits are part of psgd)")] = None
 
 
-class Mnist(_Source):
+class Mnist(Source):
     source: Literal["mnist"] = "mnist"
 
 
-class Idx(_Source):
+class Idx(Source):
     source: Literal["idx"] = "idx"
 
 
-class _File(_Source):
-    """`path` may be relative to the working directory, to $PSGD_DATA or to the user's cache."""
+class File(Source):
+    """A file of the user's. A relative `path` is looked for in the working directory, $PSGD_DATA and the cache."""
 
     task: Literal["classification", "regression"] = "classification"
     train_rows: Annotated[Count | None, Field(description="a whole number greater than 0, or null")] = None
 
 
-class Csv(_File):
+class Csv(File):
     source: Literal["csv"] = "csv"
     test_path: Path = None
     target: Annotated[Text | None, Field(description="the name of a column")] = None
@@ -107,22 +115,22 @@ class Csv(_File):
     separator: Literal["comma", "semicolon", "tab"] = "comma"
 
 
-class Npz(_File):
+class Npz(File):
     source: Literal["npz"] = "npz"
     scale: Limit = None  # null: 1/255 for bytes, else 1
-    # Examples that are shuffled among each other; null: all.
+    # How many consecutive examples are shuffled among each other; null: all.
     window: Annotated[Count | None, Field(description="a whole number greater than 0, or null")] = None
 
 
-class Libsvm(_File):
+class Libsvm(File):
     source: Literal["libsvm"] = "libsvm"
     test_path: Path = None
     features: Annotated[Count | None, Field(description="a whole number greater than 0, or null (those found)")] = None
     zero_based: Flag = False  # the first feature's index is 0, not 1
-    unit_length: Flag = False  # each example is brought to it
+    unit_length: Flag = False  # scale each example to length 1
 
 
-class Synthetic(_Source):
+class Synthetic(Source):
     source: Literal["synthetic"] = "synthetic"
     path: Annotated[None, Field(description="null (synthetic data are made, not read)")] = None
     examples: Count = 6000
@@ -131,18 +139,18 @@ class Synthetic(_Source):
     seed: Natural = 0
 
 
-class SyntheticSparse(_Source):
+class SyntheticSparse(Source):
     source: Literal["synthetic-sparse"] = "synthetic-sparse"
     path: Annotated[None, Field(description="null (synthetic data are made, not read)")] = None
     examples: Count = 10000
     features: Count = 262144
-    active: Count = 300  # features of one example
+    active: Count = 300  # nonzero features of each example
     classes: Annotated[Literal[0, 2], Field(description="2, or 0 for regression on -1 and 1")] = 2
-    unit_length: Flag = True  # else the features that are there are 1
+    unit_length: Flag = True  # scale each example to length 1; else its nonzero features are 1
     seed: Natural = 0
 
 
-class Linear(_Source):
+class Linear(Source):
     source: Literal["linear"] = "linear"
     path: Annotated[None, Field(description="null (linear data are made, not read)")] = None
     examples: Count = 2000
@@ -163,9 +171,15 @@ class Model(Section):
     initializer: Initializer = "xavier"
     constant: Annotated[float, Field(description="a number")] = 0.0
 
+    @property
+    def output_activation(self) -> str:
+        """`output`, which resolving the settings has filled in."""
+        assert self.output is not None
+        return self.output
 
-class _Optimizer(Section):
-    """`warmup` and `decay_every` are in epochs."""
+
+class Optimizer(Section):
+    """What all optimizers have in common; `warmup` and `decay_every` are in epochs."""
 
     learning_rate: Positive = 0.001
     l1: NotNegative = 0.0
@@ -177,24 +191,24 @@ class _Optimizer(Section):
     decay_factor: Share = 0.1
 
 
-class Sgd(_Optimizer):
+class Sgd(Optimizer):
     name: Literal["sgd"] = "sgd"
     learning_rate: Positive = 0.1
     momentum: Fraction = 0.0
     nesterov: Flag = False
 
 
-class _Moments(_Optimizer):
+class MomentOptimizer(Optimizer):
     beta1: Fraction = 0.9
     beta2: Fraction = 0.999
     epsilon: Positive = 1e-8
 
 
-class Adam(_Moments):
+class Adam(MomentOptimizer):
     name: Literal["adam"] = "adam"
 
 
-class Amsgrad(_Moments):
+class Amsgrad(MomentOptimizer):
     name: Literal["amsgrad"] = "amsgrad"
 
 
@@ -202,16 +216,18 @@ class GradientAveraging(Section):
     name: Literal["gradient-averaging"] = "gradient-averaging"
 
 
-class _Averaging(Section):
+class Averaging(Section):
+    """What the strategies that average parameters have in common."""
+
     period: Annotated[Count | Literal["end"], Field(description="a whole number greater than 0, or end")] = 50
     optimizer_state: Literal["keep", "average", "reset"] = "keep"
 
 
-class ParameterAveraging(_Averaging):
+class ParameterAveraging(Averaging):
     name: Literal["parameter-averaging"] = "parameter-averaging"
 
 
-class WeightedAveraging(_Averaging):
+class WeightedAveraging(Averaging):
     name: Literal["weighted-averaging"] = "weighted-averaging"
     contraction: Annotated[
         Share | Literal["holdout", "auto"],
@@ -220,7 +236,7 @@ class WeightedAveraging(_Averaging):
 
 
 class Training(Section):
-    """`epochs` and `evaluate_every` are in epochs, and need not be whole."""
+    """`epochs` and `evaluate_every` are numbers of epochs and may be fractions."""
 
     epochs: Positive = 50.0
     batch_size_per_worker: Count = 10
@@ -231,7 +247,7 @@ class Training(Section):
         None
     )
     on_nonfinite: Literal["stop", "exclude"] = "stop"
-    checkpoint_seconds: NotNegative = 60.0  # 0: at every meeting
+    checkpoint_seconds: NotNegative = 60.0  # between checkpoints; 0: at every exchange of reports
 
 
 class Cluster(Section):
@@ -242,13 +258,19 @@ class Cluster(Section):
     patience: Positive = 300.0  # seconds
     processes: Annotated[Count | None, Field(description="a whole number greater than 0, or null")] = None
 
+    @property
+    def unequal(self) -> bool:
+        """Whether some worker is slower than another."""
+        return self.speeds is not None and any(speed != 1 for speed in self.speeds)
+
+
+AnySource = Digits | Mnist | Idx | Csv | Npz | Libsvm | Synthetic | SyntheticSparse | Linear
+
 
 class Settings(Section):
-    """A whole job. `workers: auto` is settled by the command, which knows the processes."""
+    """A whole job. The command replaces `workers: auto` and `group: auto`, since it knows the processes."""
 
-    data: Digits | Mnist | Idx | Csv | Npz | Libsvm | Synthetic | SyntheticSparse | Linear = Field(
-        default=Digits(), discriminator="source"
-    )
+    data: AnySource = Field(default=Digits(), discriminator="source")
     model: Model = Model()
     optimizer: Sgd | Adam | Amsgrad = Field(default=Adam(), discriminator="name")
     strategy: GradientAveraging | ParameterAveraging | WeightedAveraging = Field(
@@ -261,3 +283,14 @@ class Settings(Section):
     compile: Literal["auto", "always", "never"] = "auto"
     cluster: Cluster = Cluster()
     output: Text = "runs/run"
+
+    @property
+    def worker_count(self) -> int:
+        """`workers`, which must not be auto any more."""
+        assert self.workers != "auto"
+        return self.workers
+
+    @property
+    def averaging(self) -> Averaging | None:
+        """The strategy, if it is one that averages parameters."""
+        return self.strategy if isinstance(self.strategy, Averaging) else None

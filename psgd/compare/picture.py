@@ -1,0 +1,187 @@
+"""Draws learning curves of several runs as one picture: the only module that imports matplotlib.
+
+Loss and accuracy against time, examples and bytes sent: which strategy is cheapest depends on what is scarce.
+"""
+
+import os
+from collections import Counter
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from psgd.compare.curves import AXES, Curve, Run
+from psgd.config.document import read_file
+from psgd.core.errors import StorageError, UsageError
+
+FORMATS = (".png", ".svg", ".pdf")
+# The palette of Okabe and Ito (2008) for colour-blind readers; line styles and markers distinguish runs without colour.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKS = 7  # markers on a curve, about
+POINTS = 50  # points of the noisy training loss, each the mean of several values; more show more noise
+FAR = 10.0  # largest over smallest value beyond which an axis is logarithmic
+UNITS = {  # of each axis: (smallest end of the longest run, unit, label), of which the first that fits is taken
+    "seconds": ((7200.0, 3600.0, "training hours"), (300.0, 60.0, "training minutes"), (0.0, 1.0, "training seconds")),
+    "examples": ((2e6, 1e6, "million examples"), (2e3, 1e3, "thousand examples"), (0.0, 1.0, "examples")),
+    "bytes": (
+        *((1e9, 1e9, "GB sent by each worker"), (1e6, 1e6, "MB sent by each worker")),
+        *((1e3, 1e3, "kB sent by each worker"), (0.0, 1.0, "bytes sent by each worker")),
+    ),
+}
+
+
+def labels(runs: list[Run]) -> list[str]:
+    """A label for each run: its name (its path where two names are equal), strategy and number of workers."""
+    names = Counter(run.path.resolve().name for run in runs)
+    return [
+        (str(run.path) if names[run.path.resolve().name] > 1 else run.path.resolve().name) + _experiment(run.path)
+        for run in runs
+    ]
+
+
+def _experiment(path: Path) -> str:
+    if not (path / "config.yaml").exists():
+        return ""
+    saved = read_file(str(path / "config.yaml"))
+    strategy, workers = saved.get("strategy", {}), saved.get("workers")
+    period = f", period {strategy['period']}" if "period" in strategy else ""
+    return f": {strategy.get('name')}{period}, {workers} worker{'s' * (workers != 1)}"
+
+
+def draw(runs: list[Run], names: list[str]) -> Any:
+    """A matplotlib figure: a row of panels for the loss, and one for the accuracy if any run has one."""
+    matplotlib = _matplotlib()
+    rows = ["loss", "accuracy"] if any("accuracy" in kind for run in runs for kind in run.curves) else ["loss"]
+    with matplotlib.rc_context(_STYLE):
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(12, 0.9 + 3.2 * len(rows) + 0.25 * len(runs)), layout="constrained")
+        panels = figure.subplots(len(rows), len(AXES), squeeze=False, sharey="row", sharex="col")
+        scales = {axis: _scale(runs, axis) for axis in AXES}
+        for panels_of_row, quantity in zip(panels, rows, strict=True):
+            for panel, axis in zip(panels_of_row, AXES, strict=True):
+                for number, run in enumerate(runs):
+                    _draw_run(panel, run, quantity, axis, scales[axis][0], (number, len(runs)))
+        _frame(panels, rows, runs, scales)
+        _legend(figure, runs, names)
+    return figure
+
+
+_STYLE = {
+    "font.size": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "svg.fonttype": "none",
+}
+
+
+def _draw_run(panel: Any, run: Run, quantity: str, axis: str, unit: float, turn: tuple[int, int]) -> None:
+    """Draw scores on validation or test data as a thick line with markers, and the training loss as a thin line.
+
+    `turn`: (index of the run, number of runs). Earlier runs get thicker lines, and markers alternate, so that no run
+    hides another.
+    """
+    number, count = turn
+    style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}
+    width = 1.5 + 0.5 * min(3, count - 1 - number)
+    training = run.curves.get("loss") if quantity == "loss" else None
+    judged = _judged(run, quantity)
+    if training and judged:
+        _line(panel, _averaged(training), axis, unit).set(alpha=0.5, zorder=2, linewidth=0.8, **style)
+    if main := judged or (_averaged(training) if training else None):
+        every = max(1, len(main.values) // MARKS)
+        line = _line(panel, main, axis, unit)
+        line.set(zorder=3, linewidth=width, marker=MARKERS[number % len(MARKERS)], markersize=5.5, **style)
+        line.set(markeredgecolor="white", markeredgewidth=0.6, markevery=(every * number // count, every))
+
+
+def _judged(run: Run, quantity: str) -> Curve | None:
+    return run.curves.get(f"test_{quantity}") or run.curves.get(f"validation_{quantity}")
+
+
+def _averaged(curve: Curve) -> Curve:
+    """At most POINTS points, each the mean of equally many values, at the position of the last of them."""
+    size = -(-len(curve.values) // POINTS)
+    parts = [slice(i, i + size) for i in range(0, len(curve.values), size)]
+    means = [fmean(curve.values[part]) for part in parts]
+    return Curve({axis: [at[part][-1] for part in parts] for axis, at in curve.at.items()}, means)
+
+
+def _line(panel: Any, curve: Curve, axis: str, unit: float) -> Any:
+    return panel.plot([at / unit for at in curve.at[axis]], curve.values)[0]
+
+
+def _scale(runs: list[Run], axis: str) -> tuple[float, str, bool]:
+    """(unit, label, whether logarithmic) of an axis: logarithmic where one run is much longer than another."""
+    ends = [max(curve.at[axis][-1] for curve in run.curves.values()) for run in runs]
+    ends = [end for end in ends if end > 0] or [1.0]
+    unit, label = next((unit, label) for least, unit, label in UNITS[axis] if max(ends) >= least)
+    return unit, label, max(ends) / min(ends) > FAR
+
+
+def _frame(panels: Any, rows: list[str], runs: list[Run], scales: dict[str, tuple[float, str, bool]]) -> None:
+    losses = [v for run in runs for kind, curve in run.curves.items() if kind.endswith("loss") for v in curve.values]
+    if losses and min(losses) > 0 and max(losses) / min(losses) > FAR:
+        for panel in panels[0]:
+            panel.set_yscale("log")
+            _plain_numbers(panel.yaxis)
+    for panels_of_row, quantity in zip(panels, rows, strict=True):
+        panels_of_row[0].set_ylabel(quantity)
+    for column, axis in enumerate(AXES):
+        _, label, logarithmic = scales[axis]
+        panels[-1][column].set_xlabel(label + (" (logarithmic)" if logarithmic else ""))
+        if logarithmic:
+            panels[-1][column].set_xscale("log")
+            _plain_numbers(panels[-1][column].xaxis)
+        else:
+            panels[-1][column].set_xlim(left=0)
+
+
+def _plain_numbers(axis: Any) -> None:
+    """Label a logarithmic axis 0.1 0.2 0.5 1, or only 0.1 1 10 where that is too dense, not by powers of ten."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+    low, high = sorted(axis.get_view_interval())
+    close = low > 0 and high / low < 200
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if close else (1.0,), numticks=12))
+    axis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _legend(figure: Any, runs: list[Run], names: list[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = []
+    for number, (run, name) in enumerate(zip(runs, names, strict=True)):
+        parts = [part for part in ("test", "validation") if f"{part}_loss" in run.curves][:1] or ["training"]
+        handle = Line2D([], [], label=f"{name} ({parts[0]} data)")
+        handle.set(color=COLOURS[number % len(COLOURS)], linestyle=LINES[number % len(LINES)], linewidth=1.8)
+        handle.set(marker=MARKERS[number % len(MARKERS)], markersize=5.5)
+        handles.append(handle)
+    if any(_judged(run, "loss") and "loss" in run.curves for run in runs):
+        handles.append(Line2D([], [], color="#555555", linewidth=0.8, label="thin: loss on training data, averaged"))
+    figure.legend(handles=handles, loc="outside lower left", ncols=1, frameon=False, handlelength=4.5)
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write the figure in the format of the suffix, completely or not at all. StorageError if that fails."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        figure.savefig(partial, format=path.suffix[1:], dpi=120)
+        os.replace(partial, path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; set --output") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UsageError(f"plots need matplotlib ({error}): pip install matplotlib") from None
+    return matplotlib

@@ -1,0 +1,128 @@
+"""Predictions of a trained model: reads new data, writes predictions as CSV, compares them with the right answers."""
+
+import contextlib
+import csv
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+
+from psgd.core.errors import DataError, StorageError, UsageError
+from psgd.data.sources.array_files import Named, find_part, read_arrays
+from psgd.data.sources.csv_file import read_header, read_table
+from psgd.data.sources.idx import read_idx
+from psgd.data.sources.labels import places_of, values_of
+from psgd.data.sources.table import collectors_of, labels_of
+from psgd.learners.model import Model, PreparedInputs
+
+
+class Question(NamedTuple):
+    """Inputs to predict from, and the right answers if the data hold them."""
+
+    prepared: PreparedInputs
+    truth: np.ndarray | None  # (N,) indices of classes, -1 where unknown; (N, O) values, nan where unknown
+
+
+def read_question(model: Model, path: Path) -> Question:
+    """The data at `path`, prepared for `model`. DataError if they are missing or do not fit."""
+    table, looks_like = model.preparation.get("kind") == "table", path.name.lower().endswith((".csv", ".tsv", ".txt"))
+    if not os.path.exists(path):
+        raise DataError(f"{path}: no such file")
+    if table:
+        return _read_table(model, path)
+    if looks_like:
+        raise DataError(f"{path}: this model was trained on arrays; give an npz or npy file, or IDX images")
+    if os.path.isdir(path) or path.suffix.lower() in (".npz", ".npy"):
+        return _read_arrays(model, path)
+    if model.preparation.get("kind") == "libsvm":
+        raise DataError(f"{path}: libsvm text cannot be predicted from; give an npz or npy file with all features")
+    return Question(_fitting(model, Named(str(path), read_idx(path))), None)
+
+
+def _read_table(model: Model, path: Path) -> Question:
+    separator, target = model.preparation["separator"], model.preparation["target"]["name"]
+    answered = target in read_header(path, separator)
+    table = read_table(path, separator, collectors_of({**model.preparation, "classes": model.classes}, answered))
+    truth = None
+    if answered:
+        column = table.columns[target]
+        truth = labels_of(table, column, model.classes) if model.classes else column.values[:, np.newaxis]
+    return Question(model.prepare_columns(table.columns), truth)
+
+
+def _read_arrays(model: Model, path: Path) -> Question:
+    """The array x, or else x_test, and its targets if there are any."""
+    arrays = read_arrays(path)
+    found = find_part(path, arrays, "") or find_part(path, arrays, "test")
+    if found is None:
+        raise DataError(f"{path}: no array named x or x_test to predict from; it holds {', '.join(arrays)}")
+    X, y = found
+    truth = None if y is None else places_of(y, model.classes) if model.classes else values_of(y)
+    return Question(_fitting(model, X), truth)
+
+
+def _fitting(model: Model, X: Named) -> PreparedInputs:
+    try:
+        return model.prepare(X.array)
+    except DataError as error:
+        raise DataError(f"{X.name}: {error}") from None
+
+
+def write_csv(model: Model, outputs: np.ndarray, output: str | None) -> None:
+    """Write predictions, and probabilities if there are any, to the new file `output` or to stdout.
+
+    StorageError if that fails, UsageError if the file exists.
+    """
+    decided = model.decide(outputs)
+    if decided.ndim == 1:
+        header, columns = ["prediction"], [decided]
+    else:
+        header, columns = [f"prediction_{n}" for n in range(1, decided.shape[1] + 1)], list(decided.T)
+    if model.probabilistic:
+        header += [f"probability_{name}" for name in model.classes]
+        columns += list(model.probabilities(outputs).T)
+    try:
+        with _opened(output) as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            for row in zip(*columns, strict=True):
+                writer.writerow([f"{value:.9g}" if isinstance(value, np.floating) else value for value in row])
+    except OSError as error:
+        if output is None:  # the reader has left: nothing can be written there, not even at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise StorageError(f"cannot write {output or 'to stdout'}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _opened(output: str | None) -> Iterator[IO[str]]:
+    if output is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    try:
+        file = open(output, "x", encoding="utf-8", newline="")
+    except FileExistsError:
+        raise UsageError(f"--output {output}: there is such a file, which is kept; name another") from None
+    with file:
+        yield file
+
+
+def judge(model: Model, outputs: np.ndarray, truth: np.ndarray) -> str:
+    """One line for people: the accuracy, or the root mean squared error, over the rows with a known answer."""
+    if model.classes:
+        known = truth >= 0
+        right = int(np.count_nonzero(model.class_indices(outputs)[known] == truth[known]))
+        count = int(np.count_nonzero(known))
+        text = f"accuracy {right / count:.4f} ({right} of {count})" if count else "no right answers are given"
+    else:
+        known = np.isfinite(truth).all(axis=1)
+        if truth.shape != outputs.shape:
+            raise DataError(f"the targets have shape {truth.shape}, the predictions {outputs.shape}")
+        count = int(np.count_nonzero(known))
+        error = float(np.sqrt(np.mean(np.square(outputs[known] - truth[known])))) if count else np.nan
+        text = f"root mean squared error {error:.6g} ({count} rows)" if count else "no right answers are given"
+    missing = len(truth) - int(np.count_nonzero(known))
+    return text + (f"; {missing} rows without an answer" if missing else "")

@@ -1,0 +1,114 @@
+"""Makes a run request from the command line and the config, on the first process alone."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psgd.config.resolve import Resolved, dump, resolve
+from psgd.config.settings import Settings
+from psgd.core.errors import UsageError
+from psgd.core.files import write_text
+from psgd.jobs import run_directory
+from psgd.jobs.choose_group import choose_group, cores
+from psgd.jobs.request import RunRequest
+
+if TYPE_CHECKING:
+    from psgd.data.dataset import Data
+
+
+def read_request(options: argparse.Namespace, processes: int, launched: bool) -> tuple[RunRequest, "Data | None"]:
+    """The request, and the data of the job (None after a dry run).
+
+    A run directory is made or touched only when nothing that the user gave is wrong.
+    """
+    config, overrides = _config_and_overrides(options)
+    given, notes = resolve(config, overrides)
+    settings, more = resolve_auto(given, processes, launched)
+    saved = given.replace(workers=settings.workers)  # with group auto: the run may continue elsewhere
+    if options.dry_run:
+        print(dump(saved), end="", flush=True)
+        if not options.no_probe:
+            print_probe(settings, launched)
+        return RunRequest(settings, None), None
+    from psgd.backends.compiling import check_compiler
+    from psgd.data.sources.load import load_data
+    from psgd.jobs.build import check_job
+
+    check_compiler(settings.compile, settings.training.precision)
+    data = load_data(settings)
+    check_job(settings, data)
+    directory = _directory(options, settings)
+    if not options.resume:
+        write_text(directory / "config.yaml", dump(saved))
+    run_directory.lock(directory)
+    if not options.quiet:
+        for note in notes + more:
+            print(f"[0] {note}", file=sys.stderr)
+        print(f"[0] run directory {directory}", file=sys.stderr, flush=True)
+    return RunRequest(settings, directory.absolute(), dump(saved), options.quiet, options.resume), data
+
+
+def resolve_auto(settings: Settings, processes: int, launched: bool) -> Resolved:
+    """Replace `group: auto` and `workers: auto` by what fits this machine, with notes that say why.
+
+    UsageError for a group that cannot be used here.
+    """
+    notes, group = [], settings.group
+    if launched and group not in ("auto", "mpi"):
+        raise UsageError(
+            f"group is {group}, but an MPI launcher started this: each of its processes would train alone; "
+            "use group: auto or mpi, or start python without mpirun"
+        )
+    if group == "ray":
+        from psgd.group.ray.transport import library
+
+        library()  # fails here if it is missing, before anything is read or made
+    if settings.workers == "auto":
+        settings = settings.replace(workers=processes if launched else cores())
+        notes.append(f"workers: auto is {settings.workers} here: the experiment depends on the machine")
+    if group == "auto":
+        chosen, reason = ("mpi", "a launcher started us") if launched else choose_group(settings)
+        settings = settings.replace(group=chosen)
+        notes.append(f"group: {chosen} ({reason})")
+    if launched and settings.cluster.processes is not None:
+        count = settings.cluster.processes
+        notes.append(f"cluster.processes: {count} does not count here, mpirun started {processes}")
+    return Resolved(settings, notes)
+
+
+def print_probe(settings: Settings, launched: bool) -> None:
+    """Print as comments whether this job should be parallelised; so the config printed before can still be run."""
+    from psgd.backends.blas import limit_after_numpy
+    from psgd.data.sources.load import load_data
+    from psgd.jobs.probe.probe import lines, probe, use_every_core
+
+    limit_after_numpy()
+    if launched:
+        use_every_core()  # some launchers bind a process to one
+    print("\n".join(lines(probe(settings, load_data(settings)))), flush=True)
+
+
+def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list[str]]:
+    config, overrides = options.config, list(options.overrides)
+    if config and "=" in config and not Path(config).exists():
+        if config.split("=")[0].count("/") or config.endswith((".yaml", ".yml")):
+            raise UsageError(f"there is no config file {config}")
+        config, overrides = None, [config, *overrides]
+    if options.resume and options.output:
+        saved = Path(options.output) / "config.yaml"
+        if not saved.is_file():
+            raise UsageError(f"there is no run to resume in {options.output}: it has no config.yaml")
+        config = config or str(saved)
+    return config, overrides
+
+
+def _directory(options: argparse.Namespace, settings: Settings) -> Path:
+    """The run directory: an earlier one to resume, the one that --output names, or a fresh one."""
+    output = Path(options.output) if options.output else None
+    if options.resume:
+        directory = output or run_directory.latest(settings.output)
+        before = resolve(str(directory / "config.yaml"), []).settings
+        run_directory.check_continues(directory, before, settings)
+        return directory
+    return run_directory.exact(output, options.overwrite) if output else run_directory.fresh(settings.output)

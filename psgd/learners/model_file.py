@@ -1,0 +1,62 @@
+"""Model files: a safetensors file of weights and biases, whose metadata say how to use them (JSON under "psgd")."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from psgd.config import settings as config
+from psgd.core.errors import DataError, StorageError
+from psgd.core.safetensors_file import write_arrays
+from psgd.core.version import __version__
+from psgd.data.dataset import Data
+from psgd.learners.mlp import MLP
+from psgd.learners.model import Model, array_names
+from psgd.learners.sparse_linear import SparseLinear
+
+KINDS = ("mlp", "sparse-linear")
+
+
+def write_model(
+    path: Path, model: config.Model, learner: MLP | SparseLinear, parameters: np.ndarray, data: Data
+) -> None:
+    """Write the weights (inputs, outputs) and biases of each layer, and what it takes to use them. StorageError."""
+    kind, layers = "mlp", []
+    if isinstance(learner, SparseLinear):
+        kind, layers = "sparse-linear", [(parameters[:-1, None], parameters[-1:])]
+    else:
+        layers = list(learner.layout.views(parameters))
+    names = array_names(kind, len(layers))
+    arrays = {name: array for both in zip(names, layers, strict=True) for name, array in zip(*both, strict=True)}
+    about = {
+        "psgd": __version__,
+        "kind": kind,
+        "sizes": list(learner.layout.sizes),
+        "model": model.model_dump(),
+        "classes": data.preparation.get("classes") or list(range(data.train.classes)),  # names; [] in regression
+        "preparation": {key: value for key, value in data.preparation.items() if key != "classes"},
+    }
+    try:
+        write_arrays(path, arrays, {"psgd": json.dumps(about, sort_keys=True)})
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"cannot write {path}: {error}") from None
+
+
+def load(path: str | Path) -> Model:
+    """The model in a file, or in the directory of a run. DataError if it cannot be read or is not a model of psgd."""
+    file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; a run writes its model.safetensors when it is done")
+    try:
+        with safe_open(file, "numpy") as stored:
+            text = (stored.metadata() or {}).get("psgd")
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{file}: cannot be read as a model: {error}") from None
+    about = json.loads(text) if text else {}
+    if "preparation" not in about:
+        raise DataError(f"{file}: not a model of psgd, or of a version that did not save how inputs are prepared")
+    if about.get("kind") not in KINDS:
+        raise DataError(f"{file}: a model of kind {about.get('kind')}; this version of psgd reads {', '.join(KINDS)}")
+    return Model(about, arrays)
