@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(60, method="thread")
 
 TESTS = Path(__file__).resolve().parent
 SCRIPT = TESTS.parent / "launch" / "ray_train.py"
-SOON = 25.0  # seconds, less than the limits that end what does not end by itself: the patience, and GRACE as set here
+SOON = 25.0  # seconds, less than the limits that end what does not end by itself: the patience, and GRACE_SECONDS as set here
 CONFIG = {
     "data": {"source": "synthetic", "examples": 600, "features": 9, "classes": 3, "validation": 0.1},
     "model": {"hidden": [8]},
@@ -153,7 +153,7 @@ def test_ctrl_c_in_a_local_ray_saves_a_checkpoint(tmp_path):
 def train_by(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session: Any) -> tuple[int, float]:
     """(exit code, seconds) of psgd.train, of which each actor runs `session`."""
     monkeypatch.setattr(ray_driver, "_session", session)
-    monkeypatch.setattr(ray_actors, "GRACE", 40.0)
+    monkeypatch.setattr(ray_actors, "GRACE_SECONDS", 40.0)
     began = time.monotonic()
     return train.main([config(tmp_path), "group=ray", "--output", str(tmp_path / "run")]), time.monotonic() - began
 
@@ -202,13 +202,13 @@ def _die() -> None:
 
 def dying_at_a_meeting(*arguments: Any) -> Any:
     if arguments[-1].process == 1:
-        _at(20, Ray, "exchange", _die)
+        _at(20, Ray, "all_gather", _die)
     return ray_driver._session(*arguments)
 
 
 def dying_within_a_combination(*arguments: Any) -> Any:
     if arguments[-1].process == 0:
-        _at(2, Ray, "swap", _die)
+        _at(2, Ray, "exchange_between_hosts", _die)
     return ray_driver._session(*arguments)
 
 

@@ -61,7 +61,7 @@ def load_once_per_host(make: Callable[[], Any]) -> Any:
             packed = shared_arrays.pack(made) if host_peers.size > 1 else None
     finally:
         sizes = packed.sizes if packed else []
-        shared = packed is not None and _fits(shared_arrays.room_for(sizes))
+        shared = packed is not None and _fits(shared_arrays.shared_bytes(sizes))
         said = (made is not None, packed.pickled if packed and shared else None, sizes)
         succeeded, pickled, sizes = host_peers.bcast(said, root=0)
         if pickled is None:
@@ -69,7 +69,7 @@ def load_once_per_host(make: Callable[[], Any]) -> Any:
     if pickled is None:
         return make() if rank and succeeded else made
     made = None  # its arrays are let go of as they are copied
-    window = MPI.Win.Allocate_shared(shared_arrays.room_for(sizes) if rank == 0 else 0, 1, comm=host_peers)
+    window = MPI.Win.Allocate_shared(shared_arrays.shared_bytes(sizes) if rank == 0 else 0, 1, comm=host_peers)
     _shared.append(window)
     memory = memoryview(window.Shared_query(0)[0]).cast("B")
     if packed:

@@ -1,4 +1,4 @@
-"""Objects whose arrays lie in memory that is shared: pickled without the arrays, which are only copied there once."""
+"""Objects whose arrays lie in shared memory: pickled without the arrays, which are copied there once."""
 
 import pickle
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 from psgd.data.read_ahead import mapping_of
 
-_LINE = 64  # bytes: arrays start on a cache line
+CACHE_LINE_BYTES = 64  # every array starts on a cache line
 
 
 class Packed(NamedTuple):
-    pickled: bytes  # without the arrays
+    pickled: bytes  # the object without its arrays
     arrays: list[memoryview]  # their bytes
 
     @property
@@ -19,7 +19,8 @@ class Packed(NamedTuple):
 
 
 def pack(thing: object) -> Packed | None:
-    """None if an array is mapped from a file, whose pages are shared anyway, and may be more than fit in memory."""
+    """The object in two parts; None if an array is mapped from a file: its pages are shared anyway, and the file may be
+    larger than memory."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(thing, protocol=5, buffer_callback=buffers.append)
     if any(mapping_of(memoryview(buffer).obj) is not None for buffer in buffers):
@@ -27,13 +28,13 @@ def pack(thing: object) -> Packed | None:
     return Packed(pickled, [buffer.raw() for buffer in buffers])
 
 
-def room_for(sizes: Sequence[int]) -> int:
+def shared_bytes(sizes: Sequence[int]) -> int:
     """Bytes that arrays of these sizes take together."""
-    return sum(-(-size // _LINE) * _LINE for size in sizes)
+    return sum(-(-size // CACHE_LINE_BYTES) * CACHE_LINE_BYTES for size in sizes)
 
 
 def place(arrays: list[memoryview], memory: memoryview) -> None:
-    """Copy them there and let go of each at once, the largest first: so little is in memory twice."""
+    """Copy the arrays to `memory` and release each one at once, the largest first, so that little is held twice."""
     sizes = [array.nbytes for array in arrays]
     parts = _parts(sizes, memory)
     for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
@@ -42,10 +43,10 @@ def place(arrays: list[memoryview], memory: memoryview) -> None:
 
 
 def unpack(pickled: bytes, sizes: Sequence[int], memory: memoryview) -> Any:
-    """The object, with arrays in `memory` that cannot be written to."""
+    """The object, with read-only arrays in `memory`."""
     return pickle.loads(pickled, buffers=[part.toreadonly() for part in _parts(sizes, memory)])
 
 
 def _parts(sizes: Sequence[int], memory: memoryview) -> list[memoryview]:
-    starts = [room_for(sizes[:i]) for i in range(len(sizes))]
+    starts = [shared_bytes(sizes[:i]) for i in range(len(sizes))]
     return [memory[start : start + size] for start, size in zip(starts, sizes, strict=True)]

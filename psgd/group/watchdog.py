@@ -1,4 +1,4 @@
-"""A deadline on every wait: when it passes, say where this process stands and end the job."""
+"""A deadline on every wait: when it passes, print where this process stands and end the job."""
 
 import faulthandler
 import sys
@@ -10,9 +10,11 @@ from typing import final
 
 @final
 class Watchdog:
-    """`with watchdog:` around a wait. Entering and leaving cost a few stores; a thread looks once in a while."""
+    """Use as `with watchdog:` around a wait. Entering and leaving it cost a few stores; a thread checks the time about
+    once a second."""
 
     def __init__(self, patience: float, process: int, abort: Callable[[int], object]) -> None:
+        """`patience`: seconds that a wait may last; `abort` is called with exit code 5 when it has passed."""
         self._patience, self._process, self._abort = patience, process, abort
         self._since: float | None = None
         self._closed = threading.Event()

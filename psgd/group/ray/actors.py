@@ -1,4 +1,4 @@
-"""Starting Ray actors, each a process of the job, and watching over them until the last has ended."""
+"""Ray actors: each runs one process of the job; the driver starts them and watches them until the last has ended."""
 
 import contextlib
 import io
@@ -11,16 +11,16 @@ from typing import Any, final
 
 from psgd.core.errors import ProcessLost
 from psgd.group.ray.coordinator import Coordinator
-from psgd.group.ray.transport import GRACE, Ray, first_line, library
+from psgd.group.ray.transport import GRACE_SECONDS, Ray, first_line, library
 
-START = 60.0  # seconds: at least, for actors to start, where patience is less
-LOOK = 0.2  # seconds between two looks at the signals and the clock
+START_SECONDS = 60.0  # that actors may take to start, or cluster.patience if that is more
+POLL_SECONDS = 0.2  # between two looks at signals and the clock
 
 
 @final
 class RemoteStderr(io.TextIOBase):
-    """An actor's stderr: what is flushed has reached the driver. Ray's own way there adds prefixes, merges equal lines
-    and may come late."""
+    """An actor's stderr: flushed text is sent to the driver. Ray's own forwarding adds prefixes, merges equal lines and
+    may come late."""
 
     def __init__(self, coordinator: Any) -> None:
         self._ray, self._coordinator = library(), coordinator
@@ -34,7 +34,7 @@ class RemoteStderr(io.TextIOBase):
         text, self._text = self._text, ""
         if text:
             try:
-                self._ray.get(self._coordinator.say.remote(text), timeout=GRACE)
+                self._ray.get(self._coordinator.print.remote(text), timeout=GRACE_SECONDS)
             except self._ray.exceptions.RayError:
                 print(text, end="", file=sys.__stderr__, flush=True)  # to the actor's log
 
@@ -47,7 +47,7 @@ class Process:
         self._coordinator = coordinator
         self._transport = Ray(process, processes, coordinator, patience)
 
-    def place(self) -> str:
+    def location(self) -> str:
         return f"pid {os.getpid()} on {socket.gethostname()}"
 
     def run(self, main: Callable[[Ray], Any]) -> Any:
@@ -68,12 +68,13 @@ def run_actors(
     patience: float,
     variables: Mapping[str, str],
     main: Callable[[Ray], Any],
-    asked: Callable[[], int] = lambda: 0,
+    stop_signal: Callable[[], int] = lambda: 0,
 ) -> list[Any]:
-    """`main(transport)` in each of `processes` actors, with these environment variables -> what each returned.
+    """Run `main(transport)` in each of `processes` actors and return their results. Ray must be connected.
 
-    Ray is connected to. `asked`: the number of a signal that asked to stop, or 0; before all actors run, it is a
-    KeyboardInterrupt. An exception is raised here; SystemExit if an actor aborted; ProcessLost if one was lost.
+    `variables`: environment variables of the actors. `stop_signal`: the number of a signal that asked to stop, or 0;
+    before all actors run, it raises KeyboardInterrupt. Raises the exception of an actor, SystemExit if one aborted, and
+    ProcessLost if one was lost.
     """
     ray = library()
     environment = {"env_vars": dict(variables)}
@@ -81,29 +82,30 @@ def run_actors(
     actor = ray.remote(num_cpus=1, max_restarts=0, runtime_env=environment)(Process)
     actors = [actor.remote(p, processes, coordinator, patience) for p in range(processes)]
     try:
-        places = _places(ray, actors, patience, asked)
-        return _watch(ray, coordinator, {a.run.remote(main): p for p, a in enumerate(actors)}, places, asked)
+        locations = _wait_for_start(ray, actors, patience, stop_signal)
+        running = {a.run.remote(main): p for p, a in enumerate(actors)}
+        return _watch(ray, coordinator, running, locations, stop_signal)
     finally:
         for each in (*actors, coordinator):
             ray.kill(each)
 
 
-def _places(ray: Any, actors: list[Any], patience: float, asked: Callable[[], int]) -> list[str]:
-    """Where the actors run, when all do."""
-    futures = [actor.place.remote() for actor in actors]
-    patience = max(patience, START)
-    until = time.monotonic() + patience
+def _wait_for_start(ray: Any, actors: list[Any], patience: float, stop_signal: Callable[[], int]) -> list[str]:
+    """Where the actors run, when all of them do. ProcessLost if one cannot start in time."""
+    futures = [actor.location.remote() for actor in actors]
+    patience = max(patience, START_SECONDS)
+    deadline = time.monotonic() + patience
     while True:
-        ready, waiting = ray.wait(futures, num_returns=len(futures), timeout=LOOK)
+        ready, waiting = ray.wait(futures, num_returns=len(futures), timeout=POLL_SECONDS)
         try:
-            places: list[str] = ray.get(ready)
+            locations: list[str] = ray.get(ready)
         except ray.exceptions.RayError as error:
             raise ProcessLost(f"an actor could not start: {first_line(error)}") from None
         if not waiting:
-            return places
-        if asked():
+            return locations
+        if stop_signal():
             raise KeyboardInterrupt
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise ProcessLost(
                 f"{len(waiting)} of {len(actors)} actors have not started within {patience:g} s: Ray may have no free "
                 "CPUs for them (ray status); lower cluster.processes"
@@ -111,21 +113,21 @@ def _places(ray: Any, actors: list[Any], patience: float, asked: Callable[[], in
 
 
 def _watch(
-    ray: Any, coordinator: Any, running: dict[Any, int], places: list[str], asked: Callable[[], int]
+    ray: Any, coordinator: Any, running: dict[Any, int], locations: list[str], stop_signal: Callable[[], int]
 ) -> list[Any]:
-    """Pass on what the actors say, and the signals they are to heed; end the job when one of them cannot go on."""
+    """Print what actors print, pass on signals, and end the job when one of them cannot go on."""
     results: list[Any] = [None] * len(running)
     failure: BaseException | None = None
-    told, until = 0, float("inf")
+    passed_on, deadline = 0, float("inf")
     news = coordinator.news.remote()
-    while running and time.monotonic() < until:
-        ready, _ = ray.wait([news, *running], timeout=LOOK)
-        if asked() != told:
-            told = asked()
-            coordinator.ask.remote(told)
+    while running and time.monotonic() < deadline:
+        ready, _ = ray.wait([news, *running], timeout=POLL_SECONDS)
+        if stop_signal() != passed_on:
+            passed_on = stop_signal()
+            coordinator.request_stop.remote(passed_on)
         for future in ready:
             if future is news:
-                verdict = _pass_on(ray, news)
+                verdict = _print_news(ray, news)
                 failure = failure or verdict
                 news = coordinator.news.remote()
                 continue
@@ -136,28 +138,28 @@ def _watch(
                 failure = failure or error
                 coordinator.end.remote(1, "")
             except ray.exceptions.RayError:
-                reason = f"process {process} ({places[process]}) was lost: it or its host died"
+                reason = f"process {process} ({locations[process]}) was lost: it or its host died"
                 if failure is None or isinstance(failure, ProcessLost):  # better than what the survivors know of it
                     failure = ProcessLost(reason)
                 coordinator.end.remote(5, reason)
-        if failure and until == float("inf"):
-            until = time.monotonic() + GRACE
+        if failure and deadline == float("inf"):
+            deadline = time.monotonic() + GRACE_SECONDS
     coordinator.close.remote()
     for last in (news, coordinator.news.remote()):
-        verdict = _pass_on(ray, last)
+        verdict = _print_news(ray, last)
         failure = failure or verdict
     if failure:
         raise failure
     return results
 
 
-def _pass_on(ray: Any, news: Any) -> BaseException | None:
-    """Print what actors said; what to raise if the job has ended."""
+def _print_news(ray: Any, news: Any) -> BaseException | None:
+    """Print what actors have printed; return what to raise if the job has ended."""
     try:
-        said, verdict = ray.get(news, timeout=GRACE)
+        text, verdict = ray.get(news, timeout=GRACE_SECONDS)
     except ray.exceptions.RayError as error:
         raise ProcessLost(f"the coordinator was lost: {first_line(error)}") from None
-    print(said, end="", file=sys.stderr, flush=True)
+    print(text, end="", file=sys.stderr, flush=True)
     if verdict is None:
         return None
     return ProcessLost(verdict.reason) if verdict.reason else SystemExit(verdict.code)

@@ -1,4 +1,5 @@
-"""Where Ray actors meet: they exchange rows here, and the driver hears what they say and how the job ends."""
+"""The coordinator: a Ray actor through which the other actors exchange rows, and the driver hears what they print and
+how the job ends. It never sees a vector."""
 
 import asyncio
 from typing import Any, NamedTuple, final
@@ -7,37 +8,37 @@ from typing import Any, NamedTuple, final
 class Verdict(NamedTuple):
     """How the job ends before its time."""
 
-    code: int
-    reason: str  # for people; empty if an actor has said it
+    code: int  # exit code
+    reason: str  # for people; empty if an actor has printed it
 
 
 class Answer(NamedTuple):
-    rows: list[Any]  # in process order; none if there is a verdict
+    rows: list[Any]  # in process order; empty if there is a verdict
     verdict: Verdict | None
     signal: int  # that asked the driver to stop, or 0
 
 
 class News(NamedTuple):
-    said: str
+    text: str  # printed by actors since the last news
     verdict: Verdict | None
 
 
 @final
 class Coordinator:
-    """The meeting place: an actor, whose methods run in one event loop. It never sees a vector."""
+    """Its methods run in one event loop, so they need no locks."""
 
     def __init__(self, processes: int, patience: float) -> None:
         self._processes, self._patience = processes, patience
-        self._rows: dict[int, dict[int, Any]] = {}  # of the exchanges under way: process -> row
+        self._rows: dict[int, dict[int, Any]] = {}  # of each exchange under way: process -> row
         self._complete: dict[int, asyncio.Future[None]] = {}
         self._verdict: Verdict | None = None
         self._signal = 0
-        self._said = ""
-        self._stirred = asyncio.Event()
+        self._text = ""
+        self._has_news = asyncio.Event()
         self._closed = False
 
     async def all_gather(self, process: int, number: int, row: Any) -> Answer:
-        """Everyone's row of exchange `number`, when all are there or the job has ended."""
+        """Everyone's row of exchange `number`, as soon as all are there or the job has ended."""
         if self._verdict is None:
             rows = self._rows.setdefault(number, {})
             complete = self._complete.setdefault(number, asyncio.get_running_loop().create_future())
@@ -55,30 +56,31 @@ class Coordinator:
         return Answer([rows[p] for p in range(self._processes)], None, self._signal)
 
     async def end(self, code: int, reason: str) -> None:
-        """Nobody waits any longer. The first verdict stands."""
+        """End all waits. The first verdict stands."""
         self._verdict = self._verdict or Verdict(code, reason)
         for complete in self._complete.values():
             if not complete.done():
                 complete.set_result(None)
-        self._stirred.set()
+        self._has_news.set()
 
-    async def ask(self, signal: int) -> None:
-        """The next answers tell everyone that a signal asked to stop."""
+    async def request_stop(self, signal: int) -> None:
+        """From now on, answers tell everyone that this signal asked to stop."""
         self._signal = signal
 
-    async def say(self, text: str) -> None:
-        self._said += text
-        self._stirred.set()
+    async def print(self, text: str) -> None:
+        """Pass text on to the driver's stderr."""
+        self._text += text
+        self._has_news.set()
 
     async def news(self) -> News:
-        """What was said since, when there is anything, or the end; for the driver alone."""
+        """Wait for text or the end of the job. For the driver alone."""
         if not self._closed:
-            await self._stirred.wait()
-            self._stirred.clear()
-        said, self._said = self._said, ""
-        return News(said, self._verdict)
+            await self._has_news.wait()
+            self._has_news.clear()
+        text, self._text = self._text, ""
+        return News(text, self._verdict)
 
     async def close(self) -> None:
-        """No more will be said."""
+        """Nothing more will be printed: `news` returns at once."""
         self._closed = True
-        self._stirred.set()
+        self._has_news.set()

@@ -1,6 +1,6 @@
-"""Ray: each process is an actor, and a host of its own. The only module that imports ray.
+"""The transport of Ray actors: each is a process, and a host of its own. The only module that imports ray.
 
-Plain: a lost actor ends the job. Rows pass through the coordinator; vectors do not, they go by Ray's object store.
+A lost actor ends the job. Rows go through the coordinator; vectors go through Ray's object store.
 """
 
 import contextlib
@@ -12,10 +12,11 @@ import numpy as np
 from psgd.core.errors import ProcessLost, UsageError
 from psgd.group.ray.coordinator import Answer
 
-GRACE = 10.0  # seconds: to leave after the job has ended, and for an answer beyond the coordinator's patience
+GRACE_SECONDS = 10.0  # for actors to leave after the job has ended, and for an answer beyond the coordinator's patience
 
 
 def library() -> Any:
+    """The module ray. UsageError if it is not installed."""
     try:
         import ray
     except ImportError:
@@ -32,13 +33,13 @@ class Ray:
         self.process = process
         self.members: Sequence[int] = range(processes)
         self.hosts: Sequence[int] = self.members
-        self.on_signal: Callable[[int], None] = lambda signal: None  # told of the signal that asked the driver to stop
+        self.on_signal: Callable[[int], None] = lambda signal: None  # called when the driver was asked to stop
         self._ray = library()
         self._coordinator, self._patience = coordinator, patience
         self._memory: dict[str, memoryview] = {}
-        self._loss = ""
+        self._loss = ""  # what is known of a lost actor
         self._exchanges = 0
-        self._kept: Any = None  # the last row: all have fetched what it refers to when the next exchange is complete
+        self._kept: Any = None  # the last row: objects that it refers to must live until the next exchange is complete
 
     def all_gather(self, row: bytes) -> list[bytes]:
         return self._exchange(row)
@@ -50,9 +51,9 @@ class Ray:
         pass
 
     def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
-        mine = parts[self.process]
-        # A reference within a list is handed on as it is; alone, Ray would fetch what it refers to.
-        rows = self._exchange([self._ray.put(mine)] if mine.size else [])
+        own = parts[self.process]
+        # Ray passes a reference inside a list on as it is; it would replace a bare one by the object itself.
+        rows = self._exchange([self._ray.put(own)] if own.size else [])
         senders = [p for p, row in enumerate(rows) if row and p != self.process]
         for sender, vector in zip(senders, self._get([rows[p][0] for p in senders]), strict=True):
             parts[sender][:] = vector
@@ -66,7 +67,7 @@ class Ray:
         raise SystemExit(code)
 
     def _end(self, code: int, reason: str) -> None:
-        """The others leave at their next exchange."""
+        """Make the others leave at their next exchange."""
         with contextlib.suppress(ProcessLost):
             self._get(self._coordinator.end.remote(code, reason))
 
@@ -76,13 +77,13 @@ class Ray:
         if answer.signal:
             self.on_signal(answer.signal)
         if answer.verdict:
-            raise SystemExit(answer.verdict.code)  # silently: the driver says why
+            raise SystemExit(answer.verdict.code)  # silently: the driver prints the reason
         return answer.rows
 
     def _get(self, reference: Any) -> Any:
         try:
-            return self._ray.get(reference, timeout=self._patience + GRACE)
-        except self._ray.exceptions.RayError as error:  # the coordinator's end, or that of a vector's owner
+            return self._ray.get(reference, timeout=self._patience + GRACE_SECONDS)
+        except self._ray.exceptions.RayError as error:  # the coordinator or the owner of a vector is gone
             self._loss = f"{type(error).__name__}: {first_line(error)}"
             raise ProcessLost(self._loss) from None
 
