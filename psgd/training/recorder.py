@@ -32,7 +32,7 @@ class Recorder:
         self.writes = True  # whether this process is the one that writes
         self._examples, self._epochs = examples, epochs
         self._label, self._quiet = label, quiet
-        self._bar = None if quiet else bar_for(sys.stderr)
+        self._bar = None if quiet else bar_for(sys.stderr, epochs * examples)
         self.seconds: Seconds = dict.fromkeys((*PARTS, "other"), 0.0)
         self.last_score: dict[str, float] = {}
         self._written = dict(self.seconds)
