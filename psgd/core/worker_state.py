@@ -1,4 +1,4 @@
-"""What a worker alone carries: its local parameters, its optimizer's moments, its step counts."""
+"""The state of one worker, which it shares with no other."""
 
 from typing import final
 
@@ -7,23 +7,23 @@ import numpy as np
 
 @final
 class WorkerState:
-    """What one worker alone carries."""
+    """Local parameters, optimizer moments and step counts of one worker."""
 
     def __init__(self, number: int, contribution: np.ndarray, rows: int, gradient: np.ndarray) -> None:
         self.number = number
-        self.contribution = contribution  # (C, P), in the memory that the group gave it
-        self.vector = contribution[0]  # the gradient, or the local parameters where those are averaged
+        self.contribution = contribution  # (contribution rows, P), in memory of the group
+        self.vector = contribution[0]  # the gradient, or the local parameters where parameters are averaged
         self.moments = np.zeros((rows, contribution.shape[1]), contribution.dtype)
-        self.gradient = gradient  # (P,) to write in, shared by the workers of one process
+        self.gradient = gradient  # (P,) scratch memory, shared by the workers of a process
         self.restart()
         self.forget()
 
     def restart(self) -> None:
-        """To the start of a round."""
+        """Reset what belongs to one round."""
         self.steps_done = 0  # steps in this round
-        self.loss = 0.0  # sum over the examples of this round
+        self.loss = 0.0  # sum of the losses of the examples of this round
 
     def forget(self) -> None:
-        """To a worker that never worked."""
+        """Reset the optimizer's moments, as of a worker that has made no step."""
         self.moments[:] = 0.0
-        self.count = 0  # steps the moments have seen
+        self.count = 0  # steps that the moments have accumulated
