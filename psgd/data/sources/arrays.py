@@ -1,4 +1,4 @@
-"""Arrays in NumPy's files as datasets. Those that are memory-mapped may be larger than memory: only rows are read."""
+"""Data sets from the arrays of numpy's files. Those that are memory-mapped may be larger than memory."""
 
 import math
 import os
@@ -32,7 +32,7 @@ def load_arrays(path: Path, settings: dict[str, Any]) -> LoadedData:
             raise DataError(f"{inputs.name}: has shape {inputs.array.shape}, but {X.name} {X.array.shape}")
         known = places_of(targets, classes) if classes else values_of(targets)
         dataset = Dataset(as_matrix(inputs), known, len(classes), scale)
-        # A validation part is not copied out of what is mapped; what is in memory anyway is read faster as a copy.
+        # Parts of a mapped array are selections of its rows, not copies; arrays in memory are read faster as copies.
         piece = max(1, settings["window"] // PIECES) if settings["window"] else None
         datasets.append(Selected(dataset, np.arange(len(dataset)), piece) if os.path.isdir(path) else dataset)
     if datasets[-1].outputs != datasets[0].outputs:
@@ -45,12 +45,12 @@ def load_arrays(path: Path, settings: dict[str, Any]) -> LoadedData:
 
 
 def _memory() -> int:
-    """Bytes that this machine has."""
+    """Return the size of this machine's memory in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def as_matrix(X: Named) -> np.ndarray:
-    """(N, F), of bytes or floating numbers; mapped arrays stay mapped, unless they hold other whole numbers."""
+    """Return inputs as (N, F) bytes or floating numbers. Mapped arrays stay mapped, unless they hold other integers."""
     array = X.array
     if array.ndim == 0 or array.size == 0:
         raise DataError(f"{X.name}: has shape {array.shape}; expected (examples, ...), at least one of each")
@@ -64,7 +64,7 @@ def as_matrix(X: Named) -> np.ndarray:
 
 
 def _parts(path: Path, arrays: Arrays, rows: int | None) -> list[Part]:
-    """Training, and test if there is any."""
+    """Return the training part and, if there is one, the test part."""
     found = {part: find_part(path, arrays, part) for part in ("", "train", "test")}
     whole = {part: (both[0], both[1]) for part, both in found.items() if both and both[1]}
     if "train" in whole:

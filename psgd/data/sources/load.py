@@ -1,4 +1,4 @@
-"""From the `data` part of a config to datasets: which source, where it lies, what is set aside."""
+"""Loading the data that the `data` part of a config describes: find the files, read them, split off validation data."""
 
 import os
 from contextlib import suppress
@@ -42,11 +42,11 @@ def load(settings: dict[str, Any]) -> Data:
 
 
 def find(source: str, path: str | None) -> Path:
-    """The directory of data that are not embedded: `path`, or else the first of the usual places that exists; or else
-    the last of them, the user's cache, after a download.
+    """Return the directory of a source's files: `path`, or else $PSGD_DATA/<source> or that in the user's cache, to
+    which the files are downloaded if neither directory exists.
 
-    DataError, which names the places, if there is none. A given path is the only place looked at: mistyped, it must
-    not turn into other data.
+    DataError, which names these places, if there is none. If `path` is given, no other place is tried: a mistyped path
+    must not lead to other data.
     """
     places = [Path(os.path.expanduser(path))] if path else _places(source)
     for place in places:
@@ -64,9 +64,10 @@ def find(source: str, path: str | None) -> Path:
 
 
 def locate(path: str) -> Path:
-    """A file or directory that the user named: as it is, or, if relative, under $PSGD_DATA or the user's cache.
+    """Return the file or directory that the user named; a relative path is looked for in the working directory, below
+    $PSGD_DATA and in the user's cache.
 
-    DataError, which names the places, if it is at none.
+    DataError, which names these places, if it is in none of them.
     """
     given = Path(os.path.expanduser(path))
     places = [given] if given.is_absolute() else [given, *_places(str(given))]
@@ -79,11 +80,10 @@ def locate(path: str) -> Path:
 
 
 def _download(source: str) -> str | None:
-    """None if the data are in the cache now; else what to say, which is nothing where there is nothing to download."""
-    from psgd.data.sources.download import (  # lazily: most runs need no network, and it is long to import
-        REMOTES,
-        download,
-    )
+    """Download to the cache. Returns None on success, else the text to add to the error: empty for a source that cannot
+    be downloaded."""
+    # Imported here, because most runs need no network and the import takes long.
+    from psgd.data.sources.download import REMOTES, download
 
     if source not in REMOTES:
         return ""
@@ -137,7 +137,7 @@ def _read_libsvm(settings: dict[str, Any]) -> LoadedData:
 
 
 def _scaled(scale: float) -> dict[str, Any]:
-    """New inputs are numbers that are multiplied by `scale`, as those here were."""
+    """Return the preparation of inputs that are only multiplied by `scale`."""
     return {"kind": "scale", "scale": scale}
 
 

@@ -1,4 +1,4 @@
-"""Tables: a CSV file whose named columns are inputs and whose target column is what is learnt."""
+"""Data sets from CSV files: some columns are the inputs, one is the target."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,7 +38,8 @@ def load_table(path: Path, test_path: Path | None, settings: dict[str, Any]) -> 
 
 
 def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collector]:
-    """For the columns that a model needs, of the sort it was trained on; with the target's where wanted."""
+    """Return collectors for the columns that a model needs, numbers or categories as in training, and for
+    the target if `target` is set."""
     collectors = [Collector(about["name"], about["kind"] == "number") for about in preparation["columns"]]
     if target:
         collectors.append(Collector(preparation["target"]["name"], not preparation["classes"]))
@@ -46,7 +47,7 @@ def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collecto
 
 
 def labels_of(table: Table, column: Column, classes: Sequence[int | str]) -> np.ndarray:
-    """Places in `classes` (N,) int64, -1 where missing; DataError names the line of a label that is none of them."""
+    """Return class numbers (N,) int64, -1 where a label is missing. DataError names the line of an unknown label."""
     places = {str(name): place for place, name in enumerate(classes)}
     known = np.array([places.get(text, -2) for text in column.texts or ()] + [-1], np.int64)
     labels: np.ndarray = known[np.where(column.missing, len(known) - 1, column.values).astype(np.int64)]
@@ -63,7 +64,7 @@ def labels_of(table: Table, column: Column, classes: Sequence[int | str]) -> np.
 
 
 def _learn(table: Table, names: list[str], rows: np.ndarray, settings: dict[str, Any]) -> dict[str, Any]:
-    """The preparation, from `rows` alone: plain JSON."""
+    """Learn from `rows` alone how to prepare inputs and targets. Returns plain JSON."""
     targets = table.columns[settings["target"]]
     _check_known(table, targets)
     about: dict[str, Any] = {"name": targets.name}
@@ -83,7 +84,7 @@ def _learn(table: Table, names: list[str], rows: np.ndarray, settings: dict[str,
 
 
 def _remark(table: Table, preparation: dict[str, Any]) -> str:
-    """For people: what was made of the table."""
+    """Describe how the table was prepared."""
     learnt, target = preparation["columns"], preparation["target"]
     said = f"{len(learnt)} columns are {width(learnt)} inputs"
     if gaps := prepare(learnt, table.columns).missing:
@@ -101,7 +102,7 @@ def _train_rows(table: Table, wanted: int | None) -> int:
 
 
 def _check_categories(table: Table, names: list[str]) -> None:
-    """Where nobody chose the columns, names and the like must not be learnt by heart."""
+    """Refuse text columns, such as names, in which more than half as many values as rows are different."""
     rows = len(table.lines)
     for column in (table.columns[name] for name in names):
         if column.texts and 2 * len(column.texts) > rows > 20:
@@ -122,7 +123,7 @@ def _dataset(table: Table, preparation: dict[str, Any]) -> Dataset:
 
 
 def _check_names(names: list[str], settings: dict[str, Any]) -> None:
-    """Those that no header can tell are wrong."""
+    """Refuse names of columns that are wrong whatever the file's header says."""
     target = settings["target"]
     if target in names:
         raise UsageError(f"data.columns has {target!r}, which is data.target: what is to be learnt cannot be an input")
@@ -140,7 +141,7 @@ def _check_known(table: Table, column: Column) -> None:
 
 
 def _learn_classes(table: Table, column: Column, rows: np.ndarray) -> Names:
-    """Sorted: as whole numbers if all are, else as text."""
+    """Return the sorted labels that occur, as integers if all are, else as text. DataError if there is only one."""
     assert column.texts is not None
     texts = {column.texts[place] for place in np.unique(column.values[rows]).astype(np.int64)}
     if len(texts) < 2:

@@ -11,7 +11,7 @@ from psgd.core.errors import UsageError
 from psgd.data.dataset import Data
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.split import hold_out
-from psgd.data.user_arrays import Rows, rows_of
+from psgd.data.user_arrays import UserArrays, as_user_arrays
 from psgd.jobs.build import build_optimizer, build_strategy
 from psgd.jobs.fit.settings import Settings, group_of
 from psgd.learners.parameter_tree import ParameterTree
@@ -58,7 +58,7 @@ class Task:
         """Of what must be the same on every process; of large data, a sample."""
         data = hashlib.sha256()
         for part in (self.data.train, self.data.validation, self.data.test):
-            if isinstance(part, Rows):
+            if isinstance(part, UserArrays):
                 rows = np.linspace(0, len(part) - 1, min(_SAMPLE, len(part)), dtype=np.int64)
                 for array in (part.X, part.y):
                     data.update(f"{array.shape} {array.dtype}".encode())
@@ -84,8 +84,8 @@ def build_task(
         raise UsageError("test is scored by loss=... or score=..., functions of (parameters, X, y); give one")
     structure = ParameterTree(parameters)
     classes = 1 if score else 0
-    examples = rows_of(dataset, "dataset", classes)
-    scored = rows_of(test, "test", classes) if test is not None else None
+    examples = as_user_arrays(dataset, "dataset", classes)
+    scored = as_user_arrays(test, "test", classes) if test is not None else None
     train, validation = _hold_out(settings, examples, loss or score)
     note = f"{len(train)} train{f', {len(validation)} validation' if validation else ''} examples"
     settings["group"] = group_of(settings)
@@ -93,7 +93,9 @@ def build_task(
     return Task(settings, gradient, structure, structure.flatten(parameters), data, loss, score, progress)
 
 
-def _hold_out(settings: Settings, examples: Rows, measure: Measure | None) -> tuple[Rows, Rows | None]:
+def _hold_out(
+    settings: Settings, examples: UserArrays, measure: Measure | None
+) -> tuple[UserArrays, UserArrays | None]:
     """As a config does: a contraction that is chosen needs data to choose on."""
     strategy, speeds = settings["strategy"], settings["cluster"]["speeds"]
     if strategy.get("contraction") != "holdout" or not speeds or set(speeds) == {1}:
@@ -104,6 +106,6 @@ def _hold_out(settings: Settings, examples: Rows, measure: Measure | None) -> tu
             "aside, by loss=... or score=...; give one, or strategy={'name': 'weighted-averaging', 'contraction': 0.9}"
         )
     train, validation = hold_out(examples, _HELD_OUT, settings["training"]["seed"])
-    assert isinstance(train, Rows)
-    assert isinstance(validation, Rows)
+    assert isinstance(train, UserArrays)
+    assert isinstance(validation, UserArrays)
     return train, validation
