@@ -12,7 +12,7 @@ import numpy as np
 
 from psgd.backends.numba.machine_code import kernels
 from psgd.core.errors import DataError
-from psgd.data.targets import check_targets, is_binary, output_columns, write_targets
+from psgd.data.targets import check_targets, is_binary, write_targets
 
 Reader = Callable[[np.ndarray | slice], tuple[Any, np.ndarray]]  # rows -> (X, T_BO); the next call overwrites both
 
@@ -54,7 +54,7 @@ class Dataset:
     @property
     def outputs(self) -> int:
         """The number of classes (2 for two classes), or the columns of the targets in regression."""
-        return output_columns(self.classes, self.targets)
+        return self.classes or int(self.targets.shape[1])
 
     def gather(self, rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
         """Write the inputs of `rows` (B integers, or a slice) times the scale into X_BI (B, F + 1), whose last column
@@ -63,18 +63,15 @@ class Dataset:
         The bits depend only on the rows and the dtype of the buffers (float32 or float64). IndexError for rows that do
         not exist, ValueError for buffers of another shape.
         """
-        if isinstance(rows, slice):
-            count = len(range(*rows.indices(len(self))))
-        else:
-            count = len(rows)
-            # numpy counts negative rows from the end; as unsigned numbers they are too large.
-            if count and rows.astype(np.uint64).max() >= len(self):
-                raise IndexError(f"rows {rows.min()}..{rows.max()} of a dataset of {len(self)} examples")
-        wanted = self._shapes(count, T_BO)
+        # numpy counts negative rows from the end; as unsigned numbers they are too large.
+        if not isinstance(rows, slice) and len(rows) and rows.astype(np.uint64).max() >= len(self):
+            raise IndexError(f"rows {rows.min()}..{rows.max()} of a dataset of {len(self)} examples")
+        targets = self.targets[rows]
+        wanted = self._shapes(len(targets), T_BO)
         if (X_BI.shape, T_BO.shape) != wanted:  # numpy would broadcast a single row or column
             raise ValueError(f"buffers have shapes {X_BI.shape} and {T_BO.shape}; these rows need {wanted}")
         self._gather_inputs(rows, X_BI)
-        write_targets(self.targets[rows], self.classes, T_BO)
+        write_targets(targets, self.classes, T_BO)
 
     def _shapes(self, count: int, T_BO: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
         """The shapes that the buffers of inputs and targets must have for `count` rows."""

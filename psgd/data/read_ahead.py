@@ -21,7 +21,7 @@ class ReadAhead:
 
     def __init__(self, array: np.ndarray, mapped: mmap.mmap, rows: int) -> None:
         self._mapped, self._rows = mapped, rows
-        self._start = address_of(array) - address_of(np.frombuffer(mapped, np.uint8))
+        self._start = _address_of(array) - _address_of(np.frombuffer(mapped, np.uint8))
         self._end, self._piece = self._start + array.nbytes, rows * array.strides[0]
         self._requested: dict[int, None] = {}  # pieces, the oldest first
 
@@ -53,6 +53,6 @@ def mapping_of(array: Any) -> mmap.mmap | None:
     return base if isinstance(base, mmap.mmap) else None
 
 
-def address_of(array: np.ndarray) -> int:
+def _address_of(array: np.ndarray) -> int:
     """Return the address of an array's first byte."""
     return int(array.__array_interface__["data"][0])

@@ -10,7 +10,7 @@ import numpy as np
 
 from psgd.core.errors import DataError
 from psgd.data.dataset import Reader, check_scale
-from psgd.data.targets import check_targets, is_binary, output_columns, write_targets
+from psgd.data.targets import check_targets, is_binary, write_targets
 
 
 class Rows(NamedTuple):
@@ -54,7 +54,7 @@ class SparseDataset:
 
     @property
     def outputs(self) -> int:
-        return output_columns(self.classes, self.targets)
+        return self.classes or int(self.targets.shape[1])
 
     @property
     def bytes(self) -> int:

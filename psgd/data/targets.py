@@ -16,11 +16,6 @@ def check_targets(targets: np.ndarray, classes: int, examples: int) -> None:
         raise DataError(f"{examples} rows of inputs but {len(targets)} targets; each row needs one")
 
 
-def output_columns(classes: int, targets: np.ndarray) -> int:
-    """The number of classes, or the columns of the targets in regression."""
-    return classes or int(targets.shape[1])
-
-
 def is_binary(classes: int, columns: int) -> bool:
     """Whether labels of two classes stay 0 and 1, in a single column, instead of becoming one-hot rows."""
     return classes == 2 and columns == 1
