@@ -31,6 +31,7 @@ DOORS = {
     "yaml": {"psgd.config.document"},
     "cupy": set(),
     "matplotlib": {"psgd.compare.picture"},
+    "rich": {"psgd.training.progress_bar"},
     "sklearn": set(),
     "scipy": {"psgd.backends.numpy.products", "psgd.backends.numba.native"},
 }
@@ -144,7 +145,7 @@ def test_compiled_code_stays_in_its_backend():
         assert not used or module.startswith("psgd.backends.numba"), module
 
 
-@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib", "scipy"])
+@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib", "rich", "scipy"])
 def test_optional_packages_are_imported_lazily(package):
     for module, path in modules().items():
         at_once = {name.split(".")[0] for name, at_once in imports(path) if at_once}

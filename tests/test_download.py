@@ -106,7 +106,7 @@ def test_nobody_listens(monkeypatch, tmp_path):
 
 
 def test_a_silent_server_is_given_up(monkeypatch, tmp_path):
-    monkeypatch.setattr(downloads, "TIMEOUT", 0.2)
+    monkeypatch.setattr(downloads, "TIMEOUT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("PSGD_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
         refused(tmp_path, "timed out")

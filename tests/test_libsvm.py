@@ -40,7 +40,7 @@ TEXT = """# made by hand
 @pytest.mark.parametrize("chunk", [1, 20, 1 << 20])
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_file(write, monkeypatch, chunk, packed):
-    monkeypatch.setattr(libsvm, "CHUNK", chunk)
+    monkeypatch.setattr(libsvm, "READ_BYTES", chunk)
     train, test, labels = read(write(gzip.compress(TEXT.encode()) if packed else TEXT))
     assert test is None
     assert labels == [-1, 1]
@@ -53,7 +53,7 @@ def test_a_file(write, monkeypatch, chunk, packed):
 
 @pytest.mark.parametrize("chunk", [1, 1 << 20])
 def test_values_that_are_all_1_take_no_memory(write, monkeypatch, chunk):
-    monkeypatch.setattr(libsvm, "CHUNK", chunk)
+    monkeypatch.setattr(libsvm, "READ_BYTES", chunk)
     assert read(write("1 1:1 2:1\n0 3:1.0\n")).train.values is None
     np.testing.assert_array_equal(read(write("1 1:1 2:1\n0 3:1.5\n")).train.values, np.float32([1, 1, 1.5]))
 
@@ -130,7 +130,7 @@ def test_the_first_rows_to_train_on(write):
 )  # fmt: skip
 @pytest.mark.parametrize("chunk", [1, 1 << 20])
 def test_bad_lines_are_named(write, monkeypatch, chunk, lines, number, said, settings):
-    monkeypatch.setattr(libsvm, "CHUNK", chunk)
+    monkeypatch.setattr(libsvm, "READ_BYTES", chunk)
     path = write(lines)
     with pytest.raises(DataError, match=re.escape(f"{path}:{number}: ") + ".*" + re.escape(said)):
         read(path, settings)

@@ -32,7 +32,9 @@ pytestmark = pytest.mark.timeout(60, method="thread")
 
 TESTS = Path(__file__).resolve().parent
 SCRIPT = TESTS.parent / "launch" / "ray_train.py"
-SOON = 25.0  # seconds, less than the limits that end what does not end by itself: the patience, and GRACE_SECONDS as set here
+SOON = (
+    25.0  # seconds, less than what ends a job that does not end by itself: the patience, and GRACE_SECONDS as set here
+)
 CONFIG = {
     "data": {"source": "synthetic", "examples": 600, "features": 9, "classes": 3, "validation": 0.1},
     "model": {"hidden": [8]},

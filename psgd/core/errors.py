@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit code each kind ends the job with (the same from every process)."""
+"""The errors that users see, and the exit code of each: every process of the job leaves with it."""
 
 
 class PsgdError(Exception):
@@ -32,10 +32,10 @@ class Diverged(PsgdError):
 
 
 class ProcessLost(PsgdError):
-    """A process vanished or hung; raised by a group's meetings and combinations."""
+    """A process vanished or hung. Raised by the exchanges and reductions of a group."""
 
     code = 5
 
 
-STOPPED = 75  # a signal asked for it, and a checkpoint was saved
-INTERRUPTED = 130  # Ctrl-C
+STOPPED = 75  # exit code: stopped by a signal, with a checkpoint saved
+INTERRUPTED = 130  # exit code: Ctrl-C

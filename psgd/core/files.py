@@ -1,4 +1,4 @@
-"""Text and JSON files, written whole or not at all."""
+"""JSON, and text files that are written atomically."""
 
 import json
 import math
@@ -10,10 +10,10 @@ from psgd.core.errors import StorageError
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """JSON as everybody reads it: what is not finite becomes null."""
+    """Serialise to standard JSON, in which numbers that are not finite become null."""
     try:
         return json.dumps(value, indent=indent, allow_nan=False)
-    except ValueError:  # something is not: looking for it takes longer than writing
+    except ValueError:  # some number is not finite; looking for it first would take longer than writing
         return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
@@ -26,11 +26,12 @@ def _finite(value: Any) -> Any:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON file atomically. StorageError if that fails."""
     write_text(path, to_json(value, indent=2) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """All of it or nothing: written beside, then renamed."""
+    """Write a text file atomically: to a temporary file, which is then renamed. StorageError if that fails."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         with open(partial, "w") as file:

@@ -1,10 +1,10 @@
-"""Whether a launcher started this process, by what it left in the environment. Imports nothing."""
+"""Detecting an MPI launcher by the environment variables that it sets. Imports neither MPI nor numpy."""
 
 import os
 
-NAMES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
+_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
 
 
 def launched() -> bool:
-    """Whether an MPI launcher started this process."""
-    return any(name in os.environ for name in NAMES)
+    """Return whether an MPI launcher started this process."""
+    return any(name in os.environ for name in _VARIABLES)

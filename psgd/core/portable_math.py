@@ -1,4 +1,4 @@
-"""Arithmetic that gives the same bits on every machine: a library's power is rounded as its author saw fit."""
+"""Functions that give the same bits on every machine, unlike those of a C library, whose last bit may differ."""
 
 import math
 from typing import TypeVar
@@ -7,13 +7,12 @@ import numpy as np
 
 Base = TypeVar("Base", float, np.ndarray)
 
-
-# Taylor's coefficients of the cosine, enough for float64 up to half a right angle and more.
+# Coefficients of the Taylor series of the cosine: enough of them for float64 from 0 to pi / 2.
 _COSINE = [1.0 / (-1) ** k / math.factorial(2 * k) for k in range(12)]
 
 
 def cosine(half_turns: float) -> float:
-    """cos(pi x) for 0 <= x <= 1, by additions and multiplications only."""
+    """Return cos(pi * half_turns) for 0 <= half_turns <= 1, by additions and multiplications only."""
     if half_turns > 0.5:
         return -cosine(1.0 - half_turns)
     square = (math.pi * half_turns) * (math.pi * half_turns)
@@ -24,7 +23,7 @@ def cosine(half_turns: float) -> float:
 
 
 def power(base: Base, exponent: int) -> Base:
-    """base ** exponent, exponent >= 0, by repeated squaring: multiplications only."""
+    """Return base ** exponent, exponent >= 0, by repeated squaring: multiplications only."""
     result = base * 0.0 + 1.0
     while exponent:
         if exponent & 1:

@@ -1,8 +1,8 @@
-"""Random streams, each keyed by what it is for: never seed + worker."""
+"""Independent random streams of one seed, each keyed by its purpose. Keys are never made by adding to the seed."""
 
 import numpy as np
 
-PURPOSES = (
+PURPOSES = (  # a purpose's place is its key: append only
     "initial parameters",
     "shuffle",
     "hold-out",
@@ -15,6 +15,7 @@ PURPOSES = (
 
 
 def stream(seed: int, purpose: str, *which: int) -> np.random.Generator:
-    """The stream of `purpose` (one of PURPOSES), `which` of them: the same on every process and machine."""
+    """Return the generator for `purpose` (one of PURPOSES) and `which` (a worker, an epoch, ...): the same in every
+    process and on every machine."""
     key = (PURPOSES.index(purpose), *which)
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))

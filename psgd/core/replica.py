@@ -1,4 +1,4 @@
-"""The replica: what all workers agree on, and what a newcomer receives."""
+"""The replica: the state that all workers agree on, and that a process which joins receives."""
 
 import zlib
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-DIGEST_PARAMETERS = 1024  # covered by one digest; larger ones find a drift in fewer rounds and take longer
+DIGEST_PARAMETERS = 1024  # covered by one digest; raised, a drift is found sooner and each round costs more
 
 
 class Progress(NamedTuple):
@@ -15,14 +15,14 @@ class Progress(NamedTuple):
 
     round: int = 0
     position: int = 0  # examples dealt since the start; the epoch is position / examples
-    steps: int = 0  # optimizer steps of the fastest worker: Adam's t
+    steps: int = 0  # optimizer steps of the worker with the most: t in Adam
     evaluated: int = 0  # position of the last evaluation
-    reached: bool = False  # whether the target is
-    combinations: int = 0
-    skipped: int = 0  # rounds since the last combination
-    examples: int = 0  # examples worked on: those dealt, less those of excluded workers
+    reached: bool = False  # whether the target is reached
+    combinations: int = 0  # rounds that ended with a combination
+    skipped: int = 0  # rounds without a combination since the last one
+    examples: int = 0  # examples trained on: those dealt, less those of excluded workers
     dealt: tuple[int, ...] = ()  # steps dealt to each worker
-    worker_steps: tuple[int, ...] = ()  # steps of each worker that counted
+    worker_steps: tuple[int, ...] = ()  # steps of each worker, less those of rounds in which it was excluded
     last_weights: tuple[float, ...] = ()
 
     def after_round(

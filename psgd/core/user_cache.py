@@ -1,14 +1,14 @@
-"""The user's cache: what can be made or fetched again."""
+"""The user's cache directory, for files that can be made or downloaded again."""
 
 import os
 from pathlib import Path
 
 
 def directory() -> Path:
-    """psgd's own, by the XDG rules: under $XDG_CACHE_HOME, unless that is relative, or else ~/.cache. OSError where
-    there is no home."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    cache = given if os.path.isabs(given) else os.path.expanduser("~/.cache")
+    """Return psgd's cache directory by the XDG rules: below $XDG_CACHE_HOME, or below ~/.cache where that is not set
+    or is relative. OSError if there is no home directory."""
+    configured = os.environ.get("XDG_CACHE_HOME", "")
+    cache = configured if os.path.isabs(configured) else os.path.expanduser("~/.cache")
     if not os.path.isabs(cache):
         raise OSError("there is no home directory, and XDG_CACHE_HOME names no other")
     return Path(cache) / "psgd"

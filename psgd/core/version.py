@@ -1,3 +1,3 @@
-"""The version of psgd, which models and run directories record."""
+"""The version of psgd. Models and run directories record it."""
 
 __version__ = "0.1.0"

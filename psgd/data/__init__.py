@@ -1,1 +1,2 @@
-"""Reading, making and gathering examples. Knows nothing of workers, batches' order, models or devices."""
+"""Data sets in memory or mapped files, and how rows become batches. Knows progress and workers' numbers, but no model,
+no group and no strategy."""

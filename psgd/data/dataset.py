@@ -1,4 +1,4 @@
-"""One split of the data as two arrays, and how rows of it become a batch. Does not know which rows are asked for.
+"""A dense data set: two arrays, and how rows of them become a batch. Which rows are wanted is the sampler's business.
 
 Shapes: N examples, F features, B rows of a batch, O outputs.
 """
@@ -12,17 +12,18 @@ import numpy as np
 
 from psgd.backends.numba.machine_code import kernels
 from psgd.core.errors import DataError
+from psgd.data.targets import check_targets, is_binary, write_targets
 
-Reader = Callable[[np.ndarray | slice], tuple[Any, np.ndarray]]  # rows -> (X, T_BO); the next call overwrites them
+Reader = Callable[[np.ndarray | slice], tuple[Any, np.ndarray]]  # rows -> (X, T_BO); the next call overwrites both
 
-BLOCK = 65536  # numbers that are gathered by one call
-PART = 262144  # numbers that two passes can go over without leaving the cache
+READ_ELEMENTS = 65536  # input elements of one read; raised, there are fewer calls, but a batch may leave the cache
+CACHE_ELEMENTS = 262144  # elements that two passes read from the cache; raised, there are fewer calls of numpy
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Examples of one split, kept as stored: bytes stay bytes until gathered.
+    """Examples kept as they are stored: bytes stay bytes until they are gathered.
 
     inputs (N, F), uint8 or floating; targets (N,) int64 labels in [0, classes), or (N, O) floating if classes is 0
     (regression); scale multiplies the inputs when they are gathered. DataError if these do not fit together.
@@ -35,13 +36,9 @@ class Dataset:
     compiled: bool = False  # whether readers gather single rows by compiled code
 
     def __post_init__(self) -> None:
-        _check_inputs(self.inputs, self.scale)
-        if self.classes == 0:
-            _check_regression(self.targets)
-        else:
-            _check_labels(self.targets, self.classes)
-        if len(self.inputs) != len(self.targets):
-            raise DataError(f"{len(self.inputs)} rows of inputs but {len(self.targets)} targets; each row needs one")
+        _check_inputs(self.inputs)
+        check_scale(self.scale)
+        check_targets(self.targets, self.classes, len(self.inputs))
         # np.take copies a whole array that is not contiguous, on every call: copy it once instead.
         object.__setattr__(self, "inputs", np.ascontiguousarray(self.inputs))
         object.__setattr__(self, "targets", np.ascontiguousarray(self.targets))
@@ -51,7 +48,7 @@ class Dataset:
 
     @property
     def features(self) -> int:
-        """Columns of the inputs."""
+        """The number of columns of the inputs."""
         return int(self.inputs.shape[1])
 
     @property
@@ -60,46 +57,34 @@ class Dataset:
         return self.classes or int(self.targets.shape[1])
 
     def gather(self, rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
-        """Write the inputs of `rows` (B integers, or a slice) times the scale into X_BI, behind them a column of ones,
-        of which the biases are the weights, and their targets into T_BO.
+        """Write the inputs of `rows` (B integers, or a slice) times the scale into X_BI (B, F + 1), whose last column
+        becomes ones (the biases are its weights), and their targets into T_BO, as `write_targets` says.
 
-        Labels become one-hot rows, or stay 0 and 1 where two classes meet a single output column. The bits depend only
-        on the rows and the dtype of the buffers (float32 or float64). IndexError and ValueError: the caller's mistake.
+        The bits depend only on the rows and the dtype of the buffers (float32 or float64). IndexError for rows that do
+        not exist, ValueError for buffers of another shape.
         """
-        if isinstance(rows, slice):
-            count = len(range(*rows.indices(len(self))))
-        else:
-            count = len(rows)
-            # NumPy would count negative ones from the end; as unsigned numbers they are too large.
-            if count and rows.astype(np.uint64).max() >= len(self):
-                raise IndexError(f"rows {rows.min()}..{rows.max()} of a dataset of {len(self)} examples")
-        binary, wanted = self._binary(T_BO), self._shapes(count, T_BO)
-        if (X_BI.shape, T_BO.shape) != wanted:  # NumPy would broadcast a single row or column
+        # numpy counts negative rows from the end; as unsigned numbers they are too large.
+        if not isinstance(rows, slice) and len(rows) and rows.astype(np.uint64).max() >= len(self):
+            raise IndexError(f"rows {rows.min()}..{rows.max()} of a dataset of {len(self)} examples")
+        targets = self.targets[rows]
+        wanted = self._shapes(len(targets), T_BO)
+        if (X_BI.shape, T_BO.shape) != wanted:  # numpy would broadcast a single row or column
             raise ValueError(f"buffers have shapes {X_BI.shape} and {T_BO.shape}; these rows need {wanted}")
         self._gather_inputs(rows, X_BI)
-        if self.classes == 0:
-            np.copyto(T_BO, self.targets[rows], casting="same_kind")
-        elif binary:
-            T_BO[:, 0] = self.targets[rows]
-        else:
-            T_BO.fill(0)
-            T_BO[np.arange(count), self.targets[rows]] = 1
-
-    def _binary(self, T_BO: np.ndarray) -> bool:
-        return self.classes == 2 and T_BO.shape[1] == 1
+        write_targets(targets, self.classes, T_BO)
 
     def _shapes(self, count: int, T_BO: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Those that the buffers of X and T should have for so many rows."""
-        return (count, self.features + 1), (count, 1 if self._binary(T_BO) else self.outputs)
+        """The shapes that the buffers of inputs and targets must have for `count` rows."""
+        return (count, self.features + 1), (count, 1 if is_binary(self.classes, T_BO.shape[1]) else self.outputs)
 
     def _gather_inputs(self, rows: np.ndarray | slice, X_BI: np.ndarray) -> None:
-        """numpy takes long to multiply what has gaps between its lines: so the scale goes over the ones too, in a pass
-        of its own, part by part so that it finds them in the cache."""
+        """Write the scaled inputs, and the column of ones. numpy is slow at multiplying an array with gaps between its
+        rows: so a second pass multiplies whole rows, some at a time so that they are still in the cache."""
         picked = self.inputs[rows] if isinstance(rows, slice) else self.inputs.take(rows, axis=0)
         if self.scale == 1.0:
             np.copyto(X_BI[:, :-1], picked, casting="same_kind")
         else:
-            scale, size = X_BI.dtype.type(self.scale), max(1, PART // X_BI.shape[1])
+            scale, size = X_BI.dtype.type(self.scale), max(1, CACHE_ELEMENTS // X_BI.shape[1])
             for start in range(0, len(X_BI), size):
                 part = X_BI[start : start + size]
                 np.copyto(part[:, :-1], picked[start : start + size], casting="same_kind")
@@ -107,11 +92,11 @@ class Dataset:
         X_BI[:, -1] = 1.0
 
     def batches_per_read(self, batch: int) -> int:
-        """So many small batches that calls cost little beside the copying, and that they stay in the cache."""
-        return max(1, min(64, BLOCK // (batch * self.features)))
+        """As many as make the cost of a call small beside the copying, and still fit the cache."""
+        return max(1, min(64, READ_ELEMENTS // (batch * self.features)))
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
-        """A reader of up to `examples` rows at a time into a buffer of its own, with `outputs` columns of targets."""
+        """Return a reader of up to `examples` rows, with `outputs` columns of targets, into buffers of its own."""
         X_BI, T_BO = np.ones((examples, self.features + 1), dtype), np.empty((examples, outputs), dtype)
         gather = self._compiled_gather(dtype) if self.compiled else self.gather
 
@@ -149,7 +134,7 @@ class Dataset:
         return replace(self, compiled=True)
 
     def take(self, rows: np.ndarray | slice) -> "Dataset":
-        """A new dataset with a copy of `rows`, in their order."""
+        """Return a new data set with copies of `rows`, in their order."""
         inputs, targets = self.inputs[rows], self.targets[rows]
         if isinstance(rows, slice):
             inputs, targets = inputs.copy(), targets.copy()
@@ -157,11 +142,11 @@ class Dataset:
 
 
 class Examples(Protocol):
-    """One split, dense or sparse."""
+    """What samplers, learners and evaluation need of a data set, be it dense, sparse or a user's own arrays."""
 
     @property
     def classes(self) -> int:
-        """0 = regression."""
+        """The number of classes; 0 for regression."""
         ...
 
     @property
@@ -173,7 +158,7 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def batches_per_read(self, batch: int) -> int:
-        """How many batches are best read by one call, of whose rows they are then slices."""
+        """How many batches of `batch` rows are best read by one call, and then cut from what it returns."""
         ...
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader: ...
@@ -187,39 +172,23 @@ class Examples(Protocol):
 
 
 class Data(NamedTuple):
-    """All splits of a run."""
+    """The parts of a run's data."""
 
     train: Examples
     test: Examples | None
     validation: Examples | None
-    note: str  # one line for people: where they came from
-    preparation: dict[str, Any] = {}  # how new inputs are to be made like these; plain JSON, saved with the model
+    note: str  # one line for people: where the data came from, and how many examples there are
+    preparation: dict[str, Any] = {}  # how to prepare new inputs in the same way: plain JSON, saved with the model
 
 
-def _check_inputs(inputs: np.ndarray, scale: float) -> None:
+def _check_inputs(inputs: np.ndarray) -> None:
     if inputs.ndim != 2 or 0 in inputs.shape:
         raise DataError(f"inputs have shape {inputs.shape}; expected (examples, features), at least one of each")
     if inputs.dtype != np.uint8 and not np.issubdtype(inputs.dtype, np.floating):
         raise DataError(f"inputs are {inputs.dtype}; expected uint8 or floating numbers, so convert them first")
+
+
+def check_scale(scale: float) -> None:
+    """Raise DataError unless `scale` is a finite number above 0."""
     if not (math.isfinite(scale) and scale > 0):
         raise DataError(f"the scale of the inputs is {scale}; expected a finite number above 0")
-
-
-def _check_regression(targets: np.ndarray) -> None:
-    if targets.ndim != 2 or 0 in targets.shape or not np.issubdtype(targets.dtype, np.floating):
-        raise DataError(
-            f"targets for regression are {targets.dtype} of shape {targets.shape}; "
-            "expected floating numbers of shape (examples, outputs)"
-        )
-
-
-def _check_labels(labels: np.ndarray, classes: int) -> None:
-    if classes < 2:
-        raise DataError(f"the number of classes is {classes}; expected at least 2, or 0 for regression")
-    if labels.ndim != 1 or labels.dtype != np.int64:
-        raise DataError(f"labels are {labels.dtype} of shape {labels.shape}; expected int64 of shape (examples,)")
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(wrong):
-        raise DataError(
-            f"row {wrong[0]} has the label {labels[wrong[0]]}; expected 0 to {classes - 1} for {classes} classes"
-        )

@@ -1,4 +1,4 @@
-"""Some rows of a dataset that may be larger than memory: none is copied before a batch asks for it."""
+"""A choice of rows of a data set that may be larger than memory: rows are copied only into batches."""
 
 from dataclasses import dataclass, replace
 from typing import final
@@ -6,14 +6,14 @@ from typing import final
 import numpy as np
 
 from psgd.data.dataset import Dataset, Reader
-from psgd.data.read_ahead import ahead_of
+from psgd.data.read_ahead import read_ahead_of
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Selected:
-    """Examples, as `Dataset` is; `rows` (N,) int64 of `base`. If single rows of it are wanted in random order, it is
-    read in pieces of `piece` rows."""
+    """The `rows` (N,) int64 of `base`, as a data set. If `piece` is set, the mapped file is read ahead in pieces of so
+    many rows, for access in random order."""
 
     base: Dataset
     rows: np.ndarray
@@ -39,12 +39,12 @@ class Selected:
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
         read = self.base.reader(examples, outputs, dtype)
-        ahead = ahead_of(self.base.inputs, self.piece) if self.piece else None
+        ahead = read_ahead_of(self.base.inputs, self.piece) if self.piece else None
 
         def read_selected(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
             wanted = self.rows[rows]
             if ahead:
-                ahead.ask(wanted)
+                ahead.request(wanted)
             return read(wanted)
 
         return read_selected

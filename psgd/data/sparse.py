@@ -1,20 +1,21 @@
-"""One split of sparse data, row after row, and how rows of it become a batch. Does not know which rows are asked for.
+"""A sparse data set in compressed rows, and how rows of it become a batch. Nothing is ever made dense.
 
 Shapes: N examples, F features, B rows of a batch, O outputs, E stored entries of all rows (or of a batch's).
 """
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
 import numpy as np
 
 from psgd.core.errors import DataError
-from psgd.data.dataset import Reader, _check_labels, _check_regression
+from psgd.data.dataset import Reader, check_scale
+from psgd.data.targets import check_targets, is_binary, write_targets
 
 
 class Rows(NamedTuple):
-    """The inputs of a batch: row b holds the entries starts[b] to starts[b + 1]. Only to be read."""
+    """The inputs of a batch. Row b has the entries starts[b] to starts[b + 1]. Read-only: they may be the stored
+    ones."""
 
     starts: np.ndarray  # (B + 1,) int64, from 0
     indices: np.ndarray  # (E,) int32 or int64, in [0, F)
@@ -24,7 +25,7 @@ class Rows(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class SparseDataset:
-    """Examples of one split, as compressed rows; nothing is ever made dense.
+    """Examples as compressed sparse rows (CSR).
 
     indptr (N + 1,) int64, indices (E,) int32, values (E,) float32, or None where all are 1; targets as in `Dataset`;
     `scale` multiplies the values when they are read. DataError if these do not fit together.
@@ -40,19 +41,13 @@ class SparseDataset:
 
     def __post_init__(self) -> None:
         _check_rows(self.indptr, self.indices, self.values)
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise DataError(f"the scale of the inputs is {self.scale}; expected a finite number above 0")
+        check_scale(self.scale)
         if len(self.indices) and not (self.indices.min() >= 0 and self.indices.max() < self.features):
             raise DataError(
                 f"indices lie in {self.indices.min()} to {self.indices.max()}; expected 0 to {self.features - 1} for "
                 f"{self.features} features"
             )
-        if self.classes == 0:
-            _check_regression(self.targets)
-        else:
-            _check_labels(self.targets, self.classes)
-        if len(self) != len(self.targets):
-            raise DataError(f"{len(self)} rows of inputs but {len(self.targets)} targets; each row needs one")
+        check_targets(self.targets, self.classes, len(self))
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -63,7 +58,7 @@ class SparseDataset:
 
     @property
     def bytes(self) -> int:
-        """Of memory that the data take."""
+        """The memory that the data take."""
         arrays = (self.indptr, self.indices, self.targets, *([] if self.values is None else [self.values]))
         return sum(array.nbytes for array in arrays)
 
@@ -71,8 +66,8 @@ class SparseDataset:
         return 1
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
-        """A reader of up to `examples` rows at a time, as (Rows, T_BO), into buffers of its own. A single row or a run
-        of rows is not copied."""
+        """Return a reader of up to `examples` rows, as (Rows, T_BO), into buffers of its own. A single row and
+        consecutive rows are not copied."""
         return _Reader(self, examples, outputs, np.dtype(dtype))
 
     def compile(self, dtype: np.dtype) -> "SparseDataset":
@@ -80,7 +75,7 @@ class SparseDataset:
         return self
 
     def take(self, rows: np.ndarray | slice) -> "SparseDataset":
-        """A new dataset with a copy of `rows`, in their order."""
+        """Return a new data set with copies of `rows`, in their order."""
         numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
         starts, stops = self.indptr[numbers], self.indptr[numbers + 1]
         indptr = np.zeros(len(numbers) + 1, np.int64)
@@ -95,8 +90,8 @@ class SparseDataset:
 
 
 def copy_rows(source: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray) -> None:
-    """One row after another into `out`. A loop: for rows of 100 entries it takes a tenth of what index arithmetic on
-    whole batches does, and no memory."""
+    """Copy the pieces starts[i] to stops[i] of `source` into `out`, one behind the other. A Python loop: for rows of
+    100 entries it takes a tenth of the time of index arithmetic on whole batches, and no memory."""
     at = 0
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
         end = at + stop - start
@@ -108,10 +103,9 @@ def copy_rows(source: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np
 class _Reader:
     def __init__(self, data: SparseDataset, examples: int, outputs: int, dtype: np.dtype) -> None:
         self._data, self._dtype = data, dtype
-        self._binary = data.classes == 2 and outputs == 1
-        if not self._binary and outputs != data.outputs:
+        if outputs != data.outputs and not is_binary(data.classes, outputs):
             raise ValueError(f"{outputs} columns of targets; these data need {data.outputs}")
-        self._asis = data.scale == 1.0 and dtype == np.float32
+        self._as_stored = data.scale == 1.0 and dtype == np.float32
         self._T_BO = np.empty((examples, outputs), dtype)
         self._starts = np.zeros(examples + 1, np.int64)
         self._indices = np.empty(0, np.int64)
@@ -121,31 +115,32 @@ class _Reader:
         if isinstance(rows, slice):
             first, stop, step = rows.indices(len(self._data))
             if step == 1:
-                return self._run(first, max(first, stop)), self._targets(rows, max(0, stop - first))
+                return self._consecutive(first, max(first, stop)), self._targets(rows)
             rows = np.arange(first, stop, step)
         examples = len(self._data)
         if len(rows) == 1 and 0 <= (row := int(rows[0])) < examples:
-            return self._run(row, row + 1), self._targets(slice(row, row + 1), 1)
+            return self._consecutive(row, row + 1), self._targets(slice(row, row + 1))
         if len(rows) and (rows.min() < 0 or rows.max() >= examples):
             raise IndexError(f"rows {rows.min()}..{rows.max()} of a dataset of {examples} examples")
-        return self._scattered(rows), self._targets(rows, len(rows))
+        return self._scattered(rows), self._targets(rows)
 
-    def _run(self, first: int, stop: int) -> Rows:
-        """Rows that lie side by side: views, where the numbers are as stored."""
+    def _consecutive(self, first: int, stop: int) -> Rows:
+        """Views of the stored rows; the values are copied only where the scale or the dtype changes them."""
         data = self._data
         starts = self._starts[: stop - first + 1]
         np.subtract(data.indptr[first : stop + 1], data.indptr[first], out=starts)
         where = slice(int(data.indptr[first]), int(data.indptr[stop]))
         if data.values is None:
             values = self._ones(where.stop - where.start)
-        elif self._asis:
+        elif self._as_stored:
             values = data.values[where]
         else:
-            values = self._room(where.stop - where.start)
+            values = self._value_buffer(where.stop - where.start)
             np.multiply(data.values[where], self._dtype.type(data.scale), out=values)
         return Rows(starts, data.indices[where], values)
 
     def _scattered(self, rows: np.ndarray) -> Rows:
+        """Copies of any rows."""
         data = self._data
         begins, ends = data.indptr[rows], data.indptr[rows + 1]
         starts = self._starts[: len(rows) + 1]
@@ -157,33 +152,27 @@ class _Reader:
         if data.values is None:
             values = self._ones(entries)
         else:
-            values = self._room(entries)
+            values = self._value_buffer(entries)
             copy_rows(data.values, begins, ends, values)
             if data.scale != 1.0:
                 values *= data.scale
         return Rows(starts, self._indices[:entries], values)
 
     def _ones(self, entries: int) -> np.ndarray:
-        """The scale, so often: written when the buffer grows, never again."""
+        """Values that are all 1, times the scale. Written only when the buffer grows."""
         if len(self._values) < entries:
             self._values = np.full(2 * entries, self._data.scale, self._dtype)
         return self._values[:entries]
 
-    def _room(self, entries: int) -> np.ndarray:
+    def _value_buffer(self, entries: int) -> np.ndarray:
         if len(self._values) < entries:
             self._values = np.empty(2 * entries, self._dtype)
         return self._values[:entries]
 
-    def _targets(self, rows: np.ndarray | slice, count: int) -> np.ndarray:
-        """Labels become one-hot rows, or stay 0 and 1 where two classes meet a single output."""
-        data, T_BO = self._data, self._T_BO[:count]
-        if self._binary:
-            T_BO[:, 0] = data.targets[rows]
-        elif data.classes == 0:
-            T_BO[:] = data.targets[rows]
-        else:
-            T_BO.fill(0)
-            T_BO[np.arange(count), data.targets[rows]] = 1
+    def _targets(self, rows: np.ndarray | slice) -> np.ndarray:
+        targets = self._data.targets[rows]
+        T_BO = self._T_BO[: len(targets)]
+        write_targets(targets, self._data.classes, T_BO)
         return T_BO
 
 

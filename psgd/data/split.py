@@ -1,4 +1,4 @@
-"""Setting validation data aside. Does not know what they are for."""
+"""Splitting validation data off the training data."""
 
 import numpy as np
 
@@ -8,15 +8,15 @@ from psgd.data.dataset import Examples
 
 
 def hold_out(train: Examples, fraction: float, seed: int) -> tuple[Examples, Examples]:
-    """Split `train` into (training, validation), as `held_out` says. UsageError unless both get an example."""
+    """Split `train` into (training, validation) by `held_out`. UsageError unless both get an example."""
     kept, held = held_out(len(train), fraction, seed)
     return train.take(kept), train.take(held)
 
 
 def held_out(examples: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(rows kept for training, rows set aside): round(fraction * examples) random rows, at least one, are set aside.
+    """Choose round(fraction * examples) random rows, at least one, for validation.
 
-    Both in stored order. UsageError unless both have a row.
+    Returns (training rows, validation rows), each sorted. UsageError unless both have a row.
     """
     if not 0 < fraction < 1:
         raise UsageError(f"data.validation is {fraction}; expected a fraction above 0 and below 1 to set aside")

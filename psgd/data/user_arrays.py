@@ -1,4 +1,4 @@
-"""A user's own two arrays, handed on as they are: no conversion, no scale, any shape behind the first dimension."""
+"""A user's own two arrays as a data set: neither converted nor scaled, of any shape after the first dimension."""
 
 from dataclasses import dataclass
 from typing import Any, final
@@ -11,8 +11,8 @@ from psgd.data.dataset import Reader
 
 @final
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """X (N, ...) and y (N, ...), of any dtype. `classes`: 1 where right answers can be counted, else 0."""
+class UserArrays:
+    """X (N, ...) and y (N, ...), of any dtype. `classes` is 1 where an accuracy can be computed, else 0."""
 
     X: np.ndarray
     y: np.ndarray
@@ -33,7 +33,7 @@ class Rows:
         return 1
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
-        """Copies, since nobody knows what a user's function does to them or keeps of them."""
+        """Return a reader that copies, because a user's function may change or keep what it is given."""
         del examples, outputs, dtype
 
         def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
@@ -43,16 +43,16 @@ class Rows:
 
         return read
 
-    def compile(self, dtype: np.dtype) -> "Rows":
+    def compile(self, dtype: np.dtype) -> "UserArrays":
         del dtype
         return self
 
-    def take(self, rows: np.ndarray | slice) -> "Rows":
-        return Rows(self.X[rows].copy(), self.y[rows].copy(), self.classes)
+    def take(self, rows: np.ndarray | slice) -> "UserArrays":
+        return UserArrays(self.X[rows].copy(), self.y[rows].copy(), self.classes)
 
 
-def rows_of(pair: Any, name: str, classes: int) -> Rows:
-    """From (X, y); DataError if they are no arrays of equally many rows."""
+def as_user_arrays(pair: Any, name: str, classes: int) -> UserArrays:
+    """Convert a pair (X, y), which messages call `name`. DataError unless both are arrays of equally many rows."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise DataError(f"{name} is {type(pair).__name__}; it must be a pair (X, y) of arrays with a row an example")
     X, y = np.asarray(pair[0]), np.asarray(pair[1])
@@ -62,4 +62,4 @@ def rows_of(pair: Any, name: str, classes: int) -> Rows:
             raise DataError(f"{letter} of {name} is {given} without rows; it must be an array with a row an example")
     if len(X) != len(y) or not len(X):
         raise DataError(f"{name} has {len(X)} rows of X and {len(y)} of y; each example needs one of both")
-    return Rows(X, y, classes)
+    return UserArrays(X, y, classes)

@@ -28,7 +28,7 @@ class Recorder:
         self.writes = True  # whether this process is the one that writes
         self._examples, self._epochs = examples, epochs
         self._label, self._quiet = label, quiet
-        self._bar = None if quiet else bar_for(sys.stderr)
+        self._bar = None if quiet else bar_for(sys.stderr, epochs * examples)
         self._written = dict.fromkeys(PARTS, 0.0)  # seconds by part, at the last line of metrics
         self._loss, self._seen = 0.0, 0  # sum over the examples since that line, and their number
         self._last_mark = 0

@@ -1,4 +1,4 @@
-"""NumPy's files: an npz file, or a directory of npy files, which are memory-mapped. Knows what arrays are called."""
+"""Reading numpy's npz and npy files, and recognising inputs and targets by the names of the arrays."""
 
 import os
 import zipfile
@@ -16,7 +16,7 @@ PARTS = ("", "train", "test")
 
 
 class Named(NamedTuple):
-    """An array, and what to call it in a message."""
+    """An array, and its name for messages: the file, and the array's name in it."""
 
     name: str
     array: np.ndarray
@@ -26,7 +26,11 @@ Arrays = dict[str, Named]  # by lower-case name
 
 
 def read_arrays(path: Path) -> Arrays:
-    """Those in an npz file or in a directory of npy files; a npy file is one array, x. DataError if there are none."""
+    """Read the arrays of an npz file, or memory-map those of a directory of npy files or of one npy file (the inputs,
+    x).
+
+    DataError if there are none or if a file cannot be read.
+    """
     if os.path.isdir(path):
         files = sorted(path.glob("*.npy"))
         if not files:
@@ -49,7 +53,10 @@ def read_arrays(path: Path) -> Arrays:
 
 
 def find_part(path: Path, arrays: Arrays, part: str) -> tuple[Named, Named | None] | None:
-    """The inputs and the targets of a part (train, test, or "" for arrays that do not say); None if it is not there."""
+    """Return (inputs, targets or None) of a part: train, test, or "" for names without a part. None without inputs.
+
+    DataError if two arrays could be meant, or if inputs and targets differ in number.
+    """
     X, y = (_find(path, arrays, kind, part) for kind in (INPUTS, TARGETS))
     if X and y and (X.array.shape[:1] != y.array.shape[:1]):
         raise DataError(f"{X.name} has shape {X.array.shape}, but {y.name} {y.array.shape}; each row needs a target")

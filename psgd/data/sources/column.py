@@ -1,4 +1,4 @@
-"""One column of a table, collected value by value from text. Knows no file: the caller says where a bad value is."""
+"""One column of a table, parsed value by value. The caller adds file and line to the errors."""
 
 import math
 from array import array
@@ -6,16 +6,16 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-MISSING = ("", "na", "n/a", "nan", "null", "?")  # in any case, spaces around it do not count
-LARGEST = 1e100  # squares and sums of smaller ones stay finite
+MISSING = ("", "na", "n/a", "nan", "null", "?")  # compared in lower case, without spaces around the text
+LARGEST_NUMBER = 1e100  # a larger one is no number: squares and sums of smaller ones stay finite
 
 
 class Column(NamedTuple):
-    """`values` (N,) float64: numbers, or places in `texts`; nan where missing."""
+    """`values` (N,) float64 are the numbers, or indices into `texts`; nan where a value is missing."""
 
     name: str
     values: np.ndarray
-    texts: tuple[str, ...] | None  # None: numbers
+    texts: tuple[str, ...] | None  # the categories; None for a column of numbers
 
     @property
     def missing(self) -> np.ndarray:
@@ -24,28 +24,31 @@ class Column(NamedTuple):
 
 
 def number(text: str) -> float | None:
-    """What a text means as a number, None if it is none. Python's own 1_000 and inf are not numbers in a table."""
+    """Parse a finite number; None if the text is not one. Python's notation 1_000 is not accepted."""
     try:
         value = float(text)
     except ValueError:
         return None
-    return value if "_" not in text and abs(value) <= LARGEST else None
+    return value if "_" not in text and abs(value) <= LARGEST_NUMBER else None
 
 
 @final
 class Collector:
-    """`numeric` None: the first value that is not missing decides whether these are numbers or categories, and a later
-    one of the other sort is an error: such a column is either damaged or meant as categories."""
+    """Collects the values of a column.
+
+    `numeric` says whether they are numbers or categories. If it is None, the first value that is not missing decides,
+    and a later one of the other kind is an error: the column is damaged, or meant as categories.
+    """
 
     def __init__(self, name: str, numeric: bool | None) -> None:
         self.name = name
         self._decided, self._numeric = numeric is not None, numeric
-        self._first = ""
+        self._first = ""  # the value that decided
         self._values = array("d")
-        self._codes: dict[str, int] = {}
+        self._codes: dict[str, int] = {}  # category -> its number, in order of appearance
 
     def add(self, text: str) -> None:
-        """ValueError says what is wrong with the value."""
+        """Parse and append a value. ValueError says what is wrong with it."""
         text = text.strip()
         if text.lower() in MISSING:
             self._values.append(math.nan)
@@ -63,6 +66,7 @@ class Collector:
             self._values.append(self._codes.setdefault(text, len(self._codes)))
 
     def column(self) -> Column:
+        """Return what was collected."""
         numeric = self._numeric is None or self._numeric
         return Column(self.name, np.array(self._values, np.float64), None if numeric else tuple(self._codes))
 

@@ -1,4 +1,4 @@
-"""CSV files with a header row: quoted fields, UTF-8 with or without a mark, and the line of all that is wrong."""
+"""Reading CSV files: a header row, quoted fields, UTF-8 with or without a byte order mark. Errors name the line."""
 
 import csv
 import difflib
@@ -16,13 +16,15 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 
 
 class Table(NamedTuple):
+    """Columns of a CSV file with N rows."""
+
     path: Path
-    columns: dict[str, Column]
-    lines: np.ndarray  # (N,) where each row begins
+    columns: dict[str, Column]  # by name
+    lines: np.ndarray  # (N,) the line on which each row begins
 
 
 def read_header(path: Path, separator: str) -> list[str]:
-    """The names of the columns. DataError if they cannot name columns."""
+    """Return the names of the columns. DataError if one is empty or occurs twice, or if there is no header."""
     for line, fields in _rows(path, separator):
         names = [field.strip() for field in fields]
         for place, name in enumerate(names):
@@ -35,7 +37,7 @@ def read_header(path: Path, separator: str) -> list[str]:
 
 
 def read_table(path: Path, separator: str, collectors: Sequence[Collector]) -> Table:
-    """The collectors' columns of all rows. DataError names the line of the first bad row."""
+    """Read all rows of the collectors' columns. DataError names the line of the first bad row."""
     header = read_header(path, separator)
     places = [_place(path, header, collector.name) for collector in collectors]
     lines = array("q")
@@ -67,7 +69,7 @@ def _place(path: Path, header: list[str], name: str) -> int:
 
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """(line on which it begins, fields) of each row that is not blank."""
+    """Yield (line on which it begins, fields) for each row that is not blank."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=SEPARATORS[separator], strict=True)
@@ -86,7 +88,7 @@ def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _undecodable(path: Path) -> int:
-    """The first line that is not UTF-8; the reader itself is a block ahead."""
+    """Find the first line that is not UTF-8. The reader does not know it, because it decodes blocks of lines."""
     with open(path, "rb") as file:
         for line, content in enumerate(file, 1):
             try:

@@ -15,11 +15,11 @@ from psgd.core.random_streams import stream
 from psgd.data.dataset import Dataset
 
 CLASSES = 10
-TEST_EXAMPLES = 360  # drawn once and for all: the last ones in stored order come from other writers
+TEST_EXAMPLES = 360  # drawn at random, always the same: the last ones in stored order come from other writers
 
 
 def load_digits() -> tuple[Dataset, Dataset]:
-    """Training (1437, 64) and test (360, 64) data. DataError if the file is missing or damaged."""
+    """Return training data (1437, 64) and test data (360, 64). DataError if the file is missing or damaged."""
     path = Path(__file__).with_name("digits.npz")
     try:
         with np.load(path, allow_pickle=False) as stored:

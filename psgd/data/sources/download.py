@@ -1,6 +1,6 @@
-"""Data that are not embedded, fetched into a directory: every file by checksum, all of them or nothing.
+"""Downloading the files of a data source into a directory: all of them, with the right checksums, or none.
 
-It knows where the files of a source lie on the net, and nothing of what is in them.
+Plain urllib: a library that downloads (pooch) would save few of these lines, and its messages are longer and vaguer.
 """
 
 import hashlib
@@ -16,13 +16,15 @@ from typing import NamedTuple
 
 from psgd.core.errors import DataError
 
-TIMEOUT = 10.0  # seconds without a byte
-CHUNK = 1 << 16  # bytes
-MIRROR = "PSGD_MIRROR"  # a URL: the only place files are fetched from, if it is set
+TIMEOUT_SECONDS = 10.0  # without a byte, after which a server is given up
+CHUNK_BYTES = 1 << 16  # read at a time
+MIRROR = "PSGD_MIRROR"  # environment variable: a URL that replaces all mirrors
 
 
 class Remote(NamedTuple):
-    mirrors: tuple[str, ...]  # tried in this order
+    """Where a source's files are."""
+
+    mirrors: tuple[str, ...]  # URLs of directories, tried in this order
     files: dict[str, str]  # name -> SHA-256
 
 
@@ -40,8 +42,10 @@ REMOTES = {
 
 
 def download(source: str, remote: Remote, directory: Path) -> None:
-    """Fetch the files of `source` to the new `directory`. DataError, which says what every mirror answered, if none
-    has them all; then nothing is left behind."""
+    """Download the files of `source` into the new `directory`.
+
+    DataError, which names the failure of every mirror, if they do not have all files; then nothing is left behind.
+    """
     override = os.environ.get(MIRROR)
     mirrors = (f"{override.rstrip('/')}/{source}",) if override else remote.mirrors
     print(f"psgd: downloading {source} to {directory}", file=sys.stderr, flush=True)
@@ -51,14 +55,15 @@ def download(source: str, remote: Remote, directory: Path) -> None:
     except OSError as error:
         raise DataError(f"cannot write to {directory.parent}: {error.strerror}; set XDG_CACHE_HOME") from None
     try:
-        partial.chmod(0o755)  # made for its owner alone
+        partial.chmod(0o755)  # mkdtemp lets only the owner in
         _fetch_all(mirrors, remote.files, partial)
-        _settle(partial, directory)
+        _move_into_place(partial, directory)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _fetch_all(mirrors: tuple[str, ...], files: dict[str, str], directory: Path) -> None:
+    """Fetch each file from the first mirror that has it."""
     failures = []
     for mirror in mirrors:
         try:
@@ -72,12 +77,12 @@ def _fetch_all(mirrors: tuple[str, ...], files: dict[str, str], directory: Path)
 
 
 def _fetch(url: str, checksum: str, path: Path) -> None:
-    """The file exists only when all of it is right."""
+    """Fetch one file; `path` exists only if its checksum is right."""
     digest, partial = hashlib.sha256(), path.with_suffix(".partial")
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response, open(partial, "wb") as file:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, open(partial, "wb") as file:
             expected, received = response.headers.get("Content-Length"), 0
-            while chunk := response.read(CHUNK):
+            while chunk := response.read(CHUNK_BYTES):
                 digest.update(chunk)
                 file.write(chunk)
                 received += len(chunk)
@@ -85,7 +90,7 @@ def _fetch(url: str, checksum: str, path: Path) -> None:
         raise DataError(f"{url}: the server answers {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
         raise DataError(f"{url}: {error.reason}") from None
-    except (OSError, http.client.HTTPException, ValueError) as error:  # a break, a time-out, what is no URL
+    except (OSError, http.client.HTTPException, ValueError) as error:  # a broken connection, a time-out, an invalid URL
         raise DataError(f"{url}: {error}") from None
     if expected is not None and received < int(expected):
         raise DataError(f"{url}: truncated: {received} of {expected} bytes came")
@@ -96,9 +101,9 @@ def _fetch(url: str, checksum: str, path: Path) -> None:
     os.replace(partial, path)
 
 
-def _settle(partial: Path, directory: Path) -> None:
+def _move_into_place(partial: Path, directory: Path) -> None:
     try:
         os.replace(partial, directory)
     except OSError as error:
-        if not directory.is_dir():  # else another process was quicker, with the same files
+        if not directory.is_dir():  # if it is one, another process was quicker, with the same files
             raise DataError(f"cannot make {directory}: {error.strerror}; set XDG_CACHE_HOME") from None

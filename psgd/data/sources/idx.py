@@ -1,26 +1,27 @@
-"""IDX files, the format of MNIST, gzipped or not: https://yann.lecun.com/exdb/mnist describes it. Downloads nothing."""
+"""Reading IDX files, the format of MNIST, gzipped or not (https://yann.lecun.com/exdb/mnist)."""
 
-import gzip
 import math
 import os
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from psgd.core.errors import DataError
 from psgd.data.dataset import Dataset
+from psgd.data.sources.gzipped import open_unpacked
 
+# The code in the header -> the type of the stored numbers.
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """The array in an IDX file, in native byte order (bytes as a view of what was read).
+    """Read the array of an IDX file, in native byte order. An array of bytes is read-only.
 
-    DataError, which names the file, if it cannot be read, is no IDX file, or is shorter or longer than its header says.
+    DataError if the file cannot be read, is not IDX, or is shorter or longer than its header says.
     """
-    content = _read(Path(path))
+    with open_unpacked(Path(path)) as file:
+        content = file.read()
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
         raise DataError(
             f"{path}: not an IDX file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00 TYPE RANK"
@@ -38,13 +39,13 @@ def read_idx(path: str | Path) -> np.ndarray:
         )
     try:
         array = np.frombuffer(content, stored, math.prod(shape), start).reshape(shape)
-    except ValueError as error:  # more dimensions than NumPy has, or an empty array of absurd shape
+    except ValueError as error:  # more dimensions than numpy allows, or an empty array of absurd shape
         raise DataError(f"{path}: shape {shape} cannot be represented: {error}") from error
     return array.astype(stored.newbyteorder("="), copy=False)
 
 
 def load_idx_directory(path: str | Path) -> tuple[Dataset, Dataset]:
-    """Training and test data from the four files of an MNIST-like directory: images (N, F) in 0..255, labels (N,).
+    """Load training and test data from a directory with the four files of MNIST: images (N, F) in 0..255, labels (N,).
 
     DataError if a file is missing or bad, or if images and labels differ in number.
     """
@@ -81,21 +82,3 @@ def _find(directory: Path, stem: str, ending: str) -> Path:
         if os.path.isfile(directory / name):  # unlike Path.is_file, not an exception where permission is missing
             return directory / name
     raise DataError(f"{directory}: none of {', '.join(names)} is there; set data.path to the directory that holds them")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if file.read(2) != b"\x1f\x8b":
-                file.seek(0)
-                return file.read()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    try:
-        with gzip.open(path) as unpacked:
-            return unpacked.read()
-    except (EOFError, zlib.error, OSError) as error:
-        raise DataError(
-            f"{path}: its gzip data are truncated or corrupt ({error}; {size} bytes found); replace it"
-        ) from error

@@ -1,4 +1,4 @@
-"""What an array of targets means: labels, whatever they are called, as places among the classes; or values."""
+"""Interpreting an array of targets: as labels, which become class numbers, or as the values of a regression."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,23 @@ from psgd.data.sources.array_files import Named
 
 
 def learn_classes(y: Named) -> list[int] | list[str]:
-    """The classes that training labels name, sorted. Numbers from 0 with few gaps stand for themselves."""
+    """Return the classes that occur in training labels, sorted.
+
+    Labels that are whole numbers from 0 with few gaps are themselves the class numbers: gaps become classes too.
+    DataError if there are fewer than two classes.
+    """
     classes = np.unique(_labels(y)).tolist()
     if len(classes) < 2:
         raise DataError(f"{y.name}: all labels are {classes[0]!r}; classification needs two classes at least")
-    whole = [label for label in classes if isinstance(label, int)]
-    if whole and whole[0] == 0 and whole[-1] < 2 * len(whole):
-        return list(range(whole[-1] + 1))
+    integers = [label for label in classes if isinstance(label, int)]
+    if integers and integers[0] == 0 and integers[-1] < 2 * len(integers):
+        return list(range(integers[-1] + 1))
     return classes  # type: ignore[no-any-return]
 
 
 def places_of(y: Named, classes: Sequence[int | str]) -> np.ndarray:
-    """Places in the sorted `classes` (N,) int64; DataError names the row of a label that is none of them."""
+    """Convert labels to class numbers (N,) int64: indices into `classes`. DataError names the row of an unknown
+    label."""
     labels, known = _labels(y), np.array(classes)
     if labels.dtype.kind != known.dtype.kind:
         labels = labels.astype(str)
@@ -36,7 +41,7 @@ def places_of(y: Named, classes: Sequence[int | str]) -> np.ndarray:
 
 
 def values_of(y: Named) -> np.ndarray:
-    """(N, O) floating targets of a regression."""
+    """Return the targets of a regression, (N, O) floating. DataError if they are not finite numbers."""
     array = y.array.reshape(len(y.array), -1) if y.array.ndim else y.array
     if array.dtype.kind in "biu":
         array = array.astype(np.float64)
@@ -49,7 +54,7 @@ def values_of(y: Named) -> np.ndarray:
 
 
 def _labels(y: Named) -> np.ndarray:
-    """Whole numbers or text (N,); one-hot rows become numbers."""
+    """Return labels (N,) as int64 or text; one-hot rows become numbers. DataError if they are no labels."""
     array = y.array
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

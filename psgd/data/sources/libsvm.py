@@ -1,41 +1,43 @@
-"""libsvm (svmlight) text, gzipped or not: `LABEL INDEX:VALUE ...` a line. It stays sparse, in memory and while read.
+"""Reading libsvm (svmlight) text, gzipped or not: lines `LABEL INDEX:VALUE ...`, with ascending indices.
 
-Comments (# to the line's end) and empty lines are skipped, qid:N is ignored. Indices of a line ascend.
+Comments (# to the end of the line) and empty lines are skipped, and qid:N is ignored. The data stay sparse.
 """
 
-import gzip
 import re
-import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NamedTuple, cast, final
+from typing import NamedTuple, final
 
 import numpy as np
 
 from psgd.config.settings import Libsvm
 from psgd.core.errors import DataError, UsageError
+from psgd.data.sources.gzipped import open_unpacked
 from psgd.data.sparse import SparseDataset
 
-CHUNK = 1 << 20  # bytes of whole lines read at a time
-_LARGEST = 2**31 - 2  # an index; they are kept as int32
+READ_BYTES = 1 << 20  # of whole lines that are parsed at a time; raised, reading takes more memory and fewer calls
+_LARGEST_INDEX = 2**31 - 2  # indices are stored as int32
+_LARGEST_FLOAT32 = np.finfo(np.float32).max
 _NUMBER = rb"[+-]?(?:\d++\.?+\d*+|\.\d++)(?:[eE][+-]?\d++)?+"
-_LINE = re.compile(
+_EXAMPLE = re.compile(
     rb"[ \t]*+(?:(" + _NUMBER + rb")(?:[ \t]++qid:\d++)?+((?:[ \t]++\d++:" + _NUMBER + rb")*+)[ \t]*+)?+"
     rb"(?:#[^\n]*+)?+\r?+\n?+"
 )
 
 
 class Loaded(NamedTuple):
+    """The data of one or two files."""
+
     train: SparseDataset
     test: SparseDataset | None
-    labels: list[int]  # in the order of the classes; none in regression
+    labels: list[int]  # the label of each class; empty in regression
 
 
 def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Loaded:
-    """The file's examples; the test part is the other file's, or what follows the first `train_rows` examples.
+    """Load examples. Those for testing come from `test_path`, or are those after the first `train_rows` of `path`.
 
-    DataError names file and line of what is bad; UsageError if nothing is left to test on.
+    DataError names the file and the line of the first mistake. UsageError if `train_rows` leaves nothing to test on.
     """
     table = _read(path, settings, None)
     labels = None if settings.task == "regression" else _learn_labels(path, table)
@@ -53,11 +55,13 @@ def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Loaded:
 
 
 class _Table(NamedTuple):
+    """The rows of one file, as compressed sparse rows."""
+
     indptr: np.ndarray
     indices: np.ndarray
     values: np.ndarray | None
-    labels: np.ndarray  # (N,) float64, as written
-    largest: int  # index; -1 if there is none
+    labels: np.ndarray  # (N,) float64, as they are in the file
+    largest: int  # the largest index; -1 if there are no entries
 
 
 def _dataset(table: _Table, labels: np.ndarray | None, features: int) -> SparseDataset:
@@ -67,7 +71,7 @@ def _dataset(table: _Table, labels: np.ndarray | None, features: int) -> SparseD
 
 
 def _learn_labels(path: Path, table: _Table) -> np.ndarray:
-    """Those that occur, ascending: -1 becomes 0 and 1 stays 1."""
+    """Return the labels that occur, ascending: class numbers are places among them. DataError if there is only one."""
     labels = np.unique(table.labels)
     if len(labels) < 2:
         raise DataError(f"{path}: all labels are {labels[0]:g}; classification needs two classes at least")
@@ -75,42 +79,32 @@ def _learn_labels(path: Path, table: _Table) -> np.ndarray:
 
 
 def _read(path: Path, settings: Libsvm, labels: np.ndarray | None) -> _Table:
-    """`labels`: the only ones allowed, if given."""
-    growing = _Growing(path, settings, labels)
+    """Read a file. Other labels than `labels`, if given, are a mistake."""
+    parser = _Parser(path, settings, labels)
     line = 1
-    try:
-        with _open(path) as file:
-            while lines := file.readlines(CHUNK):
-                growing.add(lines, line)
-                line += len(lines)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: its gzip data are truncated or corrupt ({error}); replace it") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    return growing.table()
-
-
-def _open(path: Path) -> IO[bytes]:
-    with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return cast(IO[bytes], gzip.open(path, "rb")) if packed else open(path, "rb")
+    with open_unpacked(path) as file:
+        while lines := file.readlines(READ_BYTES):
+            parser.add(lines, line)
+            line += len(lines)
+    return parser.table()
 
 
 @final
-class _Growing:
-    """Rows so far, in arrays that grow in place: reading takes little more memory than the data."""
+class _Parser:
+    """Collects rows in arrays that grow in place, so that reading takes little more memory than the data."""
 
     def __init__(self, path: Path, settings: Libsvm, labels: np.ndarray | None) -> None:
         self._path, self._settings, self._allowed = path, settings, labels
-        self._limit = min(_LARGEST, settings.features - 1 if settings.features else _LARGEST)
+        self._limit = min(_LARGEST_INDEX, settings.features - 1 if settings.features else _LARGEST_INDEX)
         self._indptr, self._labels = array("q", [0]), array("d")
         self._indices = array("i")
-        self._values: array[float] | None = None  # all are 1 so far
+        self._values: array[float] | None = None  # None while all values are 1
 
     def add(self, lines: Sequence[bytes], first: int) -> None:
-        """Lines of the file, the first of them its `first`."""
+        """Parse lines; `first` is the line number of the first of them."""
         numbers, labels, pairs = [], [], []
-        for number, line, match in self._matches(lines, first):
+        for number, line in enumerate(lines, first):
+            match = _EXAMPLE.fullmatch(line)
             if match is None:
                 raise DataError(f"{self._path}:{number}: {_fault(line)}")
             if match[1] is not None:
@@ -119,11 +113,12 @@ class _Growing:
                 pairs.append(match[2])
         if not labels:
             return
-        self._add_labels(np.array(labels), numbers)
         counts = np.array([pair.count(b":") for pair in pairs])
+        self._add_labels(np.array(labels), np.array(numbers))
         self._add_entries(b"".join(pairs), counts, np.array(numbers))
 
     def table(self) -> _Table:
+        """Return what was parsed. DataError if there was no example."""
         if not self._labels:
             raise DataError(f"{self._path}: no examples; expected lines such as '1 3:0.5 7:1'")
         indices = np.frombuffer(self._indices, np.int32)
@@ -131,54 +126,44 @@ class _Growing:
         largest = int(indices.max()) if len(indices) else -1
         return _Table(np.frombuffer(self._indptr, np.int64), indices, values, np.frombuffer(self._labels), largest)
 
-    def _matches(self, lines: Sequence[bytes], first: int) -> Iterator[tuple[int, bytes, re.Match[bytes] | None]]:
-        for number, line in enumerate(lines, first):
-            yield number, line, _LINE.fullmatch(line)
-
-    def _add_labels(self, labels: np.ndarray, numbers: Sequence[int]) -> None:
+    def _add_labels(self, labels: np.ndarray, numbers: np.ndarray) -> None:
         if self._settings.task == "classification":
-            wrong = np.flatnonzero((labels != np.rint(labels)) | ~np.isfinite(labels))
-            if len(wrong):
-                self._refuse(
-                    numbers[wrong[0]],
-                    f"the label {labels[wrong[0]]:g} is not a whole number; set data.task: regression to learn numbers",
-                )
+            wrong = (labels != np.rint(labels)) | ~np.isfinite(labels)
+            what = "the label {:g} is not a whole number; set data.task: regression to learn numbers"
         else:
-            wrong = np.flatnonzero(np.abs(labels) > np.finfo(np.float32).max)
-            if len(wrong):
-                self._refuse(numbers[wrong[0]], f"the label {labels[wrong[0]]:g} is too large for float32; scale it")
+            wrong = np.abs(labels) > _LARGEST_FLOAT32
+            what = "the label {:g} is too large for float32; scale it"
+        self._check(wrong, numbers, labels, what)
         if self._allowed is not None:
-            wrong = np.flatnonzero(~np.isin(labels, self._allowed))
-            if len(wrong):
-                names = ", ".join(f"{label:g}" for label in self._allowed[:20])
-                self._refuse(
-                    numbers[wrong[0]],
-                    f"the label {labels[wrong[0]]:g} is none of those trained on ({names}); correct or remove the line",
-                )
+            names = ", ".join(f"{label:g}" for label in self._allowed[:20])
+            what = f"the label {{:g}} is none of those trained on ({names}); correct or remove the line"
+            self._check(~np.isin(labels, self._allowed), numbers, labels, what)
         self._labels.frombytes(labels.tobytes())
 
     def _add_entries(self, text: bytes, counts: np.ndarray, numbers: np.ndarray) -> None:
-        """`text`: index:value pairs of rows with so many each."""
-        text = text.replace(b":", b" ").strip()  # of spaces alone, NumPy makes a number
+        """Parse the index:value pairs of all rows; counts[i] of them belong to row i, on line numbers[i]."""
+        text = text.replace(b":", b" ").strip()  # numpy reads a number in text of spaces alone
         entries = np.fromstring(text, np.float64, sep=" ")
         indices, values = entries[0::2], entries[1::2]
         stops = np.cumsum(counts)
         row = np.repeat(np.arange(len(counts)), counts)
         if not self._settings.zero_based:
-            self._check(indices < 1, numbers[row], indices, "the index {} of indices from 1; set data.zero_based: true")
+            what = "the index {:.15g} of indices from 1; set data.zero_based: true"
+            self._check(indices < 1, numbers[row], indices, what)
             indices = indices - 1
-        what = "{} is beyond the largest index allowed, " + f"{self._limit + (not self._settings.zero_based)}"
+        what = "{:.15g} is beyond the largest index allowed, " + f"{self._limit + (not self._settings.zero_based)}"
         what += "; raise data.features" if self._settings.features else ""
         self._check(indices > self._limit, numbers[row], entries[0::2], what)
         falls = np.zeros(len(indices), bool)
         falls[1:] = (indices[1:] <= indices[:-1]) & (row[1:] == row[:-1])
-        self._check(falls, numbers[row], entries[0::2], "the index {} does not come after the one before it; sort them")
+        what = "the index {:.15g} does not come after the one before it; sort them"
+        self._check(falls, numbers[row], entries[0::2], what)
         if self._settings.unit_length:
             norms = np.sqrt(np.bincount(row, values * values, len(counts)))
             norms[norms == 0] = 1.0
             values = values / norms[row]
-        large = np.abs(values) > np.finfo(np.float32).max
-        self._check(large, numbers[row], values, "the value {} is too large for float32; scale the data")
+        large = np.abs(values) > _LARGEST_FLOAT32
+        self._check(large, numbers[row], values, "the value {:.15g} is too large for float32; scale the data")
         narrow = values.astype(np.float32)
         if self._values is None and (narrow != 1.0).any():
             self._values = array("f", [1.0]) * len(self._indices)
@@ -188,16 +173,14 @@ class _Growing:
         self._indices.frombytes(indices.astype(np.int32).tobytes())
 
     def _check(self, wrong: np.ndarray, numbers: np.ndarray, shown: np.ndarray, what: str) -> None:
+        """Raise DataError with the line number and the shown value of the first that is wrong."""
         if wrong.any():
             place = int(np.argmax(wrong))
-            self._refuse(int(numbers[place]), what.format(f"{shown[place]:.15g}"))
-
-    def _refuse(self, number: int, what: str) -> None:
-        raise DataError(f"{self._path}:{number}: {what}")
+            raise DataError(f"{self._path}:{numbers[place]}: {what.format(shown[place])}")
 
 
 def _fault(line: bytes) -> str:
-    """Why a line is no example."""
+    """Say why a line is not an example."""
     words = line.split(b"#")[0].split()
     number = re.compile(_NUMBER)
     if not words or not number.fullmatch(words[0]):

@@ -1,6 +1,6 @@
-"""One feature, one target, a straight line between them: size -> price, with the answer known. Knows no file.
+"""A generated regression problem of one feature on one target, with known slope and intercept.
 
-Inputs are uniform from 0.5 to 2.5, as sizes of homes are in hundreds of square metres.
+As the price of a home by its size: inputs are uniform from 0.5 to 2.5 (hundreds of square metres).
 """
 
 import numpy as np
@@ -9,14 +9,15 @@ from psgd.core.errors import UsageError
 from psgd.core.random_streams import stream
 from psgd.data.dataset import Dataset
 
-TRAIN, TEST = 7, 8  # besides those of synthetic.py and synthetic_sparse.py, whose streams these are too
-LEAST, MOST = 0.5, 2.5
+TRAIN, TEST = 7, 8  # keys of random streams; synthetic.py and synthetic_sparse.py use those below
+SMALLEST_INPUT, LARGEST_INPUT = 0.5, 2.5
 
 
 def linear(examples: int, slope: float, intercept: float, noise: float, seed: int) -> tuple[Dataset, Dataset]:
-    """target = slope * input + intercept + noise * N(0, 1); training data, and test data of a sixth more.
+    """Generate `examples` training examples, and a sixth as many for testing, of
+    target = slope * input + intercept + noise * N(0, 1).
 
-    Same arguments, same bits. UsageError for sizes that make no problem.
+    The same arguments give the same bits. UsageError for values out of range.
     """
     if examples < 1 or noise < 0:
         raise UsageError(
@@ -25,7 +26,7 @@ def linear(examples: int, slope: float, intercept: float, noise: float, seed: in
 
     def draw(count: int, part: int) -> Dataset:
         random = stream(seed, "synthetic", part)
-        inputs = random.uniform(LEAST, MOST, (count, 1))
+        inputs = random.uniform(SMALLEST_INPUT, LARGEST_INPUT, (count, 1))
         targets = slope * inputs + intercept + noise * random.standard_normal((count, 1))
         return Dataset(inputs.astype(np.float32), targets.astype(np.float32), 0)
 

@@ -76,7 +76,7 @@ def find(source: str, path: str | None) -> Path:
 def locate(path: str) -> Path:
     """A file or directory that the user named; a relative path may lie under $PSGD_DATA or the user's cache instead.
 
-    DataError, which names the places, if it is at none.
+    DataError, which names these places, if it is in none of them.
     """
     given = Path(os.path.expanduser(path))
     places = [given] if given.is_absolute() else [given, *_places(str(given))]

@@ -1,4 +1,4 @@
-"""What a source of data gives, before anything is set aside for validation."""
+"""What every reader and generator returns."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,9 @@ from psgd.data.dataset import Examples
 
 
 class LoadedData(NamedTuple):
+    """The data of a source, before a validation part is split off."""
+
     train: Examples
     test: Examples | None
-    origin: str  # for people: where from, and what was made of it
-    preparation: dict[str, Any]  # how new inputs are to be made like these; plain JSON
+    origin: str  # for people: where the data came from, and how they were prepared
+    preparation: dict[str, Any]  # how to prepare new inputs in the same way: plain JSON

@@ -1,8 +1,9 @@
-"""How the columns of a table become inputs: learnt from the training rows alone, kept as plain JSON with the model.
+"""Turning the columns of a table into inputs, by rules learnt from the training rows alone.
 
-Numbers: (value - mean) / deviation; a missing value is the median. Categories: their place in the sorted list of those
-met in training, standardised likewise (`codes`: one input), or a 0 or 1 for each (`one-hot`); a missing value, or a
-category not met in training, is the most frequent one. Knows no file.
+Numbers become (value - mean) / deviation, where a missing value counts as the median. Categories become their index in
+the sorted list of the categories in the training rows, standardised in the same way (`codes`: one input), or a 0 or 1
+for each category (`one-hot`); a missing or unknown category counts as the most frequent one. What was learnt is plain
+JSON, which is saved with the model.
 """
 
 import math
@@ -17,29 +18,32 @@ from psgd.data.sources.column import Column
 NUMBER, CODES, ONE_HOT = "number", "codes", "one-hot"
 
 
-class PreparedColumns(NamedTuple):
+class TableInputs(NamedTuple):
+    """Inputs made of a table with N rows, and what had to be filled in."""
+
     inputs: np.ndarray  # (N, F) float64
-    missing: dict[str, int]  # column -> how many values
-    unseen: dict[str, list[str]]  # column -> categories not met in training
-    unseen_rows: dict[str, int]
+    missing: dict[str, int]  # column -> the number of missing values
+    unseen: dict[str, list[str]]  # column -> categories that no training row has
+    unseen_rows: dict[str, int]  # column -> the number of rows with such a category
 
 
 def learn_columns(columns: Sequence[Column], rows: np.ndarray, categories: str) -> list[dict[str, Any]]:
-    """From the values in `rows`; `categories`: codes or one-hot."""
+    """Learn the rules of all columns from their values in `rows`; `categories` is codes or one-hot."""
     return [_learn_number(c, rows) if c.texts is None else _learn_category(c, rows, categories) for c in columns]
 
 
 def standardization(values: np.ndarray) -> tuple[float, float]:
-    """(mean, deviation), 1 for a deviation of 0. Exact sums: every process on every machine learns the same bits."""
+    """Return (mean, standard deviation), with 1 in place of a deviation of 0. The sums are exact: the bits are the same
+    in every process and on every machine."""
     mean = math.fsum(values) / len(values)
     deviation = math.sqrt(math.fsum(np.square(values - mean)) / len(values))
     return mean, deviation or 1.0
 
 
-def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> PreparedColumns:
-    """Raw columns, of which there is one for each that is learnt, as inputs."""
+def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> TableInputs:
+    """Turn raw columns, by name, into inputs: for each learnt column there must be one."""
     inputs: list[np.ndarray] = []
-    result = PreparedColumns(np.empty(0), {}, {}, {})
+    result = TableInputs(np.empty(0), {}, {}, {})
     for about in learnt:
         column = columns[about["name"]]
         if column.missing.any():
@@ -57,12 +61,12 @@ def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> 
 
 
 def width(learnt: Sequence[dict[str, Any]]) -> int:
-    """How many inputs they make."""
+    """Return the number of inputs that the learnt columns make."""
     return sum(len(about["categories"]) if about["kind"] == ONE_HOT else 1 for about in learnt)
 
 
-def missing_notes(learnt: Sequence[dict[str, Any]], prepared: PreparedColumns) -> list[str]:
-    """For people, a line a column: what was done about missing values."""
+def missing_notes(learnt: Sequence[dict[str, Any]], prepared: TableInputs) -> list[str]:
+    """Describe how missing values were filled in: a line of text per column."""
     said = []
     for about in learnt:
         name, value = about["name"], about["missing"]
@@ -72,8 +76,8 @@ def missing_notes(learnt: Sequence[dict[str, Any]], prepared: PreparedColumns) -
     return said
 
 
-def unseen_notes(learnt: Sequence[dict[str, Any]], prepared: PreparedColumns) -> list[str]:
-    """The same about categories that training did not meet."""
+def unseen_notes(learnt: Sequence[dict[str, Any]], prepared: TableInputs) -> list[str]:
+    """Describe how unknown categories were replaced: a line of text per column."""
     said = []
     for about in learnt:
         name = about["name"]
@@ -89,7 +93,7 @@ def unseen_notes(learnt: Sequence[dict[str, Any]], prepared: PreparedColumns) ->
 def _learn_number(column: Column, rows: np.ndarray) -> dict[str, Any]:
     values = column.values[rows]
     known = values[~np.isnan(values)]
-    _must_know(column, len(known))
+    _require_values(column, len(known))
     median = float(np.median(known))
     mean, deviation = standardization(np.where(np.isnan(values), median, values))
     return {"name": column.name, "kind": NUMBER, "missing": median, "mean": mean, "deviation": deviation}
@@ -99,31 +103,31 @@ def _learn_category(column: Column, rows: np.ndarray, kind: str) -> dict[str, An
     assert column.texts is not None
     places = column.values[rows]
     known = places[~np.isnan(places)].astype(np.int64)
-    _must_know(column, len(known))
+    _require_values(column, len(known))
     counts = dict(zip(column.texts, np.bincount(known, minlength=len(column.texts)).tolist(), strict=True))
     categories = sorted(text for text, count in counts.items() if count)
     frequent = max(categories, key=lambda text: counts[text])  # ties to the first
     learnt: dict[str, Any] = {"name": column.name, "kind": kind, "categories": categories, "missing": frequent}
     if kind == CODES:
-        codes = _codes(learnt, column._replace(values=places), PreparedColumns(np.empty(0), {}, {}, {}))
+        codes = _codes(learnt, column._replace(values=places), TableInputs(np.empty(0), {}, {}, {}))
         learnt["mean"], learnt["deviation"] = standardization(codes)
     return learnt
 
 
-def _must_know(column: Column, known: int) -> None:
+def _require_values(column: Column, known: int) -> None:
     if not known:
         raise DataError(f"column {column.name!r} has no value in any training row; leave it out of data.columns")
 
 
-def _codes(about: dict[str, Any], column: Column, result: PreparedColumns) -> np.ndarray:
-    """Places in the learnt categories (N,) float64; what was not met in training is noted in `result`."""
+def _codes(about: dict[str, Any], column: Column, result: TableInputs) -> np.ndarray:
+    """Return indices into the learnt categories (N,) float64; unknown categories are recorded in `result`."""
     texts, usual = column.texts or (), about["categories"].index(about["missing"])
     places = {text: place for place, text in enumerate(about["categories"])}
-    known = np.array([places.get(text, -1) for text in texts] + [usual], np.float64)  # the last is for missing values
+    known = np.array([places.get(text, -1) for text in texts] + [usual], np.float64)  # the last: missing values
     codes: np.ndarray = known[np.where(column.missing, len(texts), column.values).astype(np.int64)]
-    strange = codes < 0
-    if strange.any():
-        met = np.unique(column.values[strange]).astype(np.int64)
-        result.unseen[column.name] = [texts[place] for place in met]
-        result.unseen_rows[column.name] = int(np.count_nonzero(strange))
-    return np.where(strange, float(usual), codes)
+    unseen = codes < 0
+    if unseen.any():
+        found = np.unique(column.values[unseen]).astype(np.int64)
+        result.unseen[column.name] = [texts[place] for place in found]
+        result.unseen_rows[column.name] = int(np.count_nonzero(unseen))
+    return np.where(unseen, float(usual), codes)

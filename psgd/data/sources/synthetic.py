@@ -1,8 +1,8 @@
-"""A learnable problem of any shape: standard normal inputs, targets by a random teacher network. Knows no file.
+"""A generated problem of any shape: standard normal inputs, and targets computed by a random teacher network.
 
-The targets are the same bits on every machine: the teacher computes with integers small enough for float64 to hold all
-sums exactly, so that no BLAS kernel or thread count can change them, and its 32 units are h / (1 + |h|), which is
-rounded correctly everywhere, instead of tanh, which is not.
+The targets are the same bits on every machine: the teacher computes with integers so small that float64 holds all sums
+exactly, whatever the BLAS kernel and the number of threads; and its 32 units are h / (1 + |h|), which is correctly
+rounded everywhere, instead of tanh, which is not.
 """
 
 import math
@@ -14,16 +14,16 @@ from psgd.core.errors import UsageError
 from psgd.core.random_streams import stream
 from psgd.data.dataset import Dataset
 
-TEACHER, TRAIN, TEST = range(3)
-UNITS = 32
-BLOCK = 512  # rows drawn at a time, each block from its own stream
-INPUT_STEPS, WEIGHT_STEPS, UNIT_STEPS = 2.0**12, 2.0**8, 2.0**20  # integers a unit of each
-SPREAD = 2.5  # brings the regression targets to a deviation of about 1
-NOISE = 0.05
+TEACHER, TRAIN, TEST = range(3)  # keys of random streams
+UNITS = 32  # of the teacher's hidden layer
+STREAM_ROWS = 512  # rows that are drawn from one random stream; another number makes other data
+INPUT_STEPS, WEIGHT_STEPS, UNIT_STEPS = 2.0**12, 2.0**8, 2.0**20  # integer steps per 1.0 of inputs, weights and units
+SPREAD = 2.5  # factor that gives the regression targets a standard deviation of about 1
+NOISE = 0.05  # standard deviation of what is added to the regression targets
 
 
 class Teacher(NamedTuple):
-    """Integer-valued float64 weights without biases: (features, units) and (units, outputs)."""
+    """Weights without biases, (features, units) and (units, outputs): whole numbers in float64."""
 
     first: np.ndarray
     second: np.ndarray
@@ -31,9 +31,10 @@ class Teacher(NamedTuple):
 
 
 def synthetic(examples: int, features: int, classes: int, seed: int) -> tuple[Dataset, Dataset]:
-    """Training data of `examples` float32 rows and test data of a sixth more; `classes` 0 is regression on one output.
+    """Generate `examples` training examples, and a sixth as many for testing, with float32 inputs. `classes` 0 means
+    regression on one output.
 
-    Same arguments, same bits. UsageError for sizes that make no problem.
+    The same arguments give the same bits. UsageError for values out of range.
     """
     for name, value, least in (("examples", examples, 1), ("features", features, 1), ("seed", seed, 0)):
         if value < least:
@@ -45,7 +46,8 @@ def synthetic(examples: int, features: int, classes: int, seed: int) -> tuple[Da
 
 
 def _draw_teacher(features: int, classes: int, seed: int) -> Teacher:
-    """Columns of the second layer have equal norms: with odd units and no bias, the classes are about balanced."""
+    """Draw the teacher. The columns of its second layer have equal norms, which makes the classes about equally
+    frequent, because its units are odd functions and there are no biases."""
     draw = stream(seed, "synthetic", TEACHER)
     first = np.rint(draw.standard_normal((features, UNITS)) * WEIGHT_STEPS)
     second = np.rint(draw.standard_normal((UNITS, classes or 1)) * WEIGHT_STEPS)
@@ -57,11 +59,11 @@ def _draw(examples: int, teacher: Teacher, seed: int, part: int) -> Dataset:
     inputs = np.empty((examples, len(teacher.first)), np.float32)
     labels = np.empty(examples, np.int64)
     values = np.empty((examples, 1), np.float32)
-    for block, start in enumerate(range(0, examples, BLOCK)):
-        rows = slice(start, min(start + BLOCK, examples))
+    for block, start in enumerate(range(0, examples, STREAM_ROWS)):
+        rows = slice(start, min(start + STREAM_ROWS, examples))
         draw = stream(seed, "synthetic", part, block)
         draw.standard_normal(out=inputs[rows], dtype=np.float32)
-        outputs = print_probe(teacher, inputs[rows])
+        outputs = _teacher_outputs(teacher, inputs[rows])
         if teacher.classes:
             labels[rows] = outputs.argmax(axis=1)
         else:
@@ -69,8 +71,8 @@ def _draw(examples: int, teacher: Teacher, seed: int, part: int) -> Dataset:
     return Dataset(inputs, labels if teacher.classes else values, teacher.classes)
 
 
-def print_probe(teacher: Teacher, inputs: np.ndarray) -> np.ndarray:
-    """The teacher's outputs (rows, outputs), float64; products of integers, exact up to 2**27 features."""
+def _teacher_outputs(teacher: Teacher, inputs: np.ndarray) -> np.ndarray:
+    """Return the teacher's outputs (rows, outputs), float64. The sums of integers are exact up to 2**27 features."""
     steps = np.rint(inputs.astype(np.float64) * INPUT_STEPS)
     sums = (steps @ teacher.first) / (INPUT_STEPS * WEIGHT_STEPS * math.sqrt(inputs.shape[1]))
     units = np.rint(sums / (1 + np.abs(sums)) * UNIT_STEPS)

@@ -1,7 +1,7 @@
-"""A sparse problem of any size: binary features of unlike frequency, labels by a random sparse hyperplane. No file.
+"""A generated sparse problem of any size: binary features of unequal frequency, labels by a random sparse hyperplane.
 
-Of the shape of Zinkevich et al. 2010, section 3: their e-mails have about 313 of 2^18 features each, rows of unit
-length. The labels are the same bits on every machine: sums of small integers, and products rounded correctly.
+It is shaped like that of Zinkevich et al. 2010, section 3, whose e-mails have about 313 of 2^18 features each, in rows
+of unit length. The labels are the same bits on every machine: sums of small integers and correctly rounded products.
 """
 
 import math
@@ -11,27 +11,29 @@ import numpy as np
 
 from psgd.core.errors import UsageError
 from psgd.core.random_streams import stream
+from psgd.data.sources.synthetic import STREAM_ROWS
 from psgd.data.sparse import SparseDataset
 
-TEACHER, MIDDLE, TRAIN, TEST = range(3, 7)  # besides those of synthetic.py, whose streams these are too
-BLOCK = 512  # rows drawn at a time, each block from its own stream
-FREQUENT = 4  # of each interval's features: those that the hyperplane weighs, by -1 or 1
-NOISE = 0.05  # share of the labels that are turned around
+TEACHER, THRESHOLD, TRAIN, TEST = range(3, 7)  # keys of random streams; synthetic.py uses those below
+WEIGHTED_FEATURES = 4  # the most frequent ones of each interval, which have a weight of -1 or 1 in the hyperplane
+NOISE = 0.05  # fraction of the labels that are flipped
 
 
 class Teacher(NamedTuple):
+    """The hyperplane. Each example has exactly one feature in each interval of feature numbers."""
+
     weights: np.ndarray  # (features,) int8
-    middle: int  # the sum of weights that half of the examples exceed
-    edges: np.ndarray  # (active + 1,): an example has one feature in each interval
+    threshold: int  # the sum of weights that about half of the examples exceed
+    edges: np.ndarray  # (active + 1,) bounds of the intervals
 
 
 def synthetic_sparse(
     examples: int, features: int, active: int, classes: int, seed: int, unit_length: bool = True
 ) -> tuple[SparseDataset, SparseDataset]:
-    """Training data of `examples` rows with `active` features each, and test data of a sixth more. `classes` is 2, or 0
-    for regression on -1 and 1, as the paper does.
+    """Generate `examples` training examples with `active` features each, and a sixth as many for testing. `classes` is
+    2, or 0 for regression on -1 and 1, as in the paper.
 
-    Same arguments, same bits. UsageError for sizes that make no problem.
+    The same arguments give the same bits. UsageError for values out of range.
     """
     for name, value, least in (("examples", examples, 1), ("active", active, 1), ("seed", seed, 0)):
         if value < least:
@@ -51,9 +53,9 @@ def synthetic_sparse(
 def _draw_teacher(features: int, active: int, seed: int) -> Teacher:
     edges = np.arange(active + 1) * features // active
     weights = np.zeros(features, np.int8)
-    frequent = np.minimum(edges[:-1, None] + np.arange(FREQUENT), edges[1:, None] - 1)
+    frequent = np.minimum(edges[:-1, None] + np.arange(WEIGHTED_FEATURES), edges[1:, None] - 1)
     weights[frequent] = 2 * stream(seed, "synthetic", TEACHER).integers(0, 2, frequent.shape) - 1
-    rows = _draw_rows(stream(seed, "synthetic", MIDDLE), BLOCK, edges)
+    rows = _draw_rows(stream(seed, "synthetic", THRESHOLD), STREAM_ROWS, edges)
     return Teacher(weights, int(np.median(_sums(weights, rows))), edges)
 
 
@@ -61,25 +63,25 @@ def _draw(examples: int, teacher: Teacher, classes: int, seed: int, part: int, s
     active = len(teacher.edges) - 1
     indices = np.empty((examples, active), np.int32)
     labels = np.empty(examples, np.int64)
-    for block, start in enumerate(range(0, examples, BLOCK)):
-        rows = slice(start, min(start + BLOCK, examples))
+    for block, start in enumerate(range(0, examples, STREAM_ROWS)):
+        rows = slice(start, min(start + STREAM_ROWS, examples))
         draw = stream(seed, "synthetic", part, block)
         indices[rows] = _draw_rows(draw, rows.stop - start, teacher.edges)
-        turned = draw.random(rows.stop - start) < NOISE
-        labels[rows] = (_sums(teacher.weights, indices[rows]) > teacher.middle) ^ turned
+        flipped = draw.random(rows.stop - start) < NOISE
+        labels[rows] = (_sums(teacher.weights, indices[rows]) > teacher.threshold) ^ flipped
     targets = labels if classes else (2.0 * labels[:, None] - 1.0).astype(np.float32)
     indptr = np.arange(examples + 1, dtype=np.int64) * active
     return SparseDataset(indptr, indices.reshape(-1), None, targets, classes, len(teacher.weights), scale)
 
 
 def _draw_rows(draw: np.random.Generator, count: int, edges: np.ndarray) -> np.ndarray:
-    """(count, active) features, ascending. Within an interval the n-th is about n^(-7/8) times as frequent as the
-    first: a few are in many examples, most in hardly any, as words are."""
-    place = draw.random((count, len(edges) - 1))
+    """Draw feature numbers (count, active), ascending in each row. The n-th feature of an interval is about n^(-7/8)
+    times as frequent as its first: like words, a few are in many examples and most in hardly any."""
+    position = draw.random((count, len(edges) - 1))
     for _ in range(3):
-        place *= place
-    place *= np.diff(edges)
-    indices = place.astype(np.int64)  # below the interval's width: the largest draw is 1 - 2^-53
+        position *= position
+    position *= np.diff(edges)
+    indices = position.astype(np.int64)  # below the interval's width: the largest draw is 1 - 2^-53
     indices += edges[:-1]
     return indices
 

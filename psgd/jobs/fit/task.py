@@ -13,7 +13,7 @@ from psgd.core.errors import UsageError
 from psgd.data.dataset import Data
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.split import hold_out
-from psgd.data.user_arrays import Rows, rows_of
+from psgd.data.user_arrays import UserArrays, as_user_arrays
 from psgd.jobs.build import build_optimizer, build_strategy
 from psgd.jobs.fit.settings import group_of
 from psgd.learners.parameter_tree import ParameterTree
@@ -59,7 +59,7 @@ class Task:
         """Digests of what must be equal on all processes: initial parameters, data (a sample of them), settings."""
         data = hashlib.sha256()
         for part in (self.data.train, self.data.validation, self.data.test):
-            if isinstance(part, Rows):
+            if isinstance(part, UserArrays):
                 rows = np.linspace(0, len(part) - 1, min(_SAMPLE, len(part)), dtype=np.int64)
                 for array in (part.X, part.y):
                     data.update(f"{array.shape} {array.dtype}".encode())
@@ -87,8 +87,8 @@ def build_task(
         raise UsageError("test is scored by loss=... or score=..., functions of (parameters, X, y); give one")
     structure = ParameterTree(parameters)
     classes = 1 if score else 0
-    examples = rows_of(dataset, "dataset", classes)
-    scored = rows_of(test, "test", classes) if test is not None else None
+    examples = as_user_arrays(dataset, "dataset", classes)
+    scored = as_user_arrays(test, "test", classes) if test is not None else None
     train, validation = _hold_out(settings, examples, loss or score)
     note = f"{len(train)} train{f', {len(validation)} validation' if validation else ''} examples"
     settings = settings.replace(group=group_of(settings))
@@ -96,7 +96,9 @@ def build_task(
     return Task(settings, gradient, structure, structure.flatten(parameters), data, loss, score, progress)
 
 
-def _hold_out(settings: Settings, examples: Rows, measure: Measure | None) -> tuple[Rows, Rows | None]:
+def _hold_out(
+    settings: Settings, examples: UserArrays, measure: Measure | None
+) -> tuple[UserArrays, UserArrays | None]:
     """(training, validation) examples; the latter only where a contraction is chosen on them, as with a config."""
     if not chooses_on_validation(settings):
         return examples, None
@@ -107,6 +109,6 @@ def _hold_out(settings: Settings, examples: Rows, measure: Measure | None) -> tu
             "'contraction': 0.9}"
         )
     train, validation = hold_out(examples, HELD_OUT, settings.training.seed)
-    assert isinstance(train, Rows)
-    assert isinstance(validation, Rows)
+    assert isinstance(train, UserArrays)
+    assert isinstance(validation, UserArrays)
     return train, validation
