@@ -24,7 +24,7 @@ from psgd.group.ray import actors as ray_actors
 from psgd.group.ray.actors import run_actors
 from psgd.group.ray.transport import Ray, library
 from psgd.group.serial import Serial
-from psgd.jobs import ray_driver
+from psgd.jobs.launch import ray as ray_driver
 from psgd.training.local_steps import LocalSteps
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install ray")
@@ -202,13 +202,13 @@ def _die() -> None:
 
 def dying_at_a_meeting(*arguments: Any) -> Any:
     if arguments[-1].process == 1:
-        _at(20, Ray, "exchange", _die)
+        _at(20, Ray, "all_gather", _die)
     return ray_driver._session(*arguments)
 
 
 def dying_within_a_combination(*arguments: Any) -> Any:
     if arguments[-1].process == 0:
-        _at(2, Ray, "swap", _die)
+        _at(2, Ray, "exchange_between_hosts", _die)
     return ray_driver._session(*arguments)
 
 

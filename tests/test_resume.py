@@ -20,7 +20,7 @@ from psgd.strategy.parameter_averaging import ParameterAveraging
 from psgd.training import local_steps as local_steps
 from psgd.training.loop import Loop, Stopped
 from psgd.training.recorder import Recorder
-from psgd.training.signals import Signals, exit_code
+from psgd.training.signals import Signals
 
 WORKERS = 4
 _one_shot = ParameterAveraging(
@@ -55,7 +55,7 @@ def stopped_at(meeting: int, name: str, directory, transport) -> bool:
     try:
         loop.run()
     except Stopped as stop:
-        return exit_code(stop.number) == 75
+        return stop.code == 75
     return False
 
 

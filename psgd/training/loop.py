@@ -22,7 +22,7 @@ from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.local_steps import LocalSteps
 from psgd.training.recorder import Recorder
-from psgd.training.signals import Signals
+from psgd.training.signals import Signals, exit_code
 
 MAX_EMPTY_ROUNDS = 10  # rounds in which all workers were excluded: going on is of no use
 MANY = 8  # losses without a completed round: something other than bad luck
@@ -35,7 +35,7 @@ class Stopped(PsgdError):
         super().__init__(
             f"stopped by signal {number}" + (f"; continue with --resume --output {where}" if where else "")
         )
-        self.number = number
+        self.code = exit_code(number)
 
 
 @final
@@ -51,13 +51,14 @@ class Loop:
         checkpoint_seconds: float = 60.0,
         segment_seconds: float = 1.0,
         signals: Signals | None = None,
-        started: Callable[[bool], None] = lambda resumed: None,
+        started: Callable[["Loop", bool], None] = lambda loop, resumed: None,
+        agreement: Agreement | None = None,
     ) -> None:
         needs, learner = job.strategy.needs, job.learner
         self._job, self._needs, self._record, self._directory = job, needs, record, directory
         self._shape = VectorShape(job.workers, learner.size, needs.state_rows, needs.contribution_rows, learner.dtype)
         self.group = Group(transport, self._shape)
-        self.agreement = Agreement(self.group)
+        self.agreement = agreement or Agreement(transport)
         self._local_steps = LocalSteps(job, self.group, segment_seconds)
         self._saving = Checkpoints(directory, checkpoint_seconds, self.group, self.agreement, self._local_steps, record)
         self._evaluator = Evaluator(learner, self.group, job.outputs)
@@ -125,7 +126,7 @@ class Loop:
             self._local_steps.forget()
 
         self.agreement.together(fill)
-        self.agreement.together(lambda: self._started(tag is not None) if self.group.first else None)
+        self.agreement.together(lambda: self._started(self, tag is not None) if self.group.first else None)
         self._record.lap("other")
         self._begun = True
 
