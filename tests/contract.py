@@ -89,10 +89,11 @@ def hashes(make: Callable[[], Transport], all_workers: tuple[int, ...] = (4, 8))
 if __name__ == "__main__":
     import json
 
-    from psgd.group.mpi import Mpi, process_and_processes
+    from psgd.group.mpi import Mpi, World
 
     assert len(SPEEDS) >= 8
-    process, processes = process_and_processes()
+    world = World()
+    process, processes = world.process, len(world.members)
     wanted = int(sys.argv[1])
     assert processes == wanted, f"{processes} processes instead of {wanted}"
     for workers in (1, 3, 4, 5):

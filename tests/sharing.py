@@ -5,9 +5,10 @@ import sys
 import numpy as np
 
 from psgd.data.dataset import Data, Dataset
-from psgd.group import mpi
+from psgd.group.mpi import Mpi, World
 
-process, processes = mpi.process_and_processes()
+world = World()
+process = world.process
 inputs, targets = np.arange(60_000, dtype=np.uint8).reshape(-1, 6), np.arange(10_000) % 3
 
 
@@ -16,7 +17,7 @@ def make() -> Data:
     return Data(Dataset(inputs, targets, 3, 0.5), None, None, "note", {"kind": "scale"})
 
 
-data = mpi.load_once_per_host(make)
+data = world.load_once_per_host(make)
 train = data.train
 assert isinstance(train, Dataset)
 assert (train.inputs == inputs).all()
@@ -24,23 +25,24 @@ assert (train.targets == targets).all()
 assert (train.classes, train.scale, data.note, data.preparation) == (3, 0.5, "note", {"kind": "scale"})
 assert not train.inputs.flags.writeable
 assert train.inputs.ctypes.data % 64 == train.targets.ctypes.data % 64 == 0
-window = memoryview(mpi._shared[-1].Shared_query(0)[0]).cast("B")
-mpi.gather(0)
+window = memoryview(world._windows[-1].Shared_query(0)[0]).cast("B")
+world.all_gather(b"")
 if process == 1:  # behind everybody's back
     window[0] = 200
-mpi.gather(0)
+world.all_gather(b"")
 assert train.inputs[0, 0] == 200, "another copy"
 print("same", flush=True)
 
-failed = mpi.load_once_per_host(lambda: None)
+failed = world.load_once_per_host(lambda: None)
 assert failed is None
 
 if process == 0:
     np.save(sys.argv[1], inputs)
-mpi.gather(0)
-mapped = mpi.load_once_per_host(lambda: np.load(sys.argv[1], mmap_mode="r"))
+world.all_gather(b"")
+mapped = world.load_once_per_host(lambda: np.load(sys.argv[1], mmap_mode="r"))
 assert isinstance(mapped, np.memmap)
 print("mapped", flush=True)
-transport = mpi.Mpi(20.0, 0)
+transport = Mpi(20.0, 0)
 transport.close()
-assert not mpi._shared
+world.free_shared()
+assert not world._windows

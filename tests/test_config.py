@@ -258,6 +258,19 @@ def test_the_layer_imports_no_numpy() -> None:
     assert {name for name in names if not name.startswith("psgd.co")} == {"psgd"}
 
 
+def test_a_process_other_than_the_first_needs_no_yaml() -> None:
+    """It unpickles the settings that the first process has read."""
+    code = (
+        "import pickle, subprocess, sys, psgd.jobs.launch.mpi, psgd.jobs.launch.ray; "
+        "read = 'import pickle, sys; from psgd.config.resolve import resolve; ' "
+        "'sys.stdout.buffer.write(pickle.dumps(resolve(None, []).settings))'; "
+        "settings = pickle.loads(subprocess.check_output([sys.executable, '-c', read])); "
+        "assert settings.training.batch_size_per_worker == 10; "
+        "sys.exit('yaml' in sys.modules or 'psgd.config.document' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(psgd.__file__).parents[1], timeout=60).returncode == 0
+
+
 def test_a_copy_with_other_values_knows_its_settings() -> None:
     settings = resolve(None, []).settings
     assert settings.replace(workers=2).workers == 2

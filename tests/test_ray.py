@@ -24,7 +24,7 @@ from psgd.group.ray import actors as ray_actors
 from psgd.group.ray.actors import run_actors
 from psgd.group.ray.transport import Ray, library
 from psgd.group.serial import Serial
-from psgd.jobs import ray_driver
+from psgd.jobs.launch import ray as ray_driver
 from psgd.training.local_steps import LocalSteps
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install ray")

@@ -19,7 +19,7 @@ from psgd.strategy.presets import parameter_averaging
 from psgd.training import local_steps as local_steps
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.signals import Signals, Stopped, exit_code
+from psgd.training.signals import Signals, Stopped
 
 WORKERS = 4
 _one_shot = parameter_averaging(
@@ -54,7 +54,7 @@ def stopped_at(meeting: int, name: str, directory, transport) -> bool:
     try:
         loop.run()
     except Stopped as stop:
-        return exit_code(stop.number) == 75
+        return stop.code == 75
     return False
 
 

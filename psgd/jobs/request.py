@@ -1,4 +1,4 @@
-"""The request of a run: which options the command line has, and what the first process sends to the others."""
+"""The options of the command line, and the request that the first process makes of them and sends to the others."""
 
 import argparse
 from pathlib import Path
@@ -11,11 +11,13 @@ from psgd.core.errors import UsageError
 class RunRequest(NamedTuple):
     """What every process must know to run a job."""
 
-    settings: Settings
-    directory: Path | None  # None: a dry run, which has ended
-    config: str = ""  # the text of config.yaml
-    quiet: bool = False
-    resume: bool = False
+    settings: Settings  # complete: neither group nor workers is auto
+    config: str  # the text of config.yaml, in which the group may be auto: the run may continue elsewhere
+    notes: list[str]  # for the user: how settings were changed and filled in
+    output: Path | None  # the run directory, if it was named
+    resume: bool
+    overwrite: bool
+    quiet: bool
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

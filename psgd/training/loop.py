@@ -45,12 +45,13 @@ class Loop:
         segment_seconds: float = 1.0,
         signals: Signals | None = None,
         started: Callable[["Loop", bool], None] = lambda loop, resumed: None,
+        agreement: Agreement | None = None,
         clock: Clock = real_clock,
     ) -> None:
         """`started` is called by the first process when training begins, with whether it was resumed."""
         self._job, self._needs, self._recorder, self._directory = job, job.strategy.needs, recorder, directory
         self.group = Group(transport, job.vectors)
-        self.agreement = Agreement(self.group)
+        self.agreement = agreement or Agreement(transport)
         self.stopwatch = Stopwatch(clock)
         self.scores: dict[str, float] = {}  # of the last evaluation, such as test_loss
         self._local_steps = LocalSteps(job, self.group, clock, segment_seconds)

@@ -52,4 +52,4 @@ class Stopped(PsgdError):
         super().__init__(
             f"stopped by signal {number}" + (f"; continue with --resume --output {where}" if where else "")
         )
-        self.number = number
+        self.code = exit_code(number)

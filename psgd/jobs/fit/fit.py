@@ -1,4 +1,4 @@
-"""`psgd.fit`: a user's own numpy function as the learner. (Not called fit.py: `psgd.fit` is the function.)"""
+"""`psgd.fit`: trains a user's own numpy function."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +56,7 @@ def fit(
     What your function raises is raised here, with a note that names worker and round; under mpirun the other processes
     leave by SystemExit(1). UsageError, DataError: what was given cannot be. Diverged: something is not finite.
     """
-    task, failure = None, None
+    task, job, failure = None, None, None
     try:
         settings = check_settings(
             {
@@ -74,26 +74,28 @@ def fit(
             }
         )
         task = build_task(settings, gradient, parameters, dataset, test, loss, score, progress)
+        job = task.job()
     except Exception as error:
         failure = error
     with _one_blas_thread() as (threads, note):
         if launched() or (task and task.settings.group == "mpi"):
-            return fit_with_mpi(task, failure, threads, note)
-        if failure or not task:
-            assert failure
+            return fit_with_mpi(task, job, failure, threads, note)
+        if failure:
             raise failure
+        assert task
+        assert job
         if note:
             print(note, file=sys.stderr, flush=True)
         signals = Signals()
         if task.settings.group != "threads":
-            return Session(task, Serial(), signals).run(threads)
-        return fit_with_threads(task, signals, threads)
+            return Session(task, job, Serial(), signals).run(threads)
+        return fit_with_threads(task, job, signals, threads)
 
 
 @contextmanager
 def _one_blas_thread() -> Iterator[tuple[int | None, str | None]]:
-    """(threads that numpy's BLAS had, what to tell the user of it). numpy was imported long before us, so all that can
-    be done is to limit it meanwhile."""
+    """Hold BLAS to one thread meanwhile, since numpy was imported before. Yields (threads that BLAS had, a note for the
+    user if they were several)."""
     from threadpoolctl import threadpool_info, threadpool_limits
 
     blas = describe()

@@ -1,93 +1,71 @@
-"""The driver of a job on Ray: it connects or starts Ray, and each actor runs a session. It computes nothing itself."""
+"""Launches a job on Ray: this driver connects to or starts Ray, and each actor runs a session."""
 
 import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 import psgd
 from psgd.backends.blas import VARIABLES, limit_after_numpy
 from psgd.config.settings import Settings
 from psgd.core.errors import PsgdError, UsageError
-from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
 from psgd.group.ray.actors import run_actors
 from psgd.group.ray.transport import Ray, library
+from psgd.jobs.build import build_job
 from psgd.jobs.choose_group import cores
 from psgd.jobs.request import RunRequest
-from psgd.jobs.session import Result, complain, run_session
+from psgd.jobs.session import Result, run_session
 from psgd.training.signals import Signals, exit_code
 
-# Of the driver's environment, what decides bits or where data are found.
+# Variables of the driver that actors need: they decide bits, or where data are looked for.
 PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
 
 
-def run_ray(order: RunRequest) -> Result:
-    """The first process's result. On the Ray that this program or RAY_ADDRESS names, else on a local one."""
-    settings, signals = order.settings, Signals()
-    if note := limit_after_numpy():
-        print(f"psgd: {note}", file=sys.stderr)
+def run_on_ray(request: RunRequest, directory: Path) -> Result:
+    """Run a job on actors; returns the first process's result.
+
+    Ray is what this program has connected to, or what RAY_ADDRESS names, or else one started here. UsageError if it
+    cannot be connected to or has too few CPUs; ProcessLost if an actor was lost.
+    """
+    settings, signals = request.settings, Signals()
     try:
         with _connected(settings), _listening(signals):
-            main = partial(_session, order, os.getcwd())
-            patience = settings.cluster.patience
-            processes = _processes(settings)
-            results: list[Result] = run_actors(processes, patience, _variables(), main, lambda: signals.asked)
-    except SystemExit as aborted:  # the actor that did it has said why
+            session = partial(_session, request, directory, os.getcwd())
+            patience, processes = settings.cluster.patience, _processes(settings)
+            results: list[Result] = run_actors(processes, patience, _variables(), session, lambda: signals.asked)
+    except SystemExit as aborted:  # an actor aborted, after it reported why
         return Result(aborted.code if isinstance(aborted.code, int) else 1, None)
     except KeyboardInterrupt:  # before the actors ran
         return Result(exit_code(signals.asked or signal.SIGINT), None)
-    codes = {result.code for result in results}
-    if len(codes) > 1:
-        raise PsgdError(f"the processes ended with unlike codes: {[result.code for result in results]}")
+    codes = [result.code for result in results]
+    if len(set(codes)) > 1:
+        raise PsgdError(f"the processes ended with unlike codes: {codes}")
     return results[0]
 
 
-def _session(order: RunRequest, where: str, transport: Ray) -> Result:
-    """In an actor."""
+def _session(request: RunRequest, directory: Path, working_directory: str, transport: Ray) -> Result:
+    """The work of one actor."""
     limit_after_numpy()
     with contextlib.suppress(OSError):  # another host may not have it; relative paths of data are the driver's
-        os.chdir(where)
+        os.chdir(working_directory)
     signals = Signals()
 
     def on_signal(number: int) -> None:
         signals.asked = signals.asked or number
 
     transport.on_signal = on_signal
-    data, code = _load(order.settings, transport)
-    return run_session(order, data, transport, signals) if data else Result(code, None)
-
-
-def _load(settings: Settings, transport: Ray) -> tuple[Data | None, int]:
-    """Collective: the data, or the code of the first process that could not read them and has said why."""
-    data, failure = None, None
-    try:
-        data = load_data(settings)
-    except Exception as error:
-        failure = error
-    code = 0 if failure is None else failure.code if isinstance(failure, PsgdError) else 1
-    codes = [int(np.frombuffer(row, np.int64)[0]) for row in transport.all_gather(np.int64(code).tobytes())]
-    first = next((process for process, code in enumerate(codes) if code), None)
-    if first is None:
-        return data, 0
-    if first == transport.process:
-        if isinstance(failure, PsgdError):
-            complain(failure, transport.process)
-        else:
-            traceback.print_exception(failure)
-    return None, codes[first]
+    settings = request.settings
+    return run_session(request, directory, lambda: build_job(settings, load_data(settings)), transport, signals)
 
 
 @contextlib.contextmanager
 def _connected(settings: Settings) -> Iterator[None]:
+    """Connect to Ray, unless this program has; disconnect afterwards."""
     ray = library()
     if ray.is_initialized():
         yield
@@ -110,13 +88,14 @@ def _connected(settings: Settings) -> Iterator[None]:
 
 
 def check_reachable(address: str) -> None:
-    """OSError if nobody listens at HOST:PORT: Ray would try for a minute, and more than once."""
+    """OSError if nothing listens at HOST:PORT; Ray itself would try for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit() and "//" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _processes(settings: Settings) -> int:
+    """The number of actors: as asked, or one a worker as far as there are free CPUs."""
     ray, asked = library(), settings.cluster.processes
     there = int(ray.cluster_resources().get("CPU", 0))
     if asked and asked > there:
@@ -126,18 +105,18 @@ def _processes(settings: Settings) -> int:
 
 
 def _variables() -> dict[str, str]:
-    """The environment of actors, set before they import anything: one BLAS thread, and this psgd."""
+    """The environment that actors start with: one BLAS thread, and where to import this psgd from."""
     variables = dict.fromkeys(VARIABLES, "1") | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     paths = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     root = Path(psgd.__file__).resolve().parent.parent
-    if not {"site-packages", "dist-packages"} & set(root.parts):  # a checkout, which the actors' Python does not know
+    if not {"site-packages", "dist-packages"} & set(root.parts):  # a checkout, which actors would not find otherwise
         paths.insert(0, str(root))
     return variables | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})
 
 
 @contextlib.contextmanager
 def _listening(signals: Signals) -> Iterator[None]:
-    """Signals of the driver, which the actors heed; afterwards as before."""
+    """Note signals to the driver in `signals`; afterwards restore the handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

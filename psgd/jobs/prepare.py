@@ -1,9 +1,8 @@
-"""Makes a run request from the command line and the config, on the first process alone."""
+"""What the first process does before a run: read the command line and the config, probe, open the run directory."""
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from psgd.config.resolve import Resolved, dump, resolve
 from psgd.config.settings import Settings
@@ -13,40 +12,43 @@ from psgd.jobs import run_directory
 from psgd.jobs.choose_group import choose_group, cores
 from psgd.jobs.request import RunRequest
 
-if TYPE_CHECKING:
-    from psgd.data.dataset import Data
 
-
-def read_request(options: argparse.Namespace, processes: int, launched: bool) -> tuple[RunRequest, "Data | None"]:
-    """The request, and the data of the job (None after a dry run).
-
-    A run directory is made or touched only when nothing that the user gave is wrong.
-    """
+def read_request(options: argparse.Namespace, processes: int, launched: bool) -> RunRequest | None:
+    """The request of a run; None after a dry run. UsageError for a command line or a config that is wrong."""
     config, overrides = _config_and_overrides(options)
     given, notes = resolve(config, overrides)
     settings, more = resolve_auto(given, processes, launched)
-    saved = given.replace(workers=settings.workers)  # with group auto: the run may continue elsewhere
+    saved = dump(given.replace(workers=settings.workers))
     if options.dry_run:
-        print(dump(saved), end="", flush=True)
+        print(saved, end="", flush=True)
         if not options.no_probe:
             print_probe(settings, launched)
-        return RunRequest(settings, None), None
+        return None
     from psgd.backends.compiling import check_compiler
-    from psgd.data.sources.load import load_data
-    from psgd.jobs.build import check_job
 
     check_compiler(settings.compile, settings.training.precision)
-    data = load_data(settings)
-    check_job(settings, data)
-    directory = _directory(options, settings)
-    if not options.resume:
-        write_text(directory / "config.yaml", dump(saved))
+    output = Path(options.output) if options.output else None
+    return RunRequest(settings, saved, notes + more, output, options.resume, options.overwrite, options.quiet)
+
+
+def open_directory(request: RunRequest) -> Path:
+    """Make and lock the run directory, or find and lock the one to resume.
+
+    For jobs that can be built: a directory is touched only when nothing that the user gave is wrong. UsageError if the
+    directory cannot be used, StorageError if it cannot be written.
+    """
+    settings, output = request.settings, request.output
+    if request.resume:
+        directory = output or run_directory.latest(settings.output)
+        run_directory.check_continues(directory, resolve(str(directory / "config.yaml"), []).settings, settings)
+    else:
+        directory = run_directory.exact(output, request.overwrite) if output else run_directory.fresh(settings.output)
+        write_text(directory / "config.yaml", request.config)
     run_directory.lock(directory)
-    if not options.quiet:
-        for note in notes + more:
-            print(f"[0] {note}", file=sys.stderr)
-        print(f"[0] run directory {directory}", file=sys.stderr, flush=True)
-    return RunRequest(settings, directory.absolute(), dump(saved), options.quiet, options.resume), data
+    if not request.quiet:
+        for note in (*request.notes, f"run directory {directory}"):
+            print(f"[0] {note}", file=sys.stderr, flush=True)
+    return directory.absolute()
 
 
 def resolve_auto(settings: Settings, processes: int, launched: bool) -> Resolved:
@@ -101,14 +103,3 @@ def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list
             raise UsageError(f"there is no run to resume in {options.output}: it has no config.yaml")
         config = config or str(saved)
     return config, overrides
-
-
-def _directory(options: argparse.Namespace, settings: Settings) -> Path:
-    """The run directory: an earlier one to resume, the one that --output names, or a fresh one."""
-    output = Path(options.output) if options.output else None
-    if options.resume:
-        directory = output or run_directory.latest(settings.output)
-        before = resolve(str(directory / "config.yaml"), []).settings
-        run_directory.check_continues(directory, before, settings)
-        return directory
-    return run_directory.exact(output, options.overwrite) if output else run_directory.fresh(settings.output)

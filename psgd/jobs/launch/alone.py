@@ -1,0 +1,61 @@
+"""Launches a job that no MPI launcher started: in this process, on threads, on Ray, or as a single MPI process."""
+
+from psgd.group.failure import Agreement, Alone
+from psgd.jobs.prepare import open_directory, read_request
+from psgd.jobs.request import RunRequest, parse
+from psgd.training.signals import Signals
+
+
+def launch(arguments: list[str] | None) -> int:
+    """Run a job to its end and print the summary; returns the exit code, after errors have been printed."""
+    signals = Signals()
+
+    def run() -> int:
+        options = parse(arguments)
+        signals.listen(leave_at_once=True)
+        request = read_request(options, 1, launched=False)
+        return _run(request, signals) if request else 0
+
+    return Agreement(Alone(), prefix="").conclude(run)
+
+
+def _run(request: RunRequest, signals: Signals) -> int:
+    # Imported here, since they import numpy, which a dry run does without.
+    from psgd.data.sources.load import load_data
+    from psgd.group.serial import Serial
+    from psgd.group.threads import run_threads
+    from psgd.group.transport import Transport
+    from psgd.jobs.build import build_job
+    from psgd.jobs.choose_group import thread_count
+    from psgd.jobs.environment import limit_blas
+    from psgd.jobs.session import Result, print_summary, run_session
+    from psgd.training.job import Job
+
+    settings = request.settings
+    if settings.group == "mpi":
+        from psgd.group.mpi import World
+        from psgd.jobs.launch.mpi import run
+
+        signals.listen()
+        world = World()
+        return run(request, world, Agreement(world), signals)
+    first = build_job(settings, load_data(settings))
+    directory = open_directory(request)
+    limit_blas()
+    if settings.group == "ray":
+        from psgd.jobs.launch.ray import run_on_ray
+
+        return print_summary(run_on_ray(request, directory))
+
+    def session(transport: Transport) -> Result:
+        def build() -> Job:
+            """The first process trains the job that was checked; each other thread needs a learner of its own."""
+            return first if transport.process == 0 else build_job(settings, first.data)
+
+        return run_session(request, directory, build, transport, signals)
+
+    signals.listen()
+    if settings.group == "serial":
+        return print_summary(session(Serial()))
+    results: list[Result] = run_threads(thread_count(settings), settings.cluster.patience, session)
+    return print_summary(results[0])

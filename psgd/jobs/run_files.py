@@ -1,0 +1,79 @@
+"""What the first process writes about a run when it starts and when it ends."""
+
+from pathlib import Path
+from typing import Any, final
+
+from psgd.backends.blas import held_back
+from psgd.core.files import write_json, write_text
+from psgd.jobs.environment import environment, mixed_kernels
+from psgd.jobs.request import RunRequest
+from psgd.jobs.summary import summarize
+from psgd.learners.mlp import MLP
+from psgd.learners.model_file import write_model
+from psgd.learners.sparse_linear import SparseLinear
+from psgd.training.job import Job
+from psgd.training.loop import Loop
+from psgd.training.recorder import Recorder
+
+
+@final
+class RunFiles:
+    """Files in the run directory, and lines for people. `processes`: what `describe_group` tells of each."""
+
+    def __init__(
+        self, request: RunRequest, directory: Path, job: Job, recorder: Recorder, processes: list[dict[str, Any]]
+    ) -> None:
+        self._request, self._directory, self._job = request, directory, job
+        self._recorder, self._processes = recorder, processes
+        self.summary: dict[str, Any] | None = None  # once the run has ended
+
+    def started(self, loop: Loop, resumed: bool) -> None:
+        """Describe the run and warn of what may surprise, before its first round. StorageError."""
+        say, job, progress = self._recorder.say, self._job, loop.replica.progress
+        say(_introduction(job, loop, self._processes))
+        if job.sampler.note:
+            say(job.sampler.note)
+        for warning in (mixed_kernels(self._processes), held_back()):
+            if warning:
+                say(f"warning: {warning}")
+        dealt = sum(job.strategy.plan.steps(0)) * job.batch
+        if dealt >= 2 * job.end:
+            say(
+                f"warning: a round deals {dealt} examples, more than the {job.end} of training.epochs: "
+                "lower strategy.period"
+            )
+        if resumed:
+            say(f"going on from round {progress.round}, epoch {progress.position / job.sampler.examples:.2f}")
+        elif self._request.resume:
+            say("warning: there is no checkpoint here yet: starting from the beginning")
+        write_text(self._directory / "config.yaml", self._request.config)
+        write_json(self._directory / "environment.json", environment(self._processes))
+
+    def finished(self, loop: Loop) -> None:
+        """Write the model and the summary of a run that was not stopped. StorageError."""
+        learner, path = self._job.learner, self._directory / "model.safetensors"
+        assert isinstance(learner, MLP | SparseLinear)
+        write_model(path, self._request.settings.model, learner, loop.replica.parameters, self._job.data)
+        self.summarize(loop, "target-reached" if loop.replica.progress.reached else "done")
+
+    def summarize(self, loop: Loop, status: str) -> None:
+        """Write the summary of a run that ended with `status`. StorageError."""
+        examples = self._job.sampler.examples
+        self.summary = summarize(self._request.settings, loop, examples, status)
+        write_json(self._directory / "summary.json", self.summary)
+
+
+def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]]) -> str:
+    transport, blas = loop.group.transport, processes[0]["blas"]
+    count, hosts = len(transport.members), len(set(transport.hosts))
+    one, many = {
+        "serial": ("one process", ""),
+        "threads": ("one thread", "threads"),
+        "ray": ("one Ray actor", "Ray actors"),
+    }.get(transport.kind, ("one MPI process", "MPI processes"))
+    where = (one if count == 1 else f"{count} {many}") + (f" of {hosts} hosts" if 1 < hosts < count else "")
+    compiled = isinstance(job.learner, MLP) and job.learner.compiled
+    return (
+        f"{job.data.note}; {job.learner.size:,} parameters; {job.workers} worker{'s' * (job.workers > 1)} on {where}; "
+        f"{blas['name']} {blas['version']} {blas['kernel']}{'; compiled by numba' * compiled}"
+    )

@@ -1,0 +1,120 @@
+"""The protocol of failure: the first that failed reports, all leave with its code."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from psgd.core.errors import DataError, Diverged, PsgdError, UsageError
+from psgd.group.failure import Agreement, Alone, Ended
+from psgd.group.threads import Threads, run_threads
+
+Work = Callable[[Agreement, int], int]
+
+
+def codes(processes: int, work: Work) -> list[int]:
+    """The exit codes of `work(agreement, process)` in that many threads."""
+
+    def main(transport: Threads) -> int:
+        agreement = Agreement(transport)
+        return agreement.conclude(lambda: work(agreement, transport.process))
+
+    found: list[int] = run_threads(processes, 10.0, main)
+    return found
+
+
+def fail(failures: dict[int, Exception], process: int) -> int:
+    if process in failures:
+        raise failures[process]
+    return process
+
+
+def test_without_a_failure_everyone_gets_its_answer(capsys):
+    def work(agreement: Agreement, process: int) -> int:
+        return agreement.together(lambda: 10 * process)
+
+    assert codes(3, work) == [0, 10, 20]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("failures", "code", "said"),
+    [
+        ({1: UsageError("wrong")}, 2, "[1] psgd: wrong\n"),
+        ({2: DataError("missing"), 1: UsageError("wrong")}, 2, "[1] psgd: wrong\n"),
+        ({2: DataError("missing")}, 3, "[2] psgd: missing\n"),
+    ],
+)
+def test_the_first_that_failed_reports_and_all_leave_with_its_code(capsys, failures, code, said):
+    def work(agreement: Agreement, process: int) -> int:
+        agreement.together(lambda: fail(failures, process))
+        raise AssertionError("goes on")
+
+    assert codes(3, work) == [code] * 3
+    assert capsys.readouterr().err == said
+
+
+def test_an_exception_in_local_work_is_one_traceback_and_code_1(capsys):
+    def work(agreement: Agreement, process: int) -> int:
+        answer = agreement.attempt(lambda: fail({1: ZeroDivisionError("bug")}, process), -1)
+        assert answer == (-1 if process == 1 else process)
+        agreement.check()
+        raise AssertionError("goes on")
+
+    assert codes(3, work) == [1, 1, 1]
+    said = capsys.readouterr().err
+    assert said.count("Traceback") == 1
+    assert said.rstrip().endswith("ZeroDivisionError: bug")
+
+
+def test_the_first_failure_of_a_process_is_the_one_that_counts():
+    agreement = Agreement(Alone())
+    for failure in (UsageError("first"), DataError("second")):
+        agreement.attempt(lambda failure=failure: fail({0: failure}, 0), 0)
+    assert agreement.code == 2
+    with pytest.raises(UsageError, match="first"):
+        agreement.check()
+
+
+def test_codes_may_come_with_another_exchange():
+    agreement = Agreement(SimpleNamespace(process=5, members=(2, 5, 7)))  # type: ignore[arg-type]
+    agreement.leave_if([0, 0, 0])
+    with pytest.raises(Ended) as ended:
+        agreement.leave_if([0, 0, 4])
+    assert ended.value.code == 4
+    agreement.failure = Diverged("mine")
+    with pytest.raises(Diverged):
+        agreement.leave_if([0, 4, 4])
+    with pytest.raises(Ended):
+        agreement.leave_if([3, 4, 0])
+
+
+def test_an_error_that_all_find_is_reported_by_the_first_process(capsys):
+    def work(agreement: Agreement, process: int) -> int:
+        raise Diverged("not finite")
+
+    assert codes(3, work) == [4, 4, 4]
+    assert capsys.readouterr().err == "[0] psgd: not finite\n"
+
+
+def test_an_exception_between_two_exchanges_ends_all_at_once(capsys):
+    def work(agreement: Agreement, process: int) -> int:
+        fail({1: ZeroDivisionError("bug")}, process)
+        agreement.check()
+        raise AssertionError("goes on")
+
+    with pytest.raises(SystemExit) as left:
+        codes(3, work)
+    assert left.value.code == 1
+    said = capsys.readouterr().err
+    assert said.count("Traceback") == 1
+    assert said.rstrip().endswith("ZeroDivisionError: bug")
+
+
+def test_a_process_alone(capsys):
+    def bad() -> int:
+        raise PsgdError("no")
+
+    assert Agreement(Alone(), prefix="").conclude(lambda: 75) == 75
+    assert Agreement(Alone(), prefix="").conclude(bad) == 1
+    assert capsys.readouterr().err == "psgd: no\n"
