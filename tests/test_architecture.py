@@ -32,7 +32,7 @@ DOORS = {
     "cupy": set(),
     "matplotlib": {"psgd.plot"},
     "sklearn": set(),
-    "scipy": {"psgd.backends.numpy.products", "psgd.backends.numba.native"},
+    "scipy": {"psgd.backends.numpy.products", "psgd.backends.native"},
 }
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from processes import mpis, python, run
-from test_train import train
-
 from psgd.backends.compiling import START, saves_time
 from psgd.backends.numba.machine_code import _had
+from test_train import train
+
 from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
 from psgd.data.dataset import Dataset

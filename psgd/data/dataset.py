@@ -5,18 +5,20 @@ Shapes: N examples, F features, B rows of a batch, O outputs.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, final
 
 import numpy as np
 
-from psgd.backends.numba.machine_code import kernels
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.core.errors import DataError
 
 Reader = Callable[[np.ndarray | slice], tuple[Any, np.ndarray]]  # rows -> (X, T_BO); the next call overwrites them
 
-BLOCK = 65536  # numbers that are gathered by one call
-PART = 262144  # numbers that two passes can go over without leaving the cache
+# Elements of inputs that one call gathers, if batches are small: 256 KiB of float32. More calls cost time, larger reads
+# drive the batches out of the cache.
+GATHERED_ELEMENTS = 65536
 
 
 @final
@@ -32,7 +34,6 @@ class Dataset:
     targets: np.ndarray
     classes: int
     scale: float = 1.0
-    compiled: bool = False  # whether readers gather single rows by compiled code
 
     def __post_init__(self) -> None:
         _check_inputs(self.inputs, self.scale)
@@ -59,7 +60,7 @@ class Dataset:
         """The number of classes (2 for two classes), or the columns of the targets in regression."""
         return self.classes or int(self.targets.shape[1])
 
-    def gather(self, rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
+    def gather(self, rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray, backend: Backend = NUMPY) -> None:
         """Write the inputs of `rows` (B integers, or a slice) times the scale into X_BI, behind them a column of ones,
         of which the biases are the weights, and their targets into T_BO.
 
@@ -70,13 +71,14 @@ class Dataset:
             count = len(range(*rows.indices(len(self))))
         else:
             count = len(rows)
-            # NumPy would count negative ones from the end; as unsigned numbers they are too large.
+            # numpy would count negative ones from the end; as unsigned integers they are too large.
             if count and rows.astype(np.uint64).max() >= len(self):
                 raise IndexError(f"rows {rows.min()}..{rows.max()} of a dataset of {len(self)} examples")
-        binary, wanted = self._binary(T_BO), self._shapes(count, T_BO)
-        if (X_BI.shape, T_BO.shape) != wanted:  # NumPy would broadcast a single row or column
-            raise ValueError(f"buffers have shapes {X_BI.shape} and {T_BO.shape}; these rows need {wanted}")
-        self._gather_inputs(rows, X_BI)
+        binary = self.classes == 2 and T_BO.shape[1] == 1
+        needed = (count, self.features + 1), (count, 1 if binary else self.outputs)
+        if (X_BI.shape, T_BO.shape) != needed:  # numpy would broadcast a single row or column
+            raise ValueError(f"buffers have shapes {X_BI.shape} and {T_BO.shape}; these rows need {needed}")
+        backend.gather(self.inputs, rows, self.scale, X_BI)
         if self.classes == 0:
             np.copyto(T_BO, self.targets[rows], casting="same_kind")
         elif binary:
@@ -85,68 +87,20 @@ class Dataset:
             T_BO.fill(0)
             T_BO[np.arange(count), self.targets[rows]] = 1
 
-    def _binary(self, T_BO: np.ndarray) -> bool:
-        return self.classes == 2 and T_BO.shape[1] == 1
-
-    def _shapes(self, count: int, T_BO: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Those that the buffers of X and T should have for so many rows."""
-        return (count, self.features + 1), (count, 1 if self._binary(T_BO) else self.outputs)
-
-    def _gather_inputs(self, rows: np.ndarray | slice, X_BI: np.ndarray) -> None:
-        """numpy takes long to multiply what has gaps between its lines: so the scale goes over the ones too, in a pass
-        of its own, part by part so that it finds them in the cache."""
-        picked = self.inputs[rows] if isinstance(rows, slice) else self.inputs.take(rows, axis=0)
-        if self.scale == 1.0:
-            np.copyto(X_BI[:, :-1], picked, casting="same_kind")
-        else:
-            scale, size = X_BI.dtype.type(self.scale), max(1, PART // X_BI.shape[1])
-            for start in range(0, len(X_BI), size):
-                part = X_BI[start : start + size]
-                np.copyto(part[:, :-1], picked[start : start + size], casting="same_kind")
-                np.multiply(part, scale, part)
-        X_BI[:, -1] = 1.0
-
     def batches_per_read(self, batch: int) -> int:
         """So many small batches that calls cost little beside the copying, and that they stay in the cache."""
-        return max(1, min(64, BLOCK // (batch * self.features)))
+        return max(1, min(64, GATHERED_ELEMENTS // (batch * self.features)))
 
-    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
-        """A reader of up to `examples` rows at a time into a buffer of its own, with `outputs` columns of targets."""
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
+        """A reader of up to `examples` rows at a time into buffers of its own, with `outputs` columns of targets."""
         X_BI, T_BO = np.ones((examples, self.features + 1), dtype), np.empty((examples, outputs), dtype)
-        gather = self._compiled_gather(dtype) if self.compiled else self.gather
 
         def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
             count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-            gather(rows, X_BI[:count], T_BO[:count])
+            self.gather(rows, X_BI[:count], T_BO[:count], backend)
             return X_BI[:count], T_BO[:count]
 
         return read
-
-    def _compiled_gather(self, dtype: np.dtype) -> Callable[[np.ndarray | slice, np.ndarray, np.ndarray], None]:
-        functions = kernels(dtype)
-        gather_inputs = functions[f"gather_inputs_{self.inputs.dtype}"]
-        gather_targets = functions[f"gather_{'labels' if self.classes else 'values'}_{self.targets.dtype}"]
-
-        def gather(rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
-            if (
-                not isinstance(rows, slice)
-                and rows.dtype == np.int64
-                and rows.flags.c_contiguous
-                and (X_BI.shape, T_BO.shape) == self._shapes(len(rows), T_BO)
-                and gather_inputs(self.inputs, rows, self.scale, X_BI)
-            ):
-                gather_targets(self.targets, rows, T_BO)
-            else:
-                self.gather(rows, X_BI, T_BO)  # which says what is wrong, if anything is
-
-        return gather
-
-    def compile(self, dtype: np.dtype) -> "Dataset":
-        usual = {np.dtype(kind) for kind in (np.uint8, np.int64, np.float32, np.float64)}
-        if not {self.inputs.dtype, self.targets.dtype} <= usual:
-            return self
-        kernels(dtype)  # now, since it takes its time and may fail
-        return replace(self, compiled=True)
 
     def take(self, rows: np.ndarray | slice) -> "Dataset":
         """A new dataset with a copy of `rows`, in their order."""
@@ -176,12 +130,7 @@ class Examples(Protocol):
         """How many batches are best read by one call, of whose rows they are then slices."""
         ...
 
-    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader: ...
-
-    def compile(self, dtype: np.dtype) -> "Examples":
-        """The same, whose readers gather single rows by compiled code; or itself, if it holds unusual numbers. The bits
-        stay the same. It may raise what machine_code.kernels does."""
-        ...
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader: ...
 
     def take(self, rows: np.ndarray | slice) -> "Examples": ...
 

@@ -9,11 +9,13 @@ from typing import NamedTuple, final
 
 import numpy as np
 
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.core.errors import DataError
 from psgd.data.dataset import Reader, _check_labels, _check_regression
 
 
-class Rows(NamedTuple):
+class SparseRows(NamedTuple):
     """The inputs of a batch: row b holds the entries starts[b] to starts[b + 1]. Only to be read."""
 
     starts: np.ndarray  # (B + 1,) int64, from 0
@@ -70,14 +72,11 @@ class SparseDataset:
     def batches_per_read(self, batch: int) -> int:
         return 1
 
-    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
-        """A reader of up to `examples` rows at a time, as (Rows, T_BO), into buffers of its own. A single row or a run
-        of rows is not copied."""
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
+        """A reader of up to `examples` rows at a time, as (SparseRows, T_BO), into buffers of its own. A single row, or
+        adjacent rows, are not copied."""
+        del backend
         return _Reader(self, examples, outputs, np.dtype(dtype))
-
-    def compile(self, dtype: np.dtype) -> "SparseDataset":
-        del dtype
-        return self
 
     def take(self, rows: np.ndarray | slice) -> "SparseDataset":
         """A new dataset with a copy of `rows`, in their order."""
@@ -111,41 +110,41 @@ class _Reader:
         self._binary = data.classes == 2 and outputs == 1
         if not self._binary and outputs != data.outputs:
             raise ValueError(f"{outputs} columns of targets; these data need {data.outputs}")
-        self._asis = data.scale == 1.0 and dtype == np.float32
+        self._as_stored = data.scale == 1.0 and dtype == np.float32
         self._T_BO = np.empty((examples, outputs), dtype)
         self._starts = np.zeros(examples + 1, np.int64)
         self._indices = np.empty(0, np.int64)
         self._values = np.empty(0, dtype)
 
-    def __call__(self, rows: np.ndarray | slice) -> tuple[Rows, np.ndarray]:
+    def __call__(self, rows: np.ndarray | slice) -> tuple[SparseRows, np.ndarray]:
         if isinstance(rows, slice):
             first, stop, step = rows.indices(len(self._data))
             if step == 1:
-                return self._run(first, max(first, stop)), self._targets(rows, max(0, stop - first))
+                return self._adjacent(first, max(first, stop)), self._targets(rows, max(0, stop - first))
             rows = np.arange(first, stop, step)
         examples = len(self._data)
         if len(rows) == 1 and 0 <= (row := int(rows[0])) < examples:
-            return self._run(row, row + 1), self._targets(slice(row, row + 1), 1)
+            return self._adjacent(row, row + 1), self._targets(slice(row, row + 1), 1)
         if len(rows) and (rows.min() < 0 or rows.max() >= examples):
             raise IndexError(f"rows {rows.min()}..{rows.max()} of a dataset of {examples} examples")
         return self._scattered(rows), self._targets(rows, len(rows))
 
-    def _run(self, first: int, stop: int) -> Rows:
-        """Rows that lie side by side: views, where the numbers are as stored."""
+    def _adjacent(self, first: int, stop: int) -> SparseRows:
+        """Adjacent rows: views, where values need no scaling or conversion."""
         data = self._data
         starts = self._starts[: stop - first + 1]
         np.subtract(data.indptr[first : stop + 1], data.indptr[first], out=starts)
         where = slice(int(data.indptr[first]), int(data.indptr[stop]))
         if data.values is None:
             values = self._ones(where.stop - where.start)
-        elif self._asis:
+        elif self._as_stored:
             values = data.values[where]
         else:
-            values = self._room(where.stop - where.start)
+            values = self._value_buffer(where.stop - where.start)
             np.multiply(data.values[where], self._dtype.type(data.scale), out=values)
-        return Rows(starts, data.indices[where], values)
+        return SparseRows(starts, data.indices[where], values)
 
-    def _scattered(self, rows: np.ndarray) -> Rows:
+    def _scattered(self, rows: np.ndarray) -> SparseRows:
         data = self._data
         begins, ends = data.indptr[rows], data.indptr[rows + 1]
         starts = self._starts[: len(rows) + 1]
@@ -157,19 +156,19 @@ class _Reader:
         if data.values is None:
             values = self._ones(entries)
         else:
-            values = self._room(entries)
+            values = self._value_buffer(entries)
             copy_rows(data.values, begins, ends, values)
             if data.scale != 1.0:
                 values *= data.scale
-        return Rows(starts, self._indices[:entries], values)
+        return SparseRows(starts, self._indices[:entries], values)
 
     def _ones(self, entries: int) -> np.ndarray:
-        """The scale, so often: written when the buffer grows, never again."""
+        """So many times the scale, the value of every entry: written only when the buffer grows."""
         if len(self._values) < entries:
             self._values = np.full(2 * entries, self._data.scale, self._dtype)
         return self._values[:entries]
 
-    def _room(self, entries: int) -> np.ndarray:
+    def _value_buffer(self, entries: int) -> np.ndarray:
         if len(self._values) < entries:
             self._values = np.empty(2 * entries, self._dtype)
         return self._values[:entries]

@@ -1,17 +1,19 @@
-"""A user's own two arrays, handed on as they are: no conversion, no scale, any shape behind the first dimension."""
+"""A user's own two arrays, passed on as they are: no conversion, no scale, any shape behind the first dimension."""
 
 from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.core.errors import DataError
 from psgd.data.dataset import Reader
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Rows:
+class UserArrays:
     """X (N, ...) and y (N, ...), of any dtype. `classes`: 1 where right answers can be counted, else 0."""
 
     X: np.ndarray
@@ -32,9 +34,9 @@ class Rows:
     def batches_per_read(self, batch: int) -> int:
         return 1
 
-    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
-        """Copies, since nobody knows what a user's function does to them or keeps of them."""
-        del examples, outputs, dtype
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
+        """A reader of copies, since a user's function may change or keep what it gets."""
+        del examples, outputs, dtype, backend
 
         def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
             if isinstance(rows, slice):
@@ -43,16 +45,12 @@ class Rows:
 
         return read
 
-    def compile(self, dtype: np.dtype) -> "Rows":
-        del dtype
-        return self
-
-    def take(self, rows: np.ndarray | slice) -> "Rows":
-        return Rows(self.X[rows].copy(), self.y[rows].copy(), self.classes)
+    def take(self, rows: np.ndarray | slice) -> "UserArrays":
+        return UserArrays(self.X[rows].copy(), self.y[rows].copy(), self.classes)
 
 
-def rows_of(pair: Any, name: str, classes: int) -> Rows:
-    """From (X, y); DataError if they are no arrays of equally many rows."""
+def user_arrays(pair: Any, name: str, classes: int) -> UserArrays:
+    """From a pair (X, y); DataError unless they are arrays of equally many rows."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise DataError(f"{name} is {type(pair).__name__}; it must be a pair (X, y) of arrays with a row an example")
     X, y = np.asarray(pair[0]), np.asarray(pair[1])
@@ -62,4 +60,4 @@ def rows_of(pair: Any, name: str, classes: int) -> Rows:
             raise DataError(f"{letter} of {name} is {given} without rows; it must be an array with a row an example")
     if len(X) != len(y) or not len(X):
         raise DataError(f"{name} has {len(X)} rows of X and {len(y)} of y; each example needs one of both")
-    return Rows(X, y, classes)
+    return UserArrays(X, y, classes)

@@ -1,13 +1,12 @@
 """From a resolved config and loaded data to a job. The only place that turns the config's words into parts."""
 
-from collections.abc import Callable
-from functools import partial
 from math import ceil
 from typing import Any
 
 import numpy as np
 
-from psgd.backends.compiling import Made, compiled, saves_time
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.backends.numpy.products import accumulator
 from psgd.core.errors import UsageError
 from psgd.data.dataset import Data
@@ -16,7 +15,7 @@ from psgd.data.sampling.replacement import Replacement
 from psgd.data.sampling.shuffle import Sampler, Shuffle
 from psgd.data.sources.load import load
 from psgd.data.sparse import SparseDataset
-from psgd.learners.learner import Learner
+from psgd.jobs.choose_backend import choose_backend
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
 from psgd.learners.sparse_linear import SparseLinear
@@ -40,21 +39,20 @@ def load_data(settings: Settings) -> Data:
 
 
 def check_job(settings: Settings, data: Data) -> Job:
-    """One to look at, of which nothing is compiled. UsageError if there can be none."""
-    return build_job({**settings, "compile": "never"}, data)
+    """A job to look at, which is compiled only if it must be. UsageError if there can be none."""
+    return build_job(settings if settings["compile"] == "always" else {**settings, "compile": "never"}, data)
 
 
 def build_job(settings: Settings, data: Data) -> Job:
     """The job of one process, with a learner of its own. `workers` is a number by now."""
     training = settings["training"]
-    learner, sampler = build_learner(settings, data), build_sampler(settings, data)
-    optimizer = build_optimizer(settings, sampler.examples, learner)
-    descends = settings["strategy"]["name"] != "gradient-averaging" and optimizer.plain
-    if descends:
-        accumulator(learner.dtype)  # what an MLP's local steps take; now, since it takes its time
-    if isinstance(learner, MLP):
-        compile_all = partial(_compile, data, learner, sampler, descends)
-        data = _compiled(settings, sampler.examples, learner, optimizer.rule, compile_all, data)
+    learner, optimizer = build_learner(settings, data), build_optimizer(settings)
+    backend = choose_backend(settings, len(data.train), learner, optimizer)
+    if backend is not NUMPY:
+        learner, optimizer = build_learner(settings, data, backend), build_optimizer(settings, backend)
+    sampler = build_sampler(settings, data, backend)
+    if settings["strategy"]["name"] != "gradient-averaging" and optimizer.plain:
+        accumulator(learner.dtype)  # what an MLP's local steps take; imported now, since that takes time
     return Job(
         workers=settings["workers"],
         strategy=build_strategy(settings, sampler.examples, optimizer),
@@ -68,20 +66,21 @@ def build_job(settings: Settings, data: Data) -> Job:
         target=training["target"],
         exclude=training["on_nonfinite"] == "exclude",
         stride=learner.stride if isinstance(learner, SparseLinear) else 1,
+        backend=backend,
     )
 
 
-def build_sampler(settings: Settings, data: Data) -> Sampler:
+def build_sampler(settings: Settings, data: Data, backend: Backend = NUMPY) -> Sampler:
     training, workers, mode = settings["training"], settings["workers"], settings["data"]["mode"]
     examples, batch, seed = len(data.train), training["batch_size_per_worker"], training["seed"]
     if mode == "partition":
-        return Partition(examples, batch, workers, seed)
+        return Partition(examples, batch, workers, seed, backend)
     if mode == "replacement":
         return Replacement(examples, batch, seed)
-    return Shuffle(examples, batch, seed, settings["data"].get("window"))
+    return Shuffle(examples, batch, seed, settings["data"].get("window"), backend)
 
 
-def build_learner(settings: Settings, data: Data) -> MLP | SparseLinear:
+def build_learner(settings: Settings, data: Data, backend: Backend = NUMPY) -> MLP | SparseLinear:
     model, optimizer = settings["model"], settings["optimizer"]
     loss = huber(model["huber_threshold"]) if model["loss"] == "huber" else LOSSES[model["loss"]]
     outputs = data.train.outputs
@@ -103,6 +102,7 @@ def build_learner(settings: Settings, data: Data) -> MLP | SparseLinear:
         model["constant"],
         optimizer["l1"],
         optimizer["l2"],
+        backend,
     )
 
 
@@ -136,14 +136,10 @@ def _build_sparse(settings: Settings, train: SparseDataset, loss: Loss) -> Spars
     )
 
 
-def build_optimizer(settings: Settings, examples: int, learner: Learner) -> Optimizer:
-    """`examples`: of the training part, an epoch."""
-    o, epochs, plain = settings["optimizer"], settings["training"]["epochs"], _build_rule(settings)
+def build_optimizer(settings: Settings, backend: Backend = NUMPY) -> Optimizer:
+    o, epochs = settings["optimizer"], settings["training"]["epochs"]
     schedule = Schedule(o["learning_rate"], o["schedule"], epochs, o["warmup"], o["decay_every"], o["decay_factor"])
-    if not plain.rows:
-        return Optimizer(plain, schedule, o["clip_norm"])
-    rule = _compiled(settings, examples, learner, plain, partial(_one_pass, plain, learner.dtype), plain)
-    return Optimizer(rule, schedule, o["clip_norm"])
+    return Optimizer(_build_rule(settings), schedule, o["clip_norm"], backend)
 
 
 def _build_rule(settings: Settings) -> Rule:
@@ -151,27 +147,6 @@ def _build_rule(settings: Settings) -> Rule:
     if o["name"] == "sgd":
         return SGD(o["momentum"], o["nesterov"])
     return Adam(o["beta1"], o["beta2"], o["epsilon"], amsgrad=o["name"] == "amsgrad")
-
-
-def _compiled(
-    settings: Settings, examples: int, learner: Learner, rule: Rule, make: Callable[[], Made], otherwise: Made
-) -> Made:
-    batch, updated = settings["training"]["batch_size_per_worker"], learner.size if rule.rows else 0
-    steps = settings["training"]["epochs"] * examples / (batch * settings["workers"])  # of each worker, about
-    sizes = learner.layout.sizes if isinstance(learner, MLP) else ()
-    return compiled(settings["compile"], saves_time(steps, batch, sizes, updated), make, otherwise)
-
-
-def _compile(data: Data, learner: MLP, sampler: Sampler, descends: bool) -> Data:
-    learner.compile(sampler.batch, descends)
-    sampler.compile(learner.dtype)
-    return data._replace(train=data.train.compile(learner.dtype))
-
-
-def _one_pass(rule: Rule, dtype: np.dtype) -> Rule:
-    from psgd.optimizers.compiled_update import CompiledUpdate
-
-    return CompiledUpdate(rule, dtype)
 
 
 def build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:

@@ -58,10 +58,8 @@ def read_request(options: argparse.Namespace, processes: int, launched: bool) ->
         if not options.no_probe:
             print_probe(settings, launched)
         return RunRequest(settings, None), None
-    from psgd.backends.compiling import check_compiler
     from psgd.jobs.build import check_job, load_data
 
-    check_compiler(settings["compile"], settings["training"]["precision"])
     data = load_data(settings)
     check_job(settings, data)  # what cannot be is said before a directory is made
     if options.resume:

@@ -145,9 +145,5 @@ def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]]) -> str:
     where = (one if count == 1 else f"{count} {many}") + (f" of {hosts} hosts" if 1 < hosts < count else "")
     return (
         f"{job.data.note}; {job.learner.size:,} parameters; {job.workers} worker{'s' * (job.workers > 1)} on {where}; "
-        f"{blas['name']} {blas['version']} {blas['kernel']}{'; compiled by numba' * _compiled(job)}"
+        f"{blas['name']} {blas['version']} {blas['kernel']}{'; compiled by numba' * (job.backend.name == 'numba')}"
     )
-
-
-def _compiled(job: Job) -> bool:
-    return isinstance(job.learner, MLP) and job.learner.compiled

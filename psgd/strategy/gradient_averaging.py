@@ -44,7 +44,7 @@ class GradientAveraging:
             gradient *= optimizer.clip(norm)
         rate, count = optimizer.schedule.rate(epoch), old.progress.steps + 1
         to = new.parameters[where], new.state[:, where]
-        optimizer.rule.update(old.parameters[where], gradient, old.state[:, where], count, rate, to)
+        optimizer.update(old.parameters[where], gradient, old.state[:, where], count, rate, to)
 
 
 @lru_cache(maxsize=16)

@@ -6,6 +6,8 @@ from typing import final
 
 import numpy as np
 
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.data.dataset import Examples
 from psgd.data.sampling.shuffle import IndexBatch
 from psgd.learners.learner import Batch
@@ -15,9 +17,9 @@ from psgd.learners.learner import Batch
 class Batches:
     """Of `data`, in buffers of its own; `batch` examples each, with `outputs` columns of targets."""
 
-    def __init__(self, data: Examples, batch: int, outputs: int, dtype: np.dtype) -> None:
+    def __init__(self, data: Examples, batch: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> None:
         self._batch, self._at_once = batch, data.batches_per_read(batch)
-        self._read = data.reader(batch * self._at_once, outputs, dtype)
+        self._read = data.reader(batch * self._at_once, outputs, dtype, backend)
 
     def of(self, hands: Iterator[IndexBatch]) -> Iterator[Batch]:
         """Each is overwritten by a later one."""

@@ -6,6 +6,8 @@ from functools import cached_property
 from math import ceil, floor
 from typing import final
 
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.data.dataset import Data
 from psgd.data.sampling.shuffle import Sampler
 from psgd.learners.learner import Learner
@@ -31,6 +33,7 @@ class Job:
     evaluate_every: float = 1.0  # epochs
     target: float | None = None  # accuracy, or loss where there are no classes, at which training ends
     exclude: bool = False  # a worker that is not finite counts as idle in that round, instead of ending the job
+    backend: Backend = NUMPY  # that gathers rows for this learner
     stride: int = 1  # legs end after a multiple of so many steps of a round, where else the learner would round anew
 
     @property

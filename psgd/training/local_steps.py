@@ -36,7 +36,7 @@ class StepBudget:
 class LocalSteps:
     def __init__(self, job: Job, group: Group, segment_seconds: float) -> None:
         self._job, self._group = job, group
-        self._batches = Batches(job.data.train, job.batch, job.outputs, job.learner.dtype)
+        self._batches = Batches(job.data.train, job.batch, job.outputs, job.learner.dtype, job.backend)
         self._gradient = np.empty(job.learner.size, job.learner.dtype)
         self._segment_seconds = segment_seconds
         self.workers: dict[int, WorkerState] = {}

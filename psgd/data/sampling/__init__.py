@@ -1,1 +1,1 @@
-""""""
+"""Which rows every worker's batches hold."""

@@ -11,8 +11,9 @@ from psgd.core.errors import UsageError
 from psgd.data.dataset import Data
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.split import hold_out
-from psgd.data.user_arrays import Rows, rows_of
+from psgd.data.user_arrays import UserArrays, user_arrays
 from psgd.jobs.build import build_optimizer, build_strategy
+from psgd.jobs.choose_backend import choose_backend
 from psgd.jobs.fit.settings import Settings, group_of
 from psgd.learners.parameter_tree import ParameterTree
 from psgd.learners.user_function import Gradient, Measure, UserFunction
@@ -41,7 +42,8 @@ class Task:
         """With a learner of its own."""
         training, examples = self.settings["training"], len(self.data.train)
         learner = UserFunction(self.gradient, self.structure, self.start, self.loss, self.score, self.progress)
-        optimizer = build_optimizer(self.settings, examples, learner)
+        backend = choose_backend(self.settings, examples, learner, build_optimizer(self.settings))
+        optimizer = build_optimizer(self.settings, backend)
         return Job(
             workers=self.settings["workers"],
             strategy=Naming(build_strategy(self.settings, examples, optimizer)),
@@ -58,7 +60,7 @@ class Task:
         """Of what must be the same on every process; of large data, a sample."""
         data = hashlib.sha256()
         for part in (self.data.train, self.data.validation, self.data.test):
-            if isinstance(part, Rows):
+            if isinstance(part, UserArrays):
                 rows = np.linspace(0, len(part) - 1, min(_SAMPLE, len(part)), dtype=np.int64)
                 for array in (part.X, part.y):
                     data.update(f"{array.shape} {array.dtype}".encode())
@@ -84,8 +86,8 @@ def build_task(
         raise UsageError("test is scored by loss=... or score=..., functions of (parameters, X, y); give one")
     structure = ParameterTree(parameters)
     classes = 1 if score else 0
-    examples = rows_of(dataset, "dataset", classes)
-    scored = rows_of(test, "test", classes) if test is not None else None
+    examples = user_arrays(dataset, "dataset", classes)
+    scored = user_arrays(test, "test", classes) if test is not None else None
     train, validation = _hold_out(settings, examples, loss or score)
     note = f"{len(train)} train{f', {len(validation)} validation' if validation else ''} examples"
     settings["group"] = group_of(settings)
@@ -93,7 +95,9 @@ def build_task(
     return Task(settings, gradient, structure, structure.flatten(parameters), data, loss, score, progress)
 
 
-def _hold_out(settings: Settings, examples: Rows, measure: Measure | None) -> tuple[Rows, Rows | None]:
+def _hold_out(
+    settings: Settings, examples: UserArrays, measure: Measure | None
+) -> tuple[UserArrays, UserArrays | None]:
     """As a config does: a contraction that is chosen needs data to choose on."""
     strategy, speeds = settings["strategy"], settings["cluster"]["speeds"]
     if strategy.get("contraction") != "holdout" or not speeds or set(speeds) == {1}:
@@ -104,6 +108,6 @@ def _hold_out(settings: Settings, examples: Rows, measure: Measure | None) -> tu
             "aside, by loss=... or score=...; give one, or strategy={'name': 'weighted-averaging', 'contraction': 0.9}"
         )
     train, validation = hold_out(examples, _HELD_OUT, settings["training"]["seed"])
-    assert isinstance(train, Rows)
-    assert isinstance(validation, Rows)
+    assert isinstance(train, UserArrays)
+    assert isinstance(validation, UserArrays)
     return train, validation
