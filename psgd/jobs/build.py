@@ -39,8 +39,8 @@ def load_data(settings: Settings) -> Data:
 
 
 def check_job(settings: Settings, data: Data) -> Job:
-    """A job to look at, which is compiled only if it must be. UsageError if there can be none."""
-    return build_job(settings if settings["compile"] == "always" else {**settings, "compile": "never"}, data)
+    """A job to look at, of which nothing is compiled. UsageError if there can be none."""
+    return build_job({**settings, "compile": "never"}, data)
 
 
 def build_job(settings: Settings, data: Data) -> Job:

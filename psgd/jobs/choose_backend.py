@@ -16,8 +16,9 @@ from psgd.optimizers.optimizer import Optimizer
 # Seconds that compiled code saves a step, at least: for each layer, output of an example, input of an example, and
 # parameter whose optimizer has state.
 LAYER_SECONDS, OUTPUT_SECONDS, INPUT_SECONDS, PARAMETER_SECONDS = 2.5e-6, 5e-10, 1.5e-10, 7e-10
-# Seconds that must be saved for numba to be chosen: about what loading it takes. The first time it also compiles.
-START_SECONDS = 0.5
+# Seconds that must be saved for numba to be chosen: twice what loading it takes. The first time it also compiles, which
+# takes about 6 s on a core.
+START_SECONDS = 1.0
 
 _reported: dict[str, object] = {}
 
@@ -74,7 +75,7 @@ def _reason(error: Exception) -> str:
 
 
 def _is_missing(error: Exception) -> bool:
-    return isinstance(error, ModuleNotFoundError) and error.name in ("numba", "llvmlite")
+    return isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] in ("numba", "llvmlite")
 
 
 def _report_once(text: str) -> None:

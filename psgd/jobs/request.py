@@ -58,10 +58,11 @@ def read_request(options: argparse.Namespace, processes: int, launched: bool) ->
         if not options.no_probe:
             print_probe(settings, launched)
         return RunRequest(settings, None), None
-    from psgd.jobs.build import check_job, load_data
+    from psgd.jobs.build import build_job, check_job, load_data
 
     data = load_data(settings)
-    check_job(settings, data)  # what cannot be is said before a directory is made
+    # Errors are found before a directory is made; and what is compiled here, other processes find in numba's cache.
+    (build_job if settings["compile"] == "always" else check_job)(settings, data)
     if options.resume:
         directory = Path(options.output) if options.output else run_directory.latest(settings["output"])
         run_directory.check_continues(directory, resolve(str(directory / "config.yaml"), []).settings, settings)
