@@ -15,8 +15,10 @@ SMALL_WEIGHTS = 1024  # weights below which every variant takes the same time
 TWO_PASS_EXAMPLES = 50  # batch size from which a product has enough work for a second pass over the weights to be cheap
 # Batch size above which it no longer matters how slopes lie; below it, they weigh more for fewer examples.
 SLOPE_EXAMPLES = 500
-TRANSPOSE_RATIO = 8  # inputs per output from which BLAS takes longer to transpose inputs than we the outputs
-TRANSPOSE_EXAMPLES = 32  # batch size from which that is so
+# Inputs per output from which X W is computed as it lies and then transposed: BLAS takes longer to transpose many inputs.
+# (784 inputs, 16 outputs, 100 examples: 32 us instead of 63. For fewer than about 30 examples it costs up to 2 us more,
+# but the other variant has other bits there for some shapes.)
+TRANSPOSE_RATIO = 8
 
 
 class LayerPlan(NamedTuple):
@@ -39,7 +41,7 @@ def plan_layers(layout: Layout, examples: int) -> list[LayerPlan]:
     for number, (inputs, outputs) in enumerate(layout.layers):
         weights = (inputs + 1) * outputs
         by_example = hidden_by_example and number < last
-        many_inputs = number == 0 and inputs > TRANSPOSE_RATIO * outputs and examples >= TRANSPOSE_EXAMPLES
+        many_inputs = number == 0 and inputs > TRANSPOSE_RATIO * outputs
         two_passes = not by_example and SMALL_WEIGHTS < weights < LARGE_WEIGHTS and examples >= TWO_PASS_EXAMPLES
         plans.append(LayerPlan(inputs + 1, outputs, offset, by_example, many_inputs and not by_example, two_passes))
         offset += weights

@@ -19,7 +19,7 @@ class LossHead:
     def __init__(self, loss: Loss, activation: str) -> None:
         self.natural = loss.natural == activation
         self.is_difference = self.natural or loss.slope_is_difference
-        self._loss = loss
+        self._loss, self._of_slope = loss, loss.of_slope
         self._sum = 0.0
         self._A: list[np.ndarray] = []
         self._T: list[np.ndarray] = []
@@ -35,8 +35,8 @@ class LossHead:
 
     def add(self, A_OB: np.ndarray, T_OB: np.ndarray, D_OB: np.ndarray) -> None:
         """Add the examples' losses to the sum; the slope has been written to D_OB."""
-        if self._loss.of_slope:
-            self._sum += self._loss.of_slope(D_OB)
+        if self._of_slope:
+            self._sum += self._of_slope(D_OB)
         elif A_OB.size > KEPT_OUTPUTS // 4:
             self._sum += self._loss.value(A_OB, T_OB)
         else:

@@ -106,10 +106,11 @@ class MLP:
 
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
         """W <- (1 - rate l2) W - rate A D^T / B, where l2 leaves the biases alone."""
+        forward, descend = self._forward, self._passes.descend
         for X_BI, T_BO, epoch in batches:
             rate = schedule.rate(epoch)
-            self._forward(parameters, X_BI, T_BO)
-            self._passes.descend(parameters, X_BI, -rate / len(T_BO), 1.0 - rate * self._l2)
+            forward(parameters, X_BI, T_BO)
+            descend(parameters, X_BI, -rate / len(T_BO), 1.0 - rate * self._l2)
 
     def _regularize(self, parameters: np.ndarray, gradient: np.ndarray) -> None:
         """Add the penalties' gradient."""
