@@ -194,8 +194,8 @@ def ready(network: Network) -> tuple[np.ndarray, np.ndarray]:
     return X_NBF, np.eye(data.classes, dtype=np.float32)[labels_NB]
 
 
-def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], steps: int, compiled: bool) -> Trainer:
-    """As psgd's legs do it: the learner runs over `batches` (of the steps taken before), and its loss is read after."""
+def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], steps: int, backend: Any) -> Trainer:
+    """As psgd's local steps do it: run over `batches` (of the steps taken before), then read the loss."""
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
     from psgd.optimizers.optimizer import Optimizer
@@ -203,13 +203,9 @@ def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], step
     from psgd.optimizers.schedule import Schedule
 
     rule: Rule = Adam() if network.optimizer == "adam" else SGD()
-    learner = MLP(network.sizes, network.activation, network.output, LOSSES[network.loss], np.dtype(np.float32))
-    if compiled:
-        from psgd.optimizers.compiled_update import CompiledUpdate
-
-        learner.compile(network.batch, rule.rows == 0)
-        rule = CompiledUpdate(rule, np.dtype(np.float32)) if rule.rows else rule
-    optimizer = Optimizer(rule, Schedule(network.learning_rate))
+    kind = network.activation, network.output, LOSSES[network.loss]
+    learner = MLP(network.sizes, *kind, np.dtype(np.float32), backend=backend)
+    optimizer = Optimizer(rule, Schedule(network.learning_rate), backend=backend)
     parameters, taken = flat(initial_weights(network)), 0
     moments, gradient = np.zeros((optimizer.rows, parameters.size), np.float32), np.empty_like(parameters)
 
@@ -229,22 +225,32 @@ def on_ready_batches(network: Network, compiled: bool) -> Trainer:
 
     read = stored(network).reader(network.batch, network.sizes[-1], np.dtype(np.float32))
     batches = [Batch(*(part.copy() for part in read(rows)), 0.0) for rows in rows_of_batches(network)]
-    return psgd_trainer(network, lambda taken: batches, len(batches), compiled)
+    return psgd_trainer(network, lambda taken: batches, len(batches), backend_for(network, compiled))
 
 
 def gathering(network: Network, compiled: bool) -> Trainer:
-    """As psgd's legs do it: they deal, and read small batches several at a time."""
+    """As psgd's local steps do it: they sample, and read small batches several at a time."""
     from psgd.core.replica import Progress
     from psgd.data.sampling.shuffle import Shuffle
     from psgd.training.batches import Batches
 
     data, batch, steps = stored(network), network.batch, len(rows_of_batches(network))
-    data = data.compile(np.dtype(np.float32)) if compiled else data
-    batches, sampler = Batches(data, batch, network.sizes[-1], np.dtype(np.float32)), Shuffle(len(data), batch, 0)
-    plan = np.array([1 << 40])
+    backend = backend_for(network, compiled)
+    batches = Batches(data, batch, network.sizes[-1], np.dtype(np.float32), backend)
+    sampler, plan = Shuffle(len(data), batch, 0, backend=backend), np.array([1 << 40])
     return psgd_trainer(
-        network, lambda taken: batches.of(sampler.batches(0, plan, taken, steps, Progress())), steps, compiled
+        network, lambda taken: batches.of(sampler.batches(0, plan, taken, steps, Progress())), steps, backend
     )
+
+
+def backend_for(network: Network, compiled: bool) -> Any:
+    from psgd.backends.numpy.backend import NUMPY
+
+    if not compiled:
+        return NUMPY
+    from psgd.backends.numba.backend import NumbaBackend
+
+    return NumbaBackend(network.batch, descends=network.optimizer == "sgd")
 
 
 TRAINERS: dict[str, Callable[[Network], Trainer]] = {

@@ -33,7 +33,7 @@ DOORS = {
     "matplotlib": {"psgd.compare.picture"},
     "rich": {"psgd.training.progress_bar"},
     "sklearn": set(),
-    "scipy": {"psgd.backends.numpy.products", "psgd.backends.numba.native"},
+    "scipy": {"psgd.backends.numpy.products", "psgd.backends.native"},
 }
 
 

@@ -6,6 +6,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
+from psgd.backends.layer_plan import plan_layers
 from psgd.backends.numpy.activations import ACTIVATIONS
 from psgd.learners import learner
 from psgd.learners.learner import Batch
@@ -145,7 +146,7 @@ def test_gradient_of_several_layers_with_penalties(hidden, l1, l2):
 def test_relu_lets_slopes_through_where_it_is_above_zero(dtype):
     tiny = np.finfo(dtype).smallest_subnormal
     Z, D = np.array([[-1, 0, tiny, 0.5, 1, 7]], dtype), np.array([[np.inf, -2, -5, 0.25, -1e30, 2]], dtype)
-    forward, backward = ACTIVATIONS["relu"].acts(Z, D)
+    forward, backward = ACTIVATIONS["relu"].actions(Z, D)
     for act in forward + backward:
         act()
     assert np.array_equal(Z, np.array([[0, 0, tiny, 0.5, 1, 7]], dtype))
@@ -159,8 +160,8 @@ WIDE = (300, 120, 30, 3)  # most weights are the first layer's: outputs of many 
 @pytest.mark.parametrize(("loss", "output"), [("squared-error", "tanh"), ("cross-entropy", "softmax")])
 def test_gradient_of_many_examples_is_the_mean_of_those_of_few(hidden, loss, output):
     mlp = MLP(WIDE, hidden, output, loss_of(loss), FLOAT64, l1=0.01, l2=0.02)
-    assert mlp._plain._by_example(200)
-    assert not mlp._plain._by_example(20)
+    assert plan_layers(mlp.layout, 200)[0].by_example
+    assert not plan_layers(mlp.layout, 20)[0].by_example
     batch, p = some_batch(WIDE[0], WIDE[-1], 200, True), some_parameters(mlp.size) / 3
     whole, parts = np.full(mlp.size, np.nan), np.full((10, mlp.size), np.nan)
     mlp.gradient(p, batch, whole)
@@ -291,7 +292,7 @@ def test_a_run_is_a_gradient_and_a_step_for_each_batch(rule):
     for count, batch in enumerate(batches, 1):
         mlp.gradient(p, batch, gradient)
         optimizer.step(p, gradient, moments, count, batch.epoch)
-    for cut in (0, 1, 4, 6):  # in two legs
+    for cut in (0, 1, 4, 6):  # in two segments
         for run in (mlp.run, lambda *rest: learner.run(mlp, *rest)):
             q, again = start.copy(), np.zeros_like(moments)
             run(q, again, 0, optimizer, batches[:cut], np.empty_like(start))

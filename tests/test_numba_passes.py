@@ -1,6 +1,7 @@
 """The passes through a network that numba compiles: the bits of numpy's."""
 
 import ctypes
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 from jobs import NAMES, job, strategies, train
 from test_learners import some_batch
 
+from psgd.backends import native
+from psgd.backends.backend import Passes
+from psgd.backends.layer_plan import plan_layers
 from psgd.backends.layout import Layout
-from psgd.backends.numba import native
 from psgd.backends.numpy.activations import ACTIVATIONS
-from psgd.backends.numpy.network_passes import NumpyPasses, Passes
+from psgd.backends.numpy.backend import NUMPY
+from psgd.backends.numpy.network_passes import NumpyPasses
 from psgd.group.threads import run_threads
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
@@ -20,18 +24,28 @@ from psgd.optimizers.rules import SGD
 from psgd.optimizers.schedule import Schedule
 
 pytest.importorskip("numba")
-from psgd.backends.numba import network_passes as compiled_module
-from psgd.backends.numba.machine_code import kernels
-from psgd.backends.numba.network_passes import CompiledPasses, Network
+from psgd.backends.numba import network_kernels as kernels
+from psgd.backends.numba import network_passes
+from psgd.backends.numba.backend import NumbaBackend
+from psgd.backends.numba.network_passes import NumbaPasses
 
 # Linear; small; of one output; with transposed products; with outputs by example; with a sum in two passes; deep.
 SIZES = [(5, 3), (1, 1, 1), (7, 15, 1), (300, 20, 4), (800, 64, 3), (60, 40, 2), (9, 8, 7, 6, 5)]
-BATCHES = [(1, np.float32), (1, np.float64), (10, np.float64), (600, np.float32)]
+BATCHES = [(1, np.float32), (1, np.float64), (10, np.float64), (40, np.float32), (600, np.float32)]
 
 
-def passes(sizes: tuple[int, ...], hidden: str, output: str, dtype: Any, examples: int) -> tuple[Passes, Passes]:
-    plain = NumpyPasses(Layout(sizes), [hidden] * (len(sizes) - 2) + [output], np.dtype(dtype))
-    return plain, CompiledPasses(plain, examples, True)
+def passes(
+    sizes: tuple[int, ...], hidden: str, output: str, dtype: Any, examples: int, natural: bool = True
+) -> tuple[Passes, NumbaPasses]:
+    network = Layout(sizes), (hidden,) * (len(sizes) - 2) + (output,), np.dtype(dtype), natural
+    return NUMPY.passes(*network), NumbaBackend(examples).passes(*network)
+
+
+def test_all_variants_are_met():
+    plans = [plan for sizes in SIZES for examples, _ in BATCHES for plan in plan_layers(Layout(sizes), examples)]
+    assert {(plan.by_example, plan.transposes_product, plan.two_passes) for plan in plans} >= {
+        *[(False, False, False), (True, False, False), (False, True, False), (False, False, True), (False, True, True)]
+    }
 
 
 def some(shape: Any, dtype: Any, odd: float = 0.0) -> np.ndarray:
@@ -49,7 +63,7 @@ def results(of: Passes, P: np.ndarray, X_BI: np.ndarray, D_OB: np.ndarray) -> li
     out = np.full_like(P, 7.0)
     with np.errstate(all="ignore"):
         room = of.forward(P, X_BI)
-        made = [room.A_OB.copy()]
+        made = [room.A_OB.copy(), of.forward_difference(P, X_BI, np.ascontiguousarray(D_OB.T)).D_OB.copy()]
         room.D_OB[:] = D_OB
         of.gradient(P, X_BI, out)
         made.append(out)
@@ -67,9 +81,11 @@ def results(of: Passes, P: np.ndarray, X_BI: np.ndarray, D_OB: np.ndarray) -> li
 @pytest.mark.parametrize("sizes", SIZES)
 def test_the_kernels_have_numpys_bits(sizes, examples, dtype, hidden):
     """Of ordinary numbers and of odd ones, where what is no number may have any sign."""
+    if examples == 1 in sizes[1:]:  # a product of two vectors is numpy's own
+        with pytest.raises(LookupError, match="batches of one example and layers of one unit"):
+            passes(sizes, hidden, "sigmoid", dtype, examples)
+        return
     plain, compiled = passes(sizes, hidden, "softmax" if sizes[-1] > 1 else "sigmoid", dtype, examples)
-    # A product of two vectors is numpy's own.
-    assert isinstance(compiled._ways[examples], NumpyPasses if examples == 1 in sizes[1:] else Network)
     for odd in (0.0, 0.01):
         P, X_BI = some(Layout(sizes).size, dtype), some((examples, sizes[0] + 1), dtype, odd)
         D_OB = some((sizes[-1], examples), dtype, odd)
@@ -80,16 +96,17 @@ def test_the_kernels_have_numpys_bits(sizes, examples, dtype, hidden):
                 assert ours.tobytes() == theirs.tobytes()
 
 
+@pytest.mark.parametrize("natural", [True, False])
 @pytest.mark.parametrize("output", ACTIVATIONS)
-def test_any_output(output):
-    plain, compiled = passes((6, 5, 4), "tanh", output, np.float32, 10)
-    assert isinstance(compiled._ways[10], Network)
+def test_any_output(output, natural):
+    """Whether slopes are written behind it or before it."""
+    plain, compiled = passes((6, 5, 4), "tanh", output, np.float32, 10, natural)
     given = some(Layout((6, 5, 4)).size, np.float32), some((10, 7), np.float32), some((4, 10), np.float32)
     assert [m.tobytes() for m in results(compiled, *given)] == [m.tobytes() for m in results(plain, *given)]
 
 
-def test_a_number_of_examples_not_met_before():
-    """As an epoch's last batch has. Numbers of examples take turns."""
+def test_other_batch_sizes_are_left_to_numpy():
+    """As in evaluations. Batch sizes take turns."""
     plain, compiled = passes((6, 5, 4), "relu", "identity", np.float32, 10)
     for examples in (10, 3, 10, 7, 3):
         given = (
@@ -97,9 +114,8 @@ def test_a_number_of_examples_not_met_before():
             some((examples, 7), np.float32),
             some((4, examples), np.float32),
         )
-        ours, theirs = results(compiled, *given), results(plain, *given)
-        assert isinstance(compiled._ways[examples], Network)
-        assert [m.tobytes() for m in ours] == [m.tobytes() for m in theirs]
+        assert (compiled._for(given[1]) is compiled._compiled) == (examples == 10)
+        assert [m.tobytes() for m in results(compiled, *given)] == [m.tobytes() for m in results(plain, *given)]
 
 
 def test_a_batch_with_gaps_between_its_examples():
@@ -110,50 +126,64 @@ def test_a_batch_with_gaps_between_its_examples():
 
 
 @pytest.mark.parametrize("wrong", ["forward", "gradient", "descend"])
-def test_what_has_other_bits_is_left_to_numpy(monkeypatch, wrong):
+def test_what_has_other_bits_is_refused(monkeypatch, wrong):
     """As where a BLAS calls another of its routines than numpy's is known to."""
-    real = kernels(np.dtype(np.float32))
+    real = getattr(kernels, wrong)
 
     def other(P: np.ndarray, *others: Any) -> None:
-        real[wrong](P, *others)
+        real(P, *others)
         if wrong == "forward":
-            room.A_OB[0, 0] += np.float32(1e-6)
+            buffers[0].A_OB[0, 0] += np.float32(1e-6)
         else:
             (others[2] if wrong == "gradient" else P)[-1] += np.float32(1e-6)
 
-    plain = NumpyPasses(Layout((6, 5, 4)), ["relu", "identity"], np.dtype(np.float32))
-    room = plain.rooms(10)[-1]
-    monkeypatch.setattr(compiled_module, "kernels", lambda dtype: {**real, wrong: other})
-    compiled = CompiledPasses(plain, 10, True)
-    assert compiled._ways[10] is plain
-    given = some(Layout((6, 5, 4)).size, np.float32), some((10, 7), np.float32), some((4, 10), np.float32)
-    assert [m.tobytes() for m in results(compiled, *given)] == [m.tobytes() for m in results(plain, *given)]
+    network = Layout((6, 5, 4)), ("relu", "identity"), np.dtype(np.float32), True
+    backend, buffers = NumbaBackend(10), []
+    monkeypatch.setattr(NUMPY.__class__, "passes", lambda self, *network: remember(buffers, NumpyPasses(*network)))
+    monkeypatch.setattr(kernels, wrong, other)
+    with pytest.raises(LookupError, match="other bits"):
+        backend.passes(*network)
+    monkeypatch.setattr(kernels, wrong, real)
+    backend.passes(*network)
 
 
-def test_what_is_not_known_is_left_to_numpy(monkeypatch):
-    def of(*activations: str) -> Passes:
-        learner = MLP((6, 5, 4), *activations, LOSSES["squared-error"], np.float32)
-        learner.compile(10, True)
-        return learner._passes
+def remember(buffers: list[Any], plain: NumpyPasses) -> NumpyPasses:
+    buffers[:] = [plain.buffers(10).last]
+    return plain
 
-    assert isinstance(of("relu", "softmax"), CompiledPasses)
-    assert isinstance(of("softmax", "softmax"), NumpyPasses)
+
+def test_what_is_not_known_is_refused(monkeypatch):
+    def make(*activations: str) -> MLP:
+        return MLP((6, 5, 4), *activations, LOSSES["squared-error"], np.float32, backend=NumbaBackend(10))
+
+    make("relu", "softmax")
+    with pytest.raises(LookupError, match="hidden layers of softmax"):
+        make("softmax", "softmax")
     with monkeypatch.context() as changed:
         changed.setattr(native, "_NAMES", ("no_{}",))  # as with a BLAS of other names
-        assert isinstance(of("relu", "softmax"), NumpyPasses)
+        with pytest.raises(LookupError, match="no routine gemm"):
+            make("relu", "softmax")
     with monkeypatch.context() as changed:
         changed.setattr(native, "_Ufunc", type("Other", (native._Ufunc,), {"nin": 7}))  # as with another numpy
-        assert isinstance(of("relu", "softmax"), NumpyPasses)
+        with pytest.raises(LookupError, match="inner loops"):
+            make("relu", "softmax")
+
+
+def test_a_network_is_compared_once_for_a_backend(monkeypatch):
+    network, backend = (Layout((6, 5, 4)), ("relu", "identity"), np.dtype(np.float32), True), NumbaBackend(10)
+    backend.passes(*network)
+    monkeypatch.setattr(network_passes, "_results", lambda *_: pytest.fail("compared again"))
+    backend.passes(*network)
 
 
 @pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.0, 0.1), (0.05, 0.0)])
+@pytest.mark.parametrize("output", [None, "sigmoid"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_learner_has_the_same_bits(loss, l1, l2):
+def test_a_learner_has_the_same_bits(loss, output, l1, l2):
     outcomes = []
-    for compiled in (False, True):
-        learner = MLP((6, 5, 3), "sigmoid", LOSSES[loss].natural or "identity", LOSSES[loss], np.float32, l1=l1, l2=l2)
-        if compiled:
-            learner.compile(8, True)
+    for backend in (NUMPY, NumbaBackend(8)):
+        output = output or LOSSES[loss].natural or "identity"
+        learner = MLP((6, 5, 3), "sigmoid", output, LOSSES[loss], np.float32, l1=l1, l2=l2, backend=backend)
         batches = [some_batch(6, 3, examples, loss == "cross-entropy", seed=examples) for examples in (8, 8, 5)]
         batches = [
             batch._replace(X=batch.X.astype(np.float32), T_BO=batch.T_BO.astype(np.float32)) for batch in batches
@@ -172,8 +202,11 @@ def test_a_training_has_the_same_bits(name, threads):
         def one(transport: Any) -> str:
             here = job(strategies(4)[name], 4)
             if compiled:
-                here.learner.compile(6, True)
-                assert isinstance(here.learner._passes, CompiledPasses)
+                learner = MLP(
+                    (5, 7, 3), "tanh", "softmax", LOSSES["cross-entropy"], here.learner.dtype, backend=NumbaBackend(6)
+                )
+                assert learner.network == here.learner.network
+                here = replace(here, learner=learner)
             return train(here, transport)[0]
 
         return set(run_threads(threads, 60.0, one))
@@ -191,4 +224,4 @@ def test_numpys_own_routines_are_found():
     with pytest.raises(LookupError, match="add"):
         native.ufunc_loop(np.add, numbers.dtype)
     with pytest.raises(LookupError, match="gemx"):
-        native.of_numpys_blas("gemx", np.dtype(np.float32))
+        native.numpy_blas("gemx", np.dtype(np.float32))

@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 from jobs import NAMES, job, strategies, train
 
+from psgd.backends.numpy.backend import NUMPY
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam
+from psgd.optimizers.schedule import Schedule
 
 pytest.importorskip("numba")
-from psgd.optimizers.compiled_update import CompiledUpdate
+from psgd.backends.numba.backend import NumbaBackend
 
-RULES = [SGD(0.9), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)]
+NUMBA = NumbaBackend(1)
+RULES = [SGD(), SGD(0.9), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)]
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -24,8 +27,7 @@ RULES = [SGD(0.9), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)]
 def test_a_rule_in_one_pass_has_the_bits_of_many(rule, dtype, apart):
     """Of numbers of any size, and of what is no number; of more of them than a vector of the CPU has."""
     draw, n, bits = np.random.default_rng(0), 1003, {4: np.uint32, 8: np.uint64}[np.dtype(dtype).itemsize]
-    compiled = CompiledUpdate(rule, np.dtype(dtype))
-    assert compiled.rows == rule.rows
+    plain, compiled = (Optimizer(rule, Schedule(0.0), backend=backend) for backend in (NUMPY, NUMBA))
 
     def some(*shape: int) -> np.ndarray:
         numbers = (draw.normal(size=shape) * 10.0 ** draw.integers(-44, 38, shape)).astype(dtype)
@@ -37,7 +39,7 @@ def test_a_rule_in_one_pass_has_the_bits_of_many(rule, dtype, apart):
     for count in (1, 2, 1000):
         g = some(n)
         results = []
-        for each in (rule, compiled):
+        for each in (plain, compiled):
             new, new_state = (np.zeros_like(p), np.zeros_like(state)) if apart else (p.copy(), state.copy())
             with np.errstate(all="ignore"):
                 if apart:
@@ -60,9 +62,9 @@ def test_a_training_has_the_same_bits(name, threads):
     def compiled(part: Any) -> Any:
         """The same, with the rule of its optimizer compiled."""
         if isinstance(part, Optimizer):
-            return replace(part, rule=CompiledUpdate(part.rule, np.dtype(np.float32)))
-        where = "optimizer" if hasattr(part, "optimizer") else "descent"
-        return replace(part, **{where: compiled(getattr(part, where))})
+            return replace(part, backend=NUMBA)
+        parts = {where: getattr(part, where) for where in ("optimizer", "local", "application") if hasattr(part, where)}
+        return replace(part, **{where: compiled(value) for where, value in parts.items()}) if parts else part
 
     fast = compiled(strategy)
     assert fast != strategy

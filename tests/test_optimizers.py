@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -18,11 +19,16 @@ repeatable = settings(derandomize=True, deadline=None)
 HAND = Adam(beta1=0.5, beta2=0.75, epsilon=0.5)
 
 
+def update(rule: Rule) -> Callable[..., None]:
+    """The elementwise step of a rule: (p, g, state, count, rate)."""
+    return Optimizer(rule, Schedule(0.0)).update
+
+
 def path(rule: Rule, gradients: list[float], rate: float = 0.1, dtype: type = np.float64) -> list[float]:
     """A parameter that starts at 1, after each step."""
     p, state, result = np.ones(1, dtype), np.zeros((rule.rows, 1), dtype), []
     for count, g in enumerate(gradients, 1):
-        rule.update(p, np.array([g], dtype), state, count, rate)
+        update(rule)(p, np.array([g], dtype), state, count, rate)
         result.append(float(p[0]))
     return result
 
@@ -48,7 +54,7 @@ def test_state_by_hand():
     p, state = np.ones(1), np.zeros((3, 1))
     rule = Adam(0.5, 0.75, 0.5, amsgrad=True)
     for count, g in enumerate([2.0, -2.0, 0.0], 1):
-        rule.update(p, np.array([g]), state, count, 0.1)
+        update(rule)(p, np.array([g]), state, count, 0.1)
     m, v, largest = -0.25, 1.3125, 1.75
     assert state[:, 0].tolist() == [m / 0.5, v / 0.25, largest / 0.25]
 
@@ -76,9 +82,9 @@ def test_slices_make_the_whole_bit_for_bit(rule, dtype, cuts, seed):
     for count in (1, 2, 3):
         gradient = draw.normal(size=300).astype(dtype)
         parts = gradient.copy()
-        rule.update(whole, gradient, state, count, 0.01)
+        update(rule)(whole, gradient, state, count, 0.01)
         for left, right in itertools.pairwise(edges):
-            rule.update(cut[left:right], parts[left:right], cut_state[:, left:right], count, 0.01)
+            update(rule)(cut[left:right], parts[left:right], cut_state[:, left:right], count, 0.01)
     assert np.array_equal(whole, cut)
     assert np.array_equal(state, cut_state)
 
@@ -96,7 +102,7 @@ def test_a_step_goes_over_all_blocks(rule, clip_norm, size):
         norm = math.sqrt(math.fsum(gradient**2))
         clipped = gradient if clip_norm is None else gradient * min(1.0, clip_norm / norm)
         optimizer.step(p, gradient.copy(), state, count, 0.0)
-        rule.update(q, clipped.copy(), other, count, 0.01)
+        update(rule)(q, clipped.copy(), other, count, 0.01)
     np.testing.assert_allclose(p, q, rtol=1e-12)
     np.testing.assert_allclose(state, other, rtol=1e-12)
     if clip_norm is None:

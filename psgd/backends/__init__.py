@@ -1,1 +1,4 @@
-"""What executes a step: numpy, or compiled code with the same bits. The only rooms that call numba and BLAS by hand."""
+"""What executes a learner's passes, an optimizer's update, the gathering of rows and an epoch's permutation.
+
+`backend.py` is the protocol; `numpy` and `numba` implement it with the same bits. Only jobs/ chooses between them.
+"""

@@ -5,8 +5,6 @@ from typing import final
 
 import numpy as np
 
-Layers = list[tuple[np.ndarray, np.ndarray]]  # (W_IO, b_O) of each
-
 
 @final
 @dataclass(frozen=True)
@@ -17,10 +15,12 @@ class Layout:
 
     @property
     def size(self) -> int:
+        """P, the number of parameters."""
         return sum((inputs + 1) * outputs for inputs, outputs in self.layers)
 
     @property
     def layers(self) -> list[tuple[int, int]]:
+        """(inputs, outputs) of every layer."""
         return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
 
     def matrices(self, vector: np.ndarray) -> list[np.ndarray]:
@@ -32,11 +32,12 @@ class Layout:
             start = end
         return matrices
 
-    def views(self, vector: np.ndarray) -> Layers:
+    def views(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """(W_IO, b_O) of every layer: views into `vector` (P,), nothing is copied."""
         return [(matrix[:-1], matrix[-1]) for matrix in self.matrices(vector)]
 
     def name(self, index: int) -> str:
+        """The layer and kind of the parameter `index`; the loss if beyond."""
         start = 0
         for number, (inputs, outputs) in enumerate(self.layers, 1):
             if index < start + inputs * outputs:

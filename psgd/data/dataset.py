@@ -5,19 +5,19 @@ Shapes: N examples, F features, B rows of a batch, O outputs.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, final
 
 import numpy as np
 
-from psgd.backends.numba.machine_code import kernels
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.core.errors import DataError
 from psgd.data.targets import check_targets, is_binary, write_targets
 
 Reader = Callable[[np.ndarray | slice], tuple[Any, np.ndarray]]  # rows -> (X, T_BO); the next call overwrites both
 
 READ_ELEMENTS = 65536  # input elements of one read; raised, there are fewer calls, but a batch may leave the cache
-CACHE_ELEMENTS = 262144  # elements that two passes read from the cache; raised, there are fewer calls of numpy
 
 
 @final
@@ -33,7 +33,6 @@ class Dataset:
     targets: np.ndarray
     classes: int
     scale: float = 1.0
-    compiled: bool = False  # whether readers gather single rows by compiled code
 
     def __post_init__(self) -> None:
         _check_inputs(self.inputs)
@@ -56,7 +55,7 @@ class Dataset:
         """The number of classes (2 for two classes), or the columns of the targets in regression."""
         return self.classes or int(self.targets.shape[1])
 
-    def gather(self, rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
+    def gather(self, rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray, backend: Backend = NUMPY) -> None:
         """Write the inputs of `rows` (B integers, or a slice) times the scale into X_BI (B, F + 1), whose last column
         becomes ones (the biases are its weights), and their targets into T_BO, as `write_targets` says.
 
@@ -67,71 +66,29 @@ class Dataset:
         if not isinstance(rows, slice) and len(rows) and rows.astype(np.uint64).max() >= len(self):
             raise IndexError(f"rows {rows.min()}..{rows.max()} of a dataset of {len(self)} examples")
         targets = self.targets[rows]
-        wanted = self._shapes(len(targets), T_BO)
-        if (X_BI.shape, T_BO.shape) != wanted:  # numpy would broadcast a single row or column
-            raise ValueError(f"buffers have shapes {X_BI.shape} and {T_BO.shape}; these rows need {wanted}")
-        self._gather_inputs(rows, X_BI)
+        needed = (
+            (len(targets), self.features + 1),
+            (len(targets), 1 if is_binary(self.classes, T_BO.shape[1]) else self.outputs),
+        )
+        if (X_BI.shape, T_BO.shape) != needed:  # numpy would broadcast a single row or column
+            raise ValueError(f"buffers have shapes {X_BI.shape} and {T_BO.shape}; these rows need {needed}")
+        backend.gather(self.inputs, rows, self.scale, X_BI)
         write_targets(targets, self.classes, T_BO)
-
-    def _shapes(self, count: int, T_BO: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]]:
-        """The shapes that the buffers of inputs and targets must have for `count` rows."""
-        return (count, self.features + 1), (count, 1 if is_binary(self.classes, T_BO.shape[1]) else self.outputs)
-
-    def _gather_inputs(self, rows: np.ndarray | slice, X_BI: np.ndarray) -> None:
-        """Write the scaled inputs, and the column of ones. numpy is slow at multiplying an array with gaps between its
-        rows: so a second pass multiplies whole rows, some at a time so that they are still in the cache."""
-        picked = self.inputs[rows] if isinstance(rows, slice) else self.inputs.take(rows, axis=0)
-        if self.scale == 1.0:
-            np.copyto(X_BI[:, :-1], picked, casting="same_kind")
-        else:
-            scale, size = X_BI.dtype.type(self.scale), max(1, CACHE_ELEMENTS // X_BI.shape[1])
-            for start in range(0, len(X_BI), size):
-                part = X_BI[start : start + size]
-                np.copyto(part[:, :-1], picked[start : start + size], casting="same_kind")
-                np.multiply(part, scale, part)
-        X_BI[:, -1] = 1.0
 
     def batches_per_read(self, batch: int) -> int:
         """As many as make the cost of a call small beside the copying, and still fit the cache."""
         return max(1, min(64, READ_ELEMENTS // (batch * self.features)))
 
-    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
         """Return a reader of up to `examples` rows, with `outputs` columns of targets, into buffers of its own."""
         X_BI, T_BO = np.ones((examples, self.features + 1), dtype), np.empty((examples, outputs), dtype)
-        gather = self._compiled_gather(dtype) if self.compiled else self.gather
 
         def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
             count = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-            gather(rows, X_BI[:count], T_BO[:count])
+            self.gather(rows, X_BI[:count], T_BO[:count], backend)
             return X_BI[:count], T_BO[:count]
 
         return read
-
-    def _compiled_gather(self, dtype: np.dtype) -> Callable[[np.ndarray | slice, np.ndarray, np.ndarray], None]:
-        functions = kernels(dtype)
-        gather_inputs = functions[f"gather_inputs_{self.inputs.dtype}"]
-        gather_targets = functions[f"gather_{'labels' if self.classes else 'values'}_{self.targets.dtype}"]
-
-        def gather(rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
-            if (
-                not isinstance(rows, slice)
-                and rows.dtype == np.int64
-                and rows.flags.c_contiguous
-                and (X_BI.shape, T_BO.shape) == self._shapes(len(rows), T_BO)
-                and gather_inputs(self.inputs, rows, self.scale, X_BI)
-            ):
-                gather_targets(self.targets, rows, T_BO)
-            else:
-                self.gather(rows, X_BI, T_BO)  # which says what is wrong, if anything is
-
-        return gather
-
-    def compile(self, dtype: np.dtype) -> "Dataset":
-        usual = {np.dtype(kind) for kind in (np.uint8, np.int64, np.float32, np.float64)}
-        if not {self.inputs.dtype, self.targets.dtype} <= usual:
-            return self
-        kernels(dtype)  # now, since it takes its time and may fail
-        return replace(self, compiled=True)
 
     def take(self, rows: np.ndarray | slice) -> "Dataset":
         """Return a new data set with copies of `rows`, in their order."""
@@ -161,12 +118,7 @@ class Examples(Protocol):
         """How many batches of `batch` rows are best read by one call, and then cut from what it returns."""
         ...
 
-    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader: ...
-
-    def compile(self, dtype: np.dtype) -> "Examples":
-        """The same, whose readers gather single rows by compiled code; or itself, if it holds unusual numbers. The bits
-        stay the same. It may raise what machine_code.kernels does."""
-        ...
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader: ...
 
     def take(self, rows: np.ndarray | slice) -> "Examples": ...
 

@@ -1,10 +1,12 @@
 """A choice of rows of a data set that may be larger than memory: rows are copied only into batches."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.data.dataset import Dataset, Reader
 from psgd.data.read_ahead import read_ahead_of
 
@@ -37,8 +39,8 @@ class Selected:
     def batches_per_read(self, batch: int) -> int:
         return self.base.batches_per_read(batch)
 
-    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
-        read = self.base.reader(examples, outputs, dtype)
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
+        read = self.base.reader(examples, outputs, dtype, backend)
         ahead = read_ahead_of(self.base.inputs, self.piece) if self.piece else None
 
         def read_selected(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
@@ -48,9 +50,6 @@ class Selected:
             return read(wanted)
 
         return read_selected
-
-    def compile(self, dtype: np.dtype) -> "Selected":
-        return replace(self, base=self.base.compile(dtype))
 
     def take(self, rows: np.ndarray | slice) -> "Selected":
         return Selected(self.base, self.rows[rows], self.piece)

@@ -8,12 +8,14 @@ from typing import NamedTuple, final
 
 import numpy as np
 
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.core.errors import DataError
 from psgd.data.dataset import Reader, check_scale
 from psgd.data.targets import check_targets, is_binary, write_targets
 
 
-class Rows(NamedTuple):
+class SparseRows(NamedTuple):
     """The inputs of a batch. Row b has the entries starts[b] to starts[b + 1]. Read-only: they may be the stored
     ones."""
 
@@ -65,14 +67,11 @@ class SparseDataset:
     def batches_per_read(self, batch: int) -> int:
         return 1
 
-    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
-        """Return a reader of up to `examples` rows, as (Rows, T_BO), into buffers of its own. A single row and
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
+        """Return a reader of up to `examples` rows, as (SparseRows, T_BO), into buffers of its own. A single row and
         consecutive rows are not copied."""
+        del backend
         return _Reader(self, examples, outputs, np.dtype(dtype))
-
-    def compile(self, dtype: np.dtype) -> "SparseDataset":
-        del dtype
-        return self
 
     def take(self, rows: np.ndarray | slice) -> "SparseDataset":
         """Return a new data set with copies of `rows`, in their order."""
@@ -111,7 +110,7 @@ class _Reader:
         self._indices = np.empty(0, np.int64)
         self._values = np.empty(0, dtype)
 
-    def __call__(self, rows: np.ndarray | slice) -> tuple[Rows, np.ndarray]:
+    def __call__(self, rows: np.ndarray | slice) -> tuple[SparseRows, np.ndarray]:
         if isinstance(rows, slice):
             first, stop, step = rows.indices(len(self._data))
             if step == 1:
@@ -124,7 +123,7 @@ class _Reader:
             raise IndexError(f"rows {rows.min()}..{rows.max()} of a dataset of {examples} examples")
         return self._scattered(rows), self._targets(rows)
 
-    def _consecutive(self, first: int, stop: int) -> Rows:
+    def _consecutive(self, first: int, stop: int) -> SparseRows:
         """Views of the stored rows; the values are copied only where the scale or the dtype changes them."""
         data = self._data
         starts = self._starts[: stop - first + 1]
@@ -137,9 +136,9 @@ class _Reader:
         else:
             values = self._value_buffer(where.stop - where.start)
             np.multiply(data.values[where], self._dtype.type(data.scale), out=values)
-        return Rows(starts, data.indices[where], values)
+        return SparseRows(starts, data.indices[where], values)
 
-    def _scattered(self, rows: np.ndarray) -> Rows:
+    def _scattered(self, rows: np.ndarray) -> SparseRows:
         """Copies of any rows."""
         data = self._data
         begins, ends = data.indptr[rows], data.indptr[rows + 1]
@@ -156,7 +155,7 @@ class _Reader:
             copy_rows(data.values, begins, ends, values)
             if data.scale != 1.0:
                 values *= data.scale
-        return Rows(starts, self._indices[:entries], values)
+        return SparseRows(starts, self._indices[:entries], values)
 
     def _ones(self, entries: int) -> np.ndarray:
         """Values that are all 1, times the scale. Written only when the buffer grows."""

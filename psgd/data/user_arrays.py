@@ -5,6 +5,8 @@ from typing import Any, final
 
 import numpy as np
 
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.core.errors import DataError
 from psgd.data.dataset import Reader
 
@@ -32,9 +34,9 @@ class UserArrays:
     def batches_per_read(self, batch: int) -> int:
         return 1
 
-    def reader(self, examples: int, outputs: int, dtype: np.dtype) -> Reader:
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
         """Return a reader that copies, because a user's function may change or keep what it is given."""
-        del examples, outputs, dtype
+        del examples, outputs, dtype, backend
 
         def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
             if isinstance(rows, slice):
@@ -42,10 +44,6 @@ class UserArrays:
             return self.X.take(rows, axis=0), self.y.take(rows, axis=0)
 
         return read
-
-    def compile(self, dtype: np.dtype) -> "UserArrays":
-        del dtype
-        return self
 
     def take(self, rows: np.ndarray | slice) -> "UserArrays":
         return UserArrays(self.X[rows].copy(), self.y[rows].copy(), self.classes)

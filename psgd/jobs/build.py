@@ -1,12 +1,11 @@
 """Builds a job from settings and data: the only place that turns settings into parts."""
 
-from collections.abc import Callable
-from functools import partial
 from math import ceil
 
 import numpy as np
 
-from psgd.backends.compiling import Made, compiled, saves_time
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.backends.numpy.products import accumulator
 from psgd.config import settings as config
 from psgd.config.settings import Settings
@@ -16,7 +15,7 @@ from psgd.data.sampling.partition import Partition
 from psgd.data.sampling.replacement import Replacement
 from psgd.data.sampling.shuffle import Sampler, Shuffle
 from psgd.data.sparse import SparseDataset
-from psgd.learners.learner import Learner
+from psgd.jobs.choose_backend import choose_backend
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
 from psgd.learners.sparse_linear import SparseLinear
@@ -32,14 +31,13 @@ from psgd.training.job import Job, as_written
 def build_job(settings: Settings, data: Data) -> Job:
     """The job of one process or thread, with a learner of its own. UsageError if settings and data do not fit."""
     training = settings.training
-    learner, sampler = build_learner(settings, data), build_sampler(settings, data)
-    optimizer = build_optimizer(settings, sampler.examples, learner)
-    descends = settings.averaging is not None and optimizer.plain
-    if descends:
-        accumulator(learner.dtype)  # what an MLP's local steps take; now, since it takes its time
-    if isinstance(learner, MLP):
-        compile_all = partial(_compile, data, learner, sampler, descends)
-        data = _compiled(settings, sampler.examples, learner, optimizer.rule, compile_all, data)
+    learner, optimizer = build_learner(settings, data), build_optimizer(settings)
+    backend = choose_backend(settings, len(data.train), learner, optimizer)
+    if backend is not NUMPY:
+        learner, optimizer = build_learner(settings, data, backend), build_optimizer(settings, backend)
+    sampler = build_sampler(settings, data, backend)
+    if settings.averaging is not None and optimizer.plain:
+        accumulator(learner.dtype)  # what an MLP's local steps take; imported now, since that takes time
     return Job(
         workers=settings.worker_count,
         strategy=build_strategy(settings, sampler.examples, optimizer),
@@ -53,20 +51,21 @@ def build_job(settings: Settings, data: Data) -> Job:
         target=training.target,
         exclude=training.on_nonfinite == "exclude",
         stride=learner.stride if isinstance(learner, SparseLinear) else 1,
+        backend=backend,
     )
 
 
-def build_sampler(settings: Settings, data: Data) -> Sampler:
+def build_sampler(settings: Settings, data: Data, backend: Backend = NUMPY) -> Sampler:
     training, source = settings.training, settings.data
     examples, batch, seed = len(data.train), training.batch_size_per_worker, training.seed
     if source.mode == "partition":
-        return Partition(examples, batch, settings.worker_count, seed)
+        return Partition(examples, batch, settings.worker_count, seed, backend)
     if source.mode == "replacement":
         return Replacement(examples, batch, seed)
-    return Shuffle(examples, batch, seed, source.window if isinstance(source, config.Npz) else None)
+    return Shuffle(examples, batch, seed, source.window if isinstance(source, config.Npz) else None, backend)
 
 
-def build_learner(settings: Settings, data: Data) -> MLP | SparseLinear:
+def build_learner(settings: Settings, data: Data, backend: Backend = NUMPY) -> MLP | SparseLinear:
     model, optimizer = settings.model, settings.optimizer
     loss = huber(model.huber_threshold) if model.loss == "huber" else LOSSES[model.loss]
     outputs = data.train.outputs
@@ -86,6 +85,7 @@ def build_learner(settings: Settings, data: Data) -> MLP | SparseLinear:
         model.constant,
         optimizer.l1,
         optimizer.l2,
+        backend,
     )
 
 
@@ -119,14 +119,10 @@ def _build_sparse(settings: Settings, train: SparseDataset, loss: Loss) -> Spars
     )
 
 
-def build_optimizer(settings: Settings, examples: int, learner: Learner) -> Optimizer:
-    """`examples`: of the training part, an epoch."""
-    o, epochs, plain = settings.optimizer, settings.training.epochs, _build_rule(settings.optimizer)
+def build_optimizer(settings: Settings, backend: Backend = NUMPY) -> Optimizer:
+    o, epochs = settings.optimizer, settings.training.epochs
     schedule = Schedule(o.learning_rate, o.schedule, epochs, o.warmup, o.decay_every, o.decay_factor)
-    if not plain.rows:
-        return Optimizer(plain, schedule, o.clip_norm)
-    rule = _compiled(settings, examples, learner, plain, partial(_one_pass, plain, learner.dtype), plain)
-    return Optimizer(rule, schedule, o.clip_norm)
+    return Optimizer(_build_rule(settings.optimizer), schedule, o.clip_norm, backend)
 
 
 def _build_rule(optimizer: config.Sgd | config.Adam | config.Amsgrad) -> Rule:
@@ -134,27 +130,6 @@ def _build_rule(optimizer: config.Sgd | config.Adam | config.Amsgrad) -> Rule:
         return SGD(optimizer.momentum, optimizer.nesterov)
     amsgrad = isinstance(optimizer, config.Amsgrad)
     return Adam(optimizer.beta1, optimizer.beta2, optimizer.epsilon, amsgrad=amsgrad)
-
-
-def _compiled(
-    settings: Settings, examples: int, learner: Learner, rule: Rule, make: Callable[[], Made], otherwise: Made
-) -> Made:
-    batch, updated = settings.training.batch_size_per_worker, learner.size if rule.rows else 0
-    steps = settings.training.epochs * examples / (batch * settings.worker_count)  # of each worker, about
-    sizes = learner.layout.sizes if isinstance(learner, MLP) else ()
-    return compiled(settings.compile, saves_time(steps, batch, sizes, updated), make, otherwise)
-
-
-def _compile(data: Data, learner: MLP, sampler: Sampler, descends: bool) -> Data:
-    learner.compile(sampler.batch, descends)
-    sampler.compile(learner.dtype)
-    return data._replace(train=data.train.compile(learner.dtype))
-
-
-def _one_pass(rule: Rule, dtype: np.dtype) -> Rule:
-    from psgd.optimizers.compiled_update import CompiledUpdate
-
-    return CompiledUpdate(rule, dtype)
 
 
 def build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:

@@ -24,9 +24,6 @@ def read_request(options: argparse.Namespace, processes: int, launched: bool) ->
         if not options.no_probe:
             print_probe(settings, launched)
         return None
-    from psgd.backends.compiling import check_compiler
-
-    check_compiler(settings.compile, settings.training.precision)
     output = Path(options.output) if options.output else None
     return RunRequest(settings, saved, notes + more, output, options.resume, options.overwrite, options.quiet)
 

@@ -72,7 +72,7 @@ def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]]) -> str:
         "ray": ("one Ray actor", "Ray actors"),
     }.get(transport.kind, ("one MPI process", "MPI processes"))
     where = (one if count == 1 else f"{count} {many}") + (f" of {hosts} hosts" if 1 < hosts < count else "")
-    compiled = isinstance(job.learner, MLP) and job.learner.compiled
+    compiled = job.backend.name == "numba"
     return (
         f"{job.data.note}; {job.learner.size:,} parameters; {job.workers} worker{'s' * (job.workers > 1)} on {where}; "
         f"{blas['name']} {blas['version']} {blas['kernel']}{'; compiled by numba' * compiled}"

@@ -9,16 +9,17 @@ from typing import final
 
 import numpy as np
 
-_TINY = 1e-30  # keeps a logarithm finite; representable in float32
+_TINY = 1e-30  # the smallest probability: keeps logarithms finite; representable in float32
 
 
 @final
 @dataclass(frozen=True)
 class Loss:
     value: Callable[[np.ndarray, np.ndarray], float]  # (A, T) -> sum over the batch
-    slope: Callable[[np.ndarray, np.ndarray, np.ndarray], None]  # (A, T, out) -> dL/dA
+    slope: Callable[[np.ndarray, np.ndarray, np.ndarray], object]  # (A, T, out): writes dL/dA
     natural: str | None = None  # the output activation with which dL/dZ is A - T
     of_slope: Callable[[np.ndarray], float] | None = None  # the value from dL/dA, where that costs less
+    slope_is_difference: bool = False  # dL/dA is A - T
 
 
 def _squared(A: np.ndarray, T: np.ndarray) -> float:
@@ -27,10 +28,6 @@ def _squared(A: np.ndarray, T: np.ndarray) -> float:
 
 def _squared_of_slope(D: np.ndarray) -> float:
     return 0.5 * float(np.vdot(D, D))
-
-
-def _squared_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
-    np.subtract(A, T, out)
 
 
 def _cross_entropy(A: np.ndarray, T: np.ndarray) -> float:
@@ -43,7 +40,7 @@ def _cross_entropy_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
 
 
 def _binary(A: np.ndarray, T: np.ndarray) -> float:
-    right = np.abs((1.0 - T) - A)  # the probability given to what is the case: A, or 1 - A
+    right = np.abs((1.0 - T) - A)  # the probability of the true class: A or 1 - A
     np.maximum(right, _TINY, out=right)
     return -float(np.log(right, out=right).sum(dtype=np.float64))
 
@@ -78,7 +75,7 @@ def huber(threshold: float) -> Loss:
 
 
 LOSSES = {
-    "squared-error": Loss(_squared, _squared_slope, "identity", _squared_of_slope),
+    "squared-error": Loss(_squared, np.subtract, "identity", _squared_of_slope, slope_is_difference=True),
     "cross-entropy": Loss(_cross_entropy, _cross_entropy_slope, "softmax"),
     "binary-cross-entropy": Loss(_binary, _binary_slope, "sigmoid"),
     "hinge": Loss(_hinge, _hinge_slope),

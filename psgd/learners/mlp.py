@@ -4,13 +4,14 @@ Shapes: B examples, I inputs with the constant one, O outputs.
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import final
 
 import numpy as np
 
+from psgd.backends.backend import Backend
 from psgd.backends.layout import Layout
-from psgd.backends.numpy.network_passes import NumpyPasses, Passes
+from psgd.backends.numpy.backend import NUMPY
+from psgd.backends.numpy.layer_views import LayerViews
 from psgd.learners import learner
 from psgd.learners.initializers import initial
 from psgd.learners.learner import Batch
@@ -35,55 +36,44 @@ class MLP:
         constant: float = 0.0,
         l1: float = 0.0,
         l2: float = 0.0,
+        backend: Backend = NUMPY,
     ) -> None:
+        """`activation`: of the hidden layers; `output`: of the last. What `backend.passes` raises goes on."""
         self.layout = Layout(sizes)
         self.size = self.layout.size
         self.dtype = np.dtype(dtype)
-        self._plain = NumpyPasses(self.layout, [activation] * (len(sizes) - 2) + [output], self.dtype)
-        self._passes: Passes = self._plain
         self._loss = loss
-        self._output = LossHead(loss, output)
+        self._head = LossHead(loss, output)
+        activations = (activation,) * (len(sizes) - 2) + (output,)
+        self.network = self.layout, activations, self.dtype, self._head.natural  # what a backend has to know
+        self._passes = backend.passes(*self.network)
+        self._weights = LayerViews(self.layout)
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
-
-    def compile(self, examples: int, descends: bool) -> None:
-        """Let compiled code make the steps, for as many examples each, if it can; the bits stay the same. `descends`:
-        whether runs of plain SGD are among them."""
-        from psgd.backends.numba.network_passes import CompiledPasses
-
-        with suppress(LookupError):
-            self._passes = CompiledPasses(self._plain, examples, descends)
-
-    @property
-    def compiled(self) -> bool:
-        return self._passes is not self._plain
 
     def initial(self, seed: int) -> np.ndarray:
         return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
 
     def predict(self, parameters: np.ndarray, X_BI: np.ndarray) -> np.ndarray:
         """The outputs (B, O), in a buffer that the next call with as many examples overwrites."""
-        return self._plain.forward(parameters, X_BI).A_OB.T
+        return self._passes.forward(parameters, X_BI).A_OB.T
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
-        X_BI, T_BO, _ = batch
-        room = self._passes.forward(parameters, X_BI)
-        self._output.slope(room, T_BO.T)
-        room.D_OB *= 1.0 / len(T_BO)
-        self._passes.gradient(parameters, X_BI, out)
+        self._forward(parameters, batch.X, batch.T_BO)
+        self._passes.gradient(parameters, batch.X, out)
         if self._l1 or self._l2:
             self._regularize(parameters, out)
 
     def read_loss(self) -> float:
-        return self._output.read()
+        return self._head.read()
 
     def score(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
         A_BO = self.predict(parameters, X_BI)
         if A_BO.shape[1] > 1:
             right = np.argmax(A_BO, axis=1) == np.argmax(T_BO, axis=1)
         else:
-            # a probability, or a hinge's margin
-            right = ((0.5 if self._loss.natural else 0.0) < A_BO) == (T_BO > 0.5)
+            threshold = 0.5 if self._loss.natural else 0.0  # of a probability, or of a hinge's margin
+            right = (threshold < A_BO) == (T_BO > 0.5)
         return self._loss.value(A_BO.T, T_BO.T), int(np.count_nonzero(right))
 
     def run(
@@ -95,7 +85,8 @@ class MLP:
         batches: Iterable[Batch],
         gradient: np.ndarray,
     ) -> None:
-        """Plain SGD updates the weights by the products that give the gradient; it is the default but for rounding."""
+        """As the default; but plain SGD adds to the weights the products that would give the gradient, which rounds
+        differently."""
         if optimizer.plain and not self._l1:
             self._descend(parameters, optimizer.schedule, batches)
         else:
@@ -104,17 +95,26 @@ class MLP:
     def name(self, index: int) -> str:
         return self.layout.name(index)
 
+    def _forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
+        """Compute outputs and slopes; add the examples' losses to the running sum."""
+        if self._head.is_difference:
+            last = self._passes.forward_difference(parameters, X_BI, T_BO)
+            self._head.add(last.A_OB, T_BO.T, last.D_OB)
+        else:
+            last = self._passes.forward(parameters, X_BI)
+            self._head.slope(last.A_OB, T_BO.T, last.D_OB)
+
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
         """W <- (1 - rate l2) W - rate A D^T / B, where l2 leaves the biases alone."""
-        passes, slope = self._passes, self._output.slope
+        forward, descend = self._forward, self._passes.descend
         for X_BI, T_BO, epoch in batches:
             rate = schedule.rate(epoch)
-            slope(passes.forward(parameters, X_BI), T_BO.T)
-            passes.descend(parameters, X_BI, -rate / len(T_BO), 1.0 - rate * self._l2)
+            forward(parameters, X_BI, T_BO)
+            descend(parameters, X_BI, -rate / len(T_BO), 1.0 - rate * self._l2)
 
     def _regularize(self, parameters: np.ndarray, gradient: np.ndarray) -> None:
-        weights = self._plain.weights
-        for (*_, W), (*_, dW) in zip(weights.of(parameters), weights.of(gradient), strict=True):
+        """Add the penalties' gradient."""
+        for (*_, W), (*_, dW) in zip(self._weights.of(parameters), self._weights.of(gradient), strict=True):
             if self._l2:
                 dW += self._l2 * W
             if self._l1:

@@ -12,7 +12,7 @@ import numpy as np
 from psgd.backends.layout import Layout
 from psgd.backends.numpy.activations import ACTIVATIONS
 from psgd.backends.numpy.layer_buffers import LayerBuffers
-from psgd.data.sparse import Rows
+from psgd.data.sparse import SparseRows
 from psgd.learners import learner
 from psgd.learners.initializers import initial
 from psgd.learners.learner import Batch
@@ -21,7 +21,7 @@ from psgd.learners.losses import LOSSES, Loss
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.schedule import Schedule
 
-SMALL = 1e-6  # a scale below it is multiplied in at once, before the parameters grow too large
+SMALLEST_SCALE = 1e-6  # below it the scale is multiplied into the parameters at once, before they grow too large
 
 
 @final
@@ -42,25 +42,25 @@ class SparseLinear:
         self.layout = Layout((features, 1))
         self.size = self.layout.size
         self.dtype = np.dtype(dtype)
-        # Multiplying the scale into all weights must cost little beside the steps between.
+        # Steps after which the scale is multiplied into all weights, which must cost little beside those steps.
         self.stride = max(256, self.size // 2048)
         self._activation = ACTIVATIONS[output]
         self._loss = loss
-        self._middle = 0.0 if loss is LOSSES["hinge"] else 0.5  # a margin, or an estimate of 0 and 1
+        self._threshold = 0.0 if loss is LOSSES["hinge"] else 0.5  # between the classes: of a margin, or a probability
         self._initializer, self._constant = initializer, constant
         self._l1, self._l2 = l1, l2
-        self._output = LossHead(loss, output)
-        self._rooms: dict[int, LayerBuffers] = {}
+        self._head = LossHead(loss, output)
+        self._buffers: dict[int, LayerBuffers] = {}
 
     def initial(self, seed: int) -> np.ndarray:
         return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
 
-    def predict(self, parameters: np.ndarray, rows: Rows) -> np.ndarray:
+    def predict(self, parameters: np.ndarray, rows: SparseRows) -> np.ndarray:
         """The outputs (B, 1), in a buffer that the next call with as many examples overwrites."""
         return self._forward(parameters, rows, 1.0).A_OB.T
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
-        rows: Rows = batch.X
+        rows: SparseRows = batch.X
         D_B = self._slopes(parameters, rows, batch.T_BO, 1.0)
         D_B *= 1.0 / len(D_B)
         weights = parameters[:-1]
@@ -71,11 +71,11 @@ class SparseLinear:
         _scatter(out[:-1], rows, D_B)
 
     def read_loss(self) -> float:
-        return self._output.read()
+        return self._head.read()
 
     def score(self, parameters: np.ndarray, X: Any, T_BO: np.ndarray) -> tuple[float, int]:
         A_BO = self.predict(parameters, X)
-        right = (self._middle < A_BO) == (T_BO > 0.5)
+        right = (self._threshold < A_BO) == (T_BO > 0.5)
         return self._loss.value(A_BO, T_BO), int(np.count_nonzero(right))
 
     def run(
@@ -105,13 +105,13 @@ class SparseLinear:
         weights, bias = parameters[:-1], parameters[-1:]
         scale = 1.0
         for step, batch in enumerate(batches, 1):
-            rows: Rows = batch.X
+            rows: SparseRows = batch.X
             rate = schedule.rate(batch.epoch)
             D_B = self._slopes(parameters, rows, batch.T_BO, scale)
             D_B *= -rate / len(D_B)
             bias += D_B.sum() if len(D_B) > 1 else D_B
             scale *= 1.0 - rate * self._l2
-            if not scale >= SMALL:  # it may be 0 or less, too
+            if not scale >= SMALLEST_SCALE:  # it may be 0 or less, too
                 weights *= scale
                 scale = 1.0
             if scale != 1.0:
@@ -124,29 +124,31 @@ class SparseLinear:
         if scale != 1.0:
             weights *= scale
 
-    def _forward(self, parameters: np.ndarray, rows: Rows, scale: float) -> LayerBuffers:
+    def _forward(self, parameters: np.ndarray, rows: SparseRows, scale: float) -> LayerBuffers:
         """The outputs; `scale` multiplies the weights."""
         examples = len(rows.starts) - 1
-        if examples not in self._rooms:
-            self._rooms[examples] = LayerBuffers(1, examples, self._activation, self.dtype)
-        room = self._rooms[examples]
-        A_OB = room.A_OB
+        if examples not in self._buffers:
+            self._buffers[examples] = LayerBuffers(1, examples, self._activation, self.dtype)
+        buffers = self._buffers[examples]
+        A_OB = buffers.A_OB
         _gather(parameters[:-1], rows, A_OB[0])
         if scale != 1.0:
             A_OB *= scale
         A_OB += parameters[-1:]
-        room.forward()
-        return room
+        buffers.forward()
+        return buffers
 
-    def _slopes(self, parameters: np.ndarray, rows: Rows, T_BO: np.ndarray, scale: float) -> np.ndarray:
-        """dL/dz (B,) of each example; its loss is counted in."""
-        room = self._forward(parameters, rows, scale)
-        self._output.slope(room, T_BO.T)
-        D_B: np.ndarray = room.D_OB[0]
+    def _slopes(self, parameters: np.ndarray, rows: SparseRows, T_BO: np.ndarray, scale: float) -> np.ndarray:
+        """dL/dz (B,) of each example; add their losses to the running sum."""
+        buffers = self._forward(parameters, rows, scale)
+        self._head.slope(buffers.A_OB, T_BO.T, buffers.D_OB)
+        if not self._head.natural:
+            buffers.backward()
+        D_B: np.ndarray = buffers.D_OB[0]
         return D_B
 
 
-def _gather(weights: np.ndarray, rows: Rows, out: np.ndarray) -> None:
+def _gather(weights: np.ndarray, rows: SparseRows, out: np.ndarray) -> None:
     """Each row's product with the weights (F,), to `out` (B,)."""
     starts, indices, values = rows
     products = weights.take(indices)
@@ -163,7 +165,7 @@ def _gather(weights: np.ndarray, rows: Rows, out: np.ndarray) -> None:
             out[filled] = np.add.reduceat(products, starts[:-1][filled])
 
 
-def _scatter(weights: np.ndarray, rows: Rows, D_B: np.ndarray) -> None:
+def _scatter(weights: np.ndarray, rows: SparseRows, D_B: np.ndarray) -> None:
     """Add D_B[b] times row b to the weights (F,), for each b; a feature may be in several rows."""
     starts, indices, values = rows
     if len(D_B) == 1:

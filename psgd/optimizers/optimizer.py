@@ -1,10 +1,12 @@
-"""An optimizer: a rule, the schedule of its rate, and clipping by norm."""
+"""An optimizer: a rule, the schedule of its rate, clipping by norm, and the backend that updates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
 
+from psgd.backends.backend import Backend, Update
+from psgd.backends.numpy.backend import NUMPY
 from psgd.core.blocks import blocks, squared_norm
 from psgd.optimizers.rules import SGD, Rule
 from psgd.optimizers.schedule import Schedule
@@ -16,9 +18,15 @@ class Optimizer:
     rule: Rule
     schedule: Schedule
     clip_norm: float | None = None
+    backend: Backend = NUMPY
+    _update: Update = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_update", self.backend.update(self.rule.name))
 
     @property
     def rows(self) -> int:
+        """How many vectors of state a parameter vector needs."""
         return self.rule.rows
 
     @property
@@ -32,14 +40,25 @@ class Optimizer:
             return 1.0
         return self.clip_norm / float(np.sqrt(squares))
 
+    def update(
+        self,
+        p: np.ndarray,
+        g: np.ndarray,
+        state: np.ndarray,
+        count: int,
+        rate: float,
+        to: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        """Step number `count`, from 1 on, of a slice: p and g (n,), state (rows, n). `g` is destroyed. The new p and
+        state replace the old, or go to `to`."""
+        new_p, new_state = to or (p, state)
+        self._update(p, g, state, self.rule.factors(count, rate), new_p, new_state)
+
     def step(self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, epoch: float) -> None:
-        """A whole vector's step, in place: p and g (P,), state (rows, P). `g` is destroyed."""
-        rate = self.schedule.rate(epoch)
-        factor = 1.0
+        """A whole vector's step, in place, with clipping and the schedule's rate: p and g (P,), state (rows, P). `g` is
+        destroyed."""
         if self.clip_norm is not None:
             factor = self.clip(sum(squared_norm(g[where]) for where in blocks(0, g.size)))
-        for where in blocks(0, g.size):
-            part = g[where]
             if factor != 1.0:
-                part *= factor
-            self.rule.update(p[where], part, state[:, where], count, rate)
+                g *= factor
+        self._update(p, g, state, self.rule.factors(count, self.schedule.rate(epoch)), p, state)

@@ -1,34 +1,28 @@
-"""Update rules, elementwise and in place, so that any slice of the parameters can be updated by itself.
+"""Update rules: their hyper-parameters, and the scalar factors of a step. The elementwise loops are the backends'.
 
-Only correctly rounded, uncontracted operations (+ - * / sqrt maximum): unlike machines get the same bits.
+Every rule is elementwise, so that any slice of the parameters can be updated by itself.
 """
 
 import math
 from dataclasses import dataclass
 from typing import Protocol, final
 
-import numpy as np
-
 from psgd.core.portable_math import power
-
-Place = tuple[np.ndarray, np.ndarray]  # p (n,), state (rows, n)
 
 
 class Rule(Protocol):
     @property
-    def rows(self) -> int:
-        """Vectors of state a parameter vector needs."""
+    def name(self) -> str:
+        """By which a backend knows the rule's loop."""
         ...
 
-    def update(
-        self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float, to: Place | None = None
-    ) -> None:
-        """Step `p` (n,) along `g` (n,), which is destroyed; `state` (rows, n). `count` is 1 in the first step. The new
-        ones go to `to`, or replace the old."""
+    @property
+    def rows(self) -> int:
+        """How many vectors of state a parameter vector needs."""
         ...
 
     def factors(self, count: int, rate: float) -> tuple[float, ...]:
-        """The numbers that are the same for all parameters."""
+        """The scalars of step number `count`, from 1 on, as the loop takes them."""
         ...
 
 
@@ -41,29 +35,19 @@ class SGD:
     nesterov: bool = False
 
     @property
+    def name(self) -> str:
+        return "sgd" if not self.momentum else "nesterov" if self.nesterov else "momentum"
+
+    @property
     def rows(self) -> int:
         return 1 if self.momentum else 0
 
-    def update(
-        self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float, to: Place | None = None
-    ) -> None:
-        new, new_state = to or (p, state)
-        if self.momentum:
-            momentum, rate, along = self.factors(count, rate)
-            v = np.multiply(state[0], momentum, new_state[0])
-            v += g
-            if self.nesterov:
-                g *= rate
-                p = np.subtract(p, g, new)
-            np.multiply(v, along, g)
-        else:
-            g *= rate
-        np.subtract(p, g, new)
-
     def factors(self, count: int, rate: float) -> tuple[float, ...]:
-        """(momentum, rate of g, rate of v)."""
+        """(rate,), (momentum, rate), or (momentum, rate, rate of v)."""
         del count
-        return self.momentum, rate, rate * self.momentum if self.nesterov else rate
+        if not self.momentum:
+            return (rate,)
+        return (self.momentum, rate, rate * self.momentum) if self.nesterov else (self.momentum, rate)
 
 
 @final
@@ -79,26 +63,12 @@ class Adam:
     amsgrad: bool = False
 
     @property
+    def name(self) -> str:
+        return "amsgrad" if self.amsgrad else "adam"
+
+    @property
     def rows(self) -> int:
         return 3 if self.amsgrad else 2
-
-    def update(
-        self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, rate: float, to: Place | None = None
-    ) -> None:
-        new, new_state = to or (p, state)
-        beta1, beta2, epsilon, rate = self.factors(count, rate)
-        m = np.multiply(state[0], beta1, new_state[0])
-        m += g
-        np.multiply(g, g, g)
-        v = np.multiply(state[1], beta2, new_state[1])
-        v += g
-        if self.amsgrad:
-            v = np.maximum(state[2], v, out=new_state[2])
-        np.sqrt(v, g)
-        g += epsilon
-        np.divide(m, g, g)
-        g *= rate
-        np.subtract(p, g, new)
 
     def factors(self, count: int, rate: float) -> tuple[float, ...]:
         """(beta1, beta2, epsilon, rate) for the moments as they are kept: p -= rate m / (sqrt(v) + epsilon)."""

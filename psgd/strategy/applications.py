@@ -26,7 +26,7 @@ class OptimizerStep:
 
     def begin(self, old: Replica, new: Replica, epoch: float, squared_norm: float) -> ApplyBlock:
         optimizer = self.optimizer
-        update, rate, count = optimizer.rule.update, optimizer.schedule.rate(epoch), old.progress.steps + 1
+        update, rate, count = optimizer.update, optimizer.schedule.rate(epoch), old.progress.steps + 1
         factor = 1.0 if optimizer.clip_norm is None else optimizer.clip(squared_norm)
         p, state, to_p, to_state = old.parameters, old.state, new.parameters, new.state
         in_place = old.vectors is new.vectors

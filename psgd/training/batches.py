@@ -7,6 +7,8 @@ from typing import final
 
 import numpy as np
 
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.core.replica import Progress
 from psgd.data.dataset import Examples, Reader
 from psgd.data.sampling.shuffle import IndexBatch, Sampler
@@ -31,9 +33,12 @@ class _Ahead:
 class BatchReader:
     """Gathers batches of `data` as `sampler` deals them, into buffers that later batches overwrite."""
 
-    def __init__(self, data: Examples, sampler: Sampler, outputs: int, dtype: np.dtype, end: int) -> None:
+    def __init__(
+        self, data: Examples, sampler: Sampler, outputs: int, dtype: np.dtype, end: int, backend: Backend = NUMPY
+    ) -> None:
         """`outputs`: columns of the targets. `end`: the position at which training ends."""
         self._data, self._sampler, self._outputs, self._dtype, self._end = data, sampler, outputs, dtype, end
+        self._backend = backend
         self._per_read = data.batches_per_read(sampler.batch)
         self._read = self._reader()
         self._ahead: dict[int, _Ahead] = {}  # by worker
@@ -74,4 +79,4 @@ class BatchReader:
         return [Batch(X_BI, T_BO, epoch) for X_BI, T_BO, (_, epoch) in zip(X, T, block, strict=True)]
 
     def _reader(self) -> Reader:
-        return self._data.reader(self._sampler.batch * self._per_read, self._outputs, self._dtype)
+        return self._data.reader(self._sampler.batch * self._per_read, self._outputs, self._dtype, self._backend)

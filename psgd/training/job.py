@@ -6,6 +6,8 @@ from functools import cached_property
 from math import ceil, floor
 from typing import final
 
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.data.dataset import Data
 from psgd.data.sampling.shuffle import Sampler
 from psgd.group.group import VectorShape
@@ -35,6 +37,7 @@ class Job:
     exclude: bool = False  # a worker that is not finite counts as absent in that round, instead of ending the job
     stride: int = 1  # segments end after a multiple of so many steps; elsewhere the learner would round differently
     caller: str = "psgd"  # what notes on exceptions name
+    backend: Backend = NUMPY  # gathers rows for this learner
 
     @property
     def batch(self) -> int:

@@ -37,7 +37,7 @@ class StepBudget:
 class LocalSteps:
     def __init__(self, job: Job, group: Group, clock: Clock, segment_seconds: float) -> None:
         self._job, self._group, self._clock = job, group, clock
-        self._reader = BatchReader(job.data.train, job.sampler, job.outputs, job.learner.dtype, job.end)
+        self._reader = BatchReader(job.data.train, job.sampler, job.outputs, job.learner.dtype, job.end, job.backend)
         self._gradient = np.empty(job.learner.size, job.learner.dtype)
         self._segment_seconds = segment_seconds
         self.workers: dict[int, WorkerState] = {}

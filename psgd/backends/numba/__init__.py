@@ -1,5 +1,4 @@
-"""The inner loops that numba compiles, and what compiles them: `python -m psgd.kernels`.
+"""The backend of inner loops compiled by numba, with the bits of numpy's.
 
-Nothing of psgd imports them, but for `records`: `code_cache` has a process of its own compile them, whose memory is
-given back, and `machine_code` loads what comes of it.
+Only jobs/ imports it, and only where it is chosen: numba takes about 0.3 s and 100 MB to import.
 """

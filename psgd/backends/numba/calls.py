@@ -1,9 +1,8 @@
-"""What compiled code calls by its address, and memory that it knows by its address.
+"""Calls of BLAS routines and ufunc loops by their addresses, from compiled code.
 
-Fortran's routines want everything by reference, whole numbers of four bytes or of eight: here they lie in eight, which
-on a little-endian machine are right for both. Their matrices lie by columns; a line is from one to the next.
-
-numba's cache notices a change of the files whose functions it has compiled, not of this one: touch those too.
+Fortran takes everything by reference, and integers of four bytes or of eight. Here they lie in eight, which is right
+for both on a little-endian machine. Matrices are column-major; the leading dimension is the number of elements from
+one column to the next.
 """
 
 from typing import Any
@@ -19,22 +18,23 @@ _BYTE = ir.IntType(8)
 _POINTER = _BYTE.as_pointer()
 
 
-def _call(builder: Any, routine: Any, handed: list[Any]) -> None:
-    kind = ir.FunctionType(ir.VoidType(), [_POINTER] * len(handed)).as_pointer()
-    builder.call(builder.inttoptr(routine, kind), handed)
+def _call(builder: Any, routine: Any, arguments: list[Any]) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [_POINTER] * len(arguments)).as_pointer()
+    builder.call(builder.inttoptr(routine, kind), arguments)
 
 
-def _at(builder: Any, value: Any) -> Any:
+def _reference(builder: Any, value: Any) -> Any:
     return builder.bitcast(cgutils.alloca_once_value(builder, value), _POINTER)
 
 
-def _letter(builder: Any, turn: Any) -> Any:
-    return _at(builder, builder.select(turn, ir.Constant(_BYTE, ord("T")), ir.Constant(_BYTE, ord("N"))))
+def _transpose_flag(builder: Any, transposed: Any) -> Any:
+    letter = builder.select(transposed, ir.Constant(_BYTE, ord("T")), ir.Constant(_BYTE, ord("N")))
+    return _reference(builder, letter)
 
 
 @intrinsic
 def pointer(typing, address):  # type: ignore[no-untyped-def]
-    """As numba.carray wants it."""
+    """The address as a pointer, for numba.carray."""
     del typing, address
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -45,82 +45,54 @@ def pointer(typing, address):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def word(typing, address):  # type: ignore[no-untyped-def]
-    """The 64 bits at the address, as a whole number."""
-    del typing, address
-
-    def read(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        del context, signature
-        return builder.load(builder.inttoptr(arguments[0], ir.IntType(64).as_pointer()))
-
-    return types.int64(types.intp), read
-
-
-@intrinsic
-def prefetch(typing, address):  # type: ignore[no-untyped-def]
-    """Ask for the cache line at the address, to read it soon and once: what is in the larger caches shall stay there.
-    Nothing else happens, whatever the address."""
-    del typing, address
+def gemm(typing, routine, transpose_A, transpose_B, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc):  # type: ignore[no-untyped-def]
+    """C (m, n) <- alpha op(A) op(B) + beta C, where op transposes if asked to; in alpha's type."""
+    del typing, routine, transpose_A, transpose_B, m, n, k, A, lda, B, ldb, beta, C, ldc
+    integer, flag = types.intp, types.boolean
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        whole = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [_POINTER, *[whole] * 3])
-        routine = builder.module.declare_intrinsic("llvm.prefetch", [_POINTER], kind)
-        read, passing, data = (ir.Constant(whole, number) for number in (0, 0, 1))
-        builder.call(routine, [builder.inttoptr(arguments[0], _POINTER), read, passing, data])
-        return context.get_dummy_value()
-
-    return types.void(types.intp), write
-
-
-@intrinsic
-def gemm(typing, routine, turn_A, turn_B, m, n, k, alpha, A, line_A, B, line_B, beta, C, line_C):  # type: ignore[no-untyped-def]
-    """C (m, n) <- alpha A (m, k) B (k, n) + beta C, of alpha's type, where A and B may lie turned."""
-    del typing, routine, turn_A, turn_B, m, n, k, A, line_A, B, line_B, beta, C, line_C
-    whole, turn = types.intp, types.boolean
-
-    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        routine, turn_A, turn_B, m, n, k, alpha, A, line_A, B, line_B, beta, C, line_C = arguments
+        routine, transpose_A, transpose_B, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc = arguments
         A, B, C = (builder.inttoptr(address, _POINTER) for address in (A, B, C))
-        m, n, k, alpha, line_A, line_B, beta, line_C = (
-            _at(builder, value) for value in (m, n, k, alpha, line_A, line_B, beta, line_C)
+        m, n, k, alpha, lda, ldb, beta, ldc = (
+            _reference(builder, value) for value in (m, n, k, alpha, lda, ldb, beta, ldc)
         )
-        turns = [_letter(builder, turn_A), _letter(builder, turn_B)]
-        _call(builder, routine, [*turns, m, n, k, alpha, A, line_A, B, line_B, beta, C, line_C])
+        flags = [_transpose_flag(builder, transpose_A), _transpose_flag(builder, transpose_B)]
+        _call(builder, routine, [*flags, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc])
         return context.get_dummy_value()
 
-    wholes = [whole] * 4
-    return types.void(whole, turn, turn, whole, whole, whole, alpha, *wholes, alpha, whole, whole), write
+    matrices = [integer, integer, integer, integer, alpha, integer, integer]
+    return types.void(integer, flag, flag, integer, integer, integer, alpha, *matrices), write
 
 
 @intrinsic
-def gemv(typing, routine, turn, m, n, alpha, A, line, x, beta, y):  # type: ignore[no-untyped-def]
-    """y <- alpha A x + beta y of alpha's type, for an A that lies as (m, n); or, if it is to be turned, its turned."""
-    del typing, routine, turn, m, n, A, line, x, beta, y
-    whole = types.intp
+def gemv(typing, routine, transpose, m, n, alpha, A, lda, x, beta, y):  # type: ignore[no-untyped-def]
+    """y <- alpha op(A) x + beta y for A stored as (m, n), where op transposes if asked to; in alpha's type."""
+    del typing, routine, transpose, m, n, A, lda, x, beta, y
+    integer = types.intp
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        routine, turn, m, n, alpha, A, line, x, beta, y = arguments
+        routine, transpose, m, n, alpha, A, lda, x, beta, y = arguments
         A, x, y = (builder.inttoptr(address, _POINTER) for address in (A, x, y))
-        one = _at(builder, ir.Constant(ir.IntType(64), 1))
-        m, n, alpha, line, beta = (_at(builder, value) for value in (m, n, alpha, line, beta))
-        _call(builder, routine, [_letter(builder, turn), m, n, alpha, A, line, x, one, beta, y, one])
+        one = _reference(builder, ir.Constant(ir.IntType(64), 1))
+        m, n, alpha, lda, beta = (_reference(builder, value) for value in (m, n, alpha, lda, beta))
+        flag = _transpose_flag(builder, transpose)
+        _call(builder, routine, [flag, m, n, alpha, A, lda, x, one, beta, y, one])
         return context.get_dummy_value()
 
-    return types.void(whole, types.boolean, whole, whole, alpha, whole, whole, whole, alpha, whole), write
+    return types.void(integer, types.boolean, integer, integer, alpha, integer, integer, integer, alpha, integer), write
 
 
 @intrinsic
-def ufunc(typing, loop, data, at, count, size):  # type: ignore[no-untyped-def]
-    """`count` numbers of `size` bytes at the address `at` become what numpy's `loop`, with its `data`, makes of it."""
-    del typing, loop, data, at, count, size
+def ufunc(typing, loop, data, address, count, itemsize):  # type: ignore[no-untyped-def]
+    """Apply a ufunc's inner `loop`, called with its `data`, to `count` contiguous elements, in place."""
+    del typing, loop, data, address, count, itemsize
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        loop, data, at, count, size = arguments
-        both = cgutils.pack_array(builder, [builder.inttoptr(at, _POINTER)] * 2)
-        steps = cgutils.pack_array(builder, [size] * 2)
-        places = [_at(builder, value) for value in (both, count, steps)]
-        _call(builder, loop, [*places, builder.inttoptr(data, _POINTER)])
+        loop, data, address, count, itemsize = arguments
+        operands = cgutils.pack_array(builder, [builder.inttoptr(address, _POINTER)] * 2)
+        steps = cgutils.pack_array(builder, [itemsize] * 2)
+        references = [_reference(builder, value) for value in (operands, count, steps)]
+        _call(builder, loop, [*references, builder.inttoptr(data, _POINTER)])
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5), write

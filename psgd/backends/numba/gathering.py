@@ -1,82 +1,53 @@
-"""Rows of a dataset gathered in one pass."""
+"""Rows of a dense data set gathered in one pass over memory."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic as _intrinsic
 
-from psgd.backends.numba.arrays import inlined, matrix, vector
-from psgd.backends.numba.calls import prefetch
-from psgd.backends.numba.kernel import Kernel
+from psgd.backends.numba.compiler import kernel
 
-LINE = 64  # bytes of a cache line
-AHEAD, MANY = 4096, 8  # bytes, and rows, that are asked for before they are needed: memory answers late
-
-
-def kernels(number: Any) -> Iterator[Kernel]:
-    """By the type of what is gathered: inputs (N, F), by `rows` (B,) int64 of it and a scale, to X_BI; labels (N,), or
-    values (N, O), to T_BO."""
-    for kind in (np.uint8, np.float32, np.float64):
-        yield Kernel(f"gather_inputs_{kind.__name__}", _inputs_of(kind, number), "aara", "i")
-    for kind in (np.float32, np.float64):
-        yield Kernel(f"gather_values_{kind.__name__}", _values_of(kind, number), "aaa")
-
-    def labels(labels, rows, T_BO):  # type: ignore[no-untyped-def]
-        _labels(vector(labels, np.int64), vector(rows, np.int64), matrix(T_BO, number))
-
-    yield Kernel("gather_labels_int64", labels, "aaa")
+intrinsic: Any = _intrinsic
+CACHE_LINE = 64  # bytes
+# How far ahead rows are prefetched, since memory answers late: so many bytes, but no more rows than that. Larger values
+# drive what was prefetched out of the first cache before it is used.
+AHEAD_BYTES, AHEAD_ROWS = 4096, 8
 
 
-def _inputs_of(kind: Any, number: Any) -> Any:
-    def inputs(inputs, rows, scale, X_BI):  # type: ignore[no-untyped-def]
-        return _inputs(matrix(inputs, kind), vector(rows, np.int64), scale, matrix(X_BI, number))
+@intrinsic
+def prefetch(typing, address):  # type: ignore[no-untyped-def]
+    """Prefetch the cache line at the address, which is read once: the larger caches keep what they have. Harmless
+    whatever the address."""
+    del typing, address
 
-    return inputs
+    def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, *[integer] * 3])
+        routine = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        read, used_once, data_cache = (ir.Constant(integer, number) for number in (0, 0, 1))
+        builder.call(routine, [builder.inttoptr(arguments[0], byte), read, used_once, data_cache])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), write
 
 
-def _values_of(kind: Any, number: Any) -> Any:
-    def values(values, rows, T_BO):  # type: ignore[no-untyped-def]
-        _values(matrix(values, kind), vector(rows, np.int64), matrix(T_BO, number))
-
-    return values
-
-
-@inlined
-def _inputs(inputs, rows, scale, X_BI):  # type: ignore[no-untyped-def]
-    """Of `rows` (B,) of inputs (N, F), times the scale, and a one behind them. False, and nothing, if there are no such
-    rows."""
-    for row in rows:
-        if not 0 <= row < len(inputs):
-            return False
-    B, F = len(rows), inputs.shape[1]
-    size = F * inputs.itemsize
-    ahead = min(MANY, 1 + AHEAD // size)
+@kernel
+def gather_rows(inputs, rows, scale, X_BI):  # type: ignore[no-untyped-def]
+    """Write `rows` (B,) of inputs (N, F), C-contiguous, times `scale`, and a one to X_BI (B, F + 1). The rows
+    must exist."""
+    real = X_BI.dtype.type
+    B, F, factor = len(rows), inputs.shape[1], real(scale)
+    row_bytes = F * inputs.itemsize
+    ahead = min(AHEAD_ROWS, 1 + AHEAD_BYTES // row_bytes)
     for b in range(B + ahead):
         if b < B:
-            start = np.int64(inputs.ctypes.data) + rows[b] * size
-            for line in range(start, start + size + LINE - 1, LINE):
-                prefetch(line)
+            start = np.int64(inputs.ctypes.data) + rows[b] * row_bytes
+            for address in range(start, start + row_bytes + CACHE_LINE - 1, CACHE_LINE):
+                prefetch(address)
         if b >= ahead:
             X_I, x_F = X_BI[b - ahead], inputs[rows[b - ahead]]
             for i in range(F):
-                X_I[i] = X_BI.dtype.type(x_F[i]) * scale
-            X_I[F] = 1
-    return True
-
-
-@inlined
-def _labels(labels, rows, T_BO):  # type: ignore[no-untyped-def]
-    """One-hot, or as they are in a single column."""
-    for b in range(len(rows)):
-        if T_BO.shape[1] == 1:
-            T_BO[b, 0] = labels[rows[b]]
-        else:
-            T_BO[b] = 0
-            T_BO[b, labels[rows[b]]] = 1
-
-
-@inlined
-def _values(values, rows, T_BO):  # type: ignore[no-untyped-def]
-    for b in range(len(rows)):
-        for o in range(T_BO.shape[1]):
-            T_BO[b, o] = values[rows[b], o]
+                X_I[i] = real(x_F[i]) * factor
+            X_I[F] = real(1)

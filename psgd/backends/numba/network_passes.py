@@ -1,124 +1,146 @@
-"""Passes compiled by numba, with the bits of numpy's."""
+"""The compiled passes of one network, compared with numpy's before they are used."""
 
 from hashlib import sha256
 from typing import final
 
 import numpy as np
 
-from psgd.backends.numba import native, records
-from psgd.backends.numba.machine_code import kernels
-from psgd.backends.numpy.layer_buffers import LayerBuffers
-from psgd.backends.numpy.network_passes import NumpyPasses, Passes
-from psgd.backends.numpy.products import accumulator, in_two_passes
+from psgd.backends import native
+from psgd.backends.backend import OutputBuffers, Passes
+from psgd.backends.numba import network_kernels as kernels
+from psgd.backends.numpy.network_passes import NumpyPasses
+from psgd.backends.numpy.products import accumulator
 
-ENOUGH = 10000  # parameters and outputs, over all tries: few numbers might agree by chance
-_KINDS = {"identity": records.IDENTITY, "relu": records.RELU, "sigmoid": records.SIGMOID, "tanh": records.TANH}
+# Parameters and outputs compared, over all trials: so many that different arithmetic shows in one of them.
+COMPARED_ELEMENTS = 10_000
+_KINDS = {"identity": kernels.NONE, "relu": kernels.RELU, "sigmoid": kernels.SIGMOID, "tanh": kernels.TANH}
 
 
 @final
-class CompiledPasses:
-    """As `plain` makes them. Where numpy turns out to go another way than is known here, they are left to `plain`."""
+class CompiledNetwork:
+    """The kernels over the buffers that `plain` has for one batch size."""
 
     def __init__(self, plain: NumpyPasses, examples: int, descends: bool) -> None:
-        """To begin with, for so many `examples`; `descends`: whether descents are wanted, which need scipy's BLAS, and
-        not the gradient alone. LookupError if these layers, or numpy's BLAS, are unknown here."""
-        if not _KINDS.keys() >= set(plain.activations[:-1]):
-            raise LookupError(f"an activation of {plain.activations}")
-        if descends:
-            accumulator(plain.dtype)  # so that scipy's BLAS has one thread
-        self._plain, self._descends = plain, descends
-        self._routines = (
-            native.of_numpys_blas("gemm", plain.dtype),
-            native.of_numpys_blas("gemv", plain.dtype),
-            native.scipy_gemm(plain.dtype) if descends else 0,
-            *native.ufunc_loop(np.exp, plain.dtype),
-            *native.ufunc_loop(np.tanh, plain.dtype),
+        buffers, dtype, features = plain.buffers(examples), plain.dtype, plain.layout.sizes[0]
+        self._last = buffers.last
+        self._no_targets = np.empty((0, 0), dtype)
+        self._output_by_numpy = plain.activations[-1] not in _KINDS
+        self._output_back_by_numpy = self._output_by_numpy and not plain.natural
+        self._layers = np.zeros((1 + len(buffers.plans), kernels.FIELDS), np.int64)
+        self._layers[0, kernels.OUTPUTS], self._layers[0, kernels.EXAMPLES] = features, examples
+        self._layers[0, kernels.BY_EXAMPLE], self._layers[0, kernels.LD] = (
+            examples > 1,
+            1,
+        )  # numpy takes one as a column
+        each = zip(self._layers[1:], buffers.plans, buffers.layers, plain.activations, strict=True)
+        scratch = 0
+        for row, plan, layer, activation in each:
+            kind = _KINDS.get(activation, kernels.NONE)
+            back = kernels.NONE if plain.natural and layer is self._last else kind
+            ld = plan.outputs + 1 if plan.by_example else examples
+            row[:] = (
+                *(plan.inputs, plan.outputs, plan.offset, examples),
+                *(layer.A_IB.ctypes.data, layer.D_OB.ctypes.data, ld),
+                *(plan.by_example, plan.transposes_product, plan.two_passes, kind, back),
+            )
+            scratch = max(scratch, plan.transposes_product * plan.outputs * examples, plan.two_passes * plan.weights)
+        self._scratch = np.empty(scratch, dtype)
+        self._routines = np.array(
+            [
+                native.numpy_blas("gemm", dtype),
+                native.numpy_blas("gemv", dtype),
+                native.scipy_gemm(dtype) if descends else 0,
+                *native.ufunc_loop(np.exp, dtype),
+                *native.ufunc_loop(np.tanh, dtype),
+                self._scratch.ctypes.data,
+            ]
         )
-        self._ways: dict[int, Passes] = {}  # by the number of examples
-        self._find(examples)  # now, since compiling takes its time
 
-    def forward(self, parameters: np.ndarray, X_BI: np.ndarray) -> LayerBuffers:
-        way = self._ways.get(len(X_BI)) or self._find(len(X_BI))
-        return way.forward(parameters, X_BI)
+    def forward(self, parameters: np.ndarray, X_BI: np.ndarray) -> OutputBuffers:
+        kernels.forward(parameters, X_BI, self._no_targets, self._layers, self._routines)
+        if self._output_by_numpy:
+            self._last.forward()
+        return self._last
+
+    def forward_difference(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> OutputBuffers:
+        if self._output_by_numpy:
+            self.forward(parameters, X_BI)
+            np.subtract(self._last.A_OB, T_BO.T, self._last.D_OB)
+        else:
+            kernels.forward(parameters, X_BI, T_BO, self._layers, self._routines)
+        return self._last
 
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
-        self._ways[len(X_BI)].gradient(parameters, X_BI, out)
+        if self._output_back_by_numpy:
+            self._last.backward()
+        kernels.gradient(parameters, self._layers, self._routines, out)
 
     def descend(self, parameters: np.ndarray, X_BI: np.ndarray, alpha: float, keep: float) -> None:
-        way = self._ways[len(X_BI)] if self._descends else self._plain
-        way.descend(parameters, X_BI, alpha, keep)
-
-    def _find(self, examples: int) -> Passes:
-        way = self._ways[examples] = self._network(examples) or self._plain
-        return way
-
-    def _network(self, examples: int) -> "Network | None":
-        """If it does to made numbers what numpy does, to the last bit."""
-        if examples == 1 in self._plain.layout.sizes[1:]:  # of two vectors, numpy takes the dot product
-            return None
-        network, plain = Network(self._plain, examples, self._routines), self._plain
-        numbers = plain.layout.size + examples * plain.layout.sizes[-1]
-        with np.errstate(all="ignore"):
-            for seed in range(1 + ENOUGH // numbers):
-                if self._made(network, examples, seed) != self._made(plain, examples, seed):
-                    return None
-        return network
-
-    def _made(self, passes: Passes, examples: int, seed: int) -> list[bytes]:
-        """What comes of a step of each kind: a digest, since it may be large."""
-        draw, layout, dtype = np.random.default_rng(seed), self._plain.layout, self._plain.dtype
-        parameters = draw.standard_normal(layout.size, dtype)
-        parameters *= dtype.type(0.1)
-        X_BI = draw.standard_normal((examples, layout.sizes[0] + 1), dtype)
-        room = passes.forward(parameters, X_BI)
-        made = [sha256(room.A_OB.tobytes())]
-        room.D_OB[:] = draw.standard_normal(room.D_OB.shape, dtype)
-        gradient = np.empty_like(parameters)
-        passes.gradient(parameters, X_BI, gradient)
-        made.append(sha256(gradient.data))
-        if self._descends:
-            passes.descend(parameters, X_BI, -0.01, 0.99)
-            made.append(sha256(parameters.data))
-        return [each.digest() for each in made]
+        if self._output_back_by_numpy:
+            self._last.backward()
+        kernels.descend(parameters, self._layers, self._routines, alpha, keep)
 
 
 @final
-class Network:
-    """The kernels over the rooms that `plain` has for so many examples. What numpy hands to it has no gaps, except that
-    examples may have them."""
+class NumbaPasses:
+    """Compiled for batches of `examples`; numpy's for others, as in evaluations."""
 
-    def __init__(self, plain: NumpyPasses, examples: int, routines: tuple[int, ...]) -> None:
-        rooms, features = plain.rooms(examples), plain.layout.sizes[0]
-        self._layers = np.zeros(1 + len(rooms), records.LAYER)
-        self._layers["examples"] = examples
-        batch, *layers = self._layers
-        batch["outputs"], batch["by_example"], batch["line"] = features, examples > 1, 1  # one is a column to numpy
-        begin = spare = 0
-        each = zip(layers, rooms, plain.layout.layers, plain.activations, strict=True)
-        for layer, room, (inputs, outputs), activation in each:
-            weights = (inputs + 1) * outputs
-            layer["inputs"], layer["outputs"], layer["weights"] = inputs + 1, outputs, begin
-            layer["activation"] = _KINDS.get(activation, records.OTHER)
-            layer["A"], layer["D"] = room.A_IB.ctypes.data, room.D_OB.ctypes.data
-            layer["by_example"], layer["line"] = room.by_example, outputs + 1 if room.by_example else examples
-            layer["transposed"] = room.product_BO is not None
-            layer["two_passes"] = not room.by_example and in_two_passes(weights, examples)
-            begin += weights
-            spare = max(spare, layer["transposed"] * outputs * examples, layer["two_passes"] * weights)
-        self._spare = np.empty(spare, plain.dtype)
-        self._routines = np.array([(*routines, self._spare.ctypes.data)], records.ROUTINES)
-        self._room, self._left_to_numpy = rooms[-1], activation not in _KINDS
-        functions = kernels(plain.dtype)
-        self._forward, self._gradient, self._descend = (functions[name] for name in ("forward", "gradient", "descend"))
+    def __init__(self, plain: NumpyPasses, compiled: CompiledNetwork, examples: int, descends: bool) -> None:
+        self._plain, self._compiled, self._examples, self._descends = plain, compiled, examples, descends
 
-    def forward(self, parameters: np.ndarray, X_BI: np.ndarray) -> LayerBuffers:
-        self._forward(parameters, X_BI, self._layers, self._routines)
-        if self._left_to_numpy:
-            self._room.forward()
-        return self._room
+    def forward(self, parameters: np.ndarray, X_BI: np.ndarray) -> OutputBuffers:
+        return self._for(X_BI).forward(parameters, X_BI)
+
+    def forward_difference(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> OutputBuffers:
+        return self._for(X_BI).forward_difference(parameters, X_BI, T_BO)
 
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
-        self._gradient(parameters, self._layers, self._routines, out)
+        self._for(X_BI).gradient(parameters, X_BI, out)
 
     def descend(self, parameters: np.ndarray, X_BI: np.ndarray, alpha: float, keep: float) -> None:
-        self._descend(parameters, self._layers, self._routines, alpha, keep)
+        passes = self._for(X_BI) if self._descends else self._plain
+        passes.descend(parameters, X_BI, alpha, keep)
+
+    def _for(self, X_BI: np.ndarray) -> Passes:
+        return self._compiled if len(X_BI) == self._examples else self._plain
+
+
+def compile_network(plain: NumpyPasses, examples: int, descends: bool, proven: bool = False) -> CompiledNetwork:
+    """The kernels for a network and a batch size. LookupError says why they cannot have numpy's bits; that is found out
+    by comparing the results, unless it is `proven` already."""
+    unknown = [name for name in plain.activations[:-1] if name not in _KINDS]
+    if unknown:
+        raise LookupError(f"has no compiled passes for hidden layers of {unknown[0]}")
+    if examples == 1 in plain.layout.sizes[1:]:
+        # numpy multiplies two vectors by another routine
+        raise LookupError("has no compiled passes for batches of one example and layers of one unit")
+    if descends:
+        accumulator(plain.dtype)  # limits scipy's BLAS to one thread
+    compiled = CompiledNetwork(plain, examples, descends)
+    trials = 0 if proven else 1 + COMPARED_ELEMENTS // (plain.layout.size + examples * plain.layout.sizes[-1])
+    with np.errstate(all="ignore"):
+        for seed in range(trials):
+            if _results(compiled, plain, examples, descends, seed) != _results(plain, plain, examples, descends, seed):
+                raise LookupError("has other bits than numpy's on this machine")
+    return compiled
+
+
+def _results(passes: Passes, plain: NumpyPasses, examples: int, descends: bool, seed: int) -> list[bytes]:
+    """Digests of what one step of each kind gives for random numbers."""
+    draw, layout, dtype = np.random.default_rng(seed), plain.layout, plain.dtype
+    parameters = draw.standard_normal(layout.size, dtype)
+    parameters *= dtype.type(0.1)
+    X_BI = draw.standard_normal((examples, layout.sizes[0] + 1), dtype)
+    T_BO = draw.standard_normal((examples, layout.sizes[-1]), dtype)
+    last = passes.forward(parameters, X_BI)
+    digests = [sha256(last.A_OB.tobytes())]
+    passes.forward_difference(parameters, X_BI, T_BO)
+    digests.append(sha256(last.D_OB.tobytes()))
+    gradient = np.empty_like(parameters)
+    passes.gradient(parameters, X_BI, gradient)
+    digests.append(sha256(gradient.data))
+    if descends:
+        passes.forward_difference(parameters, X_BI, T_BO)
+        passes.descend(parameters, X_BI, -0.01, 0.99)
+        digests.append(sha256(parameters.data))
+    return [digest.digest() for digest in digests]

@@ -1,1 +1,1 @@
-"""The numpy backend: the passes of a network over buffers that are allocated once. Knows no optimizer and no worker."""
+"""The backend of numpy's calls and scipy's BLAS; the reference whose bits others are compared with."""

@@ -1,7 +1,7 @@
-"""Activations, in place. `forward` turns Z_OB into A_OB; `backward` turns dL/dA into dL/dZ, given A.
+"""Activations, in place: `forward` turns Z_OB into A_OB, `backward` turns dL/dA into dL/dZ, given A.
 
-numpy is quickest with an operand of the same shape or without dimensions, and slow with Python's numbers: hence Space.
-`out` is the last argument, here and wherever a step calls numpy, since a keyword takes time; but not of the extrema.
+numpy is quickest with operands of the same shape or without dimensions, and slow with Python's numbers: hence Scratch.
+`out` is passed as the last positional argument, here and wherever a step calls numpy, since a keyword takes time.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-PART = 32768  # numbers that several passes can go over without leaving the cache
+CACHED_ELEMENTS = 32768  # of an array that several passes find in the L2 cache: 128 KiB of float32
 
 
 class Scratch(NamedTuple):
-    """Constants and scratch, of the shape of what is worked on."""
+    """Constants and scratch memory, of the shape of what is worked on."""
 
     one: np.ndarray  # ()
     zeros: np.ndarray
@@ -29,91 +29,90 @@ class Scratch(NamedTuple):
         return Scratch(self.one, self.zeros[:rows], self.ones[:rows], self.spare[:rows])
 
 
-Act = Callable[[], None]
+Action = Callable[[], None]
 
 
 class Activation(NamedTuple):
-    forward: Callable[[np.ndarray, Scratch], None]  # (Z_OB, space)
-    backward: Callable[[np.ndarray, np.ndarray, Scratch], None]  # (A_OB, D_OB, space)
-    whole: bool = False  # it takes all outputs together
-    bits: bool = False  # its `backward` takes all numbers as unsigned integers of the same bits
+    forward: Callable[[np.ndarray, Scratch], None]  # (Z_OB, scratch)
+    backward: Callable[[np.ndarray, np.ndarray, Scratch], None]  # (A_OB, D_OB, scratch)
+    all_outputs: bool = False  # an output depends on all outputs of the example
+    integer: bool = False  # `backward` takes the floats' bits as unsigned integers
 
-    def acts(self, A_OB: np.ndarray, D_OB: np.ndarray) -> tuple[list[Act], list[Act]]:
-        """Forward and backward over the outputs of a layer and their slopes that live there, in parts as large as is
-        good to work on."""
+    def actions(self, A_OB: np.ndarray, D_OB: np.ndarray) -> tuple[list[Action], list[Action]]:
+        """Forward and backward over these two arrays, in parts that stay in the cache."""
         outputs, examples = A_OB.shape
-        rows = outputs if self.whole else min(outputs, max(1, PART // examples))
-        kind = np.dtype(f"u{A_OB.itemsize}") if self.bits else A_OB.dtype
-        forth = back = Scratch.make((rows, examples), A_OB.dtype)
-        if self.bits:
-            back = Scratch.make((rows, examples), kind)
-        forward: list[Act] = []
-        backward: list[Act] = []
+        rows = outputs if self.all_outputs else min(outputs, max(1, CACHED_ELEMENTS // examples))
+        dtype = np.dtype(f"u{A_OB.itemsize}") if self.integer else A_OB.dtype
+        scratch = back_scratch = Scratch.make((rows, examples), A_OB.dtype)
+        if self.integer:
+            back_scratch = Scratch.make((rows, examples), dtype)
+        forward: list[Action] = []
+        backward: list[Action] = []
         for start in range(0, outputs, rows):
             A, D = A_OB[start : start + rows], D_OB[start : start + rows]
-            forward.append(partial(self.forward, A, forth.first(len(A))))
-            backward.append(partial(self.backward, A.view(kind), D.view(kind), back.first(len(A))))
+            forward.append(partial(self.forward, A, scratch.first(len(A))))
+            backward.append(partial(self.backward, A.view(dtype), D.view(dtype), back_scratch.first(len(A))))
         return forward, backward
 
 
-def _identity(Z: np.ndarray, space: Scratch) -> None:
+def _identity(Z: np.ndarray, scratch: Scratch) -> None:
     pass
 
 
-def _identity_back(A: np.ndarray, D: np.ndarray, space: Scratch) -> None:
+def _identity_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
     pass
 
 
-def _relu(Z: np.ndarray, space: Scratch) -> None:
-    np.maximum(Z, space.zeros, out=Z)
+def _relu(Z: np.ndarray, scratch: Scratch) -> None:
+    np.maximum(Z, scratch.zeros, out=Z)  # a keyword, which maximum and minimum take faster
 
 
-def _relu_back(A: np.ndarray, D: np.ndarray, bits: Scratch) -> None:
-    # Times 1 where A > 0, else times 0, as integers: what is above +0 is at least 1, and 1 leaves D as it is. Floating
-    # numbers would take a pass more, and a comparison would have to be converted.
-    slope = np.minimum(A, bits.ones, out=bits.spare)
+def _relu_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
+    # D times 1 where A > 0, else times 0, on the bits as integers: those of a float above +0 are at least 1, and times
+    # 1 leaves D as it is. Floats would take one pass more; a comparison's result would have to be converted.
+    slope = np.minimum(A, scratch.ones, out=scratch.spare)
     np.multiply(D, slope, D)
 
 
-def _sigmoid(Z: np.ndarray, space: Scratch) -> None:
+def _sigmoid(Z: np.ndarray, scratch: Scratch) -> None:
     # exp may overflow to infinity for very negative Z (the loop ignores that), and 1 / infinity is the 0 meant.
     np.negative(Z, Z)
     np.exp(Z, Z)
-    np.add(Z, space.one, Z)
-    np.divide(space.one, Z, Z)
+    np.add(Z, scratch.one, Z)
+    np.divide(scratch.one, Z, Z)
 
 
-def _sigmoid_back(A: np.ndarray, D: np.ndarray, space: Scratch) -> None:
-    slope = np.subtract(space.one, A, space.spare)
+def _sigmoid_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
+    slope = np.subtract(scratch.one, A, scratch.spare)
     np.multiply(slope, A, slope)
     np.multiply(D, slope, D)
 
 
-def _tanh(Z: np.ndarray, space: Scratch) -> None:
+def _tanh(Z: np.ndarray, scratch: Scratch) -> None:
     np.tanh(Z, Z)
 
 
-def _tanh_back(A: np.ndarray, D: np.ndarray, space: Scratch) -> None:
-    slope = np.multiply(A, A, space.spare)
-    np.subtract(space.one, slope, slope)
+def _tanh_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
+    slope = np.multiply(A, A, scratch.spare)
+    np.subtract(scratch.one, slope, slope)
     np.multiply(D, slope, D)
 
 
-def _softmax(Z: np.ndarray, space: Scratch) -> None:
+def _softmax(Z: np.ndarray, scratch: Scratch) -> None:
     Z -= Z.max(axis=0)
     np.exp(Z, Z)
     Z /= Z.sum(axis=0)
 
 
-def _softmax_back(A: np.ndarray, D: np.ndarray, space: Scratch) -> None:
-    D -= np.multiply(A, D, space.spare).sum(axis=0)
+def _softmax_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
+    D -= np.multiply(A, D, scratch.spare).sum(axis=0)
     D *= A
 
 
 ACTIVATIONS = {
     "identity": Activation(_identity, _identity_back),
-    "relu": Activation(_relu, _relu_back, bits=True),
+    "relu": Activation(_relu, _relu_back, integer=True),
     "sigmoid": Activation(_sigmoid, _sigmoid_back),
     "tanh": Activation(_tanh, _tanh_back),
-    "softmax": Activation(_softmax, _softmax_back, whole=True),
+    "softmax": Activation(_softmax, _softmax_back, all_outputs=True),
 }

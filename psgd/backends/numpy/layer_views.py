@@ -6,29 +6,29 @@ import numpy as np
 
 from psgd.backends.layout import Layout
 
-MANY = 64  # vectors; a run has a few, which live as long as it does
+REMEMBERED_VECTORS = 64  # a run has a few, which live as long as it does; more are kept alive by being remembered
 
 
-class Weights(NamedTuple):
-    """One layer's, views of one memory."""
+class LayerWeights(NamedTuple):
+    """Views of one layer's weights."""
 
-    W_IO: np.ndarray  # with the biases, as the last row
-    W_OI: np.ndarray
-    inner: np.ndarray  # (I - 1, O), without
+    W_IO: np.ndarray  # with the biases as the last row
+    W_OI: np.ndarray  # its transpose
+    inner_IO: np.ndarray  # without the biases
 
 
 @final
 class LayerViews:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._known: dict[int, tuple[np.ndarray, list[Weights]]] = {}
+        self._known: dict[int, tuple[np.ndarray, list[LayerWeights]]] = {}
 
-    def of(self, vector: np.ndarray) -> list[Weights]:
-        """Of each layer; they are remembered."""
+    def of(self, vector: np.ndarray) -> list[LayerWeights]:
+        """The views of each layer into `vector` (P,)."""
         known = self._known.get(id(vector))
         if known is None:
-            if len(self._known) > MANY:
+            if len(self._known) >= REMEMBERED_VECTORS:
                 self._known.clear()
-            weights = [Weights(W_IO, W_IO.T, W_IO[:-1]) for W_IO in self._layout.matrices(vector)]
+            weights = [LayerWeights(W_IO, W_IO.T, W_IO[:-1]) for W_IO in self._layout.matrices(vector)]
             known = self._known[id(vector)] = (vector, weights)
         return known[1]

@@ -1,4 +1,4 @@
-"""Products of matrices that numpy has no call for."""
+"""W += alpha A D^T, for which numpy has no call."""
 
 import ctypes
 from collections.abc import Callable
@@ -7,41 +7,33 @@ from typing import Any
 
 import numpy as np
 
-from psgd.backends import blas
-from psgd.backends.numba import native
+from psgd.backends import blas, native
 
-Accumulate = Callable[[np.ndarray, np.ndarray, np.ndarray, float], None]  # (W_OI, A_IB, D_OB, alpha)
+# (W_OI, A_IB, D_OB, alpha, two_passes): W_OI is F-contiguous and updated in place; A and D may have any strides.
+Accumulate = Callable[[np.ndarray, np.ndarray, np.ndarray, float, bool], None]
 
-SMALL, LARGE = 1024, 32768  # weights
-MANY = 50  # examples
-
-
-def in_two_passes(weights: int, examples: int) -> bool:
-    """Whether the product is made first and added then, if an output's deltas lie together: that costs little in the
-    cache, and scipy's BLAS may take half as long again (0.3.30, few outputs)."""
-    return SMALL < weights < LARGE and examples >= MANY
+# Weights from which other threads should run meanwhile. Calling BLAS without Python's lock has more overhead.
+UNLOCKED_WEIGHTS = 32768
 
 
 @cache
 def accumulator(dtype: np.dtype) -> Accumulate:
-    """W += alpha A D^T, in place and in one pass over W: `gemm` of scipy's BLAS, whose import, now, takes its time. All
-    are of `dtype`, float32 or float64; W is F-contiguous, D and A lie as they may. It rounds otherwise than the product
-    and the sum one after the other."""
+    """The routine for float32 or float64: `gemm` of scipy's BLAS, in one pass over W; or numpy's product first and the
+    sum then, if `two_passes`, which rounds differently. Imports scipy, which takes time."""
     from scipy.linalg import blas as scipy_blas
 
-    blas.limit_after_numpy()  # it has threads of its own
+    blas.limit_after_numpy()  # scipy's BLAS has threads of its own
     gemm = {"f": scipy_blas.sgemm, "d": scipy_blas.dgemm}[dtype.char]
-    large_gemm = _without_the_lock(dtype)
+    unlocked_gemm = _unlocked(dtype)
 
-    def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:
-        size = W_OI.size
-        if size >= LARGE or not D_OB.flags.c_contiguous:
-            large_gemm(W_OI, A_IB, D_OB, alpha)
-        elif size > SMALL and in_two_passes(size, D_OB.shape[1]):
+    def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float, two_passes: bool) -> None:
+        if two_passes:
             product = np.dot(A_IB, D_OB.T)
             product *= alpha
             np.add(W_OI, product.T, W_OI)
-        # Copies are made of what is not F-contiguous: so D and A are handed over as transposes, and it is told so.
+        elif W_OI.size >= UNLOCKED_WEIGHTS or not D_OB.flags.c_contiguous:
+            unlocked_gemm(W_OI, A_IB, D_OB, alpha)
+        # scipy copies what is not F-contiguous: so D and A are passed as transposes, with the flags that say so.
         elif A_IB.flags.c_contiguous:
             gemm(alpha, D_OB.T, A_IB.T, 1.0, W_OI, 1, 0, 1)
         else:
@@ -50,33 +42,33 @@ def accumulator(dtype: np.dtype) -> Accumulate:
     return accumulate
 
 
-def _without_the_lock(dtype: np.dtype) -> Accumulate:
-    """The same routine, called so that other threads go on meanwhile: scipy's wrapper keeps Python's lock, which costs
-    less where the product is small."""
+def _unlocked(dtype: np.dtype) -> Callable[[np.ndarray, np.ndarray, np.ndarray, float], None]:
+    """The same gemm by ctypes, which releases Python's lock; scipy's wrapper keeps it."""
     real = {"f": ctypes.c_float, "d": ctypes.c_double}[dtype.char]
-    char, whole, number = ctypes.c_char_p, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(real)
+    letter, integer, scalar = ctypes.c_char_p, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(real)
     array = ctypes.c_void_p
-    arguments = (char, char, whole, whole, whole, number, array, whole, array, whole, number, array, whole)
+    sizes, matrix = [integer, integer, integer], [array, integer]  # an array and its leading dimension
+    arguments: list[Any] = [letter, letter, *sizes, scalar, *matrix, *matrix, scalar, *matrix]
     gemm = ctypes.CFUNCTYPE(None, *arguments)(native.scipy_gemm(dtype))
     one = ctypes.byref(real(1.0))
 
     def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:
-        # W_OI is as Fortran has it; D_OB and A_BI are so or turned.
         O, I, B = (ctypes.byref(ctypes.c_int(n)) for n in (*W_OI.shape, D_OB.shape[1]))  # noqa: E741
-        D_OB, turn_D, step_D = _for_fortran(D_OB)
-        A_BI, turn_A, step_A = _for_fortran(A_IB.T)
+        D_OB, transpose_D, leading_D = _as_fortran(D_OB)
+        A_BI, transpose_A, leading_A = _as_fortran(A_IB.T)
         W, A, D = W_OI.ctypes.data, A_BI.ctypes.data, D_OB.ctypes.data
-        gemm(turn_D, turn_A, O, I, B, ctypes.byref(real(alpha)), D, step_D, A, step_A, one, W, O)
+        gemm(transpose_D, transpose_A, O, I, B, ctypes.byref(real(alpha)), D, leading_D, A, leading_A, one, W, O)
 
     return accumulate
 
 
-def _for_fortran(matrix: np.ndarray) -> tuple[np.ndarray, bytes, Any]:
-    """The matrix, whether it is to be turned, and by reference: how many numbers from one of its lines to the next. A
-    copy only of what has gaps within its lines."""
-    number = matrix.itemsize
-    if number not in matrix.strides:
+def _as_fortran(matrix: np.ndarray) -> tuple[np.ndarray, bytes, Any]:
+    """(the matrix, whether Fortran sees its transpose, its leading dimension by reference). A copy is made only where
+    neither rows nor columns are contiguous."""
+    itemsize = matrix.itemsize
+    if itemsize not in matrix.strides:
         matrix = np.ascontiguousarray(matrix)
     rows, columns = matrix.strides
-    turn = columns == number and len(matrix) > 1
-    return matrix, b"T" if turn else b"N", ctypes.byref(ctypes.c_int((rows if turn else columns) // number))
+    transpose = columns == itemsize and len(matrix) > 1
+    leading = (rows if transpose else columns) // itemsize
+    return matrix, b"T" if transpose else b"N", ctypes.byref(ctypes.c_int(leading))

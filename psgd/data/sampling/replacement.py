@@ -9,7 +9,7 @@ from psgd.core.random_streams import stream
 from psgd.core.replica import Progress
 from psgd.data.sampling.shuffle import IndexBatch, positions
 
-DRAWS = 4096  # made at a time, from a stream of their own
+BLOCK_DRAWS = 4096  # row numbers drawn at a time, each block from a random stream of its own
 
 
 @final
@@ -20,7 +20,7 @@ class Replacement:
         self.examples = examples
         self.note = "data.mode replacement: an epoch is as many draws as there are examples; some come twice or never"
         self.batch, self._seed = batch, seed
-        self._drawn: dict[int, tuple[int, np.ndarray]] = {}  # worker -> (which block, its draws)
+        self._drawn: dict[int, tuple[int, np.ndarray]] = {}  # worker -> (number of the block, its row numbers)
 
     def batches(
         self, worker: int, plan: Sequence[int], first: int, steps: int, progress: Progress
@@ -30,14 +30,11 @@ class Replacement:
         for step, start in enumerate(starts, before + first):
             yield IndexBatch(self._rows(worker, step * self.batch), (start + self.batch / 2) / self.examples)
 
-    def compile(self, dtype: np.dtype) -> None:
-        del dtype
-
     def _rows(self, worker: int, start: int) -> np.ndarray:
         rows = np.empty(self.batch, np.int64)
         done = 0
         while done < self.batch:
-            block, cursor = divmod(start + done, DRAWS)
+            block, cursor = divmod(start + done, BLOCK_DRAWS)
             part = self._block(worker, block)[cursor : cursor + self.batch - done]
             rows[done : done + len(part)] = part
             done += len(part)
@@ -46,6 +43,6 @@ class Replacement:
     def _block(self, worker: int, block: int) -> np.ndarray:
         known = self._drawn.get(worker)
         if known is None or known[0] != block:
-            draws = stream(self._seed, "replacement", worker, block).integers(0, self.examples, DRAWS)
+            draws = stream(self._seed, "replacement", worker, block).integers(0, self.examples, BLOCK_DRAWS)
             known = self._drawn[worker] = block, draws
         return known[1]

@@ -1,4 +1,4 @@
-"""Dealing: which examples every worker's batches hold. Functions of (seed, progress, worker), never of a process.
+"""Samplers: which examples every worker's batches hold, as functions of (seed, progress, worker), never of a process.
 
 `shuffle`, the usual way: the training is one endless stream, epoch after epoch, each a seeded permutation of all
 examples. A round takes the next part of it and deals batch after batch, like cards, to the workers that still want one.
@@ -8,30 +8,30 @@ Within a `window`, the permutation takes the data in order of pieces that are re
 memory, from which single rows in random order would be read a hundred times slower.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, final
 
 import numpy as np
 
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.core.random_streams import stream
 from psgd.core.replica import Progress
 
-PIECES = 64  # in a window
-
-Permutation = Callable[[np.random.Generator, int], np.ndarray]  # of so many rows, from a stream of its own
+PIECES = 64  # of a window; more are shorter, so a file is read in smaller parts
 
 
 class IndexBatch(NamedTuple):
-    """One batch, as dealt."""
+    """The rows of one batch."""
 
     rows: np.ndarray  # (B,) row numbers
-    epoch: float  # where in the training its middle lies
+    epoch: float  # the point in the training at its middle
 
 
 class Sampler(Protocol):
     examples: int  # of an epoch, over all workers
     batch: int  # examples of one worker's step
-    note: str  # for people: what they should know of this way of dealing; may be empty
+    note: str  # for people: what they should know of this way of sampling; may be empty
 
     def batches(
         self, worker: int, plan: Sequence[int], first: int, steps: int, progress: Progress
@@ -40,18 +40,15 @@ class Sampler(Protocol):
         plan[i] batches."""
         ...
 
-    def compile(self, dtype: np.dtype) -> None:
-        """Let compiled code do what takes time here, if anything does; the rows stay the same. `dtype` is that of the
-        training, whose kernels are at hand. It may raise what machine_code.kernels does."""
-        ...
-
 
 @final
 class Shuffle:
-    def __init__(self, examples: int, batch: int, seed: int, window: int | None = None) -> None:
+    def __init__(
+        self, examples: int, batch: int, seed: int, window: int | None = None, backend: Backend = NUMPY
+    ) -> None:
         self.examples = examples
         self.batch = batch
-        self._stream = Shuffled(examples, seed, window)
+        self._stream = Shuffled(examples, seed, window, backend)
         self.note = f"data.window {window}: only so many examples at a time are shuffled" if window else ""
 
     def batches(
@@ -60,21 +57,14 @@ class Shuffle:
         for start in positions(plan, worker, first, steps, progress.position, self.batch):
             yield IndexBatch(self._stream.rows(start, self.batch), (start + self.batch / 2) / self.examples)
 
-    def compile(self, dtype: np.dtype) -> None:
-        from psgd.backends.numba.permutation import proven
-
-        self._stream.permutation = proven(dtype)
-
 
 @final
 class Shuffled:
     """The stream of row numbers: a function of (seed, position, window)."""
 
-    permutation: Permutation = staticmethod(np.random.Generator.permutation)  # of all rows at once
-
-    def __init__(self, examples: int, seed: int, window: int | None = None) -> None:
+    def __init__(self, examples: int, seed: int, window: int | None = None, backend: Backend = NUMPY) -> None:
         self.examples = examples
-        self._seed, self._window = seed, window
+        self._seed, self._window, self._backend = seed, window, backend
         self._epochs: dict[int, np.ndarray] = {}
 
     def rows(self, position: int, count: int) -> np.ndarray:
@@ -90,14 +80,16 @@ class Shuffled:
 
     def _epoch(self, epoch: int) -> np.ndarray:
         if epoch not in self._epochs:
-            if len(self._epochs) > 1:  # a round straddles two; workers of one process may be at either
+            if len(self._epochs) > 1:  # a round may straddle two, and workers of one process be at either
                 del self._epochs[min(self._epochs)]
             self._epochs[epoch] = self._draw(epoch)
         return self._epochs[epoch]
 
     def _draw(self, epoch: int) -> np.ndarray:
         draw = stream(self._seed, "shuffle", epoch)
-        return windowed(draw, self.examples, self._window) if self._window else self.permutation(draw, self.examples)
+        if self._window:
+            return windowed(draw, self.examples, self._window)
+        return self._backend.permutation(draw, self.examples)
 
 
 def windowed(draw: np.random.Generator, examples: int, window: int) -> np.ndarray:

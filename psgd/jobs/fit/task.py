@@ -15,6 +15,7 @@ from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.split import hold_out
 from psgd.data.user_arrays import UserArrays, as_user_arrays
 from psgd.jobs.build import build_optimizer, build_strategy
+from psgd.jobs.choose_backend import choose_backend
 from psgd.jobs.fit.settings import group_of
 from psgd.learners.parameter_tree import ParameterTree
 from psgd.learners.user_function import Gradient, Measure, UserFunction
@@ -41,7 +42,8 @@ class Task:
         """A job with a learner of its own."""
         training, examples = self.settings.training, len(self.data.train)
         learner = UserFunction(self.gradient, self.structure, self.start, self.loss, self.score, self.progress)
-        optimizer = build_optimizer(self.settings, examples, learner)
+        backend = choose_backend(self.settings, examples, learner, build_optimizer(self.settings))
+        optimizer = build_optimizer(self.settings, backend)
         return Job(
             workers=self.settings.worker_count,
             strategy=build_strategy(self.settings, examples, optimizer),

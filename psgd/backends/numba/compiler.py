@@ -1,0 +1,52 @@
+"""How kernels are compiled: when they are first called, once for a processor, kept by numba's own cache.
+
+The cache lies in `__pycache__` beside the file or, where that cannot be written to, under the user's cache directory.
+numba keys it by version, argument types and processor, and replaces its files atomically, so several processes may
+compile at once. It notices a change of the file that holds a kernel, but not of another file from which the kernel
+inlines functions. Here these are calls.py and this file: after changing them, change the kernels' files too, or delete
+the cache.
+"""
+
+import sys
+from typing import Any
+
+from numba import njit
+from numba.core import event as _event
+
+event: Any = _event
+
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    # As in numpy, a division by zero gives infinity. A loop that may raise ZeroDivisionError is not vectorised.
+    "error_model": "numpy",
+}
+
+
+def kernel(function: Any) -> Any:
+    """Compile a function that Python calls. It releases Python's lock while it runs."""
+    try:
+        return njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # no directory for the cache can be written to
+        return njit(**_OPTIONS)(function)
+
+
+def inlined(function: Any) -> Any:
+    """Compile a function that kernels of the same file call."""
+    return njit(**_OPTIONS)(function)
+
+
+class _Notice(event.Listener):  # type: ignore[misc]
+    """Says once that kernels are being compiled, which takes some seconds."""
+
+    said = False
+
+    def on_start(self, event: Any) -> None:
+        if not self.said and event.data["dispatcher"].py_func.__module__.startswith(__package__):
+            self.said = True
+            print("psgd: numba compiles the inner loops for this processor, once", file=sys.stderr, flush=True)
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+event.register("numba:compile", _Notice())

@@ -1,0 +1,85 @@
+"""Which backend executes a job: numba where that is wanted or saves time, else numpy. The bits are the same."""
+
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
+from psgd.config.settings import Settings
+from psgd.core.errors import UsageError
+from psgd.learners.learner import Learner
+from psgd.learners.mlp import MLP
+from psgd.optimizers.optimizer import Optimizer
+
+# Seconds that compiled code saves a step, at least: for each layer, output of an example, input of an example, and
+# parameter whose optimizer has state.
+LAYER_SECONDS, OUTPUT_SECONDS, INPUT_SECONDS, PARAMETER_SECONDS = 2.5e-6, 5e-10, 1.5e-10, 7e-10
+# Seconds that must be saved for numba to be chosen: twice what loading it takes. The first time it also compiles, which
+# takes about 6 s on a core.
+START_SECONDS = 1.0
+
+_reported: dict[str, object] = {}
+
+
+def saves_time(steps: float, examples: int, sizes: Sequence[int], updated: int) -> bool:
+    """Whether numba is worth its start for `steps` steps of `examples` each, by a network of `sizes` (features,
+    hidden ..., outputs; empty if there is none) and an optimizer with state for `updated` parameters."""
+    seconds = PARAMETER_SECONDS * updated
+    if sizes:
+        features, *outputs = sizes
+        seconds += LAYER_SECONDS * len(outputs)
+        seconds += examples * (OUTPUT_SECONDS * sum(outputs) + INPUT_SECONDS * features)
+    return steps * seconds >= START_SECONDS
+
+
+def choose_backend(settings: Settings, examples: int, learner: Learner, optimizer: Optimizer) -> Backend:
+    """By `compile`; `examples` are those of an epoch. UsageError if it is always and numba cannot compile this job's
+    passes, or is not there."""
+    wanted, batch = settings.compile, settings.training.batch_size_per_worker
+    steps = settings.training.epochs * examples / (batch * settings.worker_count)  # of each worker, about
+    sizes = learner.layout.sizes if isinstance(learner, MLP) else ()
+    updated = learner.size if optimizer.rows else 0
+    if wanted == "never" or (wanted == "auto" and not saves_time(steps, batch, sizes, updated)):
+        return NUMPY
+    try:
+        return _numba(settings, batch, learner, optimizer)
+    except Exception as error:  # a broken numba may raise anything
+        if wanted == "always":
+            raise UsageError(f"compile is always, {_reason(error)}") from None
+        if not _is_missing(error) and not isinstance(error, LookupError):
+            _report_once(f"psgd: the inner loops cannot be compiled: {error or repr(error)}")
+        return NUMPY
+
+
+def _numba(settings: Settings, batch: int, learner: Learner, optimizer: Optimizer) -> Backend:
+    """The backend of numba, when it has compiled what this job needs."""
+    from psgd.backends.numba.backend import NumbaBackend
+
+    descends = settings.averaging is not None and optimizer.plain
+    backend = NumbaBackend(batch, descends)
+    if isinstance(learner, MLP):
+        backend.passes(*learner.network)
+    p, state = np.zeros(1, learner.dtype), np.zeros((optimizer.rows, 1), learner.dtype)
+    backend.update(optimizer.rule.name)(p, p.copy(), state, optimizer.rule.factors(1, 0.0), p, state)
+    return backend
+
+
+def _reason(error: Exception) -> str:
+    if _is_missing(error):
+        return f"which needs numba ({error}): pip install numba"
+    if isinstance(error, LookupError):
+        return f"but numba {error}; use compile: auto"
+    return f"which needs a numba that works ({error or repr(error)}): pip install numba"
+
+
+def _is_missing(error: Exception) -> bool:
+    return isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] in ("numba", "llvmlite")
+
+
+def _report_once(text: str) -> None:
+    """On stderr, once a process: threads build jobs of their own."""
+    token = object()
+    if _reported.setdefault(text, token) is token:
+        print(text, file=sys.stderr, flush=True)
