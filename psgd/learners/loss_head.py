@@ -54,5 +54,7 @@ class LossHead:
 
     def _sum_kept(self) -> None:
         if self._kept:
-            self._sum += self._loss.value(np.concatenate(self._A, axis=1), np.concatenate(self._T, axis=1))
+            several = len(self._A) > 1
+            A_OB, T_OB = (np.concatenate(kept, axis=1) if several else kept[0] for kept in (self._A, self._T))
+            self._sum += self._loss.value(A_OB, T_OB)
             self._A, self._T, self._kept = [], [], 0

@@ -1,7 +1,7 @@
-"""Checkpoints: the replica, every worker's private state, progress. Nothing is pickled.
+"""The files of checkpoints: the replica, the state of every worker, the progress. Nothing is pickled.
 
-A checkpoint is a directory, made under another name and renamed when all processes have written their part, so that
-whatever carries a checkpoint's name is complete. It knows nothing of groups: who writes what is the loop's business.
+A checkpoint is a directory that is written under another name and renamed when all processes have written their part:
+a directory with a checkpoint's name is complete.
 """
 
 import contextlib
@@ -24,18 +24,18 @@ from psgd.core.safetensors_file import sync, write_arrays
 from psgd.core.worker_state import WorkerState
 
 FORMAT = 2
-KEEP = 2  # the newest ones; older ones are removed
+KEPT_CHECKPOINTS = 2  # the newest ones; older ones are removed
 
 
 class CheckpointTag(NamedTuple):
-    """When: the round, and the steps that all workers together had taken in it."""
+    """When it was taken: the round, and the steps that all workers together had taken in it."""
 
     round: int
-    done: int
+    steps_done: int
 
     @property
     def name(self) -> str:
-        return f"{self.round:09d}-{self.done:09d}"
+        return f"{self.round:09d}-{self.steps_done:09d}"
 
 
 @final
@@ -61,7 +61,7 @@ class CheckpointFiles:
         self._write(tag, "replica", {"vectors": replica.vectors})
 
     def complete(self, tag: CheckpointTag, replica: Replica, record: dict[str, Any]) -> None:
-        """Complete what all processes have written: from here on it is the newest checkpoint."""
+        """Complete what all processes have written, and make it the newest checkpoint."""
         meta = {"format": FORMAT, "progress": replica.progress._asdict(), "record": record}
         partial, final = self._partial(tag), self._directory / tag.name
         try:
@@ -69,11 +69,11 @@ class CheckpointFiles:
                 json.dump(meta, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
-            if final.exists():  # the same state, saved before a step back
+            if final.exists():  # the same state, saved before the loop stepped back
                 self._retire(final)
             os.rename(partial, final)
             sync(self._directory)
-            for old in self._tags()[:-KEEP]:
+            for old in self._tags()[:-KEPT_CHECKPOINTS]:
                 self._retire(self._directory / old.name)
             for left in self._directory.glob(".partial-*"):
                 shutil.rmtree(left)
@@ -81,8 +81,8 @@ class CheckpointFiles:
             raise StorageError(f"cannot write the checkpoint {final}: {error.strerror}") from None
 
     def load_replica(self, tag: CheckpointTag, vectors: np.ndarray) -> tuple[Progress, dict[str, Any]]:
-        """Fill `vectors` (1 + rows, P); the progress, and what was recorded with it."""
-        with self._understood(tag):
+        """Fill `vectors` (1 + rows, P); return the progress, and the record given to `complete`."""
+        with self._readable(tag):
             vectors[:] = self._read(tag, "replica")["vectors"].reshape(vectors.shape)
             meta = self._meta(tag)
             progress = meta["progress"]
@@ -91,7 +91,7 @@ class CheckpointFiles:
             return Progress(**progress), meta["record"]
 
     def load_worker(self, tag: CheckpointTag, worker: WorkerState) -> None:
-        with self._understood(tag):
+        with self._readable(tag):
             arrays = self._read(tag, f"worker-{worker.number:05d}")
             worker.moments[:] = arrays["moments"].reshape(worker.moments.shape)
             worker.moment_steps, worker.steps_done = (int(n) for n in arrays["counts"])
@@ -100,8 +100,8 @@ class CheckpointFiles:
                 worker.contribution[:] = arrays["out"].reshape(worker.contribution.shape)
 
     @contextlib.contextmanager
-    def _understood(self, tag: CheckpointTag) -> Iterator[None]:
-        """What cannot be read is damaged: name it, and the one before it if there is one."""
+    def _readable(self, tag: CheckpointTag) -> Iterator[None]:
+        """StorageError, which names the checkpoint and the one before it, if it cannot be read."""
         try:
             yield
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -111,7 +111,7 @@ class CheckpointFiles:
             raise StorageError(f"the checkpoint {place} cannot be read ({_reason(error)}){advice}") from None
 
     def _retire(self, path: Path) -> None:
-        """Take its name away before its files: what carries a checkpoint's name is complete."""
+        """Rename a checkpoint; its files are removed later. While it has its name, it must be complete."""
         left = self._directory / f".partial-old-{path.name}"
         shutil.rmtree(left, ignore_errors=True)
         os.rename(path, left)
