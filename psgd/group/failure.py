@@ -16,7 +16,7 @@ _CODE_BYTES = 8
 
 
 class Exchange(Protocol):
-    """What the protocol needs: a transport, or MPI's world before there is a transport."""
+    """What the protocol needs: a transport, or at start-up MPI's world."""
 
     @property
     def process(self) -> int: ...
@@ -31,20 +31,6 @@ class Exchange(Protocol):
     def abort(self, code: int) -> NoReturn:
         """End every process at once."""
         ...
-
-
-@final
-class Alone:
-    """The exchange of a process that no others wait for."""
-
-    process = 0
-    members: Sequence[int] = (0,)
-
-    def all_gather(self, row: bytes) -> list[bytes]:
-        return [row]
-
-    def abort(self, code: int) -> NoReturn:
-        raise SystemExit(code)
 
 
 class Ended(PsgdError):
