@@ -1,1 +1,1 @@
-""""""
+"""Comparing runs: curves and pictures."""

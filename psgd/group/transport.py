@@ -1,23 +1,19 @@
 """What a group needs of threads, MPI or Ray: to move bytes and share memory. It adds nothing up."""
 
 from collections.abc import Sequence
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from psgd.group.failure import Exchange
 
-class Transport(Protocol):
+
+class Transport(Exchange, Protocol):
     """One process's end. Collective calls are made by all living processes in the same order; any but `abort` may
     raise ProcessLost, at some processes and not at others."""
 
     kind: str  # serial, threads, mpi, ray
-    process: int  # this process's number, for life
-    members: Sequence[int]  # the living processes, in order
     hosts: Sequence[int]  # of each member: the first member that it shares memory with
-
-    def all_gather(self, row: bytes) -> list[bytes]:
-        """Collective: everyone's row, in the order of members. Rows are equally long."""
-        ...
 
     def memory(self, name: str, size: int) -> memoryview:
         """Collective: `size` bytes that all members of this host share; the same memory for the same name."""
@@ -34,8 +30,4 @@ class Transport(Protocol):
 
     def recover(self) -> None:
         """Collective over the survivors, after ProcessLost: agree on the members and start afresh with them."""
-        ...
-
-    def abort(self, code: int) -> NoReturn:
-        """End every process at once, as well as can be, with this exit code."""
         ...

@@ -1,8 +1,8 @@
-"""How the columns of a table become inputs: learnt from the training rows alone, kept as plain JSON with the model.
+"""Turns the columns of a table into inputs. What that takes is learnt from the training rows and saved as JSON.
 
 Numbers: (value - mean) / deviation; a missing value is the median. Categories: their place in the sorted list of those
 met in training, standardised likewise (`codes`: one input), or a 0 or 1 for each (`one-hot`); a missing value, or a
-category not met in training, is the most frequent one. Knows no file.
+category not met in training, is the most frequent one.
 """
 
 import math
@@ -18,6 +18,8 @@ NUMBER, CODES, ONE_HOT = "number", "codes", "one-hot"
 
 
 class PreparedColumns(NamedTuple):
+    """Columns as inputs of a network, and what was filled in."""
+
     inputs: np.ndarray  # (N, F) float64
     missing: dict[str, int]  # column -> how many values
     unseen: dict[str, list[str]]  # column -> categories not met in training
@@ -25,19 +27,19 @@ class PreparedColumns(NamedTuple):
 
 
 def learn_columns(columns: Sequence[Column], rows: np.ndarray, categories: str) -> list[dict[str, Any]]:
-    """From the values in `rows`; `categories`: codes or one-hot."""
+    """The preparation of columns, learnt from `rows`; `categories`: codes or one-hot."""
     return [_learn_number(c, rows) if c.texts is None else _learn_category(c, rows, categories) for c in columns]
 
 
 def standardization(values: np.ndarray) -> tuple[float, float]:
-    """(mean, deviation), 1 for a deviation of 0. Exact sums: every process on every machine learns the same bits."""
+    """(mean, deviation), 1 for a deviation of 0. The sums are exact, so the bits are the same on every machine."""
     mean = math.fsum(values) / len(values)
     deviation = math.sqrt(math.fsum(np.square(values - mean)) / len(values))
     return mean, deviation or 1.0
 
 
 def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> PreparedColumns:
-    """Raw columns, of which there is one for each that is learnt, as inputs."""
+    """Raw columns as inputs; there must be one for each column of `learnt`."""
     inputs: list[np.ndarray] = []
     result = PreparedColumns(np.empty(0), {}, {}, {})
     for about in learnt:
@@ -57,12 +59,12 @@ def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> 
 
 
 def width(learnt: Sequence[dict[str, Any]]) -> int:
-    """How many inputs they make."""
+    """The number of inputs that the columns become."""
     return sum(len(about["categories"]) if about["kind"] == ONE_HOT else 1 for about in learnt)
 
 
 def missing_notes(learnt: Sequence[dict[str, Any]], prepared: PreparedColumns) -> list[str]:
-    """For people, a line a column: what was done about missing values."""
+    """Notes for people, one a column, on how missing values were filled."""
     said = []
     for about in learnt:
         name, value = about["name"], about["missing"]
@@ -73,7 +75,7 @@ def missing_notes(learnt: Sequence[dict[str, Any]], prepared: PreparedColumns) -
 
 
 def unseen_notes(learnt: Sequence[dict[str, Any]], prepared: PreparedColumns) -> list[str]:
-    """The same about categories that training did not meet."""
+    """Notes for people, one a column, on how categories that no training row has were replaced."""
     said = []
     for about in learnt:
         name = about["name"]
@@ -116,7 +118,7 @@ def _must_know(column: Column, known: int) -> None:
 
 
 def _codes(about: dict[str, Any], column: Column, result: PreparedColumns) -> np.ndarray:
-    """Places in the learnt categories (N,) float64; what was not met in training is noted in `result`."""
+    """Indices (N,) float64 in the learnt categories; categories that training did not have are noted in `result`."""
     texts, usual = column.texts or (), about["categories"].index(about["missing"])
     places = {text: place for place, text in enumerate(about["categories"])}
     known = np.array([places.get(text, -1) for text in texts] + [usual], np.float64)  # the last is for missing values

@@ -36,8 +36,8 @@ def _run(request: RunRequest, signals: Signals) -> int:
         from psgd.group.mpi import World
         from psgd.jobs.launch.mpi import run
 
-        signals.listen()
         world = World()
+        signals.listen()  # after it: MPI installs handlers of its own
         return run(request, world, Agreement(world), signals)
     first = build_job(settings, load_data(settings))
     directory = open_directory(request)

@@ -1,1 +1,1 @@
-""""""
+"""The probe of a dry run: is it worth to parallelise this job?"""
