@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from psgd.core.errors import DataError, Diverged, PsgdError, UsageError
-from psgd.group.failure import Agreement, Alone, Ended
+from psgd.group.failure import Agreement, Ended
+from psgd.group.serial import Serial
 from psgd.group.threads import Threads, run_threads
 
 Work = Callable[[Agreement, int], int]
@@ -68,7 +69,7 @@ def test_an_exception_in_local_work_is_one_traceback_and_code_1(capsys):
 
 
 def test_the_first_failure_of_a_process_is_the_one_that_counts():
-    agreement = Agreement(Alone())
+    agreement = Agreement(Serial())
     for failure in (UsageError("first"), DataError("second")):
         agreement.attempt(lambda failure=failure: fail({0: failure}, 0), 0)
     assert agreement.code == 2
@@ -115,6 +116,6 @@ def test_a_process_alone(capsys):
     def bad() -> int:
         raise PsgdError("no")
 
-    assert Agreement(Alone(), prefix="").conclude(lambda: 75) == 75
-    assert Agreement(Alone(), prefix="").conclude(bad) == 1
+    assert Agreement(Serial(), prefix="").conclude(lambda: 75) == 75
+    assert Agreement(Serial(), prefix="").conclude(bad) == 1
     assert capsys.readouterr().err == "psgd: no\n"

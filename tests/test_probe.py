@@ -11,12 +11,12 @@ from psgd.config.resolve import resolve
 from psgd.data.sources.load import load_data
 from psgd.jobs.probe.concurrent import run_concurrently
 from psgd.jobs.probe.forecast import Forecast, Machine, Round, best, forecast, recommend
-from psgd.jobs.probe.probe import Findings, foretell, lines, probe
+from psgd.jobs.probe.probe import Findings, forecast_all, lines, probe
 
 __all__ = ["mpi"]
 
 TWO_CORES = Machine(2, {1: 1.0, 2: 1.5}, {1: 0.0, 2: 0.25})
-BY_HAND = Round("some-averaging", steps=5, leg=8.0, leaf=1.0, apply=2.0, rest=0.5)
+BY_HAND = Round("some-averaging", steps=5, local=8.0, leaf=1.0, apply=2.0, rest=0.5)
 
 
 def train(*arguments: str, **variables: str) -> Finished:
@@ -41,7 +41,7 @@ def test_more_workers_than_cores_by_hand():
 
 
 def test_more_cores_than_here_by_hand():
-    """s(8) = 1 + 0.5 x 7 = 4.5, meeting(8) = 0.25 x 3: (8 + (8 + 2) / 8) 4.5 + 0.5 + 2 x 0.75 = 43.625."""
+    """s(8) = 1 + 0.5 x 7 = 4.5, exchange(8) = 0.25 x 3: (8 + (8 + 2) / 8) 4.5 + 0.5 + 2 x 0.75 = 43.625."""
     found = forecast(BY_HAND, TWO_CORES, 10, 8, 8)
     assert found.examples_per_second == pytest.approx(400 / 43.625)
     assert found.modelled
@@ -50,19 +50,19 @@ def test_more_cores_than_here_by_hand():
 def test_between_what_was_measured():
     machine = Machine(16, {1: 1.0, 4: 1.3, 16: 2.5}, {1: 0.0, 4: 4.0, 16: 10.0})
     assert (machine.slowdown(4), machine.slowdown(8)) == (1.3, pytest.approx(1.7))
-    assert (machine.meeting(4), machine.meeting(8)) == (4.0, pytest.approx(6.0))
-    assert (machine.slowdown(31), machine.meeting(256)) == (pytest.approx(4.0), pytest.approx(20.0))
+    assert (machine.exchange(4), machine.exchange(8)) == (4.0, pytest.approx(6.0))
+    assert (machine.slowdown(31), machine.exchange(256)) == (pytest.approx(4.0), pytest.approx(20.0))
 
 
 def test_one_core_knows_no_slowdown():
     machine = Machine(1, {1: 1.0}, {1: 0.0})
     assert machine.slowdown(8) == 1.0
-    assert machine.meeting(1) == 0.0
-    assert machine.meeting(8) > 0
+    assert machine.exchange(1) == 0.0
+    assert machine.exchange(8) > 0
 
 
 def rounds(step: float, loop: float = 60e-6, parameters: float = 1e-6) -> list[Round]:
-    """Of a step that takes `step` seconds, by both strategies; folding and applying take `parameters` each."""
+    """Of a step that takes `step` seconds, by both strategies; reducing and applying take `parameters` each."""
     return [
         Round("gradient-averaging", 1, step, parameters, parameters, loop),
         Round("parameter-averaging", 50, 50 * step, parameters, parameters, loop),
@@ -70,7 +70,7 @@ def rounds(step: float, loop: float = 60e-6, parameters: float = 1e-6) -> list[R
 
 
 def answer(rounds: list[Round], machine: Machine, wanted: int = 1) -> list[Forecast]:
-    return foretell(rounds, machine, 100, wanted)
+    return forecast_all(rounds, machine, 100, wanted)
 
 
 FOUR_CORES = Machine(4, {1: 1.0, 2: 1.0, 4: 1.1}, {1: 0.0, 2: 20e-6, 4: 40e-6})
@@ -90,8 +90,8 @@ def test_costly_combinations_are_for_parameter_averaging():
     assert by_gradients.examples_per_second < best(found).examples_per_second / 4
 
 
-def test_cheap_steps_with_dear_meetings_are_for_one_worker():
-    """50 steps of 1 microsecond, and meetings of 100."""
+def test_cheap_steps_with_dear_exchanges_are_for_one_worker():
+    """50 steps of 1 microsecond, and exchanges of 100."""
     machine = Machine(2, {1: 1.0, 2: 1.0}, {1: 0.0, 2: 100e-6})
     found = answer(rounds(step=1e-6), machine)
     assert best(found).workers == 1
@@ -125,7 +125,7 @@ def test_one_core():
 
 def test_the_lines_are_comments_and_say_what_is_modelled():
     both, machine = rounds(step=10e-3), TWO_CORES
-    text = lines(Findings(machine, both, foretell(both, machine, 100, 4), 100, 1234, 2.0, load=3.0))
+    text = lines(Findings(machine, both, forecast_all(both, machine, 100, 4), 100, 1234, 2.0, load=3.0))
     assert all(line.startswith("# ") for line in text)
     modelled = [line for line in text if "modelled" in line]
     assert [line.split()[1] for line in modelled] == ["4", "8", "16"]
@@ -134,7 +134,7 @@ def test_the_lines_are_comments_and_say_what_is_modelled():
     assert sum(line.startswith("# Recommendation: ") for line in text) == 1
 
 
-def test_processes_abreast_do_the_work_and_meet():
+def test_processes_at_once_do_the_work_and_meet():
     def work(meet) -> None:
         for _ in range(3):
             time.sleep(0.002)
@@ -177,7 +177,7 @@ def test_every_kind_of_job_can_be_probed(more, monkeypatch):
     assert all(math.isfinite(f.examples_per_second) and f.examples_per_second > 0 for f in found.forecasts)
     assert len({r.strategy for r in found.rounds}) == 2
     own = next(r for r in found.rounds if r.strategy == settings.strategy.name)
-    assert own.leg > 0
+    assert own.local > 0
     assert own.steps == {"end": 3000}.get(
         period := settings.averaging.period if settings.averaging else 1, period
     )  # 50 epochs of 60

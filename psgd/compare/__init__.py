@@ -1,1 +1,1 @@
-"""Comparing finished runs by the metrics in their directories. Trains nothing and draws nothing."""
+"""Comparing runs: curves and pictures."""

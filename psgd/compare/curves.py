@@ -1,4 +1,4 @@
-"""The learning curves of a run, read from the metrics that it left. Knows no picture."""
+"""Learning curves of a run, read from its metrics.jsonl."""
 
 import json
 import math
@@ -12,17 +12,21 @@ KINDS = ("loss", "validation_loss", "test_loss", "validation_accuracy", "test_ac
 
 
 class Curve(NamedTuple):
-    at: dict[str, list[float]]  # of each of AXES
+    """One quantity over the run, and where each value lies on each of AXES."""
+
+    at: dict[str, list[float]]
     values: list[float]
 
 
 class Run(NamedTuple):
+    """A run directory and its curves, by the kinds (of KINDS) that it has."""
+
     path: Path
-    curves: dict[str, Curve]  # by those of KINDS that the run has
+    curves: dict[str, Curve]
 
 
 def read_run(path: Path) -> Run:
-    """DataError, which names the file and the line, where the metrics are missing or broken."""
+    """Read the curves of the run in `path`. DataError names the file and line where metrics are missing or broken."""
     file = path / "metrics.jsonl"
     try:
         lines = file.read_text().splitlines(keepends=True)
@@ -32,7 +36,7 @@ def read_run(path: Path) -> Run:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}") from None
     if lines and not lines[-1].endswith("\n"):
-        lines.pop()  # a run that goes on is writing it
+        lines.pop()  # incomplete: the run is still writing
     rows = [_row(line, f"{file}:{number}") for number, line in enumerate(lines, 1)]
     run = Run(path, {kind: curve for kind in KINDS if (curve := _curve(rows, kind)).values})
     if not run.curves:
@@ -50,15 +54,14 @@ def _row(line: str, where: str) -> dict[str, Any]:
     for name in ("seconds", "examples", *({"bytes", *KINDS} & row.keys())):
         value = row.get(name)
         if name == "loss" and value is None:
-            continue  # no worker worked
+            continue  # no worker took a step
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise DataError(f"{where}: {name} is {json.dumps(value)}; expected a number")
     return row
 
 
 def _curve(rows: list[dict[str, Any]], kind: str) -> Curve:
-    """An evaluation says nothing of bytes: they are those of the last round before it. What is not finite is left
-    out."""
+    """The finite values of one kind. Rows of evaluations have no bytes: those of the last round before count."""
     curve, sent = Curve({axis: [] for axis in AXES}, []), 0
     for row in rows:
         sent = row.get("bytes", sent)

@@ -1,12 +1,13 @@
-"""What must hold between settings whose values are right by themselves."""
+"""Checks settings: each by its own rule, then those that must fit together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from psgd.config.problems import Problem, shown
+from psgd.config.problems import Problem, check_values, involves, shown
 from psgd.config.settings import Csv, Libsvm, Linear, Npz, Settings, Sgd, Synthetic, SyntheticSparse, WeightedAveraging
 
 _CLASSIFYING = ("cross-entropy", "binary-cross-entropy", "hinge")
-# What a loss can be of; the others take any output. A hinge's margin is judged by its sign.
+# Output activations that a loss can be computed from; the other losses take any. Of a hinge only the sign counts.
 _OUTPUTS = {
     "cross-entropy": ("softmax",),
     "binary-cross-entropy": ("sigmoid",),
@@ -14,7 +15,18 @@ _OUTPUTS = {
 }
 
 
-def check_together(settings: Settings) -> list[Problem]:
+def check(values: dict[str, Any], earlier: Sequence[Problem] = ()) -> tuple[Settings, list[Problem]]:
+    """Settings from nested mappings and the defaults, and all problems: `earlier` ones, wrong values, and clashes.
+
+    A wrong value is replaced by its default and takes no part in clashes. Every section must be a mapping.
+    """
+    settings, problems = check_values(values)
+    problems += earlier
+    wrong = [problem.path for problem in problems]
+    return settings, problems + [problem for problem in _clashes(settings) if not involves(problem, wrong)]
+
+
+def _clashes(settings: Settings) -> list[Problem]:
     return [
         *_contraction(settings),
         *_nesterov(settings),
@@ -28,11 +40,12 @@ def check_together(settings: Settings) -> list[Problem]:
 
 
 def classification(settings: Settings) -> bool:
+    """Whether classes are learnt, not numbers."""
     return _regression(settings) is None
 
 
 def _regression(settings: Settings) -> str | None:
-    """The setting that says so, and None for classification."""
+    """The setting that asks for regression, as an error message says it; None for classification."""
     data = settings.data
     if isinstance(data, Csv | Npz | Libsvm):
         return "data.task is regression" if data.task == "regression" else None
@@ -134,7 +147,7 @@ def _target(settings: Settings) -> Iterator[Problem]:
 
 
 def _files(settings: Settings) -> Iterator[Problem]:
-    """What only the user can say of a file."""
+    """Check what only the user can tell of a file."""
     data = settings.data
     if not isinstance(data, Csv | Npz | Libsvm):
         return
@@ -157,7 +170,7 @@ def _files(settings: Settings) -> Iterator[Problem]:
 
 
 def _sparse(settings: Settings) -> Iterator[Problem]:
-    """What is learnt of sparse data: a linear model with one output."""
+    """Check that a linear model with one output is learnt from sparse data."""
     data, model = settings.data, settings.model
     if not isinstance(data, Libsvm | SyntheticSparse):
         return

@@ -1,4 +1,4 @@
-"""Strict YAML: a key given twice is an error, and plain scalars mean what YAML 1.2 says. Knows no setting.
+"""Strict YAML: a key given twice is an error, and plain scalars mean what YAML 1.2 says.
 
 PyYAML follows YAML 1.1, in which `1e-3` is text, `010` is eight and `on` is true; only its parser is used here.
 """
@@ -14,7 +14,7 @@ _NULL, _BOOL = "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool"
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _TEXT, _LIST, _MAP = "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"
 
-# YAML 1.2.2, section 10.3.2 (core schema): the pattern of each tag, and the characters that may begin it.
+# YAML 1.2.2, section 10.3.2 (core schema): the pattern of each tag, and the characters that a match may begin with.
 _SCALARS = {
     _NULL: (re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""]),
     _BOOL: (re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")),
@@ -30,7 +30,7 @@ _SCALARS = {
 
 
 class NotYaml(Exception):
-    """Text that is not strict YAML: all that is wrong with it, as (line, what)."""
+    """Text is not strict YAML; `problems`: all of them, as (line, message)."""
 
     def __init__(self, problems: list[tuple[int, str]]) -> None:
         super().__init__(problems)
@@ -42,7 +42,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Keeps YAML 1.1's patterns beside those of 1.2, so that text which either would misread is quoted."""
+    """Has the patterns of YAML 1.1 as well as 1.2, and so quotes text that either would read as something else."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
@@ -55,7 +55,7 @@ _Dumper.add_representer(list, lambda dumper, data: dumper.represent_sequence(_LI
 
 
 def read_file(path: str) -> dict[str, Any]:
-    """The mapping that a YAML file holds, {} if it is empty; UsageError names the file and the lines."""
+    """The mapping in a YAML file, {} if it is empty. UsageError names the file and the lines."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             text = file.read()
@@ -78,7 +78,7 @@ def read_file(path: str) -> dict[str, Any]:
 
 
 def parse(text: str) -> object:
-    """The value of one YAML document, None if it is empty; raises NotYaml."""
+    """The value of one YAML document, None if it is empty. NotYaml."""
     problems: list[tuple[int, str]] = []
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -98,7 +98,7 @@ def parse(text: str) -> object:
 
 
 def write(value: object) -> str:
-    """YAML that `parse` reads back to the same value: a mapping a block, a list a line."""
+    """YAML that `parse` reads back to the same value; mappings are blocks, lists are written in one line."""
     text: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120
     )
@@ -106,7 +106,7 @@ def write(value: object) -> str:
 
 
 def _value(node: yaml.Node, path: str, problems: list[tuple[int, str]]) -> object:
-    """What a node means; what cannot be meant is noted in `problems`."""
+    """The value of a node; what is wrong with it is added to `problems`."""
     if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
         return _mapping(node, path, problems)
     if isinstance(node, yaml.SequenceNode) and node.tag == _LIST:
@@ -117,7 +117,7 @@ def _value(node: yaml.Node, path: str, problems: list[tuple[int, str]]) -> objec
         return None
     if node.tag == _TEXT:
         return node.value
-    # A tag that is written out (`!!int 5`) has not been compared with its pattern yet.
+    # The value of an explicit tag (`!!int 5`) has not been matched with its pattern yet.
     if not _SCALARS[node.tag][0].match(node.value) or len(node.value) > 1000:
         problems.append((line, f"{node.value[:40]!r} is not a value of the tag {node.tag.rpartition(':')[2]}"))
         return None

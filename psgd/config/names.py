@@ -1,4 +1,4 @@
-"""The names of all settings, read off the schema: which section knows which key, and what a wrong name may mean."""
+"""The names of all settings, read from the models: which section has which key, and what a wrong name may mean."""
 
 import difflib
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal, final, get_args, get_origin
 
 from psgd.config.settings import Section, Settings
 
-# What other trainers call it, or what papers do.
+# Names in other trainers and in papers -> names here.
 _FOREIGN = {
     "lr": "learning_rate",
     "eta": "learning_rate",
@@ -22,26 +22,27 @@ _FOREIGN = {
 @final
 @dataclass(frozen=True)
 class SectionNames:
-    """One section: its choices (a single one under "" where nothing is chosen) and the key that chooses."""
+    """One section: its choices by name (one, named "", where there is no choice) and the key that chooses, `tag`."""
 
     tag: str | None
     default: str
     choices: dict[str, type[Section]]
 
     def known(self, choice: str) -> list[str]:
-        """The choice's keys, the one that chooses first."""
+        """The keys of a choice, the one that chooses first."""
         keys = list(self.choices[choice].model_fields)
         return [self.tag, *(key for key in keys if key != self.tag)] if self.tag else keys
 
     def knowing(self, key: str) -> list[str]:
-        """The choices that have this key."""
+        """The choices that have this key, by name."""
         return [choice for choice, model in self.choices.items() if key in model.model_fields]
 
     def everything(self) -> list[str]:
+        """The keys of all choices."""
         return list(dict.fromkeys(key for choice in self.choices for key in self.known(choice)))
 
     def takes(self, choice: str, key: str, value: object) -> bool:
-        """Whether the choice has this key, and not only as a null."""
+        """Whether the choice has this key and accepts such a value: some keys accept null alone."""
         field = self.choices[choice].model_fields.get(key)
         return field is not None and (value is None or field.annotation is not type(None))
 
@@ -65,7 +66,7 @@ TOP = list(Settings.model_fields)
 
 
 def rule(section: str | None, choice: str, key: str) -> str:
-    """What a value must be, as errors say it."""
+    """The rule for a value, as error messages quote it."""
     field = (SECTIONS[section].choices[choice] if section else Settings).model_fields[key]
     if field.description:
         return field.description
@@ -82,7 +83,7 @@ def _words(annotation: object) -> list[str]:
 
 
 def unknown(path: tuple[str, ...], choice: str) -> str:
-    """What to say of a path that is no setting; `choice` is what its section has chosen."""
+    """The message for a path that is no setting; `choice`: what its section has chosen."""
     if len(path) == 1:
         return f"is not a setting{_hint(path[0], TOP, _homes(path[0], None))}"
     section, key = path[0], path[1]
@@ -94,14 +95,14 @@ def unknown(path: tuple[str, ...], choice: str) -> str:
     return subject + _hint(key, names.known(choice), _homes(key, section))
 
 
-def meant(word: object, words: list[str]) -> str:
-    """A did-you-mean for a wrong word among few right ones, or nothing."""
+def suggestion(word: object, words: list[str]) -> str:
+    """A did-you-mean suggestion for a wrong word, or an empty string."""
     close = difflib.get_close_matches(word, words, 1, 0.5) if isinstance(word, str) else []
     return f"; did you mean {close[0]}?" if close else ""
 
 
 def _homes(key: str, besides: str | None) -> list[str]:
-    """Full names of the settings elsewhere whose last part is this key, or what this key is elsewhere known as."""
+    """Full names of settings elsewhere with this key, or with the key that is meant by this foreign name."""
     found = [key] if besides and key in TOP else []
     for candidate in (key, _FOREIGN.get(key)):
         found += [
@@ -113,7 +114,7 @@ def _homes(key: str, besides: str | None) -> list[str]:
 
 
 def _hint(key: str, here: list[str], elsewhere: list[str]) -> str:
-    """Surest first: another trainer's name, the same name elsewhere, a similar name here, a similar name elsewhere."""
+    """A suggestion: for a foreign name, for the same name elsewhere, a similar name here, a similar name elsewhere."""
     foreign = _FOREIGN.get(key)
     if foreign in here:
         return f"; did you mean {foreign}?"

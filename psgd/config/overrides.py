@@ -1,4 +1,4 @@
-"""`key.path=value` arguments, and how they are laid over a file's settings."""
+"""`key.path=value` arguments, and how they override the settings of a file."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ class Override(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """`problems` are the file's, `notes` say what of the file was dropped."""
+    """Settings after overriding; `problems` of the file, and `notes` on settings of the file that were dropped."""
 
     values: dict[str, Any]
     problems: list[Problem]
@@ -21,7 +21,7 @@ class Merged(NamedTuple):
 
 
 def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
-    """The overrides in their order, and what is wrong with those that cannot be read."""
+    """The overrides in order, and messages for those that cannot be read."""
     overrides, problems = [], []
     for argument in arguments:
         key, equals, text = argument.partition("=")
@@ -42,9 +42,9 @@ def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
 
 
 def merge(document: dict[str, Any], overrides: list[Override], origin: str) -> Merged:
-    """The file's settings with the overrides in their place; of two for one setting the later counts.
+    """The settings of a file with overrides applied; of two for one setting the later counts.
 
-    Every section of the result is a mapping; what was none is a problem.
+    Every section of the result is a mapping; a problem says which was not.
     """
     values: dict[str, Any] = {}
     problems, notes = [], []
@@ -79,9 +79,9 @@ def _not_a_mapping(section: str, value: object) -> Problem:
 
 
 def _change(given: dict[str, Any], section: str, new: str, origin: str, replaced: set[str]) -> Merged:
-    """The file's section without what its own choice knows and the command line's choice does not.
+    """A section of the file without the settings that its own choice has and the choice of the command line has not.
 
-    `replaced` are the keys that the command line sets anyway.
+    `replaced`: keys that the command line sets anyway.
     """
     names = SECTIONS[section]
     old = given.get(names.tag or "", names.default)

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from psgd.config.checks import check_together, classification
+from psgd.config.checks import check, classification
 from psgd.config.document import read_file, write
 from psgd.config.names import SECTIONS
 from psgd.config.overrides import Override, merge, read_overrides
-from psgd.config.problems import Problem, check_values, related
+from psgd.config.problems import Problem, involves
 from psgd.config.settings import Settings, WeightedAveraging
 from psgd.core.errors import UsageError
 
@@ -27,11 +27,7 @@ def resolve(path: str | None, overrides: list[str]) -> Resolved:
     origin = "defaults" if path is None else path
     given, unreadable = read_overrides(overrides)
     merged = merge(document, given, origin)
-    settings, problems = check_values(merged.values)
-    problems += merged.problems
-    # A setting with a wrong value cannot be checked against others.
-    wrong = [problem.path for problem in problems]
-    problems += [problem for problem in check_together(settings) if not _involves(problem, wrong)]
+    settings, problems = check(merged.values, merged.problems)
     messages = [f"{_COMMAND_LINE}: {what}" for what in unreadable]
     messages += [f"{_source(problem, given, origin)}: {'.'.join(problem.path)} {problem.text}" for problem in problems]
     if messages:
@@ -48,13 +44,9 @@ def dump(settings: Settings) -> str:
     return write(values)
 
 
-def _involves(problem: Problem, paths: list[tuple[str, ...]]) -> bool:
-    return any(related(path, part) for path in paths for part in (problem.path, *problem.others))
-
-
 def _source(problem: Problem, given: list[Override], origin: str) -> str:
     """Where the user has to look: the command line if it takes part in the problem, else the file."""
-    return _COMMAND_LINE if _involves(problem, [override.path for override in given]) else origin
+    return _COMMAND_LINE if involves(problem, [override.path for override in given]) else origin
 
 
 def _fill_in(settings: Settings, notes: list[str]) -> Resolved:

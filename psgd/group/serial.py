@@ -1,9 +1,12 @@
 """The transport of a single process, which hosts every worker."""
 
-from collections.abc import Sequence
-from typing import NoReturn, final
+from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn, final
+
+if TYPE_CHECKING:
+    import numpy as np  # not at run time: a dry run does without
 
 
 @final

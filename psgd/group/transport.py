@@ -1,24 +1,20 @@
 """What a group needs of threads, MPI or Ray: to move bytes and to share memory. A transport never adds anything up."""
 
 from collections.abc import Sequence
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from psgd.group.failure import Exchange
 
-class Transport(Protocol):
+
+class Transport(Exchange, Protocol):
     """One process's end. All living processes make the collective calls in the same order. Each of them but `abort` may
     raise ProcessLost, on some processes and not on others."""
 
     kind: str  # serial, threads, mpi, ray
-    process: int  # this process's number, for life
-    members: Sequence[int]  # the living processes, in order
     hosts: Sequence[int]  # for each member, the first member on the same host: those two share memory
     recovers: bool  # whether survivors can go on after a loss; if not, a lost process ends the job
-
-    def all_gather(self, row: bytes) -> list[bytes]:
-        """Collective: every member's row, in the order of members. Rows are equally long."""
-        ...
 
     def memory(self, name: str, size: int) -> memoryview:
         """Collective: `size` bytes that all members of this host share; the same memory for the same name."""
@@ -35,8 +31,4 @@ class Transport(Protocol):
 
     def recover(self) -> None:
         """Collective over the survivors, after ProcessLost: agree on the members and start afresh with them."""
-        ...
-
-    def abort(self, code: int) -> NoReturn:
-        """End every process at once, as far as possible, with this exit code."""
         ...

@@ -1,1 +1,1 @@
-"""`psgd.fit`: training a user's own function, called from Python."""
+"""`psgd.fit`: training a user's own numpy function."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from psgd.config.checks import check_together
-from psgd.config.problems import Problem, check_values, related
+from psgd.config.checks import check
+from psgd.config.problems import Problem
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.core.launcher import launched
@@ -33,9 +33,7 @@ def plain(value: Any) -> Any:
 
 def check_settings(values: dict[str, Any]) -> Settings:
     """Settings from `values` and the defaults of a config; UsageError names everything that is wrong."""
-    settings, problems = check_values(values)
-    wrong = [problem.path for problem in problems]
-    problems += [p for p in check_together(settings) if not any(related(p.path, path) for path in wrong)]
+    settings, problems = check(values)
     optimizer = settings.optimizer
     for key, value in (("l1", optimizer.l1), ("l2", optimizer.l2)):
         if value:

@@ -1,6 +1,7 @@
 """Launches a job that no MPI launcher started: in this process, on threads, on Ray, or as a single MPI process."""
 
-from psgd.group.failure import Agreement, Alone
+from psgd.group.failure import Agreement
+from psgd.group.serial import Serial
 from psgd.jobs.prepare import open_directory, read_request
 from psgd.jobs.request import RunRequest, parse
 from psgd.training.signals import Signals
@@ -16,13 +17,12 @@ def launch(arguments: list[str] | None) -> int:
         request = read_request(options, 1, launched=False)
         return _run(request, signals) if request else 0
 
-    return Agreement(Alone(), prefix="").conclude(run)
+    return Agreement(Serial(), prefix="").conclude(run)
 
 
 def _run(request: RunRequest, signals: Signals) -> int:
     # Imported here, since they import numpy, which a dry run does without.
     from psgd.data.sources.load import load_data
-    from psgd.group.serial import Serial
     from psgd.group.threads import run_threads
     from psgd.group.transport import Transport
     from psgd.jobs.build import build_job
@@ -36,8 +36,8 @@ def _run(request: RunRequest, signals: Signals) -> int:
         from psgd.group.mpi import World
         from psgd.jobs.launch.mpi import run
 
-        signals.listen()
         world = World()
+        signals.listen()  # after it: MPI installs handlers of its own
         return run(request, world, Agreement(world), signals)
     first = build_job(settings, load_data(settings))
     directory = open_directory(request)

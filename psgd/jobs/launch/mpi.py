@@ -6,8 +6,9 @@ from pathlib import Path
 
 from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
-from psgd.group.failure import Agreement, Alone
+from psgd.group.failure import Agreement
 from psgd.group.mpi import Mpi, World
+from psgd.group.serial import Serial
 from psgd.jobs.build import build_job
 from psgd.jobs.environment import limit_blas
 from psgd.jobs.request import RunRequest, parse
@@ -28,7 +29,7 @@ def launch(arguments: list[str] | None) -> int:
         world.free_shared()
         return code
 
-    return Agreement(Alone(), prefix="").conclude(start)
+    return Agreement(Serial(), prefix="").conclude(start)
 
 
 def _read_and_run(arguments: list[str] | None, world: World, agreement: Agreement, signals: Signals) -> int:

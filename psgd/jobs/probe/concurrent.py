@@ -1,6 +1,6 @@
-"""Work done by several processes at once, to see how much they slow each other down and what their meetings cost.
+"""Runs work in several processes at once, to measure how much they slow each other down and what exchanges cost.
 
-The processes are forks that share memory and meet there, as MPI's processes on one host do.
+The processes are forks with a barrier in shared memory, as MPI processes on one host have.
 """
 
 import mmap
@@ -14,22 +14,22 @@ import numpy as np
 
 from psgd.group.spin_barrier import SpinBarrier, shared_bytes
 
-Meet = Callable[[], None]  # returns when all processes have called it
-Work = Callable[[Meet], None]
+Barrier = Callable[[], None]  # returns when all processes have called it
+Work = Callable[[Barrier], None]
 
-PATIENCE = 10.0  # seconds, beyond ten times those asked for, after which somebody must be gone
+PATIENCE = 10.0  # seconds beyond ten times those asked for, after which a process is taken to hang
 
 
 def run_concurrently(processes: int, work: Work, seconds: float) -> float | None:
-    """Seconds of one call of `work`, called again and again for about `seconds` by each of the processes at once; None
-    where processes cannot be forked, or one failed."""
+    """The median seconds of one call of `work`, which all processes repeat at the same time for about `seconds`. None
+    if processes cannot be forked, or one failed."""
     if "fork" not in multiprocessing.get_all_start_methods():
         return None
     memory, results = mmap.mmap(-1, shared_bytes(processes)), np.frombuffer(mmap.mmap(-1, 8 * processes), np.float64)
     context = multiprocessing.get_context("fork")
     children = [
-        context.Process(target=_child, args=(rank, processes, memory, work, seconds, results), daemon=True)
-        for rank in range(processes)
+        context.Process(target=_child, args=(process, processes, memory, work, seconds, results), daemon=True)
+        for process in range(processes)
     ]
     try:
         for child in children:
@@ -45,24 +45,24 @@ def run_concurrently(processes: int, work: Work, seconds: float) -> float | None
     return float(np.median(results))
 
 
-def _child(rank: int, processes: int, memory: mmap.mmap, work: Work, seconds: float, results: np.ndarray) -> None:
-    until = time.monotonic() + processes * (PATIENCE + 10 * seconds)  # nobody is joined for longer
+def _child(process: int, processes: int, memory: mmap.mmap, work: Work, seconds: float, results: np.ndarray) -> None:
+    until = time.monotonic() + processes * (PATIENCE + 10 * seconds)  # the parent waits no longer
 
     def give_up() -> None:
         if time.monotonic() > until:
-            os._exit(1)  # one of the others is gone
+            os._exit(1)  # another process is gone
 
-    barrier = SpinBarrier(memoryview(memory), rank, processes, idle=give_up)
-    work(barrier.wait)  # makes this process's own copies of what it writes to
+    barrier = SpinBarrier(memoryview(memory), process, processes, idle=give_up)
+    work(barrier.wait)  # once before timing: copies the pages that it writes to, after the fork
     began = time.perf_counter()
     barrier.wait()
     work(barrier.wait)
     calls = max(1, int(seconds / (time.perf_counter() - began)))
-    # They meet within the work: all must do it equally often.
+    # There may be barriers in the work: all processes must call it equally often.
     calls = int.from_bytes(barrier.all_gather(calls.to_bytes(8))[0])
     times = []
     for _ in range(calls):
         began = time.perf_counter()
         work(barrier.wait)
         times.append(time.perf_counter() - began)
-    results[rank] = statistics.median(times)
+    results[process] = statistics.median(times)

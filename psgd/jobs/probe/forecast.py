@@ -1,10 +1,11 @@
-"""How fast a job would be with other workers and strategies: arithmetic on measured costs. It measures nothing.
+"""Forecasts how fast a job would be with other numbers of workers and strategies, by arithmetic on measured costs.
 
-A round of a strategy on n processes, each with h workers, w = h n in all:
+The seconds of a round on n processes, each with h workers, w = h n in all:
 
-    h leg s(n) + (w leaf + apply) s(n) / n + rest + MEETINGS meeting(n)
+    h local s(n) + (w leaf + apply) s(n) / n + rest + EXCHANGES exchange(n)
 
-where s(n) is how many times longer the same work takes when n processes do it at once: they share memory and clock.
+where s(n) is how many times longer the same work takes when n processes do it at once: they share memory bandwidth and
+the clock rate of the CPU.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,49 +13,49 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import NamedTuple, final
 
-MEETINGS = 2  # a round: the roster, and the end of the combination
-WORTH = 1.1  # times one worker: less is not worth another process
-SUPPOSED_MEETING = 5e-6  # seconds, where there is one core and no meeting can be measured
+EXCHANGES = 2  # of a round: the reports, and the barrier after the combination
+WORTH = 1.1  # times the speed of one worker, below which more processes are not recommended
+ASSUMED_EXCHANGE = 5e-6  # seconds of an exchange where it cannot be measured, with one core
 
 
 @final
 @dataclass(frozen=True)
 class Round:
-    """What one round of a strategy costs one process that is alone, in seconds."""
+    """The costs in seconds of one round of a strategy, in one process that is alone."""
 
     strategy: str
     steps: int  # of a worker
-    leg: float  # the local work of one worker
-    leaf: float  # folding one contribution, all parameters
-    apply: float  # what is done with the fold, all parameters
-    rest: float  # the loop's own
+    local: float  # the local steps of one worker
+    leaf: float  # reducing one contribution, over all parameters
+    apply: float  # applying the sum, over all parameters
+    rest: float  # the loop itself
 
 
 @final
 @dataclass(frozen=True)
 class Machine:
-    """What happens when processes run at once: both measured alone (1.0 and 0.0) and with up to as many as cores."""
+    """How processes that run at once affect each other, measured for 1 process (1.0 and 0.0) and up to one a core."""
 
     cores: int
     slowdowns: Mapping[int, float]  # processes -> s(n)
-    meetings: Mapping[int, float]  # processes -> seconds of one meeting
+    exchanges: Mapping[int, float]  # processes -> seconds of one exchange
 
     def slowdown(self, processes: int) -> float:
-        """s(n); beyond what was measured it goes on in the straight line from one process to the most."""
+        """s(n); beyond what was measured, on the line through 1 process and the most processes."""
         return _along(self.slowdowns, processes)
 
-    def meeting(self, processes: int) -> float:
-        """Beyond what was measured it grows as a tree does."""
-        most = max(self.meetings)
+    def exchange(self, processes: int) -> float:
+        """Seconds of an exchange; beyond what was measured it grows with log2 of the number of processes."""
+        most = max(self.exchanges)
         if processes <= most:
-            return _along(self.meetings, processes)
+            return _along(self.exchanges, processes)
         if most == 1:
-            return SUPPOSED_MEETING * log2(processes)
-        return self.meetings[most] * log2(processes) / log2(most)
+            return ASSUMED_EXCHANGE * log2(processes)
+        return self.exchanges[most] * log2(processes) / log2(most)
 
 
 def _along(known: Mapping[int, float], at: int) -> float:
-    """`known` at a number that may lie between those known, or beyond them."""
+    """Linear interpolation of `known` at a number, or extrapolation from 1 and the largest number."""
     if at in known:
         return known[at]
     below = max(n for n in known if n < at)
@@ -71,26 +72,27 @@ class Forecast(NamedTuple):
     workers: int
     processes: int
     examples_per_second: float
-    modelled: bool  # it supposes more cores than there are
+    modelled: bool  # for more cores than there are
 
 
 def forecast(round: Round, machine: Machine, batch: int, workers: int, processes: int) -> Forecast:
-    """`batch`: examples of a worker's step."""
+    """The speed of a job; `batch`: examples of one worker's step."""
     slowdown, hosted = machine.slowdown(processes), ceil(workers / processes)
     combination = (workers * round.leaf + round.apply) / processes
-    meetings = MEETINGS * machine.meeting(processes)
-    seconds = (hosted * round.leg + combination) * slowdown + round.rest + meetings
+    exchanges = EXCHANGES * machine.exchange(processes)
+    seconds = (hosted * round.local + combination) * slowdown + round.rest + exchanges
     examples = workers * round.steps * batch
     return Forecast(round.strategy, workers, processes, examples / seconds, processes > machine.cores)
 
 
 def best(forecasts: Sequence[Forecast]) -> Forecast:
-    """The fastest with a core for each worker, of the cores there are, unless one worker is about as fast."""
+    """The fastest that has a core for each worker; one worker if that is less than WORTH times as fast."""
     one, most = fastest_alone(forecasts), max(_possible(forecasts), key=lambda f: f.examples_per_second)
     return most if most.examples_per_second >= WORTH * one.examples_per_second else one
 
 
 def fastest_alone(forecasts: Sequence[Forecast]) -> Forecast:
+    """The fastest with one worker."""
     return max((f for f in forecasts if f.workers == 1), key=lambda f: f.examples_per_second)
 
 
@@ -99,7 +101,7 @@ def _possible(forecasts: Sequence[Forecast]) -> list[Forecast]:
 
 
 def recommend(forecasts: Sequence[Forecast]) -> str:
-    """One sentence."""
+    """The recommendation as one sentence."""
     one, choice = fastest_alone(forecasts), best(forecasts)
     if choice.workers > 1:
         gain = choice.examples_per_second / one.examples_per_second

@@ -1,7 +1,7 @@
-"""Should this job be parallelised? Its costs, measured in a few seconds on this machine, and what they foretell.
+"""Measures in a few seconds whether a job should be parallelised, and forecasts its speed with other workers.
 
-Measured: a leg (the learner, data and optimizer of the job), the fold, the strategy's apply, whole rounds of the loop
-with one worker, how processes that step at once slow each other down, and a meeting of theirs. Modelled: all else.
+Measured on this machine: local steps, the reduction of a contribution, the strategy's apply, whole rounds of the loop
+with one worker, how much processes that compute at once slow each other down, and an exchange between them.
 """
 
 import os
@@ -26,48 +26,50 @@ from psgd.group.group import Group
 from psgd.group.serial import Serial
 from psgd.jobs.build import build_job
 from psgd.jobs.choose_group import cores
-from psgd.jobs.probe.concurrent import Meet, Work, run_concurrently
-from psgd.jobs.probe.forecast import MEETINGS, Forecast, Machine, Round, forecast, recommend
+from psgd.jobs.probe.concurrent import Barrier, Work, run_concurrently
+from psgd.jobs.probe.forecast import EXCHANGES, Forecast, Machine, Round, forecast, recommend
 from psgd.training.job import Job
 from psgd.training.local_steps import LocalSteps
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
 
-SECONDS = 0.12  # that one measurement takes, if one repetition is no longer
-TOGETHER = 0.06  # seconds of several processes at once
-STRETCH = 0.03  # seconds of steps timed at once
-LONG = 0.25  # seconds: with steps as long as this, the loop's own work is not worth measuring
-LIBRARY = 10e-6  # seconds that MPI needs for a meeting, as found once: the probe's processes meet without it
-BEYOND = (4, 8, 16)  # workers foretold on as many cores, where there are fewer
-BUSY = 0.7  # programs: as many take time away from what is measured
+SECONDS = 0.12  # of one measurement, unless one repetition takes longer; more seconds, less noise
+TOGETHER = 0.06  # seconds of one measurement of several processes at once
+STRETCH = 0.03  # seconds of steps that are timed as one, so that the clock and Python take little of them
+LONG = 0.25  # seconds of a step beyond which the loop's own time is taken as 0, not measured
+LIBRARY = 10e-6  # seconds that MPI itself takes for an exchange, as measured once: the probe runs without MPI
+BEYOND = (4, 8, 16)  # numbers of workers forecast on as many cores, where there are fewer
+BUSY = 0.7  # load (running programs) above which measurements are disturbed
 RATE_FACTOR = 1e-6  # times the learning rate of the config: the same work, and no divergence in a probe
 
 
 class Findings(NamedTuple):
+    """What the probe has measured and forecast."""
+
     machine: Machine
     rounds: list[Round]
     forecasts: list[Forecast]
     batch: int
     parameters: int
-    seconds: float  # that the probe took
-    load: float  # programs that were running already
+    seconds: float  # taken by the probe
+    load: float  # programs that were running before
 
 
 def probe(settings: Settings, data: Data) -> Findings:
-    """Of a resolved config and its data; `workers` and `strategy.name` are what is asked about, not obeyed."""
+    """Measure the job of `settings`, with one worker, and forecast other numbers of workers and strategies."""
     began, load = time.perf_counter(), os.getloadavg()[0]
     with np.errstate(all="ignore"):
         benches = [_Bench(each, data) for each in _strategies(settings)]
         rounds = [bench.round() for bench in benches]
         machine = _machine(benches[-1], benches[0])
     job = benches[0].job
-    forecasts = foretell(rounds, machine, job.batch, settings.worker_count)
+    forecasts = forecast_all(rounds, machine, job.batch, settings.worker_count)
     return Findings(machine, rounds, forecasts, job.batch, job.learner.size, time.perf_counter() - began, load)
 
 
-def foretell(rounds: list[Round], machine: Machine, batch: int, wanted: int) -> list[Forecast]:
-    """Each strategy with 1, 2, 4, ... workers, a core each; with all cores; beyond them; and with the workers that
-    the config wants on the cores there are."""
+def forecast_all(rounds: list[Round], machine: Machine, batch: int, wanted: int) -> list[Forecast]:
+    """Forecast each strategy with 1, 2, 4, ... workers on a core each, up to all cores and beyond, and with the number
+    of workers in the config, `wanted`, on the cores there are."""
     counts = _counts(machine.cores)
     places = [(n, n) for n in (*counts, *(n for n in BEYOND if n > machine.cores))]
     if wanted not in counts:
@@ -76,7 +78,7 @@ def foretell(rounds: list[Round], machine: Machine, batch: int, wanted: int) -> 
 
 
 def lines(findings: Findings) -> list[str]:
-    """For people, each a comment of YAML."""
+    """The findings for people, each line a YAML comment."""
     machine, rounds = findings.machine, findings.rounds
     most = max(machine.slowdowns)
     text = [
@@ -85,15 +87,15 @@ def lines(findings: Findings) -> list[str]:
         "Measured, milliseconds a round of one worker:",
     ]
     for r in rounds:
-        parts = f"work {_ms(r.leg)}, fold {_ms(r.leaf)} and apply {_ms(r.apply)}, the loop itself {_ms(r.rest)}"
+        parts = f"work {_ms(r.local)}, reduction {_ms(r.leaf)} and apply {_ms(r.apply)}, the loop itself {_ms(r.rest)}"
         text.append(f"  {r.strategy}, {_several(r.steps, 'step')}: {parts}")
     if most > 1:
         text.append(
             f"Measured, {most} processes at once: a step takes {machine.slowdowns[most]:.2f} times as long as alone, "
-            f"a meeting {machine.meetings[most] * 1e6:.0f} microseconds,"
+            f"an exchange {machine.exchanges[most] * 1e6:.0f} microseconds,"
         )
         text.append(f"  {LIBRARY * 1e6:.0f} of them supposed for MPI itself; across hosts it is more.")
-    text += ["Foretold examples/s, workers equally fast:", *_table(findings)]
+    text += ["Forecast of examples/s, workers equally fast:", *_table(findings)]
     if findings.load > BUSY:
         text.append(f"Other programs were running (load {findings.load:.1f}): ask again when the machine is quiet.")
     text += [f"Recommendation: {recommend(findings.forecasts)}.", _CAUTION]
@@ -115,7 +117,7 @@ def _table(findings: Findings) -> list[str]:
 
 
 def use_every_core() -> None:
-    """Undo the binding of this process to some of the cores, as far as that is allowed."""
+    """Undo the binding of this process to some of the cores, if that is allowed."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.sched_setaffinity(0, range(os.cpu_count() or 1))
@@ -142,29 +144,33 @@ def _strategies(settings: Settings) -> list[Settings]:
     return [settings.replace(strategy=one, cluster=cluster, optimizer=optimizer, workers=1) for one in both]
 
 
-def _machine(stepping: "_Bench", meeting: "_Bench") -> Machine:
-    """With the cores that this process may use. `meeting` is the bench whose rounds are single steps."""
+def _machine(stepping: "_Bench", synchronous: "_Bench") -> Machine:
+    """Measure slowdowns and exchanges on the cores of this process; the rounds of `synchronous` are single steps."""
     most = cores()
-    slowdowns, meetings = {1: 1.0}, {1: 0.0}
+    slowdowns, exchanges = {1: 1.0}, {1: 0.0}
     alone = _quietest(1, stepping.stretch) if most > 1 else None
     for processes in sorted({2, 4, most}) if alone else ():
         together = _quietest(processes, stepping.stretch) if processes <= most else None
-        apart, met = (_quietest(processes, act) for act in (meeting.apart, meeting.met)) if together else (None, None)
+        apart, met = (
+            (_quietest(processes, act) for act in (synchronous.without_exchanges, synchronous.with_exchanges))
+            if together
+            else (None, None)
+        )
         if alone and together and apart and met:
             slowdowns[processes] = max(1.0, together / alone)
-            meetings[processes] = LIBRARY + max(0.0, met - apart) / meeting.laps / MEETINGS
-    return Machine(most, slowdowns, meetings)
+            exchanges[processes] = LIBRARY + max(0.0, met - apart) / synchronous.laps / EXCHANGES
+    return Machine(most, slowdowns, exchanges)
 
 
 def _quietest(processes: int, work: Work) -> float | None:
-    """The best of three: what else runs on the machine only takes time away."""
+    """The shortest time of three: other programs can only add to it."""
     tries = [run_concurrently(processes, work, TOGETHER) for _ in range(3)]
     return min((t for t in tries if t), default=None)
 
 
 @final
 class _Bench:
-    """One strategy with one worker in this process, to be timed in parts."""
+    """One strategy with one worker in this process, timed in parts."""
 
     def __init__(self, settings: Settings, data: Data) -> None:
         self._settings = settings
@@ -176,32 +182,35 @@ class _Bench:
         vectors[0] = self.job.learner.initial(self.job.seed)
         self._replica = Replica(vectors, Progress(dealt=(0,), worker_steps=(0,)))
         self._period = self.job.strategy.plan.steps(0)[0]
-        self._leg(1)
-        self._leg(1)  # once to make the buffers, once to see how long it takes
-        one = _seconds(lambda: self._leg(1))
+        self._local(1)  # twice before timing: the first makes the buffers
+        self._local(1)
+        one = _seconds(lambda: self._local(1))
         self._steps = max(1, min(self._period, int(STRETCH / one)))
         self.laps = max(1, min(20, int(STRETCH / one)))
 
-    def stretch(self, meet: Meet) -> None:
-        """Some steps, as many as make the clock's and Python's own time small."""
-        self._leg(self._steps)
+    def stretch(self, barrier: Barrier) -> None:
+        """About STRETCH seconds of steps."""
+        self._local(self._steps)
 
-    def apart(self, meet: Meet) -> None:
-        """Some rounds of one step, without meetings."""
+    def without_exchanges(self, barrier: Barrier) -> None:
+        """Several rounds of one step."""
         for _ in range(self.laps):
-            self._leg(1)
+            self._local(1)
 
-    def met(self, meet: Meet) -> None:
-        """The same with meetings, at which the faster wait for the slower each time."""
+    def with_exchanges(self, barrier: Barrier) -> None:
+        """The same with exchanges, at which the faster processes wait for the slower."""
         for _ in range(self.laps):
-            self._leg(1)
-            for _ in range(MEETINGS):
-                meet()
+            self._local(1)
+            for _ in range(EXCHANGES):
+                barrier()
 
     def round(self) -> Round:
-        first = _median(lambda: self._leg(1))
+        """Measure the parts of one round."""
+        first = _median(lambda: self._local(1))
         step = (
-            max(0.0, _median(lambda: self._leg(self._steps)) - first) / (self._steps - 1) if self._steps > 1 else first
+            max(0.0, _median(lambda: self._local(self._steps)) - first) / (self._steps - 1)
+            if self._steps > 1
+            else first
         )
         leaf, apply = self._combination()
         short = first + (self._steps - 1) * step
@@ -212,8 +221,8 @@ class _Bench:
     def _group(self, job: Job) -> Group:
         return Group(Serial(), job.vectors)
 
-    def _leg(self, steps: int) -> None:
-        """`steps` of a round, with the next part of the data each time: batches come from memory, not from a cache."""
+    def _local(self, steps: int) -> None:
+        """Take `steps` local steps on the next part of the data, so that batches come from memory, not from a cache."""
         plan = (steps,)
         self._local_steps.restart_round()
         while self._local_steps.run(self._replica, plan)[0].steps_done < steps:
@@ -222,7 +231,7 @@ class _Bench:
         self._replica.progress = progress._replace(position=progress.position + steps * self.job.batch)
 
     def _combination(self) -> tuple[float, float]:
-        """(folding one contribution, applying the fold), over all parameters."""
+        """Seconds of (reducing one contribution, applying the sum), over all parameters."""
         job = build_job(self._settings.replace(workers=2), self._data)
         group, strategy, needs = self._group(job), job.strategy, job.strategy.needs
         for worker in range(2):
@@ -241,7 +250,7 @@ class _Bench:
         return leaf, one - leaf
 
     def _whole_rounds(self, steps: int, expected: float) -> float:
-        """Seconds of a round of `steps` as the loop runs it, which are a little more than `expected`."""
+        """Seconds of a whole round of `steps` in the loop; `expected`: a guess, to choose how many rounds to time."""
         rounds = max(2, min(1000, int(SECONDS / expected)))
         settings = self._settings
         if isinstance(settings.strategy, Averaging):
@@ -251,7 +260,7 @@ class _Bench:
         job = replace(job, learner=self.job.learner, epochs=epochs, evaluate_every=epochs, target=None)
         times: list[float] = []
         for _ in range(3):
-            with tempfile.TemporaryDirectory(prefix="psgd-probe-") as directory:  # for the metrics, which take time too
+            with tempfile.TemporaryDirectory(prefix="psgd-probe-") as directory:  # writing metrics takes time too
                 record = Recorder(Path(directory), job.sampler.examples, epochs, "probe", quiet=True)
                 loop = Loop(job, Serial(), record, segment_seconds=1e9)
                 done = loop.run().progress.round
@@ -266,7 +275,7 @@ def _seconds(act: Callable[[], None]) -> float:
 
 
 def _median(act: Callable[[], None]) -> float:
-    """Seconds of one repetition, after one that does not count, of as many as there is time for."""
+    """The median seconds of as many repetitions as fit into SECONDS, after one that is not counted."""
     act()
     times: list[float] = []
     began = time.perf_counter()
