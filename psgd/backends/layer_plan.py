@@ -15,7 +15,7 @@ SMALL_WEIGHTS = 1024  # weights below which every variant takes the same time
 TWO_PASS_EXAMPLES = 50  # batch size from which a product has enough work for a second pass over the weights to be cheap
 # Batch size above which it no longer matters how slopes lie; below it, they weigh more for fewer examples.
 SLOPE_EXAMPLES = 500
-# Inputs per output from which X W is computed as it lies and then transposed: BLAS takes longer to transpose many inputs.
+# Inputs per output from which X W is computed and then transposed, because BLAS takes longer to transpose many inputs.
 # (784 inputs, 16 outputs, 100 examples: 32 us instead of 63. For fewer than about 30 examples it costs up to 2 us more,
 # but the other variant has other bits there for some shapes.)
 TRANSPOSE_RATIO = 8

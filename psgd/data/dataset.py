@@ -1,4 +1,4 @@
-"""One split of the data as two arrays, and how rows of it become a batch. Does not know which rows are asked for.
+"""One split of the data as two arrays, and how rows of it become a batch.
 
 Shapes: N examples, F features, B rows of a batch, O outputs.
 """
@@ -14,7 +14,7 @@ from psgd.backends.backend import Backend
 from psgd.backends.numpy.backend import NUMPY
 from psgd.core.errors import DataError
 
-Reader = Callable[[np.ndarray | slice], tuple[Any, np.ndarray]]  # rows -> (X, T_BO); the next call overwrites them
+Reader = Callable[[np.ndarray | slice], tuple[Any, np.ndarray]]  # rows -> (X, T_BO), which the next call overwrites
 
 # Elements of inputs that one call gathers, if batches are small: 256 KiB of float32. More calls cost time, larger reads
 # drive the batches out of the cache.
@@ -27,7 +27,7 @@ class Dataset:
     """Examples of one split, kept as stored: bytes stay bytes until gathered.
 
     inputs (N, F), uint8 or floating; targets (N,) int64 labels in [0, classes), or (N, O) floating if classes is 0
-    (regression); scale multiplies the inputs when they are gathered. DataError if these do not fit together.
+    (regression); scale multiplies the inputs when they are gathered. DataError unless all that holds.
     """
 
     inputs: np.ndarray
@@ -88,7 +88,7 @@ class Dataset:
             T_BO[np.arange(count), self.targets[rows]] = 1
 
     def batches_per_read(self, batch: int) -> int:
-        """So many small batches that calls cost little beside the copying, and that they stay in the cache."""
+        """As many small batches as make a call cheap beside its copying and stay in the cache."""
         return max(1, min(64, GATHERED_ELEMENTS // (batch * self.features)))
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
@@ -127,7 +127,7 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def batches_per_read(self, batch: int) -> int:
-        """How many batches are best read by one call, of whose rows they are then slices."""
+        """How many batches to read by one call, as slices of its rows."""
         ...
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader: ...

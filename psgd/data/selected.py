@@ -1,4 +1,4 @@
-"""Some rows of a dataset that may be larger than memory: none is copied before a batch asks for it."""
+"""Some rows of a data set that may be larger than memory: rows are copied when a batch is read."""
 
 from dataclasses import dataclass
 from typing import final

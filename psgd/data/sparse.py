@@ -1,4 +1,4 @@
-"""One split of sparse data, row after row, and how rows of it become a batch. Does not know which rows are asked for.
+"""One split of sparse data as compressed rows, and how rows of it become a batch.
 
 Shapes: N examples, F features, B rows of a batch, O outputs, E stored entries of all rows (or of a batch's).
 """
@@ -16,7 +16,7 @@ from psgd.data.dataset import Reader, _check_labels, _check_regression
 
 
 class SparseRows(NamedTuple):
-    """The inputs of a batch: row b holds the entries starts[b] to starts[b + 1]. Only to be read."""
+    """The inputs of a batch, read-only: row b holds the entries starts[b] to starts[b + 1]."""
 
     starts: np.ndarray  # (B + 1,) int64, from 0
     indices: np.ndarray  # (E,) int32 or int64, in [0, F)
