@@ -8,6 +8,7 @@ import pytest
 from jobs import NAMES, job, strategies, train
 
 from psgd.backends.numpy.backend import NUMPY
+from psgd.core.blocks import BLOCK_ELEMENTS
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.optimizers.optimizer import Optimizer
@@ -25,8 +26,12 @@ RULES = [SGD(), SGD(0.9), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)]
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("apart", [False, True])
 def test_a_rule_in_one_pass_has_the_bits_of_many(rule, dtype, apart):
-    """Of numbers of any size, and of what is no number; of more of them than a vector of the CPU has."""
-    draw, n, bits = np.random.default_rng(0), 1003, {4: np.uint32, 8: np.uint64}[np.dtype(dtype).itemsize]
+    """Of numbers of any size, and of what is no number; of more than one block of them."""
+    draw, n, bits = (
+        np.random.default_rng(0),
+        2 * BLOCK_ELEMENTS + 5,
+        {4: np.uint32, 8: np.uint64}[np.dtype(dtype).itemsize],
+    )
     plain, compiled = (Optimizer(rule, Schedule(0.0), backend=backend) for backend in (NUMPY, NUMBA))
 
     def some(*shape: int) -> np.ndarray:

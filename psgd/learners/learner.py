@@ -1,4 +1,4 @@
-"""What a learner is: a gradient over one flat vector, and the default way of running many steps of it."""
+"""The protocol of learners: a gradient over one flat vector, and the default loop over many steps."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
@@ -9,13 +9,13 @@ from psgd.optimizers.optimizer import Optimizer
 
 
 class Batch(NamedTuple):
-    X: Any  # what the data's reader gives and the learner takes: inputs and a column of ones (B, I), or sparse rows
+    X: Any  # what the data's reader returns: inputs and a column of ones (B, I), or SparseRows
     T_BO: np.ndarray
-    epoch: float  # where in the training the batch's middle lies: what schedules are functions of
+    epoch: float  # the point in the training at the batch's middle, for schedules
 
 
 class Learner(Protocol):
-    """One process's learner; its buffers are its own, so threads have one each."""
+    """A learner of one process or thread: its buffers must not be shared."""
 
     size: int  # P
     dtype: np.dtype
@@ -33,7 +33,7 @@ class Learner(Protocol):
         ...
 
     def score(self, parameters: np.ndarray, X: Any, T_BO: np.ndarray) -> tuple[float, int]:
-        """(sum of losses, examples classified rightly)."""
+        """(sum of losses, number of examples classified correctly)."""
         ...
 
     def run(
@@ -45,12 +45,12 @@ class Learner(Protocol):
         batches: Iterable[Batch],
         gradient: np.ndarray,
     ) -> None:
-        """One optimizer step a batch, in place on `parameters` (P,) and `moments` (rows, P); `count` steps came
-        before, `gradient` (P,) is to write in."""
+        """Take one optimizer step a batch, in place on `parameters` (P,) and `moments` (rows, P), after `count` earlier
+        steps; `gradient` (P,) is scratch."""
         ...
 
     def name(self, index: int) -> str:
-        """Where in the model the parameter `index` lies, for people."""
+        """The part of the model that the parameter `index` belongs to, for messages."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Losses of one example, summed over its outputs; a gradient is later averaged over the batch.
+"""Losses: functions of outputs A and targets T, summed over outputs and examples.
 
 T is one-hot for classes (0 or 1 for a single output), values for regression.
 """

@@ -1,4 +1,4 @@
-"""A user's parameters, arrays in lists, tuples and dicts, as one flat vector and back. Knows no gradient's meaning."""
+"""A user's parameters, arrays in lists, tuples and dicts, as one flat vector and back."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, final
@@ -18,7 +18,8 @@ class Leaf(NamedTuple):
 
 @final
 class ParameterTree:
-    """The shape of a tree of arrays, read off an example."""
+    """The structure of a tree of arrays, taken from an example. UsageError unless it holds distinct float arrays
+    of one dtype."""
 
     def __init__(self, example: Any) -> None:
         self._example = example
@@ -55,7 +56,7 @@ class ParameterTree:
         return vector
 
     def views(self, vector: np.ndarray) -> Any:
-        """The tree over `vector`, nothing copied, not to be written to."""
+        """The tree of read-only views into `vector`; nothing is copied."""
         vector = vector.view()
         vector.flags.writeable = False
         return _like(self._example, (vector[leaf.where].reshape(leaf.shape) for leaf in self.leaves))
@@ -89,7 +90,7 @@ class ParameterTree:
             out[leaf.where] = array.ravel()
 
     def name(self, index: int) -> str:
-        """Where the element `index` of the vector lies; the loss if beyond."""
+        """The path and index of element `index` of the vector; the loss if beyond."""
         for leaf in self.leaves:
             if index < leaf.where.stop:
                 place = np.unravel_index(index - leaf.where.start, leaf.shape)
@@ -98,7 +99,7 @@ class ParameterTree:
 
 
 def describe(tree: Any) -> str:
-    """What somebody gave, in few words."""
+    """A value in a few words, for messages."""
     if type(tree) in (list, tuple, dict):
         return f"a {type(tree).__name__} of {len(tree)}"
     if isinstance(tree, np.ndarray):

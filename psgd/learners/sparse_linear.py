@@ -87,7 +87,7 @@ class SparseLinear:
         batches: Iterable[Batch],
         gradient: np.ndarray,
     ) -> None:
-        """Plain SGD step by step as the default, but for rounding; anything else is left to the default."""
+        """As the default; but plain SGD updates the active features only, which rounds differently."""
         if optimizer.plain and not self._l1:
             self._descend(parameters, optimizer.schedule, batches)
         else:
@@ -125,7 +125,7 @@ class SparseLinear:
             weights *= scale
 
     def _forward(self, parameters: np.ndarray, rows: SparseRows, scale: float) -> LayerBuffers:
-        """The outputs; `scale` multiplies the weights."""
+        """Compute the outputs with the weights times `scale`."""
         examples = len(rows.starts) - 1
         if examples not in self._buffers:
             self._buffers[examples] = LayerBuffers(1, examples, self._activation, self.dtype)
@@ -149,7 +149,7 @@ class SparseLinear:
 
 
 def _gather(weights: np.ndarray, rows: SparseRows, out: np.ndarray) -> None:
-    """Each row's product with the weights (F,), to `out` (B,)."""
+    """Write each row's product with the weights (F,) to `out` (B,)."""
     starts, indices, values = rows
     products = weights.take(indices)
     if len(out) == 1:
@@ -159,7 +159,7 @@ def _gather(weights: np.ndarray, rows: SparseRows, out: np.ndarray) -> None:
     filled = starts[1:] > starts[:-1]
     if filled.all():
         np.add.reduceat(products, starts[:-1], out=out)
-    else:  # reduceat has no empty sums
+    else:  # reduceat cannot sum empty rows
         out.fill(0)
         if filled.any():
             out[filled] = np.add.reduceat(products, starts[:-1][filled])

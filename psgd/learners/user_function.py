@@ -1,4 +1,4 @@
-"""A user's own numpy function as a learner. Knows nothing of what it computes."""
+"""A user's own numpy function as a learner, whatever it computes."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, final
@@ -16,8 +16,8 @@ Measure = Callable[[Any, np.ndarray, np.ndarray], Any]  # (parameters, X, y) -> 
 
 @final
 class UserFunction:
-    """`gradient` returns the mean over the batch, in the structure of the parameters; the loss beside it, the loss of
-    `loss` and the share of right answers of `score` are means over their examples too."""
+    """`gradient` returns the mean gradient over the batch, in the structure of the parameters, or a tuple of it and the
+    mean loss; `loss` returns the mean loss of its examples, and `score` the share of right answers among them."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class UserFunction:
         self._sum = 0.0
 
     def initial(self, seed: int) -> np.ndarray:
-        """Those the user gave: the seed is for the batches."""
+        """The parameters that the user gave, whatever the seed."""
         return self._start
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
@@ -45,7 +45,7 @@ class UserFunction:
         return loss
 
     def score(self, parameters: np.ndarray, X: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
-        """Without a `loss`, the loss is the number of wrong answers."""
+        """As Learner.score; without a `loss` function, the loss is the number of wrong answers."""
         views, count = self._structure.views(parameters), len(X)
         right = 0
         if self._score:
@@ -66,7 +66,7 @@ class UserFunction:
         batches: Iterable[Batch],
         gradient: np.ndarray,
     ) -> None:
-        """As the default, with the views made once."""
+        """As the default, but the views are made once."""
         views = self._structure.views(parameters)
         for step, batch in enumerate(batches, count + 1):
             self._write_gradient(views, batch, gradient)
