@@ -1,6 +1,7 @@
 """Imports point down; optional packages each have one door; importing psgd is cheap."""
 
 import ast
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -161,3 +162,17 @@ def test_the_standard_library_and_dependencies_are_all_there_is():
     allowed = {"psgd", "numpy", "safetensors", "threadpoolctl", "numba", "llvmlite", *DOORS, *sys.stdlib_module_names}
     used = {name.split(".")[0] for path in modules().values() for name, _ in imports(path)}
     assert used <= allowed
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_the_files_that_a_page_names_are_there(page):
+    named = set(re.findall(r"`((?:psgd|tests|scripts|configs|launch|docs)/[\w./]*)`", (ROOT / page).read_text()))
+    assert named
+    assert not [name for name in sorted(named) if not (ROOT / name).exists()]
+
+
+def test_the_page_about_the_architecture_is_short_and_names_every_room():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    assert len(text.splitlines()) <= 80
+    rooms = {room for rooms in LEVELS for room in rooms if (PACKAGE / room).is_dir()}
+    assert not [room for room in sorted(rooms) if f"`psgd/{room}`" not in text]
