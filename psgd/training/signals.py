@@ -19,11 +19,6 @@ class Signals:
         self.asked = 0  # the number of the first signal, or 0
         self._leave_at_once = False
 
-    @property
-    def code(self) -> int:
-        """The exit code if the run stops because of the signal."""
-        return exit_code(self.asked)
-
     def listen(self, leave_at_once: bool = False) -> None:
         """Install the handlers; only the main thread may. `leave_at_once`: exit on the first signal, while there is
         nothing to save and no other process waits for this one."""

@@ -1,0 +1,92 @@
+"""Batches as local steps get them: the sampler's rows, however many rounds are gathered by one call."""
+
+import numpy as np
+import pytest
+
+from psgd.core.replica import Progress
+from psgd.data.dataset import Dataset
+from psgd.data.sampling.partition import Partition
+from psgd.data.sampling.replacement import Replacement
+from psgd.data.sampling.shuffle import Sampler, Shuffle
+from psgd.training.batches import BatchReader, Plan
+
+EXAMPLES, BATCH, WORKERS = 96, 3, 4
+F32 = np.dtype(np.float32)
+SAMPLERS = {
+    "shuffle": lambda: Shuffle(EXAMPLES, BATCH, 5),
+    "partition": lambda: Partition(EXAMPLES, BATCH, WORKERS, 5),
+    "replacement": lambda: Replacement(EXAMPLES, BATCH, 5),
+}
+
+
+def numbered() -> Dataset:
+    """Every example's input is its own number, so that a batch tells which rows it holds."""
+    return Dataset(np.arange(EXAMPLES, dtype=np.float32)[:, None], np.arange(EXAMPLES) % 3, 3)
+
+
+def reader(sampler: Sampler, end: int = 10 * EXAMPLES) -> BatchReader:
+    return BatchReader(numbered(), sampler, 3, F32, end)
+
+
+def read(batches: BatchReader, worker: int, plan: Plan, first: int, steps: int, progress: Progress) -> list:
+    return [(b.X[:, 0].tolist(), b.epoch) for b in batches.batches(worker, plan, first, steps, progress)]
+
+
+def dealt(sampler: Sampler, worker: int, plan: Plan, first: int, steps: int, progress: Progress) -> list:
+    return [(rows.tolist(), epoch) for rows, epoch in sampler.batches(worker, plan, first, steps, progress)]
+
+
+def rounds(plans: list[Plan]) -> list[tuple[Plan, Progress]]:
+    """Each round's plan, and the progress at which it begins."""
+    progress, found = Progress(dealt=(0,) * WORKERS, worker_steps=(0,) * WORKERS), []
+    for plan in plans:
+        found.append((plan, progress))
+        progress = progress.after_round(plan, plan, BATCH, None)
+    return found
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("period", [1, 2, 3, 40])
+def test_every_worker_gets_what_is_dealt_to_it(name, period):
+    """Forty rounds and more of single steps, over several epochs; longer rounds; workers in any order."""
+    ours, theirs = reader(SAMPLERS[name]()), SAMPLERS[name]()
+    for number, (plan, progress) in enumerate(rounds([(period,) * WORKERS] * (80 // period))):
+        for worker in range(WORKERS) if number % 2 else reversed(range(WORKERS)):
+            expected = dealt(theirs, worker, plan, 0, period, progress)
+            assert read(ours, worker, plan, 0, period, progress) == expected
+
+
+def test_plans_may_change_and_rounds_may_be_cut_or_repeated():
+    plans = [(1,) * 4, (1,) * 4, (2,) * 4, (3, 1, 0, 2), (1,) * 4, (2,) * 4]
+    ours, theirs = reader(SAMPLERS["shuffle"]()), SAMPLERS["shuffle"]()
+    known = rounds(plans)
+    for plan, progress in (*known[:3], *known[1:], *known[::-1]):  # back to earlier rounds, as after a loss
+        for worker in range(WORKERS):
+            for first in range(plan[worker]):
+                expected = dealt(theirs, worker, plan, first, 1, progress)
+                assert read(ours, worker, plan, first, 1, progress) == expected
+
+
+def test_short_rounds_are_gathered_together_and_long_ones_as_they_come(monkeypatch):
+    calls = []
+    gather = Dataset.gather
+    monkeypatch.setattr(
+        Dataset, "gather", lambda self, rows, *more: (calls.append(len(rows)), gather(self, rows, *more))
+    )
+    ours = reader(SAMPLERS["shuffle"]())
+    for plan, progress in rounds([(1,) * WORKERS] * 16):
+        read(ours, 0, plan, 0, 1, progress)
+    assert calls == [8 * BATCH] * 2  # as many rounds as an epoch has
+
+
+def test_nothing_is_drawn_beyond_the_end():
+    """Three rounds are left: no row of a later epoch is asked for."""
+    sampler = Shuffle(EXAMPLES, BATCH, 5)
+    drawn = []
+    draw = sampler._stream._draw
+    sampler._stream._draw = lambda epoch: (drawn.append(epoch), draw(epoch))[1]
+    known = rounds([(1,) * WORKERS] * 8)
+    ours = reader(sampler, end=EXAMPLES)
+    for plan, progress in known[5:]:
+        assert read(ours, 2, plan, 0, 1, progress) == dealt(SAMPLERS["shuffle"](), 2, plan, 0, 1, progress)
+    assert drawn == [0]
