@@ -48,8 +48,8 @@ class RoundReports(NamedTuple):
         return [worker for worker, index in enumerate(self.first_nonfinite) if index >= 0]
 
 
-_NOTICE, _FIELDS = struct.Struct("<5q"), len(Report._fields)
 _UNUSED_SLOT = Report(-1)
+_HEAD, _WIDTH = len(Notice._fields), len(Report._fields)
 
 
 @lru_cache
@@ -68,20 +68,20 @@ def pack(notice: Notice, reports: Sequence[Report], slots: int) -> bytes:
 
 
 def unpack(rows: Sequence[bytes], slots: int) -> RoundReports:
-    heads = [row[: _NOTICE.size] for row in rows]
-    first = Notice(*_NOTICE.unpack(heads[0]))
-    if heads.count(heads[0]) == len(heads):
-        notices, routine = [first] * len(heads), not (first.signal or first.save or first.error)
-    else:
-        notices, routine = [Notice(*_NOTICE.unpack(head)) for head in heads], False
-    unpack_row = _row_struct(slots).unpack
-    fields = [field for row in rows for field in unpack_row(row)[len(first) :]]
-    columns = [tuple(fields[column::_FIELDS]) for column in range(_FIELDS)]
-    workers = columns[0]
+    processes = [_row_struct(slots).unpack(row) for row in rows]
+    fields = processes[0]
+    first = Notice(*fields[:_HEAD])
+    notices, routine = [first] * len(rows), not (first.signal or first.save or first.error)
+    reports = fields[_HEAD:]
+    for fields in processes[1:]:
+        reports += fields[_HEAD:]
+        if fields[:_HEAD] != first:
+            notices, routine = [Notice(*fields[:_HEAD]) for fields in processes], False
+    workers, steps_done, loss, first_nonfinite, seconds = (reports[column::_WIDTH] for column in range(_WIDTH))
     if workers != tuple(range(len(workers))):  # unused slots, or adopted workers out of order
-        used = sorted(report for report in zip(*columns, strict=True) if report[0] >= 0)
-        columns = [*zip(*used, strict=True)] if used else [()] * _FIELDS
-    _, steps_done, loss, first_nonfinite, seconds = columns
+        columns = zip(workers, steps_done, loss, first_nonfinite, seconds, strict=True)
+        used = sorted(report for report in columns if report[0] >= 0)
+        _, steps_done, loss, first_nonfinite, seconds = zip(*used, strict=True) if used else [()] * _WIDTH
     return RoundReports(steps_done, loss, first_nonfinite, seconds, notices, routine)
 
 

@@ -42,10 +42,14 @@ class BatchReader:
         self._per_read = data.batches_per_read(sampler.batch)
         self._read = self._reader()
         self._ahead: dict[int, _Ahead] = {}  # by worker
+        self._plan: Plan = ()
+        self._ahead_pays = False  # whether rounds of that plan are worth gathering ahead
 
     def batches(self, worker: int, plan: Plan, first: int, steps: int, progress: Progress) -> Iterable[Batch]:
         """The worker's batches `first` ... of the round that begins at `progress`."""
-        if 2 * plan[0] <= self._per_read and min(plan) == max(plan):
+        if plan is not self._plan:
+            self._plan, self._ahead_pays = plan, 2 * plan[0] <= self._per_read and min(plan) == max(plan)
+        if self._ahead_pays:
             return self._from_ahead(worker, plan, first, steps, progress)
         return self.gathered(self._sampler.batches(worker, plan, first, steps, progress))
 
