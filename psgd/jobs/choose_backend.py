@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -19,8 +20,6 @@ LAYER_SECONDS, OUTPUT_SECONDS, INPUT_SECONDS, PARAMETER_SECONDS = 2.5e-6, 5e-10,
 # Seconds that must be saved for numba to be chosen: twice what loading it takes. The first time it also compiles, which
 # takes about 6 s on a core.
 START_SECONDS = 1.0
-
-_reported: dict[str, object] = {}
 
 
 def saves_time(steps: float, examples: int, sizes: Sequence[int], updated: int) -> bool:
@@ -78,8 +77,7 @@ def _is_missing(error: Exception) -> bool:
     return isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] in ("numba", "llvmlite")
 
 
+@cache
 def _report_once(text: str) -> None:
-    """On stderr, once a process: threads build jobs of their own."""
-    token = object()
-    if _reported.setdefault(text, token) is token:
-        print(text, file=sys.stderr, flush=True)
+    """Print to stderr, once a process, in which several jobs may be built."""
+    print(text, file=sys.stderr, flush=True)

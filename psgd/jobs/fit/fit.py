@@ -8,11 +8,10 @@ from typing import Any
 from psgd.backends.blas import describe
 from psgd.core.launcher import launched
 from psgd.group.serial import Serial
-from psgd.jobs.fit.session import Fitted, Session, fit_with_mpi, fit_with_threads
+from psgd.jobs.fit.session import Fitted, fit_on, fit_with_mpi, fit_with_threads
 from psgd.jobs.fit.settings import check_settings, plain, section_of
 from psgd.jobs.fit.task import build_task
 from psgd.learners.user_function import Gradient, Measure
-from psgd.training.signals import Signals
 
 
 def fit(
@@ -86,10 +85,9 @@ def fit(
         assert job
         if note:
             print(note, file=sys.stderr, flush=True)
-        signals = Signals()
-        if task.settings.group != "threads":
-            return Session(task, job, Serial(), signals).run(threads)
-        return fit_with_threads(task, job, signals, threads)
+        if task.settings.group == "threads":
+            return fit_with_threads(task, job, threads)
+        return fit_on(Serial(), task, job, threads)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def plain(value: Any) -> Any:
 
 
 def check_settings(values: dict[str, Any]) -> Settings:
-    """Settings from `values` and the defaults of a config; UsageError names everything that is wrong."""
+    """Settings from `values` and the defaults of a config, with a group. UsageError names everything that is wrong."""
     settings, problems = check(values)
     optimizer = settings.optimizer
     for key, value in (("l1", optimizer.l1), ("l2", optimizer.l2)):
@@ -44,11 +44,10 @@ def check_settings(values: dict[str, Any]) -> Settings:
     if problems:
         lines = [f"psgd.fit: {_keyword(problem.path)} {problem.text}" for problem in problems]
         raise UsageError("\n".join(dict.fromkeys(lines)))
-    return settings
+    return settings.replace(group=_group(settings))
 
 
-def group_of(settings: Settings) -> str:
-    """The group to train in, never auto. UsageError for one that cannot be used here."""
+def _group(settings: Settings) -> str:
     group, processes = settings.group, settings.cluster.processes
     if launched():
         if group not in ("auto", "mpi"):
