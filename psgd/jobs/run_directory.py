@@ -11,8 +11,17 @@ from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
 
 # Settings that may change when a run is continued: none of them changes a bit of the training so far.
-FREE = {"group", "output", "device", "compile", "data.path", "cluster.patience", "cluster.processes"} | {
-    f"training.{name}" for name in ("epochs", "target", "checkpoint_seconds")
+FREE = {
+    "group",
+    "output",
+    "device",
+    "compile",
+    "data.path",
+    "cluster.patience",
+    "cluster.processes",
+    "training.epochs",
+    "training.target",
+    "training.checkpoint_seconds",
 }
 WRITTEN = ("config.yaml", "environment.json", "metrics.jsonl", "summary.json", "model.safetensors", "checkpoints")
 

@@ -55,7 +55,7 @@ def fit(
     What your function raises is raised here, with a note that names worker and round; under mpirun the other processes
     leave by SystemExit(1). UsageError, DataError: what was given cannot be. Diverged: something is not finite.
     """
-    task, job, failure = None, None, None
+    built, failure = None, None
     try:
         settings = check_settings(
             {
@@ -73,16 +73,16 @@ def fit(
             }
         )
         task = build_task(settings, gradient, parameters, dataset, test, loss, score, progress)
-        job = task.job()
+        built = task, task.job()
     except Exception as error:
         failure = error
     with _one_blas_thread() as (threads, note):
-        if launched() or (task and task.settings.group == "mpi"):
-            return fit_with_mpi(task, job, failure, threads, note)
+        if launched() or (built and built[0].settings.group == "mpi"):
+            return fit_with_mpi(built, failure, threads, note)
         if failure:
             raise failure
-        assert task
-        assert job
+        assert built
+        task, job = built
         if note:
             print(note, file=sys.stderr, flush=True)
         if task.settings.group == "threads":

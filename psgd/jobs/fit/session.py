@@ -70,18 +70,17 @@ def fit_with_threads(task: Task, job: Job, threads: int | None) -> Fitted:
 
 
 def fit_with_mpi(
-    task: Task | None, job: Job | None, failure: Exception | None, threads: int | None, note: str | None
+    built: tuple[Task, Job] | None, failure: Exception | None, threads: int | None, note: str | None
 ) -> Fitted:
-    """Collective. `failure`: why this process has no task or no job. One process raises an error, the others leave by
-    SystemExit(1)."""
-    patience = task.settings.cluster.patience if task else 300.0
-    transport = mpi.Mpi(patience, job.vectors.shared_bytes if job else 0)
+    """Collective. `failure`: why nothing was built here. One process raises it, the others leave by SystemExit(1)."""
+    patience = built[0].settings.cluster.patience if built else 300.0
+    transport = mpi.Mpi(patience, built[1].vectors.shared_bytes if built else 0)
     agreement = Agreement(transport)
     agreement.failure = failure
     try:
         agreement.check()
-        assert task
-        assert job
+        assert built
+        task, job = built
         _check_same(transport, task)
         if note and transport.process == 0:
             print(note, file=sys.stderr, flush=True)
