@@ -45,10 +45,17 @@ def choose_backend(settings: Settings, examples: int, learner: Learner, optimize
     try:
         return _numba(settings, batch, learner, optimizer)
     except Exception as error:  # a broken numba may raise anything
+        text = str(error) or repr(error)
+        if isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] in ("numba", "llvmlite"):
+            reason = f"which needs numba ({text}): pip install numba"
+        elif isinstance(error, LookupError):
+            reason = f"but numba {text}; use compile: auto"
+        else:
+            reason = f"which needs a numba that works ({text}): pip install numba"
+            if wanted == "auto":
+                _report_once(f"psgd: the inner loops cannot be compiled: {text}")
         if wanted == "always":
-            raise UsageError(f"compile is always, {_reason(error)}") from None
-        if not _is_missing(error) and not isinstance(error, LookupError):
-            _report_once(f"psgd: the inner loops cannot be compiled: {error or repr(error)}")
+            raise UsageError(f"compile is always, {reason}") from None
         return NUMPY
 
 
@@ -63,18 +70,6 @@ def _numba(settings: Settings, batch: int, learner: Learner, optimizer: Optimize
     p, state = np.zeros(1, learner.dtype), np.zeros((optimizer.rows, 1), learner.dtype)
     backend.update(optimizer.rule.name)(p, p.copy(), state, optimizer.rule.factors(1, 0.0), p, state)
     return backend
-
-
-def _reason(error: Exception) -> str:
-    if _is_missing(error):
-        return f"which needs numba ({error}): pip install numba"
-    if isinstance(error, LookupError):
-        return f"but numba {error}; use compile: auto"
-    return f"which needs a numba that works ({error or repr(error)}): pip install numba"
-
-
-def _is_missing(error: Exception) -> bool:
-    return isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] in ("numba", "llvmlite")
 
 
 @cache

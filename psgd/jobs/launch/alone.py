@@ -40,7 +40,7 @@ def _run(request: RunRequest, signals: Signals) -> int:
     if settings.group == "ray":
         from psgd.jobs.launch.ray import run_on_ray
 
-        return print_summary(run_on_ray(request, directory))
+        return print_summary(run_on_ray(request, directory, signals))
 
     def session(transport: Transport) -> Result:
         def build() -> Job:

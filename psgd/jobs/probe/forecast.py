@@ -9,9 +9,8 @@ the clock rate of the CPU.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil, log2
-from typing import NamedTuple, final
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,9 +19,7 @@ WORTH = 1.1  # times the speed of one worker, below which more processes are not
 ASSUMED_EXCHANGE = 5e-6  # seconds of an exchange where it cannot be measured, with one core
 
 
-@final
-@dataclass(frozen=True)
-class Round:
+class Round(NamedTuple):
     """The costs in seconds of one round of a strategy, in one process that is alone."""
 
     strategy: str
@@ -33,9 +30,7 @@ class Round:
     rest: float  # the loop itself
 
 
-@final
-@dataclass(frozen=True)
-class Machine:
+class Machine(NamedTuple):
     """How processes that run at once affect each other, measured for 1 process (1.0 and 0.0) and up to one a core, in
     ascending order."""
 
