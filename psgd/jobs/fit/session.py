@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 from psgd.core.errors import UsageError
@@ -85,15 +85,14 @@ def fit_with_mpi(
         if note and transport.process == 0:
             print(note, file=sys.stderr, flush=True)
         fitted = fit_on(transport, task, job, threads, agreement=agreement)
-        summary = _first_summary(transport, fitted.summary)
+        return replace(fitted, summary=_first_summary(transport, fitted.summary))
     except BaseException as error:
         agreement.abort_unless_shared(error)
-        transport.close()
         if agreement.reports(error):
             raise
         raise SystemExit(1) from None
-    transport.close()
-    return Fitted(fitted.parameters, summary, fitted.first)
+    finally:
+        transport.close()
 
 
 def _check_same(transport: Transport, task: Task) -> None:
