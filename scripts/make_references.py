@@ -25,7 +25,7 @@ SHORT = (0.9, 0.9)  # betas so small that second moments shrink within the steps
 
 
 def problem(network: str) -> dict[str, np.ndarray]:
-    """Draw start (P,), of each layer W (I, O) row-major and then b (O,); X (steps, batch, features) bytes; and T, labels
+    """Draw start (P,), of each layer W (I, O) row-major and then b (O,); X (steps, batch, features) bytes; T, labels
     (steps, batch) or bytes (steps, batch, outputs)."""
     draw = np.random.Generator(np.random.Philox(NETWORKS.index(network)))
     parts = []

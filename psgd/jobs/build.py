@@ -43,14 +43,15 @@ def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner],
     backend = choose_backend(settings, len(data.train), learner, optimizer)
     if backend is not NUMPY:
         learner, optimizer = make(backend), _build_optimizer(settings, backend)
+    sampler = _build_sampler(settings, data, backend)
     if isinstance(learner, MLP) and settings.averaging is not None and optimizer.plain:
         accumulator(learner.dtype)  # what its local steps take; imported now, since that takes time
     return Job(
         workers=settings.worker_count,
-        strategy=_build_strategy(settings, len(data.train), optimizer),
+        strategy=_build_strategy(settings, sampler.examples, optimizer),
         learner=learner,
         data=data,
-        sampler=_build_sampler(settings, data, backend),
+        sampler=sampler,
         outputs=learner.layout.sizes[-1] if isinstance(learner, MLP | SparseLinear) else data.train.outputs,
         epochs=training.epochs,
         seed=training.seed,
@@ -74,31 +75,21 @@ def _build_sampler(settings: Settings, data: Data, backend: Backend) -> Sampler:
 
 
 def _build_learner(settings: Settings, data: Data, backend: Backend) -> MLP | SparseLinear:
-    model, optimizer = settings.model, settings.optimizer
+    model, optimizer, train = settings.model, settings.optimizer, data.train
+    dtype = np.dtype(settings.training.precision)
     loss = huber(model.huber_threshold) if model.loss == "huber" else LOSSES[model.loss]
-    outputs = data.train.outputs
-    if data.train.classes == 2 and model.loss in ("binary-cross-entropy", "hinge"):
-        outputs = 1  # one unit says which of the two
-    if data.train.classes == 0 and model.loss in ("cross-entropy", "binary-cross-entropy", "hinge"):
+    if train.classes == 0 and model.loss in ("cross-entropy", "binary-cross-entropy", "hinge"):
         raise UsageError(f"model.loss {model.loss} needs classes, and these data have none; use squared-error or huber")
-    if isinstance(data.train, SparseDataset):
-        return _build_sparse(settings, data.train, loss)
-    return MLP(
-        (data.train.features, *model.hidden, outputs),
-        model.activation,
-        model.output_activation,
-        loss,
-        np.dtype(settings.training.precision),
-        model.initializer,
-        model.constant,
-        optimizer.l1,
-        optimizer.l2,
-        backend,
-    )
+    common = model.output_activation, loss, dtype, model.initializer, model.constant, optimizer.l1, optimizer.l2
+    if isinstance(train, SparseDataset):
+        _check_sparse(model, train, loss)
+        return SparseLinear(train.features, *common)
+    one_unit = train.classes == 2 and model.loss in ("binary-cross-entropy", "hinge")  # it tells the classes apart
+    return MLP((train.features, *model.hidden, 1 if one_unit else train.outputs), model.activation, *common, backend)
 
 
-def _build_sparse(settings: Settings, train: SparseDataset, loss: Loss) -> SparseLinear:
-    model, optimizer = settings.model, settings.optimizer
+def _check_sparse(model: config.Model, train: SparseDataset, loss: Loss) -> None:
+    """UsageError unless a sparse linear model of one output can learn these data."""
     if model.hidden:
         raise UsageError(
             f"model.hidden is {model.hidden}, but these data are sparse, of which a linear model is learnt; set [] "
@@ -115,16 +106,6 @@ def _build_sparse(settings: Settings, train: SparseDataset, loss: Loss) -> Spars
         raise UsageError(
             f"model.output is {model.output}, but on sparse data {model.loss} needs {natural}; leave it out"
         )
-    return SparseLinear(
-        train.features,
-        model.output_activation,
-        loss,
-        np.dtype(settings.training.precision),
-        model.initializer,
-        model.constant,
-        optimizer.l1,
-        optimizer.l2,
-    )
 
 
 def _build_optimizer(settings: Settings, backend: Backend) -> Optimizer:
