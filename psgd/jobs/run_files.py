@@ -28,7 +28,7 @@ class RunFiles:
         self.summary: dict[str, Any] | None = None  # once the run has ended
 
     def started(self, loop: Loop, resumed: bool) -> None:
-        """Describe the run and warn of what may surprise, before its first round. StorageError."""
+        """Print what will run, with warnings, and write config.yaml and environment.json. StorageError."""
         say, job = self._recorder.say, self._job
         say(_introduction(job, loop, self._processes))
         if job.sampler.note:

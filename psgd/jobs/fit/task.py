@@ -78,7 +78,7 @@ def build_task(
 def _hold_out(
     settings: Settings, examples: UserArrays, measure: Measure | None
 ) -> tuple[UserArrays, UserArrays | None]:
-    """(training, validation) examples; the latter only where a contraction is chosen on them, as with a config."""
+    """(training, validation) examples; validation only where a contraction is chosen on it, as with a config."""
     if not chooses_on_validation(settings):
         return examples, None
     if measure is None:

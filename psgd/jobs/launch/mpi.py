@@ -19,8 +19,7 @@ Answer = TypeVar("Answer")
 
 
 def launch(arguments: list[str] | None) -> int:
-    """Collective: run a job to its end; returns the exit code, the same on all processes. The first process reads the
-    config and prints the summary."""
+    """Collective: run a job to its end; returns the exit code, the same on all processes."""
     signals, world = Signals(), World()
     signals.listen()  # from here: MPI installs handlers of its own
     agreement = Agreement(world)

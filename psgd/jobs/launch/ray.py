@@ -26,11 +26,8 @@ PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
 
 
 def run_on_ray(request: RunRequest, directory: Path, signals: Signals) -> Result:
-    """Run a job on actors; returns the first process's result.
-
-    Ray is what this program has connected to, or what RAY_ADDRESS names, or else one started here. UsageError if it
-    cannot be connected to or has too few CPUs; ProcessLost if an actor was lost.
-    """
+    """Run a job on actors and return the first process's result. UsageError if Ray cannot be reached or lacks CPUs,
+    ProcessLost if an actor was lost."""
     settings = request.settings
     try:
         with _connected(settings):
@@ -65,7 +62,7 @@ def _session(request: RunRequest, directory: Path, working_directory: str, trans
 
 @contextlib.contextmanager
 def _connected(settings: Settings) -> Iterator[None]:
-    """Connect to Ray, unless this program has; disconnect afterwards."""
+    """Connect to the Ray of RAY_ADDRESS, or start one here, and disconnect afterwards; keep an existing connection."""
     ray = library()
     if ray.is_initialized():
         yield

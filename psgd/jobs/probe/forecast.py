@@ -78,8 +78,8 @@ def forecast(round: Round, machine: Machine, batch: int, workers: int, processes
 
 
 def recommend(forecasts: Sequence[Forecast]) -> tuple[Forecast, str]:
-    """(the fastest that has a core for each worker, the recommendation as one sentence). It is one worker where more
-    are less than WORTH times as fast."""
+    """(the fastest with a core for each worker, the recommendation as one sentence). One worker is recommended where
+    more are less than WORTH times as fast."""
 
     def speed(forecast: Forecast) -> float:
         return forecast.examples_per_second

@@ -6,11 +6,9 @@ with one worker, how much processes that compute at once slow each other down, a
 
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, final
@@ -34,9 +32,9 @@ from psgd.training.recorder import Recorder
 
 SECONDS = 0.12  # of one measurement, unless one repetition takes longer; more seconds, less noise
 TOGETHER = 0.06  # seconds of one measurement of several processes at once
-STRETCH = 0.03  # seconds of steps that are timed as one, so that the clock and Python take little of them
+STRETCH = 0.03  # seconds of steps that are timed as one, so that the time of the clock and of Python is small
 LONG = 0.25  # seconds of a step beyond which the loop's own time is taken as 0, not measured
-LIBRARY = 10e-6  # seconds that MPI itself takes for an exchange, as measured once: the probe runs without MPI
+LIBRARY = 10e-6  # seconds that MPI adds to an exchange, as measured once: the probe runs without MPI
 BEYOND = (4, 8, 16)  # numbers of workers forecast on as many cores, where there are fewer
 BUSY = 0.7  # load (running programs) above which measurements are disturbed
 RATE_FACTOR = 1e-6  # times the learning rate of the config: the same work, and no divergence in a probe
@@ -112,13 +110,6 @@ def _table(findings: Findings) -> list[str]:
         numbers = "".join(f"  {f.examples_per_second:>20,.0f}" for f in found)
         rows.append(f"  {workers:>9}  {processes:>5}{numbers}" + ("  (modelled: more cores than here)" * modelled))
     return rows
-
-
-def use_every_core() -> None:
-    """Undo the binding of this process to some of the cores, if that is allowed."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
 def _ms(seconds: float) -> str:
