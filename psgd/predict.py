@@ -15,7 +15,15 @@ from psgd.learners.model_file import load  # noqa: E402
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code after errors have been printed."""
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="python -m psgd.predict",
+        description="Predictions of a trained model as CSV, a row for each example, on stdout unless --output is "
+        "given. If the data hold the right answers, how many were found is said on stderr.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="a run's model.safetensors, or the run's directory")
+    parser.add_argument("data", metavar="DATA", help="csv, npz, npy, a directory of npy files, or IDX images")
+    parser.add_argument("--output", metavar="CSV", help="the file to write; it must not exist")
+    options = parser.parse_args(arguments)
     try:
         model = load(options.model)
         question = read_question(model, Path(options.data))
@@ -31,18 +39,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m psgd.predict",
-        description="Predictions of a trained model as CSV, a row for each example, on stdout unless --output is "
-        "given. If the data hold the right answers, how many were found is said on stderr.",
-    )
-    parser.add_argument("model", metavar="MODEL", help="a run's model.safetensors, or the run's directory")
-    parser.add_argument("data", metavar="DATA", help="csv, npz, npy, a directory of npy files, or IDX images")
-    parser.add_argument("--output", metavar="CSV", help="the file to write; it must not exist")
-    return parser
 
 
 def _say(text: str) -> None:

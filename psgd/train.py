@@ -7,17 +7,17 @@ limit_before_numpy()  # must come before anything that imports numpy
 import sys  # noqa: E402
 
 from psgd.core.launcher import launched  # noqa: E402
+from psgd.group.failure import Agreement  # noqa: E402
+from psgd.group.serial import Serial  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code after errors have been printed."""
     if launched():
-        from psgd.jobs.launch import mpi
-
-        return mpi.launch(arguments)
-    from psgd.jobs.launch import alone
-
-    return alone.launch(arguments)
+        from psgd.jobs.launch.mpi import launch
+    else:
+        from psgd.jobs.launch.alone import launch
+    return Agreement(Serial(), prefix="").conclude(lambda: launch(arguments))
 
 
 if __name__ == "__main__":

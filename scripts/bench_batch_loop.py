@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""How to parallelise the loop over the batches, and what each way of doing it costs: one table, measured in one run.
+"""Compare ways to parallelise the loop over the batches, and their costs, in one table measured in one run.
 
     python scripts/bench_batch_loop.py [--json] [--quick] [--repetitions N]
 
-The network whose author asked: 1000-900-900-900-10, sigmoid, squared error, batches of 100, plain SGD, float32
-throughout. The vectorised row is psgd's own step with one worker. Seconds a batch are of wall-clock time: with two
-workers, two batches are worked on at a time.
+The network is 1000-900-900-900-10, sigmoid, squared error, batches of 100, plain SGD, float32. The row "vectorised" is
+psgd's own step with one worker. Seconds a batch are wall-clock time divided by the batches of all workers: two workers
+compute two batches at the same time.
 """
 
 import argparse
@@ -30,9 +30,9 @@ STRATEGIES = {
 
 
 class Effort(NamedTuple):
-    examples: int  # of the training data
+    examples: int  # size of the training data
     epochs: int
-    batches: int  # looped over in a repetition
+    batches: int  # timed in a repetition of the loop over the examples
 
 
 FULL, QUICK = Effort(6000, 5, 3), Effort(500, 1, 1)
@@ -40,7 +40,7 @@ FULL, QUICK = Effort(6000, 5, 3), Effort(500, 1, 1)
 
 def main() -> int:
     parser = arguments(__doc__)
-    parser.add_argument("--loop", type=int, help=argparse.SUPPRESS)  # what this script calls itself with
+    parser.add_argument("--loop", type=int, help=argparse.SUPPRESS)  # this script starts itself with it
     options = parser.parse_args()
     if options.loop:
         print(loop(options.loop))
@@ -55,12 +55,12 @@ def main() -> int:
 
 
 def ways(effort: Effort) -> dict[str, Callable[[], float]]:
-    """By row, in the order of the table: a function that gives the seconds an example."""
+    """For each row of the table, a function that measures the seconds an example."""
     config = [
         *(sys.executable, "-m", "psgd.train", str(ROOT / "configs" / "batch_loop.yaml")),
         *(f"data.examples={effort.examples}", f"training.epochs={effort.epochs}", "training.evaluate_every=1000"),
     ]
-    # With one worker every strategy is plain SGD; long rounds cost least, so the others' gain is not flattered.
+    # With one worker every strategy is plain SGD. Long rounds cost least: a slower baseline would flatter the others.
     alone = [*config, "workers=1", "group=serial", *STRATEGIES["parameter-averaging, period 50"]]
     result = {LOOP: partial(looped, effort.batches), VECTORISED: partial(trained, alone, some_cores(1))}
     if have_mpirun():
@@ -83,8 +83,8 @@ def trained(command: list[str], cores: set[int] | None) -> float:
 
 
 def loop(batches: int) -> float:
-    """Seconds a batch, as the naive author has it: example after example forth and back, gradients added up. It must
-    give the gradient that psgd's vectorised step gives."""
+    """Measure the seconds a batch of a loop over the examples: forward and backward passes of one example at a time,
+    whose gradients are summed. AssertionError if the gradient is not that of psgd's vectorised step."""
     import numpy as np
 
     from psgd.data.dataset import Dataset
@@ -103,7 +103,7 @@ def loop(batches: int) -> float:
     labels = random.integers(0, SIZES[-1], BATCH)
     Y = np.eye(SIZES[-1], dtype=np.float32)[labels]
     times = []
-    for batch in range(batches + 1):  # the first warms up, and is compared
+    for batch in range(batches + 1):  # the first one is checked, not timed
         began = time.perf_counter()
         totals = [(np.zeros_like(W), np.zeros_like(b)) for W, b in weights]
         for x, y in zip(X, Y, strict=True):

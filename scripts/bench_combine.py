@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""What one combination costs: the sum of a vector of each rank, by MPI_Allreduce and by psgd's fold in shared memory.
+"""Compare one combination, the sum of one vector a rank, by MPI_Allreduce and by psgd's reduction in shared memory.
 
     python scripts/bench_combine.py [--json] [--quick] [--repetitions N]
 
-The vectors are as long as the parameters of networks A, B and C, float32. A vector is written anew before each sum, as
-a gradient is, and the ranks meet at a barrier before the clock starts; a sum takes as long as it takes the slowest
-rank. psgd's time includes the barrier at its end. Both sums must agree. Repetitions are jobs, each of which gives the
-median of many sums of either kind, taking turns. Ranks are bound to cores; more ranks than cores wait for each other's
-turns, which says more about MPI's waiting than about the sum.
+The vectors have as many elements as networks A, B and C have parameters, float32. Before each sum, a rank writes its
+vector anew, as it would a gradient, and meets the others at a barrier; then the clock starts. The time is that of the
+slowest rank. psgd's includes the barrier at its end. Both sums must agree. Each repetition is a job, which measures the
+medians of many sums of both kinds, alternately. Ranks are bound to cores. With more ranks than cores, the time shows
+how MPI waits more than how it sums.
 """
 
 import argparse
@@ -24,18 +24,18 @@ from benchmark import about, arguments, have_mpirun, mpirun, ratio, run, show, t
 from networks import NETWORKS
 
 RANKS = (2, 4)
-SUMS, QUICK_SUMS = 300, 30  # of either kind in a job
-WARM_UP = 5  # sums that are not counted
+SUMS, QUICK_SUMS = 300, 30  # of each kind in a job
+WARM_UP = 5  # sums before the timed ones
 
 
 def main() -> int:
     parser = arguments(__doc__)
-    # What this script calls itself with, under mpirun.
+    # This script starts itself with them, under mpirun.
     parser.add_argument("--parameters", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--sums", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.parameters:
-        as_a_rank(options.parameters, options.sums)
+        run_rank(options.parameters, options.sums)
         return 0
     if not have_mpirun():
         return 2
@@ -57,14 +57,14 @@ def parameters(network: str) -> int:
 
 
 def job(ranks: int, size: int, sums: int) -> dict[str, float]:
-    """Milliseconds of a sum, by kind, from one job of its own."""
+    """Start a job and return the milliseconds of a sum, by kind."""
     mine = [sys.executable, str(Path(__file__).resolve()), "--parameters", str(size), "--sums", str(sums)]
     found: dict[str, float] = json.loads(run([*mpirun(ranks), *mine], seconds=120))
     return found
 
 
-def as_a_rank(size: int, sums: int) -> None:
-    """One rank's part of a job. The first prints the medians."""
+def run_rank(size: int, sums: int) -> None:
+    """Run one rank's part of a job. The first rank prints the medians."""
     import numpy as np
     from mpi4py import MPI
 
@@ -73,20 +73,20 @@ def as_a_rank(size: int, sums: int) -> None:
 
     world = MPI.COMM_WORLD
     shape = VectorShape(world.size, size, state_rows=0, contribution_rows=1, dtype=np.dtype(np.float32))
-    transport = Mpi(60.0, 4 * size * (world.size + 2))  # a contribution of each rank, and two replicas
+    transport = Mpi(60.0, 4 * size * (world.size + 2))  # one contribution a rank, and two replicas
     assert len(set(transport.hosts)) == 1, "the ranks share no memory"
     group, mine = Group(transport, shape), np.random.default_rng(world.rank).standard_normal(size, np.float32)
     private, shared, result = np.empty_like(mine), group.contribution(world.rank)[0], group.replicas[1][0]
     ones = np.ones(world.size)
 
-    def apply(reduced: np.ndarray, where: slice, norm: float) -> None:
+    def apply(reduced: np.ndarray, where: slice) -> None:
         result[where] = reduced[0]
 
     def allreduce() -> None:
         world.Allreduce(MPI.IN_PLACE, private, MPI.SUM)
 
     def combine() -> None:
-        group.combine(ones, apply)
+        group.combine(ones, lambda squared_norm: apply)
 
     def timed(vector: np.ndarray, add_up: Callable[[], None]) -> float:
         vector[:] = mine
@@ -96,7 +96,7 @@ def as_a_rank(size: int, sums: int) -> None:
         return time.perf_counter() - began
 
     times = np.array([(timed(private, allreduce), timed(shared, combine)) for _ in range(WARM_UP + sums)])[WARM_UP:]
-    # The sums of a few standard normal numbers differ by the order of the additions alone.
+    # The sums of standard normal numbers may differ only by rounding: the order of additions is not the same.
     assert np.allclose(private, result, rtol=0, atol=1e-5), "the sums differ"
     world.Allreduce(MPI.IN_PLACE, times, MPI.MAX)
     if world.rank == 0:

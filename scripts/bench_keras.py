@@ -1,15 +1,15 @@
 #!/usr/bin/env python
-"""Ten epochs of MNIST on two cores: psgd with two MPI workers, and Keras on TensorFlow with two threads and with one.
+"""Compare ten epochs of MNIST on two cores: psgd with two MPI workers, Keras on TensorFlow with two threads and one.
 
     python scripts/bench_keras.py [--json] [--quick] [--repetitions N]
 
 The job is network B: 784-512-128-64-10, relu, cross-entropy, Adam with a rate of 0.001, 1000 examples a step. psgd's
-gradient averaging of 500 examples a worker is the very same mathematics; parameter averaging lets each worker take 50
-steps of 1000 examples by itself. Seconds are of training alone: psgd's train_seconds, and Keras's `fit` without
-validation, which takes its arrays and compiles before its first step; `compiled` is what its epochs take when an
-earlier fit has done that. What numba takes to start and compile is likewise not in psgd's. psgd finds MNIST as always
-(README, "Data"); its loader gives Keras the same arrays. scikit-learn's MLPClassifier, whose BLAS gets two threads, is
-measured too where it is installed.
+gradient averaging with 500 examples a worker computes the same as Keras; with parameter averaging each worker takes 50
+steps of 1000 examples between two averages. Seconds are those of training: psgd's train_seconds, without the start and
+the compilation of numba; and Keras's `fit` without validation, with its copies of the arrays and its compilation. The
+rows "compiled" are the epochs alone of a fit that follows a short one, which has compiled the model. psgd looks for
+MNIST as usual (README, "Data"), and its loader reads the arrays for Keras. scikit-learn's MLPClassifier is measured if
+installed, with two BLAS threads.
 """
 
 import argparse
@@ -50,7 +50,7 @@ STRATEGIES = {
         "training.batch_size_per_worker=1000",
     ],
 }
-EXAMPLES = 60000  # of MNIST's training part
+EXAMPLES = 60000  # size of MNIST's training part
 KERAS_1, KERAS_2, SCIKIT = "Keras, 1 thread", "Keras, 2 threads", "scikit-learn, 2 threads"
 COMPILED = "Keras, 2 threads, compiled"
 
@@ -62,13 +62,13 @@ class Outcome(NamedTuple):
 
 def main() -> int:
     parser = arguments(__doc__)
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)  # what this script calls itself with
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)  # this script starts itself with it
     options = parser.parse_args()
     if options.measure:
         way, threads, epochs = options.measure[0], int(options.measure[1]), int(options.measure[2])
         print(json.dumps(scikit(epochs) if way == "sklearn" else keras(threads, epochs, way == "compiled")))
         return 0
-    # Either is a whole number of parameter averaging's rounds, of which psgd never trains a part.
+    # Both numbers of epochs are whole rounds of parameter averaging: psgd does not cut the last round.
     repetitions, epochs = (1, 5) if options.quick else (options.repetitions, 10)
     machine = about(repetitions, options.quick)
     outcomes: dict[str, list[Outcome]] = {}
@@ -88,7 +88,7 @@ def main() -> int:
 
 
 def contenders() -> dict[str, Callable[[int], Outcome]]:
-    """By row, those that are installed: what trains for so many epochs."""
+    """For each row, if installed, a function that trains for a number of epochs."""
     found: dict[str, Callable[[int], Outcome]] = {}
     if have_mpirun():
         for how, wanted in {"": "never", ", numba": "always"}.items() if have("numba") else [("", "never")]:
@@ -113,7 +113,7 @@ def train_psgd(settings: list[str], epochs: int) -> Outcome:
 
 
 def train_rival(way: str, threads: int, epochs: int) -> Outcome:
-    """In a process of its own, with as many cores as threads."""
+    """Train in a new process, which is bound to as many cores as it has threads."""
     command = [sys.executable, __file__, "--measure", way, str(threads), str(epochs)]
     count = {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
     quiet = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -121,7 +121,7 @@ def train_rival(way: str, threads: int, epochs: int) -> Outcome:
 
 
 def load_arrays() -> list[np.ndarray]:
-    """Training inputs (N, 784) float32 and labels, test inputs and labels: MNIST as psgd's loader finds it."""
+    """Read MNIST by psgd's loader: training inputs (N, 784) float32, training labels, test inputs, test labels."""
     from psgd.config.resolve import resolve
     from psgd.data.dataset import Dataset
     from psgd.data.sources.load import load_data
@@ -135,8 +135,8 @@ def load_arrays() -> list[np.ndarray]:
 
 
 def keras(threads: int, epochs: int, compiled: bool) -> Outcome:
-    """As Keras's users write it: the seconds of a call of fit. If `compiled`, those of its epochs, after a fit of two
-    steps, from which all begins anew."""
+    """Train by `fit` and time the whole call. If `compiled`, time its epochs alone: a fit of two steps comes before,
+    after which weights and optimizer are reset."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -144,7 +144,7 @@ def keras(threads: int, epochs: int, compiled: bool) -> Outcome:
     from keras import Input, Sequential, callbacks, layers, losses, optimizers
 
     class Clock(callbacks.Callback):
-        """Seconds of each epoch."""
+        """Appends the seconds of each epoch to `seconds`."""
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began = time.perf_counter()
@@ -174,11 +174,11 @@ def keras(threads: int, epochs: int, compiled: bool) -> Outcome:
 
 
 def scikit(epochs: int) -> Outcome:
-    """Without what psgd's job has not: L2, and an end before the last epoch. BLAS threads come from the environment."""
+    """Train as psgd does: without L2 and early stopping. The environment sets the number of BLAS threads."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
-    warnings.simplefilter("ignore", ConvergenceWarning)  # it says that training ended with the last epoch
+    warnings.simplefilter("ignore", ConvergenceWarning)  # it warns that training ended after the last epoch
     X, y, X_test, y_test = load_arrays()
     model = MLPClassifier(
         NETWORK.sizes[1:-1],

@@ -1,16 +1,15 @@
 #!/usr/bin/env python
-"""The memory of each process of a job that trains on MNIST: four MPI workers of psgd, and rivals in one process each.
+"""Measure the memory of each process that trains on MNIST: four MPI workers of psgd, and rivals in one process.
 
     python scripts/bench_memory.py [--json] [--quick] [--repetitions N]
 
-Memory is PSS: a page that several processes have mapped counts in equal parts for each. It is looked up every 20 ms
-until the job ends, and the most of it that a process ever had is what counts, whatever the moment: reading the data and
-compiling count too. Libraries' pages are shared with other jobs that have them mapped, so run nothing else meanwhile.
+Memory is the proportional set size (PSS): a page that n processes have mapped counts 1/n for each. It is read every
+20 ms until the job ends, and the maximum is reported, wherever it occurs: reading the data and compiling are included.
+Other programs may share the libraries' pages and lower the result, so run nothing else meanwhile.
 
-psgd runs configs/mnist.yaml, and once more compiled by numba, where that is installed. A rival trains the same network
-for some steps, and holds training and test images as float32, or as the bytes that they are, of which it makes each
-batch. It must come to the loss that psgd comes to from the same weights on the same batches. Images are those in
-$PSGD_DATA/mnist, or random ones of the same shape.
+psgd runs configs/mnist.yaml, and again with numba if that is installed. A rival trains the same network for a few
+steps. It holds training and test images either as float32 or as bytes, which it converts batch by batch. From the same
+weights and batches it must reach psgd's loss. The images are those in $PSGD_DATA/mnist, or random bytes of their shape.
 """
 
 import json
@@ -28,24 +27,24 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from benchmark import ROOT, about, arguments, as_users_have_it, have, have_mpirun, mpirun, ratio, run, show, table
+from benchmark import ROOT, about, arguments, contender_environment, have, have_mpirun, mpirun, ratio, run, show, table
 
 STRATEGIES = ("gradient-averaging", "parameter-averaging")
 WORKERS = 4
-LIMIT = 150  # MB, of each of psgd's processes
+LIMIT = 150  # MB that each of psgd's processes may use
 EPOCHS, QUICK_EPOCHS = 2, 1
-EVERY = 0.02  # seconds between two looks
+EVERY = 0.02  # seconds between two readings
 JOB = Path(__file__).resolve().with_name("memory_job.py")
 MODULES = {"PyTorch": "torch", "JAX": "jax"}
 PARTS = ("Pss", "Pss_Anon", "Pss_File", "Pss_Shmem")
 
 
 class Peak(NamedTuple):
-    """Megabytes."""
+    """Maxima over time, in megabytes."""
 
-    largest: dict[str, float]  # PARTS of the process that had most, when it had most
-    smallest: float  # the most that the process had that had least
-    all: float  # processes together, at one time
+    largest: dict[str, float]  # PARTS of the process with the largest maximum
+    smallest: float  # maximum of the process with the smallest one
+    all: float  # maximum of the sum over all processes
 
 
 def main() -> int:
@@ -67,7 +66,7 @@ def main() -> int:
 
 
 def mnist(scratch: Path) -> tuple[Path, str]:
-    """The directory of the images, and what they are."""
+    """Return (directory of the images, their description)."""
     found = Path(os.environ.get("PSGD_DATA", ""), "mnist")
     if "PSGD_DATA" in os.environ and found.is_dir():
         return found, "MNIST"
@@ -80,7 +79,7 @@ def mnist(scratch: Path) -> tuple[Path, str]:
 
 
 def contenders(images: Path, epochs: int) -> dict[str, Callable[[], Peak]]:
-    """By row of the table."""
+    """For each row of the table, a function that measures it."""
     found: dict[str, Callable[[], Peak]] = {}
     if have_mpirun():
         for how, wanted in {"": "never", ", numba": "always"}.items() if have("numba") else [("", "never")]:
@@ -114,11 +113,11 @@ def measure_rival(name: str, images: Path, kept: str, ours: float) -> Peak:
 
 
 def watch(command: list[str], processes: int, seconds: float = 300) -> tuple[Peak, str]:
-    """What a job's Python processes had at most, and what the job printed."""
+    """Run a job; return the maxima of its Python processes, and what it printed."""
     known: list[int] = []
-    ticks: list[list[dict[str, float]]] = []  # PARTS by process
+    ticks: list[list[dict[str, float]]] = []  # for each reading, PARTS of each process
     with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as complaints:
-        job = subprocess.Popen(command, env=as_users_have_it(), stdout=printed, stderr=complaints)
+        job = subprocess.Popen(command, env=contender_environment(), stdout=printed, stderr=complaints)
         began = time.monotonic()
         try:
             while job.poll() is None and time.monotonic() - began < seconds:
@@ -134,7 +133,7 @@ def watch(command: list[str], processes: int, seconds: float = 300) -> tuple[Pea
 
 
 def end(job: subprocess.Popen[bytes], processes: list[int]) -> None:
-    """Nothing is left behind of a job that took too long, or is being watched no more."""
+    """Kill the processes of a job that has not ended."""
     if job.poll() is None:
         for process in [*processes, job.pid]:
             with suppress(ProcessLookupError):
@@ -143,19 +142,19 @@ def end(job: subprocess.Popen[bytes], processes: list[int]) -> None:
 
 
 def pythons(process: int) -> list[int]:
-    """The process, if it runs Python; or else those below it that do. Not what these start themselves."""
+    """The process itself if it runs Python, else its nearest descendants that do."""
     try:
         words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
         if Path(os.fsdecode(words[0])).name.startswith("python"):
             return [process]
         below = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return []
     return [found for child in below for found in pythons(int(child))]
 
 
 def parts(process: int) -> dict[str, float]:
-    """Megabytes by part; nothing if the process has ended."""
+    """Megabytes of each part; 0 if the process has ended."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
     except OSError:

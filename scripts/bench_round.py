@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""What a synchronous round costs beside its step: microseconds of psgd's parts of a round, and JAX's.
+"""Measure what a synchronous round costs beside its step: microseconds of the parts of psgd's round, and JAX's round.
 
     python scripts/bench_round.py [--json] [--quick] [--repetitions N] [--networks CDE]
 
-A round of gradient averaging is a gradient of one batch, an exchange of reports, and a combination. The step is what
-parameter averaging with a period of 50 takes for each of its steps, plain SGD, gathering included: there, a round's own
-cost is divided by 50. `beside` is round minus step. Rows: one worker in one process; one worker in a thread of its own;
-two workers under mpirun, bound to a core each, where two meetings of bare processes (`barrier`) are subtracted as well.
-JAX is one compiled lax.scan over steps, on batches that lie ready in memory, and the same under shard_map with two
+A round of gradient averaging is the gradient of one batch, an exchange of reports, and a combination. `step` is the
+time a step of parameter averaging with a period of 50, plain SGD, gathering included: it bears 1/50 of a round's own
+cost. `beside` is round minus step. Rows: one worker in one process; one worker in a thread; two workers under mpirun,
+each bound to a core, where two barriers of processes that do nothing else (`barrier`) are subtracted as well. JAX is
+one compiled lax.scan over the steps, on batches that are already in memory, and the same under shard_map with two
 devices, gradients averaged array by array or as one vector, whichever is faster.
 """
 
@@ -27,10 +27,10 @@ from benchmark import about, arguments, have, have_mpirun, in_turns, mpirun, run
 from networks import NETWORKS
 from rivals import XLA_ONE_THREAD
 
-STEPS = {"C": 8000, "D": 20_000, "E": 20_000}  # of each worker in one run, a second or more
+STEPS = {"C": 8000, "D": 20_000, "E": 20_000}  # of each worker in one run, which takes a second or more
 QUICK_STEPS = 2000
 PERIOD = 50
-GROUPS = {"serial": 1, "threads": 1, "mpi": 2}  # workers, each in a process of its own
+GROUPS = {"serial": 1, "threads": 1, "mpi": 2}  # group: workers, one a process
 PARTS = ("compute", "wait", "combine")  # local work, exchange of reports, combination
 STEP_SCRIPT = str(Path(__file__).resolve().with_name("bench_step.py"))
 MEETING = """
@@ -65,7 +65,7 @@ def main() -> int:
 def compared(
     network: str, backends: list[str], groups: dict[str, int], data: str, steps: int, repetitions: int
 ) -> list[dict[str, Any]]:
-    """A row for each backend and group: medians; and a row of JAX's."""
+    """Measure a network: a row of medians for each backend and group, and for JAX if installed."""
     parts: dict[str, list[dict[str, float]]] = {}
 
     def seconds(name: str, *how: Any) -> float:
@@ -105,7 +105,7 @@ def compared(
 
 
 def train(network: str, data: str, steps: int, backend: str, group: str, workers: int, strategy: str) -> dict[str, Any]:
-    """The summary of a run of psgd."""
+    """Run psgd and return its summary."""
     net = NETWORKS[network]
     with tempfile.TemporaryDirectory() as directory:
         command = [
@@ -133,7 +133,7 @@ def jax_scan(network: str) -> float:
 
 
 def jax_sharded(way: str, network: str) -> float:
-    """Seconds of a step of two workers."""
+    """Seconds of a step that two workers take together."""
     rate = json.loads(run([*JOB, way, network, "1.0"], set.union(*cores()), LIMIT))["rate"]
     return 2 * NETWORKS[network].batch / float(rate)
 

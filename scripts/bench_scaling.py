@@ -1,17 +1,17 @@
 #!/usr/bin/env python
-"""What psgd's time grows with: the width, the depth, the batch, the data, and the workers.
+"""Measure how psgd's time grows with the width, the depth, the batch, the data and the workers.
 
     python scripts/bench_scaling.py [--json] [--quick] [--repetitions N] [--plot FILE]
 
-One network, 256-256-256-256-10, relu, cross-entropy, batches of 100, SGD, float32, of which one thing grows at a time.
-A step runs on batches that lie ready in memory. Data are images of 784 bytes in memory-mapped files, which the system
-has in memory: `loading` opens them, `epoch` deals and gathers all of them once in batches of 250. Workers are whole
-runs of psgd.train on made data: up to as many MPI processes as there are cores, and any number of workers in one
-process, on one core.
+The network is 256-256-256-256-10, relu, cross-entropy, batches of 100, SGD, float32; one of its sizes grows at a time.
+A step takes a batch that is already in memory. The data are images of 784 bytes in memory-mapped files, which the
+system has cached: `loading` opens them, `epoch` samples and gathers each example once, in batches of 250. Workers are
+measured by whole runs of psgd.train on synthetic data: with up to one MPI process a core, and with any number of
+workers in one process, on one core.
 
 A slope is that of the least-squares line through log(measured) against log(size) over the upper half of the sizes:
-doubling the size multiplies what is measured by 2^slope. Beside it is the slope of the work: the FLOP of a step, the
-cores in use, or nothing where more should cost nothing.
+doubling the size multiplies the measured quantity by 2^slope. Beside it is the slope of the work: the FLOP of a step,
+the cores in use, or 0 where a larger size should cost nothing.
 """
 
 import math
@@ -50,18 +50,18 @@ class Effort(NamedTuple):
     depths: list[int]
     batches: list[int]
     examples: list[int]
-    workers: list[int]  # in one process
-    seconds: float  # of the steps that are measured
-    epochs: int  # of the runs
+    workers: list[int]  # numbers of workers in one process
+    seconds: float  # of steps in a measurement
+    epochs: int  # of a run of psgd.train
 
 
 class Series(NamedTuple):
-    """One quantity, measured at growing sizes."""
+    """One quantity, which is measured at growing sizes."""
 
     name: str
-    size: str  # what grows
-    unit: str  # of what is measured
-    work: dict[int, float]  # by size: what the quantity would be in proportion to, were there no other cost
+    size: str  # name of the size that grows
+    unit: str  # of the quantity
+    work: dict[int, float]  # size: work, to which the quantity would be proportional without other costs
     measures: dict[int, Callable[[], float]]
 
 
@@ -94,7 +94,7 @@ def main() -> int:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw it too: a name that ends in .png, .svg or .pdf")
     options = parser.parse_args()
     if options.plot:
-        need_matplotlib()  # said before minutes of work
+        need_matplotlib()  # fails now, not after minutes of measuring
     repetitions, effort = (1, QUICK) if options.quick else (options.repetitions, FULL)
     machine = about(repetitions, options.quick)
     with tempfile.TemporaryDirectory() as directory:
@@ -134,7 +134,7 @@ def microseconds(*words: object) -> float:
 def of_data(effort: Effort, directory: Path) -> list[Series]:
     for examples in effort.examples:
         point("write", directory / str(examples), examples)
-    flat = dict.fromkeys(effort.examples, 1.0)  # an example costs the same, however many there are
+    flat = dict.fromkeys(effort.examples, 1.0)  # an example should cost the same at any size
     return [
         Series(
             name,
@@ -198,7 +198,7 @@ def rows_of(series: Series, measured: dict[str, list[float]]) -> list[dict[str, 
 
 
 def slope_of(series: Series, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of the upper half of the sizes, on a logarithmic scale; None of a single size."""
+    """Fit the slopes over the upper half of the sizes; they are None for a single size."""
     mine = [row for row in rows if row["series"] == series.name]
     upper = mine[len(mine) // 2 :] if len(mine) > 3 else mine
     found: dict[str, Any] = {"series": series.name, "size": series.size, "unit": series.unit}

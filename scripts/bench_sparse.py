@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Examples a second and memory of the sparse linear model at the size of Zinkevich et al. 2010: N made examples of 300
+"""Measure speed and memory of the sparse linear model at the size of Zinkevich et al. 2010: N synthetic examples of 300
 features in 2^18 dimensions, one pass of algorithm 3 (configs/sparse_svm.yaml) with 4 workers in one process.
 
     python scripts/bench_sparse.py [--json] [--quick] [--repetitions N] [--examples N] [--batches 1 100]
 
-Memory is the most that the process ever had, the interpreter and its libraries included, against the bytes of the data
-(training and test part). Seconds are of training alone. All is done in one process, which makes the data once.
+Memory is the maximum resident set of the process, with the interpreter and its libraries, beside the bytes of the data
+(training and test part). Seconds are those of training. One process generates the data once and trains all models.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument(
         "--batches", type=int, nargs="+", default=[1, 100], help="examples of a step; 1 100 if not given"
     )
-    parser.add_argument("--here", type=int, help=argparse.SUPPRESS)  # repetitions; what this script calls itself with
+    parser.add_argument("--here", type=int, help=argparse.SUPPRESS)  # repetitions; this script starts itself with it
     options = parser.parse_args()
     if options.here:
         print(json.dumps(measure(options.examples, options.batches, options.here)))
@@ -94,20 +94,21 @@ def train(batch: int, examples: int, data: "Data") -> dict[str, float]:
     from psgd.training.recorder import Recorder
 
     job = build_job(settings_of(examples, batch), data)
-    record = Recorder(None, job.sampler.examples, job.epochs, "", quiet=True)
+    loop = Loop(job, Serial(), Recorder(None, job.sampler.examples, job.epochs, "", quiet=True))
     processor = time.process_time()
-    replica = Loop(job, Serial(), record).run()
+    replica = loop.run()
+    seconds = loop.stopwatch.train_seconds
     return {
-        "examples_per_second": round(replica.progress.examples / record.train_seconds),
-        "microseconds_a_step": round(1e6 * record.train_seconds * batch / replica.progress.examples, 2),
-        "train_seconds": round(record.train_seconds, 2),
-        "processor_seconds": round(time.process_time() - processor, 2),  # with evaluation
-        "test_accuracy": round(float(record.last_score["test_accuracy"]), 4),
+        "examples_per_second": round(replica.progress.examples / seconds),
+        "microseconds_a_step": round(1e6 * seconds * batch / replica.progress.examples, 2),
+        "train_seconds": round(seconds, 2),
+        "processor_seconds": round(time.process_time() - processor, 2),  # evaluation included
+        "test_accuracy": round(loop.scores["test_accuracy"], 4),
     }
 
 
 def peak_bytes() -> int:
-    """Resident at most, ever."""
+    """The maximum resident set of this process so far."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
 

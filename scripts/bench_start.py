@@ -1,13 +1,13 @@
 #!/usr/bin/env python
-"""How long it takes to get started: seconds from the start of a process until it has ended.
+"""Measure how long psgd takes to start: seconds from the start of a process to its end.
 
     python scripts/bench_start.py [--json] [--quick] [--repetitions N]
 
-Imports, a dry run without a probe, and whole tiny trainings: one epoch of the embedded digits. Everything runs once
-before it is measured, so files are in memory and compiled to bytecode. Processes that are alone are pinned to one core.
+Rows are imports, a dry run without a probe, and whole trainings of one epoch on the embedded digits. Everything runs
+once before it is measured, so that files are cached and compiled to bytecode. A single process is pinned to one core.
 
-`import psgd` imports nothing else before it is asked for; `psgd.fit` is with numpy and what `fit` is made of, and is
-what to compare a rival's import with.
+`import psgd` imports nothing else until an attribute is used; `psgd.fit` also imports numpy and all that `fit` needs:
+compare a rival's import with that.
 """
 
 import sys
@@ -22,7 +22,7 @@ from benchmark import about, arguments, have, have_mpirun, in_turns, mpirun, rat
 
 PSGD, FIT, DRY_RUN = "import psgd", "import psgd; psgd.fit", "psgd.train --dry-run --no-probe"
 LIMITS = {DRY_RUN: 0.6, PSGD: 0.2}  # seconds
-RIVALS = {"torch": "torch", "jax": "jax", "tensorflow": "tensorflow"}  # module: what pip calls it
+RIVALS = {"torch": "torch", "jax": "jax", "tensorflow": "tensorflow"}  # module: package
 TRAIN = [sys.executable, "-m", "psgd.train"]
 TINY = ["training.epochs=1", "--quiet"]
 
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def contenders() -> dict[str, Callable[[], float]]:
-    """By name: a function that gives seconds."""
+    """For each row, a function that measures the seconds."""
     found = {"python -c pass": importing("pass")}
     found |= {line: importing(line) for line in ("import numpy", PSGD, FIT)}
     found[DRY_RUN] = partial(lasting, [*TRAIN, "--dry-run", "--no-probe"])

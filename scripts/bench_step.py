@@ -1,14 +1,14 @@
 #!/usr/bin/env python
-"""Microseconds of one training step on one core, for the five networks of record: psgd, PyTorch and JAX.
+"""Measure the microseconds of one training step on one core, for the five networks of record: psgd, PyTorch and JAX.
 
     python scripts/bench_step.py [--json] [--quick] [--repetitions N] [--networks ABCDE]
 
-The step is forward, backward and the optimizer's update, on float32 batches that lie ready in memory, from the same
-initial weights; after the first pass over the batches all must have come to the same loss and have moved as far.
-PyTorch is eager, with its fused optimizer; JAX is one compiled lax.scan over the steps, with the parameters donated.
-`numba` is psgd where that has compiled its inner loops, as in long runs if it is installed; the bits are the same.
-`with gathering` is psgd's step with all that its loop does for a batch: dealing rows of the stored data set (bytes for
-the networks of 784 features) and gathering them. The FMA peak is measured by a loop in registers, written in C.
+A step is forward and backward pass and the optimizer's update, on a float32 batch that is already in memory. All start
+from the same weights; after the first pass over the batches, losses and distances from the start must agree. PyTorch is
+eager, with its fused optimizer; JAX is one compiled lax.scan over the steps, with donated parameters. `numba` is psgd
+with numba's backend, which long runs choose if it is installed; the bits are the same. `gathering` adds what psgd's
+loop does for a batch: sampling rows of the stored data set (bytes for the networks of 784 features) and gathering them.
+The peak of fused multiply-adds (FMA) is measured by a loop over registers, written in C.
 """
 
 import argparse
@@ -29,12 +29,16 @@ from benchmark import about, arguments, have, in_turns, ratio, run, show, some_c
 from networks import NETWORKS, Network
 from rivals import INSTALL, XLA_ONE_THREAD, Trainer, Weights, initial_weights, jax_trainer, torch_trainer
 
-STORED = {1000: 6000, 784: 60000, 7: 900}  # features: examples of the data set, as in the jobs the networks come from
-READY_BYTES = 32 << 20  # of inputs that lie ready: more than a core's own caches hold
+STORED = {
+    1000: 6000,
+    784: 60000,
+    7: 900,
+}  # features: examples of the data set, as in the jobs that the networks come from
+READY_BYTES = 32 << 20  # of inputs in memory: more than a core's own caches hold
 MODULES = {"PyTorch": "torch", "JAX": "jax"}
 OURS = ("psgd", "numba")
-# Twelve sums of vectors as wide as the CPU has them: a core that begins two such operations every cycle, each of which
-# takes four, needs eight at least. They are variables, since an array would go through memory.
+# Twelve independent sums of the CPU's widest vectors: a core that starts two FMAs a cycle, each of four cycles, needs
+# eight at least. They are separate variables, since an array would be kept in memory.
 FMA_LOOP = """
 #include <stdio.h>
 #include <time.h>
@@ -71,7 +75,7 @@ int main(int words, char **word) {
 def main() -> int:
     parser = arguments(__doc__)
     parser.add_argument("--networks", default="ABCDE", help="those to measure; ABCDE if not given")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)  # what this script calls itself with
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)  # this script starts itself with it
     options = parser.parse_args()
     if options.measure:
         contender, name, seconds = options.measure
@@ -88,7 +92,7 @@ def main() -> int:
 
 
 def contenders() -> list[str]:
-    """Those that are installed."""
+    """The names of the contenders that are installed."""
     found = ["psgd", "gathering"]
     for name, module in {"numba": "numba", **MODULES}.items():
         if have(module):
@@ -99,7 +103,7 @@ def contenders() -> list[str]:
 
 
 def compiled(directory: Path) -> Path | None:
-    """The program that measures the FMA peak, if there is a C compiler."""
+    """Compile the program that measures the FMA peak; None without a C compiler."""
     source, program = directory / "fma.c", directory / "fma"
     source.write_text(FMA_LOOP)
     command = ["cc", "-O3", "-march=native", "-o", program, source]
@@ -112,7 +116,7 @@ def compiled(directory: Path) -> Path | None:
 
 
 def figures(name: str, found: list[str], peak: Path | None, repetitions: int, seconds: float) -> dict[str, Any]:
-    """A row: medians, and ratios within repetitions."""
+    """Measure a row of the table: medians, and medians of the ratios within repetitions."""
     network, core = NETWORKS[name], some_cores(1)
     printed: dict[str, dict[str, float]] = {}
 
@@ -132,14 +136,14 @@ def figures(name: str, found: list[str], peak: Path | None, repetitions: int, se
         if {ours, rival} <= times.keys():
             row[f"{rival} / {ours}"] = ratio(times[rival], times[ours])
     if peak:
-        row["peak flop/s"] = max(times["peak"])  # less only where something disturbed it
+        row["peak flop/s"] = max(times["peak"])  # other programs can only lower it
         for ours in [ours for ours in OURS if ours in times]:
             row[f"{ours} % of peak"] = 100 * network.flop / row["peak flop/s"] / (1e-6 * row[f"{ours} us"])
     return row | {"all": times}
 
 
 def check(name: str, printed: dict[str, dict[str, float]]) -> None:
-    """The same work has the same results; not to the last bits, since everyone adds up in an order of his own."""
+    """AssertionError unless all contenders reached the same results, up to the order of their additions."""
     ours = printed["psgd"]
     for rival in MODULES.keys() & printed.keys():
         theirs = printed[rival]
@@ -149,7 +153,7 @@ def check(name: str, printed: dict[str, dict[str, float]]) -> None:
 
 
 def measured(trainer: Trainer, network: Network, seconds: float) -> dict[str, float]:
-    """The first pass compiles and warms up; what it came to is what contenders are compared by."""
+    """Train for about `seconds` after a first pass, which compiles, and whose results are compared."""
     loss = trainer.train() / trainer.steps
     moved = np.linalg.norm(flat(trainer.weights()) - flat(initial_weights(network)))
     passes, began = 0, time.perf_counter()
@@ -160,12 +164,12 @@ def measured(trainer: Trainer, network: Network, seconds: float) -> dict[str, fl
 
 
 def flat(weights: Weights) -> np.ndarray:
-    """As psgd keeps them: one vector."""
+    """All parameters as one vector, in psgd's order."""
     return np.concatenate([part.ravel() for pair in weights for part in pair])
 
 
 def stored(network: Network) -> Any:
-    """A made data set, as psgd keeps it: bytes where the inputs are images."""
+    """A synthetic data set as psgd stores it: bytes where the inputs are images."""
     from psgd.data.dataset import Dataset
 
     random, features, classes = np.random.default_rng(1), network.sizes[0], max(2, network.sizes[-1])
@@ -178,14 +182,14 @@ def stored(network: Network) -> Any:
 
 
 def rows_of_batches(network: Network) -> np.ndarray:
-    """(N, B) rows of the data set: the N batches of a pass, the same for everyone."""
+    """The row numbers (N, B) of the N batches of a pass, the same for all contenders."""
     features, batch = network.sizes[0], network.batch
     count = min(1000, READY_BYTES // (4 * batch * features))
     return np.arange(count * batch).reshape(count, batch) % STORED[features]
 
 
 def ready(network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """Those batches: inputs (N, B, F) and targets (N, B, O), one-hot for classes."""
+    """The batches as arrays: inputs (N, B, F) and targets (N, B, O), one-hot for classes."""
     data, rows_NB = stored(network), rows_of_batches(network)
     X_NBF = data.inputs[rows_NB].astype(np.float32) * np.float32(data.scale)
     labels_NB = data.targets[rows_NB]
@@ -195,7 +199,7 @@ def ready(network: Network) -> tuple[np.ndarray, np.ndarray]:
 
 
 def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], steps: int, backend: Any) -> Trainer:
-    """As psgd's local steps do it: run over `batches` (of the steps taken before), then read the loss."""
+    """psgd's local steps on the batches that `batches` returns for a number of earlier steps."""
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
     from psgd.optimizers.optimizer import Optimizer
@@ -220,7 +224,7 @@ def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], step
 
 
 def on_ready_batches(network: Network, compiled: bool) -> Trainer:
-    """On copies of what psgd's reader gives."""
+    """psgd on batches that are already in memory."""
     from psgd.learners.learner import Batch
 
     read = stored(network).reader(network.batch, network.sizes[-1], np.dtype(np.float32))
@@ -229,18 +233,15 @@ def on_ready_batches(network: Network, compiled: bool) -> Trainer:
 
 
 def gathering(network: Network, compiled: bool) -> Trainer:
-    """As psgd's local steps do it: they sample, and read small batches several at a time."""
+    """psgd with sampling and gathering, several small batches at a time."""
     from psgd.core.replica import Progress
     from psgd.data.sampling.shuffle import Shuffle
-    from psgd.training.batches import Batches
+    from psgd.training.batches import BatchReader
 
     data, batch, steps = stored(network), network.batch, len(rows_of_batches(network))
-    backend = backend_for(network, compiled)
-    batches = Batches(data, batch, network.sizes[-1], np.dtype(np.float32), backend)
-    sampler, plan = Shuffle(len(data), batch, 0, backend=backend), np.array([1 << 40])
-    return psgd_trainer(
-        network, lambda taken: batches.of(sampler.batches(0, plan, taken, steps, Progress())), steps, backend
-    )
+    backend, sampler, endless = backend_for(network, compiled), Shuffle(len(data), batch, 0), 1 << 40
+    reader = BatchReader(data, sampler, network.sizes[-1], np.dtype(np.float32), endless, backend)
+    return psgd_trainer(network, lambda taken: reader.batches(0, (endless,), taken, steps, Progress()), steps, backend)
 
 
 def backend_for(network: Network, compiled: bool) -> Any:

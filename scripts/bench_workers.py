@@ -1,16 +1,15 @@
 #!/usr/bin/env python
-"""What a second worker is worth: examples per second of two workers on two cores, by psgd, PyTorch and JAX.
+"""Measure what a second worker gains: examples per second of two workers on two cores, by psgd, PyTorch and JAX.
 
     python scripts/bench_workers.py [--json] [--quick] [--repetitions N] [--networks ABC]
 
-psgd runs with two MPI processes, against two independent psgd processes that train at the same time and know nothing of
-each other: the most that two cores can give; and both once more with loops compiled by numba, where that is installed.
-PyTorch is DDP with gloo on two processes; JAX is one process with two devices, a compiled lax.scan under shard_map that
-averages the gradients array by array or, in `JAX flat`, as one vector: psgd is compared with the faster of the two.
-Both average gradients in each step, as psgd's gradient-averaging does; their first pass over the batches must have the
-loss of psgd's own step on the two workers' batches together, and move the parameters as far. Only training is timed.
-psgd deals and gathers its batches meanwhile, from bytes where the inputs are images; those of the others lie ready in
-memory.
+psgd runs with two MPI processes. The upper bound for two cores is measured by two independent psgd processes that train
+at the same time. Both are repeated with numba if that is installed. PyTorch is DDP with gloo on two processes; JAX is
+one process with two devices, a compiled lax.scan under shard_map, which averages the gradients array by array or, in
+`JAX flat`, as one vector: psgd is compared with the faster of the two. Both average gradients in each step, as psgd's
+gradient-averaging does; after the first pass over the batches, loss and distance from the start must be those of psgd's
+own step on the batches of both workers together. Only training is timed. psgd samples and gathers its batches in that
+time, from bytes where the inputs are images; the rivals' batches are already in memory.
 """
 
 import json
@@ -35,12 +34,12 @@ STRATEGIES = {
     "gradient-averaging": ["strategy.name=gradient-averaging"],
     "parameter-averaging, period 50": ["strategy.name=parameter-averaging", "strategy.period=50"],
 }
-SYNCHRONOUS = "gradient-averaging"  # what the rivals do
-COMPILED = ", numba"  # psgd's inner loops are compiled
-RIVALS = {"DDP": ["DDP"], "JAX": ["JAX", "JAX flat"]}  # and the ways in which they are run
+SYNCHRONOUS = "gradient-averaging"  # the strategy of the rivals
+COMPILED = ", numba"  # end of the name of a strategy that runs on numba's backend
+RIVALS = {"DDP": ["DDP"], "JAX": ["JAX", "JAX flat"]}  # rival: its variants
 MODULES = {"DDP": "torch", "JAX": "jax"}
-LIMIT = 300.0  # seconds for any one process
-PACES = {"A": 10_000, "B": 95_000, "C": 1_000_000}  # about what a worker trains on in a second
+LIMIT = 300.0  # seconds that a process may take
+PACES = {"A": 10_000, "B": 95_000, "C": 1_000_000}  # examples that a worker trains on in a second, about
 
 
 def main() -> int:
@@ -62,7 +61,7 @@ def main() -> int:
 
 
 def compared(network: str, found: Sequence[str], repetitions: int, seconds: float) -> list[dict[str, Any]]:
-    """A row for each strategy: medians of examples per second, and ratios within repetitions."""
+    """Measure a row for each strategy: medians of examples per second, and of the ratios within repetitions."""
     expected = json.loads(run([*JOB, "reference", network], seconds=LIMIT))
     with tempfile.TemporaryDirectory() as directory:
         data = stored(NETWORKS[network])
@@ -76,8 +75,8 @@ def measured_in_turns(
     turns: dict[str, Callable[[], float]] = {}
     ways = [f"{strategy}{how}" for strategy in STRATEGIES for how in ("", *[COMPILED] * have("numba"))]
     for strategy in ways:
-        turns[strategy] = partial(in_common, network, strategy, seconds, data)
-        turns[f"{strategy} alone"] = partial(alone, network, strategy, seconds, data)
+        turns[strategy] = partial(with_mpi, network, strategy, seconds, data)
+        turns[f"{strategy} alone"] = partial(independently, network, strategy, seconds, data)
     for way in [way for rival in found for way in RIVALS[rival]]:
         turns[way] = partial(rival_rate, way, network, seconds, expected)
     rates = in_turns(turns, repetitions)
@@ -93,22 +92,22 @@ def measured_in_turns(
     return rows
 
 
-def in_common(network: str, strategy: str, seconds: float, data: str) -> float:
+def with_mpi(network: str, strategy: str, seconds: float, data: str) -> float:
     """Examples per second of psgd with two MPI processes."""
     with tempfile.TemporaryDirectory() as directory:
         command = [*mpirun(WORKERS), *training(network, strategy, seconds, data, WORKERS, directory)]
         return rate(run(command, seconds=LIMIT))
 
 
-def alone(network: str, strategy: str, seconds: float, data: str) -> float:
-    """Examples per second of two processes that are independent of each other, added."""
+def independently(network: str, strategy: str, seconds: float, data: str) -> float:
+    """The sum of the examples per second of two independent processes."""
     with tempfile.TemporaryDirectory() as directory:
         commands = [training(network, strategy, seconds, data, 1, f"{directory}/{i}") for i in range(WORKERS)]
         return sum(map(rate, together(commands, cores(), LIMIT)))
 
 
 def training(network: str, strategy: str, seconds: float, data: str, workers: int, directory: str) -> list[str]:
-    """psgd's command. Evaluation, which is not counted, is left to the end."""
+    """psgd's command line; it evaluates only at the end, which is not timed."""
     net = NETWORKS[network]
     epochs = max(1, round(seconds * PACES[network] * workers / STORED[net.sizes[0]]))
     return [
@@ -129,7 +128,7 @@ def rate(summary: str) -> float:
 
 
 def rival_rate(way: str, network: str, seconds: float, expected: dict[str, float]) -> float:
-    """Examples per second of both workers of a rival, which must have done the work expected."""
+    """Examples per second of both workers of a rival. AssertionError if its results are not those expected."""
     command = [*JOB, way, network, str(seconds)]
     if way == "DDP":
         with tempfile.TemporaryDirectory() as directory:
@@ -137,19 +136,19 @@ def rival_rate(way: str, network: str, seconds: float, expected: dict[str, float
             found = json.loads(together(commands, cores(), LIMIT)[0])
     else:
         found = json.loads(run(command, set.union(*cores()), LIMIT))
-    for what, near in (("loss", 1e-3), ("moved", 1e-2)):  # Adam makes much of small differences
+    for what, near in (("loss", 1e-3), ("moved", 1e-2)):  # Adam amplifies small differences
         agree = abs(found[what] - expected[what]) <= near * expected[what]
         assert agree, f"network {network}: {what} is {found[what]} with {way}, {expected[what]} with psgd"
     return float(found["rate"])
 
 
 def cores() -> list[set[int]]:
-    """One for each worker."""
+    """One core for each worker."""
     return [{core} for core in sorted(os.sched_getaffinity(0))[:WORKERS]]
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """Examples per second, then ratios. The first row, a synchronous one, has all columns."""
+    """Columns of examples per second, then of ratios. The first row is a synchronous one, which has all of them."""
     columns = sorted(list(rows[0])[2:], key=lambda column: "/" in column)
 
     def cell(row: dict[str, Any], column: str) -> str:

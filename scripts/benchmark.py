@@ -1,8 +1,8 @@
-"""What the benchmarks share: how they run processes, take medians, and say what was measured on which machine.
+"""Functions of all benchmarks: running processes, taking medians, and describing the machine and the measurement.
 
-Every contender runs in processes of its own, pinned, with one BLAS thread, and with the kernel that the BLAS itself
-chooses. Contenders take turns, repetition after repetition; a ratio is the median of the ratios within a repetition,
-so that what disturbs the machine disturbs both.
+Every contender runs in processes of its own, pinned to cores, with one BLAS thread, and with the kernel that the BLAS
+chooses by default. Contenders take turns in each repetition; a ratio is the median of the ratios within repetitions, so
+that disturbances of the machine affect both sides.
 """
 
 import argparse
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+    """A parser with the options of every benchmark."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--quick", action="store_true", help="one short repetition: a trial, not a measurement")
@@ -29,19 +29,18 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def as_users_have_it() -> dict[str, str]:
-    """The environment for every contender: one BLAS thread, and the kernel that the BLAS itself chooses; some machines
-    export another."""
+def contender_environment() -> dict[str, str]:
+    """The environment of a contender: one BLAS thread and the BLAS's default kernel; some machines set another."""
     environment = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), environment.get("PYTHONPATH")]))
     return environment | {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS")}
 
 
 def run(command: Sequence[str], cores: set[int] | None = None, seconds: float = 600, **variables: str) -> str:
-    """What the command prints; it is pinned to `cores`, if given. Its failure ends the benchmark."""
+    """Run a command, pinned to `cores` if given, and return its stdout. SystemExit if it fails."""
     finished = subprocess.run(
         command,
-        env=as_users_have_it() | variables,
+        env=contender_environment() | variables,
         capture_output=True,
         text=True,
         timeout=seconds,
@@ -53,11 +52,11 @@ def run(command: Sequence[str], cores: set[int] | None = None, seconds: float = 
 
 
 def together(commands: Sequence[Sequence[str]], cores: Sequence[set[int]], seconds: float = 600) -> list[str]:
-    """What commands print that run at the same time, each pinned to cores of its own."""
+    """Run commands at the same time, each pinned to its cores, and return their stdouts. SystemExit if one fails."""
     running = [
         subprocess.Popen(
             command,
-            env=as_users_have_it(),
+            env=contender_environment(),
             stdout=subprocess.PIPE,
             text=True,
             preexec_fn=lambda mine=mine: os.sched_setaffinity(0, mine),
@@ -76,19 +75,19 @@ def together(commands: Sequence[Sequence[str]], cores: Sequence[set[int]], secon
 
 
 def train(command: Sequence[str], cores: set[int] | None = None, seconds: float = 600) -> dict[str, Any]:
-    """The summary of a run of psgd; `command` ends with what psgd.train is told. Its directory is removed."""
+    """Run psgd in a temporary directory and return its summary. `command`: the whole command without the directory."""
     with tempfile.TemporaryDirectory() as directory:
         summary: dict[str, Any] = json.loads(run([*command, "--quiet", "--output", directory], cores, seconds))
     return summary
 
 
 def mpirun(processes: int) -> list[str]:
-    """This environment's own launcher, each process bound to a core: in turns, if there are fewer cores."""
+    """The launcher of this environment. It binds each process to a core; they share cores if there are fewer."""
     return [str(_MPIRUN), "-n", str(processes), "-bind-to", "core"]
 
 
 def have_mpirun() -> bool:
-    """If not, it is said."""
+    """Whether this environment has mpirun; a note on stderr if not."""
     if not _MPIRUN.exists():
         print("no mpirun in this environment: its rows are left out (pip install mpi4py mpich)", file=sys.stderr)
     return _MPIRUN.exists()
@@ -98,17 +97,17 @@ _MPIRUN = Path(sys.executable).parent / "mpirun"
 
 
 def cores() -> list[int]:
-    """Those that this process may use; empty where the system does not tell, nor pins processes to them."""
+    """The cores that this process may use; empty on systems that cannot pin processes."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def some_cores(count: int) -> set[int]:
-    """To pin `count` workers to."""
+    """The last `count` cores, to pin workers to."""
     return set(cores()[-count:])
 
 
 def in_turns(contenders: dict[str, Callable[[], float]], repetitions: int) -> dict[str, list[float]]:
-    """Seconds of each contender, by name: all once, then all again, and so on."""
+    """Measure all contenders once, then all again, and so on; return the seconds of each, by name."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repetitions):
         for name, measure in contenders.items():
@@ -117,12 +116,12 @@ def in_turns(contenders: dict[str, Callable[[], float]], repetitions: int) -> di
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
-    """The median of theirs / ours, repetition by repetition."""
+    """The median of theirs / ours within repetitions."""
     return median(a / b for a, b in zip(theirs, ours, strict=True))
 
 
 def about(repetitions: int, quick: bool) -> dict[str, Any]:
-    """The machine, what runs on it, and how the figures came about."""
+    """A description of the machine, its software and the measurement."""
     return {
         "machine": f"{cpu()}, {len(cores()) or os.cpu_count()} cores",
         "blas": run([sys.executable, "-c", _SAY_BLAS]).strip(),
@@ -148,7 +147,7 @@ def footer(about: dict[str, Any]) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown; the first column is words, the others are numbers."""
+    """A Markdown table with text in the first column and numbers in the others."""
     lines = [list(head), ["---", *["---:"] * (len(head) - 1)], *map(list, rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -171,5 +170,5 @@ def commit() -> str:
 
 
 def have(module: str) -> bool:
-    """Whether a rival is installed in this environment."""
+    """Whether a module can be imported in this environment."""
     return subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True).returncode == 0

@@ -1,7 +1,7 @@
-"""Does the answer of `--dry-run` agree with measurement? python scripts/check_probe.py [A C E] [seconds of each run]
+"""Check the forecasts of `--dry-run` against measurements: python scripts/check_probe.py [A C E] [seconds of each run]
 
-For each network: the probe's forecasts beside what `mpirun -n 1` and `-n 2` really reach, and whether what it
-recommends is the best of those, or within a tenth of it; exit code 1 if it is not. Measure on a quiet machine.
+For each network it prints the probe's forecasts beside the measured speed under `mpirun -n 1` and `-n 2`, and whether
+the recommended choice reaches at least nine tenths of the best speed; exit code 1 if not. Use a quiet machine.
 """
 
 import json
@@ -26,7 +26,7 @@ NETWORKS = {
 COMMON = ["data.source=synthetic", "data.examples=6000", "optimizer.name=sgd", "optimizer.learning_rate=0.01"]
 STRATEGIES = ("gradient-averaging", "parameter-averaging")
 EPOCH, REPEATS = 6000, 3
-CLOSE = 0.9  # of the best is as good as the best
+CLOSE = 0.9  # share of the best speed that counts as equally good
 
 
 def command(processes: int, *arguments: str) -> str:
@@ -37,7 +37,7 @@ def command(processes: int, *arguments: str) -> str:
 
 
 def forecasts(text: str) -> tuple[dict[tuple[str, int], float], str]:
-    """{(strategy, workers): examples/s} of the rows with a core for each worker, and the recommendation."""
+    """Parse ({(strategy, workers): examples/s} where each worker has a core, the recommendation)."""
     found = {}
     for workers, cores, *rates in re.findall(r"^# +(\d+) +(\d+) +([\d,]+) +([\d,]+)", text, re.M):
         if workers == cores:
@@ -46,7 +46,7 @@ def forecasts(text: str) -> tuple[dict[tuple[str, int], float], str]:
 
 
 def measured(network: list[str], strategy: str, workers: int, rate: float, seconds: float) -> float:
-    """Examples/s of runs long enough to trust: the median of some."""
+    """The median examples/s of several runs of about `seconds`."""
     epochs = max(1.0, round(rate * seconds / EPOCH))
     rates = []
     for _ in range(REPEATS):

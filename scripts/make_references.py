@@ -1,10 +1,10 @@
-"""Make tests/references/*.npz: small trainings by PyTorch that ours must agree with (needs: pip install torch).
+"""Make tests/references/*.npz: small trainings by PyTorch with which psgd's must agree (needs: pip install torch).
 
     python scripts/make_references.py tests/references
 
-Each file holds one network's start and batches, and where every optimizer ends in float32 and float64. Nothing of psgd
-is imported. Inputs and targets are small integers over a power of two: exact in both precisions, and no random stream
-has to stay as it is. The networks and optimizers are described where they are built, below.
+Each file holds the initial parameters and the batches of one network, and the final parameters by each optimizer in
+float32 and float64. psgd is not imported. Inputs and targets are small integers over a power of two, which are exact in
+both precisions. They are stored, so the tests do not depend on a random stream.
 """
 
 import argparse
@@ -15,24 +15,24 @@ from typing import Any
 import numpy as np
 
 STEPS, BATCH, SIZES = 50, 20, (12, 16, 8, 5)
-UNIT = 32.0  # inputs are bytes over this
+UNIT = 32.0  # inputs are bytes divided by it
 TARGET_UNIT = 128.0
 NETWORKS = ("relu", "sigmoid")
 OPTIMIZERS = ("momentum", "nesterov", "adam", "adam_short", "amsgrad_short")
 L2 = {"relu": 0.0, "sigmoid": 0.01}  # on weights, not on biases
 SGD_RATE, ADAM_RATE = 0.05, 0.01
-SHORT = (0.9, 0.9)  # a memory so short that squared gradients shrink within the steps: else AMSGrad is Adam
+SHORT = (0.9, 0.9)  # betas so small that second moments shrink within the steps: else AMSGrad is the same as Adam
 
 
 def problem(network: str) -> dict[str, np.ndarray]:
-    """start (P,): W (I, O) row-major, then b (O,), layer by layer; X (steps, batch, features) bytes; T (steps, batch)
-    labels, or (steps, batch, outputs) bytes."""
+    """Draw start (P,), of each layer W (I, O) row-major and then b (O,); X (steps, batch, features) bytes; T, labels
+    (steps, batch) or bytes (steps, batch, outputs)."""
     draw = np.random.Generator(np.random.Philox(NETWORKS.index(network)))
     parts = []
     for inputs, outputs in pairwise(SIZES):
         parts += [draw.normal(scale=np.sqrt(2 / inputs), size=inputs * outputs), draw.normal(scale=0.1, size=outputs)]
     X = draw.integers(-64, 65, (STEPS, BATCH, SIZES[0])).astype(np.int8)
-    # Something that can be learned: what a random linear map of the inputs makes largest.
+    # Targets that can be learned: they are computed from a random linear map of the inputs.
     outputs = X @ draw.normal(size=(SIZES[0], SIZES[-1]))
     if network == "relu":
         T = outputs.argmax(axis=2).astype(np.int8)
@@ -42,7 +42,7 @@ def problem(network: str) -> dict[str, np.ndarray]:
 
 
 def final(network: str, optimizer: str, dtype: str, given: dict[str, np.ndarray]) -> np.ndarray:
-    """The parameters (P,) after all steps, by PyTorch."""
+    """Train by PyTorch and return the final parameters (P,)."""
     import torch
 
     precision = getattr(torch, dtype)
@@ -66,9 +66,9 @@ def final(network: str, optimizer: str, dtype: str, given: dict[str, np.ndarray]
         for W, b in zip(weights, biases, strict=True):
             a = z @ W + b
             z = torch.relu(a) if network == "relu" else torch.sigmoid(a)
-        if network == "relu":  # softmax and cross-entropy, of the outputs before any activation
+        if network == "relu":  # softmax and cross-entropy of the logits
             loss = torch.nn.functional.cross_entropy(a, torch.tensor(T, dtype=torch.int64))
-        else:  # half the squared error summed over outputs, its mean over examples
+        else:  # half the squared error, summed over outputs, averaged over examples
             loss = 0.5 * ((z - torch.tensor(T, dtype=precision) / TARGET_UNIT) ** 2).sum() / BATCH
         method.zero_grad()
         loss.backward()

@@ -1,8 +1,8 @@
-"""A job for bench_memory.py to watch: one process that holds MNIST and trains a network for some steps.
+"""The job that bench_memory.py measures: one process that holds MNIST and trains a network for a few steps.
 
     python scripts/memory_job.py PyTorch DIRECTORY float32|bytes
 
-It prints the mean loss of the steps, which is the same for every contender.
+It prints the mean loss of the steps, which must be the same for all contenders.
 """
 
 import json
@@ -28,12 +28,12 @@ from rivals import (
 
 from psgd.data.sources.idx import load_idx_directory
 
-NETWORK = NETWORKS["B"]  # that of configs/mnist.yaml
+NETWORK = NETWORKS["B"]  # the network of configs/mnist.yaml
 STEPS = 20
 
 
 def train_psgd(directory: Path, as_bytes: bool) -> float:
-    """The loss that rivals must come to: the mean over the steps."""
+    """Train by psgd and return the mean loss, which the rivals must reach."""
     from psgd.learners.learner import Batch
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
@@ -105,7 +105,7 @@ TRAINERS = {"psgd": train_psgd, "PyTorch": train_torch, "JAX": train_jax}
 
 
 def stored(directory: Path) -> list[tuple[Any, Any]]:
-    """Images, as bytes, and labels: of training, of test."""
+    """[(images as bytes, labels)] of the training and of the test part."""
     return [(part.inputs, part.targets) for part in load_idx_directory(directory)]
 
 

@@ -14,7 +14,7 @@ class Network(NamedTuple):
 
     @property
     def flop(self) -> int:
-        """Of a step: forward and backward products, without the gradient of the inputs, which nobody needs."""
+        """Floating-point operations of a step: forward and backward products, without the gradient of the inputs."""
         products = [inputs * outputs for inputs, outputs in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
         return 2 * self.batch * (3 * sum(products) - products[0])
 

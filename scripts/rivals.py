@@ -1,7 +1,5 @@
-"""PyTorch's and JAX's versions of the networks of record: the same model, loss and optimizer as psgd's, from the same
-initial weights, each written as its own users would write it.
-
-PyTorch and JAX are imported within functions, so that a benchmark runs where one of them is missing.
+"""The networks of record in PyTorch and JAX: the same model, loss, optimizer and initial weights as psgd's, in each
+library's usual style. Both are imported in functions, so that a benchmark runs where one of them is missing.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,21 +14,21 @@ JaxLoss = Callable[[Any, Any, Any], Any]  # (params, X_BF, T_BO) -> mean loss of
 JaxUpdate = Callable[[Any, Any, Any], tuple[Any, Any]]  # (params, state, gradients) -> (params, state)
 
 INSTALL = {name: f"pip install {name}" for name in ("torch", "jax", "numba")}
-# XLA makes threads by the number of cores unless it is told not to; it reads this when jax is imported.
+# XLA reads these flags when jax is imported; without them it starts a thread a core.
 XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # of Adam: psgd's, PyTorch's and Keras's defaults but for Keras's epsilon
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's: the defaults of psgd and PyTorch, and of Keras but for its epsilon
 
 
 class Trainer(NamedTuple):
-    """A contender, ready to train."""
+    """A contender with its model and batches."""
 
-    train: Callable[[], float]  # one pass over its batches -> the sum of their mean losses
+    train: Callable[[], float]  # takes one pass over the batches, returns the sum of their mean losses
     weights: Callable[[], Weights]
-    steps: int  # of a pass
+    steps: int  # in a pass
 
 
 def initial_weights(network: Network, seed: int = 0) -> Weights:
-    """Glorot's uniform weights and no biases, drawn by numpy: what every contender starts from."""
+    """Glorot's uniform weights and zero biases, drawn by numpy: the start of all contenders."""
     random = np.random.default_rng(seed)
     weights = []
     for inputs, outputs in zip(network.sizes[:-1], network.sizes[1:], strict=True):
@@ -41,7 +39,7 @@ def initial_weights(network: Network, seed: int = 0) -> Weights:
 
 
 def torch_model(network: Network, weights: Weights) -> Any:
-    """An nn.Sequential. Where PyTorch has a loss of logits the last activation is in the loss."""
+    """An nn.Sequential. Its last activation is left to the loss where PyTorch has a loss of logits."""
     import torch
     from torch import nn
 
@@ -60,7 +58,7 @@ def torch_model(network: Network, weights: Weights) -> Any:
 
 
 def torch_loss(network: Network) -> Callable[[Any, Any], Any]:
-    """(outputs of torch_model, targets of torch_targets) -> mean loss of the batch."""
+    """A function from the outputs of torch_model and the targets of torch_targets to the mean loss of the batch."""
     from torch.nn import functional as F
 
     def squared(A_BO: Any, T_BO: Any) -> Any:
@@ -75,14 +73,14 @@ def torch_loss(network: Network) -> Callable[[Any, Any], Any]:
 
 
 def torch_targets(network: Network, T_BO: np.ndarray) -> Any:
-    """Targets as PyTorch's loss wants them: labels for cross-entropy, else as they are. Any leading axes."""
+    """Targets (..., O) for PyTorch's loss: labels (...) for cross-entropy, else unchanged."""
     import torch
 
     return torch.from_numpy(T_BO.argmax(-1) if network.loss == "cross-entropy" else T_BO)
 
 
 def torch_optimizer(network: Network, model: Any) -> Any:
-    """The fused one: PyTorch's fastest on a CPU."""
+    """PyTorch's fused optimizer, its fastest on a CPU."""
     import torch
 
     if network.optimizer == "adam":
@@ -99,7 +97,7 @@ def jax_params(weights: Weights) -> Any:
 
 
 def jax_loss(network: Network) -> JaxLoss:
-    """The loss as a function of (params, X_BF, T_BO), T_BO one-hot for classes."""
+    """The mean loss as a function of (params, X_BF, T_BO), T_BO one-hot for classes."""
     import jax
     import jax.numpy as jnp
 
@@ -130,7 +128,7 @@ def jax_loss(network: Network) -> JaxLoss:
 
 
 def jax_state(network: Network, params: Any) -> Any:
-    """The optimizer's before the first step: Adam's moments and count, nothing for SGD."""
+    """The optimizer's initial state: Adam's moments and step count, nothing for SGD."""
     import jax
     import jax.numpy as jnp
 
@@ -162,7 +160,7 @@ def jax_update(network: Network) -> JaxUpdate:
 
 
 def torch_pass(model: Any, loss_of: Callable[[Any, Any], Any], optimizer: Any, batches: Iterable[Any]) -> Any:
-    """A step a batch -> the sum of their mean losses."""
+    """Take one step a batch; return the sum of their mean losses."""
     import torch
 
     total = torch.zeros(())
@@ -176,7 +174,7 @@ def torch_pass(model: Any, loss_of: Callable[[Any, Any], Any], optimizer: Any, b
 
 
 def torch_trainer(network: Network, X_NBF: np.ndarray, T_NBO: np.ndarray) -> Trainer:
-    """Eager, on one thread, over N batches that lie ready."""
+    """PyTorch in eager mode, on one thread, over N batches in memory."""
     import torch
 
     torch.set_num_threads(1)
@@ -195,7 +193,7 @@ def torch_trainer(network: Network, X_NBF: np.ndarray, T_NBO: np.ndarray) -> Tra
 
 
 def jax_trainer(network: Network, X_NBF: np.ndarray, T_NBO: np.ndarray) -> Trainer:
-    """One compiled scan over N batches that lie ready; parameters and the optimizer's state are donated."""
+    """JAX: one compiled scan over N batches in memory; parameters and the optimizer's state are donated."""
     import jax
     import jax.numpy as jnp
 
@@ -216,6 +214,6 @@ def jax_trainer(network: Network, X_NBF: np.ndarray, T_NBO: np.ndarray) -> Train
     def train() -> float:
         nonlocal params, state
         params, state, total = scan(params, state, batches)
-        return float(total)  # waits for it
+        return float(total)  # waits for the result
 
     return Trainer(train, lambda: jax.tree.map(np.asarray, params), len(X_NBF))

@@ -1,13 +1,13 @@
-"""The picture of bench_scaling.py: a panel for each thing that grows, both axes logarithmic."""
+"""Draws the results of bench_scaling.py: a panel for each size that grows, both axes logarithmic."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
-COLOURS = ("#0072B2", "#D55E00")  # Okabe and Ito's, told apart by the colour-blind
+COLOURS = ("#0072B2", "#D55E00")  # Okabe and Ito (2008), for colour-blind readers
 MARKERS = ("o", "s")
 DASHES = (0, (4, 3))
-PANELS = {  # the series of each, and what is said of them together
+PANELS = {  # title: series
     "Wider layers": ("width",),
     "More layers": ("depth",),
     "Larger batches": ("batch",),
@@ -77,7 +77,7 @@ def draw(panel: Any, series: list[tuple[dict[str, Any], list[dict[str, Any]]]]) 
         if slope["slope"] is not None:
             ends = [slope["from"], slope["to"]]
             panel.plot(ends, [2 ** slope["start"] * at ** slope["slope"] for at in ends], color=colour, linewidth=1.6)
-            # Times are compared with what is best, the largest; rates with that of one worker.
+            # The ideal line goes through the largest size for times, and through one worker for rates.
             known = rows[0] if slope["unit"] == "examples/s" else rows[-1]
             work = [known["median"] * row["work"] / known["work"] for row in rows]
             panel.plot(sizes, work, color=colour, linewidth=0.9, linestyle=DASHES)
@@ -102,7 +102,7 @@ def frame(panel: Any, slope: dict[str, Any], rows: list[dict[str, Any]]) -> None
     panel.xaxis.set_major_locator(FixedLocator(sizes[::-every]))
     panel.xaxis.set_minor_locator(NullLocator())
     low, high = panel.get_ylim()
-    if high / low < 10:  # so that there are some numbers at the axis
+    if high / low < 10:  # else the axis would have too few numbers
         middle = (low * high) ** 0.5
         panel.set_ylim(min(low, middle / 3.2), max(high, middle * 3.2))
     panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 300 else (1.0,), numticks=12))
@@ -115,7 +115,7 @@ def frame(panel: Any, slope: dict[str, Any], rows: list[dict[str, Any]]) -> None
 
 
 def short(value: float) -> str:
-    """20k for 20,000."""
+    """Format a number briefly: 20k for 20,000."""
     for unit, letter in ((1e6, "M"), (1e3, "k")):
         if value >= 10 * unit or (value >= unit and value % unit == 0):
             return f"{value / unit:g}{letter}"

@@ -1,4 +1,4 @@
-"""One measurement of bench_scaling.py, in a process of its own: what it prints is microseconds.
+"""Takes one measurement of bench_scaling.py in a process of its own and prints microseconds.
 
 python scripts/scaling_point.py step WIDTH DEPTH BATCH SECONDS
 python scripts/scaling_point.py write|loading|epoch DIRECTORY EXAMPLES
@@ -12,17 +12,17 @@ import numpy as np
 from networks import Network
 
 OUTPUTS = 10
-FEATURES, GATHERED = 784, 250  # of the data in files: bytes an example, examples of a batch
-READY_BYTES = 8 << 20  # of inputs that lie ready in memory
+FEATURES, GATHERED = 784, 250  # bytes an example in the files; examples of a batch
+READY_BYTES = 8 << 20  # of inputs in memory
 
 
 def network(width: int, depth: int, batch: int) -> Network:
-    """Inputs are as many as the units of each of `depth` hidden layers."""
+    """A network with `width` inputs and `depth` hidden layers of `width` units."""
     return Network((*[width] * (depth + 1), OUTPUTS), "relu", "softmax", "cross-entropy", batch, "sgd", 1e-4)
 
 
 def step(network: Network, seconds: float) -> float:
-    """Microseconds a step. The first pass over the batches is not counted."""
+    """Microseconds a step, not counting the first pass over the batches."""
     from psgd.data.dataset import Dataset
     from psgd.learners.learner import Batch
     from psgd.learners.losses import LOSSES
@@ -32,7 +32,7 @@ def step(network: Network, seconds: float) -> float:
     from psgd.optimizers.schedule import Schedule
 
     size, width, dtype = network.batch, network.sizes[0], np.dtype(np.float32)
-    # He's weights: through 64 layers Glorot's would bring numbers that are too small for float32's fast arithmetic.
+    # He's weights: with Glorot's, the outputs of 64 layers would be denormal float32 numbers, which are slow.
     learner = MLP(network.sizes, network.activation, network.output, LOSSES[network.loss], dtype, "he")
     count = min(64, max(2, READY_BYTES // (4 * size * width)))
     inputs = np.random.default_rng(0).standard_normal((count * size, width), dtype)
@@ -58,7 +58,7 @@ def write(directory: Path, examples: int) -> None:
 
 
 def load_and_gather(directory: Path) -> tuple[float, float]:
-    """Microseconds an example: of opening the files, and of dealing and gathering all that is in them once."""
+    """Microseconds an example of (opening the files, sampling and gathering each example once)."""
     from psgd.config.settings import Npz
     from psgd.core.replica import Progress
     from psgd.data.sampling.shuffle import Shuffle
@@ -68,8 +68,8 @@ def load_and_gather(directory: Path) -> tuple[float, float]:
     data = load(Npz(path=str(directory))).train
     loaded = time.perf_counter()
     read, steps = data.reader(GATHERED, data.outputs, np.dtype(np.float32)), len(data) // GATHERED
-    for hand in Shuffle(len(data), GATHERED, 0).batches(0, np.array([steps]), 0, steps, Progress()):
-        read(hand.rows)
+    for batch in Shuffle(len(data), GATHERED, 0).batches(0, (steps,), 0, steps, Progress()):
+        read(batch.rows)
     return 1e6 * (loaded - began) / len(data), 1e6 * (time.perf_counter() - loaded) / len(data)
 
 

@@ -1,12 +1,12 @@
-"""One measurement of bench_workers.py: psgd's rivals with two workers, and what they must come to.
+"""Takes one measurement of bench_workers.py: a rival with two workers, or psgd's results, which it must reach.
 
     python scripts/workers_job.py reference NETWORK
     python scripts/workers_job.py JAX|"JAX flat" NETWORK SECONDS
     python scripts/workers_job.py DDP NETWORK SECONDS RANK FILE
 
-It prints the mean loss of the first pass over the batches, how far that moved the parameters, and of a rival also the
-examples per second of both workers. A worker of DDP is a process, which finds the other one by a FILE that is not there
-yet; JAX has both workers in one process.
+It prints the mean loss of the first pass over the batches, how far that pass moved the parameters, and for a rival the
+examples per second of both workers. A worker of DDP is a process, which meets the other one by a FILE that does not
+exist yet; JAX has both workers in one process.
 """
 
 import gc
@@ -27,7 +27,7 @@ WORKERS = 2
 
 
 def measure_reference(network: str) -> dict[str, float]:
-    """What a pass comes to by psgd's step on both workers' batches at once."""
+    """Take a pass by psgd's step on the batches of both workers together."""
     from psgd.learners.learner import Batch
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
@@ -48,12 +48,12 @@ def measure_reference(network: str) -> dict[str, float]:
     return {"loss": learner.read_loss() / len(data), "moved": float(np.linalg.norm(parameters - before))}
 
 
-def measure_ddp(network: str, seconds: float, rank: int, meeting: str) -> dict[str, float]:
+def measure_ddp(network: str, seconds: float, rank: int, rendezvous: str) -> dict[str, float]:
     import torch
     from torch import distributed
 
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORKERS)
+    distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=WORKERS)
     found = train_ddp(torch, distributed, network, seconds, rank)
     gc.collect()  # a model that outlives its process group may abort the process
     distributed.destroy_process_group()
@@ -82,7 +82,7 @@ def train_ddp(torch: Any, distributed: Any, network: str, seconds: float, rank: 
 
 
 def measure_jax(network: str, seconds: float, flat: bool) -> dict[str, float]:
-    """Gradients are averaged array by array, or, `flat`, as one vector."""
+    """Average the gradients array by array, or, if `flat`, as one vector."""
     flags = f"--xla_force_host_platform_device_count={WORKERS} {rivals.XLA_ONE_THREAD}"
     os.environ |= {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}  # read when jax is imported
     import jax
@@ -129,7 +129,8 @@ def timed(
     parameters: Callable[[], np.ndarray],
     agree: Callable[[int], int] = int,
 ) -> dict[str, float]:
-    """`train` is a pass over all batches and gives its mean loss; workers `agree` on how many passes there are."""
+    """Time passes for about `seconds`. `train` takes one and returns its mean loss; `agree` returns the first worker's
+    number of passes."""
     before = parameters()
     loss = float(train())  # compiles and warms up
     moved = float(np.linalg.norm(parameters() - before))
@@ -138,13 +139,13 @@ def timed(
     passes = agree(ceil(seconds / (time.perf_counter() - began)))
     began = time.perf_counter()
     for _ in range(passes):
-        float(train())  # waits for the pass: two of JAX's at a time may wait for each other for ever
+        float(train())  # waits for the pass: two passes of JAX at a time may deadlock
     rate = passes * STORED[NETWORKS[network].sizes[0]] / (time.perf_counter() - began)
     return {"loss": loss, "moved": moved, "rate": rate}
 
 
 def ready(network: str) -> tuple[np.ndarray, np.ndarray]:
-    """The data set as batches that lie ready: inputs (batches, workers, B, F) and one-hot targets likewise."""
+    """The data set as batches in memory: inputs (batches, workers, B, F), one-hot targets (batches, workers, B, O)."""
     data, batch = stored(NETWORKS[network]), NETWORKS[network].batch
     inputs = data.inputs.astype(np.float32) * np.float32(data.scale)
     if NETWORKS[network].sizes[-1] == 1:
@@ -156,7 +157,7 @@ def ready(network: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def flat_vector(arrays: Iterable[Any]) -> np.ndarray:
-    """A copy of all parameters."""
+    """All parameters as one vector, copied."""
     return np.concatenate([np.asarray(array).ravel() for array in arrays])
 
 
@@ -164,8 +165,8 @@ def measured(contender: str, network: str, *words: str) -> dict[str, float]:
     if contender == "reference":
         return measure_reference(network)
     if contender == "DDP":
-        seconds, rank, meeting = words
-        return measure_ddp(network, float(seconds), int(rank), meeting)
+        seconds, rank, rendezvous = words
+        return measure_ddp(network, float(seconds), int(rank), rendezvous)
     return measure_jax(network, float(words[0]), flat=contender == "JAX flat")
 
 

@@ -92,7 +92,7 @@ def test_a_broken_numba_is_reported_once(monkeypatch, capfd):
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("LLVM has a bad day")
 
-    monkeypatch.setattr(choose_backend, "_reported", {})
+    choose_backend._report_once.cache_clear()
     monkeypatch.setattr(backend, "compile_network", broken)
     for _ in range(2):
         assert backends(gradient_averaging(LONG)) == {"numpy"}

@@ -393,6 +393,13 @@ def built(*overrides: str) -> Job:
     return build_job(settings, load_data(settings))
 
 
+def test_one_round_of_a_partition_deals_the_examples_that_it_keeps():
+    one_shot = ("strategy.name=parameter-averaging", "strategy.period=end", "training.epochs=5", "workers=4")
+    job = built(*LINEAR, "data.mode=partition", "data.examples=319", "training.batch_size_per_worker=10", *one_shot)
+    assert job.sampler.examples < len(job.data.train)
+    assert sum(job.strategy.plan.steps(0)) * job.batch == job.end == 5 * job.sampler.examples
+
+
 def test_a_config_builds_it():
     one = built(*LINEAR, "optimizer.name=sgd")
     assert isinstance(one.learner, SparseLinear)

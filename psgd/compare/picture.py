@@ -1,10 +1,7 @@
-"""Draws learning curves of several runs as one picture: the only module that imports matplotlib.
-
-Loss and accuracy against time, examples and bytes sent: which strategy is cheapest depends on what is scarce.
-"""
+"""Draws loss and accuracy of several runs against time, examples and bytes sent: which of them is scarce decides which
+strategy is cheapest. The only module that imports matplotlib."""
 
 import os
-from collections import Counter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -21,7 +18,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MARKS = 7  # markers on a curve, about
 POINTS = 50  # points of the noisy training loss, each the mean of several values; more show more noise
 FAR = 10.0  # largest over smallest value beyond which an axis is logarithmic
-UNITS = {  # of each axis: (smallest end of the longest run, unit, label), of which the first that fits is taken
+UNITS = {  # axis: (smallest end of the longest run, unit, label); the first that fits is used
     "seconds": ((7200.0, 3600.0, "training hours"), (300.0, 60.0, "training minutes"), (0.0, 1.0, "training seconds")),
     "examples": ((2e6, 1e6, "million examples"), (2e3, 1e3, "thousand examples"), (0.0, 1.0, "examples")),
     "bytes": (
@@ -33,10 +30,10 @@ UNITS = {  # of each axis: (smallest end of the longest run, unit, label), of wh
 
 def labels(runs: list[Run]) -> list[str]:
     """A label for each run: its name (its path where two names are equal), strategy and number of workers."""
-    names = Counter(run.path.resolve().name for run in runs)
+    names = [run.path.resolve().name for run in runs]
     return [
-        (str(run.path) if names[run.path.resolve().name] > 1 else run.path.resolve().name) + _experiment(run.path)
-        for run in runs
+        (str(run.path) if names.count(name) > 1 else name) + _experiment(run.path)
+        for run, name in zip(runs, names, strict=True)
     ]
 
 
@@ -51,7 +48,10 @@ def _experiment(path: Path) -> str:
 
 def draw(runs: list[Run], names: list[str]) -> Any:
     """A matplotlib figure: a row of panels for the loss, and one for the accuracy if any run has one."""
-    matplotlib = _matplotlib()
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise UsageError(f"plots need matplotlib ({error}): pip install matplotlib") from None
     rows = ["loss", "accuracy"] if any("accuracy" in kind for run in runs for kind in run.curves) else ["loss"]
     with matplotlib.rc_context(_STYLE):
         from matplotlib.figure import Figure
@@ -68,7 +68,7 @@ def draw(runs: list[Run], names: list[str]) -> Any:
     return figure
 
 
-_STYLE = {
+_STYLE: Any = {
     "font.size": 10.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -80,23 +80,24 @@ _STYLE = {
 
 
 def _draw_run(panel: Any, run: Run, quantity: str, axis: str, unit: float, turn: tuple[int, int]) -> None:
-    """Draw scores on validation or test data as a thick line with markers, and the training loss as a thin line.
-
-    `turn`: (index of the run, number of runs). Earlier runs get thicker lines, and markers alternate, so that no run
-    hides another.
-    """
+    """Draw scores on test or validation data as a thick line with markers, and the training loss as a thin line.
+    `turn`: (index of the run, number of runs); thicker lines of earlier runs and alternating markers stay visible."""
     number, count = turn
-    style = {"color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number % len(LINES)]}
-    width = 1.5 + 0.5 * min(3, count - 1 - number)
     training = run.curves.get("loss") if quantity == "loss" else None
     judged = _judged(run, quantity)
     if training and judged:
-        _line(panel, _averaged(training), axis, unit).set(alpha=0.5, zorder=2, linewidth=0.8, **style)
+        thin = {**_style(number), "marker": "None"}
+        _line(panel, _averaged(training), axis, unit).set(alpha=0.5, zorder=2, linewidth=0.8, **thin)
     if main := judged or (_averaged(training) if training else None):
         every = max(1, len(main.values) // MARKS)
         line = _line(panel, main, axis, unit)
-        line.set(zorder=3, linewidth=width, marker=MARKERS[number % len(MARKERS)], markersize=5.5, **style)
+        line.set(zorder=3, linewidth=1.5 + 0.5 * min(3, count - 1 - number), **_style(number))
         line.set(markeredgecolor="white", markeredgewidth=0.6, markevery=(every * number // count, every))
+
+
+def _style(number: int) -> dict[str, Any]:
+    colour, line, marker = (among[number % len(among)] for among in (COLOURS, LINES, MARKERS))
+    return {"color": colour, "linestyle": line, "marker": marker, "markersize": 5.5}
 
 
 def _judged(run: Run, quantity: str) -> Curve | None:
@@ -157,11 +158,8 @@ def _legend(figure: Any, runs: list[Run], names: list[str]) -> None:
 
     handles = []
     for number, (run, name) in enumerate(zip(runs, names, strict=True)):
-        parts = [part for part in ("test", "validation") if f"{part}_loss" in run.curves][:1] or ["training"]
-        handle = Line2D([], [], label=f"{name} ({parts[0]} data)")
-        handle.set(color=COLOURS[number % len(COLOURS)], linestyle=LINES[number % len(LINES)], linewidth=1.8)
-        handle.set(marker=MARKERS[number % len(MARKERS)], markersize=5.5)
-        handles.append(handle)
+        part = next((part for part in ("test", "validation") if f"{part}_loss" in run.curves), "training")
+        handles.append(Line2D([], [], label=f"{name} ({part} data)", linewidth=1.8, **_style(number)))
     if any(_judged(run, "loss") and "loss" in run.curves for run in runs):
         handles.append(Line2D([], [], color="#555555", linewidth=0.8, label="thin: loss on training data, averaged"))
     figure.legend(handles=handles, loc="outside lower left", ncols=1, frameon=False, handlelength=4.5)
@@ -177,11 +175,3 @@ def save(figure: Any, path: Path) -> None:
         raise StorageError(f"cannot write {path}: {error.strerror}; set --output") from None
     finally:
         partial.unlink(missing_ok=True)
-
-
-def _matplotlib() -> Any:
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise UsageError(f"plots need matplotlib ({error}): pip install matplotlib") from None
-    return matplotlib

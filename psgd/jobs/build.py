@@ -1,5 +1,7 @@
 """Builds a job from settings and data: the only place that turns settings into parts."""
 
+from collections.abc import Callable
+from functools import partial
 from math import ceil
 
 import numpy as np
@@ -16,6 +18,7 @@ from psgd.data.sampling.replacement import Replacement
 from psgd.data.sampling.shuffle import Sampler, Shuffle
 from psgd.data.sparse import SparseDataset
 from psgd.jobs.choose_backend import choose_backend
+from psgd.learners.learner import Learner
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
 from psgd.learners.sparse_linear import SparseLinear
@@ -30,32 +33,38 @@ from psgd.training.job import Job, as_written
 
 def build_job(settings: Settings, data: Data) -> Job:
     """The job of one process or thread, with a learner of its own. UsageError if settings and data do not fit."""
+    return assemble(settings, data, partial(_build_learner, settings, data))
+
+
+def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner], caller: str = "psgd") -> Job:
+    """The job whose learner `make` returns for a backend; `caller`: what notes on exceptions name."""
     training = settings.training
-    learner, optimizer = build_learner(settings, data), build_optimizer(settings)
+    learner, optimizer = make(NUMPY), _build_optimizer(settings, NUMPY)
     backend = choose_backend(settings, len(data.train), learner, optimizer)
     if backend is not NUMPY:
-        learner, optimizer = build_learner(settings, data, backend), build_optimizer(settings, backend)
-    sampler = build_sampler(settings, data, backend)
-    if settings.averaging is not None and optimizer.plain:
-        accumulator(learner.dtype)  # what an MLP's local steps take; imported now, since that takes time
+        learner, optimizer = make(backend), _build_optimizer(settings, backend)
+    sampler = _build_sampler(settings, data, backend)
+    if isinstance(learner, MLP) and settings.averaging is not None and optimizer.plain:
+        accumulator(learner.dtype)  # what its local steps take; imported now, since that takes time
     return Job(
         workers=settings.worker_count,
-        strategy=build_strategy(settings, sampler.examples, optimizer),
+        strategy=_build_strategy(settings, sampler.examples, optimizer),
         learner=learner,
         data=data,
         sampler=sampler,
-        outputs=learner.layout.sizes[-1],
+        outputs=learner.layout.sizes[-1] if isinstance(learner, MLP | SparseLinear) else data.train.outputs,
         epochs=training.epochs,
         seed=training.seed,
         evaluate_every=training.evaluate_every,
         target=training.target,
         exclude=training.on_nonfinite == "exclude",
         stride=learner.stride if isinstance(learner, SparseLinear) else 1,
+        caller=caller,
         backend=backend,
     )
 
 
-def build_sampler(settings: Settings, data: Data, backend: Backend = NUMPY) -> Sampler:
+def _build_sampler(settings: Settings, data: Data, backend: Backend) -> Sampler:
     training, source = settings.training, settings.data
     examples, batch, seed = len(data.train), training.batch_size_per_worker, training.seed
     if source.mode == "partition":
@@ -65,32 +74,22 @@ def build_sampler(settings: Settings, data: Data, backend: Backend = NUMPY) -> S
     return Shuffle(examples, batch, seed, source.window if isinstance(source, config.Npz) else None, backend)
 
 
-def build_learner(settings: Settings, data: Data, backend: Backend = NUMPY) -> MLP | SparseLinear:
-    model, optimizer = settings.model, settings.optimizer
+def _build_learner(settings: Settings, data: Data, backend: Backend) -> MLP | SparseLinear:
+    model, optimizer, train = settings.model, settings.optimizer, data.train
+    dtype = np.dtype(settings.training.precision)
     loss = huber(model.huber_threshold) if model.loss == "huber" else LOSSES[model.loss]
-    outputs = data.train.outputs
-    if data.train.classes == 2 and model.loss in ("binary-cross-entropy", "hinge"):
-        outputs = 1  # one unit says which of the two
-    if data.train.classes == 0 and model.loss in ("cross-entropy", "binary-cross-entropy", "hinge"):
+    if train.classes == 0 and model.loss in ("cross-entropy", "binary-cross-entropy", "hinge"):
         raise UsageError(f"model.loss {model.loss} needs classes, and these data have none; use squared-error or huber")
-    if isinstance(data.train, SparseDataset):
-        return _build_sparse(settings, data.train, loss)
-    return MLP(
-        (data.train.features, *model.hidden, outputs),
-        model.activation,
-        model.output_activation,
-        loss,
-        np.dtype(settings.training.precision),
-        model.initializer,
-        model.constant,
-        optimizer.l1,
-        optimizer.l2,
-        backend,
-    )
+    common = model.output_activation, loss, dtype, model.initializer, model.constant, optimizer.l1, optimizer.l2
+    if isinstance(train, SparseDataset):
+        _check_sparse(model, train, loss)
+        return SparseLinear(train.features, *common)
+    one_unit = train.classes == 2 and model.loss in ("binary-cross-entropy", "hinge")  # it tells the classes apart
+    return MLP((train.features, *model.hidden, 1 if one_unit else train.outputs), model.activation, *common, backend)
 
 
-def _build_sparse(settings: Settings, train: SparseDataset, loss: Loss) -> SparseLinear:
-    model, optimizer = settings.model, settings.optimizer
+def _check_sparse(model: config.Model, train: SparseDataset, loss: Loss) -> None:
+    """UsageError unless a sparse linear model of one output can learn these data."""
     if model.hidden:
         raise UsageError(
             f"model.hidden is {model.hidden}, but these data are sparse, of which a linear model is learnt; set [] "
@@ -107,33 +106,21 @@ def _build_sparse(settings: Settings, train: SparseDataset, loss: Loss) -> Spars
         raise UsageError(
             f"model.output is {model.output}, but on sparse data {model.loss} needs {natural}; leave it out"
         )
-    return SparseLinear(
-        train.features,
-        model.output_activation,
-        loss,
-        np.dtype(settings.training.precision),
-        model.initializer,
-        model.constant,
-        optimizer.l1,
-        optimizer.l2,
-    )
 
 
-def build_optimizer(settings: Settings, backend: Backend = NUMPY) -> Optimizer:
+def _build_optimizer(settings: Settings, backend: Backend) -> Optimizer:
     o, epochs = settings.optimizer, settings.training.epochs
+    rule: Rule
+    if isinstance(o, config.Sgd):
+        rule = SGD(o.momentum, o.nesterov)
+    else:
+        rule = Adam(o.beta1, o.beta2, o.epsilon, amsgrad=isinstance(o, config.Amsgrad))
     schedule = Schedule(o.learning_rate, o.schedule, epochs, o.warmup, o.decay_every, o.decay_factor)
-    return Optimizer(_build_rule(settings.optimizer), schedule, o.clip_norm, backend)
+    return Optimizer(rule, schedule, o.clip_norm, backend)
 
 
-def _build_rule(optimizer: config.Sgd | config.Adam | config.Amsgrad) -> Rule:
-    if isinstance(optimizer, config.Sgd):
-        return SGD(optimizer.momentum, optimizer.nesterov)
-    amsgrad = isinstance(optimizer, config.Amsgrad)
-    return Adam(optimizer.beta1, optimizer.beta2, optimizer.epsilon, amsgrad=amsgrad)
-
-
-def build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:
-    """`examples`: those of the training part, an epoch."""
+def _build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:
+    """`examples`: of an epoch."""
     strategy, training, workers = settings.strategy, settings.training, settings.worker_count
     if isinstance(strategy, config.GradientAveraging):
         return gradient_averaging(workers, optimizer)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -20,8 +21,6 @@ LAYER_SECONDS, OUTPUT_SECONDS, INPUT_SECONDS, PARAMETER_SECONDS = 2.5e-6, 5e-10,
 # takes about 6 s on a core.
 START_SECONDS = 1.0
 
-_reported: dict[str, object] = {}
-
 
 def saves_time(steps: float, examples: int, sizes: Sequence[int], updated: int) -> bool:
     """Whether numba is worth its start for `steps` steps of `examples` each, by a network of `sizes` (features,
@@ -35,8 +34,7 @@ def saves_time(steps: float, examples: int, sizes: Sequence[int], updated: int) 
 
 
 def choose_backend(settings: Settings, examples: int, learner: Learner, optimizer: Optimizer) -> Backend:
-    """By `compile`; `examples` are those of an epoch. UsageError if it is always and numba cannot compile this job's
-    passes, or is not there."""
+    """`examples`: of an epoch. UsageError if compile is always and numba is missing or cannot compile this job."""
     wanted, batch = settings.compile, settings.training.batch_size_per_worker
     steps = settings.training.epochs * examples / (batch * settings.worker_count)  # of each worker, about
     sizes = learner.layout.sizes if isinstance(learner, MLP) else ()
@@ -46,15 +44,22 @@ def choose_backend(settings: Settings, examples: int, learner: Learner, optimize
     try:
         return _numba(settings, batch, learner, optimizer)
     except Exception as error:  # a broken numba may raise anything
+        text = str(error) or repr(error)
+        if isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] in ("numba", "llvmlite"):
+            reason = f"which needs numba ({text}): pip install numba"
+        elif isinstance(error, LookupError):
+            reason = f"but numba {text}; use compile: auto"
+        else:
+            reason = f"which needs a numba that works ({text}): pip install numba"
+            if wanted == "auto":
+                _report_once(f"psgd: the inner loops cannot be compiled: {text}")
         if wanted == "always":
-            raise UsageError(f"compile is always, {_reason(error)}") from None
-        if not _is_missing(error) and not isinstance(error, LookupError):
-            _report_once(f"psgd: the inner loops cannot be compiled: {error or repr(error)}")
+            raise UsageError(f"compile is always, {reason}") from None
         return NUMPY
 
 
 def _numba(settings: Settings, batch: int, learner: Learner, optimizer: Optimizer) -> Backend:
-    """The backend of numba, when it has compiled what this job needs."""
+    """The backend of numba, after it has compiled what this job needs."""
     from psgd.backends.numba.backend import NumbaBackend
 
     descends = settings.averaging is not None and optimizer.plain
@@ -66,20 +71,7 @@ def _numba(settings: Settings, batch: int, learner: Learner, optimizer: Optimize
     return backend
 
 
-def _reason(error: Exception) -> str:
-    if _is_missing(error):
-        return f"which needs numba ({error}): pip install numba"
-    if isinstance(error, LookupError):
-        return f"but numba {error}; use compile: auto"
-    return f"which needs a numba that works ({error or repr(error)}): pip install numba"
-
-
-def _is_missing(error: Exception) -> bool:
-    return isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] in ("numba", "llvmlite")
-
-
+@cache
 def _report_once(text: str) -> None:
-    """On stderr, once a process: threads build jobs of their own."""
-    token = object()
-    if _reported.setdefault(text, token) is token:
-        print(text, file=sys.stderr, flush=True)
+    """Print to stderr, once a process, in which several jobs may be built."""
+    print(text, file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ import os
 from itertools import pairwise
 
 from psgd.config.settings import Digits, Settings, Synthetic, SyntheticSparse
+from psgd.core.errors import UsageError
 
 # Floating-point operations of a step below which two threads are not worth starting, as measured: of 5e6, two were
 # 1.2 times as fast as one, of 0.1e6 slower. Raised, more jobs stay in one thread.
@@ -17,6 +18,15 @@ def cores() -> int:
 
 def thread_count(settings: Settings) -> int:
     return settings.cluster.processes or min(settings.worker_count, cores())
+
+
+def check_launched(group: str, choices: str) -> None:
+    """UsageError for a group that the processes of an MPI launcher cannot form."""
+    if group not in ("auto", "mpi"):
+        raise UsageError(
+            f"group is {group}, but an MPI launcher started this: each of its processes would train alone; "
+            f"use {choices}, or start python without mpirun"
+        )
 
 
 def choose_group(settings: Settings) -> tuple[str, str]:

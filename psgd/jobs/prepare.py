@@ -1,7 +1,9 @@
 """What the first process does before a run: read the command line and the config, probe, open the run directory."""
 
 import argparse
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from psgd.config.resolve import Resolved, dump, resolve
@@ -9,7 +11,7 @@ from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.core.files import write_text
 from psgd.jobs import run_directory
-from psgd.jobs.choose_group import choose_group, cores
+from psgd.jobs.choose_group import check_launched, choose_group, cores
 from psgd.jobs.request import RunRequest
 
 
@@ -29,11 +31,8 @@ def read_request(options: argparse.Namespace, processes: int, launched: bool) ->
 
 
 def open_directory(request: RunRequest) -> Path:
-    """Make and lock the run directory, or find and lock the one to resume.
-
-    For jobs that can be built: a directory is touched only when nothing that the user gave is wrong. UsageError if the
-    directory cannot be used, StorageError if it cannot be written.
-    """
+    """Make and lock the run directory, or find and lock the one to resume. Call it for a job that has been built: what
+    the user gave is right then. UsageError if the directory cannot be used, StorageError if it cannot be written."""
     settings, output = request.settings, request.output
     if request.resume:
         directory = output or run_directory.latest(settings.output)
@@ -49,16 +48,11 @@ def open_directory(request: RunRequest) -> Path:
 
 
 def resolve_auto(settings: Settings, processes: int, launched: bool) -> Resolved:
-    """Replace `group: auto` and `workers: auto` by what fits this machine, with notes that say why.
-
-    UsageError for a group that cannot be used here.
-    """
+    """Replace `group: auto` and `workers: auto` by what fits this machine, with notes that say why. UsageError for a
+    group that cannot be used here."""
     notes, group = [], settings.group
-    if launched and group not in ("auto", "mpi"):
-        raise UsageError(
-            f"group is {group}, but an MPI launcher started this: each of its processes would train alone; "
-            "use group: auto or mpi, or start python without mpirun"
-        )
+    if launched:
+        check_launched(group, "group: auto or mpi")
     if group == "ray":
         from psgd.group.ray.transport import library
 
@@ -77,14 +71,15 @@ def resolve_auto(settings: Settings, processes: int, launched: bool) -> Resolved
 
 
 def print_probe(settings: Settings, launched: bool) -> None:
-    """Print as comments whether this job should be parallelised; so the config printed before can still be run."""
+    """Print whether this job should be parallelised: as comments, since the config printed before must stay YAML."""
     from psgd.backends.blas import limit_after_numpy
     from psgd.data.sources.load import load_data
-    from psgd.jobs.probe.probe import lines, probe, use_every_core
+    from psgd.jobs.probe.probe import lines, probe
 
     limit_after_numpy()
-    if launched:
-        use_every_core()  # some launchers bind a process to one
+    if launched and sys.platform == "linux":  # the launcher may have bound this process to one core
+        with suppress(OSError):
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
     print("\n".join(lines(probe(settings, load_data(settings)))), flush=True)
 
 

@@ -28,8 +28,8 @@ class RunFiles:
         self.summary: dict[str, Any] | None = None  # once the run has ended
 
     def started(self, loop: Loop, resumed: bool) -> None:
-        """Describe the run and warn of what may surprise, before its first round. StorageError."""
-        say, job, progress = self._recorder.say, self._job, loop.replica.progress
+        """Print what will run, with warnings, and write config.yaml and environment.json. StorageError."""
+        say, job = self._recorder.say, self._job
         say(_introduction(job, loop, self._processes))
         if job.sampler.note:
             say(job.sampler.note)
@@ -43,6 +43,7 @@ class RunFiles:
                 "lower strategy.period"
             )
         if resumed:
+            progress = loop.replica.progress
             say(f"going on from round {progress.round}, epoch {progress.position / job.sampler.examples:.2f}")
         elif self._request.resume:
             say("warning: there is no checkpoint here yet: starting from the beginning")
@@ -58,20 +59,17 @@ class RunFiles:
 
     def summarize(self, loop: Loop, status: str) -> None:
         """Write the summary of a run that ended with `status`. StorageError."""
-        examples = self._job.sampler.examples
-        self.summary = summarize(self._request.settings, loop, examples, status)
+        self.summary = summarize(self._request.settings, loop, self._job.sampler.examples, status)
         write_json(self._directory / "summary.json", self.summary)
 
 
 def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]]) -> str:
     transport, blas = loop.group.transport, processes[0]["blas"]
     count, hosts = len(transport.members), len(set(transport.hosts))
-    one, many = {
-        "serial": ("one process", ""),
-        "threads": ("one thread", "threads"),
-        "ray": ("one Ray actor", "Ray actors"),
-    }.get(transport.kind, ("one MPI process", "MPI processes"))
-    where = (one if count == 1 else f"{count} {many}") + (f" of {hosts} hosts" if 1 < hosts < count else "")
+    nouns = {"serial": ("process", "es"), "threads": ("thread", "s"), "ray": ("Ray actor", "s")}
+    noun, ending = nouns.get(transport.kind, ("MPI process", "es"))
+    where = f"one {noun}" if count == 1 else f"{count} {noun}{ending}"
+    where += f" of {hosts} hosts" if 1 < hosts < count else ""
     compiled = job.backend.name == "numba"
     return (
         f"{job.data.note}; {job.learner.size:,} parameters; {job.workers} worker{'s' * (job.workers > 1)} on {where}; "

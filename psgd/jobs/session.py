@@ -43,21 +43,16 @@ def run_session(
             loop.run(files.finished)
         except (Stopped, Diverged) as error:
             if loop.group.first:
-                _write_early_summary(files, loop, agreement, "stopped" if isinstance(error, Stopped) else "diverged")
+                try:
+                    files.summarize(loop, "stopped" if isinstance(error, Stopped) else "diverged")
+                except StorageError as failure:  # the job ends with `error` and its exit code all the same
+                    agreement.complain(failure)
             raise
         finally:
             summary = files.summary
         return 0
 
     return Result(agreement.conclude(train), summary)
-
-
-def _write_early_summary(files: RunFiles, loop: Loop, agreement: Agreement, status: str) -> None:
-    """Write the summary if possible: the job ends with another error, whose exit code stays."""
-    try:
-        files.summarize(loop, status)
-    except StorageError as error:
-        agreement.complain(error)
 
 
 def print_summary(result: Result) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from psgd.backends.blas import describe
 from psgd.config.settings import Settings
 from psgd.training.loop import Loop
+from psgd.training.stopwatch import TRAINING_PARTS
 
 
 def parameters_sha256(parameters: np.ndarray) -> str:
@@ -17,8 +18,7 @@ def parameters_sha256(parameters: np.ndarray) -> str:
 
 def summarize(settings: Settings, loop: Loop, examples: int, status: str) -> dict[str, Any]:
     """The summary of a run that ended with `status`; `examples`: those of an epoch."""
-    progress, transport = loop.replica.progress, loop.group.transport
-    seconds = loop.stopwatch.train_seconds
+    progress, transport, seconds = loop.replica.progress, loop.group.transport, loop.stopwatch.train_seconds
     blas = describe()
     return {
         "status": status,
@@ -32,9 +32,7 @@ def summarize(settings: Settings, loop: Loop, examples: int, status: str) -> dic
         "epochs": progress.position / examples,
         "examples": progress.examples,
         "train_seconds": seconds,
-        "compute_seconds": loop.stopwatch.seconds["compute"],
-        "wait_seconds": loop.stopwatch.seconds["wait"],
-        "combine_seconds": loop.stopwatch.seconds["combine"],
+        **{f"{part}_seconds": loop.stopwatch.seconds[part] for part in TRAINING_PARTS},
         "examples_per_second": progress.examples / seconds if seconds else None,
         "bytes_sent_per_worker": loop.bytes_sent,
         **loop.scores,

@@ -8,11 +8,10 @@ from typing import Any
 from psgd.backends.blas import describe
 from psgd.core.launcher import launched
 from psgd.group.serial import Serial
-from psgd.jobs.fit.session import Fitted, Session, fit_with_mpi, fit_with_threads
+from psgd.jobs.fit.session import Fitted, fit_on, fit_with_mpi, fit_with_threads
 from psgd.jobs.fit.settings import check_settings, plain, section_of
 from psgd.jobs.fit.task import build_task
 from psgd.learners.user_function import Gradient, Measure
-from psgd.training.signals import Signals
 
 
 def fit(
@@ -41,22 +40,22 @@ def fit(
 
     gradient(parameters, X, y): the mean gradient over the rows of X and y, like the parameters; or (gradient, loss).
         It gets views of the parameters that cannot be written to, and rows of the data in their own dtype.
-    parameters: where to begin; an array, or lists, tuples, dicts of arrays, all float32 or all float64.
+    parameters: the initial ones; an array, or lists, tuples, dicts of arrays, all float32 or all float64.
     dataset: (X, y), arrays with a row an example.
     strategy, optimizer: a name, or a mapping as in a config ({"name": "adam", "beta1": 0.8}); `period` and
-        `learning_rate` are theirs. Regularisation (l1, l2) belongs into your gradient.
+        `learning_rate` are settings of theirs. Regularisation (l1, l2) belongs into your gradient.
     batch_size_per_worker, epochs: an epoch is one use of every example, over all workers.
     group: serial, threads, mpi; auto is mpi under mpirun, else serial. Threads call your function several at a time:
         take them if it keeps nothing between calls (no self.activations). `processes`: how many threads.
     speeds: of the workers, relative to the fastest (weighted-averaging).
     test: (X, y), scored once an epoch by loss(parameters, X, y), a mean, and by score(parameters, X, y), the share of
         right answers; one of both is enough (without `loss`, test_loss is the share of wrong ones).
-    progress: lines on stderr; `gradient` must return its loss then.
+    progress: print lines to stderr; `gradient` must return its loss then.
 
     What your function raises is raised here, with a note that names worker and round; under mpirun the other processes
-    leave by SystemExit(1). UsageError, DataError: what was given cannot be. Diverged: something is not finite.
+    leave by SystemExit(1). Raises UsageError and DataError for wrong arguments, Diverged if a value is not finite.
     """
-    task, job, failure = None, None, None
+    built, failure = None, None
     try:
         settings = check_settings(
             {
@@ -74,28 +73,26 @@ def fit(
             }
         )
         task = build_task(settings, gradient, parameters, dataset, test, loss, score, progress)
-        job = task.job()
+        built = task, task.job()
     except Exception as error:
         failure = error
     with _one_blas_thread() as (threads, note):
-        if launched() or (task and task.settings.group == "mpi"):
-            return fit_with_mpi(task, job, failure, threads, note)
+        if launched() or (built and built[0].settings.group == "mpi"):
+            return fit_with_mpi(built, failure, threads, note)
         if failure:
             raise failure
-        assert task
-        assert job
+        assert built
+        task, job = built
         if note:
             print(note, file=sys.stderr, flush=True)
-        signals = Signals()
-        if task.settings.group != "threads":
-            return Session(task, job, Serial(), signals).run(threads)
-        return fit_with_threads(task, job, signals, threads)
+        if task.settings.group == "threads":
+            return fit_with_threads(task, job, threads)
+        return fit_on(Serial(), task, job, threads)
 
 
 @contextmanager
 def _one_blas_thread() -> Iterator[tuple[int | None, str | None]]:
-    """Hold BLAS to one thread meanwhile, since numpy was imported before. Yields (threads that BLAS had, a note for the
-    user if they were several)."""
+    """Limit BLAS to one thread. Yields (threads that BLAS had, a note for the user if they were several)."""
     from threadpoolctl import threadpool_info, threadpool_limits
 
     blas = describe()

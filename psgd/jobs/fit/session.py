@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 from psgd.core.errors import UsageError
@@ -29,39 +29,34 @@ class Fitted:
     first: bool  # whether this process is the one to print and save, where there are several
 
 
-@final
-class Session:
-    """One process's or thread's part."""
-
-    def __init__(
-        self, task: Task, job: Job, transport: Transport, signals: Signals, agreement: Agreement | None = None
-    ) -> None:
-        self._task = task
-        self._examples = job.sampler.examples
-        self._recorder = Recorder(None, self._examples, job.epochs, str(transport.process), not task.progress)
-        self._loop = Loop(job, transport, self._recorder, signals=signals, agreement=agreement)
-
-    def run(self, threads: int | None) -> Fitted:
-        """Collective. `threads`: how many BLAS had before it was limited to one."""
-        transport, settings = self._loop.group.transport, self._task.settings
-        if self._task.progress:
-            self._recorder.say(
-                f"{self._task.data.note}; {self._task.structure.size:,} parameters; {settings.workers} "
-                f"workers on {len(transport.members)} {transport.kind} process{'es' * (len(transport.members) > 1)}"
-            )
-        replica = self._loop.run()
-        summary = summarize(settings, self._loop, self._examples, "done")
-        summary["blas_threads"] = threads
-        return Fitted(self._task.structure.copies(replica.parameters), summary, self._loop.group.first)
+def fit_on(
+    transport: Transport,
+    task: Task,
+    job: Job,
+    threads: int | None,
+    signals: Signals | None = None,
+    agreement: Agreement | None = None,
+) -> Fitted:
+    """Collective: one process's or thread's part. `threads`: how many BLAS had before it was limited to one."""
+    examples, processes = job.sampler.examples, len(transport.members)
+    recorder = Recorder(None, examples, job.epochs, str(transport.process), not task.progress)
+    loop = Loop(job, transport, recorder, signals=signals, agreement=agreement)
+    recorder.say(
+        f"{task.data.note}; {task.structure.size:,} parameters; {job.workers} workers on {processes} "
+        f"{transport.kind} process{'es' * (processes > 1)}"
+    )
+    replica = loop.run()
+    summary = {**summarize(task.settings, loop, examples, "done"), "blas_threads": threads}
+    return Fitted(task.structure.copies(replica.parameters), summary, loop.group.first)
 
 
-def fit_with_threads(task: Task, job: Job, signals: Signals, threads: int | None) -> Fitted:
-    """Run the task on threads; `threads`: how many BLAS had before it was limited to one."""
+def fit_with_threads(task: Task, job: Job, threads: int | None) -> Fitted:
+    signals = Signals()
 
     def main(transport: Transport) -> Fitted | None:
         try:
             own = job if transport.process == 0 else task.job()  # a learner of its own
-            return Session(task, own, transport, signals).run(threads)
+            return fit_on(transport, task, own, threads, signals)
         except Ended:  # the thread that failed raises
             return None
 
@@ -75,31 +70,29 @@ def fit_with_threads(task: Task, job: Job, signals: Signals, threads: int | None
 
 
 def fit_with_mpi(
-    task: Task | None, job: Job | None, failure: Exception | None, threads: int | None, note: str | None
+    built: tuple[Task, Job] | None, failure: Exception | None, threads: int | None, note: str | None
 ) -> Fitted:
-    """Collective. `failure`: why this process has no task or no job. One process raises what goes wrong; the
-    others leave by SystemExit(1)."""
-    patience = task.settings.cluster.patience if task else 300.0
-    transport = mpi.Mpi(patience, job.vectors.shared_bytes if job else 0)
+    """Collective. `failure`: why nothing was built here. One process raises it, the others leave by SystemExit(1)."""
+    patience = built[0].settings.cluster.patience if built else 300.0
+    transport = mpi.Mpi(patience, built[1].vectors.shared_bytes if built else 0)
     agreement = Agreement(transport)
     agreement.failure = failure
     try:
         agreement.check()
-        assert task
-        assert job
+        assert built
+        task, job = built
         _check_same(transport, task)
         if note and transport.process == 0:
             print(note, file=sys.stderr, flush=True)
-        fitted = Session(task, job, transport, Signals(), agreement).run(threads)
-        summary = _first_summary(transport, fitted.summary)
+        fitted = fit_on(transport, task, job, threads, agreement=agreement)
+        return replace(fitted, summary=_first_summary(transport, fitted.summary))
     except BaseException as error:
         agreement.abort_unless_shared(error)
-        transport.close()
         if agreement.reports(error):
             raise
         raise SystemExit(1) from None
-    transport.close()
-    return Fitted(fitted.parameters, summary, fitted.first)
+    finally:
+        transport.close()
 
 
 def _check_same(transport: Transport, task: Task) -> None:

@@ -10,10 +10,11 @@ from psgd.config.problems import Problem
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.core.launcher import launched
+from psgd.jobs.choose_group import check_launched
 
 
 def section_of(section: str, given: str | Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A section from a name or a mapping, and from the one key of it that `psgd.fit` takes as an argument."""
+    """A section from a name or a mapping, and from the `value` of the one key that is an argument of `psgd.fit`."""
     if not isinstance(given, str | Mapping):
         raise UsageError(f"{section} is {given!r}; it must be a name, or a mapping such as {{'name': ...}}")
     mapping = {"name": given} if isinstance(given, str) else {k: plain(v) for k, v in given.items()}
@@ -25,14 +26,14 @@ def section_of(section: str, given: str | Mapping[str, Any], key: str, value: An
 
 
 def plain(value: Any) -> Any:
-    """numpy numbers as Python numbers, sequences as lists: what the rules of a config accept."""
+    """Convert numpy numbers to Python's and sequences to lists, which settings accept."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def check_settings(values: dict[str, Any]) -> Settings:
-    """Settings from `values` and the defaults of a config; UsageError names everything that is wrong."""
+    """Settings from `values` and the defaults of a config, with a group. UsageError names everything that is wrong."""
     settings, problems = check(values)
     optimizer = settings.optimizer
     for key, value in (("l1", optimizer.l1), ("l2", optimizer.l2)):
@@ -44,18 +45,13 @@ def check_settings(values: dict[str, Any]) -> Settings:
     if problems:
         lines = [f"psgd.fit: {_keyword(problem.path)} {problem.text}" for problem in problems]
         raise UsageError("\n".join(dict.fromkeys(lines)))
-    return settings
+    return settings.replace(group=_group(settings))
 
 
-def group_of(settings: Settings) -> str:
-    """The group to train in, never auto. UsageError for one that cannot be used here."""
+def _group(settings: Settings) -> str:
     group, processes = settings.group, settings.cluster.processes
     if launched():
-        if group not in ("auto", "mpi"):
-            raise UsageError(
-                f"group is {group}, but an MPI launcher started this: each of its processes would train alone; "
-                "use group='auto' or 'mpi', or start python without mpirun"
-            )
+        check_launched(group, "group='auto' or 'mpi'")
         return "mpi"
     if group == "ray":
         raise UsageError("group is ray, on which psgd.fit does not run; use auto, serial, threads or mpi")

@@ -8,16 +8,11 @@ from psgd.training.signals import Signals
 
 
 def launch(arguments: list[str] | None) -> int:
-    """Run a job to its end and print the summary; returns the exit code, after errors have been printed."""
-    signals = Signals()
-
-    def run() -> int:
-        options = parse(arguments)
-        signals.listen(leave_at_once=True)
-        request = read_request(options, 1, launched=False)
-        return _run(request, signals) if request else 0
-
-    return Agreement(Serial(), prefix="").conclude(run)
+    """Run a job to its end and print the summary; returns the exit code."""
+    options, signals = parse(arguments), Signals()
+    signals.listen(leave_at_once=True)
+    request = read_request(options, 1, launched=False)
+    return _run(request, signals) if request else 0
 
 
 def _run(request: RunRequest, signals: Signals) -> int:
@@ -45,7 +40,7 @@ def _run(request: RunRequest, signals: Signals) -> int:
     if settings.group == "ray":
         from psgd.jobs.launch.ray import run_on_ray
 
-        return print_summary(run_on_ray(request, directory))
+        return print_summary(run_on_ray(request, directory, signals))
 
     def session(transport: Transport) -> Result:
         def build() -> Job:

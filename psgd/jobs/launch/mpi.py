@@ -1,51 +1,50 @@
 """Launches a job whose processes mpirun (or another MPI launcher) started."""
 
-import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
 from psgd.group.failure import Agreement
 from psgd.group.mpi import Mpi, World
-from psgd.group.serial import Serial
 from psgd.jobs.build import build_job
 from psgd.jobs.environment import limit_blas
 from psgd.jobs.request import RunRequest, parse
 from psgd.jobs.session import print_summary, run_session
 from psgd.training.signals import Signals, Stopped
 
+Answer = TypeVar("Answer")
+
 
 def launch(arguments: list[str] | None) -> int:
-    """Collective: run a job to its end; returns the exit code, the same on all processes. The first process reads the
-    config and prints the summary."""
-    signals = Signals()
-
-    def start() -> int:
-        world = World()
-        signals.listen()  # from here: MPI installs handlers of its own
-        agreement = Agreement(world)
-        code = agreement.conclude(lambda: _read_and_run(arguments, world, agreement, signals))
-        world.free_shared()
-        return code
-
-    return Agreement(Serial(), prefix="").conclude(start)
+    """Collective: run a job to its end; returns the exit code, the same on all processes."""
+    signals, world = Signals(), World()
+    signals.listen()  # from here: MPI installs handlers of its own
+    agreement = Agreement(world)
+    code = agreement.conclude(lambda: _read_and_run(arguments, world, agreement, signals))
+    world.free_shared()
+    return code
 
 
 def _read_and_run(arguments: list[str] | None, world: World, agreement: Agreement, signals: Signals) -> int:
     options = agreement.together(lambda: parse(arguments))
     if options.dry_run and world.process:
         os.nice(19)  # the first process measures this machine, and MPI waits busily
-    request = world.broadcast(agreement.together(lambda: _read(options, world)))
+
+    def read() -> RunRequest | None:
+        from psgd.jobs.prepare import read_request  # the other processes do without YAML
+
+        return read_request(options, len(world.members), launched=True)
+
+    request = _by_first(world, agreement, read)
     return run(request, world, agreement, signals) if request else 0
 
 
-def _read(options: argparse.Namespace, world: World) -> RunRequest | None:
-    if world.process:
-        return None
-    from psgd.jobs.prepare import read_request  # the other processes do without YAML
-
-    return read_request(options, len(world.members), launched=True)
+def _by_first(world: World, agreement: Agreement, act: Callable[[], Answer]) -> Answer | None:
+    """Collective: what `act` returns on the first process, which alone calls it."""
+    return world.broadcast(agreement.together(lambda: None if world.process else act()))
 
 
 def run(request: RunRequest, world: World, agreement: Agreement, signals: Signals) -> int:
@@ -58,21 +57,18 @@ def run(request: RunRequest, world: World, agreement: Agreement, signals: Signal
             raise Stopped(signals.asked, None)
         return data
 
+    def open_first() -> Path:
+        from psgd.jobs.prepare import open_directory
+
+        return open_directory(request)
+
     data = agreement.together(load)
     assert data, "None only where loading failed on another process"
     job = agreement.together(lambda: build_job(settings, data))
-    directory = world.broadcast(agreement.together(lambda: _open(request, world)))
+    directory = _by_first(world, agreement, open_first)
     assert directory
     limit_blas()
     transport = Mpi(settings.cluster.patience, job.vectors.shared_bytes)
     result = run_session(request, directory, lambda: job, transport, signals)
     transport.close()
     return print_summary(result)
-
-
-def _open(request: RunRequest, world: World) -> Path | None:
-    if world.process:
-        return None
-    from psgd.jobs.prepare import open_directory
-
-    return open_directory(request)

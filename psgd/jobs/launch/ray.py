@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import socket
-import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -26,15 +25,13 @@ from psgd.training.signals import Signals, exit_code
 PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
 
 
-def run_on_ray(request: RunRequest, directory: Path) -> Result:
-    """Run a job on actors; returns the first process's result.
-
-    Ray is what this program has connected to, or what RAY_ADDRESS names, or else one started here. UsageError if it
-    cannot be connected to or has too few CPUs; ProcessLost if an actor was lost.
-    """
-    settings, signals = request.settings, Signals()
+def run_on_ray(request: RunRequest, directory: Path, signals: Signals) -> Result:
+    """Run a job on actors and return the first process's result. UsageError if Ray cannot be reached or lacks CPUs,
+    ProcessLost if an actor was lost."""
+    settings = request.settings
     try:
-        with _connected(settings), _listening(signals):
+        with _connected(settings):
+            signals.listen()  # after it: Ray installs handlers of its own
             session = partial(_session, request, directory, os.getcwd())
             patience, processes = settings.cluster.patience, _processes(settings)
             results: list[Result] = run_actors(processes, patience, _variables(), session, lambda: signals.asked)
@@ -65,7 +62,7 @@ def _session(request: RunRequest, directory: Path, working_directory: str, trans
 
 @contextlib.contextmanager
 def _connected(settings: Settings) -> Iterator[None]:
-    """Connect to Ray, unless this program has; disconnect afterwards."""
+    """Connect to the Ray of RAY_ADDRESS, or start one here, and disconnect afterwards; keep an existing connection."""
     ray = library()
     if ray.is_initialized():
         yield
@@ -112,19 +109,3 @@ def _variables() -> dict[str, str]:
     if not {"site-packages", "dist-packages"} & set(root.parts):  # a checkout, which actors would not find otherwise
         paths.insert(0, str(root))
     return variables | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})
-
-
-@contextlib.contextmanager
-def _listening(signals: Signals) -> Iterator[None]:
-    """Note signals to the driver in `signals`; afterwards restore the handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before = {number: signal.getsignal(number) for number in numbers}
-    signals.listen()
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -17,12 +17,12 @@ from psgd.group.spin_barrier import SpinBarrier, shared_bytes
 Barrier = Callable[[], None]  # returns when all processes have called it
 Work = Callable[[Barrier], None]
 
-PATIENCE = 10.0  # seconds beyond ten times those asked for, after which a process is taken to hang
+PATIENCE = 10.0  # a process hangs if it takes so many seconds longer than ten times those asked for
 
 
 def run_concurrently(processes: int, work: Work, seconds: float) -> float | None:
-    """The median seconds of one call of `work`, which all processes repeat at the same time for about `seconds`. None
-    if processes cannot be forked, or one failed."""
+    """The median seconds of a call of `work`, which all processes repeat for about `seconds` at the same time. None if
+    processes cannot be forked, or one failed."""
     if "fork" not in multiprocessing.get_all_start_methods():
         return None
     memory, results = mmap.mmap(-1, shared_bytes(processes)), np.frombuffer(mmap.mmap(-1, 8 * processes), np.float64)

@@ -9,18 +9,17 @@ the clock rate of the CPU.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil, log2
-from typing import NamedTuple, final
+from typing import NamedTuple
+
+import numpy as np
 
 EXCHANGES = 2  # of a round: the reports, and the barrier after the combination
 WORTH = 1.1  # times the speed of one worker, below which more processes are not recommended
 ASSUMED_EXCHANGE = 5e-6  # seconds of an exchange where it cannot be measured, with one core
 
 
-@final
-@dataclass(frozen=True)
-class Round:
+class Round(NamedTuple):
     """The costs in seconds of one round of a strategy, in one process that is alone."""
 
     strategy: str
@@ -31,10 +30,9 @@ class Round:
     rest: float  # the loop itself
 
 
-@final
-@dataclass(frozen=True)
-class Machine:
-    """How processes that run at once affect each other, measured for 1 process (1.0 and 0.0) and up to one a core."""
+class Machine(NamedTuple):
+    """How processes that run at once affect each other, measured for 1 process (1.0 and 0.0) and up to one a core, in
+    ascending order."""
 
     cores: int
     slowdowns: Mapping[int, float]  # processes -> s(n)
@@ -42,29 +40,23 @@ class Machine:
 
     def slowdown(self, processes: int) -> float:
         """s(n); beyond what was measured, on the line through 1 process and the most processes."""
-        return _along(self.slowdowns, processes)
+        most = max(self.slowdowns)
+        if 1 < most < processes:
+            return 1.0 + (self.slowdowns[most] - 1.0) * (processes - 1) / (most - 1)
+        return _interpolate(self.slowdowns, processes)
 
     def exchange(self, processes: int) -> float:
         """Seconds of an exchange; beyond what was measured it grows with log2 of the number of processes."""
         most = max(self.exchanges)
         if processes <= most:
-            return _along(self.exchanges, processes)
+            return _interpolate(self.exchanges, processes)
         if most == 1:
             return ASSUMED_EXCHANGE * log2(processes)
         return self.exchanges[most] * log2(processes) / log2(most)
 
 
-def _along(known: Mapping[int, float], at: int) -> float:
-    """Linear interpolation of `known` at a number, or extrapolation from 1 and the largest number."""
-    if at in known:
-        return known[at]
-    below = max(n for n in known if n < at)
-    above = min((n for n in known if n > at), default=None)
-    if above is None:
-        below, above = 1, below
-    if above == below:
-        return known[below]
-    return known[below] + (known[above] - known[below]) * (at - below) / (above - below)
+def _interpolate(known: Mapping[int, float], at: int) -> float:
+    return float(np.interp(at, list(known), list(known.values())))
 
 
 class Forecast(NamedTuple):
@@ -85,33 +77,21 @@ def forecast(round: Round, machine: Machine, batch: int, workers: int, processes
     return Forecast(round.strategy, workers, processes, examples / seconds, processes > machine.cores)
 
 
-def best(forecasts: Sequence[Forecast]) -> Forecast:
-    """The fastest that has a core for each worker; one worker if that is less than WORTH times as fast."""
-    one, most = fastest_alone(forecasts), max(_possible(forecasts), key=lambda f: f.examples_per_second)
-    return most if most.examples_per_second >= WORTH * one.examples_per_second else one
+def recommend(forecasts: Sequence[Forecast]) -> tuple[Forecast, str]:
+    """(the fastest with a core for each worker, the recommendation as one sentence). One worker is recommended where
+    more are less than WORTH times as fast."""
 
+    def speed(forecast: Forecast) -> float:
+        return forecast.examples_per_second
 
-def fastest_alone(forecasts: Sequence[Forecast]) -> Forecast:
-    """The fastest with one worker."""
-    return max((f for f in forecasts if f.workers == 1), key=lambda f: f.examples_per_second)
-
-
-def _possible(forecasts: Sequence[Forecast]) -> list[Forecast]:
-    return [f for f in forecasts if not f.modelled and f.workers == f.processes]
-
-
-def recommend(forecasts: Sequence[Forecast]) -> str:
-    """The recommendation as one sentence."""
-    one, choice = fastest_alone(forecasts), best(forecasts)
-    if choice.workers > 1:
-        gain = choice.examples_per_second / one.examples_per_second
-        return f"{choice.workers} workers by {choice.strategy}: {gain:.1f} times one"
-    others = [f for f in _possible(forecasts) if f.workers > 1]
-    if not others:
-        return "one worker is fastest here: there is one core"
-    next_best = max(others, key=lambda f: f.examples_per_second)
-    gain = next_best.examples_per_second / one.examples_per_second
-    return (
-        f"one worker is fastest for this network: {next_best.workers} by {next_best.strategy} would be "
-        f"{gain:.2f} times as fast"
+    one = max((f for f in forecasts if f.workers == 1), key=speed)
+    several = [f for f in forecasts if not f.modelled and f.workers == f.processes > 1]
+    if not several:
+        return one, "one worker is fastest here: there is one core"
+    most = max(several, key=speed)
+    gain = speed(most) / speed(one)
+    if gain >= WORTH:
+        return most, f"{most.workers} workers by {most.strategy}: {gain:.1f} times one"
+    return one, (
+        f"one worker is fastest for this network: {most.workers} by {most.strategy} would be {gain:.2f} times as fast"
     )

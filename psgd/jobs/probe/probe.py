@@ -6,11 +6,9 @@ with one worker, how much processes that compute at once slow each other down, a
 
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, final
@@ -28,16 +26,15 @@ from psgd.jobs.build import build_job
 from psgd.jobs.choose_group import cores
 from psgd.jobs.probe.concurrent import Barrier, Work, run_concurrently
 from psgd.jobs.probe.forecast import EXCHANGES, Forecast, Machine, Round, forecast, recommend
-from psgd.training.job import Job
 from psgd.training.local_steps import LocalSteps
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
 
 SECONDS = 0.12  # of one measurement, unless one repetition takes longer; more seconds, less noise
 TOGETHER = 0.06  # seconds of one measurement of several processes at once
-STRETCH = 0.03  # seconds of steps that are timed as one, so that the clock and Python take little of them
+STRETCH = 0.03  # seconds of steps that are timed as one, so that the time of the clock and of Python is small
 LONG = 0.25  # seconds of a step beyond which the loop's own time is taken as 0, not measured
-LIBRARY = 10e-6  # seconds that MPI itself takes for an exchange, as measured once: the probe runs without MPI
+LIBRARY = 10e-6  # seconds that MPI adds to an exchange, as measured once: the probe runs without MPI
 BEYOND = (4, 8, 16)  # numbers of workers forecast on as many cores, where there are fewer
 BUSY = 0.7  # load (running programs) above which measurements are disturbed
 RATE_FACTOR = 1e-6  # times the learning rate of the config: the same work, and no divergence in a probe
@@ -70,23 +67,24 @@ def probe(settings: Settings, data: Data) -> Findings:
 def forecast_all(rounds: list[Round], machine: Machine, batch: int, wanted: int) -> list[Forecast]:
     """Forecast each strategy with 1, 2, 4, ... workers on a core each, up to all cores and beyond, and with the number
     of workers in the config, `wanted`, on the cores there are."""
-    counts = _counts(machine.cores)
-    places = [(n, n) for n in (*counts, *(n for n in BEYOND if n > machine.cores))]
+    most = machine.cores
+    counts = {2**i for i in range(most.bit_length())} | {most}
+    places = [(n, n) for n in (*counts, *(n for n in BEYOND if n > most))]
     if wanted not in counts:
-        places.append((wanted, min(wanted, machine.cores)))
+        places.append((wanted, min(wanted, most)))
     return [forecast(r, machine, batch, *place) for place in sorted(places) for r in rounds]
 
 
 def lines(findings: Findings) -> list[str]:
     """The findings for people, each line a YAML comment."""
-    machine, rounds = findings.machine, findings.rounds
+    machine = findings.machine
     most = max(machine.slowdowns)
     text = [
         f"Should this be parallelised? Probed for {findings.seconds:.1f} s: "
         f"{findings.parameters:,} parameters, {findings.batch} examples a step, {_several(machine.cores, 'core')}.",
         "Measured, milliseconds a round of one worker:",
     ]
-    for r in rounds:
+    for r in findings.rounds:
         parts = f"work {_ms(r.local)}, reduction {_ms(r.leaf)} and apply {_ms(r.apply)}, the loop itself {_ms(r.rest)}"
         text.append(f"  {r.strategy}, {_several(r.steps, 'step')}: {parts}")
     if most > 1:
@@ -98,11 +96,9 @@ def lines(findings: Findings) -> list[str]:
     text += ["Forecast of examples/s, workers equally fast:", *_table(findings)]
     if findings.load > BUSY:
         text.append(f"Other programs were running (load {findings.load:.1f}): ask again when the machine is quiet.")
-    text += [f"Recommendation: {recommend(findings.forecasts)}.", _CAUTION]
+    text.append(f"Recommendation: {recommend(findings.forecasts)[1]}.")
+    text.append("Speed alone: more workers take fewer, larger or averaged steps an epoch, and may need more epochs.")
     return [f"# {line}" for line in text]
-
-
-_CAUTION = "Speed alone: more workers take fewer, larger or averaged steps an epoch, and may need more epochs."
 
 
 def _table(findings: Findings) -> list[str]:
@@ -116,13 +112,6 @@ def _table(findings: Findings) -> list[str]:
     return rows
 
 
-def use_every_core() -> None:
-    """Undo the binding of this process to some of the cores, if that is allowed."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.sched_setaffinity(0, range(os.cpu_count() or 1))
-
-
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.3g}"
 
@@ -131,31 +120,22 @@ def _several(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
-def _counts(most: int) -> list[int]:
-    """1, 2, 4, ... and `most` itself."""
-    return sorted({2**i for i in range(most.bit_length())} | {most})
-
-
 def _strategies(settings: Settings) -> list[Settings]:
-    """The job by gradient averaging, and by averaging parameters as the config says or else by default."""
+    """The job with one worker, by gradient averaging and by averaging parameters, as the config says or by default."""
     both = GradientAveraging(), settings.averaging or ParameterAveraging()
     cluster, optimizer = settings.cluster.replace(speeds=None), settings.optimizer
     optimizer = optimizer.replace(learning_rate=RATE_FACTOR * optimizer.learning_rate)
     return [settings.replace(strategy=one, cluster=cluster, optimizer=optimizer, workers=1) for one in both]
 
 
-def _machine(stepping: "_Bench", synchronous: "_Bench") -> Machine:
+def _machine(averaging: "_Bench", synchronous: "_Bench") -> Machine:
     """Measure slowdowns and exchanges on the cores of this process; the rounds of `synchronous` are single steps."""
     most = cores()
     slowdowns, exchanges = {1: 1.0}, {1: 0.0}
-    alone = _quietest(1, stepping.stretch) if most > 1 else None
-    for processes in sorted({2, 4, most}) if alone else ():
-        together = _quietest(processes, stepping.stretch) if processes <= most else None
-        apart, met = (
-            (_quietest(processes, act) for act in (synchronous.without_exchanges, synchronous.with_exchanges))
-            if together
-            else (None, None)
-        )
+    alone = _quietest(1, averaging.stretch) if most > 1 else None
+    for processes in sorted(n for n in {2, 4, most} if n <= most) if alone else ():
+        works = averaging.stretch, synchronous.laps_with(0), synchronous.laps_with(EXCHANGES)
+        together, apart, met = (_quietest(processes, work) for work in works)
         if alone and together and apart and met:
             slowdowns[processes] = max(1.0, together / alone)
             exchanges[processes] = LIBRARY + max(0.0, met - apart) / synchronous.laps / EXCHANGES
@@ -175,12 +155,11 @@ class _Bench:
     def __init__(self, settings: Settings, data: Data) -> None:
         self._settings = settings
         self._data = data._replace(test=None, validation=None)  # nothing is evaluated
-        self._name = settings.strategy.name
         self.job = build_job(settings, self._data)
-        self._local_steps = LocalSteps(self.job, self._group(self.job), real_clock, segment_seconds=1e9)
-        vectors = np.zeros((1 + self.job.strategy.needs.state_rows, self.job.learner.size), self.job.learner.dtype)
-        vectors[0] = self.job.learner.initial(self.job.seed)
-        self._replica = Replica(vectors, Progress(dealt=(0,), worker_steps=(0,)))
+        group = Group(Serial(), self.job.vectors)
+        self._local_steps = LocalSteps(self.job, group, real_clock, segment_seconds=1e9)
+        self._replica = Replica(group.replicas[0], Progress(dealt=(0,), worker_steps=(0,)))
+        self._replica.vectors[0] = self.job.learner.initial(self.job.seed)
         self._period = self.job.strategy.plan.steps(0)[0]
         self._local(1)  # twice before timing: the first makes the buffers
         self._local(1)
@@ -192,40 +171,33 @@ class _Bench:
         """About STRETCH seconds of steps."""
         self._local(self._steps)
 
-    def without_exchanges(self, barrier: Barrier) -> None:
-        """Several rounds of one step."""
-        for _ in range(self.laps):
-            self._local(1)
+    def laps_with(self, exchanges: int) -> Work:
+        """Several rounds of one step and some exchanges, at which the faster processes wait for the slower."""
 
-    def with_exchanges(self, barrier: Barrier) -> None:
-        """The same with exchanges, at which the faster processes wait for the slower."""
-        for _ in range(self.laps):
-            self._local(1)
-            for _ in range(EXCHANGES):
-                barrier()
+        def work(barrier: Barrier) -> None:
+            for _ in range(self.laps):
+                self._local(1)
+                for _ in range(exchanges):
+                    barrier()
+
+        return work
 
     def round(self) -> Round:
         """Measure the parts of one round."""
         first = _median(lambda: self._local(1))
-        step = (
-            max(0.0, _median(lambda: self._local(self._steps)) - first) / (self._steps - 1)
-            if self._steps > 1
-            else first
-        )
+        step = first
+        if self._steps > 1:
+            step = max(0.0, _median(lambda: self._local(self._steps)) - first) / (self._steps - 1)
         leaf, apply = self._combination()
-        short = first + (self._steps - 1) * step
-        whole = self._whole_rounds(self._steps, short + leaf + apply) if step < LONG else 0.0
-        rest = max(0.0, whole - short - leaf - apply)
-        return Round(self._name, self._period, first + (self._period - 1) * step, leaf, apply, rest)
-
-    def _group(self, job: Job) -> Group:
-        return Group(Serial(), job.vectors)
+        expected = first + (self._steps - 1) * step + leaf + apply
+        whole = self._whole_rounds(expected) if step < LONG else 0.0
+        local, rest = first + (self._period - 1) * step, max(0.0, whole - expected)
+        return Round(self._settings.strategy.name, self._period, local, leaf, apply, rest)
 
     def _local(self, steps: int) -> None:
         """Take `steps` local steps on the next part of the data, so that batches come from memory, not from a cache."""
-        plan = (steps,)
         self._local_steps.restart_round()
-        while self._local_steps.run(self._replica, plan)[0].steps_done < steps:
+        while self._local_steps.run(self._replica, (steps,))[0].steps_done < steps:
             pass
         progress = self._replica.progress
         self._replica.progress = progress._replace(position=progress.position + steps * self.job.batch)
@@ -233,7 +205,7 @@ class _Bench:
     def _combination(self) -> tuple[float, float]:
         """Seconds of (reducing one contribution, applying the sum), over all parameters."""
         job = build_job(self._settings.replace(workers=2), self._data)
-        group, strategy, needs = self._group(job), job.strategy, job.strategy.needs
+        group, strategy = Group(Serial(), job.vectors), job.strategy
         for worker in range(2):
             group.contribution(worker)[:] = self._replica.parameters
         old, new = (Replica(vectors, Progress(steps=1)) for vectors in group.replicas)
@@ -243,16 +215,16 @@ class _Bench:
             return strategy.application.begin(old, new, 0.0, squared_norm)
 
         def combine(weights: np.ndarray) -> float:
-            return _median(lambda: group.combine(weights, begin, needs.norm))
+            return _median(lambda: group.combine(weights, begin, strategy.needs.norm))
 
         one, both = combine(np.array([1.0, 0.0])), combine(np.array([0.5, 0.5]))
         leaf = min(one, max(0.0, both - one))
         return leaf, one - leaf
 
-    def _whole_rounds(self, steps: int, expected: float) -> float:
-        """Seconds of a whole round of `steps` in the loop; `expected`: a guess, to choose how many rounds to time."""
+    def _whole_rounds(self, expected: float) -> float:
+        """Seconds of a round in the loop, exchanges and combination included. `expected`: about how many they are."""
         rounds = max(2, min(1000, int(SECONDS / expected)))
-        settings = self._settings
+        settings, steps = self._settings, self._steps
         if isinstance(settings.strategy, Averaging):
             settings = settings.replace(strategy=settings.strategy.replace(period=steps))
         job = build_job(settings, self._data)
