@@ -47,12 +47,10 @@ class Dataset:
 
     @property
     def features(self) -> int:
-        """The number of columns of the inputs."""
         return int(self.inputs.shape[1])
 
     @property
     def outputs(self) -> int:
-        """The number of classes (2 for two classes), or the columns of the targets in regression."""
         return self.classes or int(self.targets.shape[1])
 
     def gather(self, rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray, backend: Backend = NUMPY) -> None:
@@ -76,11 +74,10 @@ class Dataset:
         write_targets(targets, self.classes, T_BO)
 
     def batches_per_read(self, batch: int) -> int:
-        """As many as make the cost of a call small beside the copying, and still fit the cache."""
+        # As many as make the cost of a call small beside the copying, and still fit the cache.
         return max(1, min(64, READ_ELEMENTS // (batch * self.features)))
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
-        """Return a reader of up to `examples` rows, with `outputs` columns of targets, into buffers of its own."""
         X_BI, T_BO = np.ones((examples, self.features + 1), dtype), np.empty((examples, outputs), dtype)
 
         def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +88,6 @@ class Dataset:
         return read
 
     def take(self, rows: np.ndarray | slice) -> "Dataset":
-        """Return a new data set with copies of `rows`, in their order."""
         inputs, targets = self.inputs[rows], self.targets[rows]
         if isinstance(rows, slice):
             inputs, targets = inputs.copy(), targets.copy()
@@ -110,7 +106,9 @@ class Examples(Protocol):
     def features(self) -> int: ...
 
     @property
-    def outputs(self) -> int: ...
+    def outputs(self) -> int:
+        """The number of classes (2 for two classes), or the columns of the targets in regression."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -118,9 +116,13 @@ class Examples(Protocol):
         """How many batches of `batch` rows are best read by one call, and then cut from what it returns."""
         ...
 
-    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader: ...
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
+        """Return a reader of up to `examples` rows, with `outputs` columns of targets, into buffers of its own."""
+        ...
 
-    def take(self, rows: np.ndarray | slice) -> "Examples": ...
+    def take(self, rows: np.ndarray | slice) -> "Examples":
+        """Return a new data set of `rows`, in their order."""
+        ...
 
 
 class Data(NamedTuple):

@@ -16,12 +16,11 @@ REMEMBERED_PIECES = 3 * PIECES  # of three windows; a piece that is remembered i
 
 @final
 class ReadAhead:
-    """Requests the whole piece of `rows` rows of a mapped array as soon as one of its rows is wanted
-    (MADV_WILLNEED)."""
+    """Requests whole pieces of `rows` rows of a mapped array as soon as one of their rows is wanted (MADV_WILLNEED)."""
 
     def __init__(self, array: np.ndarray, mapped: mmap.mmap, rows: int) -> None:
         self._mapped, self._rows = mapped, rows
-        self._start = _address_of(array) - _address_of(np.frombuffer(mapped, np.uint8))
+        self._start = array.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
         self._end, self._piece = self._start + array.nbytes, rows * array.strides[0]
         self._requested: dict[int, None] = {}  # pieces, the oldest first
 
@@ -40,9 +39,7 @@ class ReadAhead:
 def read_ahead_of(array: np.ndarray, rows: int) -> ReadAhead | None:
     """Return a ReadAhead in pieces of `rows` rows; None if the array is not mapped or the system has no madvise."""
     mapped = mapping_of(array)
-    if mapped is None or not hasattr(mmap, "MADV_WILLNEED"):
-        return None
-    return ReadAhead(array, mapped, rows)
+    return ReadAhead(array, mapped, rows) if mapped is not None and hasattr(mmap, "MADV_WILLNEED") else None
 
 
 def mapping_of(array: Any) -> mmap.mmap | None:
@@ -51,8 +48,3 @@ def mapping_of(array: Any) -> mmap.mmap | None:
     while isinstance(base, np.ndarray | memoryview):
         base = base.base if isinstance(base, np.ndarray) else base.obj
     return base if isinstance(base, mmap.mmap) else None
-
-
-def _address_of(array: np.ndarray) -> int:
-    """Return the address of an array's first byte."""
-    return int(array.__array_interface__["data"][0])

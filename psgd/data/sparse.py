@@ -16,8 +16,7 @@ from psgd.data.targets import check_targets, is_binary, write_targets
 
 
 class SparseRows(NamedTuple):
-    """The inputs of a batch. Row b has the entries starts[b] to starts[b + 1]. Read-only: they may be the stored
-    ones."""
+    """The inputs of a batch, maybe views of the stored ones. Row b has the entries starts[b] to starts[b + 1]."""
 
     starts: np.ndarray  # (B + 1,) int64, from 0
     indices: np.ndarray  # (E,) int32 or int64, in [0, F)
@@ -58,23 +57,15 @@ class SparseDataset:
     def outputs(self) -> int:
         return self.classes or int(self.targets.shape[1])
 
-    @property
-    def bytes(self) -> int:
-        """The memory that the data take."""
-        arrays = (self.indptr, self.indices, self.targets, *([] if self.values is None else [self.values]))
-        return sum(array.nbytes for array in arrays)
-
     def batches_per_read(self, batch: int) -> int:
         return 1
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
-        """Return a reader of up to `examples` rows, as (SparseRows, T_BO), into buffers of its own. A single row and
-        consecutive rows are not copied."""
+        """Return a reader of (SparseRows, T_BO). A single row and consecutive rows are not copied."""
         del backend
         return _Reader(self, examples, outputs, np.dtype(dtype))
 
     def take(self, rows: np.ndarray | slice) -> "SparseDataset":
-        """Return a new data set with copies of `rows`, in their order."""
         numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
         starts, stops = self.indptr[numbers], self.indptr[numbers + 1]
         indptr = np.zeros(len(numbers) + 1, np.int64)
@@ -129,13 +120,12 @@ class _Reader:
         starts = self._starts[: stop - first + 1]
         np.subtract(data.indptr[first : stop + 1], data.indptr[first], out=starts)
         where = slice(int(data.indptr[first]), int(data.indptr[stop]))
-        if data.values is None:
-            values = self._ones(where.stop - where.start)
-        elif self._as_stored:
+        if data.values is not None and self._as_stored:
             values = data.values[where]
         else:
             values = self._value_buffer(where.stop - where.start)
-            np.multiply(data.values[where], self._dtype.type(data.scale), out=values)
+            if data.values is not None:
+                np.multiply(data.values[where], self._dtype.type(data.scale), out=values)
         return SparseRows(starts, data.indices[where], values)
 
     def _scattered(self, rows: np.ndarray) -> SparseRows:
@@ -148,24 +138,17 @@ class _Reader:
         if len(self._indices) < entries:
             self._indices = np.empty(2 * entries, np.int64)
         copy_rows(data.indices, begins, ends, self._indices)
-        if data.values is None:
-            values = self._ones(entries)
-        else:
-            values = self._value_buffer(entries)
+        values = self._value_buffer(entries)
+        if data.values is not None:
             copy_rows(data.values, begins, ends, values)
             if data.scale != 1.0:
                 values *= data.scale
         return SparseRows(starts, self._indices[:entries], values)
 
-    def _ones(self, entries: int) -> np.ndarray:
-        """Values that are all 1, times the scale. Written only when the buffer grows."""
+    def _value_buffer(self, entries: int) -> np.ndarray:
+        """A buffer for values. It is filled with the scale: with what they are where all stored ones are 1."""
         if len(self._values) < entries:
             self._values = np.full(2 * entries, self._data.scale, self._dtype)
-        return self._values[:entries]
-
-    def _value_buffer(self, entries: int) -> np.ndarray:
-        if len(self._values) < entries:
-            self._values = np.empty(2 * entries, self._dtype)
         return self._values[:entries]
 
     def _targets(self, rows: np.ndarray | slice) -> np.ndarray:

@@ -13,7 +13,8 @@ from psgd.core.errors import UsageError
 from psgd.data.dataset import Data
 from psgd.data.sampling.partition import Partition
 from psgd.data.sampling.replacement import Replacement
-from psgd.data.sampling.shuffle import Sampler, Shuffle
+from psgd.data.sampling.sampler import Sampler
+from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.sparse import SparseDataset
 from psgd.jobs.choose_backend import choose_backend
 from psgd.learners.losses import LOSSES, Loss, huber
@@ -61,7 +62,7 @@ def build_sampler(settings: Settings, data: Data, backend: Backend = NUMPY) -> S
     if source.mode == "partition":
         return Partition(examples, batch, settings.worker_count, seed, backend)
     if source.mode == "replacement":
-        return Replacement(examples, batch, seed)
+        return Replacement(examples, batch, settings.worker_count, seed)
     return Shuffle(examples, batch, seed, source.window if isinstance(source, config.Npz) else None, backend)
 
 

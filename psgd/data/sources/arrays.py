@@ -3,19 +3,53 @@
 import math
 import os
 from pathlib import Path
+from typing import final
 
 import numpy as np
 
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.config.settings import Npz
 from psgd.core.errors import DataError, UsageError
-from psgd.data.dataset import Dataset, Examples
+from psgd.data.dataset import Dataset, Examples, Reader
+from psgd.data.read_ahead import read_ahead_of
 from psgd.data.sampling.shuffle import PIECES
-from psgd.data.selected import Selected
 from psgd.data.sources.array_files import Arrays, Named, find_part, read_arrays
 from psgd.data.sources.labels import learn_classes, places_of, values_of
 from psgd.data.sources.loaded import LoadedData
 
 Part = tuple[Named, Named]  # inputs, targets
+
+
+@final
+class Selected:
+    """The `rows` (N,) int64 of `base`, which are copied only into batches. If `piece` is set, the mapped file is read
+    ahead in pieces of so many rows, for access in random order."""
+
+    def __init__(self, base: Dataset, rows: np.ndarray, piece: int | None = None) -> None:
+        self.base, self.rows, self.piece = base, rows, piece
+        self.classes, self.features, self.outputs = base.classes, base.features, base.outputs
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches_per_read(self, batch: int) -> int:
+        return self.base.batches_per_read(batch)
+
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
+        read = self.base.reader(examples, outputs, dtype, backend)
+        ahead = read_ahead_of(self.base.inputs, self.piece) if self.piece else None
+
+        def read_selected(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+            wanted = self.rows[rows]
+            if ahead:
+                ahead.request(wanted)
+            return read(wanted)
+
+        return read_selected
+
+    def take(self, rows: np.ndarray | slice) -> "Selected":
+        return Selected(self.base, self.rows[rows], self.piece)
 
 
 def load_arrays(path: Path, settings: Npz) -> LoadedData:
