@@ -126,7 +126,7 @@ class Examples(Protocol):
 
 
 class Data(NamedTuple):
-    """The parts of a run's data."""
+    """The parts of a run's data, as a reader or generator returns them or with a validation part split off."""
 
     train: Examples
     test: Examples | None

@@ -11,12 +11,11 @@ from psgd.backends.backend import Backend
 from psgd.backends.numpy.backend import NUMPY
 from psgd.config.settings import Npz
 from psgd.core.errors import DataError, UsageError
-from psgd.data.dataset import Dataset, Examples, Reader
+from psgd.data.dataset import Data, Dataset, Examples, Reader
 from psgd.data.read_ahead import read_ahead_of
 from psgd.data.sampling.shuffle import PIECES
 from psgd.data.sources.array_files import Arrays, Named, find_part, read_arrays
 from psgd.data.sources.labels import learn_classes, places_of, values_of
-from psgd.data.sources.loaded import LoadedData
 
 Part = tuple[Named, Named]  # inputs, targets
 
@@ -52,7 +51,7 @@ class Selected:
         return Selected(self.base, self.rows[rows], self.piece)
 
 
-def load_arrays(path: Path, settings: Npz) -> LoadedData:
+def load_arrays(path: Path, settings: Npz) -> Data:
     """The arrays x_train, y_train, x_test and y_test, or others of their usual names; or x and y, of which the first
     `train_rows` rows are for training. DataError if they do not fit, UsageError if `train_rows` does not."""
     parts = _parts(path, read_arrays(path), settings.train_rows)
@@ -75,7 +74,7 @@ def load_arrays(path: Path, settings: Npz) -> LoadedData:
     origin = f"{path}, {X.array.dtype} inputs" + (f" times {scale:g}" if scale != 1 else "")
     if os.path.isdir(path) and not settings.window and X.array.nbytes > _memory():
         origin += " (larger than memory: set data.window, or each example will be waited for)"
-    return LoadedData(datasets[0], datasets[1] if len(datasets) > 1 else None, origin, preparation)
+    return Data(datasets[0], datasets[1] if len(datasets) > 1 else None, None, origin, preparation)
 
 
 def _memory() -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from psgd.config.settings import Libsvm
 from psgd.core.errors import DataError, UsageError
+from psgd.data.dataset import Data
 from psgd.data.sources.gzipped import open_unpacked
 from psgd.data.sparse import SparseDataset
 
@@ -26,15 +27,7 @@ _EXAMPLE = re.compile(
 )
 
 
-class Loaded(NamedTuple):
-    """The data of one or two files."""
-
-    train: SparseDataset
-    test: SparseDataset | None
-    labels: list[int]  # the label of each class; empty in regression
-
-
-def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Loaded:
+def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Data:
     """Load examples. Those for testing come from `test_path`, or are those after the first `train_rows` of `path`.
 
     DataError names the file and the line of the first mistake. UsageError if `train_rows` leaves nothing to test on.
@@ -48,10 +41,13 @@ def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Loaded:
     train_rows = settings.train_rows
     if train_rows and train_rows >= len(whole):
         raise UsageError(f"data.train_rows is {train_rows}, but {path} has {len(whole)} examples; leave some to test")
-    names = [int(label) for label in labels] if labels is not None else []
+    train, test = whole, _dataset(other, labels, features) if other else None
     if train_rows:
-        return Loaded(whole.take(slice(0, train_rows)), whole.take(slice(train_rows, None)), names)
-    return Loaded(whole, _dataset(other, labels, features) if other else None, names)
+        train, test = whole.take(slice(0, train_rows)), whole.take(slice(train_rows, None))
+    names = [int(label) for label in labels] if labels is not None else []
+    origin = f"{path}, {len(train.indices) / len(train):.1f} of {features} features an example"
+    preparation = {"kind": "libsvm", "classes": names, "zero_based": settings.zero_based, "unit": settings.unit_length}
+    return Data(train, test, None, origin, preparation)
 
 
 class _Table(NamedTuple):

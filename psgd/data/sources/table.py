@@ -8,17 +8,16 @@ import numpy as np
 
 from psgd.config.settings import Csv
 from psgd.core.errors import DataError, UsageError
-from psgd.data.dataset import Dataset
+from psgd.data.dataset import Data, Dataset
 from psgd.data.sources.column import Collector, Column
 from psgd.data.sources.csv_file import Table, read_header, read_table
-from psgd.data.sources.loaded import LoadedData
 from psgd.data.sources.preparation import learn_columns, prepare, standardization, width
 from psgd.data.split import held_out
 
 Names = Sequence[int | str]
 
 
-def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> LoadedData:
+def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> Data:
     """The rows of `path`, and for testing those of `test_path` or what follows the first `train_rows` rows. Without the
     rows that `seed` sets aside for validation, the preparation of the inputs is learnt from the training rows."""
     separator, target = settings.separator, _target(settings)
@@ -36,7 +35,7 @@ def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> 
     test = whole.take(slice(count, None)) if count < len(whole) else None
     if test_path:
         test = _dataset(read_table(test_path, separator, collectors_of(preparation, True)), preparation)
-    return LoadedData(whole.take(slice(0, count)), test, f"{path}, {_remark(table, preparation)}", preparation)
+    return Data(whole.take(slice(0, count)), test, None, f"{path}, {_remark(table, preparation)}", preparation)
 
 
 def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collector]:
