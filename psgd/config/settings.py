@@ -45,6 +45,7 @@ Text = Annotated[
 Classes = Annotated[
     int, Field(ge=0), AfterValidator(_classes), Field(description="a whole number of at least 2, or 0 for regression")
 ]
+OptionalCount = Annotated[Count | None, Field(description="a whole number greater than 0, or null")]
 Path = Annotated[Text | None, Field(description="a path, or null")]
 Limit = Annotated[Positive | None, Field(description="a number greater than 0, or null")]
 Names = Annotated[list[Text], AfterValidator(_different)]
@@ -96,22 +97,21 @@ class File(Source):
     """A file of the user's. A relative `path` is looked for in the working directory, $PSGD_DATA and the cache."""
 
     task: Literal["classification", "regression"] = "classification"
-    train_rows: Annotated[Count | None, Field(description="a whole number greater than 0, or null")] = None
+    train_rows: OptionalCount = None
 
 
 class Csv(File):
     source: Literal["csv"] = "csv"
     test_path: Path = None
     target: Annotated[Text | None, Field(description="the name of a column")] = None
-    columns: Annotated[
-        Names | None, Field(min_length=1, description="a list of different columns, or null (all but the target)")
-    ] = None
-    categorical: Annotated[Names, Field(description="a list of different columns")] = Field(default_factory=list)
+    columns: Names | None = Field(
+        default=None, min_length=1, description="a list of different columns, or null (all but the target)"
+    )
+    categorical: Names = Field(default_factory=list, description="a list of different columns")
     categories: Literal["codes", "one-hot"] = "codes"
-    labels: Annotated[
-        Annotated[list[Text | int], AfterValidator(_different)] | None,
-        Field(min_length=2, description="a list of two different labels or more, or null (those found)"),
-    ] = None
+    labels: Annotated[list[Text | int], AfterValidator(_different)] | None = Field(
+        default=None, min_length=2, description="a list of two different labels or more, or null (those found)"
+    )
     separator: Literal["comma", "semicolon", "tab"] = "comma"
 
 
@@ -119,7 +119,7 @@ class Npz(File):
     source: Literal["npz"] = "npz"
     scale: Limit = None  # null: 1/255 for bytes, else 1
     # How many consecutive examples are shuffled among each other; null: all.
-    window: Annotated[Count | None, Field(description="a whole number greater than 0, or null")] = None
+    window: OptionalCount = None
 
 
 class Libsvm(File):
@@ -161,9 +161,9 @@ class Linear(Source):
 
 
 class Model(Section):
-    hidden: Annotated[
-        list[Count], Field(description="a list of whole numbers greater than 0, or [] for a linear model")
-    ] = Field(default_factory=lambda: [64])
+    hidden: list[Count] = Field(
+        default_factory=lambda: [64], description="a list of whole numbers greater than 0, or [] for a linear model"
+    )
     activation: Activation = "relu"
     output: Literal["identity", "sigmoid", "tanh", "softmax", "relu"] | None = None  # null: what the loss expects
     loss: Literal["squared-error", "binary-cross-entropy", "cross-entropy", "hinge", "huber"] = "cross-entropy"
@@ -229,10 +229,9 @@ class ParameterAveraging(Averaging):
 
 class WeightedAveraging(Averaging):
     name: Literal["weighted-averaging"] = "weighted-averaging"
-    contraction: Annotated[
-        Share | Literal["holdout", "auto"],
-        Field(description="a number greater than 0 and at most 1, or holdout, or auto"),
-    ] = "holdout"
+    contraction: Share | Literal["holdout", "auto"] = Field(
+        default="holdout", description="a number greater than 0 and at most 1, or holdout, or auto"
+    )
 
 
 class Training(Section):
@@ -243,20 +242,19 @@ class Training(Section):
     seed: Natural = 0
     precision: Literal["float32", "float64"] = "float32"
     evaluate_every: Positive = 1.0
-    target: Annotated[float | None, Field(description="a number (an accuracy, or a loss in regression), or null")] = (
-        None
-    )
+    target: float | None = Field(default=None, description="a number (an accuracy, or a loss in regression), or null")
     on_nonfinite: Literal["stop", "exclude"] = "stop"
     checkpoint_seconds: NotNegative = 60.0  # between checkpoints; 0: at every exchange of reports
 
 
 class Cluster(Section):
-    speeds: Annotated[
-        list[Share] | None,
-        Field(min_length=1, description="a list of numbers greater than 0 and at most 1, one a worker, or null"),
-    ] = None
+    speeds: list[Share] | None = Field(
+        default=None,
+        min_length=1,
+        description="a list of numbers greater than 0 and at most 1, one a worker, or null",
+    )
     patience: Positive = 300.0  # seconds
-    processes: Annotated[Count | None, Field(description="a whole number greater than 0, or null")] = None
+    processes: OptionalCount = None
 
     @property
     def unequal(self) -> bool:
