@@ -13,10 +13,8 @@ _KIND_OF_TARGETS = (("data", "classes"), ("data", "task"), ("data", "source"))  
 
 
 def check(values: dict[str, Any], earlier: Sequence[Problem] = ()) -> tuple[Settings, list[Problem]]:
-    """Settings from nested mappings and the defaults, and all problems: `earlier` ones, wrong values, and clashes.
-
-    A wrong value is replaced by its default and takes no part in clashes. Every section must be a mapping.
-    """
+    """Settings from nested mappings and the defaults, and all problems: `earlier` ones, wrong values, and clashes. A
+    wrong value is replaced by its default and takes no part in clashes. Every section must be a mapping."""
     settings, problems = check_values(values)
     problems += earlier
     wrong = [problem.path for problem in problems]

@@ -37,8 +37,7 @@ class SectionNames:
         """The choices that have this key, by name."""
         return [choice for choice, model in self.choices.items() if key in model.model_fields]
 
-    def everything(self) -> list[str]:
-        """The keys of all choices."""
+    def all_keys(self) -> list[str]:
         return list(dict.fromkeys(key for choice in self.choices for key in self.known(choice)))
 
     def takes(self, choice: str, key: str, value: object) -> bool:
@@ -89,8 +88,7 @@ def unknown(path: tuple[str, ...], choice: str) -> str:
     section, key = path[0], path[1]
     names = SECTIONS[section]
     subject = f"is not a setting of {choice or section}"
-    others = names.knowing(key)
-    if others:
+    if others := names.knowing(key):
         return f"{subject}, but of {', '.join(others)}; leave it out or change {section}.{names.tag}"
     return subject + _hint(key, names.known(choice), _homes(key, section))
 
@@ -108,7 +106,7 @@ def _homes(key: str, besides: str | None) -> list[str]:
         found += [
             f"{section}.{candidate}"
             for section, names in SECTIONS.items()
-            if section != besides and candidate in names.everything()
+            if section != besides and candidate in names.all_keys()
         ]
     return found
 
@@ -120,9 +118,8 @@ def _hint(key: str, here: list[str], elsewhere: list[str]) -> str:
         return f"; did you mean {foreign}?"
     if elsewhere:
         return f"; did you mean {' or '.join(elsewhere)}?"
-    close = difflib.get_close_matches(key, here, 1, 0.4)
-    if close:
+    if close := difflib.get_close_matches(key, here, 1, 0.4):
         return f"; did you mean {close[0]}?"
-    leaves = {leaf: f"{section}.{leaf}" for section, names in SECTIONS.items() for leaf in names.everything()}
+    leaves = {leaf: f"{section}.{leaf}" for section, names in SECTIONS.items() for leaf in names.all_keys()}
     close = difflib.get_close_matches(key, leaves, 1, 0.75)
     return f"; did you mean {leaves[close[0]]}?" if close else f"; known are {', '.join(here)}"

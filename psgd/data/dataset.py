@@ -35,11 +35,15 @@ class Dataset:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_inputs(self.inputs)
+        inputs = self.inputs
+        if inputs.ndim != 2 or 0 in inputs.shape:
+            raise DataError(f"inputs have shape {inputs.shape}; expected (examples, features), at least one of each")
+        if inputs.dtype != np.uint8 and not np.issubdtype(inputs.dtype, np.floating):
+            raise DataError(f"inputs are {inputs.dtype}; expected uint8 or floating numbers, so convert them first")
         check_scale(self.scale)
         check_targets(self.targets, self.classes, len(self.inputs))
         # np.take copies a whole array that is not contiguous, on every call: copy it once instead.
-        object.__setattr__(self, "inputs", np.ascontiguousarray(self.inputs))
+        object.__setattr__(self, "inputs", np.ascontiguousarray(inputs))
         object.__setattr__(self, "targets", np.ascontiguousarray(self.targets))
 
     def __len__(self) -> int:
@@ -133,13 +137,6 @@ class Data(NamedTuple):
     validation: Examples | None
     note: str  # one line for people: where the data came from, and how many examples there are
     preparation: dict[str, Any] = {}  # how to prepare new inputs in the same way: plain JSON, saved with the model
-
-
-def _check_inputs(inputs: np.ndarray) -> None:
-    if inputs.ndim != 2 or 0 in inputs.shape:
-        raise DataError(f"inputs have shape {inputs.shape}; expected (examples, features), at least one of each")
-    if inputs.dtype != np.uint8 and not np.issubdtype(inputs.dtype, np.floating):
-        raise DataError(f"inputs are {inputs.dtype}; expected uint8 or floating numbers, so convert them first")
 
 
 def check_scale(scale: float) -> None:

@@ -9,11 +9,8 @@ from psgd.data.sources.array_files import Named
 
 
 def learn_classes(y: Named) -> list[int] | list[str]:
-    """Return the classes that occur in training labels, sorted.
-
-    Labels that are whole numbers from 0 with few gaps are themselves the class numbers: gaps become classes too.
-    DataError if there are fewer than two classes.
-    """
+    """Return the classes that occur in training labels, sorted. Labels that are whole numbers from 0 with few gaps are
+    themselves the class numbers: gaps become classes too. DataError if there are fewer than two classes."""
     classes = np.unique(_labels(y)).tolist()
     if len(classes) < 2:
         raise DataError(f"{y.name}: all labels are {classes[0]!r}; classification needs two classes at least")

@@ -29,9 +29,7 @@ _EXAMPLE = re.compile(
 
 def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Data:
     """Load examples. Those for testing come from `test_path`, or are those after the first `train_rows` of `path`.
-
-    DataError names the file and the line of the first mistake. UsageError if `train_rows` leaves nothing to test on.
-    """
+    DataError names the file and the line of the first mistake. UsageError if `train_rows` leaves nothing to test on."""
     table = _read(path, settings, None)
     labels = None if settings.task == "regression" else _learn_labels(path, table)
     other = _read(test_path, settings, labels) if test_path else None

@@ -40,18 +40,23 @@ def load(source: AnySource, seed: int = 0) -> Data:
 
 def find(source: str, path: str | None) -> Path:
     """The directory of data that are not embedded: `path` if given, else the first of $PSGD_DATA/<source> and the
-    user's cache that exists, else the user's cache after a download.
-
-    DataError, which names the places, if there is none. Nothing replaces a given path: a mistyped one must not select
-    other data.
-    """
+    user's cache that exists, else the user's cache after a download. DataError, which names the places, if there is
+    none. Nothing replaces a given path: a mistyped one must not select other data."""
     places = [Path(os.path.expanduser(path))] if path else _places(source)
     for place in places:
         if os.path.isdir(place):  # unlike Path.is_dir, not an exception where permission is missing
             return place
-    failed = "" if path else _download(source)
-    if failed is None:
-        return user_cache.directory() / source
+    failed = ""
+    if not path:
+        from psgd.data.sources.download import REMOTES, download  # slow to import, and most runs need no network
+
+        if source in REMOTES:
+            try:
+                directory = user_cache.directory() / source
+                download(source, REMOTES[source], directory)
+                return directory
+            except (DataError, OSError) as error:
+                failed = f". Nor can they be downloaded: {error}"
     looked = ", ".join(str(place) for place in places)
     unset = "" if path or os.environ.get("PSGD_DATA") else " (PSGD_DATA is not set)"
     raise DataError(
@@ -62,9 +67,7 @@ def find(source: str, path: str | None) -> Path:
 
 def locate(path: str | None) -> Path:
     """A file or directory that the user named; a relative path may lie under $PSGD_DATA or the user's cache instead.
-
-    DataError, which names these places, if it is in none of them.
-    """
+    DataError, which names these places, if it is in none of them."""
     assert path is not None, "checked with the settings"
     given = Path(os.path.expanduser(path))
     places = [given] if given.is_absolute() else [given, *_places(str(given))]
@@ -74,19 +77,6 @@ def locate(path: str | None) -> Path:
     looked = ", ".join(str(place) for place in places)
     unset = "" if given.is_absolute() or os.environ.get("PSGD_DATA") else " (PSGD_DATA is not set)"
     raise DataError(f"data.path {path}: nothing at {looked}{unset}; correct the path")
-
-
-def _download(source: str) -> str | None:
-    """None once the data are in the cache; else the end of an error message, empty where no download is known."""
-    from psgd.data.sources.download import REMOTES, download  # slow to import, and most runs need no network
-
-    if source not in REMOTES:
-        return ""
-    try:
-        download(source, REMOTES[source], user_cache.directory() / source)
-    except (DataError, OSError) as error:
-        return f". Nor can they be downloaded: {error}"
-    return None
 
 
 def _places(source: str) -> list[Path]:

@@ -30,10 +30,8 @@ class Teacher(NamedTuple):
 
 def synthetic_sparse(settings: SyntheticSparse) -> tuple[SparseDataset, SparseDataset]:
     """Generate the training examples with `active` features each, and a sixth as many for testing. `classes` is 2, or 0
-    for regression on -1 and 1, as in the paper.
-
-    The same settings give the same bits. UsageError if there are fewer features than active ones, or too many.
-    """
+    for regression on -1 and 1, as in the paper. The same settings give the same bits. UsageError if there are fewer
+    features than active ones, or too many."""
     features, active = settings.features, settings.active
     if not active <= features < 2**31:
         raise UsageError(f"data.features is {features}; expected at least data.active = {active}, and less than 2^31")

@@ -79,13 +79,7 @@ def _learn(table: Table, names: list[str], rows: np.ndarray, settings: Csv) -> d
     else:
         classes = settings.labels or _learn_classes(table, targets, rows)
     learnt = learn_columns([table.columns[name] for name in names], rows, settings.categories)
-    return {
-        "kind": "table",
-        "separator": settings.separator,
-        "target": about,
-        "columns": learnt,
-        "classes": classes,
-    }
+    return {"kind": "table", "separator": settings.separator, "target": about, "columns": learnt, "classes": classes}
 
 
 def _remark(table: Table, preparation: dict[str, Any]) -> str:
