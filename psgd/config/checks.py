@@ -7,8 +7,8 @@ from psgd.config.problems import Problem, check_values, involves, shown
 from psgd.config.settings import Csv, Libsvm, Linear, Npz, Settings, Sgd, Synthetic, SyntheticSparse, WeightedAveraging
 
 _CLASSIFYING = ("cross-entropy", "binary-cross-entropy", "hinge")
-# Output activations that a loss can be computed from; the other losses take any. Of a hinge only the sign counts.
-_OUTPUTS = {"cross-entropy": ("softmax",), "binary-cross-entropy": ("sigmoid",), "hinge": ("identity", "tanh")}
+# Output activations that a loss can be computed from, its own first; other losses take any. A hinge needs the sign.
+OUTPUTS = {"cross-entropy": ("softmax",), "binary-cross-entropy": ("sigmoid",), "hinge": ("identity", "tanh")}
 _KIND_OF_TARGETS = (("data", "classes"), ("data", "task"), ("data", "source"))  # classes or numbers
 
 
@@ -100,7 +100,7 @@ def _loss(settings: Settings) -> Iterator[Problem]:
     if not classification(settings) and loss in _CLASSIFYING:
         text = f"is {loss}, which is for classes, but {_regression(settings)}; use squared-error or huber"
         yield Problem(("model", "loss"), text, _KIND_OF_TARGETS)
-    wanted = _OUTPUTS.get(loss)
+    wanted = OUTPUTS.get(loss)
     if wanted and output is not None and output not in wanted:
         needed = " or ".join(wanted)
         text = f"is {output}, but the loss {loss} needs {needed}; leave model.output out to get {wanted[0]}"

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from psgd.config.checks import check, classification
+from psgd.config.checks import OUTPUTS, check, classification
 from psgd.config.document import read_file, write
 from psgd.config.names import SECTIONS
 from psgd.config.overrides import merge, read_overrides
@@ -70,11 +70,7 @@ def chooses_on_validation(settings: Settings) -> bool:
 def _output(settings: Settings) -> str:
     """The output activation that the loss expects."""
     loss, activation = settings.model.loss, settings.model.activation
-    if loss == "cross-entropy":
-        return "softmax"
-    if loss == "binary-cross-entropy":
-        return "sigmoid"
     # Squared error on classes is Nielsen's network: every layer has the same activation where that is bounded.
     if loss == "squared-error" and classification(settings) and activation in ("sigmoid", "tanh"):
         return activation
-    return "identity"
+    return OUTPUTS.get(loss, ("identity",))[0]

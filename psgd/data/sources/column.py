@@ -64,7 +64,6 @@ class Collector:
             self._values.append(self._codes.setdefault(text, len(self._codes)))
 
     def column(self) -> Column:
-        """Return what was collected."""
         numeric = self._numeric is None or self._numeric
         return Column(self.name, np.array(self._values, np.float64), None if numeric else tuple(self._codes))
 

@@ -15,21 +15,37 @@ import numpy as np
 from psgd.core.errors import DataError
 from psgd.data.sources.column import Column
 
-NUMBER, CODES, ONE_HOT = "number", "codes", "one-hot"
+NUMBER, CODES = "number", "codes"
 
 
 class TableInputs(NamedTuple):
     """Inputs made of a table with N rows, and what had to be filled in; each note tells people of one column."""
 
     inputs: np.ndarray  # (N, F) float64
-    missing: dict[str, int]  # column -> the number of missing values
     missing_notes: list[str]
     unseen_notes: list[str]  # on categories that no training row has
 
 
-def learn_columns(columns: Sequence[Column], rows: np.ndarray, categories: str) -> list[dict[str, Any]]:
-    """Learn the rules of all columns from their values in `rows`; `categories` is codes or one-hot."""
-    return [_learn_number(c, rows) if c.texts is None else _learn_category(c, rows, categories) for c in columns]
+def learn_column(column: Column, rows: np.ndarray, kind: str) -> dict[str, Any]:
+    """Learn the rules of a column from its values in `rows`; categories become inputs of `kind`, codes or one-hot.
+    DataError if all are missing."""
+    values = column.values[rows]
+    known = values[~np.isnan(values)]
+    if not len(known):
+        raise DataError(f"column {column.name!r} has no value in any training row; leave it out of data.columns")
+    if column.texts is None:
+        median = float(np.median(known))
+        mean, deviation = standardization(np.where(np.isnan(values), median, values))
+        return {"name": column.name, "kind": NUMBER, "missing": median, "mean": mean, "deviation": deviation}
+    known = known.astype(np.int64)
+    counts = dict(zip(column.texts, np.bincount(known, minlength=len(column.texts)).tolist(), strict=True))
+    categories = sorted(text for text, count in counts.items() if count)
+    frequent = max(categories, key=lambda text: counts[text])  # ties to the first
+    learnt: dict[str, Any] = {"name": column.name, "kind": kind, "categories": categories, "missing": frequent}
+    if kind == CODES:
+        codes = _codes(learnt, column._replace(values=values), [])
+        learnt["mean"], learnt["deviation"] = standardization(codes)
+    return learnt
 
 
 def standardization(values: np.ndarray) -> tuple[float, float]:
@@ -43,11 +59,10 @@ def standardization(values: np.ndarray) -> tuple[float, float]:
 def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> TableInputs:
     """Turn raw columns, by name, into inputs: for each learnt column there must be one."""
     inputs: list[np.ndarray] = []
-    result = TableInputs(np.empty(0), {}, [], [])
+    result = TableInputs(np.empty(0), [], [])
     for about in learnt:
         column, usual = columns[about["name"]], about["missing"]
         if count := int(np.count_nonzero(column.missing)):
-            result.missing[column.name] = count
             what = f"{usual:g}, the median" if about["kind"] == NUMBER else f"{usual!r}, the most frequent category"
             result.missing_notes.append(f"{column.name}: {count} missing, taken as {what} of the training rows")
         if about["kind"] == NUMBER:
@@ -60,39 +75,6 @@ def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> 
         else:
             inputs.extend((codes == code).astype(np.float64) for code in range(len(about["categories"])))
     return result._replace(inputs=np.stack(inputs, axis=1))
-
-
-def width(learnt: Sequence[dict[str, Any]]) -> int:
-    return sum(len(about["categories"]) if about["kind"] == ONE_HOT else 1 for about in learnt)
-
-
-def _learn_number(column: Column, rows: np.ndarray) -> dict[str, Any]:
-    values = column.values[rows]
-    median = float(np.median(_known_values(column, rows)))
-    mean, deviation = standardization(np.where(np.isnan(values), median, values))
-    return {"name": column.name, "kind": NUMBER, "missing": median, "mean": mean, "deviation": deviation}
-
-
-def _learn_category(column: Column, rows: np.ndarray, kind: str) -> dict[str, Any]:
-    assert column.texts is not None
-    known = _known_values(column, rows).astype(np.int64)
-    counts = dict(zip(column.texts, np.bincount(known, minlength=len(column.texts)).tolist(), strict=True))
-    categories = sorted(text for text, count in counts.items() if count)
-    frequent = max(categories, key=lambda text: counts[text])  # ties to the first
-    learnt: dict[str, Any] = {"name": column.name, "kind": kind, "categories": categories, "missing": frequent}
-    if kind == CODES:
-        codes = _codes(learnt, column._replace(values=column.values[rows]), [])
-        learnt["mean"], learnt["deviation"] = standardization(codes)
-    return learnt
-
-
-def _known_values(column: Column, rows: np.ndarray) -> np.ndarray:
-    """The values in `rows` that are not missing. DataError if there are none."""
-    values = column.values[rows]
-    known: np.ndarray = values[~np.isnan(values)]
-    if not len(known):
-        raise DataError(f"column {column.name!r} has no value in any training row; leave it out of data.columns")
-    return known
 
 
 def _codes(about: dict[str, Any], column: Column, notes: list[str]) -> np.ndarray:
