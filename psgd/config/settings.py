@@ -28,10 +28,6 @@ def _different(value: list[str | int]) -> list[str | int]:
     return value
 
 
-def _initializer(value: object) -> object:
-    return "xavier" if value == "glorot" else value
-
-
 Count = Annotated[int, Field(gt=0, description="a whole number greater than 0")]
 Natural = Annotated[int, Field(ge=0, description="a whole number of at least 0")]
 Positive = Annotated[float, Field(gt=0, description="a number greater than 0")]
@@ -55,7 +51,7 @@ Activation = Annotated[
 ]
 Initializer = Annotated[
     Literal["xavier", "he", "normal", "constant"],
-    BeforeValidator(_initializer),
+    BeforeValidator(lambda value: "xavier" if value == "glorot" else value),
     Field(description="one of xavier (or glorot), he, normal, constant"),
 ]
 

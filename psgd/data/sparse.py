@@ -70,23 +70,22 @@ class SparseDataset:
         starts, stops = self.indptr[numbers], self.indptr[numbers + 1]
         indptr = np.zeros(len(numbers) + 1, np.int64)
         np.cumsum(stops - starts, out=indptr[1:])
-        indices = np.empty(indptr[-1], np.int32)
-        copy_rows(self.indices, starts, stops, indices)
-        values = None
-        if self.values is not None:
-            values = np.empty(indptr[-1], np.float32)
-            copy_rows(self.values, starts, stops, values)
+        indices = copy_rows(self.indices, starts, stops, np.empty(indptr[-1], np.int32))
+        values = self.values
+        if values is not None:
+            values = copy_rows(values, starts, stops, np.empty(indptr[-1], np.float32))
         return SparseDataset(indptr, indices, values, self.targets[numbers], self.classes, self.features, self.scale)
 
 
-def copy_rows(source: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray) -> None:
-    """Copy the pieces starts[i] to stops[i] of `source` into `out`, one behind the other. A Python loop: for rows of
-    100 entries it takes a tenth of the time of index arithmetic on whole batches, and no memory."""
+def copy_rows(source: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Copy the pieces starts[i] to stops[i] of `source` into `out`, one behind the other, and return it. A Python loop:
+    for rows of 100 entries it takes a tenth of the time of index arithmetic on whole batches, and no memory."""
     at = 0
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
         end = at + stop - start
         out[at:end] = source[start:stop]
         at = end
+    return out
 
 
 @final

@@ -42,7 +42,7 @@ class Selected:
         def read_selected(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
             wanted = self.rows[rows]
             if ahead:
-                ahead.request(wanted)
+                ahead(wanted)
             return read(wanted)
 
         return read_selected

@@ -55,9 +55,10 @@ def _labels(y: Named) -> np.ndarray:
     array = y.array
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim == 2 and array.size and _one_hot(array):
-        places: np.ndarray = array.argmax(axis=1)
-        return places
+    if array.ndim == 2 and array.size and array.dtype.kind in "biuf":
+        if ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all():
+            places: np.ndarray = array.argmax(axis=1)
+            return places
     if array.ndim != 1 or len(array) == 0:
         raise DataError(f"{y.name}: has shape {array.shape}; expected a label for each example, or one-hot rows")
     if array.dtype.kind == "S":
@@ -73,9 +74,3 @@ def _labels(y: Named) -> np.ndarray:
             "(for values set data.task: regression)"
         )
     return array.astype(np.int64)
-
-
-def _one_hot(array: np.ndarray) -> bool:
-    if array.dtype.kind not in "biuf":
-        return False
-    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all())
