@@ -16,7 +16,7 @@ from psgd.data.targets import check_targets, is_binary, write_targets
 
 
 class SparseRows(NamedTuple):
-    """The inputs of a batch, maybe views of the stored ones. Row b has the entries starts[b] to starts[b + 1]."""
+    """The inputs of a batch: row b has entries starts[b] to starts[b + 1]. Read-only: they may be the stored ones."""
 
     starts: np.ndarray  # (B + 1,) int64, from 0
     indices: np.ndarray  # (E,) int32 or int64, in [0, F)
@@ -41,11 +41,21 @@ class SparseDataset:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_rows(self.indptr, self.indices, self.values)
-        check_scale(self.scale)
-        if len(self.indices) and not (self.indices.min() >= 0 and self.indices.max() < self.features):
+        indptr, indices, values = self.indptr, self.indices, self.values
+        if indptr.dtype != np.int64 or indices.dtype != np.int32 or (values is not None and values.dtype != np.float32):
+            found = None if values is None else values.dtype
             raise DataError(
-                f"indices lie in {self.indices.min()} to {self.indices.max()}; expected 0 to {self.features - 1} for "
+                f"sparse rows of indptr {indptr.dtype}, indices {indices.dtype}, values {found}; "
+                "expected int64, int32 and float32 (or no values)"
+            )
+        if indptr.ndim != 1 or len(indptr) < 2 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
+            raise DataError("indptr of sparse rows must begin with 0 and never fall, with at least one row")
+        if indices.shape != (indptr[-1],) or (values is not None and values.shape != indices.shape):
+            raise DataError(f"indptr ends at {indptr[-1]}, but there are {len(indices)} indices; each entry needs one")
+        check_scale(self.scale)
+        if len(indices) and not (indices.min() >= 0 and indices.max() < self.features):
+            raise DataError(
+                f"indices lie in {indices.min()} to {indices.max()}; expected 0 to {self.features - 1} for "
                 f"{self.features} features"
             )
         check_targets(self.targets, self.classes, len(self))
@@ -145,7 +155,7 @@ class _Reader:
         return SparseRows(starts, self._indices[:entries], values)
 
     def _value_buffer(self, entries: int) -> np.ndarray:
-        """A buffer for values. It is filled with the scale: with what they are where all stored ones are 1."""
+        """A buffer for values, filled with the scale: where all stored values are 1, nothing needs to be written."""
         if len(self._values) < entries:
             self._values = np.full(2 * entries, self._data.scale, self._dtype)
         return self._values[:entries]
@@ -155,16 +165,3 @@ class _Reader:
         T_BO = self._T_BO[: len(targets)]
         write_targets(targets, self._data.classes, T_BO)
         return T_BO
-
-
-def _check_rows(indptr: np.ndarray, indices: np.ndarray, values: np.ndarray | None) -> None:
-    if indptr.dtype != np.int64 or indices.dtype != np.int32 or (values is not None and values.dtype != np.float32):
-        found = None if values is None else values.dtype
-        raise DataError(
-            f"sparse rows of indptr {indptr.dtype}, indices {indices.dtype}, values {found}; expected int64, int32 and "
-            "float32 (or no values)"
-        )
-    if indptr.ndim != 1 or len(indptr) < 2 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
-        raise DataError("indptr of sparse rows must begin with 0 and never fall, with at least one row")
-    if indices.shape != (indptr[-1],) or (values is not None and values.shape != indices.shape):
-        raise DataError(f"indptr ends at {indptr[-1]}, but there are {len(indices)} indices; each entry needs one")

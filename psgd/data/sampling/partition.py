@@ -27,10 +27,9 @@ class Partition(Sampler):
                 "each; lower workers or training.batch_size_per_worker"
             )
         seen = self.shard * workers
-        note = f"data.mode partition: {workers} disjoint shards of {self.shard} examples"
-        super().__init__(
-            seen, batch, note + (f"; the remaining {examples - seen} are dropped" if seen < examples else "")
-        )
+        dropped = f"; the remaining {examples - seen} are dropped" if seen < examples else ""
+        note = f"data.mode partition: {workers} disjoint shards of {self.shard} examples{dropped}"
+        super().__init__(seen, batch, note)
         self._seed, self._backend = seed, backend
         self._shards = stream(seed, "partition").permutation(examples)[:seen].reshape(workers, self.shard)
         self._passes = [RowStream(self.shard, partial(self._draw_pass, worker), kept=1) for worker in range(workers)]

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple, final
 
 import numpy as np
@@ -40,10 +39,11 @@ class Sampler(ABC):
 
 @final
 class RowStream:
-    """An endless stream of row numbers. Its block n, of `length` numbers, is draw(n); the last few blocks are kept."""
+    """An endless stream of row numbers. Its block n, of `length` numbers, is draw(n); the last `kept` ones are kept."""
 
     def __init__(self, length: int, draw: Callable[[int], np.ndarray], kept: int) -> None:
-        self._length, self._block = length, lru_cache(kept)(draw)
+        self._length, self._draw, self._kept = length, draw, kept
+        self._blocks: dict[int, np.ndarray] = {}
 
     def rows(self, position: int, count: int) -> np.ndarray:
         """Row numbers (count,) from `position` on, which may straddle blocks. Read-only."""
@@ -55,6 +55,13 @@ class RowStream:
             parts.append(self._block(block)[cursor : cursor + count])
             block, cursor, count = block + 1, 0, count - len(parts[-1])
         return np.concatenate(parts)
+
+    def _block(self, block: int) -> np.ndarray:
+        if block not in self._blocks:
+            if len(self._blocks) == self._kept:  # released first, so that there is memory for the new one
+                del self._blocks[min(self._blocks)]
+            self._blocks[block] = self._draw(block)
+        return self._blocks[block]
 
 
 def positions(plan: Sequence[int], worker: int, first: int, steps: int, start: int, batch: int) -> Sequence[int]:

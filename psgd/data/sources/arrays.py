@@ -17,8 +17,6 @@ from psgd.data.sampling.shuffle import PIECES
 from psgd.data.sources.array_files import Arrays, Named, find_part, read_arrays
 from psgd.data.sources.labels import learn_classes, places_of, values_of
 
-Part = tuple[Named, Named]  # inputs, targets
-
 
 @final
 class Selected:
@@ -97,8 +95,8 @@ def as_matrix(X: Named) -> np.ndarray:
     return array.reshape(len(array), math.prod(array.shape[1:]))
 
 
-def _parts(path: Path, arrays: Arrays, rows: int | None) -> list[Part]:
-    """The training part, and the test part if there is one."""
+def _parts(path: Path, arrays: Arrays, rows: int | None) -> list[tuple[Named, Named]]:
+    """(inputs, targets) of the training part, and of the test part if there is one."""
     found = {part: find_part(path, arrays, part) for part in ("", "train", "test")}
     whole = {part: (both[0], both[1]) for part, both in found.items() if both and both[1]}
     if "train" in whole:

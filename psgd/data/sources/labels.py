@@ -55,10 +55,10 @@ def _labels(y: Named) -> np.ndarray:
     array = y.array
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim == 2 and array.size and array.dtype.kind in "biuf":
-        if ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all():
-            places: np.ndarray = array.argmax(axis=1)
-            return places
+    rows_of_numbers = array.ndim == 2 and array.size and array.dtype.kind in "biuf"
+    if rows_of_numbers and ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all():
+        places: np.ndarray = array.argmax(axis=1)
+        return places
     if array.ndim != 1 or len(array) == 0:
         raise DataError(f"{y.name}: has shape {array.shape}; expected a label for each example, or one-hot rows")
     if array.dtype.kind == "S":

@@ -59,22 +59,23 @@ def standardization(values: np.ndarray) -> tuple[float, float]:
 def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> TableInputs:
     """Turn raw columns, by name, into inputs: for each learnt column there must be one."""
     inputs: list[np.ndarray] = []
-    result = TableInputs(np.empty(0), [], [])
+    missing_notes: list[str] = []
+    unseen_notes: list[str] = []
     for about in learnt:
         column, usual = columns[about["name"]], about["missing"]
         if count := int(np.count_nonzero(column.missing)):
             what = f"{usual:g}, the median" if about["kind"] == NUMBER else f"{usual!r}, the most frequent category"
-            result.missing_notes.append(f"{column.name}: {count} missing, taken as {what} of the training rows")
+            missing_notes.append(f"{column.name}: {count} missing, taken as {what} of the training rows")
         if about["kind"] == NUMBER:
             filled = np.where(column.missing, usual, column.values)
             inputs.append((filled - about["mean"]) / about["deviation"])
             continue
-        codes = _codes(about, column, result.unseen_notes)
+        codes = _codes(about, column, unseen_notes)
         if about["kind"] == CODES:
             inputs.append((codes - about["mean"]) / about["deviation"])
         else:
             inputs.extend((codes == code).astype(np.float64) for code in range(len(about["categories"])))
-    return result._replace(inputs=np.stack(inputs, axis=1))
+    return TableInputs(np.stack(inputs, axis=1), missing_notes, unseen_notes)
 
 
 def _codes(about: dict[str, Any], column: Column, notes: list[str]) -> np.ndarray:
