@@ -55,7 +55,8 @@ def _sections() -> dict[str, SectionNames]:
             result[name] = SectionNames(None, "", {"": type(field.default)})
             continue
         tag = str(field.discriminator)
-        choices = {get_args(model.model_fields[tag].annotation)[0]: model for model in get_args(field.annotation)}
+        models = get_args(field.annotation)
+        choices = {choice: model for model in models for choice in get_args(model.model_fields[tag].annotation)}
         result[name] = SectionNames(tag, field.default.model_dump()[tag], choices)
     return result
 

@@ -194,18 +194,11 @@ class Sgd(Optimizer):
     nesterov: Flag = False
 
 
-class MomentOptimizer(Optimizer):
+class Adam(Optimizer):
+    name: Literal["adam", "amsgrad"] = "adam"
     beta1: Fraction = 0.9
     beta2: Fraction = 0.999
     epsilon: Positive = 1e-8
-
-
-class Adam(MomentOptimizer):
-    name: Literal["adam"] = "adam"
-
-
-class Amsgrad(MomentOptimizer):
-    name: Literal["amsgrad"] = "amsgrad"
 
 
 class GradientAveraging(Section):
@@ -266,7 +259,7 @@ class Settings(Section):
 
     data: AnySource = Field(default=Digits(), discriminator="source")
     model: Model = Model()
-    optimizer: Sgd | Adam | Amsgrad = Field(default=Adam(), discriminator="name")
+    optimizer: Sgd | Adam = Field(default=Adam(), discriminator="name")
     strategy: GradientAveraging | ParameterAveraging | WeightedAveraging = Field(
         default=WeightedAveraging(), discriminator="name"
     )

@@ -126,11 +126,10 @@ def build_optimizer(settings: Settings, backend: Backend = NUMPY) -> Optimizer:
     return Optimizer(_build_rule(settings.optimizer), schedule, o.clip_norm, backend)
 
 
-def _build_rule(optimizer: config.Sgd | config.Adam | config.Amsgrad) -> Rule:
+def _build_rule(optimizer: config.Sgd | config.Adam) -> Rule:
     if isinstance(optimizer, config.Sgd):
         return SGD(optimizer.momentum, optimizer.nesterov)
-    amsgrad = isinstance(optimizer, config.Amsgrad)
-    return Adam(optimizer.beta1, optimizer.beta2, optimizer.epsilon, amsgrad=amsgrad)
+    return Adam(optimizer.beta1, optimizer.beta2, optimizer.epsilon, amsgrad=optimizer.name == "amsgrad")
 
 
 def build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:

@@ -39,7 +39,7 @@ class Sampler(ABC):
 
 @final
 class RowStream:
-    """An endless stream of row numbers. Its block n, of `length` numbers, is draw(n); the last `kept` ones are kept."""
+    """An endless stream of row numbers. Its block n, of `length` numbers, is draw(n); up to `kept` blocks are kept."""
 
     def __init__(self, length: int, draw: Callable[[int], np.ndarray], kept: int) -> None:
         self._length, self._draw, self._kept = length, draw, kept
