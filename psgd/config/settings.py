@@ -238,9 +238,7 @@ class Training(Section):
 
 class Cluster(Section):
     speeds: list[Share] | None = Field(
-        default=None,
-        min_length=1,
-        description="a list of numbers greater than 0 and at most 1, one a worker, or null",
+        default=None, min_length=1, description="a list of numbers greater than 0 and at most 1, one a worker, or null"
     )
     patience: Positive = 300.0  # seconds
     processes: OptionalCount = None
