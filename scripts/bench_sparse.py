@@ -55,7 +55,9 @@ def measure(examples: int, batches: list[int], repetitions: int) -> dict[str, An
     began = time.perf_counter()
     data = load_data(settings_of(examples, 1))
     made = time.perf_counter() - began
-    size = sum(part.bytes for part in (data.train, data.test) if isinstance(part, SparseDataset))
+    parts = [part for part in (data.train, data.test) if isinstance(part, SparseDataset)]
+    arrays = [array for part in parts for array in (part.indptr, part.indices, part.values, part.targets)]
+    size = sum(array.nbytes for array in arrays if array is not None)
     after_making = peak_bytes()
     turns: dict[int, list[dict[str, float]]] = {batch: [] for batch in batches}
     for _ in range(repetitions):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from psgd.config.settings import Synthetic
 from psgd.core.replica import Progress
 from psgd.data.dataset import Data
 from psgd.data.sampling.shuffle import Shuffle
@@ -47,7 +48,7 @@ NAMES = tuple(strategies(4))
 
 
 def data() -> Data:
-    train, test = synthetic(240, 5, 3, seed=1)
+    train, test = synthetic(Synthetic(examples=240, features=5, classes=3, seed=1))
     train, validation = hold_out(train, 0.1, seed=1)
     return Data(train, test, validation, "synthetic")
 

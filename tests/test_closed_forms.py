@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from quadratic import Problem, Quadratic, errors, numbers, train
 
+from psgd.config.settings import Synthetic
 from psgd.core.random_streams import stream
 from psgd.core.replica import Progress
 from psgd.data.dataset import Data
@@ -30,6 +31,7 @@ from psgd.strategy.presets import gradient_averaging, parameter_averaging, weigh
 from psgd.strategy.strategy import Strategy
 from psgd.training.job import Job
 
+MADE = Synthetic(examples=240, features=5, classes=3, seed=1)
 ADDITIVE = Problem()
 MULTIPLICATIVE = Problem(tau2=1.0)
 NOISELESS = Problem(replicates=3, s2=0.0)
@@ -215,7 +217,7 @@ def test_progress_by_hand():
 
 def network(strategy: Strategy, workers: int, dtype: type, data: Data | None = None, epochs: float = 1.5) -> Job:
     learner = MLP((5, 7, 3), "tanh", "softmax", LOSSES["cross-entropy"], np.dtype(dtype), l2=0.01)
-    data = data or Data(synthetic(240, 5, 3, seed=1)[0], None, None, "synthetic")
+    data = data or Data(synthetic(MADE)[0], None, None, "synthetic")
     return Job(workers, strategy, learner, data, Shuffle(len(data.train), 6, 3), 3, epochs=epochs, seed=3)
 
 
@@ -306,7 +308,7 @@ def test_gradient_averaging_is_one_worker_with_all_their_batches(name, workers):
 def test_workers_in_another_order_agree_to_rounding(order, dtype):
     """Worker order[i] is given the batches that worker i had. (A schedule would tell them apart: it goes by where a
     batch lies in the stream.)"""
-    data, batch = synthetic(240, 5, 3, seed=1)[0], 6
+    data, batch = synthetic(MADE)[0], 6
     dealt = stream(3, "shuffle", 0).permutation(240).reshape(-1, 4, batch)  # (turns, workers, examples of a batch)
     rows = np.empty(240, np.int64)
     rows[dealt[:, order].ravel()] = dealt.ravel()

@@ -56,6 +56,10 @@ def write_mnist_like(
     return directory
 
 
+def made(examples: int, features: int, classes: int, seed: int) -> tuple[Dataset, Dataset]:
+    return synthetic(Synthetic(examples=examples, features=features, classes=classes, seed=seed))
+
+
 # Dataset
 
 
@@ -241,7 +245,7 @@ def test_the_embedded_digits():
 
 
 def test_synthetic_is_a_function_of_its_arguments():
-    first, again, other = (synthetic(1100, 5, 3, seed) for seed in (7, 7, 8))
+    first, again, other = (made(1100, 5, 3, seed) for seed in (7, 7, 8))
     for one, two in zip(first, again, strict=True):
         assert one.inputs.tobytes() == two.inputs.tobytes()
         assert one.targets.tobytes() == two.targets.tobytes()
@@ -249,17 +253,17 @@ def test_synthetic_is_a_function_of_its_arguments():
     assert (len(first[0]), len(first[1]), first[0].inputs.dtype) == (1100, 183, np.float32)
     rows = np.concatenate([part.inputs for part in first])
     assert len(np.unique(rows, axis=0)) == 1283  # no block of rows is drawn twice
-    assert len(synthetic(2, 1, 0, 0)[1]) == 1
+    assert len(made(2, 1, 0, 0)[1]) == 1
 
 
 def test_synthetic_targets_do_not_depend_on_the_machine():
     """Fixed values: they hold for any BLAS, as all sums are exact."""
-    train, _ = synthetic(2000, 40, 10, 0)
+    train, _ = made(2000, 40, 10, 0)
     assert hashlib.sha256(train.targets.astype("<i8").tobytes()).hexdigest()[:16] == "01cf793f88e8829e"
 
 
 def test_synthetic_blocks_do_not_depend_on_what_follows():
-    short, long = synthetic(600, 4, 3, 0)[0], synthetic(1500, 4, 3, 0)[0]
+    short, long = made(600, 4, 3, 0)[0], made(1500, 4, 3, 0)[0]
     assert np.array_equal(short.inputs, long.inputs[:600])
     assert np.array_equal(short.targets, long.targets[:600])
 
@@ -267,7 +271,7 @@ def test_synthetic_blocks_do_not_depend_on_what_follows():
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_synthetic_classes_are_balanced_and_learnable(classes):
     """A linear model is right far above chance on examples that it has not seen."""
-    train, test = synthetic(3000, 20, classes, 1)
+    train, test = made(3000, 20, classes, 1)
     shares = np.bincount(train.targets, minlength=classes) / len(train)
     assert shares.min() > 0.4 / classes
     one_hot = np.eye(classes)[train.targets]
@@ -276,7 +280,7 @@ def test_synthetic_classes_are_balanced_and_learnable(classes):
 
 
 def test_synthetic_regression_is_learnable_not_trivial():
-    train, test = synthetic(3000, 20, 0, 1)
+    train, test = made(3000, 20, 0, 1)
     assert (train.targets.shape, train.outputs) == ((3000, 1), 1)
     assert 0.5 < train.targets.std() < 2
     weights = np.linalg.lstsq(train.inputs, train.targets, rcond=None)[0]
@@ -286,10 +290,7 @@ def test_synthetic_regression_is_learnable_not_trivial():
 
 @pytest.mark.parametrize("wrong", [{"examples": 0}, {"features": 0}, {"classes": 1}, {"classes": -1}, {"seed": -1}])
 def test_synthetic_refuses_sizes_that_make_no_problem(wrong):
-    sizes = {"examples": 10, "features": 3, "classes": 2, "seed": 0} | wrong
     ((name, value),) = wrong.items()
-    with pytest.raises(UsageError, match=f"data.{name} is {value};"):
-        synthetic(**sizes)
     with pytest.raises(UsageError, match=f"data.{name} is {value};"):
         resolve(None, ["data.source=synthetic", f"data.{name}={value}"])
 

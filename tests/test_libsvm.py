@@ -41,9 +41,9 @@ TEXT = """# made by hand
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_file(write, monkeypatch, chunk, packed):
     monkeypatch.setattr(libsvm, "READ_BYTES", chunk)
-    train, test, labels = read(write(gzip.compress(TEXT.encode()) if packed else TEXT))
+    train, test, *_, preparation = read(write(gzip.compress(TEXT.encode()) if packed else TEXT))
     assert test is None
-    assert labels == [-1, 1]
+    assert preparation["classes"] == [-1, 1]
     assert (train.features, train.classes) == (7, 2)
     np.testing.assert_array_equal(train.indptr, [0, 3, 4, 4, 5])
     np.testing.assert_array_equal(train.indices, [0, 2, 6, 1, 6])
@@ -64,14 +64,14 @@ def test_values_that_are_all_1_take_no_memory(write, monkeypatch, chunk):
 )
 def test_labels(write, labels, names, targets):
     loaded = read(write("".join(f"{label} 1:1\n" for label in labels.split())))
-    assert loaded.labels == names
+    assert loaded.preparation["classes"] == names
     assert loaded.train.classes == len(names)
     np.testing.assert_array_equal(loaded.train.targets, targets)
 
 
 def test_regression(write):
-    train, _, labels = read(write("0.5 1:1\n-3 2:1\n"), REGRESSION)
-    assert (labels, train.classes, train.outputs) == ([], 0, 1)
+    train, *_, preparation = read(write("0.5 1:1\n-3 2:1\n"), REGRESSION)
+    assert (preparation["classes"], train.classes, train.outputs) == ([], 0, 1)
     np.testing.assert_array_equal(train.targets, np.float32([[0.5], [-3]]))
 
 
@@ -88,14 +88,14 @@ def test_unit_length(write):
 
 
 def test_another_file_to_test_on(write):
-    train, test, _ = load_libsvm(write("1 1:1\n2 2:1\n"), write("2 9:1\n", "b.svm"), Libsvm())
+    train, test, *_ = load_libsvm(write("1 1:1\n2 2:1\n"), write("2 9:1\n", "b.svm"), Libsvm())
     assert (train.features, test.features, len(test)) == (9, 9, 1)
     np.testing.assert_array_equal(test.targets, [1])
 
 
 def test_the_first_rows_to_train_on(write):
     path = write("1 1:1\n2 2:1\n1 3:1\n")
-    train, test, _ = load_libsvm(path, None, Libsvm(train_rows=2))
+    train, test, *_ = load_libsvm(path, None, Libsvm(train_rows=2))
     assert (len(train), len(test), test.indices.tolist()) == (2, 1, [2])
     with pytest.raises(UsageError, match=r"data.train_rows is 3, but .*a.svm has 3 examples"):
         load_libsvm(path, None, Libsvm(train_rows=3))

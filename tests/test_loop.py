@@ -8,7 +8,8 @@ from jobs import job, strategies, train
 
 from psgd.core.errors import Diverged
 from psgd.data.dataset import Dataset
-from psgd.data.sampling.shuffle import Shuffled, positions
+from psgd.data.sampling.sampler import positions
+from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.group import Group, VectorShape
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
@@ -24,7 +25,7 @@ def poisoned(name: str, *, exclude: bool) -> tuple[Job, int, int]:
     """A job in which one example is not a number -> (job, the round and the worker that meet it)."""
     one = job(strategies(WORKERS)[name], WORKERS)
     train_data = one.data.train
-    order = Shuffled(len(train_data), one.seed)
+    order = Shuffle(len(train_data), one.batch, one.seed).stream
     position = 30  # the sixth batch of 6: gradient averaging's round 1, worker 1
     inputs = train_data.inputs.copy()
     inputs[order.rows(position, 1)[0]] = np.nan
@@ -35,7 +36,7 @@ def poisoned(name: str, *, exclude: bool) -> tuple[Job, int, int]:
 
 def by_hand(one: Job, rounds: int) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
     """Steps of each worker less those of excluded rounds, and which (round, worker) were."""
-    order, start, steps, excluded = Shuffled(len(one.data.train), one.seed), 0, [0] * WORKERS, []
+    order, start, steps, excluded = Shuffle(len(one.data.train), one.batch, one.seed).stream, 0, [0] * WORKERS, []
     for round in range(rounds):
         plan = one.strategy.plan.steps(round)
         for worker in range(WORKERS):

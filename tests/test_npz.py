@@ -10,8 +10,8 @@ import pytest
 from psgd.config.resolve import resolve
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
-from psgd.data.selected import Selected
 from psgd.data.sources import arrays
+from psgd.data.sources.arrays import Selected
 from psgd.data.sources.load import load_data
 
 X = np.arange(24, dtype=np.float32).reshape(6, 2, 2)

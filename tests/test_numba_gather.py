@@ -5,7 +5,7 @@ import pytest
 
 from psgd.backends.numpy.backend import NUMPY
 from psgd.data.dataset import Dataset
-from psgd.data.selected import Selected
+from psgd.data.sources.arrays import Selected
 
 pytest.importorskip("numba")
 from psgd.backends.numba import backend as numba_backend

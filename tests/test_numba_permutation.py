@@ -8,7 +8,8 @@ from psgd.backends.numpy.backend import NUMPY
 from psgd.core.random_streams import stream
 from psgd.core.replica import Progress
 from psgd.data.sampling.partition import Partition
-from psgd.data.sampling.shuffle import Sampler, Shuffle
+from psgd.data.sampling.sampler import Sampler
+from psgd.data.sampling.shuffle import Shuffle
 
 pytest.importorskip("numba")
 from psgd.backends.numba import permutation as compiled

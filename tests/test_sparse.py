@@ -9,6 +9,7 @@ import pytest
 from jobs import train
 
 from psgd.config.resolve import resolve
+from psgd.config.settings import SyntheticSparse
 from psgd.core.errors import DataError, UsageError
 from psgd.core.random_streams import stream
 from psgd.data.dataset import Data, Dataset
@@ -149,32 +150,38 @@ def test_what_does_not_fit_together_is_refused(change, said):
 # --- made data
 
 
+def made(examples: int, features: int, active: int, classes: int, seed: int) -> tuple[SparseDataset, SparseDataset]:
+    return synthetic_sparse(
+        SyntheticSparse(examples=examples, features=features, active=active, classes=classes, seed=seed)
+    )
+
+
 def test_made_data_are_as_asked():
-    train, test = synthetic_sparse(1100, 5000, 30, 2, seed=1)
+    train, test = made(1100, 5000, 30, 2, 1)
     assert (len(train), len(test), train.features, train.values) == (1100, 183, 5000, None)
     rows = train.indices.reshape(1100, 30)
     assert (np.diff(rows, axis=1) > 0).all()
     np.testing.assert_allclose(np.linalg.norm(dense(train).inputs, axis=1), 1.0)
     assert 0.35 < train.targets.mean() < 0.65
-    again, _ = synthetic_sparse(1100, 5000, 30, 2, seed=1)
+    again, _ = made(1100, 5000, 30, 2, 1)
     np.testing.assert_array_equal(again.indices, train.indices)
-    fewer, _ = synthetic_sparse(600, 5000, 30, 2, seed=1)
+    fewer, _ = made(600, 5000, 30, 2, 1)
     np.testing.assert_array_equal(fewer.indices[: 512 * 30], train.indices[: 512 * 30])
-    other, _ = synthetic_sparse(1100, 5000, 30, 2, seed=2)
+    other, _ = made(1100, 5000, 30, 2, 2)
     assert (other.indices != train.indices).any()
-    signs, _ = synthetic_sparse(1100, 5000, 30, 0, seed=1)
+    signs, _ = made(1100, 5000, 30, 0, 1)
     np.testing.assert_array_equal(signs.targets[:, 0], 2.0 * train.targets - 1.0)
 
 
 def test_every_feature_of_a_narrow_problem_is_used():
-    train, _ = synthetic_sparse(200, 6, 6, 2, seed=0, unit_length=False)
+    settings = SyntheticSparse(examples=200, features=6, active=6, unit_length=False)
+    train, _ = synthetic_sparse(settings)
     np.testing.assert_array_equal(dense(train).inputs, 1.0)
 
 
-@pytest.mark.parametrize(("sizes", "said"), [((9, 3, 4, 2), "data.active = 4"), ((9, 9, 4, 3), "data.classes is 3")])
-def test_sizes_that_make_no_problem(sizes, said):
-    with pytest.raises(UsageError, match=said):
-        synthetic_sparse(*sizes, seed=0)
+def test_more_active_features_than_there_are_make_no_problem():
+    with pytest.raises(UsageError, match=r"data\.features is 3; expected at least data\.active = 4"):
+        made(9, 3, 4, 2, 0)
 
 
 # --- the learner is the dense linear model

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psgd.core.replica import Progress, Replica
-from psgd.data.sampling.shuffle import Shuffled, positions
+from psgd.data.sampling.sampler import positions
+from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.reports import WorkDone
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam
@@ -287,7 +288,7 @@ def test_dealing_is_like_cards_wherever_legs_are_cut(plan, start, batch, data):
 def test_every_example_once_an_epoch(rounds, batch, examples, seed, window):
     """Whatever the plans; batches and rounds straddle epochs, and each worker reads the stream by itself."""
     workers = max(map(len, rounds))
-    streams, position, taken = [Shuffled(examples, seed, window) for _ in range(workers)], 0, {}
+    streams, position, taken = [Shuffle(examples, batch, seed, window).stream for _ in range(workers)], 0, {}
     for plan in rounds:
         plan = np.array(plan + [0] * (workers - len(plan)))
         for worker, steps in enumerate(plan.tolist()):
@@ -305,7 +306,7 @@ def test_every_example_once_an_epoch(rounds, batch, examples, seed, window):
 
 
 def test_epochs_are_shuffled_anew_by_the_seed():
-    one, other = Shuffled(50, 3), Shuffled(50, 4)
+    one, other = Shuffle(50, 1, 3).stream, Shuffle(50, 1, 4).stream
     first, second = one.rows(0, 50).tolist(), one.rows(50, 50).tolist()
     assert len({tuple(first), tuple(second), tuple(other.rows(0, 50)), tuple(range(50))}) == 4
     assert one.rows(0, 50).tolist() == first  # and back again
@@ -314,7 +315,7 @@ def test_epochs_are_shuffled_anew_by_the_seed():
 
 def test_a_window_is_read_in_long_pieces_and_shuffled_within():
     """Of 64 pieces each, wherever they are; the pieces' order and the rows' differ from epoch to epoch."""
-    epochs = Shuffled(10_000, 5, 640)
+    epochs = Shuffle(10_000, 1, 5, 640).stream
     first, second = epochs.rows(0, 10_000), epochs.rows(10_000, 10_000)
     for rows in (first, second):
         windows = [np.sort(rows[start : start + 640]) for start in range(0, 10_000, 640)]

@@ -7,36 +7,20 @@ from psgd.config.problems import Problem, check_values, involves, shown
 from psgd.config.settings import Csv, Libsvm, Linear, Npz, Settings, Sgd, Synthetic, SyntheticSparse, WeightedAveraging
 
 _CLASSIFYING = ("cross-entropy", "binary-cross-entropy", "hinge")
-# Output activations that a loss can be computed from; the other losses take any. Of a hinge only the sign counts.
-_OUTPUTS = {
-    "cross-entropy": ("softmax",),
-    "binary-cross-entropy": ("sigmoid",),
-    "hinge": ("identity", "tanh"),
-}
+# Output activations that a loss can be computed from, its own first; other losses take any. A hinge needs the sign.
+OUTPUTS = {"cross-entropy": ("softmax",), "binary-cross-entropy": ("sigmoid",), "hinge": ("identity", "tanh")}
+_KIND_OF_TARGETS = (("data", "classes"), ("data", "task"), ("data", "source"))  # classes or numbers
 
 
 def check(values: dict[str, Any], earlier: Sequence[Problem] = ()) -> tuple[Settings, list[Problem]]:
-    """Settings from nested mappings and the defaults, and all problems: `earlier` ones, wrong values, and clashes.
-
-    A wrong value is replaced by its default and takes no part in clashes. Every section must be a mapping.
-    """
+    """Settings from nested mappings and the defaults, and all problems: `earlier` ones, wrong values, and clashes. A
+    wrong value is replaced by its default and takes no part in clashes. Every section must be a mapping."""
     settings, problems = check_values(values)
     problems += earlier
     wrong = [problem.path for problem in problems]
-    return settings, problems + [problem for problem in _clashes(settings) if not involves(problem, wrong)]
-
-
-def _clashes(settings: Settings) -> list[Problem]:
-    return [
-        *_contraction(settings),
-        *_nesterov(settings),
-        *_speeds(settings),
-        *_processes(settings),
-        *_loss(settings),
-        *_target(settings),
-        *_files(settings),
-        *_sparse(settings),
-    ]
+    rules = (_contraction, _nesterov, _speeds, _processes, _loss, _target, _files, _sparse)
+    clashes = [problem for rule in rules for problem in rule(settings) if not involves(problem, wrong)]
+    return settings, problems + clashes
 
 
 def classification(settings: Settings) -> bool:
@@ -76,22 +60,18 @@ def _contraction(settings: Settings) -> Iterator[Problem]:
         reasons.append(f"optimizer.warmup is {shown(optimizer.warmup)}")
     if reasons:
         keys = ("name", "momentum", "l2", "learning_rate", "schedule", "warmup")
-        yield Problem(
-            ("strategy", "contraction"),
+        text = (
             "is auto, that is 1 - learning_rate * l2, which holds for plain SGD with l2 > 0 and a constant learning "
-            f"rate only; but {', '.join(reasons)}; set strategy.contraction to holdout or to a number",
-            tuple(("optimizer", key) for key in keys),
+            f"rate only; but {', '.join(reasons)}; set strategy.contraction to holdout or to a number"
         )
+        yield Problem(("strategy", "contraction"), text, tuple(("optimizer", key) for key in keys))
 
 
 def _nesterov(settings: Settings) -> Iterator[Problem]:
     optimizer = settings.optimizer
     if isinstance(optimizer, Sgd) and optimizer.nesterov and optimizer.momentum == 0:
-        yield Problem(
-            ("optimizer", "nesterov"),
-            "is true, but optimizer.momentum is 0; set a momentum greater than 0, or nesterov to false",
-            (("optimizer", "momentum"),),
-        )
+        text = "is true, but optimizer.momentum is 0; set a momentum greater than 0, or nesterov to false"
+        yield Problem(("optimizer", "nesterov"), text, (("optimizer", "momentum"),))
 
 
 def _speeds(settings: Settings) -> Iterator[Problem]:
@@ -99,9 +79,8 @@ def _speeds(settings: Settings) -> Iterator[Problem]:
     if speeds is None:
         return
     if settings.workers == "auto":
-        yield Problem(
-            path, f"names {len(speeds)} speeds, but workers is auto; set workers: {len(speeds)}", (("workers",),)
-        )
+        text = f"names {len(speeds)} speeds, but workers is auto; set workers: {len(speeds)}"
+        yield Problem(path, text, (("workers",),))
     elif len(speeds) != settings.workers:
         text = f"names {len(speeds)} speeds, but workers is {settings.workers}; give one speed for each worker"
         yield Problem(path, text, (("workers",),))
@@ -112,38 +91,27 @@ def _speeds(settings: Settings) -> Iterator[Problem]:
 def _processes(settings: Settings) -> Iterator[Problem]:
     if settings.cluster.processes is not None and settings.group in ("serial", "mpi"):
         how = "is always one process" if settings.group == "serial" else "has as many as its launcher starts"
-        yield Problem(
-            ("cluster", "processes"),
-            f"is {settings.cluster.processes}, but group is {settings.group}, which {how}; leave it out",
-            (("group",),),
-        )
+        text = f"is {settings.cluster.processes}, but group is {settings.group}, which {how}; leave it out"
+        yield Problem(("cluster", "processes"), text, (("group",),))
 
 
 def _loss(settings: Settings) -> Iterator[Problem]:
     loss, output = settings.model.loss, settings.model.output
     if not classification(settings) and loss in _CLASSIFYING:
-        yield Problem(
-            ("model", "loss"),
-            f"is {loss}, which is for classes, but {_regression(settings)}; use squared-error or huber",
-            (("data", "classes"), ("data", "task"), ("data", "source")),
-        )
-    wanted = _OUTPUTS.get(loss)
+        text = f"is {loss}, which is for classes, but {_regression(settings)}; use squared-error or huber"
+        yield Problem(("model", "loss"), text, _KIND_OF_TARGETS)
+    wanted = OUTPUTS.get(loss)
     if wanted and output is not None and output not in wanted:
-        yield Problem(
-            ("model", "output"),
-            f"is {output}, but the loss {loss} needs {' or '.join(wanted)}; leave model.output out to get {wanted[0]}",
-            (("model", "loss"),),
-        )
+        needed = " or ".join(wanted)
+        text = f"is {output}, but the loss {loss} needs {needed}; leave model.output out to get {wanted[0]}"
+        yield Problem(("model", "output"), text, (("model", "loss"),))
 
 
 def _target(settings: Settings) -> Iterator[Problem]:
     target = settings.training.target
     if target is not None and classification(settings) and not 0 < target <= 1:
-        yield Problem(
-            ("training", "target"),
-            f"is {shown(target)}; for classes it is an accuracy, greater than 0 and at most 1",
-            (("data", "classes"), ("data", "task"), ("data", "source")),
-        )
+        text = f"is {shown(target)}; for classes it is an accuracy, greater than 0 and at most 1"
+        yield Problem(("training", "target"), text, _KIND_OF_TARGETS)
 
 
 def _files(settings: Settings) -> Iterator[Problem]:
@@ -153,20 +121,15 @@ def _files(settings: Settings) -> Iterator[Problem]:
         return
     if data.path is None:
         kinds = {"csv": "a CSV file", "npz": "an npz file, or a directory of npy files", "libsvm": "a libsvm file"}
-        what = kinds[data.source]
-        yield Problem(("data", "path"), f"is null; name {what}", (("data", "source"),))
+        yield Problem(("data", "path"), f"is null; name {kinds[data.source]}", (("data", "source"),))
     if isinstance(data, Csv) and data.target is None:
         yield Problem(("data", "target"), "is null; name the column that is to be learnt", (("data", "source"),))
     if isinstance(data, Npz) and data.window and data.mode != "shuffle":
-        yield Problem(
-            ("data", "window"), f"is {data.window}, but data.mode is {data.mode}; leave it out", (("data", "mode"),)
-        )
+        text = f"is {data.window}, but data.mode is {data.mode}; leave it out"
+        yield Problem(("data", "window"), text, (("data", "mode"),))
     if isinstance(data, Csv | Libsvm) and data.test_path and data.train_rows:
-        yield Problem(
-            ("data", "train_rows"),
-            f"is {data.train_rows}, but data.test_path names the test data; leave one of them out",
-            (("data", "test_path"),),
-        )
+        text = f"is {data.train_rows}, but data.test_path names the test data; leave one of them out"
+        yield Problem(("data", "train_rows"), text, (("data", "test_path"),))
 
 
 def _sparse(settings: Settings) -> Iterator[Problem]:
@@ -178,9 +141,8 @@ def _sparse(settings: Settings) -> Iterator[Problem]:
         text = f"is {shown(model.hidden)}, but {data.source} data are sparse, of which a linear model is learnt; set []"
         yield Problem(("model", "hidden"), text, (("data", "source"),))
     if model.loss == "cross-entropy":
-        yield Problem(
-            ("model", "loss"),
+        text = (
             f"is cross-entropy, but the linear model of {data.source} data has one output; use binary-cross-entropy or "
-            "hinge for two classes, squared-error or huber for numbers",
-            (("data", "source"),),
+            "hinge for two classes, squared-error or huber for numbers"
         )
+        yield Problem(("model", "loss"), text, (("data", "source"),))

@@ -14,17 +14,13 @@ _NULL, _BOOL = "tag:yaml.org,2002:null", "tag:yaml.org,2002:bool"
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _TEXT, _LIST, _MAP = "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"
 
-# YAML 1.2.2, section 10.3.2 (core schema): the pattern of each tag, and the characters that a match may begin with.
+# YAML 1.2.2, section 10.3.2 (core schema): the pattern of each tag.
 _SCALARS = {
-    _NULL: (re.compile(r"(?:~|null|Null|NULL|)\Z"), ["~", "n", "N", ""]),
-    _BOOL: (re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")),
-    _INT: (re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"), list("-+0123456789")),
-    _FLOAT: (
-        re.compile(
-            r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-            r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
-        ),
-        list("-+.0123456789"),
+    _NULL: re.compile(r"(?:~|null|Null|NULL|)\Z"),
+    _BOOL: re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"),
+    _INT: re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"),
+    _FLOAT: re.compile(
+        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
     ),
 }
 
@@ -48,9 +44,9 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-for _tag, (_pattern, _first) in _SCALARS.items():
-    _Loader.add_implicit_resolver(_tag, _pattern, _first)
-    _Dumper.add_implicit_resolver(_tag, _pattern, _first)
+for _tag, _pattern in _SCALARS.items():
+    _Loader.add_implicit_resolver(_tag, _pattern, None)
+    _Dumper.add_implicit_resolver(_tag, _pattern, None)
 _Dumper.add_representer(list, lambda dumper, data: dumper.represent_sequence(_LIST, data, flow_style=True))
 
 
@@ -62,7 +58,7 @@ def read_file(path: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 text (byte {error.start}); a config is a YAML file") from None
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = error.strerror or error
         raise UsageError(f"{path}: cannot read this config: {reason}; name a YAML file that exists") from None
     except ValueError:  # a null character in the name
         raise UsageError(f"{path!r} cannot be the name of a config") from None
@@ -118,7 +114,7 @@ def _value(node: yaml.Node, path: str, problems: list[tuple[int, str]]) -> objec
     if node.tag == _TEXT:
         return node.value
     # The value of an explicit tag (`!!int 5`) has not been matched with its pattern yet.
-    if not _SCALARS[node.tag][0].match(node.value) or len(node.value) > 1000:
+    if not _SCALARS[node.tag].match(node.value) or len(node.value) > 1000:
         problems.append((line, f"{node.value[:40]!r} is not a value of the tag {node.tag.rpartition(':')[2]}"))
         return None
     return _scalar(node.tag, node.value)

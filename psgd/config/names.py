@@ -37,8 +37,7 @@ class SectionNames:
         """The choices that have this key, by name."""
         return [choice for choice, model in self.choices.items() if key in model.model_fields]
 
-    def everything(self) -> list[str]:
-        """The keys of all choices."""
+    def all_keys(self) -> list[str]:
         return list(dict.fromkeys(key for choice in self.choices for key in self.known(choice)))
 
     def takes(self, choice: str, key: str, value: object) -> bool:
@@ -56,7 +55,8 @@ def _sections() -> dict[str, SectionNames]:
             result[name] = SectionNames(None, "", {"": type(field.default)})
             continue
         tag = str(field.discriminator)
-        choices = {get_args(model.model_fields[tag].annotation)[0]: model for model in get_args(field.annotation)}
+        models = get_args(field.annotation)
+        choices = {choice: model for model in models for choice in get_args(model.model_fields[tag].annotation)}
         result[name] = SectionNames(tag, field.default.model_dump()[tag], choices)
     return result
 
@@ -89,8 +89,7 @@ def unknown(path: tuple[str, ...], choice: str) -> str:
     section, key = path[0], path[1]
     names = SECTIONS[section]
     subject = f"is not a setting of {choice or section}"
-    others = names.knowing(key)
-    if others:
+    if others := names.knowing(key):
         return f"{subject}, but of {', '.join(others)}; leave it out or change {section}.{names.tag}"
     return subject + _hint(key, names.known(choice), _homes(key, section))
 
@@ -108,7 +107,7 @@ def _homes(key: str, besides: str | None) -> list[str]:
         found += [
             f"{section}.{candidate}"
             for section, names in SECTIONS.items()
-            if section != besides and candidate in names.everything()
+            if section != besides and candidate in names.all_keys()
         ]
     return found
 
@@ -120,9 +119,8 @@ def _hint(key: str, here: list[str], elsewhere: list[str]) -> str:
         return f"; did you mean {foreign}?"
     if elsewhere:
         return f"; did you mean {' or '.join(elsewhere)}?"
-    close = difflib.get_close_matches(key, here, 1, 0.4)
-    if close:
+    if close := difflib.get_close_matches(key, here, 1, 0.4):
         return f"; did you mean {close[0]}?"
-    leaves = {leaf: f"{section}.{leaf}" for section, names in SECTIONS.items() for leaf in names.everything()}
+    leaves = {leaf: f"{section}.{leaf}" for section, names in SECTIONS.items() for leaf in names.all_keys()}
     close = difflib.get_close_matches(key, leaves, 1, 0.75)
     return f"; did you mean {leaves[close[0]]}?" if close else f"; known are {', '.join(here)}"

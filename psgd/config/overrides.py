@@ -42,24 +42,19 @@ def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
 
 
 def merge(document: dict[str, Any], overrides: list[Override], origin: str) -> Merged:
-    """The settings of a file with overrides applied; of two for one setting the later counts.
-
-    Every section of the result is a mapping; a problem says which was not.
-    """
+    """The settings of a file with overrides applied; of two for one setting the later counts. Every section of the
+    result is a mapping; a problem says which was not."""
     values: dict[str, Any] = {}
     problems, notes = [], []
     for key, value in document.items():
-        if key in SECTIONS and not isinstance(value, dict):
-            if value is not None:  # `data:` with nothing below it is an empty section
-                problems.append(_not_a_mapping(key, value))
-            value = {}
-        values[key] = dict(value) if key in SECTIONS else value
+        if key in SECTIONS and not isinstance(value, dict | None):  # `data:` with nothing below it is an empty section
+            problems.append(_not_a_mapping(key, value))
+            value = None
+        values[key] = dict(value or {}) if key in SECTIONS else value
     for section, names in SECTIONS.items():
-        chosen = [override.value for override in overrides if override.path == (section, names.tag)]
+        chosen = [value for path, value in overrides if path == (section, names.tag)]
         if chosen and isinstance(chosen[-1], str) and chosen[-1] in names.choices:
-            replaced = {
-                override.path[1] for override in overrides if len(override.path) > 1 and override.path[0] == section
-            }
+            replaced = {path[1] for path, _ in overrides if len(path) > 1 and path[0] == section}
             result = _change(values.get(section, {}), section, chosen[-1], origin, replaced)
             values[section] = result.values
             problems += result.problems
@@ -80,20 +75,17 @@ def _not_a_mapping(section: str, value: object) -> Problem:
 
 def _change(given: dict[str, Any], section: str, new: str, origin: str, replaced: set[str]) -> Merged:
     """A section of the file without the settings that its own choice has and the choice of the command line has not.
-
-    `replaced`: keys that the command line sets anyway.
-    """
+    `replaced`: keys that the command line sets anyway."""
     names = SECTIONS[section]
     old = given.get(names.tag or "", names.default)
     old = old if isinstance(old, str) and old in names.choices else None
     kept = {}
     problems, notes = [], []
     for key, value in given.items():
-        wrong = key != names.tag and old is not None and key not in names.known(old)
         if key in replaced or old == new or not names.knowing(key):
             kept[key] = value
-        elif wrong:
-            problems.append(Problem((section, key), unknown((section, key), old or "")))
+        elif old is not None and key not in names.known(old):
+            problems.append(Problem((section, key), unknown((section, key), old)))
         elif not names.takes(new, key, value):
             notes.append(
                 f"{section}.{key}: {shown(value)} of {origin} was left out: "

@@ -33,10 +33,8 @@ def involves(problem: Problem, paths: list[tuple[str, ...]]) -> bool:
 
 
 def check_values(values: dict[str, Any]) -> tuple[Settings, list[Problem]]:
-    """Settings from nested mappings, and a problem for each that is unknown or of a wrong type or range.
-
-    These are replaced by their defaults, so that the others can still be checked against each other.
-    """
+    """Settings from nested mappings, and a problem for each that is unknown or of a wrong type or range. These are
+    replaced by their defaults, so that the others can still be checked against each other."""
     values = {key: dict(value) if key in SECTIONS else value for key, value in values.items()}
     problems = _fill_tags(values)
     try:

@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from psgd.config.checks import check, classification
+from psgd.config.checks import OUTPUTS, check, classification
 from psgd.config.document import read_file, write
 from psgd.config.names import SECTIONS
-from psgd.config.overrides import Override, merge, read_overrides
-from psgd.config.problems import Problem, involves
+from psgd.config.overrides import merge, read_overrides
+from psgd.config.problems import involves
 from psgd.config.settings import Settings, WeightedAveraging
 from psgd.core.errors import UsageError
 
@@ -29,7 +29,9 @@ def resolve(path: str | None, overrides: list[str]) -> Resolved:
     merged = merge(document, given, origin)
     settings, problems = check(merged.values, merged.problems)
     messages = [f"{_COMMAND_LINE}: {what}" for what in unreadable]
-    messages += [f"{_source(problem, given, origin)}: {'.'.join(problem.path)} {problem.text}" for problem in problems]
+    for problem in problems:  # named after the place where the user has to look
+        source = _COMMAND_LINE if involves(problem, [override.path for override in given]) else origin
+        messages.append(f"{source}: {'.'.join(problem.path)} {problem.text}")
     if messages:
         raise UsageError("\n".join(dict.fromkeys(messages)))
     return _fill_in(settings, merged.notes)
@@ -42,11 +44,6 @@ def dump(settings: Settings) -> str:
         if names.tag:
             values[section] = {names.tag: values[section][names.tag], **values[section]}
     return write(values)
-
-
-def _source(problem: Problem, given: list[Override], origin: str) -> str:
-    """Where the user has to look: the command line if it takes part in the problem, else the file."""
-    return _COMMAND_LINE if involves(problem, [override.path for override in given]) else origin
 
 
 def _fill_in(settings: Settings, notes: list[str]) -> Resolved:
@@ -73,11 +70,7 @@ def chooses_on_validation(settings: Settings) -> bool:
 def _output(settings: Settings) -> str:
     """The output activation that the loss expects."""
     loss, activation = settings.model.loss, settings.model.activation
-    if loss == "cross-entropy":
-        return "softmax"
-    if loss == "binary-cross-entropy":
-        return "sigmoid"
     # Squared error on classes is Nielsen's network: every layer has the same activation where that is bounded.
     if loss == "squared-error" and classification(settings) and activation in ("sigmoid", "tanh"):
         return activation
-    return "identity"
+    return OUTPUTS.get(loss, ("identity",))[0]

@@ -28,10 +28,6 @@ def _different(value: list[str | int]) -> list[str | int]:
     return value
 
 
-def _initializer(value: object) -> object:
-    return "xavier" if value == "glorot" else value
-
-
 Count = Annotated[int, Field(gt=0, description="a whole number greater than 0")]
 Natural = Annotated[int, Field(ge=0, description="a whole number of at least 0")]
 Positive = Annotated[float, Field(gt=0, description="a number greater than 0")]
@@ -45,6 +41,7 @@ Text = Annotated[
 Classes = Annotated[
     int, Field(ge=0), AfterValidator(_classes), Field(description="a whole number of at least 2, or 0 for regression")
 ]
+OptionalCount = Annotated[Count | None, Field(description="a whole number greater than 0, or null")]
 Path = Annotated[Text | None, Field(description="a path, or null")]
 Limit = Annotated[Positive | None, Field(description="a number greater than 0, or null")]
 Names = Annotated[list[Text], AfterValidator(_different)]
@@ -54,7 +51,7 @@ Activation = Annotated[
 ]
 Initializer = Annotated[
     Literal["xavier", "he", "normal", "constant"],
-    BeforeValidator(_initializer),
+    BeforeValidator(lambda value: "xavier" if value == "glorot" else value),
     Field(description="one of xavier (or glorot), he, normal, constant"),
 ]
 
@@ -96,22 +93,21 @@ class File(Source):
     """A file of the user's. A relative `path` is looked for in the working directory, $PSGD_DATA and the cache."""
 
     task: Literal["classification", "regression"] = "classification"
-    train_rows: Annotated[Count | None, Field(description="a whole number greater than 0, or null")] = None
+    train_rows: OptionalCount = None
 
 
 class Csv(File):
     source: Literal["csv"] = "csv"
     test_path: Path = None
     target: Annotated[Text | None, Field(description="the name of a column")] = None
-    columns: Annotated[
-        Names | None, Field(min_length=1, description="a list of different columns, or null (all but the target)")
-    ] = None
-    categorical: Annotated[Names, Field(description="a list of different columns")] = Field(default_factory=list)
+    columns: Names | None = Field(
+        default=None, min_length=1, description="a list of different columns, or null (all but the target)"
+    )
+    categorical: Names = Field(default_factory=list, description="a list of different columns")
     categories: Literal["codes", "one-hot"] = "codes"
-    labels: Annotated[
-        Annotated[list[Text | int], AfterValidator(_different)] | None,
-        Field(min_length=2, description="a list of two different labels or more, or null (those found)"),
-    ] = None
+    labels: Annotated[list[Text | int], AfterValidator(_different)] | None = Field(
+        default=None, min_length=2, description="a list of two different labels or more, or null (those found)"
+    )
     separator: Literal["comma", "semicolon", "tab"] = "comma"
 
 
@@ -119,7 +115,7 @@ class Npz(File):
     source: Literal["npz"] = "npz"
     scale: Limit = None  # null: 1/255 for bytes, else 1
     # How many consecutive examples are shuffled among each other; null: all.
-    window: Annotated[Count | None, Field(description="a whole number greater than 0, or null")] = None
+    window: OptionalCount = None
 
 
 class Libsvm(File):
@@ -161,9 +157,9 @@ class Linear(Source):
 
 
 class Model(Section):
-    hidden: Annotated[
-        list[Count], Field(description="a list of whole numbers greater than 0, or [] for a linear model")
-    ] = Field(default_factory=lambda: [64])
+    hidden: list[Count] = Field(
+        default_factory=lambda: [64], description="a list of whole numbers greater than 0, or [] for a linear model"
+    )
     activation: Activation = "relu"
     output: Literal["identity", "sigmoid", "tanh", "softmax", "relu"] | None = None  # null: what the loss expects
     loss: Literal["squared-error", "binary-cross-entropy", "cross-entropy", "hinge", "huber"] = "cross-entropy"
@@ -198,18 +194,11 @@ class Sgd(Optimizer):
     nesterov: Flag = False
 
 
-class MomentOptimizer(Optimizer):
+class Adam(Optimizer):
+    name: Literal["adam", "amsgrad"] = "adam"
     beta1: Fraction = 0.9
     beta2: Fraction = 0.999
     epsilon: Positive = 1e-8
-
-
-class Adam(MomentOptimizer):
-    name: Literal["adam"] = "adam"
-
-
-class Amsgrad(MomentOptimizer):
-    name: Literal["amsgrad"] = "amsgrad"
 
 
 class GradientAveraging(Section):
@@ -229,10 +218,9 @@ class ParameterAveraging(Averaging):
 
 class WeightedAveraging(Averaging):
     name: Literal["weighted-averaging"] = "weighted-averaging"
-    contraction: Annotated[
-        Share | Literal["holdout", "auto"],
-        Field(description="a number greater than 0 and at most 1, or holdout, or auto"),
-    ] = "holdout"
+    contraction: Share | Literal["holdout", "auto"] = Field(
+        default="holdout", description="a number greater than 0 and at most 1, or holdout, or auto"
+    )
 
 
 class Training(Section):
@@ -243,20 +231,17 @@ class Training(Section):
     seed: Natural = 0
     precision: Literal["float32", "float64"] = "float32"
     evaluate_every: Positive = 1.0
-    target: Annotated[float | None, Field(description="a number (an accuracy, or a loss in regression), or null")] = (
-        None
-    )
+    target: float | None = Field(default=None, description="a number (an accuracy, or a loss in regression), or null")
     on_nonfinite: Literal["stop", "exclude"] = "stop"
     checkpoint_seconds: NotNegative = 60.0  # between checkpoints; 0: at every exchange of reports
 
 
 class Cluster(Section):
-    speeds: Annotated[
-        list[Share] | None,
-        Field(min_length=1, description="a list of numbers greater than 0 and at most 1, one a worker, or null"),
-    ] = None
+    speeds: list[Share] | None = Field(
+        default=None, min_length=1, description="a list of numbers greater than 0 and at most 1, one a worker, or null"
+    )
     patience: Positive = 300.0  # seconds
-    processes: Annotated[Count | None, Field(description="a whole number greater than 0, or null")] = None
+    processes: OptionalCount = None
 
     @property
     def unequal(self) -> bool:
@@ -272,7 +257,7 @@ class Settings(Section):
 
     data: AnySource = Field(default=Digits(), discriminator="source")
     model: Model = Model()
-    optimizer: Sgd | Adam | Amsgrad = Field(default=Adam(), discriminator="name")
+    optimizer: Sgd | Adam = Field(default=Adam(), discriminator="name")
     strategy: GradientAveraging | ParameterAveraging | WeightedAveraging = Field(
         default=WeightedAveraging(), discriminator="name"
     )

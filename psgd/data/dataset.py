@@ -35,11 +35,15 @@ class Dataset:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_inputs(self.inputs)
+        inputs = self.inputs
+        if inputs.ndim != 2 or 0 in inputs.shape:
+            raise DataError(f"inputs have shape {inputs.shape}; expected (examples, features), at least one of each")
+        if inputs.dtype != np.uint8 and not np.issubdtype(inputs.dtype, np.floating):
+            raise DataError(f"inputs are {inputs.dtype}; expected uint8 or floating numbers, so convert them first")
         check_scale(self.scale)
         check_targets(self.targets, self.classes, len(self.inputs))
         # np.take copies a whole array that is not contiguous, on every call: copy it once instead.
-        object.__setattr__(self, "inputs", np.ascontiguousarray(self.inputs))
+        object.__setattr__(self, "inputs", np.ascontiguousarray(inputs))
         object.__setattr__(self, "targets", np.ascontiguousarray(self.targets))
 
     def __len__(self) -> int:
@@ -47,12 +51,10 @@ class Dataset:
 
     @property
     def features(self) -> int:
-        """The number of columns of the inputs."""
         return int(self.inputs.shape[1])
 
     @property
     def outputs(self) -> int:
-        """The number of classes (2 for two classes), or the columns of the targets in regression."""
         return self.classes or int(self.targets.shape[1])
 
     def gather(self, rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray, backend: Backend = NUMPY) -> None:
@@ -76,11 +78,10 @@ class Dataset:
         write_targets(targets, self.classes, T_BO)
 
     def batches_per_read(self, batch: int) -> int:
-        """As many as make the cost of a call small beside the copying, and still fit the cache."""
+        # As many as make the cost of a call small beside the copying, and still fit the cache.
         return max(1, min(64, READ_ELEMENTS // (batch * self.features)))
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
-        """Return a reader of up to `examples` rows, with `outputs` columns of targets, into buffers of its own."""
         X_BI, T_BO = np.ones((examples, self.features + 1), dtype), np.empty((examples, outputs), dtype)
 
         def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +92,6 @@ class Dataset:
         return read
 
     def take(self, rows: np.ndarray | slice) -> "Dataset":
-        """Return a new data set with copies of `rows`, in their order."""
         inputs, targets = self.inputs[rows], self.targets[rows]
         if isinstance(rows, slice):
             inputs, targets = inputs.copy(), targets.copy()
@@ -110,7 +110,9 @@ class Examples(Protocol):
     def features(self) -> int: ...
 
     @property
-    def outputs(self) -> int: ...
+    def outputs(self) -> int:
+        """The number of classes (2 for two classes), or the columns of the targets in regression."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -118,26 +120,23 @@ class Examples(Protocol):
         """How many batches of `batch` rows are best read by one call, and then cut from what it returns."""
         ...
 
-    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader: ...
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
+        """Return a reader of up to `examples` rows, with `outputs` columns of targets, into buffers of its own."""
+        ...
 
-    def take(self, rows: np.ndarray | slice) -> "Examples": ...
+    def take(self, rows: np.ndarray | slice) -> "Examples":
+        """Return a new data set of `rows`, in their order."""
+        ...
 
 
 class Data(NamedTuple):
-    """The parts of a run's data."""
+    """The parts of a run's data, as a reader or generator returns them or with a validation part split off."""
 
     train: Examples
     test: Examples | None
     validation: Examples | None
     note: str  # one line for people: where the data came from, and how many examples there are
     preparation: dict[str, Any] = {}  # how to prepare new inputs in the same way: plain JSON, saved with the model
-
-
-def _check_inputs(inputs: np.ndarray) -> None:
-    if inputs.ndim != 2 or 0 in inputs.shape:
-        raise DataError(f"inputs have shape {inputs.shape}; expected (examples, features), at least one of each")
-    if inputs.dtype != np.uint8 and not np.issubdtype(inputs.dtype, np.floating):
-        raise DataError(f"inputs are {inputs.dtype}; expected uint8 or floating numbers, so convert them first")
 
 
 def check_scale(scale: float) -> None:

@@ -5,7 +5,9 @@ pieces; and its own read-ahead assumes that a file is read in order.
 """
 
 import mmap
-from typing import Any, final
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -14,35 +16,26 @@ from psgd.data.sampling.shuffle import PIECES
 REMEMBERED_PIECES = 3 * PIECES  # of three windows; a piece that is remembered is not requested again
 
 
-@final
-class ReadAhead:
-    """Requests the whole piece of `rows` rows of a mapped array as soon as one of its rows is wanted
-    (MADV_WILLNEED)."""
-
-    def __init__(self, array: np.ndarray, mapped: mmap.mmap, rows: int) -> None:
-        self._mapped, self._rows = mapped, rows
-        self._start = _address_of(array) - _address_of(np.frombuffer(mapped, np.uint8))
-        self._end, self._piece = self._start + array.nbytes, rows * array.strides[0]
-        self._requested: dict[int, None] = {}  # pieces, the oldest first
-
-    def request(self, rows: np.ndarray) -> None:
-        """Request the pieces that hold `rows` (B,), which are read next. Returns at once."""
-        for piece in np.unique(rows // self._rows).tolist():
-            if piece not in self._requested:
-                self._requested[piece] = None
-                if len(self._requested) > REMEMBERED_PIECES:
-                    del self._requested[next(iter(self._requested))]
-                start = self._start + piece * self._piece
-                start, end = start - start % mmap.PAGESIZE, min(start + self._piece, self._end)
-                self._mapped.madvise(mmap.MADV_WILLNEED, start, end - start)
-
-
-def read_ahead_of(array: np.ndarray, rows: int) -> ReadAhead | None:
-    """Return a ReadAhead in pieces of `rows` rows; None if the array is not mapped or the system has no madvise."""
+def read_ahead_of(array: np.ndarray, rows: int) -> Callable[[np.ndarray], None] | None:
+    """Return a function that is told the rows (B,) that are read next, and requests the pieces of `rows` rows in which
+    they lie (MADV_WILLNEED). It returns at once. None if the array is not mapped or the system has no madvise."""
     mapped = mapping_of(array)
     if mapped is None or not hasattr(mmap, "MADV_WILLNEED"):
         return None
-    return ReadAhead(array, mapped, rows)
+    first = array.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
+    end, piece_bytes = first + array.nbytes, rows * array.strides[0]
+
+    @lru_cache(REMEMBERED_PIECES)
+    def request_piece(piece: int) -> None:
+        start = first + piece * piece_bytes
+        start, stop = start - start % mmap.PAGESIZE, min(start + piece_bytes, end)
+        mapped.madvise(mmap.MADV_WILLNEED, start, stop - start)
+
+    def request(wanted: np.ndarray) -> None:
+        for piece in np.unique(wanted // rows).tolist():
+            request_piece(piece)
+
+    return request
 
 
 def mapping_of(array: Any) -> mmap.mmap | None:
@@ -51,8 +44,3 @@ def mapping_of(array: Any) -> mmap.mmap | None:
     while isinstance(base, np.ndarray | memoryview):
         base = base.base if isinstance(base, np.ndarray) else base.obj
     return base if isinstance(base, mmap.mmap) else None
-
-
-def _address_of(array: np.ndarray) -> int:
-    """Return the address of an array's first byte."""
-    return int(array.__array_interface__["data"][0])

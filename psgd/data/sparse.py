@@ -16,8 +16,7 @@ from psgd.data.targets import check_targets, is_binary, write_targets
 
 
 class SparseRows(NamedTuple):
-    """The inputs of a batch. Row b has the entries starts[b] to starts[b + 1]. Read-only: they may be the stored
-    ones."""
+    """The inputs of a batch: row b has entries starts[b] to starts[b + 1]. Read-only: they may be the stored ones."""
 
     starts: np.ndarray  # (B + 1,) int64, from 0
     indices: np.ndarray  # (E,) int32 or int64, in [0, F)
@@ -42,11 +41,21 @@ class SparseDataset:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_rows(self.indptr, self.indices, self.values)
-        check_scale(self.scale)
-        if len(self.indices) and not (self.indices.min() >= 0 and self.indices.max() < self.features):
+        indptr, indices, values = self.indptr, self.indices, self.values
+        if indptr.dtype != np.int64 or indices.dtype != np.int32 or (values is not None and values.dtype != np.float32):
+            found = None if values is None else values.dtype
             raise DataError(
-                f"indices lie in {self.indices.min()} to {self.indices.max()}; expected 0 to {self.features - 1} for "
+                f"sparse rows of indptr {indptr.dtype}, indices {indices.dtype}, values {found}; "
+                "expected int64, int32 and float32 (or no values)"
+            )
+        if indptr.ndim != 1 or len(indptr) < 2 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
+            raise DataError("indptr of sparse rows must begin with 0 and never fall, with at least one row")
+        if indices.shape != (indptr[-1],) or (values is not None and values.shape != indices.shape):
+            raise DataError(f"indptr ends at {indptr[-1]}, but there are {len(indices)} indices; each entry needs one")
+        check_scale(self.scale)
+        if len(indices) and not (indices.min() >= 0 and indices.max() < self.features):
+            raise DataError(
+                f"indices lie in {indices.min()} to {indices.max()}; expected 0 to {self.features - 1} for "
                 f"{self.features} features"
             )
         check_targets(self.targets, self.classes, len(self))
@@ -58,44 +67,35 @@ class SparseDataset:
     def outputs(self) -> int:
         return self.classes or int(self.targets.shape[1])
 
-    @property
-    def bytes(self) -> int:
-        """The memory that the data take."""
-        arrays = (self.indptr, self.indices, self.targets, *([] if self.values is None else [self.values]))
-        return sum(array.nbytes for array in arrays)
-
     def batches_per_read(self, batch: int) -> int:
         return 1
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
-        """Return a reader of up to `examples` rows, as (SparseRows, T_BO), into buffers of its own. A single row and
-        consecutive rows are not copied."""
+        """Return a reader of (SparseRows, T_BO). A single row and consecutive rows are not copied."""
         del backend
         return _Reader(self, examples, outputs, np.dtype(dtype))
 
     def take(self, rows: np.ndarray | slice) -> "SparseDataset":
-        """Return a new data set with copies of `rows`, in their order."""
         numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
         starts, stops = self.indptr[numbers], self.indptr[numbers + 1]
         indptr = np.zeros(len(numbers) + 1, np.int64)
         np.cumsum(stops - starts, out=indptr[1:])
-        indices = np.empty(indptr[-1], np.int32)
-        copy_rows(self.indices, starts, stops, indices)
-        values = None
-        if self.values is not None:
-            values = np.empty(indptr[-1], np.float32)
-            copy_rows(self.values, starts, stops, values)
+        indices = copy_rows(self.indices, starts, stops, np.empty(indptr[-1], np.int32))
+        values = self.values
+        if values is not None:
+            values = copy_rows(values, starts, stops, np.empty(indptr[-1], np.float32))
         return SparseDataset(indptr, indices, values, self.targets[numbers], self.classes, self.features, self.scale)
 
 
-def copy_rows(source: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray) -> None:
-    """Copy the pieces starts[i] to stops[i] of `source` into `out`, one behind the other. A Python loop: for rows of
-    100 entries it takes a tenth of the time of index arithmetic on whole batches, and no memory."""
+def copy_rows(source: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Copy the pieces starts[i] to stops[i] of `source` into `out`, one behind the other, and return it. A Python loop:
+    for rows of 100 entries it takes a tenth of the time of index arithmetic on whole batches, and no memory."""
     at = 0
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
         end = at + stop - start
         out[at:end] = source[start:stop]
         at = end
+    return out
 
 
 @final
@@ -129,13 +129,12 @@ class _Reader:
         starts = self._starts[: stop - first + 1]
         np.subtract(data.indptr[first : stop + 1], data.indptr[first], out=starts)
         where = slice(int(data.indptr[first]), int(data.indptr[stop]))
-        if data.values is None:
-            values = self._ones(where.stop - where.start)
-        elif self._as_stored:
+        if data.values is not None and self._as_stored:
             values = data.values[where]
         else:
             values = self._value_buffer(where.stop - where.start)
-            np.multiply(data.values[where], self._dtype.type(data.scale), out=values)
+            if data.values is not None:
+                np.multiply(data.values[where], self._dtype.type(data.scale), out=values)
         return SparseRows(starts, data.indices[where], values)
 
     def _scattered(self, rows: np.ndarray) -> SparseRows:
@@ -148,24 +147,17 @@ class _Reader:
         if len(self._indices) < entries:
             self._indices = np.empty(2 * entries, np.int64)
         copy_rows(data.indices, begins, ends, self._indices)
-        if data.values is None:
-            values = self._ones(entries)
-        else:
-            values = self._value_buffer(entries)
+        values = self._value_buffer(entries)
+        if data.values is not None:
             copy_rows(data.values, begins, ends, values)
             if data.scale != 1.0:
                 values *= data.scale
         return SparseRows(starts, self._indices[:entries], values)
 
-    def _ones(self, entries: int) -> np.ndarray:
-        """Values that are all 1, times the scale. Written only when the buffer grows."""
+    def _value_buffer(self, entries: int) -> np.ndarray:
+        """A buffer for values, filled with the scale: where all stored values are 1, nothing needs to be written."""
         if len(self._values) < entries:
             self._values = np.full(2 * entries, self._data.scale, self._dtype)
-        return self._values[:entries]
-
-    def _value_buffer(self, entries: int) -> np.ndarray:
-        if len(self._values) < entries:
-            self._values = np.empty(2 * entries, self._dtype)
         return self._values[:entries]
 
     def _targets(self, rows: np.ndarray | slice) -> np.ndarray:
@@ -173,16 +165,3 @@ class _Reader:
         T_BO = self._T_BO[: len(targets)]
         write_targets(targets, self._data.classes, T_BO)
         return T_BO
-
-
-def _check_rows(indptr: np.ndarray, indices: np.ndarray, values: np.ndarray | None) -> None:
-    if indptr.dtype != np.int64 or indices.dtype != np.int32 or (values is not None and values.dtype != np.float32):
-        found = None if values is None else values.dtype
-        raise DataError(
-            f"sparse rows of indptr {indptr.dtype}, indices {indices.dtype}, values {found}; expected int64, int32 and "
-            "float32 (or no values)"
-        )
-    if indptr.ndim != 1 or len(indptr) < 2 or indptr[0] != 0 or (np.diff(indptr) < 0).any():
-        raise DataError("indptr of sparse rows must begin with 0 and never fall, with at least one row")
-    if indices.shape != (indptr[-1],) or (values is not None and values.shape != indices.shape):
-        raise DataError(f"indptr ends at {indptr[-1]}, but there are {len(indices)} indices; each entry needs one")

@@ -14,10 +14,8 @@ def hold_out(train: Examples, fraction: float, seed: int) -> tuple[Examples, Exa
 
 
 def held_out(examples: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Choose round(fraction * examples) random rows, at least one, for validation.
-
-    Returns (training rows, validation rows), each sorted. UsageError unless both have a row.
-    """
+    """Choose round(fraction * examples) random rows, at least one, for validation. Returns (training rows, validation
+    rows), each sorted. UsageError unless both have a row."""
     if not 0 < fraction < 1:
         raise UsageError(f"data.validation is {fraction}; expected a fraction above 0 and below 1 to set aside")
     held = max(1, round(fraction * examples))

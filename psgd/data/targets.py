@@ -8,10 +8,13 @@ from psgd.core.errors import DataError
 def check_targets(targets: np.ndarray, classes: int, examples: int) -> None:
     """Raise DataError unless these are int64 labels (examples,) in [0, classes), or floating numbers (examples, O) if
     `classes` is 0 (regression)."""
-    if classes == 0:
-        _check_regression(targets)
-    else:
+    if classes:
         _check_labels(targets, classes)
+    elif targets.ndim != 2 or 0 in targets.shape or not np.issubdtype(targets.dtype, np.floating):
+        raise DataError(
+            f"targets for regression are {targets.dtype} of shape {targets.shape}; "
+            "expected floating numbers of shape (examples, outputs)"
+        )
     if len(targets) != examples:
         raise DataError(f"{examples} rows of inputs but {len(targets)} targets; each row needs one")
 
@@ -30,14 +33,6 @@ def write_targets(targets: np.ndarray, classes: int, T_BO: np.ndarray) -> None:
     else:
         T_BO.fill(0)
         T_BO[np.arange(len(targets)), targets] = 1
-
-
-def _check_regression(targets: np.ndarray) -> None:
-    if targets.ndim != 2 or 0 in targets.shape or not np.issubdtype(targets.dtype, np.floating):
-        raise DataError(
-            f"targets for regression are {targets.dtype} of shape {targets.shape}; "
-            "expected floating numbers of shape (examples, outputs)"
-        )
 
 
 def _check_labels(labels: np.ndarray, classes: int) -> None:

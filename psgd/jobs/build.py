@@ -15,7 +15,8 @@ from psgd.core.errors import UsageError
 from psgd.data.dataset import Data
 from psgd.data.sampling.partition import Partition
 from psgd.data.sampling.replacement import Replacement
-from psgd.data.sampling.shuffle import Sampler, Shuffle
+from psgd.data.sampling.sampler import Sampler
+from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.sparse import SparseDataset
 from psgd.jobs.choose_backend import choose_backend
 from psgd.learners.learner import Learner
@@ -70,7 +71,7 @@ def _build_sampler(settings: Settings, data: Data, backend: Backend) -> Sampler:
     if source.mode == "partition":
         return Partition(examples, batch, settings.worker_count, seed, backend)
     if source.mode == "replacement":
-        return Replacement(examples, batch, seed)
+        return Replacement(examples, batch, settings.worker_count, seed)
     return Shuffle(examples, batch, seed, source.window if isinstance(source, config.Npz) else None, backend)
 
 
@@ -114,7 +115,7 @@ def _build_optimizer(settings: Settings, backend: Backend) -> Optimizer:
     if isinstance(o, config.Sgd):
         rule = SGD(o.momentum, o.nesterov)
     else:
-        rule = Adam(o.beta1, o.beta2, o.epsilon, amsgrad=isinstance(o, config.Amsgrad))
+        rule = Adam(o.beta1, o.beta2, o.epsilon, amsgrad=o.name == "amsgrad")
     schedule = Schedule(o.learning_rate, o.schedule, epochs, o.warmup, o.decay_every, o.decay_factor)
     return Optimizer(rule, schedule, o.clip_norm, backend)
 

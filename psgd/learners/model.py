@@ -10,7 +10,7 @@ from psgd.core.errors import DataError, UsageError
 from psgd.data.sources.array_files import Named
 from psgd.data.sources.arrays import as_matrix
 from psgd.data.sources.column import Column
-from psgd.data.sources.preparation import missing_notes, prepare, unseen_notes
+from psgd.data.sources.preparation import prepare
 from psgd.data.sources.table import collectors_of
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
@@ -96,9 +96,8 @@ class Model:
 
     def prepare_columns(self, columns: Mapping[str, Column]) -> PreparedInputs:
         """The same for the columns of a table."""
-        learnt = self.preparation["columns"]
-        prepared = prepare(learnt, columns)
-        return PreparedInputs(prepared.inputs, 1.0, missing_notes(learnt, prepared), unseen_notes(learnt, prepared))
+        prepared = prepare(self.preparation["columns"], columns)
+        return PreparedInputs(prepared.inputs, 1.0, prepared.missing_notes, prepared.unseen_notes)
 
     def outputs_of(self, prepared: PreparedInputs) -> np.ndarray:
         """Outputs (N, O) for prepared inputs; in regression in the units of the target."""

@@ -11,7 +11,7 @@ from psgd.backends.backend import Backend
 from psgd.backends.numpy.backend import NUMPY
 from psgd.core.replica import Progress
 from psgd.data.dataset import Examples, Reader
-from psgd.data.sampling.shuffle import IndexBatch, Sampler
+from psgd.data.sampling.sampler import IndexBatch, Sampler
 from psgd.learners.learner import Batch
 
 Plan = tuple[int, ...]  # steps dealt to each worker in a round

@@ -3,7 +3,7 @@
 One pass with one-shot averaging is the paper's; further passes shuffle each shard again (Weimer, Rao, Zinkevich 2010).
 """
 
-from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -12,12 +12,11 @@ from psgd.backends.backend import Backend
 from psgd.backends.numpy.backend import NUMPY
 from psgd.core.errors import UsageError
 from psgd.core.random_streams import stream
-from psgd.core.replica import Progress
-from psgd.data.sampling.shuffle import IndexBatch
+from psgd.data.sampling.sampler import IndexBatch, RowStream, Sampler
 
 
 @final
-class Partition:
+class Partition(Sampler):
     """T = floor(m / k) examples a worker, a whole number of batches; what is left over is never seen."""
 
     def __init__(self, examples: int, batch: int, workers: int, seed: int, backend: Backend = NUMPY) -> None:
@@ -27,28 +26,21 @@ class Partition:
                 f"data.mode partition: {examples} examples over {workers} workers are less than a batch of {batch} "
                 "each; lower workers or training.batch_size_per_worker"
             )
-        self.examples = self.shard * workers
-        dropped = examples - self.examples
-        self.note = f"data.mode partition: {workers} disjoint shards of {self.shard} examples" + (
-            f"; the remaining {dropped} are dropped" if dropped else ""
-        )
-        self.batch, self._seed, self._backend = batch, seed, backend
-        self._parts = stream(seed, "partition").permutation(examples)[: self.examples].reshape(workers, self.shard)
-        self._passes: dict[int, tuple[int, np.ndarray]] = {}  # worker -> (pass, its order)
+        seen = self.shard * workers
+        dropped = f"; the remaining {examples - seen} are dropped" if seen < examples else ""
+        note = f"data.mode partition: {workers} disjoint shards of {self.shard} examples{dropped}"
+        super().__init__(seen, batch, note)
+        self._seed, self._backend = seed, backend
+        self._shards = stream(seed, "partition").permutation(examples)[:seen].reshape(workers, self.shard)
+        self._passes = [RowStream(self.shard, partial(self._draw_pass, worker), kept=1) for worker in range(workers)]
 
-    def batches(
-        self, worker: int, plan: Sequence[int], first: int, steps: int, progress: Progress
-    ) -> Iterator[IndexBatch]:
-        before = progress.dealt[worker] if progress.dealt else 0
-        for step in range(before + first, before + first + steps):
-            number, cursor = divmod(step * self.batch, self.shard)
-            rows = self._order(worker, number)[cursor : cursor + self.batch]
-            yield IndexBatch(rows, (step + 0.5) * self.batch / self.shard)
+    def batch_at(self, worker: int, step: int, position: int) -> IndexBatch:
+        del position
+        rows = self._passes[worker].rows(step * self.batch, self.batch)
+        return IndexBatch(rows, (step + 0.5) * self.batch / self.shard)
 
-    def _order(self, worker: int, number: int) -> np.ndarray:
-        """The rows of the shard, shuffled anew in each pass."""
-        known = self._passes.get(worker)
-        if known is None or known[0] != number:
-            order = self._backend.permutation(stream(self._seed, "local shuffle", worker, number), self.shard)
-            known = self._passes[worker] = number, self._parts[worker][order]
-        return known[1]
+    def _draw_pass(self, worker: int, number: int) -> np.ndarray:
+        """The rows of a worker's shard, in the order of its pass `number`."""
+        order = self._backend.permutation(stream(self._seed, "local shuffle", worker, number), self.shard)
+        rows: np.ndarray = self._shards[worker][order]
+        return rows

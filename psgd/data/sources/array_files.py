@@ -27,10 +27,7 @@ Arrays = dict[str, Named]  # by lower-case name
 
 def read_arrays(path: Path) -> Arrays:
     """Read the arrays of an npz file, or memory-map those of a directory of npy files or of one npy file (the inputs,
-    x).
-
-    DataError if there are none or if a file cannot be read.
-    """
+    x). DataError if there are none or if a file cannot be read."""
     if os.path.isdir(path):
         files = sorted(path.glob("*.npy"))
         if not files:
@@ -54,9 +51,7 @@ def read_arrays(path: Path) -> Arrays:
 
 def find_part(path: Path, arrays: Arrays, part: str) -> tuple[Named, Named | None] | None:
     """Return (inputs, targets or None) of a part: train, test, or "" for names without a part. None without inputs.
-
-    DataError if two arrays could be meant, or if inputs and targets differ in number.
-    """
+    DataError if two arrays could be meant, or if inputs and targets differ in number."""
     X, y = (_find(path, arrays, kind, part) for kind in (INPUTS, TARGETS))
     if X and y and (X.array.shape[:1] != y.array.shape[:1]):
         raise DataError(f"{X.name} has shape {X.array.shape}, but {y.name} {y.array.shape}; each row needs a target")

@@ -3,22 +3,53 @@
 import math
 import os
 from pathlib import Path
+from typing import final
 
 import numpy as np
 
+from psgd.backends.backend import Backend
+from psgd.backends.numpy.backend import NUMPY
 from psgd.config.settings import Npz
 from psgd.core.errors import DataError, UsageError
-from psgd.data.dataset import Dataset, Examples
+from psgd.data.dataset import Data, Dataset, Examples, Reader
+from psgd.data.read_ahead import read_ahead_of
 from psgd.data.sampling.shuffle import PIECES
-from psgd.data.selected import Selected
 from psgd.data.sources.array_files import Arrays, Named, find_part, read_arrays
 from psgd.data.sources.labels import learn_classes, places_of, values_of
-from psgd.data.sources.loaded import LoadedData
-
-Part = tuple[Named, Named]  # inputs, targets
 
 
-def load_arrays(path: Path, settings: Npz) -> LoadedData:
+@final
+class Selected:
+    """The `rows` (N,) int64 of `base`, which are copied only into batches. If `piece` is set, the mapped file is read
+    ahead in pieces of so many rows, for access in random order."""
+
+    def __init__(self, base: Dataset, rows: np.ndarray, piece: int | None = None) -> None:
+        self.base, self.rows, self.piece = base, rows, piece
+        self.classes, self.features, self.outputs = base.classes, base.features, base.outputs
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches_per_read(self, batch: int) -> int:
+        return self.base.batches_per_read(batch)
+
+    def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
+        read = self.base.reader(examples, outputs, dtype, backend)
+        ahead = read_ahead_of(self.base.inputs, self.piece) if self.piece else None
+
+        def read_selected(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+            wanted = self.rows[rows]
+            if ahead:
+                ahead(wanted)
+            return read(wanted)
+
+        return read_selected
+
+    def take(self, rows: np.ndarray | slice) -> "Selected":
+        return Selected(self.base, self.rows[rows], self.piece)
+
+
+def load_arrays(path: Path, settings: Npz) -> Data:
     """The arrays x_train, y_train, x_test and y_test, or others of their usual names; or x and y, of which the first
     `train_rows` rows are for training. DataError if they do not fit, UsageError if `train_rows` does not."""
     parts = _parts(path, read_arrays(path), settings.train_rows)
@@ -41,7 +72,7 @@ def load_arrays(path: Path, settings: Npz) -> LoadedData:
     origin = f"{path}, {X.array.dtype} inputs" + (f" times {scale:g}" if scale != 1 else "")
     if os.path.isdir(path) and not settings.window and X.array.nbytes > _memory():
         origin += " (larger than memory: set data.window, or each example will be waited for)"
-    return LoadedData(datasets[0], datasets[1] if len(datasets) > 1 else None, origin, preparation)
+    return Data(datasets[0], datasets[1] if len(datasets) > 1 else None, None, origin, preparation)
 
 
 def _memory() -> int:
@@ -64,8 +95,8 @@ def as_matrix(X: Named) -> np.ndarray:
     return array.reshape(len(array), math.prod(array.shape[1:]))
 
 
-def _parts(path: Path, arrays: Arrays, rows: int | None) -> list[Part]:
-    """The training part, and the test part if there is one."""
+def _parts(path: Path, arrays: Arrays, rows: int | None) -> list[tuple[Named, Named]]:
+    """(inputs, targets) of the training part, and of the test part if there is one."""
     found = {part: find_part(path, arrays, part) for part in ("", "train", "test")}
     whole = {part: (both[0], both[1]) for part, both in found.items() if both and both[1]}
     if "train" in whole:

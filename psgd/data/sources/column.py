@@ -34,11 +34,9 @@ def number(text: str) -> float | None:
 
 @final
 class Collector:
-    """Collects the values of a column.
-
-    `numeric` says whether they are numbers or categories. If it is None, the first value that is not missing decides,
-    and a later one of the other kind is an error: the column is damaged, or meant as categories.
-    """
+    """Collects the values of a column. `numeric` says whether they are numbers or categories. If it is None, the first
+    value that is not missing decides, and a later one of the other kind is an error: the column is damaged, or meant as
+    categories."""
 
     def __init__(self, name: str, numeric: bool | None) -> None:
         self.name = name
@@ -66,7 +64,6 @@ class Collector:
             self._values.append(self._codes.setdefault(text, len(self._codes)))
 
     def column(self) -> Column:
-        """Return what was collected."""
         numeric = self._numeric is None or self._numeric
         return Column(self.name, np.array(self._values, np.float64), None if numeric else tuple(self._codes))
 

@@ -42,10 +42,8 @@ REMOTES = {
 
 
 def download(source: str, remote: Remote, directory: Path) -> None:
-    """Download the files of `source` into the new `directory`.
-
-    DataError, which names the failure of every mirror, if they do not have all files; then nothing is left behind.
-    """
+    """Download the files of `source` into the new `directory`. DataError, which names the failure of every mirror, if
+    they do not have all files; then nothing is left behind."""
     override = os.environ.get(MIRROR)
     mirrors = (f"{override.rstrip('/')}/{source}",) if override else remote.mirrors
     print(f"psgd: downloading {source} to {directory}", file=sys.stderr, flush=True)

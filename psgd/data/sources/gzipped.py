@@ -13,10 +13,8 @@ from psgd.core.errors import DataError
 
 @contextmanager
 def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to read the bytes that it holds, unpacked if it is gzipped.
-
-    DataError, in the `with` block too, if the file cannot be read or its gzip data are damaged.
-    """
+    """Open a file to read the bytes that it holds, unpacked if it is gzipped. DataError, in the `with` block too, if
+    the file cannot be read or its gzip data are damaged."""
     size = 0
     try:
         with open(path, "rb") as file:

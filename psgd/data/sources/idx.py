@@ -16,10 +16,8 @@ TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """Read the array of an IDX file, in native byte order. An array of bytes is read-only.
-
-    DataError if the file cannot be read, is not IDX, or is shorter or longer than its header says.
-    """
+    """Read the array of an IDX file, in native byte order. An array of bytes is read-only. DataError if the file cannot
+    be read, is not IDX, or is shorter or longer than its header says."""
     with open_unpacked(Path(path)) as file:
         content = file.read()
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
@@ -46,9 +44,7 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 def load_idx_directory(path: str | Path) -> tuple[Dataset, Dataset]:
     """Load training and test data from a directory with the four files of MNIST: images (N, F) in 0..255, labels (N,).
-
-    DataError if a file is missing or bad, or if images and labels differ in number.
-    """
+    DataError if a file is missing or bad, or if images and labels differ in number."""
     directory = Path(path)
     train_X, train_labels = _read_pair(directory, "train")
     test_X, test_labels = _read_pair(directory, "t10k")

@@ -9,11 +9,8 @@ from psgd.data.sources.array_files import Named
 
 
 def learn_classes(y: Named) -> list[int] | list[str]:
-    """Return the classes that occur in training labels, sorted.
-
-    Labels that are whole numbers from 0 with few gaps are themselves the class numbers: gaps become classes too.
-    DataError if there are fewer than two classes.
-    """
+    """Return the classes that occur in training labels, sorted. Labels that are whole numbers from 0 with few gaps are
+    themselves the class numbers: gaps become classes too. DataError if there are fewer than two classes."""
     classes = np.unique(_labels(y)).tolist()
     if len(classes) < 2:
         raise DataError(f"{y.name}: all labels are {classes[0]!r}; classification needs two classes at least")
@@ -58,7 +55,8 @@ def _labels(y: Named) -> np.ndarray:
     array = y.array
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim == 2 and array.size and _one_hot(array):
+    rows_of_numbers = array.ndim == 2 and array.size and array.dtype.kind in "biuf"
+    if rows_of_numbers and ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all():
         places: np.ndarray = array.argmax(axis=1)
         return places
     if array.ndim != 1 or len(array) == 0:
@@ -76,9 +74,3 @@ def _labels(y: Named) -> np.ndarray:
             "(for values set data.task: regression)"
         )
     return array.astype(np.int64)
-
-
-def _one_hot(array: np.ndarray) -> bool:
-    if array.dtype.kind not in "biuf":
-        return False
-    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all())

@@ -7,12 +7,13 @@ import re
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
 
 from psgd.config.settings import Libsvm
 from psgd.core.errors import DataError, UsageError
+from psgd.data.dataset import Data
 from psgd.data.sources.gzipped import open_unpacked
 from psgd.data.sparse import SparseDataset
 
@@ -26,67 +27,45 @@ _EXAMPLE = re.compile(
 )
 
 
-class Loaded(NamedTuple):
-    """The data of one or two files."""
-
-    train: SparseDataset
-    test: SparseDataset | None
-    labels: list[int]  # the label of each class; empty in regression
-
-
-def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Loaded:
+def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Data:
     """Load examples. Those for testing come from `test_path`, or are those after the first `train_rows` of `path`.
-
-    DataError names the file and the line of the first mistake. UsageError if `train_rows` leaves nothing to test on.
-    """
-    table = _read(path, settings, None)
-    labels = None if settings.task == "regression" else _learn_labels(path, table)
+    DataError names the file and the line of the first mistake. UsageError if `train_rows` leaves nothing to test on."""
+    rows = _read(path, settings, None)
+    labels = None if settings.task == "regression" else _learn_labels(path, np.frombuffer(rows.labels))
     other = _read(test_path, settings, labels) if test_path else None
-    largest = max(table.largest, other.largest if other else 0)
-    features = settings.features or max(1, largest + 1)
-    whole = _dataset(table, labels, features)
+    features = settings.features or 1 + max(rows.largest, other.largest if other else 0)
+    whole = rows.dataset(labels, features)
     train_rows = settings.train_rows
     if train_rows and train_rows >= len(whole):
         raise UsageError(f"data.train_rows is {train_rows}, but {path} has {len(whole)} examples; leave some to test")
-    names = [int(label) for label in labels] if labels is not None else []
+    train, test = whole, other.dataset(labels, features) if other else None
     if train_rows:
-        return Loaded(whole.take(slice(0, train_rows)), whole.take(slice(train_rows, None)), names)
-    return Loaded(whole, _dataset(other, labels, features) if other else None, names)
+        train, test = whole.take(slice(0, train_rows)), whole.take(slice(train_rows, None))
+    names = [int(label) for label in labels] if labels is not None else []
+    origin = f"{path}, {len(train.indices) / len(train):.1f} of {features} features an example"
+    preparation = {"kind": "libsvm", "classes": names, "zero_based": settings.zero_based, "unit": settings.unit_length}
+    return Data(train, test, None, origin, preparation)
 
 
-class _Table(NamedTuple):
-    """The rows of one file, as compressed sparse rows."""
-
-    indptr: np.ndarray
-    indices: np.ndarray
-    values: np.ndarray | None
-    labels: np.ndarray  # (N,) float64, as they are in the file
-    largest: int  # the largest index; -1 if there are no entries
-
-
-def _dataset(table: _Table, labels: np.ndarray | None, features: int) -> SparseDataset:
-    targets = table.labels[:, None].astype(np.float32) if labels is None else np.searchsorted(labels, table.labels)
-    classes = 0 if labels is None else len(labels)
-    return SparseDataset(table.indptr, table.indices, table.values, targets, classes, features)
-
-
-def _learn_labels(path: Path, table: _Table) -> np.ndarray:
+def _learn_labels(path: Path, found: np.ndarray) -> np.ndarray:
     """Return the labels that occur, ascending: class numbers are places among them. DataError if there is only one."""
-    labels = np.unique(table.labels)
+    labels = np.unique(found)
     if len(labels) < 2:
         raise DataError(f"{path}: all labels are {labels[0]:g}; classification needs two classes at least")
     return labels
 
 
-def _read(path: Path, settings: Libsvm, labels: np.ndarray | None) -> _Table:
-    """Read a file. Other labels than `labels`, if given, are a mistake."""
+def _read(path: Path, settings: Libsvm, labels: np.ndarray | None) -> "_Parser":
+    """Read a file. DataError if it has no example, or other labels than `labels`, if given."""
     parser = _Parser(path, settings, labels)
     line = 1
     with open_unpacked(path) as file:
         while lines := file.readlines(READ_BYTES):
             parser.add(lines, line)
             line += len(lines)
-    return parser.table()
+    if not parser.labels:
+        raise DataError(f"{path}: no examples; expected lines such as '1 3:0.5 7:1'")
+    return parser
 
 
 @final
@@ -96,8 +75,9 @@ class _Parser:
     def __init__(self, path: Path, settings: Libsvm, labels: np.ndarray | None) -> None:
         self._path, self._settings, self._allowed = path, settings, labels
         self._limit = min(_LARGEST_INDEX, settings.features - 1 if settings.features else _LARGEST_INDEX)
-        self._indptr, self._labels = array("q", [0]), array("d")
-        self._indices = array("i")
+        self.labels = array("d")  # as they are in the file
+        self.largest = 0  # index
+        self._indptr, self._indices = array("q", [0]), array("i")
         self._values: array[float] | None = None  # None while all values are 1
 
     def add(self, lines: Sequence[bytes], first: int) -> None:
@@ -117,14 +97,13 @@ class _Parser:
         self._add_labels(np.array(labels), np.array(numbers))
         self._add_entries(b"".join(pairs), counts, np.array(numbers))
 
-    def table(self) -> _Table:
-        """Return what was parsed. DataError if there was no example."""
-        if not self._labels:
-            raise DataError(f"{self._path}: no examples; expected lines such as '1 3:0.5 7:1'")
-        indices = np.frombuffer(self._indices, np.int32)
+    def dataset(self, labels: np.ndarray | None, features: int) -> SparseDataset:
+        """What was parsed, as views of the arrays; targets are places among `labels`, if given, or else numbers."""
         values = None if self._values is None else np.frombuffer(self._values, np.float32)
-        largest = int(indices.max()) if len(indices) else -1
-        return _Table(np.frombuffer(self._indptr, np.int64), indices, values, np.frombuffer(self._labels), largest)
+        found = np.frombuffer(self.labels)
+        targets = found[:, None].astype(np.float32) if labels is None else np.searchsorted(labels, found)
+        indptr, indices = np.frombuffer(self._indptr, np.int64), np.frombuffer(self._indices, np.int32)
+        return SparseDataset(indptr, indices, values, targets, 0 if labels is None else len(labels), features)
 
     def _add_labels(self, labels: np.ndarray, numbers: np.ndarray) -> None:
         if self._settings.task == "classification":
@@ -138,14 +117,13 @@ class _Parser:
             names = ", ".join(f"{label:g}" for label in self._allowed[:20])
             what = f"the label {{:g}} is none of those trained on ({names}); correct or remove the line"
             self._check(~np.isin(labels, self._allowed), numbers, labels, what)
-        self._labels.frombytes(labels.tobytes())
+        self.labels.frombytes(labels.tobytes())
 
     def _add_entries(self, text: bytes, counts: np.ndarray, numbers: np.ndarray) -> None:
         """Parse the index:value pairs of all rows; counts[i] of them belong to row i, on line numbers[i]."""
         text = text.replace(b":", b" ").strip()  # numpy reads a number in text of spaces alone
         entries = np.fromstring(text, np.float64, sep=" ")
         indices, values = entries[0::2], entries[1::2]
-        stops = np.cumsum(counts)
         row = np.repeat(np.arange(len(counts)), counts)
         if not self._settings.zero_based:
             what = "the index {:.15g} of indices from 1; set data.zero_based: true"
@@ -169,7 +147,8 @@ class _Parser:
             self._values = array("f", [1.0]) * len(self._indices)
         if self._values is not None:
             self._values.frombytes(narrow.tobytes())
-        self._indptr.frombytes((stops + self._indptr[-1]).astype(np.int64).tobytes())
+        self.largest = max(self.largest, int(indices.max(initial=0)))
+        self._indptr.frombytes((np.cumsum(counts) + self._indptr[-1]).astype(np.int64).tobytes())
         self._indices.frombytes(indices.astype(np.int32).tobytes())
 
     def _check(self, wrong: np.ndarray, numbers: np.ndarray, shown: np.ndarray, what: str) -> None:

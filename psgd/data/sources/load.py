@@ -3,33 +3,21 @@
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from psgd.config.settings import (
-    AnySource,
-    Csv,
-    Digits,
-    Idx,
-    Libsvm,
-    Linear,
-    Mnist,
-    Npz,
-    Settings,
-    Synthetic,
-    SyntheticSparse,
-)
+from psgd.config import settings as config
+from psgd.config.settings import AnySource, Settings
 from psgd.core import user_cache
 from psgd.core.errors import DataError
-from psgd.data.dataset import Data
+from psgd.data.dataset import Data, Dataset
 from psgd.data.sources.arrays import load_arrays
 from psgd.data.sources.digits import load_digits
 from psgd.data.sources.idx import load_idx_directory
 from psgd.data.sources.libsvm import load_libsvm
 from psgd.data.sources.linear import linear
-from psgd.data.sources.loaded import LoadedData
 from psgd.data.sources.synthetic import synthetic
 from psgd.data.sources.synthetic_sparse import synthetic_sparse
 from psgd.data.sources.table import load_table
+from psgd.data.sparse import SparseDataset
 from psgd.data.split import hold_out
 
 
@@ -40,10 +28,9 @@ def load_data(settings: Settings) -> Data:
 
 def load(source: AnySource, seed: int = 0) -> Data:
     """The data of `source`. Validation data are drawn by the seed of generated data, else by `seed`, the training's."""
-    if isinstance(source, Synthetic | SyntheticSparse | Linear):
+    if isinstance(source, config.Synthetic | config.SyntheticSparse | config.Linear):
         seed = source.seed
-    train, test, origin, preparation = _read(source, seed)
-    validation = None
+    train, test, validation, origin, preparation = _read(source, seed)
     if source.validation > 0:
         train, validation = hold_out(train, source.validation, seed)
     held = f", {len(validation)} validation" if validation else ""
@@ -53,18 +40,23 @@ def load(source: AnySource, seed: int = 0) -> Data:
 
 def find(source: str, path: str | None) -> Path:
     """The directory of data that are not embedded: `path` if given, else the first of $PSGD_DATA/<source> and the
-    user's cache that exists, else the user's cache after a download.
-
-    DataError, which names the places, if there is none. Nothing replaces a given path: a mistyped one must not select
-    other data.
-    """
+    user's cache that exists, else the user's cache after a download. DataError, which names the places, if there is
+    none. Nothing replaces a given path: a mistyped one must not select other data."""
     places = [Path(os.path.expanduser(path))] if path else _places(source)
     for place in places:
         if os.path.isdir(place):  # unlike Path.is_dir, not an exception where permission is missing
             return place
-    failed = "" if path else _download(source)
-    if failed is None:
-        return user_cache.directory() / source
+    failed = ""
+    if not path:
+        from psgd.data.sources.download import REMOTES, download  # slow to import, and most runs need no network
+
+        if source in REMOTES:
+            try:
+                directory = user_cache.directory() / source
+                download(source, REMOTES[source], directory)
+                return directory
+            except (DataError, OSError) as error:
+                failed = f". Nor can they be downloaded: {error}"
     looked = ", ".join(str(place) for place in places)
     unset = "" if path or os.environ.get("PSGD_DATA") else " (PSGD_DATA is not set)"
     raise DataError(
@@ -73,11 +65,10 @@ def find(source: str, path: str | None) -> Path:
     )
 
 
-def locate(path: str) -> Path:
+def locate(path: str | None) -> Path:
     """A file or directory that the user named; a relative path may lie under $PSGD_DATA or the user's cache instead.
-
-    DataError, which names these places, if it is in none of them.
-    """
+    DataError, which names these places, if it is in none of them."""
+    assert path is not None, "checked with the settings"
     given = Path(os.path.expanduser(path))
     places = [given] if given.is_absolute() else [given, *_places(str(given))]
     for place in places:
@@ -88,19 +79,6 @@ def locate(path: str) -> Path:
     raise DataError(f"data.path {path}: nothing at {looked}{unset}; correct the path")
 
 
-def _download(source: str) -> str | None:
-    """None once the data are in the cache; else the end of an error message, empty where no download is known."""
-    from psgd.data.sources.download import REMOTES, download  # slow to import, and most runs need no network
-
-    if source not in REMOTES:
-        return ""
-    try:
-        download(source, REMOTES[source], user_cache.directory() / source)
-    except (DataError, OSError) as error:
-        return f". Nor can they be downloaded: {error}"
-    return None
-
-
 def _places(source: str) -> list[Path]:
     shared = os.environ.get("PSGD_DATA")
     places = [Path(shared) / source] if shared else []
@@ -109,49 +87,32 @@ def _places(source: str) -> list[Path]:
     return places
 
 
-def _read(source: AnySource, seed: int) -> LoadedData:
+def _read(source: AnySource, seed: int) -> Data:
+    """The data of `source`, with their origin as note, before a validation part is split off."""
     match source:
-        case Digits():
-            return LoadedData(*load_digits(), "embedded", _scaled(1 / 16))
-        case Mnist() | Idx():
+        case config.Digits():
+            return _scaled(*load_digits(), "embedded")
+        case config.Mnist() | config.Idx():
             directory = find(source.source, source.path)
-            return LoadedData(*load_idx_directory(directory), str(directory), _scaled(1 / 255))
-        case Csv():
-            return load_table(_located(source.path), _test_path(source), source, seed)
-        case Npz():
-            return load_arrays(_located(source.path), source)
-        case Libsvm():
-            return _read_libsvm(source)
-        case Synthetic():
-            made = synthetic(source.examples, source.features, source.classes, source.seed)
-            return LoadedData(*made, "made by a random teacher network", _scaled(1.0))
-        case SyntheticSparse():
-            train, test = synthetic_sparse(
-                source.examples, source.features, source.active, source.classes, source.seed, source.unit_length
-            )
-            return LoadedData(train, test, "labels by a random hyperplane", _scaled(train.scale))
-        case Linear():
-            line = linear(source.examples, source.slope, source.intercept, source.noise, source.seed)
-            return LoadedData(*line, "made along a line", _scaled(1.0))
+            return _scaled(*load_idx_directory(directory), str(directory))
+        case config.Csv():
+            return load_table(locate(source.path), _test_path(source), source, seed)
+        case config.Npz():
+            return load_arrays(locate(source.path), source)
+        case config.Libsvm():
+            return load_libsvm(locate(source.path), _test_path(source), source)
+        case config.Synthetic():
+            return _scaled(*synthetic(source), "made by a random teacher network")
+        case config.SyntheticSparse():
+            return _scaled(*synthetic_sparse(source), "labels by a random hyperplane")
+        case config.Linear():
+            return _scaled(*linear(source), "made along a line")
 
 
-def _located(path: str | None) -> Path:
-    assert path is not None, "checked with the settings"
-    return locate(path)
-
-
-def _test_path(source: Csv | Libsvm) -> Path | None:
+def _test_path(source: config.Csv | config.Libsvm) -> Path | None:
     return locate(source.test_path) if source.test_path else None
 
 
-def _read_libsvm(source: Libsvm) -> LoadedData:
-    path = _located(source.path)
-    train, test, labels = load_libsvm(path, _test_path(source), source)
-    preparation = {"kind": "libsvm", "classes": labels, "zero_based": source.zero_based, "unit": source.unit_length}
-    origin = f"{path}, {len(train.indices) / len(train):.1f} of {train.features} features an example"
-    return LoadedData(train, test, origin, preparation)
-
-
-def _scaled(scale: float) -> dict[str, Any]:
-    """The preparation of inputs that are numbers to be multiplied by `scale`."""
-    return {"kind": "scale", "scale": scale}
+def _scaled(train: Dataset | SparseDataset, test: Dataset | SparseDataset, origin: str) -> Data:
+    """Data whose inputs are numbers that are prepared by scaling alone."""
+    return Data(train, test, None, origin, {"kind": "scale", "scale": train.scale})

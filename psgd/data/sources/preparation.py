@@ -15,21 +15,37 @@ import numpy as np
 from psgd.core.errors import DataError
 from psgd.data.sources.column import Column
 
-NUMBER, CODES, ONE_HOT = "number", "codes", "one-hot"
+NUMBER, CODES = "number", "codes"
 
 
 class TableInputs(NamedTuple):
-    """Inputs made of a table with N rows, and what had to be filled in."""
+    """Inputs made of a table with N rows, and what had to be filled in; each note tells people of one column."""
 
     inputs: np.ndarray  # (N, F) float64
-    missing: dict[str, int]  # column -> the number of missing values
-    unseen: dict[str, list[str]]  # column -> categories that no training row has
-    unseen_rows: dict[str, int]  # column -> the number of rows with such a category
+    missing_notes: list[str]
+    unseen_notes: list[str]  # on categories that no training row has
 
 
-def learn_columns(columns: Sequence[Column], rows: np.ndarray, categories: str) -> list[dict[str, Any]]:
-    """Learn the rules of all columns from their values in `rows`; `categories` is codes or one-hot."""
-    return [_learn_number(c, rows) if c.texts is None else _learn_category(c, rows, categories) for c in columns]
+def learn_column(column: Column, rows: np.ndarray, kind: str) -> dict[str, Any]:
+    """Learn the rules of a column from its values in `rows`; categories become inputs of `kind`, codes or one-hot.
+    DataError if all are missing."""
+    values = column.values[rows]
+    known = values[~np.isnan(values)]
+    if not len(known):
+        raise DataError(f"column {column.name!r} has no value in any training row; leave it out of data.columns")
+    if column.texts is None:
+        median = float(np.median(known))
+        mean, deviation = standardization(np.where(np.isnan(values), median, values))
+        return {"name": column.name, "kind": NUMBER, "missing": median, "mean": mean, "deviation": deviation}
+    known = known.astype(np.int64)
+    counts = dict(zip(column.texts, np.bincount(known, minlength=len(column.texts)).tolist(), strict=True))
+    categories = sorted(text for text, count in counts.items() if count)
+    frequent = max(categories, key=lambda text: counts[text])  # ties to the first
+    learnt: dict[str, Any] = {"name": column.name, "kind": kind, "categories": categories, "missing": frequent}
+    if kind == CODES:
+        codes = _codes(learnt, column._replace(values=values), [])
+        learnt["mean"], learnt["deviation"] = standardization(codes)
+    return learnt
 
 
 def standardization(values: np.ndarray) -> tuple[float, float]:
@@ -43,91 +59,37 @@ def standardization(values: np.ndarray) -> tuple[float, float]:
 def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> TableInputs:
     """Turn raw columns, by name, into inputs: for each learnt column there must be one."""
     inputs: list[np.ndarray] = []
-    result = TableInputs(np.empty(0), {}, {}, {})
+    missing_notes: list[str] = []
+    unseen_notes: list[str] = []
     for about in learnt:
-        column = columns[about["name"]]
-        if column.missing.any():
-            result.missing[column.name] = int(np.count_nonzero(column.missing))
+        column, usual = columns[about["name"]], about["missing"]
+        if count := int(np.count_nonzero(column.missing)):
+            what = f"{usual:g}, the median" if about["kind"] == NUMBER else f"{usual!r}, the most frequent category"
+            missing_notes.append(f"{column.name}: {count} missing, taken as {what} of the training rows")
         if about["kind"] == NUMBER:
-            filled = np.where(column.missing, about["missing"], column.values)
+            filled = np.where(column.missing, usual, column.values)
             inputs.append((filled - about["mean"]) / about["deviation"])
             continue
-        codes = _codes(about, column, result)
+        codes = _codes(about, column, unseen_notes)
         if about["kind"] == CODES:
             inputs.append((codes - about["mean"]) / about["deviation"])
         else:
             inputs.extend((codes == code).astype(np.float64) for code in range(len(about["categories"])))
-    return result._replace(inputs=np.stack(inputs, axis=1))
+    return TableInputs(np.stack(inputs, axis=1), missing_notes, unseen_notes)
 
 
-def width(learnt: Sequence[dict[str, Any]]) -> int:
-    """Return the number of inputs that the learnt columns make."""
-    return sum(len(about["categories"]) if about["kind"] == ONE_HOT else 1 for about in learnt)
-
-
-def missing_notes(learnt: Sequence[dict[str, Any]], prepared: TableInputs) -> list[str]:
-    """Describe how missing values were filled in: a line of text per column."""
-    said = []
-    for about in learnt:
-        name, value = about["name"], about["missing"]
-        if count := prepared.missing.get(name):
-            what = f"{value:g}, the median" if about["kind"] == NUMBER else f"{value!r}, the most frequent category"
-            said.append(f"{name}: {count} missing, taken as {what} of the training rows")
-    return said
-
-
-def unseen_notes(learnt: Sequence[dict[str, Any]], prepared: TableInputs) -> list[str]:
-    """Describe how unknown categories were replaced: a line of text per column."""
-    said = []
-    for about in learnt:
-        name = about["name"]
-        if texts := prepared.unseen.get(name):
-            shown = ", ".join(repr(text[:40]) for text in texts[:5]) + (", ..." if len(texts) > 5 else "")
-            said.append(
-                f"{name}: {prepared.unseen_rows[name]} with a category that no training row has ({shown}), "
-                f"taken as {about['missing']!r}, the most frequent category"
-            )
-    return said
-
-
-def _learn_number(column: Column, rows: np.ndarray) -> dict[str, Any]:
-    values = column.values[rows]
-    known = values[~np.isnan(values)]
-    _require_values(column, len(known))
-    median = float(np.median(known))
-    mean, deviation = standardization(np.where(np.isnan(values), median, values))
-    return {"name": column.name, "kind": NUMBER, "missing": median, "mean": mean, "deviation": deviation}
-
-
-def _learn_category(column: Column, rows: np.ndarray, kind: str) -> dict[str, Any]:
-    assert column.texts is not None
-    places = column.values[rows]
-    known = places[~np.isnan(places)].astype(np.int64)
-    _require_values(column, len(known))
-    counts = dict(zip(column.texts, np.bincount(known, minlength=len(column.texts)).tolist(), strict=True))
-    categories = sorted(text for text, count in counts.items() if count)
-    frequent = max(categories, key=lambda text: counts[text])  # ties to the first
-    learnt: dict[str, Any] = {"name": column.name, "kind": kind, "categories": categories, "missing": frequent}
-    if kind == CODES:
-        codes = _codes(learnt, column._replace(values=places), TableInputs(np.empty(0), {}, {}, {}))
-        learnt["mean"], learnt["deviation"] = standardization(codes)
-    return learnt
-
-
-def _require_values(column: Column, known: int) -> None:
-    if not known:
-        raise DataError(f"column {column.name!r} has no value in any training row; leave it out of data.columns")
-
-
-def _codes(about: dict[str, Any], column: Column, result: TableInputs) -> np.ndarray:
-    """Return indices into the learnt categories (N,) float64; unknown categories are recorded in `result`."""
+def _codes(about: dict[str, Any], column: Column, notes: list[str]) -> np.ndarray:
+    """Return indices into the learnt categories (N,) float64. Adds a note if a category is unknown."""
     texts, usual = column.texts or (), about["categories"].index(about["missing"])
     places = {text: place for place, text in enumerate(about["categories"])}
     known = np.array([places.get(text, -1) for text in texts] + [usual], np.float64)  # the last: missing values
     codes: np.ndarray = known[np.where(column.missing, len(texts), column.values).astype(np.int64)]
     unseen = codes < 0
     if unseen.any():
-        found = np.unique(column.values[unseen]).astype(np.int64)
-        result.unseen[column.name] = [texts[place] for place in found]
-        result.unseen_rows[column.name] = int(np.count_nonzero(unseen))
+        found = [texts[place] for place in np.unique(column.values[unseen]).astype(np.int64)]
+        shown = ", ".join(repr(text[:40]) for text in found[:5]) + (", ..." if len(found) > 5 else "")
+        notes.append(
+            f"{column.name}: {np.count_nonzero(unseen)} with a category that no training row has ({shown}), "
+            f"taken as {about['missing']!r}, the most frequent category"
+        )
     return np.where(unseen, float(usual), codes)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from psgd.core.errors import UsageError
+from psgd.config.settings import Synthetic
 from psgd.core.random_streams import stream
 from psgd.data.dataset import Dataset
 
@@ -30,18 +30,11 @@ class Teacher(NamedTuple):
     classes: int
 
 
-def synthetic(examples: int, features: int, classes: int, seed: int) -> tuple[Dataset, Dataset]:
-    """Generate `examples` training examples, and a sixth as many for testing, with float32 inputs. `classes` 0 means
-    regression on one output.
-
-    The same arguments give the same bits. UsageError for values out of range.
-    """
-    for name, value, least in (("examples", examples, 1), ("features", features, 1), ("seed", seed, 0)):
-        if value < least:
-            raise UsageError(f"data.{name} is {value}; expected an integer of at least {least}")
-    if classes < 0 or classes == 1:
-        raise UsageError(f"data.classes is {classes}; expected at least 2, or 0 for regression")
-    teacher = _draw_teacher(features, classes, seed)
+def synthetic(settings: Synthetic) -> tuple[Dataset, Dataset]:
+    """Generate the training examples, and a sixth as many for testing, with float32 inputs. `classes` 0 means
+    regression on one output. The same settings give the same bits."""
+    examples, seed = settings.examples, settings.seed
+    teacher = _draw_teacher(settings.features, settings.classes, seed)
     return _draw(examples, teacher, seed, TRAIN), _draw(max(1, examples // 6), teacher, seed, TEST)
 
 

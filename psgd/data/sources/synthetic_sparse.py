@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from psgd.config.settings import SyntheticSparse
 from psgd.core.errors import UsageError
 from psgd.core.random_streams import stream
 from psgd.data.sources.synthetic import STREAM_ROWS
@@ -27,27 +28,16 @@ class Teacher(NamedTuple):
     edges: np.ndarray  # (active + 1,) bounds of the intervals
 
 
-def synthetic_sparse(
-    examples: int, features: int, active: int, classes: int, seed: int, unit_length: bool = True
-) -> tuple[SparseDataset, SparseDataset]:
-    """Generate `examples` training examples with `active` features each, and a sixth as many for testing. `classes` is
-    2, or 0 for regression on -1 and 1, as in the paper.
-
-    The same arguments give the same bits. UsageError for values out of range.
-    """
-    for name, value, least in (("examples", examples, 1), ("active", active, 1), ("seed", seed, 0)):
-        if value < least:
-            raise UsageError(f"data.{name} is {value}; expected an integer of at least {least}")
+def synthetic_sparse(settings: SyntheticSparse) -> tuple[SparseDataset, SparseDataset]:
+    """Generate the training examples with `active` features each, and a sixth as many for testing. `classes` is 2, or 0
+    for regression on -1 and 1, as in the paper. The same settings give the same bits. UsageError if there are fewer
+    features than active ones, or too many."""
+    features, active = settings.features, settings.active
     if not active <= features < 2**31:
         raise UsageError(f"data.features is {features}; expected at least data.active = {active}, and less than 2^31")
-    if classes not in (0, 2):
-        raise UsageError(f"data.classes is {classes}; expected 2, or 0 for regression on -1 and 1")
-    teacher = _draw_teacher(features, active, seed)
-    scale = 1.0 / math.sqrt(active) if unit_length else 1.0
-    return (
-        _draw(examples, teacher, classes, seed, TRAIN, scale),
-        _draw(max(1, examples // 6), teacher, classes, seed, TEST, scale),
-    )
+    teacher = _draw_teacher(features, active, settings.seed)
+    examples = settings.examples
+    return _draw(settings, examples, teacher, TRAIN), _draw(settings, max(1, examples // 6), teacher, TEST)
 
 
 def _draw_teacher(features: int, active: int, seed: int) -> Teacher:
@@ -59,19 +49,20 @@ def _draw_teacher(features: int, active: int, seed: int) -> Teacher:
     return Teacher(weights, int(np.median(_sums(weights, rows))), edges)
 
 
-def _draw(examples: int, teacher: Teacher, classes: int, seed: int, part: int, scale: float) -> SparseDataset:
-    active = len(teacher.edges) - 1
+def _draw(settings: SyntheticSparse, examples: int, teacher: Teacher, part: int) -> SparseDataset:
+    active, classes = settings.active, settings.classes
     indices = np.empty((examples, active), np.int32)
     labels = np.empty(examples, np.int64)
     for block, start in enumerate(range(0, examples, STREAM_ROWS)):
         rows = slice(start, min(start + STREAM_ROWS, examples))
-        draw = stream(seed, "synthetic", part, block)
+        draw = stream(settings.seed, "synthetic", part, block)
         indices[rows] = _draw_rows(draw, rows.stop - start, teacher.edges)
         flipped = draw.random(rows.stop - start) < NOISE
         labels[rows] = (_sums(teacher.weights, indices[rows]) > teacher.threshold) ^ flipped
     targets = labels if classes else (2.0 * labels[:, None] - 1.0).astype(np.float32)
     indptr = np.arange(examples + 1, dtype=np.int64) * active
-    return SparseDataset(indptr, indices.reshape(-1), None, targets, classes, len(teacher.weights), scale)
+    scale = 1.0 / math.sqrt(active) if settings.unit_length else 1.0
+    return SparseDataset(indptr, indices.reshape(-1), None, targets, classes, settings.features, scale)
 
 
 def _draw_rows(draw: np.random.Generator, count: int, edges: np.ndarray) -> np.ndarray:

@@ -8,35 +8,38 @@ import numpy as np
 
 from psgd.config.settings import Csv
 from psgd.core.errors import DataError, UsageError
-from psgd.data.dataset import Dataset
+from psgd.data.dataset import Data, Dataset
 from psgd.data.sources.column import Collector, Column
 from psgd.data.sources.csv_file import Table, read_header, read_table
-from psgd.data.sources.loaded import LoadedData
-from psgd.data.sources.preparation import learn_columns, prepare, standardization, width
+from psgd.data.sources.preparation import learn_column, prepare, standardization
 from psgd.data.split import held_out
 
 Names = Sequence[int | str]
 
 
-def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> LoadedData:
+def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> Data:
     """The rows of `path`, and for testing those of `test_path` or what follows the first `train_rows` rows. Without the
     rows that `seed` sets aside for validation, the preparation of the inputs is learnt from the training rows."""
-    separator, target = settings.separator, _target(settings)
+    separator, target = settings.separator, settings.target
+    assert target is not None, "checked with the settings"
     names = settings.columns or [name for name in read_header(path, separator) if name != target]
     _check_names(names, settings)
     collectors = [Collector(name, False if name in settings.categorical else None) for name in names]
     table = read_table(path, separator, [*collectors, Collector(target, settings.task == "regression")])
     if settings.columns is None:
         _check_categories(table, names)
-    count = _train_rows(table, settings.train_rows)
-    fraction = settings.validation
+    count, fraction = settings.train_rows or len(table.lines), settings.validation
+    if settings.train_rows and count >= len(table.lines):
+        raise UsageError(f"data.train_rows is {count}, but {path} has {len(table.lines)} rows; leave some to test on")
     rows = held_out(count, fraction, seed)[0] if fraction else np.arange(count)
-    preparation = _learn(table, names, rows, settings)
+    preparation = _learn(table, names, table.columns[target], rows, settings)
     whole = _dataset(table, preparation)
     test = whole.take(slice(count, None)) if count < len(whole) else None
     if test_path:
         test = _dataset(read_table(test_path, separator, collectors_of(preparation, True)), preparation)
-    return LoadedData(whole.take(slice(0, count)), test, f"{path}, {_remark(table, preparation)}", preparation)
+    return Data(
+        whole.take(slice(0, count)), test, None, f"{path}, {_remark(table, preparation, whole.features)}", preparation
+    )
 
 
 def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collector]:
@@ -64,14 +67,8 @@ def labels_of(table: Table, column: Column, classes: Sequence[int | str]) -> np.
     return labels
 
 
-def _target(settings: Csv) -> str:
-    assert settings.target is not None, "checked with the settings"
-    return settings.target
-
-
-def _learn(table: Table, names: list[str], rows: np.ndarray, settings: Csv) -> dict[str, Any]:
+def _learn(table: Table, names: list[str], targets: Column, rows: np.ndarray, settings: Csv) -> dict[str, Any]:
     """The preparation of inputs and target as plain JSON, learnt from `rows` alone."""
-    targets = table.columns[_target(settings)]
     _check_known(table, targets)
     about: dict[str, Any] = {"name": targets.name}
     classes: Names = []
@@ -79,32 +76,19 @@ def _learn(table: Table, names: list[str], rows: np.ndarray, settings: Csv) -> d
         about["mean"], about["deviation"] = standardization(targets.values[rows])
     else:
         classes = settings.labels or _learn_classes(table, targets, rows)
-    learnt = learn_columns([table.columns[name] for name in names], rows, settings.categories)
-    return {
-        "kind": "table",
-        "separator": settings.separator,
-        "target": about,
-        "columns": learnt,
-        "classes": classes,
-    }
+    learnt = [learn_column(table.columns[name], rows, settings.categories) for name in names]
+    return {"kind": "table", "separator": settings.separator, "target": about, "columns": learnt, "classes": classes}
 
 
-def _remark(table: Table, preparation: dict[str, Any]) -> str:
+def _remark(table: Table, preparation: dict[str, Any], inputs: int) -> str:
     """One line for people: how many inputs there are, what was filled in, how the target was standardised."""
-    learnt, target = preparation["columns"], preparation["target"]
-    said = f"{len(learnt)} columns are {width(learnt)} inputs"
-    if gaps := prepare(learnt, table.columns).missing:
-        said += f", missing values filled: {', '.join(f'{count} of {name}' for name, count in gaps.items())}"
+    columns, target = [table.columns[about["name"]] for about in preparation["columns"]], preparation["target"]
+    said = f"{len(columns)} columns are {inputs} inputs"
+    if gaps := [f"{np.count_nonzero(c.missing)} of {c.name}" for c in columns if c.missing.any()]:
+        said += f", missing values filled: {', '.join(gaps)}"
     if not preparation["classes"]:
         said += f", {target['name']} standardised (mean {target['mean']:g}, deviation {target['deviation']:g})"
     return said
-
-
-def _train_rows(table: Table, wanted: int | None) -> int:
-    rows = len(table.lines)
-    if wanted and wanted >= rows:
-        raise UsageError(f"data.train_rows is {wanted}, but {table.path} has {rows} rows; leave some to test on")
-    return wanted or rows
 
 
 def _check_categories(table: Table, names: list[str]) -> None:
