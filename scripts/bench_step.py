@@ -237,7 +237,7 @@ def gathering(network: Network, compiled: bool) -> Trainer:
     data, batch, steps = stored(network), network.batch, len(rows_of_batches(network))
     backend = backend_for(network, compiled)
     batches = Batches(data, batch, network.sizes[-1], np.dtype(np.float32), backend)
-    sampler, plan = Shuffle(len(data), batch, 0, backend=backend), np.array([1 << 40])
+    sampler, plan = Shuffle(len(data), batch, 0), np.array([1 << 40])
     return psgd_trainer(
         network, lambda taken: batches.of(sampler.batches(0, plan, taken, steps, Progress())), steps, backend
     )

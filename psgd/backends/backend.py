@@ -68,7 +68,3 @@ class Backend(Protocol):
         """Write `rows` (B,) of inputs (N, F), times `scale`, and a column of ones to X_BI (B, F + 1). The rows must
         exist."""
         ...
-
-    def permutation(self, draw: np.random.Generator, size: int) -> np.ndarray:
-        """What draw.permutation(size) gives, for a generator of which nothing else is drawn, before or after."""
-        ...

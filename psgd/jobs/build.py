@@ -35,7 +35,7 @@ def build_job(settings: Settings, data: Data) -> Job:
     backend = choose_backend(settings, len(data.train), learner, optimizer)
     if backend is not NUMPY:
         learner, optimizer = build_learner(settings, data, backend), build_optimizer(settings, backend)
-    sampler = build_sampler(settings, data, backend)
+    sampler = build_sampler(settings, data)
     if settings.averaging is not None and optimizer.plain:
         accumulator(learner.dtype)  # what an MLP's local steps take; imported now, since that takes time
     return Job(
@@ -55,14 +55,14 @@ def build_job(settings: Settings, data: Data) -> Job:
     )
 
 
-def build_sampler(settings: Settings, data: Data, backend: Backend = NUMPY) -> Sampler:
+def build_sampler(settings: Settings, data: Data) -> Sampler:
     training, source = settings.training, settings.data
     examples, batch, seed = len(data.train), training.batch_size_per_worker, training.seed
     if source.mode == "partition":
-        return Partition(examples, batch, settings.worker_count, seed, backend)
+        return Partition(examples, batch, settings.worker_count, seed)
     if source.mode == "replacement":
         return Replacement(examples, batch, seed)
-    return Shuffle(examples, batch, seed, source.window if isinstance(source, config.Npz) else None, backend)
+    return Shuffle(examples, batch, seed, source.window if isinstance(source, config.Npz) else None)
 
 
 def build_learner(settings: Settings, data: Data, backend: Backend = NUMPY) -> MLP | SparseLinear:

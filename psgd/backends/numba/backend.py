@@ -1,6 +1,5 @@
 """numba as a backend."""
 
-from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -10,7 +9,6 @@ from psgd.backends.layout import Layout
 from psgd.backends.numba import updates
 from psgd.backends.numba.gathering import gather_rows
 from psgd.backends.numba.network_passes import NumbaPasses, compile_network
-from psgd.backends.numba.permutation import Permutation, proven_permutation
 from psgd.backends.numpy.backend import NUMPY
 
 _GATHERED = {np.dtype(kind) for kind in (np.uint8, np.float32, np.float64)}  # others are left to numpy
@@ -42,10 +40,3 @@ class NumbaBackend:
             NUMPY.gather(inputs, rows, scale, X_BI)
         else:
             gather_rows(inputs, rows, scale, X_BI)
-
-    def permutation(self, draw: np.random.Generator, size: int) -> np.ndarray:
-        return self._permutation(draw, size)
-
-    @cached_property
-    def _permutation(self) -> Permutation:
-        return proven_permutation()

@@ -22,8 +22,5 @@ class NumpyBackend:
     def update(self, rule: str) -> Update:
         return updates.by_blocks(updates.RULES[rule])
 
-    def permutation(self, draw: np.random.Generator, size: int) -> np.ndarray:
-        return draw.permutation(size)
-
 
 NUMPY = NumpyBackend()

@@ -8,8 +8,6 @@ from typing import final
 
 import numpy as np
 
-from psgd.backends.backend import Backend
-from psgd.backends.numpy.backend import NUMPY
 from psgd.core.errors import UsageError
 from psgd.core.random_streams import stream
 from psgd.core.replica import Progress
@@ -20,7 +18,7 @@ from psgd.data.sampling.shuffle import IndexBatch
 class Partition:
     """T = floor(m / k) examples a worker, a whole number of batches; what is left over is never seen."""
 
-    def __init__(self, examples: int, batch: int, workers: int, seed: int, backend: Backend = NUMPY) -> None:
+    def __init__(self, examples: int, batch: int, workers: int, seed: int) -> None:
         self.shard = examples // workers // batch * batch  # T
         if self.shard == 0:
             raise UsageError(
@@ -32,7 +30,7 @@ class Partition:
         self.note = f"data.mode partition: {workers} disjoint shards of {self.shard} examples" + (
             f"; the remaining {dropped} are dropped" if dropped else ""
         )
-        self.batch, self._seed, self._backend = batch, seed, backend
+        self.batch, self._seed = batch, seed
         self._parts = stream(seed, "partition").permutation(examples)[: self.examples].reshape(workers, self.shard)
         self._passes: dict[int, tuple[int, np.ndarray]] = {}  # worker -> (pass, its order)
 
@@ -49,6 +47,6 @@ class Partition:
         """The rows of the shard, shuffled anew in each pass."""
         known = self._passes.get(worker)
         if known is None or known[0] != number:
-            order = self._backend.permutation(stream(self._seed, "local shuffle", worker, number), self.shard)
+            order = stream(self._seed, "local shuffle", worker, number).permutation(self.shard)
             known = self._passes[worker] = number, self._parts[worker][order]
         return known[1]

@@ -13,8 +13,6 @@ from typing import NamedTuple, Protocol, final
 
 import numpy as np
 
-from psgd.backends.backend import Backend
-from psgd.backends.numpy.backend import NUMPY
 from psgd.core.random_streams import stream
 from psgd.core.replica import Progress
 
@@ -43,12 +41,10 @@ class Sampler(Protocol):
 
 @final
 class Shuffle:
-    def __init__(
-        self, examples: int, batch: int, seed: int, window: int | None = None, backend: Backend = NUMPY
-    ) -> None:
+    def __init__(self, examples: int, batch: int, seed: int, window: int | None = None) -> None:
         self.examples = examples
         self.batch = batch
-        self._stream = Shuffled(examples, seed, window, backend)
+        self._stream = Shuffled(examples, seed, window)
         self.note = f"data.window {window}: only so many examples at a time are shuffled" if window else ""
 
     def batches(
@@ -62,9 +58,9 @@ class Shuffle:
 class Shuffled:
     """The stream of row numbers: a function of (seed, position, window)."""
 
-    def __init__(self, examples: int, seed: int, window: int | None = None, backend: Backend = NUMPY) -> None:
+    def __init__(self, examples: int, seed: int, window: int | None = None) -> None:
         self.examples = examples
-        self._seed, self._window, self._backend = seed, window, backend
+        self._seed, self._window = seed, window
         self._epochs: dict[int, np.ndarray] = {}
 
     def rows(self, position: int, count: int) -> np.ndarray:
@@ -89,7 +85,7 @@ class Shuffled:
         draw = stream(self._seed, "shuffle", epoch)
         if self._window:
             return windowed(draw, self.examples, self._window)
-        return self._backend.permutation(draw, self.examples)
+        return draw.permutation(self.examples)
 
 
 def windowed(draw: np.random.Generator, examples: int, window: int) -> np.ndarray:
