@@ -24,7 +24,7 @@ def network(width: int, depth: int, batch: int) -> Network:
 def step(network: Network, seconds: float) -> float:
     """Microseconds a step. The first pass over the batches is not counted."""
     from psgd.data.dataset import Dataset
-    from psgd.learners.learner import Batch
+    from psgd.learners.learner import Batch, TrainState
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
     from psgd.optimizers.optimizer import Optimizer
@@ -41,11 +41,11 @@ def step(network: Network, seconds: float) -> float:
     batches = [Batch(*(part.copy() for part in read(some)), 0.0) for some in rows]
     optimizer, parameters = Optimizer(SGD(), Schedule(network.learning_rate)), learner.initial(0)
     moments, gradient = np.zeros((optimizer.rows, parameters.size), dtype), np.empty_like(parameters)
-    learner.run(parameters, moments, 0, optimizer, batches, gradient)
+    learner.run(TrainState(parameters, moments, 0, gradient), optimizer, batches)
     began, passes = time.perf_counter(), 0
     while (took := time.perf_counter() - began) < seconds or not passes:
         passes += 1
-        learner.run(parameters, moments, passes * count, optimizer, batches, gradient)
+        learner.run(TrainState(parameters, moments, passes * count, gradient), optimizer, batches)
     assert np.isfinite(learner.read_loss()), "the training diverged"
     return 1e6 * took / (passes * count)
 

@@ -31,7 +31,6 @@ def built(*overrides: str) -> Job:
 def backends(job: Job) -> set[str]:
     """Of all parts that have one."""
     found = {job.backend.name, job.strategy.application.optimizer.backend.name}  # type: ignore[attr-defined]
-    found.add(job.sampler._stream._backend.name)  # type: ignore[attr-defined]
     if isinstance(job.learner, MLP):
         found.add({"NumpyPasses": "numpy", "NumbaPasses": "numba"}[type(job.learner._passes).__name__])
     return found

@@ -1,6 +1,7 @@
 """Learners: gradients against central differences of an objective written out here, losses against plain loops."""
 
 import math
+from functools import partial
 from itertools import pairwise, product
 
 import numpy as np
@@ -8,8 +9,7 @@ import pytest
 
 from psgd.backends.layer_plan import plan_layers
 from psgd.backends.numpy.activations import ACTIVATIONS
-from psgd.learners import learner
-from psgd.learners.learner import Batch
+from psgd.learners.learner import Batch, Learner, TrainState
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
 from psgd.optimizers.optimizer import Optimizer
@@ -293,10 +293,10 @@ def test_a_run_is_a_gradient_and_a_step_for_each_batch(rule):
         mlp.gradient(p, batch, gradient)
         optimizer.step(p, gradient, moments, count, batch.epoch)
     for cut in (0, 1, 4, 6):  # in two segments
-        for run in (mlp.run, lambda *rest: learner.run(mlp, *rest)):
+        for run in (mlp.run, partial(Learner.run, mlp)):
             q, again = start.copy(), np.zeros_like(moments)
-            run(q, again, 0, optimizer, batches[:cut], np.empty_like(start))
-            run(q, again, cut, optimizer, batches[cut:], np.empty_like(start))
+            run(TrainState(q, again, 0, np.empty_like(start)), optimizer, batches[:cut])
+            run(TrainState(q, again, cut, np.empty_like(start)), optimizer, batches[cut:])
             assert np.array_equal(p, q)
             assert np.array_equal(moments, again)
 
@@ -319,9 +319,9 @@ def test_plain_sgd_in_one_product_is_the_default_but_for_rounding(dtype, loss, o
     optimizer, nothing = Optimizer(SGD(), Schedule(0.1, "step", decay_every=1.0)), np.zeros((0, mlp.size), dtype)
     p, q = (mlp.initial(SEED) for _ in range(2))
     start = p.astype(np.float64)
-    learner.run(mlp, p, nothing, 0, optimizer, batches, np.empty_like(p))
+    Learner.run(mlp, TrainState(p, nothing, 0, np.empty_like(p)), optimizer, batches)
     loss_of_default = mlp.read_loss()
-    mlp.run(q, nothing, 0, optimizer, batches, np.empty_like(p))
+    mlp.run(TrainState(q, nothing, 0, np.empty_like(p)), optimizer, batches)
     assert mlp.read_loss() == pytest.approx(loss_of_default, rel=1e-5 if dtype == np.float32 else 1e-13)
     assert np.linalg.norm(p - start) > 1e-3 * np.linalg.norm(start)
     assert np.linalg.norm(p.astype(np.float64) - q) < ROUNDING[dtype] * np.linalg.norm(p)
@@ -339,8 +339,8 @@ def test_what_is_not_plain_sgd_is_left_to_the_default():
         batches = [some_batch(3, 2, 4, True, seed=step) for step in range(5)]
         p, q = some_parameters(mlp.size), some_parameters(mlp.size)
         moments = np.zeros((2, optimizer.rows, mlp.size))
-        learner.run(mlp, p, moments[0], 0, optimizer, batches, np.empty_like(p))
-        mlp.run(q, moments[1], 0, optimizer, batches, np.empty_like(p))
+        Learner.run(mlp, TrainState(p, moments[0], 0, np.empty_like(p)), optimizer, batches)
+        mlp.run(TrainState(q, moments[1], 0, np.empty_like(p)), optimizer, batches)
         assert np.array_equal(p, q)
         assert np.array_equal(*moments)
 

@@ -17,6 +17,7 @@ from psgd.backends.numpy.activations import ACTIVATIONS
 from psgd.backends.numpy.backend import NUMPY
 from psgd.backends.numpy.network_passes import NumpyPasses
 from psgd.group.threads import run_threads
+from psgd.learners.learner import TrainState
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
 from psgd.optimizers.optimizer import Optimizer
@@ -189,7 +190,7 @@ def test_a_learner_has_the_same_bits(loss, output, l1, l2):
             batch._replace(X=batch.X.astype(np.float32), T_BO=batch.T_BO.astype(np.float32)) for batch in batches
         ]
         p, gradient = learner.initial(0), np.empty(learner.size, np.float32)
-        learner.run(p, np.empty((0, p.size)), 0, Optimizer(SGD(), Schedule(0.5)), batches, gradient)
+        learner.run(TrainState(p, np.empty((0, p.size)), 0, gradient), Optimizer(SGD(), Schedule(0.5)), batches)
         learner.gradient(p, batches[0], gradient)
         outcomes.append((p.tobytes(), gradient.tobytes(), learner.read_loss()))
     assert outcomes[0] == outcomes[1]

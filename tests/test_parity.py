@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from psgd.learners.learner import Batch
+from psgd.learners.learner import Batch, TrainState
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
 from psgd.optimizers.optimizer import Optimizer
@@ -42,7 +42,7 @@ def ours(network: str, optimizer: str, dtype: str, given: dict[str, np.ndarray])
     assert len(batches) == 50
     p = given["start"].astype(dtype)
     moments = np.zeros((OPTIMIZERS[optimizer].rows, p.size), dtype)
-    mlp.run(p, moments, 0, OPTIMIZERS[optimizer], batches, np.empty_like(p))
+    mlp.run(TrainState(p, moments, 0, np.empty_like(p)), OPTIMIZERS[optimizer], batches)
     return p
 
 

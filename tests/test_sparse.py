@@ -21,7 +21,7 @@ from psgd.data.split import hold_out
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.jobs.build import build_job
-from psgd.learners.learner import Batch
+from psgd.learners.learner import Batch, TrainState
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
 from psgd.learners.sparse_linear import SparseLinear
@@ -238,7 +238,7 @@ def test_run(kind, batch, rule: Rule, l1, l2):
         batches = (Batch(*read(draw.integers(0, 60, batch)), step / 600) for step in range(600))
         vector = start()
         moments, gradient = np.zeros((rule.rows, vector.size)), np.empty(vector.size)
-        learner.run(vector, moments, 0, optimizer, batches, gradient)
+        learner.run(TrainState(vector, moments, 0, gradient), optimizer, batches)
         vectors.append(vector)
         losses.append(learner.read_loss())
     assert_near(*vectors)
@@ -252,7 +252,8 @@ def test_plain_sgd_touches_the_active_features_only():
     vector = np.full(FEATURES + 1, np.nan)
     rows, T_BO = data.reader(1, 1, WIDE)(np.array([5]))
     vector[[*rows.indices, FEATURES]] = 0.0
-    learner.run(vector, vector[:0, None], 0, Optimizer(SGD(), Schedule(0.1)), [Batch(rows, T_BO, 0.0)], vector[:0])
+    state = TrainState(vector, vector[:0, None], 0, vector[:0])
+    learner.run(state, Optimizer(SGD(), Schedule(0.1)), [Batch(rows, T_BO, 0.0)])
     assert np.isfinite(vector[[*rows.indices, FEATURES]]).all()
     assert np.isnan(np.delete(vector, [*rows.indices, FEATURES])).all()
 

@@ -1,4 +1,4 @@
-"""The protocol of learners: a gradient over one flat vector, and the default loop over many steps."""
+"""The protocol of learners: a gradient over one flat vector, and a loop over many steps."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
@@ -12,6 +12,15 @@ class Batch(NamedTuple):
     X: Any  # what the data's reader returns: inputs and a column of ones (B, I), or SparseRows
     T_BO: np.ndarray
     epoch: float  # the point in the training at the batch's middle, for schedules
+
+
+class TrainState(NamedTuple):
+    """What optimizer steps work on, in place."""
+
+    parameters: np.ndarray  # (P,)
+    moments: np.ndarray  # (rows, P) of the optimizer
+    steps: int  # taken before
+    gradient: np.ndarray  # (P,), scratch
 
 
 class Learner(Protocol):
@@ -36,34 +45,13 @@ class Learner(Protocol):
         """(sum of losses, number of examples classified correctly)."""
         ...
 
-    def run(
-        self,
-        parameters: np.ndarray,
-        moments: np.ndarray,
-        count: int,
-        optimizer: Optimizer,
-        batches: Iterable[Batch],
-        gradient: np.ndarray,
-    ) -> None:
-        """Take one optimizer step a batch, in place on `parameters` (P,) and `moments` (rows, P), after `count` earlier
-        steps; `gradient` (P,) is scratch."""
-        ...
-
     def name(self, index: int) -> str:
         """The part of the model that the parameter `index` belongs to, for messages."""
         ...
 
-
-def run(
-    learner: Learner,
-    parameters: np.ndarray,
-    moments: np.ndarray,
-    count: int,
-    optimizer: Optimizer,
-    batches: Iterable[Batch],
-    gradient: np.ndarray,
-) -> None:
-    """The default `Learner.run`: gradient, then optimizer, batch by batch."""
-    for step, batch in enumerate(batches, count + 1):
-        learner.gradient(parameters, batch, gradient)
-        optimizer.step(parameters, gradient, moments, step, batch.epoch)
+    def run(self, state: TrainState, optimizer: Optimizer, batches: Iterable[Batch]) -> None:
+        """Take one optimizer step a batch."""
+        parameters, moments, steps, gradient = state
+        for step, batch in enumerate(batches, steps + 1):
+            self.gradient(parameters, batch, gradient)
+            optimizer.step(parameters, gradient, moments, step, batch.epoch)

@@ -12,19 +12,14 @@ from psgd.backends.backend import Backend
 from psgd.backends.layout import Layout
 from psgd.backends.numpy.backend import NUMPY
 from psgd.backends.numpy.layer_views import LayerViews
-from psgd.learners import learner
-from psgd.learners.initializers import initial
+from psgd.learners.layered_learner import LayeredLearner
 from psgd.learners.learner import Batch
-from psgd.learners.loss_head import LossHead
 from psgd.learners.losses import Loss
-from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.schedule import Schedule
 
 
 @final
-class MLP:
-    """Objective: mean loss of the batch + l1 ||W||_1 + (l2 / 2) ||W||^2, biases not counted."""
-
+class MLP(LayeredLearner):
     def __init__(
         self,
         sizes: tuple[int, ...],
@@ -38,24 +33,14 @@ class MLP:
         l2: float = 0.0,
         backend: Backend = NUMPY,
     ) -> None:
-        """`activation`: of the hidden layers; `output`: of the last. What `backend.passes` raises goes on."""
-        self.layout = Layout(sizes)
-        self.size = self.layout.size
-        self.dtype = np.dtype(dtype)
-        self._loss = loss
-        self._head = LossHead(loss, output)
+        """`activation`: of the hidden layers. Raises what `backend.passes` raises."""
+        super().__init__(Layout(sizes), output, loss, dtype, initializer, constant, l1, l2)
         activations = (activation,) * (len(sizes) - 2) + (output,)
         self.network = self.layout, activations, self.dtype, self._head.natural  # what a backend has to know
         self._passes = backend.passes(*self.network)
         self._weights = LayerViews(self.layout)
-        self._initializer, self._constant = initializer, constant
-        self._l1, self._l2 = l1, l2
-
-    def initial(self, seed: int) -> np.ndarray:
-        return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
 
     def predict(self, parameters: np.ndarray, X_BI: np.ndarray) -> np.ndarray:
-        """The outputs (B, O), in a buffer that the next call with as many examples overwrites."""
         return self._passes.forward(parameters, X_BI).A_OB.T
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
@@ -63,34 +48,6 @@ class MLP:
         self._passes.gradient(parameters, batch.X, out)
         if self._l1 or self._l2:
             self._regularize(parameters, out)
-
-    def read_loss(self) -> float:
-        return self._head.read()
-
-    def score(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
-        A_BO = self.predict(parameters, X_BI)
-        if A_BO.shape[1] > 1:
-            right = np.argmax(A_BO, axis=1) == np.argmax(T_BO, axis=1)
-        else:
-            threshold = 0.5 if self._loss.natural else 0.0  # of a probability, or of a hinge's margin
-            right = (threshold < A_BO) == (T_BO > 0.5)
-        return self._loss.value(A_BO.T, T_BO.T), int(np.count_nonzero(right))
-
-    def run(
-        self,
-        parameters: np.ndarray,
-        moments: np.ndarray,
-        count: int,
-        optimizer: Optimizer,
-        batches: Iterable[Batch],
-        gradient: np.ndarray,
-    ) -> None:
-        """As the default; but plain SGD adds to the weights the products that would give the gradient, which rounds
-        differently."""
-        if optimizer.plain and not self._l1:
-            self._descend(parameters, optimizer.schedule, batches)
-        else:
-            learner.run(self, parameters, moments, count, optimizer, batches, gradient)
 
     def name(self, index: int) -> str:
         return self.layout.name(index)
