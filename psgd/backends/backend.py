@@ -11,15 +11,8 @@ from psgd.backends.layout import Layout
 class OutputBuffers(Protocol):
     """Of the last layer, for one batch size. A later pass over as many examples overwrites them."""
 
-    @property
-    def A_OB(self) -> np.ndarray:
-        """Outputs (O, B)."""
-        ...
-
-    @property
-    def D_OB(self) -> np.ndarray:
-        """Slopes of the loss (O, B), from which `gradient` and `descend` go back."""
-        ...
+    A_OB: np.ndarray  # outputs (O, B)
+    D_OB: np.ndarray  # slopes of the loss (O, B), from which `gradient` and `descend` go back
 
 
 class Passes(Protocol):
@@ -46,14 +39,15 @@ class Passes(Protocol):
         ...
 
 
+Array = np.ndarray
+Factors = tuple[float, ...]
 # (p, g, state, factors, new_p, new_state): one step of an optimizer's rule for parameters p (n,), gradient g (n,),
 # which may be destroyed, and state (rows, n). The new values go to new_p and new_state, which may be p and state.
-Update = Callable[[np.ndarray, np.ndarray, np.ndarray, tuple[float, ...], np.ndarray, np.ndarray], None]
+Update = Callable[[Array, Array, Array, Factors, Array, Array], None]
 
 
 class Backend(Protocol):
-    @property
-    def name(self) -> str: ...
+    name: str
 
     def passes(self, layout: Layout, activations: tuple[str, ...], dtype: np.dtype, natural: bool) -> Passes:
         """For a network with one activation a layer. `natural`: what is written to D_OB is dL/dZ of the last layer;

@@ -44,7 +44,6 @@ class SGD:
 
     def factors(self, count: int, rate: float) -> tuple[float, ...]:
         """(rate,), (momentum, rate), or (momentum, rate, rate of v)."""
-        del count
         if not self.momentum:
             return (rate,)
         return (self.momentum, rate, rate * self.momentum) if self.nesterov else (self.momentum, rate)

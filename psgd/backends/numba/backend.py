@@ -28,9 +28,9 @@ class NumbaBackend:
         """LookupError says why these passes cannot be compiled with numpy's bits. They are compared with numpy's once
         for each network."""
         plain, network = NUMPY.passes(layout, activations, dtype, natural), (layout, activations, dtype, natural)
-        compiled = compile_network(plain, self._examples, self._descends, proven=network in self._proven)
+        passes = compile_network(plain, self._examples, self._descends, proven=network in self._proven)
         self._proven.add(network)
-        return NumbaPasses(plain, compiled, self._examples, self._descends)
+        return passes
 
     def update(self, rule: str) -> Update:
         return updates.in_one_pass(updates.KERNELS[rule])

@@ -35,10 +35,8 @@ def _transpose_flag(builder: Any, transposed: Any) -> Any:
 @intrinsic
 def pointer(typing, address):  # type: ignore[no-untyped-def]
     """The address as a pointer, for numba.carray."""
-    del typing, address
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        del context, signature
         return builder.inttoptr(arguments[0], _POINTER)
 
     return types.voidptr(types.intp), write
@@ -47,7 +45,6 @@ def pointer(typing, address):  # type: ignore[no-untyped-def]
 @intrinsic
 def gemm(typing, routine, transpose_A, transpose_B, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc):  # type: ignore[no-untyped-def]
     """C (m, n) <- alpha op(A) op(B) + beta C, where op transposes if asked to; in alpha's type."""
-    del typing, routine, transpose_A, transpose_B, m, n, k, A, lda, B, ldb, beta, C, ldc
     integer, flag = types.intp, types.boolean
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -67,7 +64,6 @@ def gemm(typing, routine, transpose_A, transpose_B, m, n, k, alpha, A, lda, B, l
 @intrinsic
 def gemv(typing, routine, transpose, m, n, alpha, A, lda, x, beta, y):  # type: ignore[no-untyped-def]
     """y <- alpha op(A) x + beta y for A stored as (m, n), where op transposes if asked to; in alpha's type."""
-    del typing, routine, transpose, m, n, A, lda, x, beta, y
     integer = types.intp
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -85,7 +81,6 @@ def gemv(typing, routine, transpose, m, n, alpha, A, lda, x, beta, y):  # type: 
 @intrinsic
 def ufunc(typing, loop, data, address, count, itemsize):  # type: ignore[no-untyped-def]
     """Apply a ufunc's inner `loop`, called with its `data`, to `count` contiguous elements, in place."""
-    del typing, loop, data, address, count, itemsize
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         loop, data, address, count, itemsize = arguments

@@ -20,7 +20,6 @@ AHEAD_BYTES, AHEAD_ROWS = 4096, 8
 def prefetch(typing, address):  # type: ignore[no-untyped-def]
     """Prefetch the cache line at the address, which is read once: the larger caches keep what they have. Harmless
     whatever the address."""
-    del typing, address
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)

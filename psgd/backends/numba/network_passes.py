@@ -17,21 +17,21 @@ _KINDS = {"identity": kernels.NONE, "relu": kernels.RELU, "sigmoid": kernels.SIG
 
 
 @final
-class CompiledNetwork:
-    """The kernels over the buffers that `plain` has for one batch size."""
+class NumbaPasses:
+    """The kernels over the buffers that `plain` has for batches of `examples`. Batches of other sizes, as in
+    evaluations, are left to `plain`, and so is `descend` unless `descends`."""
 
     def __init__(self, plain: NumpyPasses, examples: int, descends: bool) -> None:
+        self._plain, self._examples, self._descends = plain, examples, descends
         buffers, dtype, features = plain.buffers(examples), plain.dtype, plain.layout.sizes[0]
         self._last = buffers.last
         self._no_targets = np.empty((0, 0), dtype)
         self._output_by_numpy = plain.activations[-1] not in _KINDS
         self._output_back_by_numpy = self._output_by_numpy and not plain.natural
         self._layers = np.zeros((1 + len(buffers.plans), kernels.FIELDS), np.int64)
-        self._layers[0, kernels.OUTPUTS], self._layers[0, kernels.EXAMPLES] = features, examples
-        self._layers[0, kernels.BY_EXAMPLE], self._layers[0, kernels.LD] = (
-            examples > 1,
-            1,
-        )  # numpy takes one as a column
+        batch = self._layers[0]
+        batch[kernels.OUTPUTS], batch[kernels.EXAMPLES], batch[kernels.LD] = features, examples, 1
+        batch[kernels.BY_EXAMPLE] = examples > 1  # numpy takes one example as a column
         each = zip(self._layers[1:], buffers.plans, buffers.layers, plain.activations, strict=True)
         scratch = 0
         for row, plan, layer, activation in each:
@@ -57,12 +57,16 @@ class CompiledNetwork:
         )
 
     def forward(self, parameters: np.ndarray, X_BI: np.ndarray) -> OutputBuffers:
+        if len(X_BI) != self._examples:
+            return self._plain.forward(parameters, X_BI)
         kernels.forward(parameters, X_BI, self._no_targets, self._layers, self._routines)
         if self._output_by_numpy:
             self._last.forward()
         return self._last
 
     def forward_difference(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> OutputBuffers:
+        if len(X_BI) != self._examples:
+            return self._plain.forward_difference(parameters, X_BI, T_BO)
         if self._output_by_numpy:
             self.forward(parameters, X_BI)
             np.subtract(self._last.A_OB, T_BO.T, self._last.D_OB)
@@ -71,41 +75,23 @@ class CompiledNetwork:
         return self._last
 
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
+        if len(X_BI) != self._examples:
+            self._plain.gradient(parameters, X_BI, out)
+            return
         if self._output_back_by_numpy:
             self._last.backward()
         kernels.gradient(parameters, self._layers, self._routines, out)
 
     def descend(self, parameters: np.ndarray, X_BI: np.ndarray, alpha: float, keep: float) -> None:
+        if len(X_BI) != self._examples or not self._descends:
+            self._plain.descend(parameters, X_BI, alpha, keep)
+            return
         if self._output_back_by_numpy:
             self._last.backward()
         kernels.descend(parameters, self._layers, self._routines, alpha, keep)
 
 
-@final
-class NumbaPasses:
-    """Compiled for batches of `examples`; numpy's for others, as in evaluations."""
-
-    def __init__(self, plain: NumpyPasses, compiled: CompiledNetwork, examples: int, descends: bool) -> None:
-        self._plain, self._compiled, self._examples, self._descends = plain, compiled, examples, descends
-
-    def forward(self, parameters: np.ndarray, X_BI: np.ndarray) -> OutputBuffers:
-        return self._for(X_BI).forward(parameters, X_BI)
-
-    def forward_difference(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> OutputBuffers:
-        return self._for(X_BI).forward_difference(parameters, X_BI, T_BO)
-
-    def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
-        self._for(X_BI).gradient(parameters, X_BI, out)
-
-    def descend(self, parameters: np.ndarray, X_BI: np.ndarray, alpha: float, keep: float) -> None:
-        passes = self._for(X_BI) if self._descends else self._plain
-        passes.descend(parameters, X_BI, alpha, keep)
-
-    def _for(self, X_BI: np.ndarray) -> Passes:
-        return self._compiled if len(X_BI) == self._examples else self._plain
-
-
-def compile_network(plain: NumpyPasses, examples: int, descends: bool, proven: bool = False) -> CompiledNetwork:
+def compile_network(plain: NumpyPasses, examples: int, descends: bool, proven: bool = False) -> NumbaPasses:
     """The kernels for a network and a batch size. LookupError says why they cannot have numpy's bits; that is found out
     by comparing the results, unless it is `proven` already."""
     unknown = [name for name in plain.activations[:-1] if name not in _KINDS]
@@ -116,7 +102,7 @@ def compile_network(plain: NumpyPasses, examples: int, descends: bool, proven: b
         raise LookupError("has no compiled passes for batches of one example and layers of one unit")
     if descends:
         accumulator(plain.dtype)  # limits scipy's BLAS to one thread
-    compiled = CompiledNetwork(plain, examples, descends)
+    compiled = NumbaPasses(plain, examples, descends)
     trials = 0 if proven else 1 + COMPARED_ELEMENTS // (plain.layout.size + examples * plain.layout.sizes[-1])
     with np.errstate(all="ignore"):
         for seed in range(trials):
@@ -125,22 +111,20 @@ def compile_network(plain: NumpyPasses, examples: int, descends: bool, proven: b
     return compiled
 
 
-def _results(passes: Passes, plain: NumpyPasses, examples: int, descends: bool, seed: int) -> list[bytes]:
-    """Digests of what one step of each kind gives for random numbers."""
+def _results(passes: Passes, plain: NumpyPasses, examples: int, descends: bool, seed: int) -> bytes:
+    """A digest of what one step of each kind gives for random numbers."""
     draw, layout, dtype = np.random.default_rng(seed), plain.layout, plain.dtype
     parameters = draw.standard_normal(layout.size, dtype)
     parameters *= dtype.type(0.1)
     X_BI = draw.standard_normal((examples, layout.sizes[0] + 1), dtype)
     T_BO = draw.standard_normal((examples, layout.sizes[-1]), dtype)
-    last = passes.forward(parameters, X_BI)
-    digests = [sha256(last.A_OB.tobytes())]
-    passes.forward_difference(parameters, X_BI, T_BO)
-    digests.append(sha256(last.D_OB.tobytes()))
     gradient = np.empty_like(parameters)
+    digest = sha256(passes.forward(parameters, X_BI).A_OB.tobytes())
+    digest.update(passes.forward_difference(parameters, X_BI, T_BO).D_OB.tobytes())
     passes.gradient(parameters, X_BI, gradient)
-    digests.append(sha256(gradient.data))
+    digest.update(gradient.data)
     if descends:
         passes.forward_difference(parameters, X_BI, T_BO)
         passes.descend(parameters, X_BI, -0.01, 0.99)
-        digests.append(sha256(parameters.data))
-    return [digest.digest() for digest in digests]
+        digest.update(parameters.data)
+    return digest.digest()
