@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.np.numpy_support import carray
 
-from psgd.backends.numba.calls import gemm, gemv, pointer, ufunc
+from psgd.backends.numba.calls import call, pointer
 from psgd.backends.numba.compiler import inlined, kernel
 
 SIGMOID_ELEMENTS = 4096  # of a part that stays in the first cache between the steps of a sigmoid
@@ -150,13 +150,14 @@ def _product(routines, L, R, to, m, n, k, one):  # type: ignore[no-untyped-def]
 def _gemm(routine, L, R, to, m, n, k, alpha, beta):  # type: ignore[no-untyped-def]
     if to.transposed:
         L, R, m, n = _transpose(R), _transpose(L), n, m
-    gemm(routine, L.transposed, R.transposed, m, n, k, alpha, L.address, L.ld, R.address, R.ld, beta, to.address, to.ld)
+    left, right, result = (pointer(L.address), L.ld), (pointer(R.address), R.ld), (pointer(to.address), to.ld)
+    call(routine, (L.transposed, R.transposed, m, n, k, alpha, *left, *right, beta, *result))
 
 
 @inlined
 def _gemv(routine, M, x, y, m, k, alpha, beta):  # type: ignore[no-untyped-def]
     rows, columns = (k, m) if M.transposed else (m, k)
-    gemv(routine, M.transposed, rows, columns, alpha, M.address, M.ld, x, beta, y)
+    call(routine, (M.transposed, rows, columns, alpha, pointer(M.address), M.ld, pointer(x), 1, beta, pointer(y), 1))
 
 
 @inlined
@@ -191,19 +192,26 @@ def _subtract(last, T):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def _ufunc(loop, data, Z):  # type: ignore[no-untyped-def]
+    """Apply a ufunc's inner `loop`, called with its `data`, to contiguous Z, in place."""
+    operand = pointer(Z.ctypes.data)
+    call(loop, ((operand, operand), Z.size, (Z.itemsize, Z.itemsize), pointer(data)))
+
+
+@inlined
 def _activate(kind, Z, routines):  # type: ignore[no-untyped-def]
     zero, one = Z.dtype.type(0), Z.dtype.type(1)
     if kind == RELU:
         for i in range(Z.size):
             Z[i] = Z[i] if Z[i] > zero or Z[i] != Z[i] else zero  # as np.maximum, which keeps NaN
     elif kind == TANH:
-        ufunc(routines[TANH_LOOP], routines[TANH_DATA], Z.ctypes.data, Z.size, Z.itemsize)
+        _ufunc(routines[TANH_LOOP], routines[TANH_DATA], Z)
     elif kind == SIGMOID:
         for start in range(0, Z.size, SIGMOID_ELEMENTS):
             z = Z[start : start + SIGMOID_ELEMENTS]
             for i in range(z.size):
                 z[i] = -z[i]
-            ufunc(routines[EXP], routines[EXP_DATA], z.ctypes.data, z.size, z.itemsize)
+            _ufunc(routines[EXP], routines[EXP_DATA], z)
             for i in range(z.size):
                 z[i] = one / (z[i] + one)
 
