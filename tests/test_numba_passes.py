@@ -10,7 +10,7 @@ from jobs import NAMES, job, strategies, train
 from test_learners import some_batch
 
 from psgd.backends import native
-from psgd.backends.backend import Passes
+from psgd.backends.backend import Network, Passes
 from psgd.backends.layer_plan import plan_layers
 from psgd.backends.layout import Layout
 from psgd.backends.numpy.activations import ACTIVATIONS
@@ -38,8 +38,8 @@ BATCHES = [(1, np.float32), (1, np.float64), (10, np.float64), (40, np.float32),
 def passes(
     sizes: tuple[int, ...], hidden: str, output: str, dtype: Any, examples: int, natural: bool = True
 ) -> tuple[Passes, NumbaPasses]:
-    network = Layout(sizes), (hidden,) * (len(sizes) - 2) + (output,), np.dtype(dtype), natural
-    return NUMPY.passes(*network), NumbaBackend(examples).passes(*network)
+    network = Network(Layout(sizes), (hidden,) * (len(sizes) - 2) + (output,), np.dtype(dtype), natural)
+    return NUMPY.passes(network), NumbaBackend(examples).passes(network)
 
 
 def test_all_variants_are_met():
@@ -64,7 +64,7 @@ def results(of: Passes, P: np.ndarray, X_BI: np.ndarray, D_OB: np.ndarray) -> li
     out = np.full_like(P, 7.0)
     with np.errstate(all="ignore"):
         room = of.forward(P, X_BI)
-        made = [room.A_OB.copy(), of.forward_difference(P, X_BI, np.ascontiguousarray(D_OB.T)).D_OB.copy()]
+        made = [room.A_OB.copy(), of.forward(P, X_BI, np.ascontiguousarray(D_OB.T)).D_OB.copy()]
         room.D_OB[:] = D_OB
         of.gradient(P, X_BI, out)
         made.append(out)
@@ -143,14 +143,14 @@ def test_what_has_other_bits_is_refused(monkeypatch, wrong):
         else:
             (others[2] if wrong == "gradient" else P)[-1] += np.float32(1e-6)
 
-    network = Layout((6, 5, 4)), ("relu", "identity"), np.dtype(np.float32), True
+    network = Network(Layout((6, 5, 4)), ("relu", "identity"), np.dtype(np.float32), True)
     backend, buffers = NumbaBackend(10), []
-    monkeypatch.setattr(NUMPY.__class__, "passes", lambda self, *network: remember(buffers, NumpyPasses(*network)))
+    monkeypatch.setattr(NUMPY.__class__, "passes", lambda self, network: remember(buffers, NumpyPasses(network)))
     monkeypatch.setattr(kernels, wrong, other)
     with pytest.raises(LookupError, match="other bits"):
-        backend.passes(*network)
+        backend.passes(network)
     monkeypatch.setattr(kernels, wrong, real)
-    backend.passes(*network)
+    backend.passes(network)
 
 
 def remember(buffers: list[Any], plain: NumpyPasses) -> NumpyPasses:
@@ -176,10 +176,11 @@ def test_what_is_not_known_is_refused(monkeypatch):
 
 
 def test_a_network_is_compared_once_for_a_backend(monkeypatch):
-    network, backend = (Layout((6, 5, 4)), ("relu", "identity"), np.dtype(np.float32), True), NumbaBackend(10)
-    backend.passes(*network)
+    network = Network(Layout((6, 5, 4)), ("relu", "identity"), np.dtype(np.float32), True)
+    backend = NumbaBackend(10)
+    backend.passes(network)
     monkeypatch.setattr(network_passes, "_results", lambda *_: pytest.fail("compared again"))
-    backend.passes(*network)
+    backend.passes(network)
 
 
 @pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.0, 0.1), (0.05, 0.0)])

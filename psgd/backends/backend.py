@@ -1,11 +1,20 @@
 """The seam between what is computed and what computes it."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from psgd.backends.layout import Layout
+
+
+class Network(NamedTuple):
+    """What a backend has to know of a network."""
+
+    layout: Layout
+    activations: tuple[str, ...]  # one a layer
+    dtype: np.dtype
+    natural: bool  # slopes of the last layer are given as dL/dZ; otherwise as dL/dA
 
 
 class OutputBuffers(Protocol):
@@ -22,21 +31,14 @@ class Passes(Protocol):
     same batch, take what stands in D_OB, and overwrite it.
     """
 
-    def forward(self, parameters: np.ndarray, X_BI: np.ndarray) -> OutputBuffers:
-        """Compute the outputs."""
-        ...
-
-    def forward_difference(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> OutputBuffers:
-        """Compute the outputs, and D = A - T: what most losses have as their slope."""
-        ...
+    def forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray | None = None) -> OutputBuffers:
+        """Compute the outputs; and D = A - T, the slope of most losses, if T is given."""
 
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
         """Write the mean gradient over the batch to `out` (P,)."""
-        ...
 
     def descend(self, parameters: np.ndarray, X_BI: np.ndarray, alpha: float, keep: float) -> None:
         """W <- keep W + alpha A D^T in every layer, in place; `keep` leaves the biases alone."""
-        ...
 
 
 Array = np.ndarray
@@ -49,16 +51,11 @@ Update = Callable[[Array, Array, Array, Factors, Array, Array], None]
 class Backend(Protocol):
     name: str
 
-    def passes(self, layout: Layout, activations: tuple[str, ...], dtype: np.dtype, natural: bool) -> Passes:
-        """For a network with one activation a layer. `natural`: what is written to D_OB is dL/dZ of the last layer;
-        otherwise it is dL/dA, and passes through the output activation first."""
-        ...
+    def passes(self, network: Network) -> Passes: ...
 
     def update(self, rule: str) -> Update:
         """The elementwise loop of the rule of that name (see optimizers/rules.py)."""
-        ...
 
     def gather(self, inputs: np.ndarray, rows: np.ndarray | slice, scale: float, X_BI: np.ndarray) -> None:
         """Write `rows` (B,) of inputs (N, F), times `scale`, and a column of ones to X_BI (B, F + 1). The rows must
         exist."""
-        ...

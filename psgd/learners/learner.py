@@ -31,23 +31,18 @@ class Learner(Protocol):
 
     def initial(self, seed: int) -> np.ndarray:
         """Parameters (P,) drawn by numpy from `seed`."""
-        ...
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         """Write the mean gradient over the batch to `out` (P,); add the examples' losses to the running sum."""
-        ...
 
     def read_loss(self) -> float:
         """The sum of the examples' losses since it was last read."""
-        ...
 
     def score(self, parameters: np.ndarray, X: Any, T_BO: np.ndarray) -> tuple[float, int]:
         """(sum of losses, number of examples classified correctly)."""
-        ...
 
     def name(self, index: int) -> str:
         """The part of the model that the parameter `index` belongs to, for messages."""
-        ...
 
     def run(self, state: TrainState, optimizer: Optimizer, batches: Iterable[Batch]) -> None:
         """Take one optimizer step a batch."""

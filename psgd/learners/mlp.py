@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from psgd.backends.backend import Backend
+from psgd.backends.backend import Backend, Network
 from psgd.backends.layout import Layout
 from psgd.backends.numpy.backend import NUMPY
 from psgd.backends.numpy.layer_views import LayerViews
@@ -36,8 +36,8 @@ class MLP(LayeredLearner):
         """`activation`: of the hidden layers. Raises what `backend.passes` raises."""
         super().__init__(Layout(sizes), output, loss, dtype, initializer, constant, l1, l2)
         activations = (activation,) * (len(sizes) - 2) + (output,)
-        self.network = self.layout, activations, self.dtype, self._head.natural  # what a backend has to know
-        self._passes = backend.passes(*self.network)
+        self.network = Network(self.layout, activations, self.dtype, self._head.natural)
+        self._passes = backend.passes(self.network)
         self._weights = LayerViews(self.layout)
 
     def predict(self, parameters: np.ndarray, X_BI: np.ndarray) -> np.ndarray:
@@ -54,12 +54,8 @@ class MLP(LayeredLearner):
 
     def _forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
         """Compute outputs and slopes; add the examples' losses to the running sum."""
-        if self._head.is_difference:
-            last = self._passes.forward_difference(parameters, X_BI, T_BO)
-            self._head.add(last.A_OB, T_BO.T, last.D_OB)
-        else:
-            last = self._passes.forward(parameters, X_BI)
-            self._head.slope(last.A_OB, T_BO.T, last.D_OB)
+        last = self._passes.forward(parameters, X_BI, T_BO if self._head.is_difference else None)
+        self._head.add(last.A_OB, T_BO.T, last.D_OB)
 
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
         """W <- (1 - rate l2) W - rate A D^T / B, where l2 leaves the biases alone."""

@@ -1,6 +1,6 @@
 """A user's parameters, arrays in lists, tuples and dicts, as one flat vector and back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -113,22 +113,17 @@ def _array(value: Any, name: str) -> np.ndarray:
     return np.asarray(value)
 
 
-def _items(tree: Any) -> list[tuple[str, Any]] | None:
-    """(path, item) of a container; None for a leaf. A tuple with names would lose them, so it counts as a leaf."""
-    if type(tree) in (list, tuple):
-        return [(f"[{number}]", item) for number, item in enumerate(tree)]
-    if type(tree) is dict:
-        return [(f"[{key!r}]", item) for key, item in tree.items()]
-    return None
-
-
 def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    items = _items(tree)
-    if items is None:
+    """(path, leaf) of each. A tuple with names would lose them, so it counts as a leaf."""
+    if type(tree) in (list, tuple):
+        items: Iterable[tuple[Any, Any]] = enumerate(tree)
+    elif type(tree) is dict:
+        items = tree.items()
+    else:
         yield path, tree
         return
-    for step, item in items:
-        yield from _leaves(item, path + step)
+    for key, item in items:
+        yield from _leaves(item, f"{path}[{key!r}]")
 
 
 def _leaves_like(example: Any, tree: Any) -> list[Any] | None:

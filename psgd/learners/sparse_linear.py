@@ -102,7 +102,9 @@ class SparseLinear(LayeredLearner):
     def _slopes(self, parameters: np.ndarray, rows: SparseRows, T_BO: np.ndarray, scale: float) -> np.ndarray:
         """dL/dz (B,) of each example; add their losses to the running sum."""
         buffers = self._forward(parameters, rows, scale)
-        self._head.slope(buffers.A_OB, T_BO.T, buffers.D_OB)
+        if self._head.is_difference:
+            np.subtract(buffers.A_OB, T_BO.T, buffers.D_OB)
+        self._head.add(buffers.A_OB, T_BO.T, buffers.D_OB)
         if not self._head.natural:
             buffers.backward()
         D_B: np.ndarray = buffers.D_OB[0]

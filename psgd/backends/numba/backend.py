@@ -4,8 +4,7 @@ from typing import final
 
 import numpy as np
 
-from psgd.backends.backend import Update
-from psgd.backends.layout import Layout
+from psgd.backends.backend import Network, Update
 from psgd.backends.numba import updates
 from psgd.backends.numba.gathering import gather_rows
 from psgd.backends.numba.network_passes import NumbaPasses, compile_network
@@ -22,13 +21,12 @@ class NumbaBackend:
         """For batches of so many examples: passes over others are left to numpy. `descends`: whether `Passes.descend`
         is needed, which takes scipy's BLAS; otherwise it is left to numpy too."""
         self._examples, self._descends = examples, descends
-        self._proven: set[tuple[object, ...]] = set()
+        self._proven: set[Network] = set()
 
-    def passes(self, layout: Layout, activations: tuple[str, ...], dtype: np.dtype, natural: bool) -> NumbaPasses:
+    def passes(self, network: Network) -> NumbaPasses:
         """LookupError says why these passes cannot be compiled with numpy's bits. They are compared with numpy's once
         for each network."""
-        plain, network = NUMPY.passes(layout, activations, dtype, natural), (layout, activations, dtype, natural)
-        passes = compile_network(plain, self._examples, self._descends, proven=network in self._proven)
+        passes = compile_network(NUMPY.passes(network), self._examples, self._descends, proven=network in self._proven)
         self._proven.add(network)
         return passes
 

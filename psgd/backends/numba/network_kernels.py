@@ -90,7 +90,11 @@ def descend(P, layers, routines, alpha, keep):  # type: ignore[no-untyped-def]
             for i in range(W.size):
                 W[i] += product[i] * alpha
         else:
-            to, slopes, inputs = Matrix(np.int64(W.ctypes.data), O, False), _matrix(layer[D], layer), _outputs(below)
+            to, slopes, inputs = (
+                Matrix(np.int64(W.ctypes.data), O, False),
+                _matrix(layer[D], layer),
+                _matrix(below[A], below),
+            )
             _gemm(routines[SCIPY_GEMM], slopes, _transpose(inputs), to, O, I, B, alpha, one)
         if number > 1:
             _activation_slopes(P, below)
@@ -106,9 +110,9 @@ def _stored(layer):  # type: ignore[no-untyped-def]
 def _layer_product(P, below, layer, routines):  # type: ignore[no-untyped-def]
     """W A of the outputs below, to where the layer's outputs will be."""
     I, O, B, one = layer[INPUTS], layer[OUTPUTS], layer[EXAMPLES], P.dtype.type(1)  # noqa: E741
-    W, inputs = _weights(P, layer), _outputs(below)
+    W, inputs = _weights(P, layer), _matrix(below[A], below)
     if not layer[TRANSPOSES]:
-        _product(routines, W, inputs, _outputs(layer), O, B, I, one)
+        _product(routines, W, inputs, _matrix(layer[A], layer), O, B, I, one)
         return
     _product(routines, W, inputs, Matrix(routines[SCRATCH], O, False), O, B, I, one)
     Z_BO = carray(pointer(routines[SCRATCH]), (B, O), P.dtype)
@@ -128,7 +132,7 @@ def _slopes_below(P, below, layer, routines):  # type: ignore[no-untyped-def]
 @inlined
 def _weight_gradient(below, layer, routines, out):  # type: ignore[no-untyped-def]
     """D A^T, to the beginning of `out`."""
-    slopes, inputs = _matrix(layer[D], layer), _outputs(below)
+    slopes, inputs = _matrix(layer[D], layer), _matrix(below[A], below)
     to = Matrix(np.int64(out.ctypes.data), layer[OUTPUTS], False)
     one = out.dtype.type(1)
     _product(routines, slopes, _transpose(inputs), to, layer[OUTPUTS], layer[INPUTS], layer[EXAMPLES], one)
@@ -163,11 +167,6 @@ def _gemv(routine, M, x, y, m, k, alpha, beta):  # type: ignore[no-untyped-def]
 @inlined
 def _weights(P, layer):  # type: ignore[no-untyped-def]
     return Matrix(np.int64(P.ctypes.data) + P.itemsize * layer[OFFSET], layer[OUTPUTS], False)
-
-
-@inlined
-def _outputs(layer):  # type: ignore[no-untyped-def]
-    return _matrix(layer[A], layer)
 
 
 @inlined
