@@ -24,6 +24,7 @@ def network(width: int, depth: int, batch: int) -> Network:
 def step(network: Network, seconds: float) -> float:
     """Microseconds a step. The first pass over the batches is not counted."""
     from psgd.data.dataset import Dataset
+    from psgd.learners.layered_learner import WeightSettings
     from psgd.learners.learner import Batch, TrainState
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
@@ -33,7 +34,7 @@ def step(network: Network, seconds: float) -> float:
 
     size, width, dtype = network.batch, network.sizes[0], np.dtype(np.float32)
     # He's weights: through 64 layers Glorot's would bring numbers that are too small for float32's fast arithmetic.
-    learner = MLP(network.sizes, network.activation, network.output, LOSSES[network.loss], dtype, "he")
+    learner = MLP(network.sizes, network.activation, network.output, LOSSES[network.loss], dtype, WeightSettings("he"))
     count = min(64, max(2, READY_BYTES // (4 * size * width)))
     inputs = np.random.default_rng(0).standard_normal((count * size, width), dtype)
     read = Dataset(inputs, np.arange(len(inputs)) % OUTPUTS, OUTPUTS).reader(size, OUTPUTS, dtype)

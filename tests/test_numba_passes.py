@@ -17,6 +17,7 @@ from psgd.backends.numpy.activations import ACTIVATIONS
 from psgd.backends.numpy.backend import NUMPY
 from psgd.backends.numpy.network_passes import NumpyPasses
 from psgd.group.threads import run_threads
+from psgd.learners.layered_learner import WeightSettings
 from psgd.learners.learner import TrainState
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
@@ -190,7 +191,9 @@ def test_a_learner_has_the_same_bits(loss, output, l1, l2):
     outcomes = []
     for backend in (NUMPY, NumbaBackend(8)):
         output = output or LOSSES[loss].natural or "identity"
-        learner = MLP((6, 5, 3), "sigmoid", output, LOSSES[loss], np.float32, l1=l1, l2=l2, backend=backend)
+        learner = MLP(
+            (6, 5, 3), "sigmoid", output, LOSSES[loss], np.float32, WeightSettings(l1=l1, l2=l2), backend=backend
+        )
         batches = [some_batch(6, 3, examples, loss == "cross-entropy", seed=examples) for examples in (8, 8, 5)]
         batches = [
             batch._replace(X=batch.X.astype(np.float32), T_BO=batch.T_BO.astype(np.float32)) for batch in batches

@@ -21,6 +21,7 @@ from psgd.data.split import hold_out
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.jobs.build import build_job
+from psgd.learners.layered_learner import WeightSettings
 from psgd.learners.learner import Batch, TrainState
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
@@ -183,8 +184,8 @@ def test_sizes_that_make_no_problem(sizes, said):
 def pair(kind: str, l1: float = 0.0, l2: float = 0.0) -> tuple[SparseDataset, SparseLinear, Dataset, MLP]:
     loss, output, classes = KINDS[kind]
     data = sparse(classes=classes)
-    ours = SparseLinear(FEATURES, output, loss, WIDE, l1=l1, l2=l2)
-    theirs = MLP((FEATURES, 1), "relu", output, loss, WIDE, "constant", 0.0, l1, l2)
+    ours = SparseLinear(FEATURES, output, loss, WIDE, WeightSettings("constant", l1=l1, l2=l2))
+    theirs = MLP((FEATURES, 1), "relu", output, loss, WIDE, WeightSettings("constant", 0.0, l1, l2))
     return data, ours, dense(data), theirs
 
 
@@ -268,7 +269,9 @@ def test_it_begins_at_zero():
 def job(strategy: Strategy, workers: int, batch: int = 3, learner: SparseLinear | None = None, mode: str = "") -> Job:
     train = sparse(240, classes=2)
     train, validation = hold_out(train, 0.1, seed=1)
-    learner = learner or SparseLinear(FEATURES, "identity", LOSSES["hinge"], np.dtype(np.float32), l2=0.01)
+    learner = learner or SparseLinear(
+        FEATURES, "identity", LOSSES["hinge"], np.dtype(np.float32), WeightSettings("constant", l2=0.01)
+    )
     learner.stride = 4
     sampler = Partition(216, batch, workers, 3) if mode == "partition" else Shuffle(216, batch, 3)
     data = Data(train, sparse(50), validation, "")
@@ -370,7 +373,7 @@ def test_partition_is_algorithm_3(loss: Loss, slope, processes, tmp_path):
     strategy = parameter_averaging(k, 62, Optimizer(SGD(), Schedule(rate)), "keep")
 
     def main(transport):
-        learner = SparseLinear(FEATURES, "identity", loss, WIDE, l2=l2)
+        learner = SparseLinear(FEATURES, "identity", loss, WIDE, WeightSettings("constant", l2=l2))
         learner.stride = 16
         sampler = Partition(250, 1, k, seed)
         one = Job(k, strategy, learner, Data(data, None, None, ""), sampler, 1, 1, seed, stride=learner.stride)

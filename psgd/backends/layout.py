@@ -1,6 +1,7 @@
 """Where each layer's weights and biases lie in the flat parameter vector."""
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import final
 
 import numpy as np
@@ -16,21 +17,20 @@ class Layout:
     @property
     def size(self) -> int:
         """P, the number of parameters."""
-        return sum((inputs + 1) * outputs for inputs, outputs in self.layers)
+        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes))
 
     @property
-    def layers(self) -> list[tuple[int, int]]:
-        """(inputs, outputs) of every layer."""
-        return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+    def layers(self) -> list[tuple[int, int, int]]:
+        """(inputs, outputs, index of the first weight) of every layer."""
+        starts = accumulate(((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes)), initial=0)
+        return [(*layer, start) for layer, start in zip(pairwise(self.sizes), starts, strict=False)]
 
     def matrices(self, vector: np.ndarray) -> list[np.ndarray]:
         """(I + 1, O) of every layer, the biases as the last row: views into `vector` (P,)."""
-        matrices, start = [], 0
-        for inputs, outputs in self.layers:
-            end = start + (inputs + 1) * outputs
-            matrices.append(vector[start:end].reshape(inputs + 1, outputs))
-            start = end
-        return matrices
+        return [
+            vector[start : start + (inputs + 1) * outputs].reshape(inputs + 1, outputs)
+            for inputs, outputs, start in self.layers
+        ]
 
     def views(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """(W_IO, b_O) of every layer: views into `vector` (P,), nothing is copied."""
@@ -38,11 +38,9 @@ class Layout:
 
     def name(self, index: int) -> str:
         """The layer and kind of the parameter `index`; the loss if beyond."""
-        start = 0
-        for number, (inputs, outputs) in enumerate(self.layers, 1):
+        for number, (inputs, outputs, start) in enumerate(self.layers, 1):
             if index < start + inputs * outputs:
                 return f"layer {number} weights"
-            start += (inputs + 1) * outputs
-            if index < start:
+            if index < start + (inputs + 1) * outputs:
                 return f"layer {number} biases"
         return "the loss"

@@ -16,6 +16,7 @@ from psgd.data.sampling.replacement import Replacement
 from psgd.data.sampling.shuffle import Sampler, Shuffle
 from psgd.data.sparse import SparseDataset
 from psgd.jobs.choose_backend import choose_backend
+from psgd.learners.layered_learner import WeightSettings
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
 from psgd.learners.sparse_linear import SparseLinear
@@ -81,10 +82,7 @@ def build_learner(settings: Settings, data: Data, backend: Backend = NUMPY) -> M
         model.output_activation,
         loss,
         np.dtype(settings.training.precision),
-        model.initializer,
-        model.constant,
-        optimizer.l1,
-        optimizer.l2,
+        WeightSettings(model.initializer, model.constant, optimizer.l1, optimizer.l2),
         backend,
     )
 
@@ -112,10 +110,7 @@ def _build_sparse(settings: Settings, train: SparseDataset, loss: Loss) -> Spars
         model.output_activation,
         loss,
         np.dtype(settings.training.precision),
-        model.initializer,
-        model.constant,
-        optimizer.l1,
-        optimizer.l2,
+        WeightSettings(model.initializer, model.constant, optimizer.l1, optimizer.l2),
     )
 
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,25 +15,26 @@ from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.schedule import Schedule
 
 
-class LayeredLearner(Learner):
-    """Objective: mean loss of the batch + l1 ||W||_1 + (l2 / 2) ||W||^2, biases not counted."""
+class WeightSettings(NamedTuple):
+    """How the weights are initialised, and the penalties on them.
 
-    def __init__(
-        self,
-        layout: Layout,
-        output: str,
-        loss: Loss,
-        dtype: np.dtype,
-        initializer: str,
-        constant: float,
-        l1: float,
-        l2: float,
-    ) -> None:
-        """`output`: the last layer's activation; `constant`: all parameters, if that is the initializer."""
+    The objective is the mean loss of the batch + l1 ||W||_1 + (l2 / 2) ||W||^2, biases not counted."""
+
+    initializer: str = "xavier"
+    constant: float = 0.0  # all parameters, if that is the initializer
+    l1: float = 0.0
+    l2: float = 0.0
+
+
+XAVIER = WeightSettings()
+
+
+class LayeredLearner(Learner):
+    def __init__(self, layout: Layout, output: str, loss: Loss, dtype: np.dtype, weights: WeightSettings) -> None:
+        """`output`: the last layer's activation."""
         self.layout, self.size, self.dtype = layout, layout.size, np.dtype(dtype)
         self._loss, self._head = loss, LossHead(loss, output)
-        self._initializer, self._constant = initializer, constant
-        self._l1, self._l2 = l1, l2
+        self._initializer, self._constant, self._l1, self._l2 = weights
 
     def initial(self, seed: int) -> np.ndarray:
         return initial(self.layout, self._initializer, self._constant, seed, self.dtype)

@@ -12,7 +12,7 @@ from psgd.backends.backend import Backend, Network
 from psgd.backends.layout import Layout
 from psgd.backends.numpy.backend import NUMPY
 from psgd.backends.numpy.layer_views import LayerViews
-from psgd.learners.layered_learner import LayeredLearner
+from psgd.learners.layered_learner import XAVIER, LayeredLearner, WeightSettings
 from psgd.learners.learner import Batch
 from psgd.learners.losses import Loss
 from psgd.optimizers.schedule import Schedule
@@ -27,18 +27,15 @@ class MLP(LayeredLearner):
         output: str,
         loss: Loss,
         dtype: np.dtype,
-        initializer: str = "xavier",
-        constant: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 0.0,
+        weights: WeightSettings = XAVIER,
         backend: Backend = NUMPY,
     ) -> None:
         """`activation`: of the hidden layers. Raises what `backend.passes` raises."""
-        super().__init__(Layout(sizes), output, loss, dtype, initializer, constant, l1, l2)
+        super().__init__(Layout(sizes), output, loss, dtype, weights)
         activations = (activation,) * (len(sizes) - 2) + (output,)
         self.network = Network(self.layout, activations, self.dtype, self._head.natural)
         self._passes = backend.passes(self.network)
-        self._weights = LayerViews(self.layout)
+        self._views = LayerViews(self.layout)
 
     def predict(self, parameters: np.ndarray, X_BI: np.ndarray) -> np.ndarray:
         return self._passes.forward(parameters, X_BI).A_OB.T
@@ -67,7 +64,7 @@ class MLP(LayeredLearner):
 
     def _regularize(self, parameters: np.ndarray, gradient: np.ndarray) -> None:
         """Add the penalties' gradient."""
-        for (*_, W), (*_, dW) in zip(self._weights.of(parameters), self._weights.of(gradient), strict=True):
+        for (*_, W), (*_, dW) in zip(self._views.of(parameters), self._views.of(gradient), strict=True):
             if self._l2:
                 dW += self._l2 * W
             if self._l1:

@@ -13,28 +13,21 @@ from psgd.backends.layout import Layout
 from psgd.backends.numpy.activations import ACTIVATIONS
 from psgd.backends.numpy.layer_buffers import LayerBuffers
 from psgd.data.sparse import SparseRows
-from psgd.learners.layered_learner import LayeredLearner
+from psgd.learners.layered_learner import LayeredLearner, WeightSettings
 from psgd.learners.learner import Batch
 from psgd.learners.losses import Loss
 from psgd.optimizers.schedule import Schedule
 
 SMALLEST_SCALE = 1e-6  # below it the scale is multiplied into the parameters at once, before they grow too large
+FROM_ZERO = WeightSettings("constant")
 
 
 @final
 class SparseLinear(LayeredLearner):
     def __init__(
-        self,
-        features: int,
-        output: str,
-        loss: Loss,
-        dtype: np.dtype,
-        initializer: str = "constant",
-        constant: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 0.0,
+        self, features: int, output: str, loss: Loss, dtype: np.dtype, weights: WeightSettings = FROM_ZERO
     ) -> None:
-        super().__init__(Layout((features, 1)), output, loss, dtype, initializer, constant, l1, l2)
+        super().__init__(Layout((features, 1)), output, loss, dtype, weights)
         # Steps after which the scale is multiplied into all weights, which must cost little beside those steps.
         self.stride = max(256, self.size // 2048)
         self._activation = ACTIVATIONS[output]
