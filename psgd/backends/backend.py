@@ -57,5 +57,4 @@ class Backend(Protocol):
         """The elementwise loop of the rule of that name (see optimizers/rules.py)."""
 
     def gather(self, inputs: np.ndarray, rows: np.ndarray | slice, scale: float, X_BI: np.ndarray) -> None:
-        """Write `rows` (B,) of inputs (N, F), times `scale`, and a column of ones to X_BI (B, F + 1). The rows must
-        exist."""
+        """Write inputs[rows] * scale and a column of ones to X_BI (B, F + 1); inputs (N, F). The rows must exist."""

@@ -1,7 +1,6 @@
 """One BLAS thread a worker: GEMM's bits differ between 1 and 2, and workers are what runs side by side.
 
-Imported before numpy is; it imports nothing that imports numpy.
-"""
+Importing this module does not import numpy, which reads the environment when it is imported."""
 
 import os
 from typing import Any
@@ -36,8 +35,7 @@ def libraries() -> list[dict[str, Any]]:
 
 
 def describe() -> dict[str, Any]:
-    """The BLAS that numpy uses: name, version, kernel, threads; and the version of scipy's own, if that is loaded. Bits
-    can be equal only where these are."""
+    """numpy's BLAS: name, version, kernel, threads; scipy's version, if it is loaded. Equal bits need equal ones."""
     found = libraries()
     if not found:
         return {"name": "unknown", "version": None, "kernel": None, "threads": None}

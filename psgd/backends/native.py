@@ -1,5 +1,4 @@
-"""Addresses of routines that numpy and scipy have compiled, for compiled code and ctypes. The same routines give the
-same bits."""
+"""Addresses of numpy's and scipy's own compiled routines, for compiled code and ctypes: the same bits."""
 
 import ctypes
 import sys
@@ -14,9 +13,8 @@ _NAMES = ("scipy_{}_64_", "{}_64_", "{}_")
 
 
 def numpy_blas(routine: str, dtype: np.dtype) -> int:
-    """The address of Fortran's `routine` for `dtype` in numpy's BLAS. Its integers have four bytes or eight; passed by
-    reference in eight, they are right for both on a little-endian machine. LookupError on others, or if there is none.
-    """
+    """The address of Fortran's `routine` in numpy's BLAS. LookupError if there is none. Its integers have four bytes or
+    eight: passed by reference in eight, they are right for both, but only on a little-endian machine."""
     if sys.byteorder != "little":
         raise LookupError("integers of four bytes passed in eight need a little-endian machine")
     for loaded in blas.libraries():

@@ -18,8 +18,7 @@ class Leaf(NamedTuple):
 
 @final
 class ParameterTree:
-    """The structure of a tree of arrays, taken from an example. UsageError unless it holds distinct float arrays
-    of one dtype."""
+    """The structure of a tree of arrays. UsageError unless the example has distinct float arrays of one dtype."""
 
     def __init__(self, example: Any) -> None:
         self._example = example

@@ -71,9 +71,8 @@ class SparseLinear(LayeredLearner):
             if scale != 1.0:
                 D_B *= 1.0 / scale
             _scatter(weights, rows, D_B)
-            if step % self.stride == 0:
-                if scale != 1.0:
-                    weights *= scale
+            if step % self.stride == 0 and scale != 1.0:
+                weights *= scale
                 scale = 1.0
         if scale != 1.0:
             weights *= scale

@@ -31,7 +31,7 @@ class UserFunction(Learner):
         self._gradient, self._structure, self._start = gradient, structure, start
         self._loss, self._score, self._wants_loss = loss, score, wants_loss
         self._sum = 0.0
-        self._vector: np.ndarray | None = None  # of which self._views are
+        self._vector: np.ndarray | None = None  # whose views are in self._views: they are made once for many steps
 
     def initial(self, seed: int) -> np.ndarray:
         """The parameters that the user gave, whatever the seed."""

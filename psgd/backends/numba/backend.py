@@ -18,14 +18,12 @@ class NumbaBackend:
     name = "numba"
 
     def __init__(self, examples: int, descends: bool = True) -> None:
-        """For batches of so many examples: passes over others are left to numpy. `descends`: whether `Passes.descend`
-        is needed, which takes scipy's BLAS; otherwise it is left to numpy too."""
+        """Batches of other sizes are left to numpy; so is `Passes.descend`, which takes scipy's BLAS, if not needed."""
         self._examples, self._descends = examples, descends
         self._proven: set[Network] = set()
 
     def passes(self, network: Network) -> NumbaPasses:
-        """LookupError says why these passes cannot be compiled with numpy's bits. They are compared with numpy's once
-        for each network."""
+        """LookupError says why they cannot be compiled with numpy's bits. A network is compared with numpy's once."""
         passes = compile_network(NUMPY.passes(network), self._examples, self._descends, proven=network in self._proven)
         self._proven.add(network)
         return passes

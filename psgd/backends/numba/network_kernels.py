@@ -34,8 +34,7 @@ class Matrix(NamedTuple):
 
 @kernel
 def forward(P, X, T, layers, routines):  # type: ignore[no-untyped-def]
-    """Outputs of every layer for parameters P (P,) and inputs X (B, I); and D = A - T of the last layer, unless T
-    (B, O) is empty."""
+    """Outputs of every layer for parameters P (P,), inputs X (B, I); the last D = A - T, unless T (B, O) is empty."""
     layers[0, A] = X.ctypes.data
     if layers[0, BY_EXAMPLE]:
         layers[0, LD] = X.strides[0] // X.itemsize

@@ -45,16 +45,10 @@ class NumbaPasses:
             )
             scratch = max(scratch, plan.transposes_product * plan.outputs * examples, plan.two_passes * plan.weights)
         self._scratch = np.empty(scratch, dtype)
-        self._routines = np.array(
-            [
-                native.numpy_blas("gemm", dtype),
-                native.numpy_blas("gemv", dtype),
-                native.scipy_gemm(dtype) if descends else 0,
-                *native.ufunc_loop(np.exp, dtype),
-                *native.ufunc_loop(np.tanh, dtype),
-                self._scratch.ctypes.data,
-            ]
-        )
+        gemm, gemv = native.numpy_blas("gemm", dtype), native.numpy_blas("gemv", dtype)
+        exp, tanh = native.ufunc_loop(np.exp, dtype), native.ufunc_loop(np.tanh, dtype)
+        scipy_gemm = native.scipy_gemm(dtype) if descends else 0
+        self._routines = np.array([gemm, gemv, scipy_gemm, *exp, *tanh, self._scratch.ctypes.data])
 
     def forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray | None = None) -> OutputBuffers:
         if len(X_BI) != self._examples:
