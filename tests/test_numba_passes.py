@@ -64,15 +64,17 @@ def results(of: Passes, P: np.ndarray, X_BI: np.ndarray, D_OB: np.ndarray) -> li
     """What the passes make: outputs, gradient, and parameters after a step of each kind."""
     out = np.full_like(P, 7.0)
     with np.errstate(all="ignore"):
-        room = of.forward(P, X_BI)
-        made = [room.A_OB.copy(), of.forward(P, X_BI, np.ascontiguousarray(D_OB.T)).D_OB.copy()]
-        room.D_OB[:] = D_OB
+        outputs, slopes = of.forward(P, X_BI)
+        made = [outputs.copy()]
+        of.forward(P, X_BI, np.ascontiguousarray(D_OB.T))
+        made.append(slopes.copy())
+        slopes[:] = D_OB
         of.gradient(P, X_BI, out)
         made.append(out)
         for alpha, keep in ((-0.25, 1.0), (-0.125, 0.9)):
             stepped = P.copy()
             of.forward(P, X_BI)
-            room.D_OB[:] = D_OB
+            slopes[:] = D_OB
             of.descend(stepped, X_BI, alpha, keep)
             made.append(stepped)
     return made

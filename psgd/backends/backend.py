@@ -17,22 +17,19 @@ class Network(NamedTuple):
     natural: bool  # slopes of the last layer are given as dL/dZ; otherwise as dL/dA
 
 
-class OutputBuffers(Protocol):
-    """Of the last layer, for one batch size. A later pass over as many examples overwrites them."""
-
-    A_OB: np.ndarray  # outputs (O, B)
-    D_OB: np.ndarray  # slopes of the loss (O, B), from which `gradient` and `descend` go back
+Outputs = tuple[np.ndarray, np.ndarray]  # of the last layer: A_OB, and the slopes D_OB
 
 
 class Passes(Protocol):
     """The passes through a network, over buffers of its own: one for each learner.
 
     X_BI is a batch of inputs with a column of ones behind them. `gradient` and `descend` follow a forward pass over the
-    same batch, take what stands in D_OB, and overwrite it.
+    same batch, go back from the slopes that stand in its D_OB, and overwrite them.
     """
 
-    def forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray | None = None) -> OutputBuffers:
-        """Compute the outputs; and D = A - T, the slope of most losses, if T is given."""
+    def forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray | None = None) -> Outputs:
+        """Compute A; and D = A - T, the slope of most losses, if T is given. The buffers are the same for every batch
+        of as many examples."""
 
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
         """Write the mean gradient over the batch to `out` (P,)."""

@@ -29,10 +29,6 @@ class LayerPlan(NamedTuple):
     transposes_product: bool  # X W is computed as (B, O) and copied to (O, B), where inputs are many and outputs few
     two_passes: bool  # A D^T is computed first and added to W then; otherwise gemm adds it
 
-    @property
-    def weights(self) -> int:
-        return self.inputs * self.outputs
-
 
 def plan_layers(layout: Layout, examples: int) -> list[LayerPlan]:
     last = len(layout.layers) - 1

@@ -38,7 +38,8 @@ class MLP(LayeredLearner):
         self._views = LayerViews(self.layout)
 
     def predict(self, parameters: np.ndarray, X_BI: np.ndarray) -> np.ndarray:
-        return self._passes.forward(parameters, X_BI).A_OB.T
+        A_OB, _ = self._passes.forward(parameters, X_BI)
+        return A_OB.T
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         self._forward(parameters, batch.X, batch.T_BO)
@@ -51,8 +52,8 @@ class MLP(LayeredLearner):
 
     def _forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
         """Compute outputs and slopes; add the examples' losses to the running sum."""
-        last = self._passes.forward(parameters, X_BI, T_BO if self._head.is_difference else None)
-        self._head.add(last.A_OB, T_BO.T, last.D_OB)
+        A_OB, D_OB = self._passes.forward(parameters, X_BI, T_BO if self._head.is_difference else None)
+        self._head.add(A_OB, T_BO.T, D_OB)
 
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
         """W <- (1 - rate l2) W - rate A D^T / B, where l2 leaves the biases alone."""

@@ -149,8 +149,6 @@ def _leaves_like(example: Any, tree: Any) -> list[Any] | None:
 def _like(example: Any, leaves: Iterator[np.ndarray]) -> Any:
     if type(example) is dict:
         return {key: _like(item, leaves) for key, item in example.items()}
-    if type(example) is list:
-        return [_like(item, leaves) for item in example]
-    if type(example) is tuple:
-        return tuple([_like(item, leaves) for item in example])
+    if type(example) in (list, tuple):
+        return type(example)([_like(item, leaves) for item in example])
     return next(leaves)

@@ -47,8 +47,12 @@ def forward(P, X, T, layers, routines):  # type: ignore[no-untyped-def]
             A_BI = carray(pointer(layer[A]), (layer[EXAMPLES], layer[LD]), P.dtype)
             for b in range(layer[EXAMPLES]):
                 A_BI[b, layer[OUTPUTS]] = P.dtype.type(1)
-    if T.size:
-        _subtract(layers[-1], T)
+    if T.size:  # by output, as the last layer's outputs are stored
+        (B, O), last = T.shape, layers[-1]  # noqa: E741
+        A_OB, D_OB = carray(pointer(last[A]), (O, B), T.dtype), carray(pointer(last[D]), (O, B), T.dtype)
+        for o in range(O):
+            for b in range(B):
+                D_OB[o, b] = A_OB[o, b] - T[b, o]
 
 
 @kernel
@@ -177,16 +181,6 @@ def _matrix(address, layer):  # type: ignore[no-untyped-def]
 @inlined
 def _transpose(M):  # type: ignore[no-untyped-def]
     return Matrix(M.address, M.ld, not M.transposed)
-
-
-@inlined
-def _subtract(last, T):  # type: ignore[no-untyped-def]
-    """D = A - T of the last layer, whose outputs are stored by output."""
-    O, B = last[OUTPUTS], last[EXAMPLES]  # noqa: E741
-    A_OB, D_OB = carray(pointer(last[A]), (O, B), T.dtype), carray(pointer(last[D]), (O, B), T.dtype)
-    for o in range(O):
-        for b in range(B):
-            D_OB[o, b] = A_OB[o, b] - T[b, o]
 
 
 @inlined

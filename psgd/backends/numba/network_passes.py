@@ -6,7 +6,7 @@ from typing import final
 import numpy as np
 
 from psgd.backends import native
-from psgd.backends.backend import Network, OutputBuffers, Passes
+from psgd.backends.backend import Network, Outputs, Passes
 from psgd.backends.numba import network_kernels as kernels
 from psgd.backends.numpy.network_passes import NumpyPasses
 from psgd.backends.numpy.products import accumulator
@@ -24,7 +24,7 @@ class NumbaPasses:
     def __init__(self, plain: NumpyPasses, examples: int, descends: bool) -> None:
         self._plain, self._examples, self._descends = plain, examples, descends
         (layout, activations, dtype, natural), buffers = plain.network, plain.buffers(examples)
-        self._last = buffers.last
+        self._last, self._outputs = buffers.last, buffers.outputs
         self._no_targets = np.empty((0, 0), dtype)
         self._output_by_numpy = activations[-1] not in _KINDS
         self._output_back_by_numpy = self._output_by_numpy and not natural
@@ -43,14 +43,16 @@ class NumbaPasses:
                 *(layer.A_IB.ctypes.data, layer.D_OB.ctypes.data, ld),
                 *(plan.by_example, plan.transposes_product, plan.two_passes, kind, back),
             )
-            scratch = max(scratch, plan.transposes_product * plan.outputs * examples, plan.two_passes * plan.weights)
+            scratch = max(
+                scratch, plan.transposes_product * plan.outputs * examples, plan.two_passes * plan.inputs * plan.outputs
+            )
         self._scratch = np.empty(scratch, dtype)
         gemm, gemv = native.numpy_blas("gemm", dtype), native.numpy_blas("gemv", dtype)
         exp, tanh = native.ufunc_loop(np.exp, dtype), native.ufunc_loop(np.tanh, dtype)
         scipy_gemm = native.scipy_gemm(dtype) if descends else 0
         self._routines = np.array([gemm, gemv, scipy_gemm, *exp, *tanh, self._scratch.ctypes.data])
 
-    def forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray | None = None) -> OutputBuffers:
+    def forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray | None = None) -> Outputs:
         if len(X_BI) != self._examples:
             return self._plain.forward(parameters, X_BI, T_BO)
         targets = self._no_targets if T_BO is None or self._output_by_numpy else T_BO
@@ -59,7 +61,7 @@ class NumbaPasses:
             self._last.forward()
             if T_BO is not None:
                 np.subtract(self._last.A_OB, T_BO.T, self._last.D_OB)
-        return self._last
+        return self._outputs
 
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
         if len(X_BI) != self._examples:
@@ -109,8 +111,10 @@ def _results(passes: Passes, network: Network, examples: int, descends: bool, se
     X_BI = draw.standard_normal((examples, layout.sizes[0] + 1), dtype)
     T_BO = draw.standard_normal((examples, layout.sizes[-1]), dtype)
     gradient = np.empty_like(parameters)
-    digest = sha256(passes.forward(parameters, X_BI).A_OB.tobytes())
-    digest.update(passes.forward(parameters, X_BI, T_BO).D_OB.tobytes())
+    A_OB, D_OB = passes.forward(parameters, X_BI)
+    digest = sha256(A_OB.tobytes())
+    passes.forward(parameters, X_BI, T_BO)
+    digest.update(D_OB.tobytes())
     passes.gradient(parameters, X_BI, gradient)
     digest.update(gradient.data)
     if descends:

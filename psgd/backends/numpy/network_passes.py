@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from psgd.backends.backend import Network
+from psgd.backends.backend import Network, Outputs
 from psgd.backends.layer_plan import LayerPlan, plan_layers
 from psgd.backends.numpy.activations import ACTIVATIONS
 from psgd.backends.numpy.layer_buffers import LayerBuffers
@@ -28,6 +28,7 @@ class BatchBuffers:
             for plan, name in zip(self.plans, network.activations, strict=True)
         ]
         self.last = self.layers[-1]
+        self.outputs = self.last.A_OB, self.last.D_OB
         first = self.plans[0]
         self.product_BO = np.empty((examples, first.outputs), dtype) if first.transposes_product else None
         self.share = 1.0 / examples if examples else 0.0
@@ -46,7 +47,7 @@ class NumpyPasses:
             self._buffers[examples] = BatchBuffers(self.network, examples)
         return self._buffers[examples]
 
-    def forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray | None = None) -> LayerBuffers:
+    def forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray | None = None) -> Outputs:
         buffers = self._buffers.get(len(X_BI)) or self.buffers(len(X_BI))
         A_IB, product_BO = X_BI.T, buffers.product_BO
         for (W_IO, W_OI, _), layer in zip(self._weights.of(parameters), buffers.layers, strict=True):
@@ -58,9 +59,10 @@ class NumpyPasses:
                 product_BO = None  # the first layer's alone
             layer.forward()
             A_IB = layer.A_IB
+        A_OB, D_OB = buffers.outputs
         if T_BO is not None:
-            np.subtract(buffers.last.A_OB, T_BO.T, buffers.last.D_OB)
-        return buffers.last
+            np.subtract(A_OB, T_BO.T, D_OB)
+        return A_OB, D_OB
 
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
         weights, gradients, buffers = self._weights.of(parameters), self._weights.of(out), self._buffers[len(X_BI)]
