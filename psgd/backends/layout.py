@@ -1,10 +1,12 @@
-"""Where each layer's weights and biases lie in the flat parameter vector."""
+"""Where each layer's weights and biases lie in the flat parameter vector, and views of them."""
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
+
+REMEMBERED_VECTORS = 64  # a run has a few, which live as long as it does; more are kept alive by being remembered
 
 
 @final
@@ -44,3 +46,30 @@ class Layout:
             if index < start + (inputs + 1) * outputs:
                 return f"layer {number} biases"
         return "the loss"
+
+
+class LayerWeights(NamedTuple):
+    """Views of one layer's weights."""
+
+    W_IO: np.ndarray  # with the biases as the last row
+    W_OI: np.ndarray  # its transpose
+    inner_IO: np.ndarray  # without the biases
+
+
+@final
+class LayerViews:
+    """Views of vectors, made once for each vector."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._known: dict[int, tuple[np.ndarray, list[LayerWeights]]] = {}
+
+    def of(self, vector: np.ndarray) -> list[LayerWeights]:
+        """The views of each layer into `vector` (P,)."""
+        known = self._known.get(id(vector))
+        if known is None:
+            if len(self._known) >= REMEMBERED_VECTORS:
+                self._known.clear()
+            weights = [LayerWeights(W_IO, W_IO.T, W_IO[:-1]) for W_IO in self._layout.matrices(vector)]
+            known = self._known[id(vector)] = (vector, weights)
+        return known[1]

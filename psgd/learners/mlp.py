@@ -9,9 +9,8 @@ from typing import final
 import numpy as np
 
 from psgd.backends.backend import Backend, Network
-from psgd.backends.layout import Layout
+from psgd.backends.layout import LayerViews, Layout
 from psgd.backends.numpy.backend import NUMPY
-from psgd.backends.numpy.layer_views import LayerViews
 from psgd.learners.layered_learner import XAVIER, LayeredLearner, WeightSettings
 from psgd.learners.learner import Batch
 from psgd.learners.losses import Loss

@@ -10,9 +10,9 @@ import numpy as np
 
 from psgd.backends.backend import Network, Outputs
 from psgd.backends.layer_plan import LayerPlan, plan_layers
+from psgd.backends.layout import LayerViews
 from psgd.backends.numpy.activations import ACTIVATIONS
 from psgd.backends.numpy.layer_buffers import LayerBuffers
-from psgd.backends.numpy.layer_views import LayerViews
 from psgd.backends.numpy.products import Accumulate, accumulator
 
 
