@@ -200,6 +200,7 @@ def ready(network: Network) -> tuple[np.ndarray, np.ndarray]:
 
 def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], steps: int, backend: Any) -> Trainer:
     """psgd's local steps on the batches that `batches` returns for a number of earlier steps."""
+    from psgd.learners.learner import TrainState
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
     from psgd.optimizers.optimizer import Optimizer
@@ -216,7 +217,7 @@ def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], step
     def train() -> float:
         nonlocal taken
         with np.errstate(all="ignore"):
-            learner.run(parameters, moments, taken, optimizer, batches(taken), gradient)
+            learner.run(TrainState(parameters, moments, taken, gradient), optimizer, batches(taken))
         taken += steps
         return learner.read_loss() / network.batch
 

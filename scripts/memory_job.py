@@ -34,7 +34,7 @@ STEPS = 20
 
 def train_psgd(directory: Path, as_bytes: bool) -> float:
     """Train by psgd and return the mean loss, which the rivals must reach."""
-    from psgd.learners.learner import Batch
+    from psgd.learners.learner import Batch, TrainState
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
     from psgd.optimizers.optimizer import Optimizer
@@ -47,7 +47,9 @@ def train_psgd(directory: Path, as_bytes: bool) -> float:
     moments, gradient = np.zeros((2, parameters.size), np.float32), np.empty_like(parameters)
     read = train.reader(NETWORK.batch, train.outputs, parameters.dtype)
     batches = (Batch(*read(rows), 0.0) for rows in slices())
-    learner.run(parameters, moments, 0, Optimizer(Adam(), Schedule(NETWORK.learning_rate)), batches, gradient)
+    learner.run(
+        TrainState(parameters, moments, 0, gradient), Optimizer(Adam(), Schedule(NETWORK.learning_rate)), batches
+    )
     return learner.read_loss() / (STEPS * NETWORK.batch)
 
 

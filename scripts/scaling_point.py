@@ -24,7 +24,8 @@ def network(width: int, depth: int, batch: int) -> Network:
 def step(network: Network, seconds: float) -> float:
     """Microseconds a step, not counting the first pass over the batches."""
     from psgd.data.dataset import Dataset
-    from psgd.learners.learner import Batch
+    from psgd.learners.layered_learner import WeightSettings
+    from psgd.learners.learner import Batch, TrainState
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
     from psgd.optimizers.optimizer import Optimizer
@@ -33,7 +34,7 @@ def step(network: Network, seconds: float) -> float:
 
     size, width, dtype = network.batch, network.sizes[0], np.dtype(np.float32)
     # He's weights: with Glorot's, the outputs of 64 layers would be denormal float32 numbers, which are slow.
-    learner = MLP(network.sizes, network.activation, network.output, LOSSES[network.loss], dtype, "he")
+    learner = MLP(network.sizes, network.activation, network.output, LOSSES[network.loss], dtype, WeightSettings("he"))
     count = min(64, max(2, READY_BYTES // (4 * size * width)))
     inputs = np.random.default_rng(0).standard_normal((count * size, width), dtype)
     read = Dataset(inputs, np.arange(len(inputs)) % OUTPUTS, OUTPUTS).reader(size, OUTPUTS, dtype)
@@ -41,11 +42,11 @@ def step(network: Network, seconds: float) -> float:
     batches = [Batch(*(part.copy() for part in read(some)), 0.0) for some in rows]
     optimizer, parameters = Optimizer(SGD(), Schedule(network.learning_rate)), learner.initial(0)
     moments, gradient = np.zeros((optimizer.rows, parameters.size), dtype), np.empty_like(parameters)
-    learner.run(parameters, moments, 0, optimizer, batches, gradient)
+    learner.run(TrainState(parameters, moments, 0, gradient), optimizer, batches)
     began, passes = time.perf_counter(), 0
     while (took := time.perf_counter() - began) < seconds or not passes:
         passes += 1
-        learner.run(parameters, moments, passes * count, optimizer, batches, gradient)
+        learner.run(TrainState(parameters, moments, passes * count, gradient), optimizer, batches)
     assert np.isfinite(learner.read_loss()), "the training diverged"
     return 1e6 * took / (passes * count)
 

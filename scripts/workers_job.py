@@ -28,7 +28,7 @@ WORKERS = 2
 
 def measure_reference(network: str) -> dict[str, float]:
     """Take a pass by psgd's step on the batches of both workers together."""
-    from psgd.learners.learner import Batch
+    from psgd.learners.learner import Batch, TrainState
     from psgd.learners.losses import LOSSES
     from psgd.learners.mlp import MLP
     from psgd.optimizers.optimizer import Optimizer
@@ -44,7 +44,7 @@ def measure_reference(network: str) -> dict[str, float]:
     before = parameters.copy()
     read = data.reader(both, data.classes, single)
     batches = (Batch(*read(slice(start, start + both)), 0.0) for start in range(0, len(data), both))
-    learner.run(parameters, moments, 0, optimizer, batches, gradient)
+    learner.run(TrainState(parameters, moments, 0, gradient), optimizer, batches)
     return {"loss": learner.read_loss() / len(data), "moved": float(np.linalg.norm(parameters - before))}
 
 

@@ -4,7 +4,7 @@ The data set holds nothing but the examples' numbers; each number keys the noise
 and step gets data of its own, the same in every strategy, order and group that uses the same examples.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple, final
 
@@ -15,8 +15,7 @@ from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
-from psgd.learners import learner
-from psgd.learners.learner import Batch
+from psgd.learners.learner import Batch, Learner
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD
 from psgd.optimizers.schedule import Schedule
@@ -64,7 +63,7 @@ class Problem(NamedTuple):
 
 
 @final
-class Quadratic:
+class Quadratic(Learner):
     """gradient = (curvature + z) (w - w*) + xi, means over the batch; Var xi = s2, Var z = tau2, all independent."""
 
     def __init__(self, problem: Problem) -> None:
@@ -92,17 +91,6 @@ class Quadratic:
 
     def score(self, parameters: np.ndarray, X: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
         return len(X) * self._loss(parameters - OPTIMUM), 0
-
-    def run(
-        self,
-        parameters: np.ndarray,
-        moments: np.ndarray,
-        count: int,
-        optimizer: Optimizer,
-        batches: Iterable[Batch],
-        gradient: np.ndarray,
-    ) -> None:
-        learner.run(self, parameters, moments, count, optimizer, batches, gradient)
 
     def name(self, index: int) -> str:
         return f"replicate {index}"

@@ -19,6 +19,7 @@ from psgd.data.dataset import Data
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.sources.synthetic import synthetic
 from psgd.group.serial import Serial
+from psgd.learners.layered_learner import WeightSettings
 from psgd.learners.learner import Batch
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
@@ -216,7 +217,7 @@ def test_progress_by_hand():
 
 
 def network(strategy: Strategy, workers: int, dtype: type, data: Data | None = None, epochs: float = 1.5) -> Job:
-    learner = MLP((5, 7, 3), "tanh", "softmax", LOSSES["cross-entropy"], np.dtype(dtype), l2=0.01)
+    learner = MLP((5, 7, 3), "tanh", "softmax", LOSSES["cross-entropy"], np.dtype(dtype), WeightSettings(l2=0.01))
     data = data or Data(synthetic(MADE)[0], None, None, "synthetic")
     return Job(workers, strategy, learner, data, Shuffle(len(data.train), 6, 3), 3, epochs=epochs, seed=3)
 

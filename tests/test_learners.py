@@ -1,6 +1,7 @@
 """Learners: gradients against central differences of an objective written out here, losses against plain loops."""
 
 import math
+from functools import partial
 from itertools import pairwise, product
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 
 from psgd.backends.layer_plan import plan_layers
 from psgd.backends.numpy.activations import ACTIVATIONS
-from psgd.learners import learner
-from psgd.learners.learner import Batch
+from psgd.learners.layered_learner import WeightSettings
+from psgd.learners.learner import Batch, Learner, TrainState
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
 from psgd.optimizers.optimizer import Optimizer
@@ -102,7 +103,7 @@ def check_gradient(
     sizes: tuple[int, ...], hidden: str, output: str, loss: str, l1: float = 0.0, l2: float = 0.0
 ) -> None:
     """Every component against central differences, and the loss against the plain loops."""
-    mlp = MLP(sizes, hidden, output, loss_of(loss), FLOAT64, l1=l1, l2=l2)
+    mlp = MLP(sizes, hidden, output, loss_of(loss), FLOAT64, WeightSettings(l1=l1, l2=l2))
     batch = some_batch(sizes[0], sizes[-1], 4, classes=loss not in ("squared-error", "huber"))
     p, gradient = some_parameters(mlp.size), np.full(mlp.size, np.nan)
     mlp.gradient(p, batch, gradient)
@@ -159,7 +160,7 @@ WIDE = (300, 120, 30, 3)  # most weights are the first layer's: outputs of many 
 @pytest.mark.parametrize("hidden", HIDDEN)
 @pytest.mark.parametrize(("loss", "output"), [("squared-error", "tanh"), ("cross-entropy", "softmax")])
 def test_gradient_of_many_examples_is_the_mean_of_those_of_few(hidden, loss, output):
-    mlp = MLP(WIDE, hidden, output, loss_of(loss), FLOAT64, l1=0.01, l2=0.02)
+    mlp = MLP(WIDE, hidden, output, loss_of(loss), FLOAT64, WeightSettings(l1=0.01, l2=0.02))
     assert plan_layers(mlp.layout, 200)[0].by_example
     assert not plan_layers(mlp.layout, 20)[0].by_example
     batch, p = some_batch(WIDE[0], WIDE[-1], 200, True), some_parameters(mlp.size) / 3
@@ -256,7 +257,7 @@ def test_workers_who_share_a_learner_do_not_notice():
     """In turn with others, with batches of other sizes and short-lived vectors: the bits of a learner of one's own."""
 
     def make() -> MLP:
-        return MLP((3, 4, 2), "relu", "softmax", LOSSES["cross-entropy"], FLOAT32, l2=0.1)
+        return MLP((3, 4, 2), "relu", "softmax", LOSSES["cross-entropy"], FLOAT32, WeightSettings(l2=0.1))
 
     def gradient_by(mlp: MLP, worker: int) -> np.ndarray:
         X_BI, T_BO, _ = some_batch(3, 2, 1 + worker % 3, True, seed=worker)
@@ -271,7 +272,7 @@ def test_workers_who_share_a_learner_do_not_notice():
 
 
 def test_the_batch_and_the_parameters_are_only_read():
-    mlp = MLP((3, 4, 3), "identity", "softmax", huber(1.0), FLOAT64, l1=0.1)
+    mlp = MLP((3, 4, 3), "identity", "softmax", huber(1.0), FLOAT64, WeightSettings(l1=0.1))
     batch, p = some_batch(3, 3, 4, True), some_parameters(mlp.size)
     copies = [batch.X.copy(), batch.T_BO.copy(), p.copy()]
     mlp.gradient(p, batch, np.empty(mlp.size))
@@ -293,10 +294,10 @@ def test_a_run_is_a_gradient_and_a_step_for_each_batch(rule):
         mlp.gradient(p, batch, gradient)
         optimizer.step(p, gradient, moments, count, batch.epoch)
     for cut in (0, 1, 4, 6):  # in two segments
-        for run in (mlp.run, lambda *rest: learner.run(mlp, *rest)):
+        for run in (mlp.run, partial(Learner.run, mlp)):
             q, again = start.copy(), np.zeros_like(moments)
-            run(q, again, 0, optimizer, batches[:cut], np.empty_like(start))
-            run(q, again, cut, optimizer, batches[cut:], np.empty_like(start))
+            run(TrainState(q, again, 0, np.empty_like(start)), optimizer, batches[:cut])
+            run(TrainState(q, again, cut, np.empty_like(start)), optimizer, batches[cut:])
             assert np.array_equal(p, q)
             assert np.array_equal(moments, again)
 
@@ -311,7 +312,7 @@ ROUNDING = {np.float32: 2e-6, np.float64: 3e-15}  # normwise, of 30 steps
     ("sizes", "examples"), [((5, 9, 31, 3), 1), ((5, 9, 31, 3), 7), ((5, 9, 31, 3), 60), (WIDE, 200)]
 )
 def test_plain_sgd_in_one_product_is_the_default_but_for_rounding(dtype, loss, output, hidden, l2, sizes, examples):
-    mlp = MLP(sizes, hidden, output, loss_of(loss), np.dtype(dtype), l2=l2)
+    mlp = MLP(sizes, hidden, output, loss_of(loss), np.dtype(dtype), WeightSettings(l2=l2))
     batches = []
     for step in range(30):
         X_BI, T_BO, _ = some_batch(sizes[0], 3, examples, True, seed=step)
@@ -319,9 +320,9 @@ def test_plain_sgd_in_one_product_is_the_default_but_for_rounding(dtype, loss, o
     optimizer, nothing = Optimizer(SGD(), Schedule(0.1, "step", decay_every=1.0)), np.zeros((0, mlp.size), dtype)
     p, q = (mlp.initial(SEED) for _ in range(2))
     start = p.astype(np.float64)
-    learner.run(mlp, p, nothing, 0, optimizer, batches, np.empty_like(p))
+    Learner.run(mlp, TrainState(p, nothing, 0, np.empty_like(p)), optimizer, batches)
     loss_of_default = mlp.read_loss()
-    mlp.run(q, nothing, 0, optimizer, batches, np.empty_like(p))
+    mlp.run(TrainState(q, nothing, 0, np.empty_like(p)), optimizer, batches)
     assert mlp.read_loss() == pytest.approx(loss_of_default, rel=1e-5 if dtype == np.float32 else 1e-13)
     assert np.linalg.norm(p - start) > 1e-3 * np.linalg.norm(start)
     assert np.linalg.norm(p.astype(np.float64) - q) < ROUNDING[dtype] * np.linalg.norm(p)
@@ -335,12 +336,12 @@ def test_what_is_not_plain_sgd_is_left_to_the_default():
         (0.0, Optimizer(SGD(), Schedule(0.1), clip_norm=0.01)),
         (0.0, Optimizer(Adam(), Schedule(0.1))),
     ]:
-        mlp = MLP((3, 4, 2), "tanh", "softmax", LOSSES["cross-entropy"], FLOAT64, l1=l1)
+        mlp = MLP((3, 4, 2), "tanh", "softmax", LOSSES["cross-entropy"], FLOAT64, WeightSettings(l1=l1))
         batches = [some_batch(3, 2, 4, True, seed=step) for step in range(5)]
         p, q = some_parameters(mlp.size), some_parameters(mlp.size)
         moments = np.zeros((2, optimizer.rows, mlp.size))
-        learner.run(mlp, p, moments[0], 0, optimizer, batches, np.empty_like(p))
-        mlp.run(q, moments[1], 0, optimizer, batches, np.empty_like(p))
+        Learner.run(mlp, TrainState(p, moments[0], 0, np.empty_like(p)), optimizer, batches)
+        mlp.run(TrainState(q, moments[1], 0, np.empty_like(p)), optimizer, batches)
         assert np.array_equal(p, q)
         assert np.array_equal(*moments)
 
@@ -380,7 +381,7 @@ def test_score_does_not_count_penalties():
     p = some_parameters(14)
     batch = some_batch(3, 2, 4, True)
     plain, penalised = (
-        MLP((3, 2, 2), "tanh", "softmax", LOSSES["cross-entropy"], FLOAT64, l1=penalty, l2=penalty)
+        MLP((3, 2, 2), "tanh", "softmax", LOSSES["cross-entropy"], FLOAT64, WeightSettings(l1=penalty, l2=penalty))
         for penalty in (0.0, 1.0)
     )
     assert plain.score(p, batch.X, batch.T_BO) == penalised.score(p, batch.X, batch.T_BO)

@@ -10,13 +10,15 @@ from jobs import NAMES, job, strategies, train
 from test_learners import some_batch
 
 from psgd.backends import native
-from psgd.backends.backend import Passes
+from psgd.backends.backend import Network, Passes
 from psgd.backends.layer_plan import plan_layers
 from psgd.backends.layout import Layout
 from psgd.backends.numpy.activations import ACTIVATIONS
 from psgd.backends.numpy.backend import NUMPY
 from psgd.backends.numpy.network_passes import NumpyPasses
 from psgd.group.threads import run_threads
+from psgd.learners.layered_learner import WeightSettings
+from psgd.learners.learner import TrainState
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
 from psgd.optimizers.optimizer import Optimizer
@@ -37,8 +39,8 @@ BATCHES = [(1, np.float32), (1, np.float64), (10, np.float64), (40, np.float32),
 def passes(
     sizes: tuple[int, ...], hidden: str, output: str, dtype: Any, examples: int, natural: bool = True
 ) -> tuple[Passes, NumbaPasses]:
-    network = Layout(sizes), (hidden,) * (len(sizes) - 2) + (output,), np.dtype(dtype), natural
-    return NUMPY.passes(*network), NumbaBackend(examples).passes(*network)
+    network = Network(Layout(sizes), (hidden,) * (len(sizes) - 2) + (output,), np.dtype(dtype), natural)
+    return NUMPY.passes(network), NumbaBackend(examples).passes(network)
 
 
 def test_all_variants_are_met():
@@ -62,15 +64,17 @@ def results(of: Passes, P: np.ndarray, X_BI: np.ndarray, D_OB: np.ndarray) -> li
     """What the passes make: outputs, gradient, and parameters after a step of each kind."""
     out = np.full_like(P, 7.0)
     with np.errstate(all="ignore"):
-        room = of.forward(P, X_BI)
-        made = [room.A_OB.copy(), of.forward_difference(P, X_BI, np.ascontiguousarray(D_OB.T)).D_OB.copy()]
-        room.D_OB[:] = D_OB
+        outputs, slopes = of.forward(P, X_BI)
+        made = [outputs.copy()]
+        of.forward(P, X_BI, np.ascontiguousarray(D_OB.T))
+        made.append(slopes.copy())
+        slopes[:] = D_OB
         of.gradient(P, X_BI, out)
         made.append(out)
         for alpha, keep in ((-0.25, 1.0), (-0.125, 0.9)):
             stepped = P.copy()
             of.forward(P, X_BI)
-            room.D_OB[:] = D_OB
+            slopes[:] = D_OB
             of.descend(stepped, X_BI, alpha, keep)
             made.append(stepped)
     return made
@@ -105,17 +109,22 @@ def test_any_output(output, natural):
     assert [m.tobytes() for m in results(compiled, *given)] == [m.tobytes() for m in results(plain, *given)]
 
 
-def test_other_batch_sizes_are_left_to_numpy():
+def test_other_batch_sizes_are_left_to_numpy(monkeypatch):
     """As in evaluations. Batch sizes take turns."""
     plain, compiled = passes((6, 5, 4), "relu", "identity", np.float32, 10)
+    called: list[str] = []
+    for name in ("forward", "gradient", "descend"):
+        real = getattr(kernels, name)
+        monkeypatch.setattr(kernels, name, lambda *given, name=name, real=real: called.append(name) or real(*given))
     for examples in (10, 3, 10, 7, 3):
         given = (
             some(Layout((6, 5, 4)).size, np.float32),
             some((examples, 7), np.float32),
             some((4, examples), np.float32),
         )
-        assert (compiled._for(given[1]) is compiled._compiled) == (examples == 10)
+        called.clear()
         assert [m.tobytes() for m in results(compiled, *given)] == [m.tobytes() for m in results(plain, *given)]
+        assert set(called) == ({"forward", "gradient", "descend"} if examples == 10 else set())
 
 
 def test_a_batch_with_gaps_between_its_examples():
@@ -137,14 +146,14 @@ def test_what_has_other_bits_is_refused(monkeypatch, wrong):
         else:
             (others[2] if wrong == "gradient" else P)[-1] += np.float32(1e-6)
 
-    network = Layout((6, 5, 4)), ("relu", "identity"), np.dtype(np.float32), True
+    network = Network(Layout((6, 5, 4)), ("relu", "identity"), np.dtype(np.float32), True)
     backend, buffers = NumbaBackend(10), []
-    monkeypatch.setattr(NUMPY.__class__, "passes", lambda self, *network: remember(buffers, NumpyPasses(*network)))
+    monkeypatch.setattr(NUMPY.__class__, "passes", lambda self, network: remember(buffers, NumpyPasses(network)))
     monkeypatch.setattr(kernels, wrong, other)
     with pytest.raises(LookupError, match="other bits"):
-        backend.passes(*network)
+        backend.passes(network)
     monkeypatch.setattr(kernels, wrong, real)
-    backend.passes(*network)
+    backend.passes(network)
 
 
 def remember(buffers: list[Any], plain: NumpyPasses) -> NumpyPasses:
@@ -170,10 +179,11 @@ def test_what_is_not_known_is_refused(monkeypatch):
 
 
 def test_a_network_is_compared_once_for_a_backend(monkeypatch):
-    network, backend = (Layout((6, 5, 4)), ("relu", "identity"), np.dtype(np.float32), True), NumbaBackend(10)
-    backend.passes(*network)
+    network = Network(Layout((6, 5, 4)), ("relu", "identity"), np.dtype(np.float32), True)
+    backend = NumbaBackend(10)
+    backend.passes(network)
     monkeypatch.setattr(network_passes, "_results", lambda *_: pytest.fail("compared again"))
-    backend.passes(*network)
+    backend.passes(network)
 
 
 @pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.0, 0.1), (0.05, 0.0)])
@@ -183,13 +193,15 @@ def test_a_learner_has_the_same_bits(loss, output, l1, l2):
     outcomes = []
     for backend in (NUMPY, NumbaBackend(8)):
         output = output or LOSSES[loss].natural or "identity"
-        learner = MLP((6, 5, 3), "sigmoid", output, LOSSES[loss], np.float32, l1=l1, l2=l2, backend=backend)
+        learner = MLP(
+            (6, 5, 3), "sigmoid", output, LOSSES[loss], np.float32, WeightSettings(l1=l1, l2=l2), backend=backend
+        )
         batches = [some_batch(6, 3, examples, loss == "cross-entropy", seed=examples) for examples in (8, 8, 5)]
         batches = [
             batch._replace(X=batch.X.astype(np.float32), T_BO=batch.T_BO.astype(np.float32)) for batch in batches
         ]
         p, gradient = learner.initial(0), np.empty(learner.size, np.float32)
-        learner.run(p, np.empty((0, p.size)), 0, Optimizer(SGD(), Schedule(0.5)), batches, gradient)
+        learner.run(TrainState(p, np.empty((0, p.size)), 0, gradient), Optimizer(SGD(), Schedule(0.5)), batches)
         learner.gradient(p, batches[0], gradient)
         outcomes.append((p.tobytes(), gradient.tobytes(), learner.read_loss()))
     assert outcomes[0] == outcomes[1]

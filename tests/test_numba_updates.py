@@ -47,10 +47,8 @@ def test_a_rule_in_one_pass_has_the_bits_of_many(rule, dtype, apart):
         for each in (plain, compiled):
             new, new_state = (np.zeros_like(p), np.zeros_like(state)) if apart else (p.copy(), state.copy())
             with np.errstate(all="ignore"):
-                if apart:
-                    each.update(p, g.copy(), state, count, 0.01, (new, new_state))
-                else:
-                    each.update(new, g.copy(), new_state, count, 0.01)
+                old, old_state = (p, state) if apart else (new, new_state)
+                each.update(old, g.copy(), old_state, rule.factors(count, 0.01), new, new_state)
             results.append((new, new_state))
         (new, new_state), (q, again) = results
         assert np.array_equal(new.view(bits), q.view(bits))

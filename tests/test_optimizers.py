@@ -21,7 +21,8 @@ HAND = Adam(beta1=0.5, beta2=0.75, epsilon=0.5)
 
 def update(rule: Rule) -> Callable[..., None]:
     """The elementwise step of a rule: (p, g, state, count, rate)."""
-    return Optimizer(rule, Schedule(0.0)).update
+    step = Optimizer(rule, Schedule(0.0)).update
+    return lambda p, g, state, count, rate: step(p, g, state, rule.factors(count, rate), p, state)
 
 
 def path(rule: Rule, gradients: list[float], rate: float = 0.1, dtype: type = np.float64) -> list[float]:

@@ -10,7 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from psgd.learners.learner import Batch
+from psgd.learners.layered_learner import WeightSettings
+from psgd.learners.learner import Batch, TrainState
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
 from psgd.optimizers.optimizer import Optimizer
@@ -35,14 +36,16 @@ def ours(network: str, optimizer: str, dtype: str, given: dict[str, np.ndarray])
         mlp = MLP((12, 16, 8, 5), "relu", "softmax", LOSSES["cross-entropy"], np.dtype(dtype))
         T = np.eye(5)[given["T"]]
     else:
-        mlp = MLP((12, 16, 8, 5), "sigmoid", "sigmoid", LOSSES["squared-error"], np.dtype(dtype), l2=0.01)
+        mlp = MLP(
+            (12, 16, 8, 5), "sigmoid", "sigmoid", LOSSES["squared-error"], np.dtype(dtype), WeightSettings(l2=0.01)
+        )
         T = given["T"] / 128.0
     X = np.concatenate([given["X"] / 32.0, np.ones((50, 20, 1))], axis=2)
     batches = [Batch(X_BI.astype(dtype), T_BO.astype(dtype), 0.0) for X_BI, T_BO in zip(X, T, strict=True)]
     assert len(batches) == 50
     p = given["start"].astype(dtype)
     moments = np.zeros((OPTIMIZERS[optimizer].rows, p.size), dtype)
-    mlp.run(p, moments, 0, OPTIMIZERS[optimizer], batches, np.empty_like(p))
+    mlp.run(TrainState(p, moments, 0, np.empty_like(p)), OPTIMIZERS[optimizer], batches)
     return p
 
 

@@ -22,7 +22,8 @@ from psgd.data.split import hold_out
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.jobs.build import build_job
-from psgd.learners.learner import Batch
+from psgd.learners.layered_learner import WeightSettings
+from psgd.learners.learner import Batch, TrainState
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
 from psgd.learners.sparse_linear import SparseLinear
@@ -190,8 +191,8 @@ def test_more_active_features_than_there_are_make_no_problem():
 def pair(kind: str, l1: float = 0.0, l2: float = 0.0) -> tuple[SparseDataset, SparseLinear, Dataset, MLP]:
     loss, output, classes = KINDS[kind]
     data = sparse(classes=classes)
-    ours = SparseLinear(FEATURES, output, loss, WIDE, l1=l1, l2=l2)
-    theirs = MLP((FEATURES, 1), "relu", output, loss, WIDE, "constant", 0.0, l1, l2)
+    ours = SparseLinear(FEATURES, output, loss, WIDE, WeightSettings("constant", l1=l1, l2=l2))
+    theirs = MLP((FEATURES, 1), "relu", output, loss, WIDE, WeightSettings("constant", 0.0, l1, l2))
     return data, ours, dense(data), theirs
 
 
@@ -245,7 +246,7 @@ def test_run(kind, batch, rule: Rule, l1, l2):
         batches = (Batch(*read(draw.integers(0, 60, batch)), step / 600) for step in range(600))
         vector = start()
         moments, gradient = np.zeros((rule.rows, vector.size)), np.empty(vector.size)
-        learner.run(vector, moments, 0, optimizer, batches, gradient)
+        learner.run(TrainState(vector, moments, 0, gradient), optimizer, batches)
         vectors.append(vector)
         losses.append(learner.read_loss())
     assert_near(*vectors)
@@ -259,7 +260,8 @@ def test_plain_sgd_touches_the_active_features_only():
     vector = np.full(FEATURES + 1, np.nan)
     rows, T_BO = data.reader(1, 1, WIDE)(np.array([5]))
     vector[[*rows.indices, FEATURES]] = 0.0
-    learner.run(vector, vector[:0, None], 0, Optimizer(SGD(), Schedule(0.1)), [Batch(rows, T_BO, 0.0)], vector[:0])
+    state = TrainState(vector, vector[:0, None], 0, vector[:0])
+    learner.run(state, Optimizer(SGD(), Schedule(0.1)), [Batch(rows, T_BO, 0.0)])
     assert np.isfinite(vector[[*rows.indices, FEATURES]]).all()
     assert np.isnan(np.delete(vector, [*rows.indices, FEATURES])).all()
 
@@ -274,7 +276,9 @@ def test_it_begins_at_zero():
 def job(strategy: Strategy, workers: int, batch: int = 3, learner: SparseLinear | None = None, mode: str = "") -> Job:
     train = sparse(240, classes=2)
     train, validation = hold_out(train, 0.1, seed=1)
-    learner = learner or SparseLinear(FEATURES, "identity", LOSSES["hinge"], np.dtype(np.float32), l2=0.01)
+    learner = learner or SparseLinear(
+        FEATURES, "identity", LOSSES["hinge"], np.dtype(np.float32), WeightSettings("constant", l2=0.01)
+    )
     learner.stride = 4
     sampler = Partition(216, batch, workers, 3) if mode == "partition" else Shuffle(216, batch, 3)
     data = Data(train, sparse(50), validation, "")
@@ -376,7 +380,7 @@ def test_partition_is_algorithm_3(loss: Loss, slope, processes, tmp_path):
     strategy = parameter_averaging(k, 62, Optimizer(SGD(), Schedule(rate)), "keep")
 
     def main(transport):
-        learner = SparseLinear(FEATURES, "identity", loss, WIDE, l2=l2)
+        learner = SparseLinear(FEATURES, "identity", loss, WIDE, WeightSettings("constant", l2=l2))
         learner.stride = 16
         sampler = Partition(250, 1, k, seed)
         one = Job(k, strategy, learner, Data(data, None, None, ""), sampler, 1, 1, seed, stride=learner.stride)

@@ -1,4 +1,4 @@
-"""What executes a learner's passes, an optimizer's update, the gathering of rows and an epoch's permutation.
+"""What executes a learner's passes, an optimizer's update and the gathering of rows.
 
 `backend.py` is the protocol; `numpy` and `numba` implement it with the same bits. Only jobs/ chooses between them.
 """

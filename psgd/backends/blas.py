@@ -1,7 +1,6 @@
 """One BLAS thread a worker: GEMM's bits differ between 1 and 2, and workers are what runs side by side.
 
-Imported before numpy is; it imports nothing that imports numpy.
-"""
+Importing this module does not import numpy, which reads the environment when it is imported."""
 
 import os
 from typing import Any
@@ -27,15 +26,19 @@ def limit_after_numpy() -> str | None:
     return f"one BLAS thread a worker, although {said}: other numbers give other bits; use more workers instead"
 
 
-def describe() -> dict[str, Any]:
-    """The BLAS that numpy uses: name, version, kernel, threads; and the version of scipy's own, if that is loaded. Bits
-    can be equal only where these are."""
+def libraries() -> list[dict[str, Any]]:
+    """What threadpoolctl says of each BLAS that is loaded, numpy's before scipy's."""
     from threadpoolctl import threadpool_info
 
     found = [info for info in threadpool_info() if info["user_api"] == "blas"]
+    return sorted(found, key=lambda info: "scipy" in info["filepath"].rsplit("/", 2)[-2])
+
+
+def describe() -> dict[str, Any]:
+    """numpy's BLAS: name, version, kernel, threads; scipy's version, if it is loaded. Equal bits need equal ones."""
+    found = libraries()
     if not found:
         return {"name": "unknown", "version": None, "kernel": None, "threads": None}
-    found.sort(key=lambda info: "scipy" in info["filepath"].rsplit("/", 2)[-2])  # numpy's before scipy's
     first, *others = found
     about = {
         "name": first["internal_api"],

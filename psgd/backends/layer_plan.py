@@ -29,22 +29,17 @@ class LayerPlan(NamedTuple):
     transposes_product: bool  # X W is computed as (B, O) and copied to (O, B), where inputs are many and outputs few
     two_passes: bool  # A D^T is computed first and added to W then; otherwise gemm adds it
 
-    @property
-    def weights(self) -> int:
-        return self.inputs * self.outputs
-
 
 def plan_layers(layout: Layout, examples: int) -> list[LayerPlan]:
     last = len(layout.layers) - 1
     hidden_by_example = _by_example(layout, examples)
-    plans, offset = [], 0
-    for number, (inputs, outputs) in enumerate(layout.layers):
+    plans = []
+    for number, (inputs, outputs, offset) in enumerate(layout.layers):
         weights = (inputs + 1) * outputs
         by_example = hidden_by_example and number < last
         many_inputs = number == 0 and inputs > TRANSPOSE_RATIO * outputs
         two_passes = not by_example and SMALL_WEIGHTS < weights < LARGE_WEIGHTS and examples >= TWO_PASS_EXAMPLES
         plans.append(LayerPlan(inputs + 1, outputs, offset, by_example, many_inputs and not by_example, two_passes))
-        offset += weights
     return plans
 
 

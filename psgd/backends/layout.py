@@ -1,9 +1,12 @@
-"""Where each layer's weights and biases lie in the flat parameter vector."""
+"""Where each layer's weights and biases lie in the flat parameter vector, and views of them."""
 
 from dataclasses import dataclass
-from typing import final
+from itertools import accumulate, pairwise
+from typing import NamedTuple, final
 
 import numpy as np
+
+REMEMBERED_VECTORS = 64  # a run has a few, which live as long as it does; more are kept alive by being remembered
 
 
 @final
@@ -16,21 +19,20 @@ class Layout:
     @property
     def size(self) -> int:
         """P, the number of parameters."""
-        return sum((inputs + 1) * outputs for inputs, outputs in self.layers)
+        return sum((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes))
 
     @property
-    def layers(self) -> list[tuple[int, int]]:
-        """(inputs, outputs) of every layer."""
-        return list(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+    def layers(self) -> list[tuple[int, int, int]]:
+        """(inputs, outputs, index of the first weight) of every layer."""
+        starts = accumulate(((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes)), initial=0)
+        return [(*layer, start) for layer, start in zip(pairwise(self.sizes), starts, strict=False)]
 
     def matrices(self, vector: np.ndarray) -> list[np.ndarray]:
         """(I + 1, O) of every layer, the biases as the last row: views into `vector` (P,)."""
-        matrices, start = [], 0
-        for inputs, outputs in self.layers:
-            end = start + (inputs + 1) * outputs
-            matrices.append(vector[start:end].reshape(inputs + 1, outputs))
-            start = end
-        return matrices
+        return [
+            vector[start : start + (inputs + 1) * outputs].reshape(inputs + 1, outputs)
+            for inputs, outputs, start in self.layers
+        ]
 
     def views(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """(W_IO, b_O) of every layer: views into `vector` (P,), nothing is copied."""
@@ -38,11 +40,36 @@ class Layout:
 
     def name(self, index: int) -> str:
         """The layer and kind of the parameter `index`; the loss if beyond."""
-        start = 0
-        for number, (inputs, outputs) in enumerate(self.layers, 1):
+        for number, (inputs, outputs, start) in enumerate(self.layers, 1):
             if index < start + inputs * outputs:
                 return f"layer {number} weights"
-            start += (inputs + 1) * outputs
-            if index < start:
+            if index < start + (inputs + 1) * outputs:
                 return f"layer {number} biases"
         return "the loss"
+
+
+class LayerWeights(NamedTuple):
+    """Views of one layer's weights."""
+
+    W_IO: np.ndarray  # with the biases as the last row
+    W_OI: np.ndarray  # its transpose
+    inner_IO: np.ndarray  # without the biases
+
+
+@final
+class LayerViews:
+    """Views of vectors, made once for each vector."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._known: dict[int, tuple[np.ndarray, list[LayerWeights]]] = {}
+
+    def of(self, vector: np.ndarray) -> list[LayerWeights]:
+        """The views of each layer into `vector` (P,)."""
+        known = self._known.get(id(vector))
+        if known is None:
+            if len(self._known) >= REMEMBERED_VECTORS:
+                self._known.clear()
+            weights = [LayerWeights(W_IO, W_IO.T, W_IO[:-1]) for W_IO in self._layout.matrices(vector)]
+            known = self._known[id(vector)] = (vector, weights)
+        return known[1]

@@ -1,10 +1,11 @@
-"""Addresses of routines that numpy and scipy have compiled, for compiled code and ctypes. The same routines give the
-same bits."""
+"""Addresses of numpy's and scipy's own compiled routines, for compiled code and ctypes: the same bits."""
 
 import ctypes
 import sys
 
 import numpy as np
+
+from psgd.backends import blas
 
 _TYPE_LETTER = {"f": "s", "d": "d"}  # BLAS's letter for each of numpy's
 # The OpenBLAS of a wheel has names of its own, so that it can live beside others.
@@ -12,17 +13,12 @@ _NAMES = ("scipy_{}_64_", "{}_64_", "{}_")
 
 
 def numpy_blas(routine: str, dtype: np.dtype) -> int:
-    """The address of Fortran's `routine` for `dtype` in numpy's BLAS. Its integers have four bytes or eight; passed by
-    reference in eight, they are right for both on a little-endian machine. LookupError on others, or if there is none.
-    """
-    from threadpoolctl import threadpool_info
-
+    """The address of Fortran's `routine` in numpy's BLAS. LookupError if there is none. Its integers have four bytes or
+    eight: passed by reference in eight, they are right for both, but only on a little-endian machine."""
     if sys.byteorder != "little":
         raise LookupError("integers of four bytes passed in eight need a little-endian machine")
-    paths = [info["filepath"] for info in threadpool_info() if info["user_api"] == "blas"]
-    # numpy's before scipy's, if both have one
-    for path in sorted(paths, key=lambda path: "scipy" in path.rsplit("/", 2)[-2]):
-        library = ctypes.CDLL(path)
+    for loaded in blas.libraries():
+        library = ctypes.CDLL(loaded["filepath"])
         for name in _NAMES:
             found = getattr(library, name.format(_TYPE_LETTER[dtype.char] + routine), None)
             if found:

@@ -19,6 +19,7 @@ from psgd.data.sampling.sampler import Sampler
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.sparse import SparseDataset
 from psgd.jobs.choose_backend import choose_backend
+from psgd.learners.layered_learner import WeightSettings
 from psgd.learners.learner import Learner
 from psgd.learners.losses import LOSSES, Loss, huber
 from psgd.learners.mlp import MLP
@@ -44,9 +45,9 @@ def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner],
     backend = choose_backend(settings, len(data.train), learner, optimizer)
     if backend is not NUMPY:
         learner, optimizer = make(backend), _build_optimizer(settings, backend)
-    sampler = _build_sampler(settings, data, backend)
-    if isinstance(learner, MLP) and settings.averaging is not None and optimizer.plain:
-        accumulator(learner.dtype)  # what its local steps take; imported now, since that takes time
+    sampler = _build_sampler(settings, data)
+    if settings.averaging is not None and optimizer.plain:
+        accumulator(learner.dtype)  # what an MLP's local steps take; imported now, since that takes time
     return Job(
         workers=settings.worker_count,
         strategy=_build_strategy(settings, sampler.examples, optimizer),
@@ -65,14 +66,14 @@ def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner],
     )
 
 
-def _build_sampler(settings: Settings, data: Data, backend: Backend) -> Sampler:
+def _build_sampler(settings: Settings, data: Data) -> Sampler:
     training, source = settings.training, settings.data
     examples, batch, seed = len(data.train), training.batch_size_per_worker, training.seed
     if source.mode == "partition":
-        return Partition(examples, batch, settings.worker_count, seed, backend)
+        return Partition(examples, batch, settings.worker_count, seed)
     if source.mode == "replacement":
         return Replacement(examples, batch, settings.worker_count, seed)
-    return Shuffle(examples, batch, seed, source.window if isinstance(source, config.Npz) else None, backend)
+    return Shuffle(examples, batch, seed, source.window if isinstance(source, config.Npz) else None)
 
 
 def _build_learner(settings: Settings, data: Data, backend: Backend) -> MLP | SparseLinear:
@@ -81,7 +82,8 @@ def _build_learner(settings: Settings, data: Data, backend: Backend) -> MLP | Sp
     loss = huber(model.huber_threshold) if model.loss == "huber" else LOSSES[model.loss]
     if train.classes == 0 and model.loss in ("cross-entropy", "binary-cross-entropy", "hinge"):
         raise UsageError(f"model.loss {model.loss} needs classes, and these data have none; use squared-error or huber")
-    common = model.output_activation, loss, dtype, model.initializer, model.constant, optimizer.l1, optimizer.l2
+    weights = WeightSettings(model.initializer, model.constant, optimizer.l1, optimizer.l2)
+    common = model.output_activation, loss, dtype, weights
     if isinstance(train, SparseDataset):
         _check_sparse(model, train, loss)
         return SparseLinear(train.features, *common)

@@ -65,7 +65,7 @@ def _numba(settings: Settings, batch: int, learner: Learner, optimizer: Optimize
     descends = settings.averaging is not None and optimizer.plain
     backend = NumbaBackend(batch, descends)
     if isinstance(learner, MLP):
-        backend.passes(*learner.network)
+        backend.passes(learner.network)
     p, state = np.zeros(1, learner.dtype), np.zeros((optimizer.rows, 1), learner.dtype)
     backend.update(optimizer.rule.name)(p, p.copy(), state, optimizer.rule.factors(1, 0.0), p, state)
     return backend

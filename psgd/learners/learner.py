@@ -1,4 +1,4 @@
-"""The protocol of learners: a gradient over one flat vector, and the default loop over many steps."""
+"""The protocol of learners: a gradient over one flat vector, and a loop over many steps."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
@@ -14,6 +14,15 @@ class Batch(NamedTuple):
     epoch: float  # the point in the training at the batch's middle, for schedules
 
 
+class TrainState(NamedTuple):
+    """What optimizer steps work on, in place."""
+
+    parameters: np.ndarray  # (P,)
+    moments: np.ndarray  # (rows, P) of the optimizer
+    steps: int  # taken before
+    gradient: np.ndarray  # (P,), scratch
+
+
 class Learner(Protocol):
     """A learner of one process or thread: its buffers must not be shared."""
 
@@ -22,48 +31,22 @@ class Learner(Protocol):
 
     def initial(self, seed: int) -> np.ndarray:
         """Parameters (P,) drawn by numpy from `seed`."""
-        ...
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         """Write the mean gradient over the batch to `out` (P,); add the examples' losses to the running sum."""
-        ...
 
     def read_loss(self) -> float:
         """The sum of the examples' losses since it was last read."""
-        ...
 
     def score(self, parameters: np.ndarray, X: Any, T_BO: np.ndarray) -> tuple[float, int]:
         """(sum of losses, number of examples classified correctly)."""
-        ...
-
-    def run(
-        self,
-        parameters: np.ndarray,
-        moments: np.ndarray,
-        count: int,
-        optimizer: Optimizer,
-        batches: Iterable[Batch],
-        gradient: np.ndarray,
-    ) -> None:
-        """Take one optimizer step a batch, in place on `parameters` (P,) and `moments` (rows, P), after `count` earlier
-        steps; `gradient` (P,) is scratch."""
-        ...
 
     def name(self, index: int) -> str:
         """The part of the model that the parameter `index` belongs to, for messages."""
-        ...
 
-
-def run(
-    learner: Learner,
-    parameters: np.ndarray,
-    moments: np.ndarray,
-    count: int,
-    optimizer: Optimizer,
-    batches: Iterable[Batch],
-    gradient: np.ndarray,
-) -> None:
-    """The default `Learner.run`: gradient, then optimizer, batch by batch."""
-    for step, batch in enumerate(batches, count + 1):
-        learner.gradient(parameters, batch, gradient)
-        optimizer.step(parameters, gradient, moments, step, batch.epoch)
+    def run(self, state: TrainState, optimizer: Optimizer, batches: Iterable[Batch]) -> None:
+        """Take one optimizer step a batch."""
+        parameters, moments, steps, gradient = state
+        for step, batch in enumerate(batches, steps + 1):
+            self.gradient(parameters, batch, gradient)
+            optimizer.step(parameters, gradient, moments, step, batch.epoch)

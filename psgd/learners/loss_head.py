@@ -13,8 +13,8 @@ KEPT_OUTPUTS = 4096
 
 @final
 class LossHead:
-    """`natural`: with this output activation dL/dZ is A - T, so slopes need not pass through the activation.
-    `is_difference`: the slope to begin with is A - T."""
+    """`natural`: with this output activation dL/dZ is A - T, so slopes are dL/dZ and not dL/dA.
+    `is_difference`: the slope is A - T, which a forward pass can write."""
 
     def __init__(self, loss: Loss, activation: str) -> None:
         self.natural = loss.natural == activation
@@ -25,16 +25,10 @@ class LossHead:
         self._T: list[np.ndarray] = []
         self._kept = 0
 
-    def slope(self, A_OB: np.ndarray, T_OB: np.ndarray, D_OB: np.ndarray) -> None:
-        """Write the slope to D_OB: dL/dZ of each example if `natural`, else dL/dA; add the losses to the sum."""
-        if self.is_difference:
-            np.subtract(A_OB, T_OB, D_OB)
-        else:
-            self._loss.slope(A_OB, T_OB, D_OB)
-        self.add(A_OB, T_OB, D_OB)
-
     def add(self, A_OB: np.ndarray, T_OB: np.ndarray, D_OB: np.ndarray) -> None:
-        """Add the examples' losses to the sum; the slope has been written to D_OB."""
+        """Add the examples' losses to the sum. Write the slope to D_OB, unless `is_difference`: then it is there."""
+        if not self.is_difference:
+            self._loss.slope(A_OB, T_OB, D_OB)
         if self._of_slope:
             self._sum += self._of_slope(D_OB)
         elif A_OB.size > KEPT_OUTPUTS // 4:

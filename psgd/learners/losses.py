@@ -20,6 +20,7 @@ class Loss:
     natural: str | None = None  # the output activation with which dL/dZ is A - T
     of_slope: Callable[[np.ndarray], float] | None = None  # the value from dL/dA, where that costs less
     slope_is_difference: bool = False  # dL/dA is A - T
+    threshold: float = 0.5  # a single output above it means the second of two classes
 
 
 def _squared(A: np.ndarray, T: np.ndarray) -> float:
@@ -78,5 +79,5 @@ LOSSES = {
     "squared-error": Loss(_squared, np.subtract, "identity", _squared_of_slope, slope_is_difference=True),
     "cross-entropy": Loss(_cross_entropy, _cross_entropy_slope, "softmax"),
     "binary-cross-entropy": Loss(_binary, _binary_slope, "sigmoid"),
-    "hinge": Loss(_hinge, _hinge_slope),
+    "hinge": Loss(_hinge, _hinge_slope, threshold=0.0),
 }

@@ -8,23 +8,17 @@ from typing import final
 
 import numpy as np
 
-from psgd.backends.backend import Backend
-from psgd.backends.layout import Layout
+from psgd.backends.backend import Backend, Network
+from psgd.backends.layout import LayerViews, Layout
 from psgd.backends.numpy.backend import NUMPY
-from psgd.backends.numpy.layer_views import LayerViews
-from psgd.learners import learner
-from psgd.learners.initializers import initial
+from psgd.learners.layered_learner import XAVIER, LayeredLearner, WeightSettings
 from psgd.learners.learner import Batch
-from psgd.learners.loss_head import LossHead
 from psgd.learners.losses import Loss
-from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.schedule import Schedule
 
 
 @final
-class MLP:
-    """Objective: mean loss of the batch + l1 ||W||_1 + (l2 / 2) ||W||^2, biases not counted."""
-
+class MLP(LayeredLearner):
     def __init__(
         self,
         sizes: tuple[int, ...],
@@ -32,31 +26,19 @@ class MLP:
         output: str,
         loss: Loss,
         dtype: np.dtype,
-        initializer: str = "xavier",
-        constant: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 0.0,
+        weights: WeightSettings = XAVIER,
         backend: Backend = NUMPY,
     ) -> None:
-        """`activation`: of the hidden layers; `output`: of the last. What `backend.passes` raises goes on."""
-        self.layout = Layout(sizes)
-        self.size = self.layout.size
-        self.dtype = np.dtype(dtype)
-        self._loss = loss
-        self._head = LossHead(loss, output)
+        """`activation`: of the hidden layers. Raises what `backend.passes` raises."""
+        super().__init__(Layout(sizes), output, loss, dtype, weights)
         activations = (activation,) * (len(sizes) - 2) + (output,)
-        self.network = self.layout, activations, self.dtype, self._head.natural  # what a backend has to know
-        self._passes = backend.passes(*self.network)
-        self._weights = LayerViews(self.layout)
-        self._initializer, self._constant = initializer, constant
-        self._l1, self._l2 = l1, l2
-
-    def initial(self, seed: int) -> np.ndarray:
-        return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
+        self.network = Network(self.layout, activations, self.dtype, self._head.natural)
+        self._passes = backend.passes(self.network)
+        self._views = LayerViews(self.layout)
 
     def predict(self, parameters: np.ndarray, X_BI: np.ndarray) -> np.ndarray:
-        """The outputs (B, O), in a buffer that the next call with as many examples overwrites."""
-        return self._passes.forward(parameters, X_BI).A_OB.T
+        A_OB, _ = self._passes.forward(parameters, X_BI)
+        return A_OB.T
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         self._forward(parameters, batch.X, batch.T_BO)
@@ -64,45 +46,13 @@ class MLP:
         if self._l1 or self._l2:
             self._regularize(parameters, out)
 
-    def read_loss(self) -> float:
-        return self._head.read()
-
-    def score(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
-        A_BO = self.predict(parameters, X_BI)
-        if A_BO.shape[1] > 1:
-            right = np.argmax(A_BO, axis=1) == np.argmax(T_BO, axis=1)
-        else:
-            threshold = 0.5 if self._loss.natural else 0.0  # of a probability, or of a hinge's margin
-            right = (threshold < A_BO) == (T_BO > 0.5)
-        return self._loss.value(A_BO.T, T_BO.T), int(np.count_nonzero(right))
-
-    def run(
-        self,
-        parameters: np.ndarray,
-        moments: np.ndarray,
-        count: int,
-        optimizer: Optimizer,
-        batches: Iterable[Batch],
-        gradient: np.ndarray,
-    ) -> None:
-        """As the default; but plain SGD adds to the weights the products that would give the gradient, which rounds
-        differently."""
-        if optimizer.plain and not self._l1:
-            self._descend(parameters, optimizer.schedule, batches)
-        else:
-            learner.run(self, parameters, moments, count, optimizer, batches, gradient)
-
     def name(self, index: int) -> str:
         return self.layout.name(index)
 
     def _forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
         """Compute outputs and slopes; add the examples' losses to the running sum."""
-        if self._head.is_difference:
-            last = self._passes.forward_difference(parameters, X_BI, T_BO)
-            self._head.add(last.A_OB, T_BO.T, last.D_OB)
-        else:
-            last = self._passes.forward(parameters, X_BI)
-            self._head.slope(last.A_OB, T_BO.T, last.D_OB)
+        A_OB, D_OB = self._passes.forward(parameters, X_BI, T_BO if self._head.is_difference else None)
+        self._head.add(A_OB, T_BO.T, D_OB)
 
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
         """W <- (1 - rate l2) W - rate A D^T / B, where l2 leaves the biases alone."""
@@ -114,7 +64,7 @@ class MLP:
 
     def _regularize(self, parameters: np.ndarray, gradient: np.ndarray) -> None:
         """Add the penalties' gradient."""
-        for (*_, W), (*_, dW) in zip(self._weights.of(parameters), self._weights.of(gradient), strict=True):
+        for (*_, W), (*_, dW) in zip(self._views.of(parameters), self._views.of(gradient), strict=True):
             if self._l2:
                 dW += self._l2 * W
             if self._l1:

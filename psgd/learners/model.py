@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
+from psgd.backends.numpy.gathering import gather
 from psgd.core.errors import DataError, UsageError
 from psgd.data.sources.array_files import Named
 from psgd.data.sources.arrays import as_matrix
@@ -103,16 +104,13 @@ class Model:
         """Outputs (N, O) for prepared inputs; in regression in the units of the target."""
         X, dtype = prepared.X, self._parameters.dtype
         outputs_NO = np.empty((len(X), self._network.layout.sizes[-1]), dtype)
-        X_BI = np.ones((min(BLOCK_EXAMPLES, len(X)), self.inputs + 1), dtype)
+        X_BI = np.empty((min(BLOCK_EXAMPLES, len(X)), self.inputs + 1), dtype)
         with np.errstate(all="ignore"):  # as in training: an overflow shows in the outputs
             for start in range(0, len(X), BLOCK_EXAMPLES):
-                block = X[start : start + BLOCK_EXAMPLES]
-                inputs = X_BI[: len(block), :-1]
-                if prepared.scale != 1.0:
-                    np.multiply(block, dtype.type(prepared.scale), out=inputs, dtype=dtype, casting="same_kind")
-                else:
-                    np.copyto(inputs, block, casting="same_kind")
-                outputs_NO[start : start + BLOCK_EXAMPLES] = self._network.predict(self._parameters, X_BI[: len(block)])
+                rows = slice(start, min(start + BLOCK_EXAMPLES, len(X)))
+                batch = X_BI[: rows.stop - start]
+                gather(X, rows, prepared.scale, batch)
+                outputs_NO[rows] = self._network.predict(self._parameters, batch)
         target = self.preparation.get("target", {})
         return outputs_NO if self.classes else outputs_NO * target.get("deviation", 1.0) + target.get("mean", 0.0)
 

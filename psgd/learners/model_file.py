@@ -22,11 +22,7 @@ def write_model(
     path: Path, model: config.Model, learner: MLP | SparseLinear, parameters: np.ndarray, data: Data
 ) -> None:
     """Write the weights (inputs, outputs) and biases of each layer, and what it takes to use them. StorageError."""
-    kind, layers = "mlp", []
-    if isinstance(learner, SparseLinear):
-        kind, layers = "sparse-linear", [(parameters[:-1, None], parameters[-1:])]
-    else:
-        layers = list(learner.layout.views(parameters))
+    kind, layers = "sparse-linear" if isinstance(learner, SparseLinear) else "mlp", learner.layout.views(parameters)
     names = array_names(kind, len(layers))
     arrays = {name: array for both in zip(names, layers, strict=True) for name, array in zip(*both, strict=True)}
     about = {

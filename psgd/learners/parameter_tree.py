@@ -1,6 +1,6 @@
 """A user's parameters, arrays in lists, tuples and dicts, as one flat vector and back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -18,8 +18,7 @@ class Leaf(NamedTuple):
 
 @final
 class ParameterTree:
-    """The structure of a tree of arrays, taken from an example. UsageError unless it holds distinct float arrays
-    of one dtype."""
+    """The structure of a tree of arrays. UsageError unless the example has distinct float arrays of one dtype."""
 
     def __init__(self, example: Any) -> None:
         self._example = example
@@ -49,10 +48,9 @@ class ParameterTree:
         (self.dtype,) = dtypes
 
     def flatten(self, tree: Any) -> np.ndarray:
-        """A new vector (P,)."""
+        """A new vector (P,) of a tree like the example."""
         vector = np.empty(self.size, self.dtype)
-        for leaf, value in zip(self.leaves, _along(self._example, tree), strict=True):
-            vector[leaf.where] = np.ravel(value)
+        self.write(tree, vector)
         return vector
 
     def views(self, vector: np.ndarray) -> Any:
@@ -65,14 +63,14 @@ class ParameterTree:
         """The tree with arrays of its own."""
         return _like(self._example, (vector[leaf.where].reshape(leaf.shape).copy() for leaf in self.leaves))
 
-    def matches(self, tree: Any) -> bool:
-        """Whether `tree` nests as the example does; a tuple may stand for a list. No tree nests as its own first
-        item does, so a gradient is never taken for a pair of gradient and loss."""
-        return _nests(self._example, tree)
-
-    def write(self, tree: Any, out: np.ndarray) -> None:
-        """A gradient that `matches` into `out` (P,); UsageError for a wrong shape or dtype."""
-        for leaf, value in zip(self.leaves, _along(self._example, tree), strict=True):
+    def write(self, tree: Any, out: np.ndarray) -> bool:
+        """Write a gradient to `out` (P,). UsageError for a wrong shape or dtype; False if it does not nest as the
+        example does. A tuple may stand for a list. No tree nests as its own first item does, so a gradient is never
+        taken for a pair of gradient and loss."""
+        values = _leaves_like(self._example, tree)
+        if values is None:
+            return False
+        for leaf, value in zip(self.leaves, values, strict=True):
             if type(value) is np.ndarray and value.shape == leaf.shape and value.dtype == self.dtype:
                 out[leaf.where] = value.reshape(-1)
                 continue
@@ -88,6 +86,7 @@ class ParameterTree:
                     f"convert the parameters or the data, so that all is {self.dtype} (or return it .astype)"
                 )
             out[leaf.where] = array.ravel()
+        return True
 
     def name(self, index: int) -> str:
         """The path and index of element `index` of the vector; the loss if beyond."""
@@ -113,57 +112,43 @@ def _array(value: Any, name: str) -> np.ndarray:
     return np.asarray(value)
 
 
-def _items(tree: Any) -> list[tuple[str, Any]] | None:
-    """(path, item) of a container; None for a leaf. A tuple with names would lose them, so it counts as a leaf."""
-    if type(tree) in (list, tuple):
-        return [(f"[{number}]", item) for number, item in enumerate(tree)]
-    if type(tree) is dict:
-        return [(f"[{key!r}]", item) for key, item in tree.items()]
-    return None
-
-
 def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    items = _items(tree)
-    if items is None:
+    """(path, leaf) of each. A tuple with names would lose them, so it counts as a leaf."""
+    if type(tree) in (list, tuple):
+        items: Iterable[tuple[Any, Any]] = enumerate(tree)
+    elif type(tree) is dict:
+        items = tree.items()
+    else:
         yield path, tree
         return
-    for step, item in items:
-        yield from _leaves(item, path + step)
+    for key, item in items:
+        yield from _leaves(item, f"{path}[{key!r}]")
 
 
-def _along(example: Any, tree: Any) -> Iterator[Any]:
-    """The leaves of a tree that nests as `example` does, in the example's order (dicts may have another)."""
+def _leaves_like(example: Any, tree: Any) -> list[Any] | None:
+    """The leaves in the example's order (dicts may have another); None if `tree` does not nest as the example does."""
     if type(example) is dict:
-        for key, item in example.items():
-            yield from _along(item, tree[key])
+        if type(tree) is not dict or tree.keys() != example.keys():
+            return None
+        pairs = [(item, tree[key]) for key, item in example.items()]
     elif type(example) in (list, tuple):
-        for one, other in zip(example, tree, strict=True):
-            yield from _along(one, other)
+        if type(tree) not in (list, tuple) or len(tree) != len(example):
+            return None
+        pairs = list(zip(example, tree, strict=True))
     else:
-        yield tree
+        return None if type(tree) in (list, tuple, dict) else [tree]
+    leaves: list[Any] = []
+    for item, part in pairs:
+        found = _leaves_like(item, part)
+        if found is None:
+            return None
+        leaves += found
+    return leaves
 
 
 def _like(example: Any, leaves: Iterator[np.ndarray]) -> Any:
     if type(example) is dict:
         return {key: _like(item, leaves) for key, item in example.items()}
-    if type(example) is list:
-        return [_like(item, leaves) for item in example]
-    if type(example) is tuple:
-        return tuple([_like(item, leaves) for item in example])
-    return next(leaves)
-
-
-def _nests(example: Any, tree: Any) -> bool:
-    if type(example) is dict:
-        return (
-            type(tree) is dict
-            and tree.keys() == example.keys()
-            and all(_nests(item, tree[key]) for key, item in example.items())
-        )
     if type(example) in (list, tuple):
-        return (
-            type(tree) in (list, tuple)
-            and len(tree) == len(example)
-            and all(_nests(one, other) for one, other in zip(example, tree, strict=True))
-        )
-    return _items(tree) is None
+        return type(example)([_like(item, leaves) for item in example])
+    return next(leaves)

@@ -5,7 +5,7 @@ weights are kept as scale * parameters, so that the decay of all of them by l2 i
 """
 
 from collections.abc import Iterable
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
@@ -13,50 +13,27 @@ from psgd.backends.layout import Layout
 from psgd.backends.numpy.activations import ACTIVATIONS
 from psgd.backends.numpy.layer_buffers import LayerBuffers
 from psgd.data.sparse import SparseRows
-from psgd.learners import learner
-from psgd.learners.initializers import initial
+from psgd.learners.layered_learner import LayeredLearner, WeightSettings
 from psgd.learners.learner import Batch
-from psgd.learners.loss_head import LossHead
-from psgd.learners.losses import LOSSES, Loss
-from psgd.optimizers.optimizer import Optimizer
+from psgd.learners.losses import Loss
 from psgd.optimizers.schedule import Schedule
 
 SMALLEST_SCALE = 1e-6  # below it the scale is multiplied into the parameters at once, before they grow too large
+FROM_ZERO = WeightSettings("constant")
 
 
 @final
-class SparseLinear:
-    """Objective: mean loss of the batch + l1 ||w||_1 + (l2 / 2) ||w||^2, the bias not counted."""
-
+class SparseLinear(LayeredLearner):
     def __init__(
-        self,
-        features: int,
-        output: str,
-        loss: Loss,
-        dtype: np.dtype,
-        initializer: str = "constant",
-        constant: float = 0.0,
-        l1: float = 0.0,
-        l2: float = 0.0,
+        self, features: int, output: str, loss: Loss, dtype: np.dtype, weights: WeightSettings = FROM_ZERO
     ) -> None:
-        self.layout = Layout((features, 1))
-        self.size = self.layout.size
-        self.dtype = np.dtype(dtype)
+        super().__init__(Layout((features, 1)), output, loss, dtype, weights)
         # Steps after which the scale is multiplied into all weights, which must cost little beside those steps.
         self.stride = max(256, self.size // 2048)
         self._activation = ACTIVATIONS[output]
-        self._loss = loss
-        self._threshold = 0.0 if loss is LOSSES["hinge"] else 0.5  # between the classes: of a margin, or a probability
-        self._initializer, self._constant = initializer, constant
-        self._l1, self._l2 = l1, l2
-        self._head = LossHead(loss, output)
         self._buffers: dict[int, LayerBuffers] = {}
 
-    def initial(self, seed: int) -> np.ndarray:
-        return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
-
     def predict(self, parameters: np.ndarray, rows: SparseRows) -> np.ndarray:
-        """The outputs (B, 1), in a buffer that the next call with as many examples overwrites."""
         return self._forward(parameters, rows, 1.0).A_OB.T
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
@@ -69,29 +46,6 @@ class SparseLinear:
             out[:-1] += self._l1 * np.sign(weights)
         out[-1] = D_B.sum()
         _scatter(out[:-1], rows, D_B)
-
-    def read_loss(self) -> float:
-        return self._head.read()
-
-    def score(self, parameters: np.ndarray, X: Any, T_BO: np.ndarray) -> tuple[float, int]:
-        A_BO = self.predict(parameters, X)
-        right = (self._threshold < A_BO) == (T_BO > 0.5)
-        return self._loss.value(A_BO, T_BO), int(np.count_nonzero(right))
-
-    def run(
-        self,
-        parameters: np.ndarray,
-        moments: np.ndarray,
-        count: int,
-        optimizer: Optimizer,
-        batches: Iterable[Batch],
-        gradient: np.ndarray,
-    ) -> None:
-        """As the default; but plain SGD updates the active features only, which rounds differently."""
-        if optimizer.plain and not self._l1:
-            self._descend(parameters, optimizer.schedule, batches)
-        else:
-            learner.run(self, parameters, moments, count, optimizer, batches, gradient)
 
     def name(self, index: int) -> str:
         features = self.size - 1
@@ -117,9 +71,8 @@ class SparseLinear:
             if scale != 1.0:
                 D_B *= 1.0 / scale
             _scatter(weights, rows, D_B)
-            if step % self.stride == 0:
-                if scale != 1.0:
-                    weights *= scale
+            if step % self.stride == 0 and scale != 1.0:
+                weights *= scale
                 scale = 1.0
         if scale != 1.0:
             weights *= scale
@@ -141,7 +94,9 @@ class SparseLinear:
     def _slopes(self, parameters: np.ndarray, rows: SparseRows, T_BO: np.ndarray, scale: float) -> np.ndarray:
         """dL/dz (B,) of each example; add their losses to the running sum."""
         buffers = self._forward(parameters, rows, scale)
-        self._head.slope(buffers.A_OB, T_BO.T, buffers.D_OB)
+        if self._head.is_difference:
+            np.subtract(buffers.A_OB, T_BO.T, buffers.D_OB)
+        self._head.add(buffers.A_OB, T_BO.T, buffers.D_OB)
         if not self._head.natural:
             buffers.backward()
         D_B: np.ndarray = buffers.D_OB[0]

@@ -1,21 +1,20 @@
 """A user's own numpy function as a learner, whatever it computes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, final
 
 import numpy as np
 
 from psgd.core.errors import UsageError
-from psgd.learners.learner import Batch
+from psgd.learners.learner import Batch, Learner
 from psgd.learners.parameter_tree import ParameterTree, describe
-from psgd.optimizers.optimizer import Optimizer
 
 Gradient = Callable[[Any, np.ndarray, np.ndarray], Any]  # (parameters, X, y) -> gradient, or (gradient, loss)
 Measure = Callable[[Any, np.ndarray, np.ndarray], Any]  # (parameters, X, y) -> a number
 
 
 @final
-class UserFunction:
+class UserFunction(Learner):
     """`gradient` returns the mean gradient over the batch, in the structure of the parameters, or a tuple of it and the
     mean loss; `loss` returns the mean loss of its examples, and `score` the share of right answers among them."""
 
@@ -32,13 +31,27 @@ class UserFunction:
         self._gradient, self._structure, self._start = gradient, structure, start
         self._loss, self._score, self._wants_loss = loss, score, wants_loss
         self._sum = 0.0
+        self._vector: np.ndarray | None = None  # whose views are in self._views: they are made once for many steps
 
     def initial(self, seed: int) -> np.ndarray:
         """The parameters that the user gave, whatever the seed."""
         return self._start
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
-        self._write_gradient(self._structure.views(parameters), batch, out)
+        if parameters is not self._vector:
+            self._vector, self._views = parameters, self._structure.views(parameters)
+        returned, loss = self._gradient(self._views, batch.X, batch.T_BO), None
+        if not self._structure.write(returned, out):
+            if type(returned) is not tuple or len(returned) != 2 or not self._structure.write(returned[0], out):
+                raise UsageError(
+                    f"gradient returned {describe(returned)}; it must return a gradient like the parameters "
+                    f"({describe(self._views)}), or a tuple (gradient, loss)"
+                )
+            loss = returned[1]
+        if loss is not None:
+            self._sum += _number(loss, "the loss that gradient returned") * len(batch.X)
+        elif self._wants_loss:
+            raise UsageError("progress shows the loss, and gradient returns none: return (gradient, loss)")
 
     def read_loss(self) -> float:
         loss, self._sum = self._sum, 0.0
@@ -57,40 +70,8 @@ class UserFunction:
             return float(count - right), right
         return _number(self._loss(views, X, T_BO), "what loss returned") * count, right
 
-    def run(
-        self,
-        parameters: np.ndarray,
-        moments: np.ndarray,
-        count: int,
-        optimizer: Optimizer,
-        batches: Iterable[Batch],
-        gradient: np.ndarray,
-    ) -> None:
-        """As the default, but the views are made once."""
-        views = self._structure.views(parameters)
-        for step, batch in enumerate(batches, count + 1):
-            self._write_gradient(views, batch, gradient)
-            optimizer.step(parameters, gradient, moments, step, batch.epoch)
-
     def name(self, index: int) -> str:
         return self._structure.name(index)
-
-    def _write_gradient(self, views: Any, batch: Batch, out: np.ndarray) -> None:
-        returned = self._gradient(views, batch.X, batch.T_BO)
-        if self._structure.matches(returned):
-            found, loss = returned, None
-        elif type(returned) is tuple and len(returned) == 2 and self._structure.matches(returned[0]):
-            found, loss = returned
-        else:
-            raise UsageError(
-                f"gradient returned {describe(returned)}; it must return a gradient like the parameters "
-                f"({describe(views)}), or a tuple (gradient, loss)"
-            )
-        self._structure.write(found, out)
-        if loss is not None:
-            self._sum += _number(loss, "the loss that gradient returned") * len(batch.X)
-        elif self._wants_loss:
-            raise UsageError("progress shows the loss, and gradient returns none: return (gradient, loss)")
 
 
 def _number(value: Any, what: str) -> float:

@@ -19,14 +19,13 @@ class Optimizer:
     schedule: Schedule
     clip_norm: float | None = None
     backend: Backend = NUMPY
-    _update: Update = field(init=False, repr=False, compare=False)
+    update: Update = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_update", self.backend.update(self.rule.name))
+        object.__setattr__(self, "update", self.backend.update(self.rule.name))
 
     @property
     def rows(self) -> int:
-        """How many vectors of state a parameter vector needs."""
         return self.rule.rows
 
     @property
@@ -40,25 +39,14 @@ class Optimizer:
             return 1.0
         return self.clip_norm / float(np.sqrt(squares))
 
-    def update(
-        self,
-        p: np.ndarray,
-        g: np.ndarray,
-        state: np.ndarray,
-        count: int,
-        rate: float,
-        to: tuple[np.ndarray, np.ndarray] | None = None,
-    ) -> None:
-        """Step number `count`, from 1 on, of a slice: p and g (n,), state (rows, n). `g` is destroyed. The new p and
-        state replace the old, or go to `to`."""
-        new_p, new_state = to or (p, state)
-        self._update(p, g, state, self.rule.factors(count, rate), new_p, new_state)
+    def factors(self, count: int, epoch: float) -> tuple[float, ...]:
+        """What `update` takes in step number `count`, from 1 on, at the schedule's rate."""
+        return self.rule.factors(count, self.schedule.rate(epoch))
 
     def step(self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, epoch: float) -> None:
-        """A whole vector's step, in place, with clipping and the schedule's rate: p and g (P,), state (rows, P). `g` is
-        destroyed."""
+        """A whole vector's step, in place, with clipping: p and g (P,), state (rows, P). `g` is destroyed."""
         if self.clip_norm is not None:
             factor = self.clip(sum(squared_norm(g[where]) for where in blocks(0, g.size)))
             if factor != 1.0:
                 g *= factor
-        self._update(p, g, state, self.rule.factors(count, self.schedule.rate(epoch)), p, state)
+        self.update(p, g, state, self.factors(count, epoch), p, state)

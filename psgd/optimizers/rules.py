@@ -1,29 +1,15 @@
 """Update rules: their hyper-parameters, and the scalar factors of a step. The elementwise loops are the backends'.
 
-Every rule is elementwise, so that any slice of the parameters can be updated by itself.
+Every rule is elementwise, so that any slice of the parameters can be updated by itself. It has a `name`, by which a
+backend knows its loop; `rows`, how many vectors of state a parameter vector needs; and `factors`, the scalars of step
+number `count`, from 1 on, as the loop takes them.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import final
 
 from psgd.core.portable_math import power
-
-
-class Rule(Protocol):
-    @property
-    def name(self) -> str:
-        """By which a backend knows the rule's loop."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """How many vectors of state a parameter vector needs."""
-        ...
-
-    def factors(self, count: int, rate: float) -> tuple[float, ...]:
-        """The scalars of step number `count`, from 1 on, as the loop takes them."""
-        ...
 
 
 @final
@@ -44,7 +30,6 @@ class SGD:
 
     def factors(self, count: int, rate: float) -> tuple[float, ...]:
         """(rate,), (momentum, rate), or (momentum, rate, rate of v)."""
-        del count
         if not self.momentum:
             return (rate,)
         return (self.momentum, rate, rate * self.momentum) if self.nesterov else (self.momentum, rate)
@@ -76,3 +61,6 @@ class Adam:
         scale = math.sqrt((1.0 - self.beta2) / (1.0 - power(self.beta2, count)))
         rate = rate * (1.0 - self.beta1) / (1.0 - power(self.beta1, count)) / scale
         return self.beta1, self.beta2, self.epsilon / scale, rate
+
+
+Rule = SGD | Adam

@@ -26,8 +26,8 @@ class OptimizerStep:
 
     def begin(self, old: Replica, new: Replica, epoch: float, squared_norm: float) -> ApplyBlock:
         optimizer = self.optimizer
-        update, rate, count = optimizer.update, optimizer.schedule.rate(epoch), old.progress.steps + 1
-        factor = 1.0 if optimizer.clip_norm is None else optimizer.clip(squared_norm)
+        update, factors = optimizer.update, optimizer.factors(old.progress.steps + 1, epoch)
+        factor = optimizer.clip(squared_norm)
         p, state, to_p, to_state = old.parameters, old.state, new.parameters, new.state
         in_place = old.vectors is new.vectors
 
@@ -35,8 +35,9 @@ class OptimizerStep:
             gradient = reduced[0]
             if factor != 1.0:
                 gradient *= factor
-            to = None if in_place else (to_p[where], to_state[:, where])
-            update(p[where], gradient, state[:, where], count, rate, to)
+            old_p, old_state = p[where], state[:, where]
+            new_p, new_state = (old_p, old_state) if in_place else (to_p[where], to_state[:, where])
+            update(old_p, gradient, old_state, factors, new_p, new_state)
 
         return apply
 

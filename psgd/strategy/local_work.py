@@ -6,7 +6,7 @@ from typing import Literal, final
 
 from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
-from psgd.learners.learner import Batch, Learner
+from psgd.learners.learner import Batch, Learner, TrainState
 from psgd.optimizers.optimizer import Optimizer
 
 
@@ -59,5 +59,6 @@ class LocalDescent:
             elif self.state == "average":
                 worker.moment_steps = replica.progress.steps
         moments = worker.contribution[1:] if self.state == "average" else worker.moments
-        learner.run(worker.vector, moments, worker.moment_steps, self.optimizer, batches, worker.gradient)
+        state = TrainState(worker.vector, moments, worker.moment_steps, worker.gradient)
+        learner.run(state, self.optimizer, batches)
         worker.moment_steps += steps

@@ -1,16 +1,13 @@
 """numba as a backend."""
 
-from functools import cached_property
 from typing import final
 
 import numpy as np
 
-from psgd.backends.backend import Update
-from psgd.backends.layout import Layout
+from psgd.backends.backend import Network, Update
 from psgd.backends.numba import updates
 from psgd.backends.numba.gathering import gather_rows
 from psgd.backends.numba.network_passes import NumbaPasses, compile_network
-from psgd.backends.numba.permutation import Permutation, proven_permutation
 from psgd.backends.numpy.backend import NUMPY
 
 _GATHERED = {np.dtype(kind) for kind in (np.uint8, np.float32, np.float64)}  # others are left to numpy
@@ -21,18 +18,15 @@ class NumbaBackend:
     name = "numba"
 
     def __init__(self, examples: int, descends: bool = True) -> None:
-        """For batches of so many examples: passes over others are left to numpy. `descends`: whether `Passes.descend`
-        is needed, which takes scipy's BLAS; otherwise it is left to numpy too."""
+        """Batches of other sizes are left to numpy; so is `Passes.descend`, which takes scipy's BLAS, if not needed."""
         self._examples, self._descends = examples, descends
-        self._proven: set[tuple[object, ...]] = set()
+        self._proven: set[Network] = set()
 
-    def passes(self, layout: Layout, activations: tuple[str, ...], dtype: np.dtype, natural: bool) -> NumbaPasses:
-        """LookupError says why these passes cannot be compiled with numpy's bits. They are compared with numpy's once
-        for each network."""
-        plain, network = NUMPY.passes(layout, activations, dtype, natural), (layout, activations, dtype, natural)
-        compiled = compile_network(plain, self._examples, self._descends, proven=network in self._proven)
+    def passes(self, network: Network) -> NumbaPasses:
+        """LookupError says why they cannot be compiled with numpy's bits. A network is compared with numpy's once."""
+        passes = compile_network(NUMPY.passes(network), self._examples, self._descends, proven=network in self._proven)
         self._proven.add(network)
-        return NumbaPasses(plain, compiled, self._examples, self._descends)
+        return passes
 
     def update(self, rule: str) -> Update:
         return updates.in_one_pass(updates.KERNELS[rule])
@@ -42,10 +36,3 @@ class NumbaBackend:
             NUMPY.gather(inputs, rows, scale, X_BI)
         else:
             gather_rows(inputs, rows, scale, X_BI)
-
-    def permutation(self, draw: np.random.Generator, size: int) -> np.ndarray:
-        return self._permutation(draw, size)
-
-    @cached_property
-    def _permutation(self) -> Permutation:
-        return proven_permutation()

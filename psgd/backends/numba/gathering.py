@@ -18,9 +18,7 @@ AHEAD_BYTES, AHEAD_ROWS = 4096, 8
 
 @intrinsic
 def prefetch(typing, address):  # type: ignore[no-untyped-def]
-    """Prefetch the cache line at the address, which is read once: the larger caches keep what they have. Harmless
-    whatever the address."""
-    del typing, address
+    """Prefetch the cache line at any address. It is read once, so the larger caches keep what they have."""
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -35,8 +33,7 @@ def prefetch(typing, address):  # type: ignore[no-untyped-def]
 
 @kernel
 def gather_rows(inputs, rows, scale, X_BI):  # type: ignore[no-untyped-def]
-    """Write `rows` (B,) of inputs (N, F), C-contiguous, times `scale`, and a one to X_BI (B, F + 1). The rows
-    must exist."""
+    """As Backend.gather, for C-contiguous inputs and an array of rows (B,)."""
     real = X_BI.dtype.type
     B, F, factor = len(rows), inputs.shape[1], real(scale)
     row_bytes = F * inputs.itemsize

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.np.numpy_support import carray
 
-from psgd.backends.numba.calls import gemm, gemv, pointer, ufunc
+from psgd.backends.numba.calls import call, pointer
 from psgd.backends.numba.compiler import inlined, kernel
 
 SIGMOID_ELEMENTS = 4096  # of a part that stays in the first cache between the steps of a sigmoid
@@ -34,8 +34,7 @@ class Matrix(NamedTuple):
 
 @kernel
 def forward(P, X, T, layers, routines):  # type: ignore[no-untyped-def]
-    """Outputs of every layer for parameters P (P,) and inputs X (B, I); and D = A - T of the last layer, unless T
-    (B, O) is empty."""
+    """Outputs of every layer for parameters P (P,), inputs X (B, I); the last D = A - T, unless T (B, O) is empty."""
     layers[0, A] = X.ctypes.data
     if layers[0, BY_EXAMPLE]:
         layers[0, LD] = X.strides[0] // X.itemsize
@@ -48,8 +47,12 @@ def forward(P, X, T, layers, routines):  # type: ignore[no-untyped-def]
             A_BI = carray(pointer(layer[A]), (layer[EXAMPLES], layer[LD]), P.dtype)
             for b in range(layer[EXAMPLES]):
                 A_BI[b, layer[OUTPUTS]] = P.dtype.type(1)
-    if T.size:
-        _subtract(layers[-1], T)
+    if T.size:  # by output, as the last layer's outputs are stored
+        (B, O), last = T.shape, layers[-1]  # noqa: E741
+        A_OB, D_OB = carray(pointer(last[A]), (O, B), T.dtype), carray(pointer(last[D]), (O, B), T.dtype)
+        for o in range(O):
+            for b in range(B):
+                D_OB[o, b] = A_OB[o, b] - T[b, o]
 
 
 @kernel
@@ -90,7 +93,11 @@ def descend(P, layers, routines, alpha, keep):  # type: ignore[no-untyped-def]
             for i in range(W.size):
                 W[i] += product[i] * alpha
         else:
-            to, slopes, inputs = Matrix(np.int64(W.ctypes.data), O, False), _matrix(layer[D], layer), _outputs(below)
+            to, slopes, inputs = (
+                Matrix(np.int64(W.ctypes.data), O, False),
+                _matrix(layer[D], layer),
+                _matrix(below[A], below),
+            )
             _gemm(routines[SCIPY_GEMM], slopes, _transpose(inputs), to, O, I, B, alpha, one)
         if number > 1:
             _activation_slopes(P, below)
@@ -106,9 +113,9 @@ def _stored(layer):  # type: ignore[no-untyped-def]
 def _layer_product(P, below, layer, routines):  # type: ignore[no-untyped-def]
     """W A of the outputs below, to where the layer's outputs will be."""
     I, O, B, one = layer[INPUTS], layer[OUTPUTS], layer[EXAMPLES], P.dtype.type(1)  # noqa: E741
-    W, inputs = _weights(P, layer), _outputs(below)
+    W, inputs = _weights(P, layer), _matrix(below[A], below)
     if not layer[TRANSPOSES]:
-        _product(routines, W, inputs, _outputs(layer), O, B, I, one)
+        _product(routines, W, inputs, _matrix(layer[A], layer), O, B, I, one)
         return
     _product(routines, W, inputs, Matrix(routines[SCRATCH], O, False), O, B, I, one)
     Z_BO = carray(pointer(routines[SCRATCH]), (B, O), P.dtype)
@@ -128,7 +135,7 @@ def _slopes_below(P, below, layer, routines):  # type: ignore[no-untyped-def]
 @inlined
 def _weight_gradient(below, layer, routines, out):  # type: ignore[no-untyped-def]
     """D A^T, to the beginning of `out`."""
-    slopes, inputs = _matrix(layer[D], layer), _outputs(below)
+    slopes, inputs = _matrix(layer[D], layer), _matrix(below[A], below)
     to = Matrix(np.int64(out.ctypes.data), layer[OUTPUTS], False)
     one = out.dtype.type(1)
     _product(routines, slopes, _transpose(inputs), to, layer[OUTPUTS], layer[INPUTS], layer[EXAMPLES], one)
@@ -150,23 +157,19 @@ def _product(routines, L, R, to, m, n, k, one):  # type: ignore[no-untyped-def]
 def _gemm(routine, L, R, to, m, n, k, alpha, beta):  # type: ignore[no-untyped-def]
     if to.transposed:
         L, R, m, n = _transpose(R), _transpose(L), n, m
-    gemm(routine, L.transposed, R.transposed, m, n, k, alpha, L.address, L.ld, R.address, R.ld, beta, to.address, to.ld)
+    left, right, result = (pointer(L.address), L.ld), (pointer(R.address), R.ld), (pointer(to.address), to.ld)
+    call(routine, (L.transposed, R.transposed, m, n, k, alpha, *left, *right, beta, *result))
 
 
 @inlined
 def _gemv(routine, M, x, y, m, k, alpha, beta):  # type: ignore[no-untyped-def]
     rows, columns = (k, m) if M.transposed else (m, k)
-    gemv(routine, M.transposed, rows, columns, alpha, M.address, M.ld, x, beta, y)
+    call(routine, (M.transposed, rows, columns, alpha, pointer(M.address), M.ld, pointer(x), 1, beta, pointer(y), 1))
 
 
 @inlined
 def _weights(P, layer):  # type: ignore[no-untyped-def]
     return Matrix(np.int64(P.ctypes.data) + P.itemsize * layer[OFFSET], layer[OUTPUTS], False)
-
-
-@inlined
-def _outputs(layer):  # type: ignore[no-untyped-def]
-    return _matrix(layer[A], layer)
 
 
 @inlined
@@ -181,13 +184,10 @@ def _transpose(M):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _subtract(last, T):  # type: ignore[no-untyped-def]
-    """D = A - T of the last layer, whose outputs are stored by output."""
-    O, B = last[OUTPUTS], last[EXAMPLES]  # noqa: E741
-    A_OB, D_OB = carray(pointer(last[A]), (O, B), T.dtype), carray(pointer(last[D]), (O, B), T.dtype)
-    for o in range(O):
-        for b in range(B):
-            D_OB[o, b] = A_OB[o, b] - T[b, o]
+def _ufunc(loop, data, Z):  # type: ignore[no-untyped-def]
+    """Apply a ufunc's inner `loop`, called with its `data`, to contiguous Z, in place."""
+    operand = pointer(Z.ctypes.data)
+    call(loop, ((operand, operand), Z.size, (Z.itemsize, Z.itemsize), pointer(data)))
 
 
 @inlined
@@ -197,13 +197,13 @@ def _activate(kind, Z, routines):  # type: ignore[no-untyped-def]
         for i in range(Z.size):
             Z[i] = Z[i] if Z[i] > zero or Z[i] != Z[i] else zero  # as np.maximum, which keeps NaN
     elif kind == TANH:
-        ufunc(routines[TANH_LOOP], routines[TANH_DATA], Z.ctypes.data, Z.size, Z.itemsize)
+        _ufunc(routines[TANH_LOOP], routines[TANH_DATA], Z)
     elif kind == SIGMOID:
         for start in range(0, Z.size, SIGMOID_ELEMENTS):
             z = Z[start : start + SIGMOID_ELEMENTS]
             for i in range(z.size):
                 z[i] = -z[i]
-            ufunc(routines[EXP], routines[EXP_DATA], z.ctypes.data, z.size, z.itemsize)
+            _ufunc(routines[EXP], routines[EXP_DATA], z)
             for i in range(z.size):
                 z[i] = one / (z[i] + one)
 

@@ -6,7 +6,7 @@ from typing import final
 import numpy as np
 
 from psgd.backends import native
-from psgd.backends.backend import OutputBuffers, Passes
+from psgd.backends.backend import Network, Outputs, Passes
 from psgd.backends.numba import network_kernels as kernels
 from psgd.backends.numpy.network_passes import NumpyPasses
 from psgd.backends.numpy.products import accumulator
@@ -17,130 +17,108 @@ _KINDS = {"identity": kernels.NONE, "relu": kernels.RELU, "sigmoid": kernels.SIG
 
 
 @final
-class CompiledNetwork:
-    """The kernels over the buffers that `plain` has for one batch size."""
+class NumbaPasses:
+    """The kernels over the buffers that `plain` has for batches of `examples`. Batches of other sizes, as in
+    evaluations, are left to `plain`, and so is `descend` unless `descends`."""
 
     def __init__(self, plain: NumpyPasses, examples: int, descends: bool) -> None:
-        buffers, dtype, features = plain.buffers(examples), plain.dtype, plain.layout.sizes[0]
-        self._last = buffers.last
+        self._plain, self._examples, self._descends = plain, examples, descends
+        (layout, activations, dtype, natural), buffers = plain.network, plain.buffers(examples)
+        self._last, self._outputs = buffers.last, buffers.outputs
         self._no_targets = np.empty((0, 0), dtype)
-        self._output_by_numpy = plain.activations[-1] not in _KINDS
-        self._output_back_by_numpy = self._output_by_numpy and not plain.natural
+        self._output_by_numpy = activations[-1] not in _KINDS
+        self._output_back_by_numpy = self._output_by_numpy and not natural
         self._layers = np.zeros((1 + len(buffers.plans), kernels.FIELDS), np.int64)
-        self._layers[0, kernels.OUTPUTS], self._layers[0, kernels.EXAMPLES] = features, examples
-        self._layers[0, kernels.BY_EXAMPLE], self._layers[0, kernels.LD] = (
-            examples > 1,
-            1,
-        )  # numpy takes one as a column
-        each = zip(self._layers[1:], buffers.plans, buffers.layers, plain.activations, strict=True)
+        batch = self._layers[0]
+        batch[kernels.OUTPUTS], batch[kernels.EXAMPLES], batch[kernels.LD] = layout.sizes[0], examples, 1
+        batch[kernels.BY_EXAMPLE] = examples > 1  # numpy takes one example as a column
+        each = zip(self._layers[1:], buffers.plans, buffers.layers, activations, strict=True)
         scratch = 0
         for row, plan, layer, activation in each:
             kind = _KINDS.get(activation, kernels.NONE)
-            back = kernels.NONE if plain.natural and layer is self._last else kind
+            back = kernels.NONE if natural and layer is self._last else kind
             ld = plan.outputs + 1 if plan.by_example else examples
             row[:] = (
                 *(plan.inputs, plan.outputs, plan.offset, examples),
                 *(layer.A_IB.ctypes.data, layer.D_OB.ctypes.data, ld),
                 *(plan.by_example, plan.transposes_product, plan.two_passes, kind, back),
             )
-            scratch = max(scratch, plan.transposes_product * plan.outputs * examples, plan.two_passes * plan.weights)
+            scratch = max(
+                scratch, plan.transposes_product * plan.outputs * examples, plan.two_passes * plan.inputs * plan.outputs
+            )
         self._scratch = np.empty(scratch, dtype)
-        self._routines = np.array(
-            [
-                native.numpy_blas("gemm", dtype),
-                native.numpy_blas("gemv", dtype),
-                native.scipy_gemm(dtype) if descends else 0,
-                *native.ufunc_loop(np.exp, dtype),
-                *native.ufunc_loop(np.tanh, dtype),
-                self._scratch.ctypes.data,
-            ]
-        )
+        gemm, gemv = native.numpy_blas("gemm", dtype), native.numpy_blas("gemv", dtype)
+        exp, tanh = native.ufunc_loop(np.exp, dtype), native.ufunc_loop(np.tanh, dtype)
+        scipy_gemm = native.scipy_gemm(dtype) if descends else 0
+        self._routines = np.array([gemm, gemv, scipy_gemm, *exp, *tanh, self._scratch.ctypes.data])
 
-    def forward(self, parameters: np.ndarray, X_BI: np.ndarray) -> OutputBuffers:
-        kernels.forward(parameters, X_BI, self._no_targets, self._layers, self._routines)
+    def forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray | None = None) -> Outputs:
+        if len(X_BI) != self._examples:
+            return self._plain.forward(parameters, X_BI, T_BO)
+        targets = self._no_targets if T_BO is None or self._output_by_numpy else T_BO
+        kernels.forward(parameters, X_BI, targets, self._layers, self._routines)
         if self._output_by_numpy:
             self._last.forward()
-        return self._last
-
-    def forward_difference(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> OutputBuffers:
-        if self._output_by_numpy:
-            self.forward(parameters, X_BI)
-            np.subtract(self._last.A_OB, T_BO.T, self._last.D_OB)
-        else:
-            kernels.forward(parameters, X_BI, T_BO, self._layers, self._routines)
-        return self._last
+            if T_BO is not None:
+                np.subtract(self._last.A_OB, T_BO.T, self._last.D_OB)
+        return self._outputs
 
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
+        if len(X_BI) != self._examples:
+            self._plain.gradient(parameters, X_BI, out)
+            return
         if self._output_back_by_numpy:
             self._last.backward()
         kernels.gradient(parameters, self._layers, self._routines, out)
 
     def descend(self, parameters: np.ndarray, X_BI: np.ndarray, alpha: float, keep: float) -> None:
+        if len(X_BI) != self._examples or not self._descends:
+            self._plain.descend(parameters, X_BI, alpha, keep)
+            return
         if self._output_back_by_numpy:
             self._last.backward()
         kernels.descend(parameters, self._layers, self._routines, alpha, keep)
 
 
-@final
-class NumbaPasses:
-    """Compiled for batches of `examples`; numpy's for others, as in evaluations."""
-
-    def __init__(self, plain: NumpyPasses, compiled: CompiledNetwork, examples: int, descends: bool) -> None:
-        self._plain, self._compiled, self._examples, self._descends = plain, compiled, examples, descends
-
-    def forward(self, parameters: np.ndarray, X_BI: np.ndarray) -> OutputBuffers:
-        return self._for(X_BI).forward(parameters, X_BI)
-
-    def forward_difference(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> OutputBuffers:
-        return self._for(X_BI).forward_difference(parameters, X_BI, T_BO)
-
-    def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
-        self._for(X_BI).gradient(parameters, X_BI, out)
-
-    def descend(self, parameters: np.ndarray, X_BI: np.ndarray, alpha: float, keep: float) -> None:
-        passes = self._for(X_BI) if self._descends else self._plain
-        passes.descend(parameters, X_BI, alpha, keep)
-
-    def _for(self, X_BI: np.ndarray) -> Passes:
-        return self._compiled if len(X_BI) == self._examples else self._plain
-
-
-def compile_network(plain: NumpyPasses, examples: int, descends: bool, proven: bool = False) -> CompiledNetwork:
+def compile_network(plain: NumpyPasses, examples: int, descends: bool, proven: bool = False) -> NumbaPasses:
     """The kernels for a network and a batch size. LookupError says why they cannot have numpy's bits; that is found out
     by comparing the results, unless it is `proven` already."""
-    unknown = [name for name in plain.activations[:-1] if name not in _KINDS]
+    network = plain.network
+    unknown = [name for name in network.activations[:-1] if name not in _KINDS]
     if unknown:
         raise LookupError(f"has no compiled passes for hidden layers of {unknown[0]}")
-    if examples == 1 in plain.layout.sizes[1:]:
+    if examples == 1 in network.layout.sizes[1:]:
         # numpy multiplies two vectors by another routine
         raise LookupError("has no compiled passes for batches of one example and layers of one unit")
     if descends:
-        accumulator(plain.dtype)  # limits scipy's BLAS to one thread
-    compiled = CompiledNetwork(plain, examples, descends)
-    trials = 0 if proven else 1 + COMPARED_ELEMENTS // (plain.layout.size + examples * plain.layout.sizes[-1])
+        accumulator(network.dtype)  # limits scipy's BLAS to one thread
+    compiled = NumbaPasses(plain, examples, descends)
+    trials = 0 if proven else 1 + COMPARED_ELEMENTS // (network.layout.size + examples * network.layout.sizes[-1])
     with np.errstate(all="ignore"):
         for seed in range(trials):
-            if _results(compiled, plain, examples, descends, seed) != _results(plain, plain, examples, descends, seed):
+            if _results(compiled, network, examples, descends, seed) != _results(
+                plain, network, examples, descends, seed
+            ):
                 raise LookupError("has other bits than numpy's on this machine")
     return compiled
 
 
-def _results(passes: Passes, plain: NumpyPasses, examples: int, descends: bool, seed: int) -> list[bytes]:
-    """Digests of what one step of each kind gives for random numbers."""
-    draw, layout, dtype = np.random.default_rng(seed), plain.layout, plain.dtype
+def _results(passes: Passes, network: Network, examples: int, descends: bool, seed: int) -> bytes:
+    """A digest of what one step of each kind gives for random numbers."""
+    draw, layout, dtype = np.random.default_rng(seed), network.layout, network.dtype
     parameters = draw.standard_normal(layout.size, dtype)
     parameters *= dtype.type(0.1)
     X_BI = draw.standard_normal((examples, layout.sizes[0] + 1), dtype)
     T_BO = draw.standard_normal((examples, layout.sizes[-1]), dtype)
-    last = passes.forward(parameters, X_BI)
-    digests = [sha256(last.A_OB.tobytes())]
-    passes.forward_difference(parameters, X_BI, T_BO)
-    digests.append(sha256(last.D_OB.tobytes()))
     gradient = np.empty_like(parameters)
+    A_OB, D_OB = passes.forward(parameters, X_BI)
+    digest = sha256(A_OB.tobytes())
+    passes.forward(parameters, X_BI, T_BO)
+    digest.update(D_OB.tobytes())
     passes.gradient(parameters, X_BI, gradient)
-    digests.append(sha256(gradient.data))
+    digest.update(gradient.data)
     if descends:
-        passes.forward_difference(parameters, X_BI, T_BO)
+        passes.forward(parameters, X_BI, T_BO)
         passes.descend(parameters, X_BI, -0.01, 0.99)
-        digests.append(sha256(parameters.data))
-    return [digest.digest() for digest in digests]
+        digest.update(parameters.data)
+    return digest.digest()

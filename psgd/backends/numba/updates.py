@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from psgd.backends.backend import Update
+from psgd.backends.backend import Array, Factors, Update
 from psgd.backends.numba.compiler import kernel
 
 # Kernels take p (n,), g (n,), the rows of state and the rule's factors, and update in place.
@@ -59,14 +59,7 @@ def _amsgrad(p, g, m, v, largest, beta1, beta2, epsilon, rate):  # type: ignore[
 
 
 def in_one_pass(kernel: Callable[..., Any]) -> Update:
-    def update(
-        p: np.ndarray,
-        g: np.ndarray,
-        state: np.ndarray,
-        factors: tuple[float, ...],
-        new_p: np.ndarray,
-        new_state: np.ndarray,
-    ) -> None:
+    def update(p: Array, g: Array, state: Array, factors: Factors, new_p: Array, new_state: Array) -> None:
         if new_p is not p:  # a loop over arrays that may overlap takes longer than these copies
             np.copyto(new_p, p)
             np.copyto(new_state, state)

@@ -55,11 +55,7 @@ class Activation(NamedTuple):
         return forward, backward
 
 
-def _identity(Z: np.ndarray, scratch: Scratch) -> None:
-    pass
-
-
-def _identity_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
+def _nothing(*arguments: object) -> None:
     pass
 
 
@@ -110,7 +106,7 @@ def _softmax_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
 
 
 ACTIVATIONS = {
-    "identity": Activation(_identity, _identity_back),
+    "identity": Activation(_nothing, _nothing),
     "relu": Activation(_relu, _relu_back, integer=True),
     "sigmoid": Activation(_sigmoid, _sigmoid_back),
     "tanh": Activation(_tanh, _tanh_back),

@@ -2,10 +2,7 @@
 
 from typing import final
 
-import numpy as np
-
-from psgd.backends.backend import Update
-from psgd.backends.layout import Layout
+from psgd.backends.backend import Network, Update
 from psgd.backends.numpy import updates
 from psgd.backends.numpy.gathering import gather
 from psgd.backends.numpy.network_passes import NumpyPasses
@@ -16,14 +13,11 @@ class NumpyBackend:
     name = "numpy"
     gather = staticmethod(gather)
 
-    def passes(self, layout: Layout, activations: tuple[str, ...], dtype: np.dtype, natural: bool) -> NumpyPasses:
-        return NumpyPasses(layout, activations, dtype, natural)
+    def passes(self, network: Network) -> NumpyPasses:
+        return NumpyPasses(network)
 
     def update(self, rule: str) -> Update:
         return updates.by_blocks(updates.RULES[rule])
-
-    def permutation(self, draw: np.random.Generator, size: int) -> np.ndarray:
-        return draw.permutation(size)
 
 
 NUMPY = NumpyBackend()

@@ -7,8 +7,7 @@ SCALED_ELEMENTS = 262144
 
 
 def gather(inputs: np.ndarray, rows: np.ndarray | slice, scale: float, X_BI: np.ndarray) -> None:
-    """As Backend.gather. numpy is slow to multiply rows with gaps between them, so the scale goes over the column of
-    ones too, in a pass of its own, part by part."""
+    """As Backend.gather. numpy is slow to multiply rows with gaps: the scale goes over the column of ones too."""
     picked = inputs[rows] if isinstance(rows, slice) else inputs.take(rows, axis=0)
     if scale == 1.0:
         np.copyto(X_BI[:, :-1], picked, casting="same_kind")

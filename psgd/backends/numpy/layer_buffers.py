@@ -11,10 +11,8 @@ from psgd.backends.numpy.activations import Action, Activation
 
 @final
 class LayerBuffers:
-    """A_OB: outputs; A_IB: the same with a row of ones behind them, the next layer's inputs; D_OB: slopes.
-
-    In memory they lie output by output, or example by example if `by_example`.
-    """
+    """A_OB: outputs; A_IB: the same with a row of ones behind them, the next layer's inputs; D_OB: slopes. They are
+    stored output by output, or example by example if `by_example`."""
 
     multiply: Callable[[np.ndarray, np.ndarray, np.ndarray], object]  # (A, B, out)
 

@@ -8,11 +8,11 @@ from typing import final
 
 import numpy as np
 
+from psgd.backends.backend import Network, Outputs
 from psgd.backends.layer_plan import LayerPlan, plan_layers
-from psgd.backends.layout import Layout
+from psgd.backends.layout import LayerViews
 from psgd.backends.numpy.activations import ACTIVATIONS
 from psgd.backends.numpy.layer_buffers import LayerBuffers
-from psgd.backends.numpy.layer_views import LayerViews
 from psgd.backends.numpy.products import Accumulate, accumulator
 
 
@@ -20,13 +20,15 @@ from psgd.backends.numpy.products import Accumulate, accumulator
 class BatchBuffers:
     """What the passes work on for one batch size."""
 
-    def __init__(self, layout: Layout, activations: tuple[str, ...], examples: int, dtype: np.dtype) -> None:
-        self.plans: list[LayerPlan] = plan_layers(layout, examples)
+    def __init__(self, network: Network, examples: int) -> None:
+        dtype = network.dtype
+        self.plans: list[LayerPlan] = plan_layers(network.layout, examples)
         self.layers = [
             LayerBuffers(plan.outputs, examples, ACTIVATIONS[name], dtype, plan.by_example)
-            for plan, name in zip(self.plans, activations, strict=True)
+            for plan, name in zip(self.plans, network.activations, strict=True)
         ]
         self.last = self.layers[-1]
+        self.outputs = self.last.A_OB, self.last.D_OB
         first = self.plans[0]
         self.product_BO = np.empty((examples, first.outputs), dtype) if first.transposes_product else None
         self.share = 1.0 / examples if examples else 0.0
@@ -34,19 +36,18 @@ class BatchBuffers:
 
 @final
 class NumpyPasses:
-    def __init__(self, layout: Layout, activations: tuple[str, ...], dtype: np.dtype, natural: bool) -> None:
-        self.layout, self.activations, self.dtype, self.natural = layout, activations, dtype, natural
-        self._weights = LayerViews(layout)
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._weights = LayerViews(network.layout)
         self._buffers: dict[int, BatchBuffers] = {}
         self._accumulate: Accumulate | None = None
 
     def buffers(self, examples: int) -> BatchBuffers:
-        found = self._buffers.get(examples)
-        if found is None:
-            found = self._buffers[examples] = BatchBuffers(self.layout, self.activations, examples, self.dtype)
-        return found
+        if examples not in self._buffers:
+            self._buffers[examples] = BatchBuffers(self.network, examples)
+        return self._buffers[examples]
 
-    def forward(self, parameters: np.ndarray, X_BI: np.ndarray) -> LayerBuffers:
+    def forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray | None = None) -> Outputs:
         buffers = self._buffers.get(len(X_BI)) or self.buffers(len(X_BI))
         A_IB, product_BO = X_BI.T, buffers.product_BO
         for (W_IO, W_OI, _), layer in zip(self._weights.of(parameters), buffers.layers, strict=True):
@@ -58,17 +59,15 @@ class NumpyPasses:
                 product_BO = None  # the first layer's alone
             layer.forward()
             A_IB = layer.A_IB
-        return buffers.last
-
-    def forward_difference(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> LayerBuffers:
-        last = self.forward(parameters, X_BI)
-        np.subtract(last.A_OB, T_BO.T, last.D_OB)
-        return last
+        A_OB, D_OB = buffers.outputs
+        if T_BO is not None:
+            np.subtract(A_OB, T_BO.T, D_OB)
+        return A_OB, D_OB
 
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
         weights, gradients, buffers = self._weights.of(parameters), self._weights.of(out), self._buffers[len(X_BI)]
         layers, layer = buffers.layers, buffers.last
-        if not self.natural:
+        if not self.network.natural:
             layer.backward()
         layer.D_OB *= buffers.share
         for number in range(len(layers) - 1, 0, -1):
@@ -81,9 +80,9 @@ class NumpyPasses:
 
     def descend(self, parameters: np.ndarray, X_BI: np.ndarray, alpha: float, keep: float) -> None:
         weights, buffers = self._weights.of(parameters), self._buffers[len(X_BI)]
-        accumulate = self._accumulate = self._accumulate or accumulator(self.dtype)
+        accumulate = self._accumulate = self._accumulate or accumulator(self.network.dtype)
         layers, plans, layer = buffers.layers, buffers.plans, buffers.last
-        if not self.natural:
+        if not self.network.natural:
             layer.backward()
         for number in range(len(layers) - 1, 0, -1):
             (_, W_OI, inner_IO), below = weights[number], layers[number - 1]

@@ -45,11 +45,7 @@ def accumulator(dtype: np.dtype) -> Accumulate:
 def _unlocked(dtype: np.dtype) -> Callable[[np.ndarray, np.ndarray, np.ndarray, float], None]:
     """The same gemm by ctypes, which releases Python's lock; scipy's wrapper keeps it."""
     real = {"f": ctypes.c_float, "d": ctypes.c_double}[dtype.char]
-    letter, integer, scalar = ctypes.c_char_p, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(real)
-    array = ctypes.c_void_p
-    sizes, matrix = [integer, integer, integer], [array, integer]  # an array and its leading dimension
-    arguments: list[Any] = [letter, letter, *sizes, scalar, *matrix, *matrix, scalar, *matrix]
-    gemm = ctypes.CFUNCTYPE(None, *arguments)(native.scipy_gemm(dtype))
+    gemm = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(native.scipy_gemm(dtype))  # takes all by reference
     one = ctypes.byref(real(1.0))
 
     def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:

@@ -3,13 +3,12 @@
 Only correctly rounded, uncontracted operations (+ - * / sqrt maximum): unlike machines get the same bits.
 """
 
+from functools import partial
+
 import numpy as np
 
-from psgd.backends.backend import Update
+from psgd.backends.backend import Array, Factors, Update
 from psgd.core.blocks import BLOCK_ELEMENTS, blocks
-
-Array = np.ndarray
-Factors = tuple[float, ...]
 
 
 def by_blocks(update: Update) -> Update:
@@ -49,15 +48,9 @@ def nesterov(p: Array, g: Array, state: Array, factors: Factors, new_p: Array, n
     np.subtract(p, g, new_p)
 
 
-def adam(p: Array, g: Array, state: Array, factors: Factors, new_p: Array, new_state: Array) -> None:
-    _adam(p, g, state, factors, new_p, new_state, False)
-
-
-def amsgrad(p: Array, g: Array, state: Array, factors: Factors, new_p: Array, new_state: Array) -> None:
-    _adam(p, g, state, factors, new_p, new_state, True)
-
-
-def _adam(p: Array, g: Array, state: Array, factors: Factors, new_p: Array, new_state: Array, amsgrad: bool) -> None:
+def adam(
+    p: Array, g: Array, state: Array, factors: Factors, new_p: Array, new_state: Array, amsgrad: bool = False
+) -> None:
     beta1, beta2, epsilon, rate = factors
     m = np.multiply(state[0], beta1, new_state[0])
     m += g
@@ -73,4 +66,10 @@ def _adam(p: Array, g: Array, state: Array, factors: Factors, new_p: Array, new_
     np.subtract(p, g, new_p)
 
 
-RULES = {"sgd": sgd, "momentum": momentum, "nesterov": nesterov, "adam": adam, "amsgrad": amsgrad}
+RULES: dict[str, Update] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "nesterov": nesterov,
+    "adam": adam,
+    "amsgrad": partial(adam, amsgrad=True),
+}

@@ -8,8 +8,6 @@ from typing import final
 
 import numpy as np
 
-from psgd.backends.backend import Backend
-from psgd.backends.numpy.backend import NUMPY
 from psgd.core.errors import UsageError
 from psgd.core.random_streams import stream
 from psgd.data.sampling.sampler import IndexBatch, RowStream, Sampler
@@ -19,7 +17,7 @@ from psgd.data.sampling.sampler import IndexBatch, RowStream, Sampler
 class Partition(Sampler):
     """T = floor(m / k) examples a worker, a whole number of batches; what is left over is never seen."""
 
-    def __init__(self, examples: int, batch: int, workers: int, seed: int, backend: Backend = NUMPY) -> None:
+    def __init__(self, examples: int, batch: int, workers: int, seed: int) -> None:
         self.shard = examples // workers // batch * batch  # T
         if self.shard == 0:
             raise UsageError(
@@ -30,7 +28,7 @@ class Partition(Sampler):
         dropped = f"; the remaining {examples - seen} are dropped" if seen < examples else ""
         note = f"data.mode partition: {workers} disjoint shards of {self.shard} examples{dropped}"
         super().__init__(seen, batch, note)
-        self._seed, self._backend = seed, backend
+        self._seed = seed
         self._shards = stream(seed, "partition").permutation(examples)[:seen].reshape(workers, self.shard)
         self._passes = [RowStream(self.shard, partial(self._draw_pass, worker), kept=1) for worker in range(workers)]
 
@@ -41,6 +39,6 @@ class Partition(Sampler):
 
     def _draw_pass(self, worker: int, number: int) -> np.ndarray:
         """The rows of a worker's shard, in the order of its pass `number`."""
-        order = self._backend.permutation(stream(self._seed, "local shuffle", worker, number), self.shard)
+        order = stream(self._seed, "local shuffle", worker, number).permutation(self.shard)
         rows: np.ndarray = self._shards[worker][order]
         return rows

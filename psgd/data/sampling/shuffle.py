@@ -10,8 +10,6 @@ from typing import final
 
 import numpy as np
 
-from psgd.backends.backend import Backend
-from psgd.backends.numpy.backend import NUMPY
 from psgd.core.random_streams import stream
 from psgd.data.sampling.sampler import IndexBatch, RowStream, Sampler
 
@@ -20,12 +18,10 @@ PIECES = 64  # of a window; more are shorter, so a file is read in smaller parts
 
 @final
 class Shuffle(Sampler):
-    def __init__(
-        self, examples: int, batch: int, seed: int, window: int | None = None, backend: Backend = NUMPY
-    ) -> None:
+    def __init__(self, examples: int, batch: int, seed: int, window: int | None = None) -> None:
         note = f"data.window {window}: only so many examples at a time are shuffled" if window else ""
         super().__init__(examples, batch, note)
-        self._seed, self._window, self._backend = seed, window, backend
+        self._seed, self._window = seed, window
         # A round may straddle two epochs, and workers of one process be at either.
         self.stream = RowStream(examples, self._draw_epoch, kept=2)
 
@@ -36,7 +32,7 @@ class Shuffle(Sampler):
         draw = stream(self._seed, "shuffle", epoch)
         if self._window:
             return _windowed(draw, self.examples, self._window)
-        return self._backend.permutation(draw, self.examples)
+        return draw.permutation(self.examples)
 
 
 def _windowed(draw: np.random.Generator, examples: int, window: int) -> np.ndarray:

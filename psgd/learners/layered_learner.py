@@ -1,0 +1,66 @@
+"""What the MLP and the sparse linear model share: layers of weights and biases, a loss, penalties, plain SGD."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from psgd.backends.layout import Layout
+from psgd.learners.initializers import initial
+from psgd.learners.learner import Batch, Learner, TrainState
+from psgd.learners.loss_head import LossHead
+from psgd.learners.losses import Loss
+from psgd.optimizers.optimizer import Optimizer
+from psgd.optimizers.schedule import Schedule
+
+
+class WeightSettings(NamedTuple):
+    """How the weights are initialised, and the penalties on them.
+
+    The objective is the mean loss of the batch + l1 ||W||_1 + (l2 / 2) ||W||^2, biases not counted."""
+
+    initializer: str = "xavier"
+    constant: float = 0.0  # all parameters, if that is the initializer
+    l1: float = 0.0
+    l2: float = 0.0
+
+
+XAVIER = WeightSettings()
+
+
+class LayeredLearner(Learner):
+    def __init__(self, layout: Layout, output: str, loss: Loss, dtype: np.dtype, weights: WeightSettings) -> None:
+        """`output`: the last layer's activation."""
+        self.layout, self.size, self.dtype = layout, layout.size, np.dtype(dtype)
+        self._loss, self._head = loss, LossHead(loss, output)
+        self._initializer, self._constant, self._l1, self._l2 = weights
+
+    def initial(self, seed: int) -> np.ndarray:
+        return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
+
+    @abstractmethod
+    def predict(self, parameters: np.ndarray, X: Any) -> np.ndarray:
+        """The outputs (B, O), in a buffer that the next call with as many examples overwrites."""
+
+    @abstractmethod
+    def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
+        """Steps of plain SGD without l1, in place."""
+
+    def read_loss(self) -> float:
+        return self._head.read()
+
+    def score(self, parameters: np.ndarray, X: Any, T_BO: np.ndarray) -> tuple[float, int]:
+        A_BO = self.predict(parameters, X)
+        if A_BO.shape[1] > 1:
+            right = np.argmax(A_BO, axis=1) == np.argmax(T_BO, axis=1)
+        else:
+            right = (self._loss.threshold < A_BO) == (T_BO > 0.5)
+        return self._loss.value(A_BO.T, T_BO.T), int(np.count_nonzero(right))
+
+    def run(self, state: TrainState, optimizer: Optimizer, batches: Iterable[Batch]) -> None:
+        """As the default; but plain SGD takes a shorter way without a gradient, which rounds differently."""
+        if optimizer.plain and not self._l1:
+            self._descend(state.parameters, optimizer.schedule, batches)
+        else:
+            super().run(state, optimizer, batches)
