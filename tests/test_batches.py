@@ -15,7 +15,7 @@ F32 = np.dtype(np.float32)
 SAMPLERS = {
     "shuffle": lambda: Shuffle(EXAMPLES, BATCH, 5),
     "partition": lambda: Partition(EXAMPLES, BATCH, WORKERS, 5),
-    "replacement": lambda: Replacement(EXAMPLES, BATCH, 5),
+    "replacement": lambda: Replacement(EXAMPLES, BATCH, WORKERS, 5),
 }
 
 
@@ -83,8 +83,8 @@ def test_nothing_is_drawn_beyond_the_end():
     """Three rounds are left: no row of a later epoch is asked for."""
     sampler = Shuffle(EXAMPLES, BATCH, 5)
     drawn = []
-    draw = sampler._stream._draw
-    sampler._stream._draw = lambda epoch: (drawn.append(epoch), draw(epoch))[1]
+    draw = sampler.stream._draw
+    sampler.stream._draw = lambda epoch: (drawn.append(epoch), draw(epoch))[1]
     known = rounds([(1,) * WORKERS] * 8)
     ours = reader(sampler, end=EXAMPLES)
     for plan, progress in known[5:]:

@@ -46,8 +46,8 @@ def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner],
     if backend is not NUMPY:
         learner, optimizer = make(backend), _build_optimizer(settings, backend)
     sampler = _build_sampler(settings, data)
-    if settings.averaging is not None and optimizer.plain:
-        accumulator(learner.dtype)  # what an MLP's local steps take; imported now, since that takes time
+    if isinstance(learner, MLP) and settings.averaging is not None and optimizer.plain:
+        accumulator(learner.dtype)  # what its local steps take; imported now, since that takes time
     return Job(
         workers=settings.worker_count,
         strategy=_build_strategy(settings, sampler.examples, optimizer),
