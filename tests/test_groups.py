@@ -68,7 +68,7 @@ def test_a_thread_that_raises_ends_the_others():
 
 
 def test_a_thread_that_does_not_come_is_named_as_lost_after_the_patience():
-    with pytest.raises(ProcessLost, match=r"did not come to a meeting within 0\.2 s"):
+    with pytest.raises(ProcessLost, match=r"did not come to an exchange within 0\.2 s"):
         run_threads(2, 0.2, lambda transport: transport.all_gather(b"") if transport.process else None)
 
 

@@ -245,7 +245,7 @@ def _absent(transport: Ray) -> None:
 
 
 def test_an_actor_that_does_not_come_is_named_after_the_patience(cluster):
-    with pytest.raises(ProcessLost, match=r"process 1 did not come to a meeting within 0\.3 s"):
+    with pytest.raises(ProcessLost, match=r"process 1 did not come to an exchange within 0\.3 s"):
         actors(2, _absent, patience=0.3)
 
 

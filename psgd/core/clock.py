@@ -1,4 +1,4 @@
-"""The clock. Whoever needs the time is given one, so that a simulator can pass another."""
+"""The clock. Code that measures time is given one, so that a simulator can pass another."""
 
 import time
 from collections.abc import Callable

@@ -11,7 +11,7 @@ DIGEST_PARAMETERS = 1024  # covered by one digest; raised, a drift is found soon
 
 
 class Progress(NamedTuple):
-    """How far the training is, as plain numbers: a step back, a resume and a newcomer get them with the vectors."""
+    """How far training has come, as plain numbers, which are restored with the vectors."""
 
     round: int = 0
     position: int = 0  # examples dealt since the start; the epoch is position / examples

@@ -1,4 +1,4 @@
-"""What a worker alone carries: its local parameters, its optimizer's moments, its step counts."""
+"""The state of one worker: its local parameters, its optimizer's moments, its step counts."""
 
 from typing import final
 

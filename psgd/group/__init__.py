@@ -1,1 +1,1 @@
-"""How workers meet and combine, over any transport."""
+"""Exchange of reports and combination of contributions, over any transport."""

@@ -45,7 +45,7 @@ class Agreement:
     def __init__(self, exchange: Exchange, prefix: str | None = None) -> None:
         self._exchange = exchange
         self._prefix = f"[{exchange.process}] " if prefix is None else prefix
-        self.failure: Exception | None = None  # this process's first, of which the next exchange tells the others
+        self.failure: Exception | None = None  # the first of this process; the next exchange reports it
 
     @property
     def code(self) -> int:
@@ -93,10 +93,8 @@ class Agreement:
         return error is self.failure or self._exchange.process == self._exchange.members[0]
 
     def abort_unless_shared(self, error: BaseException) -> None:
-        """Report `error` and end every process at once, if the others wait in an exchange and cannot be told of it.
-
-        Those that they know of are a PsgdError, which all find or are told of, and this process's own failure.
-        """
+        """Report `error` and end every process at once, unless the others leave too: a PsgdError is raised on all of
+        them, and this process's own failure was in its last exchange. Else they would wait for this one forever."""
         if error is not self.failure and not isinstance(error, PsgdError):
             self.complain(error)
             self._exchange.abort(1)

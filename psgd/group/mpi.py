@@ -18,7 +18,7 @@ from psgd.group.watchdog import Watchdog
 Made = TypeVar("Made")
 Message = TypeVar("Message")
 
-_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # variables by which launchers tell the number of processes
+_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # environment variables in which launchers give the number of processes
 ABORT_DELAY = 0.2  # seconds before an abort; where it is too short, a launcher may drop what was printed before
 STORES_IN_ORDER = ("x86_64", "AMD64")  # processors on which other cores see stores in the order in which they were made
 
@@ -112,7 +112,7 @@ def abort(code: int) -> NoReturn:
 
 @final
 class Mpi:
-    """The transport of MPI processes: those of a host meet in a shared window, hosts exchange sums by broadcasts."""
+    """The transport of MPI processes: those of a host share windows of memory, hosts exchange sums by broadcasts."""
 
     kind = "mpi"
     recovers = False

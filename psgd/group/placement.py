@@ -1,6 +1,6 @@
 """Placement: which process hosts which workers, and who adopts the workers of a lost process.
 
-Functions of plain numbers, so that every process computes the same answer without talking to the others.
+Pure functions of plain numbers: every process computes the same answer without any communication.
 """
 
 from collections.abc import Mapping, Sequence

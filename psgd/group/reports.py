@@ -1,4 +1,4 @@
-"""What the processes tell each other at the end of a segment: a report of every worker, a notice of every process.
+"""What processes exchange at the end of a segment: a report of every worker and a notice of every process.
 
 They are plain numbers in one row of bytes a process. Every round waits for this exchange, so it must cost little.
 """
@@ -101,7 +101,7 @@ def drift(reports: RoundReports, members: Sequence[int]) -> str | None:
 @final
 @dataclass(frozen=True, eq=False)
 class WorkDone:
-    """What rules of weights are told about a round, in worker order. An absent worker has 0 steps."""
+    """What a rule of weights sees of a round, in worker order. An absent worker has 0 steps."""
 
     steps: np.ndarray  # (workers,) int64
     examples: np.ndarray  # (workers,) int64
@@ -109,7 +109,7 @@ class WorkDone:
 
 @lru_cache(maxsize=16)
 def work_done(steps: tuple[int, ...], batch: int) -> WorkDone:
-    """Equal rounds get the same object, so that rules of weights can remember what they gave for it."""
+    """Equal rounds get the same object, so that rules of weights can cache their results."""
     done = read_only(np.array(steps, np.int64))
     return WorkDone(done, read_only(done * batch))
 

@@ -31,7 +31,7 @@ class SharedState:
         except threading.BrokenBarrierError:
             if self.exit_code is not None:
                 raise SystemExit(self.exit_code) from None  # silently: that thread has printed the reason
-            raise ProcessLost(f"a thread ended, or did not come to a meeting within {self._patience:g} s") from None
+            raise ProcessLost(f"a thread ended, or did not come to an exchange within {self._patience:g} s") from None
 
     def break_barrier(self) -> None:
         self._barrier.abort()

@@ -54,7 +54,7 @@ class BatchReader:
         return self.gathered(self._sampler.batches(worker, plan, first, steps, progress))
 
     def gathered(self, index_batches: Iterable[IndexBatch]) -> Iterator[Batch]:
-        """The batches of these rows. Each is overwritten by a later one."""
+        """The batches of examples. Each is overwritten by a later one."""
         index_batches = iter(index_batches)
         while block := list(islice(index_batches, self._per_read)):
             yield from self._gather(self._read, block)

@@ -19,8 +19,8 @@ class Combination:
         self._job, self._group, self._evaluator = job, group, evaluator
 
     def combine(self, plan: Plan, steps: Plan, old: Replica, new: Replica) -> np.ndarray:
-        """Collective: make `new` from `old` and the contributions, of which those with 0 `steps` do not count, though
-        they were dealt their part of the `plan`. Returns the weights used."""
+        """Collective: make `new` from `old` and the contributions, and return the weights used. `plan`: steps dealt to
+        each worker; `steps`: the same, but 0 for a worker that does not count."""
         job, strategy = self._job, self._job.strategy
         candidates = strategy.weights.of(work_done(steps, job.batch))
         if len(candidates) > 1 and (candidates == candidates[0]).all():

@@ -1,4 +1,4 @@
-"""A job: all that one process needs to train, whatever the group. The config builds it; so may anybody else."""
+"""A job: all that one process needs to train, whatever the group. psgd/jobs builds it from settings."""
 
 from dataclasses import dataclass
 from fractions import Fraction

@@ -65,6 +65,6 @@ class Metrics:
         return examples
 
     def close(self) -> None:
-        # A write that fails only now follows another failure, which is what the user is told.
+        # Another failure came first, and that one is reported.
         with suppress(StorageError):
             self.flush()

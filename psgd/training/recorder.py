@@ -1,4 +1,4 @@
-"""What a run tells people: metrics, and lines or a bar of progress. Only the first process writes.
+"""What a run reports to people: metrics, and lines or a bar of progress. Only the first process writes.
 
 The recorder listens: nothing in the training depends on what it has seen.
 """
@@ -72,7 +72,7 @@ class Recorder:
             self._spoke = time.perf_counter()
 
     def warn(self, text: str) -> None:
-        """Say it, unless a warning was said a moment ago; the weights in the metrics tell the rest."""
+        """Say it, unless a warning was said a moment ago; the weights in the metrics show the others."""
         if time.perf_counter() - self._warned > LINE_SECONDS:
             self._warned = time.perf_counter()
             self.say(f"warning: {text}")

@@ -1,5 +1,5 @@
-"""The coordinator: a Ray actor through which the other actors exchange rows, and the driver hears what they print and
-how the job ends. It never sees a vector."""
+"""The coordinator: a Ray actor through which the other actors exchange rows, and from which the driver receives what
+they print and how the job ends. It never sees a vector."""
 
 import asyncio
 from typing import Any, NamedTuple, final
@@ -50,7 +50,7 @@ class Coordinator:
                 await asyncio.wait([complete], timeout=self._patience)
             if not complete.done():
                 missing = ", ".join(str(p) for p in range(self._processes) if p not in rows)
-                await self.end(5, f"process {missing} did not come to a meeting within {self._patience:g} s")
+                await self.end(5, f"process {missing} did not come to an exchange within {self._patience:g} s")
         if self._verdict:
             return Answer([], self._verdict, self._signal)
         return Answer([rows[p] for p in range(self._processes)], None, self._signal)
