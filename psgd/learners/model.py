@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from psgd.core.errors import DataError, UsageError
 from psgd.data.sources.array_files import Named
 from psgd.data.sources.arrays import as_matrix
 from psgd.data.sources.column import Column
-from psgd.data.sources.preparation import prepare
+from psgd.data.sources.preparation import PreparedInputs, prepare
 from psgd.data.sources.table import collectors_of
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
@@ -22,13 +22,6 @@ PROBABILISTIC = ("cross-entropy", "binary-cross-entropy")
 
 # Raw inputs as in the training data: an array, or the rows of a table as mappings from column names to values.
 Inputs = np.ndarray | Sequence[Mapping[str, Any]]
-
-
-class PreparedInputs(NamedTuple):
-    X: np.ndarray  # (N, F), to be multiplied by `scale`
-    scale: float
-    missing: list[str]  # notes for people: how missing values were filled
-    unseen: list[str]  # and how categories that no training row has were replaced
 
 
 def array_names(kind: str, layers: int) -> list[tuple[str, str]]:
@@ -83,7 +76,7 @@ class Model:
             if isinstance(X, np.ndarray):
                 names = ", ".join(about["name"] for about in self.preparation["columns"])
                 raise UsageError(f"this model was trained on a table; give rows as dicts with the columns {names}")
-            return self.prepare_columns(_columns(X, self.preparation))
+            return prepare(self.preparation["columns"], _columns(X, self.preparation))
         matrix = as_matrix(Named("X", np.asarray(X)))
         if matrix.shape[1] != self.inputs:
             shape = self.preparation.get("shape") or [self.inputs]
@@ -94,11 +87,6 @@ class Model:
             norms = np.sqrt(np.square(matrix, dtype=np.float64).sum(axis=1, keepdims=True))
             matrix = matrix / np.where(norms == 0, 1.0, norms)
         return PreparedInputs(matrix, self.preparation.get("scale", 1.0), [], [])
-
-    def prepare_columns(self, columns: Mapping[str, Column]) -> PreparedInputs:
-        """The same for the columns of a table."""
-        prepared = prepare(self.preparation["columns"], columns)
-        return PreparedInputs(prepared.inputs, 1.0, prepared.missing_notes, prepared.unseen_notes)
 
     def outputs_of(self, prepared: PreparedInputs) -> np.ndarray:
         """Outputs (N, O) for prepared inputs; in regression in the units of the target."""

@@ -18,12 +18,13 @@ from psgd.data.sources.column import Column
 NUMBER, CODES = "number", "codes"
 
 
-class TableInputs(NamedTuple):
-    """Inputs made of a table with N rows, and what had to be filled in; each note tells people of one column."""
+class PreparedInputs(NamedTuple):
+    """Inputs for a network, and notes for people, each on one column of a table."""
 
-    inputs: np.ndarray  # (N, F) float64
-    missing_notes: list[str]
-    unseen_notes: list[str]  # on categories that no training row has
+    X: np.ndarray  # (N, F), to be multiplied by `scale`; float64 if made of a table
+    scale: float
+    missing: list[str]  # how missing values were filled
+    unseen: list[str]  # how categories that no training row has were replaced
 
 
 def learn_column(column: Column, rows: np.ndarray, kind: str) -> dict[str, Any]:
@@ -56,8 +57,8 @@ def standardization(values: np.ndarray) -> tuple[float, float]:
     return mean, deviation or 1.0
 
 
-def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> TableInputs:
-    """Turn raw columns, by name, into inputs: for each learnt column there must be one."""
+def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> PreparedInputs:
+    """Turn raw columns, by name, into inputs. Every learnt column must be among them."""
     inputs: list[np.ndarray] = []
     missing_notes: list[str] = []
     unseen_notes: list[str] = []
@@ -75,7 +76,7 @@ def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> 
             inputs.append((codes - about["mean"]) / about["deviation"])
         else:
             inputs.extend((codes == code).astype(np.float64) for code in range(len(about["categories"])))
-    return TableInputs(np.stack(inputs, axis=1), missing_notes, unseen_notes)
+    return PreparedInputs(np.stack(inputs, axis=1), 1.0, missing_notes, unseen_notes)
 
 
 def _codes(about: dict[str, Any], column: Column, notes: list[str]) -> np.ndarray:
