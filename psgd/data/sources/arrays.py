@@ -20,8 +20,8 @@ from psgd.data.sources.labels import learn_classes, places_of, values_of
 
 @final
 class Selected:
-    """The `rows` (N,) int64 of `base`, copied only into batches. If `piece` is set, a mapped file is read ahead in pieces
-    of so many rows, for access in random order."""
+    """The `rows` (N,) int64 of `base`, copied only into batches. If `piece` is set, a mapped file is read ahead in
+    pieces of so many rows, for access in random order."""
 
     def __init__(self, base: Dataset, rows: np.ndarray, piece: int | None = None) -> None:
         self.base, self.rows, self.piece = base, rows, piece
