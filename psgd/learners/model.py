@@ -6,7 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
-from psgd.backends.numpy.gathering import gather
+from psgd.backends.numpy.backend import NUMPY
 from psgd.core.errors import DataError, UsageError
 from psgd.data.sources.array_files import Named
 from psgd.data.sources.arrays import as_matrix
@@ -97,7 +97,7 @@ class Model:
             for start in range(0, len(X), BLOCK_EXAMPLES):
                 rows = slice(start, min(start + BLOCK_EXAMPLES, len(X)))
                 batch = X_BI[: rows.stop - start]
-                gather(X, rows, prepared.scale, batch)
+                NUMPY.gather(X, rows, prepared.scale, batch)
                 outputs_NO[rows] = self._network.predict(self._parameters, batch)
         target = self.preparation.get("target", {})
         return outputs_NO if self.classes else outputs_NO * target.get("deviation", 1.0) + target.get("mean", 0.0)
