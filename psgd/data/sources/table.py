@@ -38,7 +38,7 @@ def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> 
     if test_path:
         test = _dataset(read_table(test_path, separator, collectors_of(preparation, True)), preparation)
     return Data(
-        whole.take(slice(0, count)), test, None, f"{path}, {_remark(table, preparation, whole.features)}", preparation
+        whole.take(slice(0, count)), test, None, f"{path}, {_note(table, preparation, whole.features)}", preparation
     )
 
 
@@ -81,15 +81,15 @@ def _learn(table: Table, names: list[str], targets: Column, rows: np.ndarray, se
     return {"kind": "table", "separator": settings.separator, "target": about, "columns": learnt, "classes": classes}
 
 
-def _remark(table: Table, preparation: dict[str, Any], inputs: int) -> str:
+def _note(table: Table, preparation: dict[str, Any], inputs: int) -> str:
     """Describe in a line the number of inputs, the values filled in, and the standardisation of the target."""
     columns, target = [table.columns[about["name"]] for about in preparation["columns"]], preparation["target"]
-    said = f"{len(columns)} columns are {inputs} inputs"
+    note = f"{len(columns)} columns are {inputs} inputs"
     if gaps := [f"{np.count_nonzero(c.missing)} of {c.name}" for c in columns if c.missing.any()]:
-        said += f", missing values filled: {', '.join(gaps)}"
+        note += f", missing values filled: {', '.join(gaps)}"
     if not preparation["classes"]:
-        said += f", {target['name']} standardised (mean {target['mean']:g}, deviation {target['deviation']:g})"
-    return said
+        note += f", {target['name']} standardised (mean {target['mean']:g}, deviation {target['deviation']:g})"
+    return note
 
 
 def _check_categories(table: Table, names: list[str]) -> None:
