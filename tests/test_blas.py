@@ -26,7 +26,7 @@ def test_a_kernel_below_the_cpus_is_said_if_it_was_asked_for(monkeypatch, asked,
         monkeypatch.setenv("OPENBLAS_CORETYPE", asked)
     monkeypatch.setattr(blas, "describe", lambda: {"kernel": kernel})
     monkeypatch.setattr(blas, "_cpu_flags", lambda: set(flags.split()))
-    warning = blas.held_back()
+    warning = blas.kernel_warning()
     assert warning is None if said is None else said in str(warning)
 
 

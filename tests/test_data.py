@@ -76,7 +76,7 @@ def test_gather_writes_scaled_rows_and_one_hot_targets(dtype, target):
 @pytest.mark.parametrize("scale", [1.0, 1 / 255])
 @pytest.mark.parametrize("rows", [slice(3, 9), slice(0, 12, 5), slice(7, 99), slice(4, 4)])
 def test_a_slice_and_its_indices_gather_the_same_bits(dtype, target, scale, rows, monkeypatch):
-    monkeypatch.setattr("psgd.backends.numpy.gathering.SCALED_ELEMENTS", 20)  # two rows
+    monkeypatch.setattr("psgd.backends.numpy.backend.SCALED_ELEMENTS", 20)  # two rows
     inputs = (np.random.default_rng(0).random((12, 7)) * 255).astype(dtype)
     data = Dataset(inputs, np.arange(12, dtype=INT64) % 2, 2, scale)
     by_slice, by_index = gathered(data, rows, target), gathered(data, np.arange(12)[rows], target)

@@ -1,4 +1,4 @@
-"""One BLAS thread a worker: GEMM's bits differ between 1 and 2, and workers are what runs side by side.
+"""Limits BLAS to one thread a worker: products by 1 and by 2 threads have other bits, and idle cores run other workers.
 
 Importing this module does not import numpy, which reads the environment when it is imported."""
 
@@ -9,25 +9,25 @@ VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS
 
 
 def limit_before_numpy() -> None:
-    """Ask for one thread where the user asked for nothing."""
+    """Set the environment variables that are unset to one thread, before numpy is imported."""
     for name in VARIABLES:
         os.environ.setdefault(name, "1")
 
 
 def limit_after_numpy() -> str | None:
-    """Make sure of one thread; a note if that was not what the environment asked for."""
+    """Limit every loaded BLAS to one thread. Return a note if the environment asks for more."""
     from threadpoolctl import threadpool_limits
 
     asked = {v: os.environ[v] for v in VARIABLES if os.environ.get(v, "1") != "1"}
     threadpool_limits(1, user_api="blas")
     if not asked:
         return None
-    said = ", ".join(f"{name}={value}" for name, value in asked.items())
-    return f"one BLAS thread a worker, although {said}: other numbers give other bits; use more workers instead"
+    settings = ", ".join(f"{name}={value}" for name, value in asked.items())
+    return f"one BLAS thread a worker, although {settings}: other numbers give other bits; use more workers instead"
 
 
 def libraries() -> list[dict[str, Any]]:
-    """What threadpoolctl says of each BLAS that is loaded, numpy's before scipy's."""
+    """Return threadpoolctl's information on each loaded BLAS, numpy's before scipy's."""
     from threadpoolctl import threadpool_info
 
     found = [info for info in threadpool_info() if info["user_api"] == "blas"]
@@ -35,7 +35,7 @@ def libraries() -> list[dict[str, Any]]:
 
 
 def describe() -> dict[str, Any]:
-    """numpy's BLAS: name, version, kernel, threads; scipy's version, if it is loaded. Equal bits need equal ones."""
+    """Describe numpy's BLAS (name, version, kernel, threads) and scipy's (version). The bits depend on all of these."""
     found = libraries()
     if not found:
         return {"name": "unknown", "version": None, "kernel": None, "threads": None}
@@ -49,7 +49,7 @@ def describe() -> dict[str, Any]:
     return {**about, "scipy_version": others[0]["version"]} if others else about
 
 
-# What a CPU must have for OpenBLAS's kernels, best first, as /proc/cpuinfo has it.
+# The CPU flag in /proc/cpuinfo that OpenBLAS's kernels need, best first.
 _KERNELS = [
     ("avx512bw", {"skylakex", "cooperlake", "sapphirerapids"}),
     ("avx2", {"haswell", "zen", "excavator"}),
@@ -57,17 +57,17 @@ _KERNELS = [
 ]
 
 
-def held_back() -> str | None:
-    """A warning, if the environment holds OpenBLAS to a kernel below what this CPU offers. It may be meant so (for the
-    bits of another machine), hence nothing is changed."""
+def kernel_warning() -> str | None:
+    """Return a warning if the environment limits OpenBLAS to a slower kernel than this CPU can run. The user may want
+    that, for the bits of another machine."""
     asked, kernel = os.environ.get("OPENBLAS_CORETYPE"), str(describe()["kernel"]).lower()
     if not asked:
         return None
-    has = _cpu_flags()
+    flags = _cpu_flags()
     for flag, kernels in _KERNELS:
         if kernel in kernels:
             return None
-        if flag in has:
+        if flag in flags:
             return (
                 f"OPENBLAS_CORETYPE={asked} in the environment holds OpenBLAS to its {kernel.capitalize()} kernel, but "
                 f"this CPU has {flag.upper()}: products may take twice as long. Unset it, unless you want these bits"

@@ -1,23 +1,23 @@
-"""How each layer's products are computed for one batch size: decided here for all CPU backends.
+"""Chooses how each layer's products are computed for one batch size, for all CPU backends.
 
-The variants give the same outputs but for rounding, and differ in speed. BLAS is quickest if a product's operands and
-result lie in memory the same way; elementwise work is quickest without gaps. The thresholds were measured on Zen 4.
+The variants differ in speed and in rounding. BLAS is fastest if operands and result of a product have the same memory
+order; elementwise work is fastest without gaps. The thresholds were measured on Zen 4.
 """
 
 from typing import NamedTuple
 
 from psgd.backends.layout import Layout
 
-# Weights of a layer from which the layout of outputs and the update in one pass are worth their overhead: 128 KiB of
-# float32, which no longer stay in the first cache.
+# Weights of a layer from which storing outputs by example and updating in one pass are worth their overhead: 128 KiB of
+# float32, which do not fit the L1 cache.
 LARGE_WEIGHTS = 32768
-SMALL_WEIGHTS = 1024  # weights below which every variant takes the same time
-TWO_PASS_EXAMPLES = 50  # batch size from which a product has enough work for a second pass over the weights to be cheap
-# Batch size above which it no longer matters how slopes lie; below it, they weigh more for fewer examples.
+SMALL_WEIGHTS = 1024  # weights below which all variants take the same time
+TWO_PASS_EXAMPLES = 50  # batch size from which a second pass over the weights is cheap beside the product
+# Batch size above which the memory order of slopes does not matter; below it, it matters more for fewer examples.
 SLOPE_EXAMPLES = 500
-# Inputs per output from which X W is computed as it lies and then transposed: BLAS is slow at transposing many inputs.
-# (784 inputs, 16 outputs, 100 examples: 32 us instead of 63. For fewer than about 30 examples it costs up to 2 us more,
-# but the other variant has other bits there for some shapes.)
+# Inputs per output from which X W is computed as (B, O) and then transposed: BLAS is slow at transposing many inputs.
+# (784 inputs, 16 outputs, 100 examples: 32 us instead of 63. For fewer than about 30 examples it takes up to 2 us more,
+# but there the other variant has other bits for some shapes.)
 TRANSPOSE_RATIO = 8
 
 
@@ -27,7 +27,7 @@ class LayerPlan(NamedTuple):
     offset: int  # of the layer's weights in the parameter vector
     by_example: bool  # outputs and slopes are stored as (B, O) instead of (O, B)
     transposes_product: bool  # X W is computed as (B, O) and copied to (O, B), where inputs are many and outputs few
-    two_passes: bool  # A D^T is computed first and added to W then; otherwise gemm adds it
+    two_passes: bool  # A D^T is computed, and then added to W; otherwise gemm does both
 
 
 def plan_layers(layout: Layout, examples: int) -> list[LayerPlan]:
@@ -44,7 +44,7 @@ def plan_layers(layout: Layout, examples: int) -> list[LayerPlan]:
 
 
 def _by_example(layout: Layout, examples: int) -> bool:
-    """Whether the outputs of hidden layers are stored by example. Inputs are, and BLAS is quickest if their outputs are
-    too; but slopes that come back through weights are better stored by output, the more so the fewer examples."""
+    """Whether hidden layers' outputs are stored by example, as inputs are: the first layer's product is then fastest,
+    but products of slopes and weights are slower, the more so the fewer examples."""
     first = (layout.sizes[0] + 1) * layout.sizes[1]
     return first >= LARGE_WEIGHTS and SLOPE_EXAMPLES * (layout.size - first) <= min(examples, SLOPE_EXAMPLES) * first

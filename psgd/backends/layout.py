@@ -1,4 +1,4 @@
-"""Where each layer's weights and biases lie in the flat parameter vector, and views of them."""
+"""The layout of layers' weights and biases in the flat parameter vector, and views of them."""
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -6,7 +6,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-REMEMBERED_VECTORS = 64  # a run has a few, which live as long as it does; more are kept alive by being remembered
+REMEMBERED_VECTORS = 64  # a run has a few, which live as long as it does; raised, more vectors are kept alive
 
 
 @final
@@ -23,23 +23,23 @@ class Layout:
 
     @property
     def layers(self) -> list[tuple[int, int, int]]:
-        """(inputs, outputs, index of the first weight) of every layer."""
+        """(inputs, outputs, index of the first weight) of each layer."""
         starts = accumulate(((inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes)), initial=0)
         return [(*layer, start) for layer, start in zip(pairwise(self.sizes), starts, strict=False)]
 
     def matrices(self, vector: np.ndarray) -> list[np.ndarray]:
-        """(I + 1, O) of every layer, the biases as the last row: views into `vector` (P,)."""
+        """Return each layer's weights (I + 1, O), whose last row is the biases: views into `vector` (P,)."""
         return [
             vector[start : start + (inputs + 1) * outputs].reshape(inputs + 1, outputs)
             for inputs, outputs, start in self.layers
         ]
 
     def views(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(W_IO, b_O) of every layer: views into `vector` (P,), nothing is copied."""
+        """Return (W_IO, b_O) of each layer: views into `vector` (P,)."""
         return [(matrix[:-1], matrix[-1]) for matrix in self.matrices(vector)]
 
     def name(self, index: int) -> str:
-        """The layer and kind of the parameter `index`; the loss if beyond."""
+        """Name the layer and kind of the parameter `index`, or "the loss" for an index behind the last."""
         for number, (inputs, outputs, start) in enumerate(self.layers, 1):
             if index < start + inputs * outputs:
                 return f"layer {number} weights"
@@ -49,8 +49,6 @@ class Layout:
 
 
 class LayerWeights(NamedTuple):
-    """Views of one layer's weights."""
-
     W_IO: np.ndarray  # with the biases as the last row
     W_OI: np.ndarray  # its transpose
     inner_IO: np.ndarray  # without the biases
@@ -58,14 +56,14 @@ class LayerWeights(NamedTuple):
 
 @final
 class LayerViews:
-    """Views of vectors, made once for each vector."""
+    """Views of parameter vectors and gradients, made once for each vector."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._known: dict[int, tuple[np.ndarray, list[LayerWeights]]] = {}
 
     def of(self, vector: np.ndarray) -> list[LayerWeights]:
-        """The views of each layer into `vector` (P,)."""
+        """Return each layer's views into `vector` (P,)."""
         known = self._known.get(id(vector))
         if known is None:
             if len(self._known) >= REMEMBERED_VECTORS:

@@ -1,4 +1,4 @@
-"""Addresses of numpy's and scipy's own compiled routines, for compiled code and ctypes: the same bits."""
+"""Addresses of numpy's and scipy's compiled routines, for calls from kernels and ctypes with the same bits."""
 
 import ctypes
 import sys
@@ -8,13 +8,13 @@ import numpy as np
 from psgd.backends import blas
 
 _TYPE_LETTER = {"f": "s", "d": "d"}  # BLAS's letter for each of numpy's
-# The OpenBLAS of a wheel has names of its own, so that it can live beside others.
+# Names of a routine in a BLAS. Wheels rename those of their OpenBLAS, so that several can be loaded.
 _NAMES = ("scipy_{}_64_", "{}_64_", "{}_")
 
 
 def numpy_blas(routine: str, dtype: np.dtype) -> int:
-    """The address of Fortran's `routine` in numpy's BLAS. LookupError if there is none. Its integers have four bytes or
-    eight: passed by reference in eight, they are right for both, but only on a little-endian machine."""
+    """Return the address of a Fortran routine in numpy's BLAS, whose integers have four bytes or eight: references to
+    eight bytes are right for both on a little-endian machine. LookupError on others, or if there is no such routine."""
     if sys.byteorder != "little":
         raise LookupError("integers of four bytes passed in eight need a little-endian machine")
     for loaded in blas.libraries():
@@ -27,7 +27,7 @@ def numpy_blas(routine: str, dtype: np.dtype) -> int:
 
 
 def scipy_gemm(dtype: np.dtype) -> int:
-    """The address of Fortran's gemm in scipy's BLAS, whose integers have four bytes. Imports scipy: that takes time."""
+    """Return the address of Fortran's gemm in scipy's BLAS, whose integers have four bytes. Imports scipy (slow)."""
     from scipy.linalg import cython_blas
 
     capsule = cython_blas.__pyx_capi__[f"{_TYPE_LETTER[dtype.char]}gemm"]
@@ -57,8 +57,8 @@ class _Ufunc(ctypes.Structure):
 
 
 def ufunc_loop(ufunc: np.ufunc, dtype: np.dtype) -> tuple[int, int]:
-    """The addresses of the inner loop of a ufunc with one input for `dtype`, and of the data that the loop is called
-    with. LookupError if the ufunc has other inputs, or numpy's objects have other fields than expected."""
+    """Return the addresses of a ufunc's inner loop for one input of `dtype`, and of the data it is called with.
+    LookupError if the ufunc has other inputs, or numpy's objects have other fields than expected."""
     fields = _Ufunc.from_address(id(ufunc))
     known = (1, 1, 2, ufunc.ntypes) == (fields.nin, fields.nout, fields.nargs, fields.ntypes)
     if not known or fields.name != ufunc.__name__.encode():

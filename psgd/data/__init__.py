@@ -1,2 +1,2 @@
-"""Data sets in memory or mapped files, and how rows become batches. Knows progress and workers' numbers, but no model,
-no group and no strategy."""
+"""Data sets in memory or in mapped files, samplers, and readers of batches. Knows a run's progress and the numbers of
+workers, but no learner, no group and no strategy."""

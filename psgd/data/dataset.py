@@ -1,4 +1,4 @@
-"""A dense data set: two arrays, and how rows of them become a batch. Which rows are wanted is the sampler's business.
+"""Dense data sets and what every data set offers. Samplers choose the rows of a batch; data sets read them.
 
 Shapes: N examples, F features, B rows of a batch, O outputs.
 """
@@ -17,13 +17,13 @@ from psgd.data.targets import check_targets, is_binary, write_targets
 
 Reader = Callable[[np.ndarray | slice], tuple[Any, np.ndarray]]  # rows -> (X, T_BO); the next call overwrites both
 
-READ_ELEMENTS = 65536  # input elements of one read; raised, there are fewer calls, but a batch may leave the cache
+READ_ELEMENTS = 65536  # input elements of one read; raised, there are fewer calls, but a read may not fit the L2 cache
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Examples kept as they are stored: bytes stay bytes until they are gathered.
+    """Examples in memory or in a mapped file, as they are stored: bytes become floats when they are gathered.
 
     inputs (N, F), uint8 or floating; targets (N,) int64 labels in [0, classes), or (N, O) floating if classes is 0
     (regression); scale multiplies the inputs when they are gathered. DataError if these do not fit together.
@@ -58,8 +58,8 @@ class Dataset:
         return self.classes or int(self.targets.shape[1])
 
     def gather(self, rows: np.ndarray | slice, X_BI: np.ndarray, T_BO: np.ndarray, backend: Backend = NUMPY) -> None:
-        """Write the inputs of `rows` (B integers, or a slice) times the scale into X_BI (B, F + 1), whose last column
-        becomes ones (the biases are its weights), and their targets into T_BO, as `write_targets` says.
+        """Write the inputs of `rows` (B integers, or a slice) times the scale to X_BI (B, F + 1), ones to its last
+        column (whose weights are the biases), and the targets to T_BO as `write_targets` does.
 
         The bits depend only on the rows and the dtype of the buffers (float32 or float64). IndexError for rows that do
         not exist, ValueError for buffers of another shape.
@@ -78,7 +78,7 @@ class Dataset:
         write_targets(targets, self.classes, T_BO)
 
     def batches_per_read(self, batch: int) -> int:
-        # As many as make the cost of a call small beside the copying, and still fit the cache.
+        # Enough that the overhead of a call is small beside copying, but no more than fit the cache.
         return max(1, min(64, READ_ELEMENTS // (batch * self.features)))
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
@@ -99,7 +99,7 @@ class Dataset:
 
 
 class Examples(Protocol):
-    """What samplers, learners and evaluation need of a data set, be it dense, sparse or a user's own arrays."""
+    """A data set: dense, sparse, or a user's own arrays."""
 
     @property
     def classes(self) -> int:
@@ -111,17 +111,17 @@ class Examples(Protocol):
 
     @property
     def outputs(self) -> int:
-        """The number of classes (2 for two classes), or the columns of the targets in regression."""
+        """The number of classes, or of the targets' columns in regression."""
         ...
 
     def __len__(self) -> int: ...
 
     def batches_per_read(self, batch: int) -> int:
-        """How many batches of `batch` rows are best read by one call, and then cut from what it returns."""
+        """How many batches of `batch` rows to read by one call. 1 if what a reader returns cannot be cut."""
         ...
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
-        """Return a reader of up to `examples` rows, with `outputs` columns of targets, into buffers of its own."""
+        """Return a reader of up to `examples` rows, with `outputs` columns of targets, with buffers of its own."""
         ...
 
     def take(self, rows: np.ndarray | slice) -> "Examples":
@@ -130,7 +130,7 @@ class Examples(Protocol):
 
 
 class Data(NamedTuple):
-    """The parts of a run's data, as a reader or generator returns them or with a validation part split off."""
+    """The parts of a run's data."""
 
     train: Examples
     test: Examples | None

@@ -1,7 +1,7 @@
-"""Reading ahead in a memory-mapped file whose rows are wanted in random order.
+"""Reading ahead in a memory-mapped file whose rows are read in random order.
 
-Left alone, the system reads page by page as rows are touched, which takes a hundred times as long as reading long
-pieces; and its own read-ahead assumes that a file is read in order.
+By itself the system reads page by page as rows are touched, which takes a hundred times as long as reading long pieces:
+its read-ahead assumes that a file is read in order.
 """
 
 import mmap
@@ -13,12 +13,12 @@ import numpy as np
 
 from psgd.data.sampling.shuffle import PIECES
 
-REMEMBERED_PIECES = 3 * PIECES  # of three windows; a piece that is remembered is not requested again
+REMEMBERED_PIECES = 3 * PIECES  # pieces of three windows; a remembered piece is not requested again
 
 
 def read_ahead_of(array: np.ndarray, rows: int) -> Callable[[np.ndarray], None] | None:
-    """Return a function that is told the rows (B,) that are read next, and requests the pieces of `rows` rows in which
-    they lie (MADV_WILLNEED). It returns at once. None if the array is not mapped or the system has no madvise."""
+    """Return a function of row numbers (B,) that asks the system to load the pieces of `rows` rows in which they lie
+    (MADV_WILLNEED), without waiting. None if the array is not mapped or the system has no madvise."""
     mapped = mapping_of(array)
     if mapped is None or not hasattr(mmap, "MADV_WILLNEED"):
         return None

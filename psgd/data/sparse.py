@@ -1,4 +1,4 @@
-"""A sparse data set in compressed rows, and how rows of it become a batch. Nothing is ever made dense.
+"""Data sets of compressed sparse rows (CSR), whose batches are sparse, too.
 
 Shapes: N examples, F features, B rows of a batch, O outputs, E stored entries of all rows (or of a batch's).
 """
@@ -26,9 +26,7 @@ class SparseRows(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class SparseDataset:
-    """Examples as compressed sparse rows (CSR).
-
-    indptr (N + 1,) int64, indices (E,) int32, values (E,) float32, or None where all are 1; targets as in `Dataset`;
+    """indptr (N + 1,) int64, indices (E,) int32, values (E,) float32, or None where all are 1; targets as in `Dataset`;
     `scale` multiplies the values when they are read. DataError if these do not fit together.
     """
 
@@ -88,8 +86,8 @@ class SparseDataset:
 
 
 def copy_rows(source: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Copy the pieces starts[i] to stops[i] of `source` into `out`, one behind the other, and return it. A Python loop:
-    for rows of 100 entries it takes a tenth of the time of index arithmetic on whole batches, and no memory."""
+    """Copy source[starts[i]:stops[i]] for all i to `out`, one after another, and return `out`. A Python loop: for rows
+    of 100 entries it takes a tenth of the time of index arithmetic on whole batches, and no memory."""
     at = 0
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
         end = at + stop - start
@@ -124,7 +122,7 @@ class _Reader:
         return self._scattered(rows), self._targets(rows)
 
     def _consecutive(self, first: int, stop: int) -> SparseRows:
-        """Views of the stored rows; the values are copied only where the scale or the dtype changes them."""
+        """Return views of consecutive rows. Values are copied only where the scale or the dtype changes them."""
         data = self._data
         starts = self._starts[: stop - first + 1]
         np.subtract(data.indptr[first : stop + 1], data.indptr[first], out=starts)
@@ -138,7 +136,7 @@ class _Reader:
         return SparseRows(starts, data.indices[where], values)
 
     def _scattered(self, rows: np.ndarray) -> SparseRows:
-        """Copies of any rows."""
+        """Return copies of any rows."""
         data = self._data
         begins, ends = data.indptr[rows], data.indptr[rows + 1]
         starts = self._starts[: len(rows) + 1]
@@ -155,7 +153,7 @@ class _Reader:
         return SparseRows(starts, self._indices[:entries], values)
 
     def _value_buffer(self, entries: int) -> np.ndarray:
-        """A buffer for values, filled with the scale: where all stored values are 1, nothing needs to be written."""
+        """Return a buffer for values. It is filled with the scale: if all stored values are 1, that is the result."""
         if len(self._values) < entries:
             self._values = np.full(2 * entries, self._data.scale, self._dtype)
         return self._values[:entries]

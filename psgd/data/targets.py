@@ -1,4 +1,4 @@
-"""Targets of examples: checked, and written as the columns that a loss compares with a learner's outputs."""
+"""Checks targets and writes them as the columns that a loss compares with a learner's outputs."""
 
 import numpy as np
 
@@ -6,8 +6,8 @@ from psgd.core.errors import DataError
 
 
 def check_targets(targets: np.ndarray, classes: int, examples: int) -> None:
-    """Raise DataError unless these are int64 labels (examples,) in [0, classes), or floating numbers (examples, O) if
-    `classes` is 0 (regression)."""
+    """Raise DataError unless `targets` are int64 labels (examples,) in [0, classes), or floating numbers (examples, O)
+    if `classes` is 0 (regression)."""
     if classes:
         _check_labels(targets, classes)
     elif targets.ndim != 2 or 0 in targets.shape or not np.issubdtype(targets.dtype, np.floating):
@@ -20,7 +20,7 @@ def check_targets(targets: np.ndarray, classes: int, examples: int) -> None:
 
 
 def is_binary(classes: int, columns: int) -> bool:
-    """Whether labels of two classes stay 0 and 1, in a single column, instead of becoming one-hot rows."""
+    """Whether targets are labels 0 and 1 in a single column, instead of one-hot rows."""
     return classes == 2 and columns == 1
 
 

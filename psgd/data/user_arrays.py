@@ -1,4 +1,4 @@
-"""A user's own two arrays as a data set: neither converted nor scaled, of any shape after the first dimension."""
+"""Data sets of a user's own two arrays, neither converted nor scaled, with any dimensions after the first."""
 
 from dataclasses import dataclass
 from typing import Any, final
@@ -35,7 +35,7 @@ class UserArrays:
         return 1
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
-        """Return a reader that copies, because a user's function may change or keep what it is given."""
+        """Return a reader that copies, because a user's function may change or keep its arguments."""
         del examples, outputs, dtype, backend
 
         def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:

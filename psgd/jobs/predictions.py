@@ -14,8 +14,9 @@ from psgd.data.sources.array_files import Named, find_part, read_arrays
 from psgd.data.sources.csv_file import read_header, read_table
 from psgd.data.sources.idx import read_idx
 from psgd.data.sources.labels import places_of, values_of
+from psgd.data.sources.preparation import PreparedInputs, prepare
 from psgd.data.sources.table import collectors_of, labels_of
-from psgd.learners.model import Model, PreparedInputs
+from psgd.learners.model import Model
 
 
 class Question(NamedTuple):
@@ -49,7 +50,7 @@ def _read_table(model: Model, path: Path) -> Question:
     if answered:
         column = table.columns[target]
         truth = labels_of(table, column, model.classes) if model.classes else column.values[:, np.newaxis]
-    return Question(model.prepare_columns(table.columns), truth)
+    return Question(prepare(model.preparation["columns"], table.columns), truth)
 
 
 def _read_arrays(model: Model, path: Path) -> Question:

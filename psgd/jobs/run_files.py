@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, final
 
-from psgd.backends.blas import held_back
+from psgd.backends.blas import kernel_warning
 from psgd.core.files import write_json, write_text
 from psgd.jobs.environment import environment, mixed_kernels
 from psgd.jobs.request import RunRequest
@@ -33,7 +33,7 @@ class RunFiles:
         say(_introduction(job, loop, self._processes))
         if job.sampler.note:
             say(job.sampler.note)
-        for warning in (mixed_kernels(self._processes), held_back()):
+        for warning in (mixed_kernels(self._processes), kernel_warning()):
             if warning:
                 say(f"warning: {warning}")
         dealt = sum(job.strategy.plan.steps(0)) * job.batch

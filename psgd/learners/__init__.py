@@ -1,1 +1,1 @@
-"""What is trained: gradients and scores of one flat parameter vector."""
+"""Learners, which compute gradients and scores of one flat parameter vector, and models saved after training."""

@@ -1,4 +1,4 @@
-"""Initial parameters, drawn by numpy on the host from a stream of their own."""
+"""Initial parameters, always drawn by numpy."""
 
 import numpy as np
 
@@ -7,7 +7,8 @@ from psgd.core.random_streams import stream
 
 
 def initial(layout: Layout, initializer: str, constant: float, seed: int, dtype: np.dtype) -> np.ndarray:
-    """(P,). xavier: Glorot & Bengio 2010 eq. 16 (uniform); he: He et al. 2015 eq. 10; normal: N(0, 1), biases too."""
+    """Return parameters (P,). xavier: uniform, Glorot & Bengio 2010 eq. 16; he: He et al. 2015 eq. 10; normal: N(0, 1),
+    biases too; constant: all `constant`."""
     parameters = np.zeros(layout.size, dtype)
     draw = stream(seed, "initial parameters")
     for W_IO, b_O in layout.views(parameters):

@@ -1,4 +1,4 @@
-"""What the MLP and the sparse linear model share: layers of weights and biases, a loss, penalties, plain SGD."""
+"""The base of the MLP and the sparse linear model: layers of weights and biases, a loss, penalties, plain SGD."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -16,12 +16,10 @@ from psgd.optimizers.schedule import Schedule
 
 
 class WeightSettings(NamedTuple):
-    """How the weights are initialised, and the penalties on them.
-
-    The objective is the mean loss of the batch + l1 ||W||_1 + (l2 / 2) ||W||^2, biases not counted."""
+    """The objective is the mean loss of the batch + l1 ||W||_1 + (l2 / 2) ||W||^2, without biases."""
 
     initializer: str = "xavier"
-    constant: float = 0.0  # all parameters, if that is the initializer
+    constant: float = 0.0  # the value of all parameters for the initializer "constant"
     l1: float = 0.0
     l2: float = 0.0
 
@@ -41,11 +39,11 @@ class LayeredLearner(Learner):
 
     @abstractmethod
     def predict(self, parameters: np.ndarray, X: Any) -> np.ndarray:
-        """The outputs (B, O), in a buffer that the next call with as many examples overwrites."""
+        """Return outputs (B, O), in a buffer that the next call with as many examples overwrites."""
 
     @abstractmethod
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
-        """Steps of plain SGD without l1, in place."""
+        """Take a step of plain SGD a batch, without l1, in place."""
 
     def read_loss(self) -> float:
         return self._head.read()
@@ -59,7 +57,7 @@ class LayeredLearner(Learner):
         return self._loss.value(A_BO.T, T_BO.T), int(np.count_nonzero(right))
 
     def run(self, state: TrainState, optimizer: Optimizer, batches: Iterable[Batch]) -> None:
-        """As the default; but plain SGD takes a shorter way without a gradient, which rounds differently."""
+        """As Learner.run, but plain SGD updates without writing the gradient, which rounds differently."""
         if optimizer.plain and not self._l1:
             self._descend(state.parameters, optimizer.schedule, batches)
         else:

@@ -1,4 +1,4 @@
-"""The protocol of learners: a gradient over one flat vector, and a loop over many steps."""
+"""The protocol of learners."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
@@ -9,40 +9,40 @@ from psgd.optimizers.optimizer import Optimizer
 
 
 class Batch(NamedTuple):
-    X: Any  # what the data's reader returns: inputs and a column of ones (B, I), or SparseRows
+    X: Any  # as the data's reader returns it: inputs and a column of ones (B, I), or SparseRows
     T_BO: np.ndarray
-    epoch: float  # the point in the training at the batch's middle, for schedules
+    epoch: float  # position of the batch's middle, in epochs, for schedules
 
 
 class TrainState(NamedTuple):
-    """What optimizer steps work on, in place."""
+    """The arrays that optimizer steps change, in place."""
 
     parameters: np.ndarray  # (P,)
     moments: np.ndarray  # (rows, P) of the optimizer
-    steps: int  # taken before
+    steps: int  # number of steps taken before
     gradient: np.ndarray  # (P,), scratch
 
 
 class Learner(Protocol):
-    """A learner of one process or thread: its buffers must not be shared."""
+    """A learner, for one thread: its buffers must not be shared."""
 
     size: int  # P
     dtype: np.dtype
 
     def initial(self, seed: int) -> np.ndarray:
-        """Parameters (P,) drawn by numpy from `seed`."""
+        """Return initial parameters (P,)."""
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         """Write the mean gradient over the batch to `out` (P,); add the examples' losses to the running sum."""
 
     def read_loss(self) -> float:
-        """The sum of the examples' losses since it was last read."""
+        """Return the running sum of losses, and reset it."""
 
     def score(self, parameters: np.ndarray, X: Any, T_BO: np.ndarray) -> tuple[float, int]:
-        """(sum of losses, number of examples classified correctly)."""
+        """Return (sum of losses, number of examples classified correctly)."""
 
     def name(self, index: int) -> str:
-        """The part of the model that the parameter `index` belongs to, for messages."""
+        """Name the part of the model that the parameter `index` belongs to, for messages."""
 
     def run(self, state: TrainState, optimizer: Optimizer, batches: Iterable[Batch]) -> None:
         """Take one optimizer step a batch."""

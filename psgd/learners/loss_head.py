@@ -1,4 +1,4 @@
-"""The loss at the network's outputs: its slopes, and the sum of its values since it was last read."""
+"""The loss at a network's outputs: its slopes, and the running sum of its values."""
 
 from typing import final
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from psgd.learners.losses import Loss
 
-# Outputs and targets are kept and their losses summed together: a call costs more than a small batch's sum. This many
-# outputs are kept at most; more need more memory and save fewer calls.
+# Outputs that are kept, with their targets, until their losses are summed together, since a call costs more than a
+# small batch's sum. Raised, it takes more memory and fewer calls.
 KEPT_OUTPUTS = 4096
 
 
 @final
 class LossHead:
-    """`natural`: with this output activation dL/dZ is A - T, so slopes are dL/dZ and not dL/dA.
+    """`natural`: dL/dZ is A - T with this output activation, so slopes are dL/dZ instead of dL/dA.
     `is_difference`: the slope is A - T, which a forward pass can write."""
 
     def __init__(self, loss: Loss, activation: str) -> None:
@@ -26,7 +26,7 @@ class LossHead:
         self._kept = 0
 
     def add(self, A_OB: np.ndarray, T_OB: np.ndarray, D_OB: np.ndarray) -> None:
-        """Add the examples' losses to the sum. Write the slope to D_OB, unless `is_difference`: then it is there."""
+        """Add the examples' losses to the sum. Write the slope to D_OB, which holds it already if `is_difference`."""
         if not self.is_difference:
             self._loss.slope(A_OB, T_OB, D_OB)
         if self._of_slope:
@@ -41,7 +41,7 @@ class LossHead:
                 self._sum_kept()
 
     def read(self) -> float:
-        """The sum of the losses since it was last read."""
+        """Return the running sum of losses, and reset it."""
         self._sum_kept()
         loss, self._sum = self._sum, 0.0
         return loss

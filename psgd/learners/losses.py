@@ -9,7 +9,7 @@ from typing import final
 
 import numpy as np
 
-_TINY = 1e-30  # the smallest probability: keeps logarithms finite; representable in float32
+_TINY = 1e-30  # the smallest probability, which keeps logarithms finite; representable in float32
 
 
 @final
@@ -18,9 +18,9 @@ class Loss:
     value: Callable[[np.ndarray, np.ndarray], float]  # (A, T) -> sum over the batch
     slope: Callable[[np.ndarray, np.ndarray, np.ndarray], object]  # (A, T, out): writes dL/dA
     natural: str | None = None  # the output activation with which dL/dZ is A - T
-    of_slope: Callable[[np.ndarray], float] | None = None  # the value from dL/dA, where that costs less
+    of_slope: Callable[[np.ndarray], float] | None = None  # dL/dA -> sum over the batch, if that takes less time
     slope_is_difference: bool = False  # dL/dA is A - T
-    threshold: float = 0.5  # a single output above it means the second of two classes
+    threshold: float = 0.5  # a single output above it predicts the second of two classes
 
 
 def _squared(A: np.ndarray, T: np.ndarray) -> float:
@@ -56,12 +56,12 @@ def _hinge(A: np.ndarray, T: np.ndarray) -> float:
 
 
 def _hinge_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
-    sign = 2.0 * T - 1.0  # targets are 0 and 1, the hinge wants -1 and +1
+    sign = 2.0 * T - 1.0  # -1 and 1 from targets of 0 and 1
     np.multiply(-sign, sign * A < 1.0, out=out)
 
 
 def huber(threshold: float) -> Loss:
-    """Squared error up to `threshold`, linear beyond."""
+    """Return the loss that is half the squared error up to `threshold`, and linear beyond."""
 
     def value(A: np.ndarray, T: np.ndarray) -> float:
         size = np.abs(A - T)

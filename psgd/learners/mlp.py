@@ -1,6 +1,6 @@
-"""The multilayer perceptron over one flat vector. No hidden layer makes it a linear model.
+"""The multilayer perceptron; without hidden layers, a linear model.
 
-Shapes: B examples, I inputs with the constant one, O outputs.
+Shapes: B examples, I inputs with the constant 1, O outputs.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ class MLP(LayeredLearner):
         weights: WeightSettings = XAVIER,
         backend: Backend = NUMPY,
     ) -> None:
-        """`activation`: of the hidden layers. Raises what `backend.passes` raises."""
+        """`activation`: of hidden layers; `output`: of the last layer. LookupError if `backend` cannot compute it."""
         super().__init__(Layout(sizes), output, loss, dtype, weights)
         activations = (activation,) * (len(sizes) - 2) + (output,)
         self.network = Network(self.layout, activations, self.dtype, self._head.natural)
@@ -55,7 +55,7 @@ class MLP(LayeredLearner):
         self._head.add(A_OB, T_BO.T, D_OB)
 
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
-        """W <- (1 - rate l2) W - rate A D^T / B, where l2 leaves the biases alone."""
+        """W <- (1 - rate l2) W - rate A D^T / B, without l2 for biases."""
         forward, descend = self._forward, self._passes.descend
         for X_BI, T_BO, epoch in batches:
             rate = schedule.rate(epoch)
@@ -63,7 +63,7 @@ class MLP(LayeredLearner):
             descend(parameters, X_BI, -rate / len(T_BO), 1.0 - rate * self._l2)
 
     def _regularize(self, parameters: np.ndarray, gradient: np.ndarray) -> None:
-        """Add the penalties' gradient."""
+        """Add the gradient of the penalties."""
         for (*_, W), (*_, dW) in zip(self._views.of(parameters), self._views.of(gradient), strict=True):
             if self._l2:
                 dW += self._l2 * W

@@ -1,38 +1,31 @@
-"""A trained model: from raw inputs, prepared as in training, to classes or values."""
+"""A trained model, which predicts classes or values from raw inputs, prepared as in training."""
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 
-from psgd.backends.numpy.gathering import gather
+from psgd.backends.numpy.backend import NUMPY
 from psgd.core.errors import DataError, UsageError
 from psgd.data.sources.array_files import Named
 from psgd.data.sources.arrays import as_matrix
 from psgd.data.sources.column import Column
-from psgd.data.sources.preparation import prepare
+from psgd.data.sources.preparation import PreparedInputs, prepare
 from psgd.data.sources.table import collectors_of
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
 
-# Examples computed at a time: as many as in an evaluation, since products of other sizes may give other bits.
+# Examples computed at a time. As many as in an evaluation: products of another size may have other bits.
 BLOCK_EXAMPLES = 1000
 PROBABILISTIC = ("cross-entropy", "binary-cross-entropy")
 
-# Raw inputs as in the training data: an array, or the rows of a table as mappings from column names to values.
+# Raw inputs as in the training data: an array, or rows of a table as mappings from column names to values.
 Inputs = np.ndarray | Sequence[Mapping[str, Any]]
 
 
-class PreparedInputs(NamedTuple):
-    X: np.ndarray  # (N, F), to be multiplied by `scale`
-    scale: float
-    missing: list[str]  # notes for people: how missing values were filled
-    unseen: list[str]  # and how categories that no training row has were replaced
-
-
 def array_names(kind: str, layers: int) -> list[tuple[str, str]]:
-    """The names of the arrays in a model file: (weights, biases) of each layer."""
+    """Return the names of a model file's arrays, (weights, biases) of each layer."""
     if kind == "sparse-linear":
         return [("weights", "bias")]
     return [(f"layers.{number}.weights", f"layers.{number}.biases") for number in range(1, layers + 1)]
@@ -47,7 +40,7 @@ class Model:
         model, sizes = about["model"], tuple(about["sizes"])
         names = array_names(about["kind"], len(sizes) - 1)
         dtype = arrays[names[0][0]].dtype
-        # Any loss will do: this network only predicts. A sparse linear model is an MLP without hidden layers here.
+        # The loss does not matter for predictions. A sparse linear model is an MLP without hidden layers here.
         self._network = MLP(sizes, model["activation"], model["output"], LOSSES["squared-error"], dtype)
         self._parameters = np.empty(self._network.size, dtype)
         for (weights, biases), (W_IO, b_O) in zip(names, self._network.layout.views(self._parameters), strict=True):
@@ -63,27 +56,27 @@ class Model:
         return bool(self.classes) and self.loss in PROBABILISTIC
 
     def predict(self, X: Inputs) -> np.ndarray:
-        """The name of each example's class (N,); in regression its value, (N,) or (N, outputs)."""
+        """Return the name of each example's class (N,); in regression its value, (N,) or (N, outputs)."""
         return self.decide(self.outputs(X))
 
     def predict_probabilities(self, X: Inputs) -> np.ndarray:
-        """Probabilities (N, classes), in the order of `classes`. UsageError if this model gives none."""
+        """Return probabilities (N, classes), in the order of `classes`. UsageError if this model gives none."""
         return self.probabilities(self.outputs(X))
 
     def outputs(self, X: Inputs) -> np.ndarray:
-        """Outputs of the network (N, O); a single output for two classes is the second's; in regression, values."""
+        """Return the network's outputs (N, O): values in regression; for two classes, possibly the second's alone."""
         prepared = self.prepare(X)
-        for note in prepared.unseen:  # missing values are usual
+        for note in prepared.unseen:  # there are no warnings of missing values, which are usual
             warnings.warn(note, stacklevel=3)
         return self.outputs_of(prepared)
 
     def prepare(self, X: Inputs) -> PreparedInputs:
-        """Raw inputs as features for the network, and notes on how that was done. DataError if they do not fit."""
+        """Convert raw inputs to inputs of the network. DataError if they do not fit."""
         if self.preparation.get("kind") == "table":
             if isinstance(X, np.ndarray):
                 names = ", ".join(about["name"] for about in self.preparation["columns"])
                 raise UsageError(f"this model was trained on a table; give rows as dicts with the columns {names}")
-            return self.prepare_columns(_columns(X, self.preparation))
+            return prepare(self.preparation["columns"], _columns(X, self.preparation))
         matrix = as_matrix(Named("X", np.asarray(X)))
         if matrix.shape[1] != self.inputs:
             shape = self.preparation.get("shape") or [self.inputs]
@@ -95,43 +88,38 @@ class Model:
             matrix = matrix / np.where(norms == 0, 1.0, norms)
         return PreparedInputs(matrix, self.preparation.get("scale", 1.0), [], [])
 
-    def prepare_columns(self, columns: Mapping[str, Column]) -> PreparedInputs:
-        """The same for the columns of a table."""
-        prepared = prepare(self.preparation["columns"], columns)
-        return PreparedInputs(prepared.inputs, 1.0, prepared.missing_notes, prepared.unseen_notes)
-
     def outputs_of(self, prepared: PreparedInputs) -> np.ndarray:
-        """Outputs (N, O) for prepared inputs; in regression in the units of the target."""
+        """Return outputs (N, O) for prepared inputs; in regression in the units of the target."""
         X, dtype = prepared.X, self._parameters.dtype
         outputs_NO = np.empty((len(X), self._network.layout.sizes[-1]), dtype)
         X_BI = np.empty((min(BLOCK_EXAMPLES, len(X)), self.inputs + 1), dtype)
-        with np.errstate(all="ignore"):  # as in training: an overflow shows in the outputs
+        with np.errstate(all="ignore"):  # as in training: the outputs show an overflow
             for start in range(0, len(X), BLOCK_EXAMPLES):
                 rows = slice(start, min(start + BLOCK_EXAMPLES, len(X)))
                 batch = X_BI[: rows.stop - start]
-                gather(X, rows, prepared.scale, batch)
+                NUMPY.gather(X, rows, prepared.scale, batch)
                 outputs_NO[rows] = self._network.predict(self._parameters, batch)
         target = self.preparation.get("target", {})
         return outputs_NO if self.classes else outputs_NO * target.get("deviation", 1.0) + target.get("mean", 0.0)
 
     def decide(self, outputs_NO: np.ndarray) -> np.ndarray:
-        """Classes by name, or values, as `predict` returns them, from outputs."""
+        """Convert outputs to names of classes, or values, as `predict` returns them."""
         if not self.classes:
             return outputs_NO[:, 0] if outputs_NO.shape[1] == 1 else outputs_NO
         decided: np.ndarray = np.array(self.classes)[self.class_indices(outputs_NO)]
         return decided
 
     def class_indices(self, outputs_NO: np.ndarray) -> np.ndarray:
-        """Indices (N,) in `classes` from outputs."""
+        """Convert outputs to indices (N,) in `classes`."""
+        indices: np.ndarray
         if outputs_NO.shape[1] > 1:
-            largest: np.ndarray = np.argmax(outputs_NO, axis=1)
-            return largest
-        # a margin, or a probability
-        indices: np.ndarray = (outputs_NO[:, 0] > (0.0 if self.loss == "hinge" else 0.5)).astype(np.int64)
+            indices = np.argmax(outputs_NO, axis=1)
+        else:  # a margin, or a probability
+            indices = (outputs_NO[:, 0] > (0.0 if self.loss == "hinge" else 0.5)).astype(np.int64)
         return indices
 
     def probabilities(self, outputs_NO: np.ndarray) -> np.ndarray:
-        """Probabilities (N, classes) from outputs. UsageError if this model gives none."""
+        """Convert outputs to probabilities (N, classes). UsageError if this model gives none."""
         if not self.probabilistic:
             what = f"the loss {self.loss}" if self.classes else "regression"
             raise UsageError(f"this model was trained with {what}, which gives no probabilities; use outputs")

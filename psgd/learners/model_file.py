@@ -1,4 +1,4 @@
-"""Model files: a safetensors file of weights and biases, whose metadata say how to use them (JSON under "psgd")."""
+"""Model files: weights and biases as safetensors, with metadata on how to use them (JSON under the key "psgd")."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ KINDS = ("mlp", "sparse-linear")
 def write_model(
     path: Path, model: config.Model, learner: MLP | SparseLinear, parameters: np.ndarray, data: Data
 ) -> None:
-    """Write the weights (inputs, outputs) and biases of each layer, and what it takes to use them. StorageError."""
+    """Write the weights (inputs, outputs) and biases of each layer, and metadata. StorageError if that fails."""
     kind, layers = "sparse-linear" if isinstance(learner, SparseLinear) else "mlp", learner.layout.views(parameters)
     names = array_names(kind, len(layers))
     arrays = {name: array for both in zip(names, layers, strict=True) for name, array in zip(*both, strict=True)}
@@ -40,7 +40,7 @@ def write_model(
 
 
 def load(path: str | Path) -> Model:
-    """The model in a file, or in the directory of a run. DataError if it cannot be read or is not a model of psgd."""
+    """Load a model from a file or from a run's directory. DataError if it cannot be read or is not a model of psgd."""
     file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
     if not file.is_file():
         raise DataError(f"{file}: no such file; a run writes its model.safetensors when it is done")

@@ -1,4 +1,4 @@
-"""A user's parameters, arrays in lists, tuples and dicts, as one flat vector and back."""
+"""Converts a user's parameters, arrays nested in lists, tuples and dicts, to one flat vector and back."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, final
@@ -8,6 +8,7 @@ import numpy as np
 from psgd.core.errors import UsageError
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+CONTAINERS = (list, tuple, dict)
 
 
 class Leaf(NamedTuple):
@@ -18,7 +19,7 @@ class Leaf(NamedTuple):
 
 @final
 class ParameterTree:
-    """The structure of a tree of arrays. UsageError unless the example has distinct float arrays of one dtype."""
+    """The structure of nested arrays. UsageError unless `example` holds distinct float arrays of one dtype."""
 
     def __init__(self, example: Any) -> None:
         self._example = example
@@ -26,7 +27,7 @@ class ParameterTree:
         start = 0
         seen: dict[int, str] = {}
         dtypes: dict[np.dtype, str] = {}
-        for path, value in _leaves(example):
+        for path, value in _leaves(example, example):
             name = f"parameters{path}"
             array = _array(value, name)
             if array.dtype not in FLOATS:
@@ -48,27 +49,28 @@ class ParameterTree:
         (self.dtype,) = dtypes
 
     def flatten(self, tree: Any) -> np.ndarray:
-        """A new vector (P,) of a tree like the example."""
+        """Return a new vector (P,) of the arrays of `tree`."""
         vector = np.empty(self.size, self.dtype)
         self.write(tree, vector)
         return vector
 
     def views(self, vector: np.ndarray) -> Any:
-        """The tree of read-only views into `vector`; nothing is copied."""
+        """Return the tree of read-only views into `vector` (P,)."""
         vector = vector.view()
         vector.flags.writeable = False
         return _like(self._example, (vector[leaf.where].reshape(leaf.shape) for leaf in self.leaves))
 
     def copies(self, vector: np.ndarray) -> Any:
-        """The tree with arrays of its own."""
+        """Return the tree with arrays of its own, copied from `vector` (P,)."""
         return _like(self._example, (vector[leaf.where].reshape(leaf.shape).copy() for leaf in self.leaves))
 
     def write(self, tree: Any, out: np.ndarray) -> bool:
-        """Write a gradient to `out` (P,). UsageError for a wrong shape or dtype; False if it does not nest as the
-        example does. A tuple may stand for a list. No tree nests as its own first item does, so a gradient is never
-        taken for a pair of gradient and loss."""
-        values = _leaves_like(self._example, tree)
-        if values is None:
+        """Write a gradient to `out` (P,) and return True; return False if it does not nest as the parameters do, where
+        a tuple may replace a list. UsageError for a wrong shape or dtype. No tree nests as its own first item does, so
+        a gradient is never taken for a pair of gradient and loss."""
+        try:
+            values = [value for _, value in _leaves(self._example, tree)]
+        except ValueError:
             return False
         for leaf, value in zip(self.leaves, values, strict=True):
             if type(value) is np.ndarray and value.shape == leaf.shape and value.dtype == self.dtype:
@@ -89,7 +91,7 @@ class ParameterTree:
         return True
 
     def name(self, index: int) -> str:
-        """The path and index of element `index` of the vector; the loss if beyond."""
+        """Return the path and index of element `index` of the vector, or "the loss" for an index behind the last."""
         for leaf in self.leaves:
             if index < leaf.where.stop:
                 place = np.unravel_index(index - leaf.where.start, leaf.shape)
@@ -98,8 +100,8 @@ class ParameterTree:
 
 
 def describe(tree: Any) -> str:
-    """A value in a few words, for messages."""
-    if type(tree) in (list, tuple, dict):
+    """Describe a value in a few words, for messages."""
+    if type(tree) in CONTAINERS:
         return f"a {type(tree).__name__} of {len(tree)}"
     if isinstance(tree, np.ndarray):
         return f"an array of shape {tree.shape}"
@@ -112,38 +114,20 @@ def _array(value: Any, name: str) -> np.ndarray:
     return np.asarray(value)
 
 
-def _leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(path, leaf) of each. A tuple with names would lose them, so it counts as a leaf."""
-    if type(tree) in (list, tuple):
-        items: Iterable[tuple[Any, Any]] = enumerate(tree)
-    elif type(tree) is dict:
-        items = tree.items()
+def _leaves(example: Any, tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (path, leaf of `tree`), in the order of `example`: dicts may have another. ValueError if `tree` does not
+    nest as the example does. A named tuple would lose its names, so it counts as a leaf."""
+    if type(example) is dict and type(tree) is dict and tree.keys() == example.keys():
+        keys: Iterable[Any] = example
+    elif type(example) in (list, tuple) and type(tree) in (list, tuple) and len(tree) == len(example):
+        keys = range(len(example))
+    elif type(example) in CONTAINERS or type(tree) in CONTAINERS:
+        raise ValueError("other nesting")
     else:
         yield path, tree
         return
-    for key, item in items:
-        yield from _leaves(item, f"{path}[{key!r}]")
-
-
-def _leaves_like(example: Any, tree: Any) -> list[Any] | None:
-    """The leaves in the example's order (dicts may have another); None if `tree` does not nest as the example does."""
-    if type(example) is dict:
-        if type(tree) is not dict or tree.keys() != example.keys():
-            return None
-        pairs = [(item, tree[key]) for key, item in example.items()]
-    elif type(example) in (list, tuple):
-        if type(tree) not in (list, tuple) or len(tree) != len(example):
-            return None
-        pairs = list(zip(example, tree, strict=True))
-    else:
-        return None if type(tree) in (list, tuple, dict) else [tree]
-    leaves: list[Any] = []
-    for item, part in pairs:
-        found = _leaves_like(item, part)
-        if found is None:
-            return None
-        leaves += found
-    return leaves
+    for key in keys:
+        yield from _leaves(example[key], tree[key], f"{path}[{key!r}]")
 
 
 def _like(example: Any, leaves: Iterator[np.ndarray]) -> Any:

@@ -1,7 +1,7 @@
-"""The linear model of sparse rows, with one output: what Zinkevich et al. 2010 and Cheng et al. 2020 train.
+"""The linear model of sparse rows, with one output, as in Zinkevich et al. 2010 and Cheng et al. 2020.
 
-The parameters are the weights (F,) and then the bias. With plain SGD a step touches the active features only: the
-weights are kept as scale * parameters, so that the decay of all of them by l2 is one multiplication.
+The parameters are the weights (F,) and then the bias. A step of plain SGD reads and writes the active features only:
+the weights are stored as scale * parameters, so that their decay by l2 is one multiplication.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from psgd.learners.learner import Batch
 from psgd.learners.losses import Loss
 from psgd.optimizers.schedule import Schedule
 
-SMALLEST_SCALE = 1e-6  # below it the scale is multiplied into the parameters at once, before they grow too large
+SMALLEST_SCALE = 1e-6  # a smaller scale is multiplied into the parameters at once, before they grow too large
 FROM_ZERO = WeightSettings("constant")
 
 
@@ -28,7 +28,7 @@ class SparseLinear(LayeredLearner):
         self, features: int, output: str, loss: Loss, dtype: np.dtype, weights: WeightSettings = FROM_ZERO
     ) -> None:
         super().__init__(Layout((features, 1)), output, loss, dtype, weights)
-        # Steps after which the scale is multiplied into all weights, which must cost little beside those steps.
+        # Steps after which the scale is multiplied into all weights: enough that this takes little time beside them.
         self.stride = max(256, self.size // 2048)
         self._activation = ACTIVATIONS[output]
         self._buffers: dict[int, LayerBuffers] = {}
@@ -54,8 +54,8 @@ class SparseLinear(LayeredLearner):
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
         """w <- (1 - rate l2) w - rate mean(slope x), as w = scale u: scale *= 1 - rate l2, u -= rate slope x / scale.
 
-        The scale is multiplied in after every `stride` steps and at the end: a run that is cut after a multiple of
-        `stride` steps, and goes on in another call, has the same bits."""
+        The scale is multiplied into the weights after every `stride` steps and at the end: steps that are cut into
+        several calls, after multiples of `stride`, have the same bits."""
         weights, bias = parameters[:-1], parameters[-1:]
         scale = 1.0
         for step, batch in enumerate(batches, 1):
@@ -65,7 +65,7 @@ class SparseLinear(LayeredLearner):
             D_B *= -rate / len(D_B)
             bias += D_B.sum() if len(D_B) > 1 else D_B
             scale *= 1.0 - rate * self._l2
-            if not scale >= SMALLEST_SCALE:  # it may be 0 or less, too
+            if not scale >= SMALLEST_SCALE:  # also if it is negative or nan
                 weights *= scale
                 scale = 1.0
             if scale != 1.0:
@@ -92,7 +92,7 @@ class SparseLinear(LayeredLearner):
         return buffers
 
     def _slopes(self, parameters: np.ndarray, rows: SparseRows, T_BO: np.ndarray, scale: float) -> np.ndarray:
-        """dL/dz (B,) of each example; add their losses to the running sum."""
+        """Return dL/dz (B,) of each example, and add their losses to the running sum."""
         buffers = self._forward(parameters, rows, scale)
         if self._head.is_difference:
             np.subtract(buffers.A_OB, T_BO.T, buffers.D_OB)
@@ -104,7 +104,7 @@ class SparseLinear(LayeredLearner):
 
 
 def _gather(weights: np.ndarray, rows: SparseRows, out: np.ndarray) -> None:
-    """Write each row's product with the weights (F,) to `out` (B,)."""
+    """Write each row's dot product with the weights (F,) to `out` (B,)."""
     starts, indices, values = rows
     products = weights.take(indices)
     if len(out) == 1:

@@ -1,4 +1,4 @@
-"""A user's own numpy function as a learner, whatever it computes."""
+"""The learner of a user's own numpy function."""
 
 from collections.abc import Callable
 from typing import Any, final
@@ -31,10 +31,10 @@ class UserFunction(Learner):
         self._gradient, self._structure, self._start = gradient, structure, start
         self._loss, self._score, self._wants_loss = loss, score, wants_loss
         self._sum = 0.0
-        self._vector: np.ndarray | None = None  # whose views are in self._views: they are made once for many steps
+        self._vector: np.ndarray | None = None  # the vector of self._views, which are made once for many steps
 
     def initial(self, seed: int) -> np.ndarray:
-        """The parameters that the user gave, whatever the seed."""
+        """Return the user's parameters, whatever the seed."""
         return self._start
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
@@ -58,7 +58,7 @@ class UserFunction(Learner):
         return loss
 
     def score(self, parameters: np.ndarray, X: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
-        """As Learner.score; without a `loss` function, the loss is the number of wrong answers."""
+        """As Learner.score. Without a `loss` function, the loss is the number of wrong answers."""
         views, count = self._structure.views(parameters), len(X)
         right = 0
         if self._score:
@@ -78,6 +78,6 @@ def _number(value: Any, what: str) -> float:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        # Not a PsgdError: one process alone may find it, in the middle of a round of scoring.
+        # Not a PsgdError, which all processes must raise together: in scoring, it may happen on one process alone.
         raise TypeError(f"{what} is {describe(value)}; it must be one number")
     return float(value)

@@ -1,1 +1,1 @@
-"""Optimizers: elementwise rules, the schedules of their rates, clipping."""
+"""Optimizers: elementwise update rules, learning-rate schedules, clipping."""

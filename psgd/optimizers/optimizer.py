@@ -1,4 +1,4 @@
-"""An optimizer: a rule, the schedule of its rate, clipping by norm, and the backend that updates."""
+"""An optimizer: an update rule, a learning-rate schedule, clipping by norm, and a backend."""
 
 from dataclasses import dataclass, field
 from typing import final
@@ -30,21 +30,22 @@ class Optimizer:
 
     @property
     def plain(self) -> bool:
-        """Whether a step is p -= rate g and nothing else, which learners may do in their own way."""
+        """Whether a step is p -= rate g and nothing else, which learners may compute without writing g."""
         return self.rule == SGD() and self.clip_norm is None
 
     def clip(self, squares: float) -> float:
-        """The factor that brings a gradient of `squares` = ||g||^2 down to the norm allowed."""
+        """Return the factor that limits a gradient with ||g||^2 = `squares` to the norm allowed."""
         if self.clip_norm is None or squares <= self.clip_norm**2:
             return 1.0
         return self.clip_norm / float(np.sqrt(squares))
 
     def factors(self, count: int, epoch: float) -> tuple[float, ...]:
-        """What `update` takes in step number `count`, from 1 on, at the schedule's rate."""
+        """Return the factors that `update` takes in step number `count` (from 1)."""
         return self.rule.factors(count, self.schedule.rate(epoch))
 
     def step(self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, epoch: float) -> None:
-        """A whole vector's step, in place, with clipping: p and g (P,), state (rows, P). `g` is destroyed."""
+        """Take step number `count` on all parameters, with clipping, in place: p and g (P,), state (rows, P). `g` is
+        overwritten."""
         if self.clip_norm is not None:
             factor = self.clip(sum(squared_norm(g[where]) for where in blocks(0, g.size)))
             if factor != 1.0:

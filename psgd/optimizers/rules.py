@@ -1,8 +1,8 @@
-"""Update rules: their hyper-parameters, and the scalar factors of a step. The elementwise loops are the backends'.
+"""Update rules: hyper-parameters, and the scalar factors of a step. Backends have the elementwise loops.
 
-Every rule is elementwise, so that any slice of the parameters can be updated by itself. It has a `name`, by which a
-backend knows its loop; `rows`, how many vectors of state a parameter vector needs; and `factors`, the scalars of step
-number `count`, from 1 on, as the loop takes them.
+A rule is elementwise, so that any slice of the parameters can be updated by itself. It has a `name`, by which backends
+find its loop; `rows`, the number of vectors of state; and `factors`, the scalars that the loop takes in step number
+`count` (from 1).
 """
 
 import math
@@ -38,9 +38,9 @@ class SGD:
 @final
 @dataclass(frozen=True)
 class Adam:
-    """Kingma & Ba 2015, algorithm 1; AMSGrad: Reddi et al. 2018, the maximum taken before the bias correction.
+    """Kingma & Ba 2015, algorithm 1; AMSGrad: Reddi et al. 2018, with the maximum before the bias correction.
 
-    The moments are kept as m / (1 - beta1) and v / (1 - beta2), which saves passes: m = beta1 m + g."""
+    The moments are stored as m / (1 - beta1) and v / (1 - beta2), which saves passes: m = beta1 m + g."""
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -56,8 +56,8 @@ class Adam:
         return 3 if self.amsgrad else 2
 
     def factors(self, count: int, rate: float) -> tuple[float, ...]:
-        """(beta1, beta2, epsilon, rate) for the moments as they are kept: p -= rate m / (sqrt(v) + epsilon)."""
-        # m_hat / (sqrt(v_hat) + epsilon), where sqrt(v_hat) = scale sqrt(v)
+        """(beta1, beta2, epsilon, rate) for the stored moments: p -= rate m / (sqrt(v) + epsilon)."""
+        # In the paper it is m_hat / (sqrt(v_hat) + epsilon), where sqrt(v_hat) = scale sqrt(v).
         scale = math.sqrt((1.0 - self.beta2) / (1.0 - power(self.beta2, count)))
         rate = rate * (1.0 - self.beta1) / (1.0 - power(self.beta1, count)) / scale
         return self.beta1, self.beta2, self.epsilon / scale, rate

@@ -1,4 +1,4 @@
-"""Learning rates as functions of the epoch, so that they depend on no worker's step count."""
+"""Learning rates as functions of the epoch: they do not depend on a worker's number of steps."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Schedule:
     decay_factor: float = 0.1
 
     def rate(self, epoch: float) -> float:
-        """The rate for a batch whose middle lies at `epoch` (so that a warm-up's first rate is not 0)."""
+        """Return the rate for a batch whose middle is at `epoch` (so the first rate of a warm-up is not 0)."""
         if epoch < self.warmup:
             return self.learning_rate * epoch / self.warmup
         if self.kind == "step":

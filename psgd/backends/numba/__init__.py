@@ -1,4 +1,4 @@
-"""The backend of inner loops compiled by numba, with the bits of numpy's.
+"""The backend of inner loops compiled by numba, with the bits of the numpy backend.
 
-Only jobs/ imports it, and only where it is chosen: numba takes about 0.3 s and 100 MB to import.
+Only jobs/ imports it, when it is chosen: importing numba takes about 0.3 s and 100 MB.
 """

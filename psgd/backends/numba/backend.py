@@ -1,4 +1,4 @@
-"""numba as a backend."""
+"""The backend of compiled kernels."""
 
 from typing import final
 
@@ -18,12 +18,13 @@ class NumbaBackend:
     name = "numba"
 
     def __init__(self, examples: int, descends: bool = True) -> None:
-        """Batches of other sizes are left to numpy; so is `Passes.descend`, which takes scipy's BLAS, if not needed."""
+        """`examples`: the batch size that kernels compute; numpy computes others. `descends`: whether they compute
+        `Passes.descend`, which needs scipy's BLAS, too."""
         self._examples, self._descends = examples, descends
         self._proven: set[Network] = set()
 
     def passes(self, network: Network) -> NumbaPasses:
-        """LookupError says why they cannot be compiled with numpy's bits. A network is compared with numpy's once."""
+        """LookupError if kernels cannot have numpy's bits, which is tested once for each network."""
         passes = compile_network(NUMPY.passes(network), self._examples, self._descends, proven=network in self._proven)
         self._proven.add(network)
         return passes

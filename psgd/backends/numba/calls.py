@@ -1,8 +1,8 @@
 """Calls of BLAS routines and ufunc loops by their addresses, from compiled code.
 
-Fortran takes everything by reference, and integers of four bytes or of eight. Here they lie in eight, which is right
-for both on a little-endian machine. Matrices are column-major; the leading dimension is the number of elements from
-one column to the next.
+Fortran takes everything by reference, and integers of four bytes or of eight. Here they have eight, which is right for
+both on a little-endian machine. Matrices are column-major; the leading dimension is the number of elements from one
+column to the next.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ _POINTER = _BYTE.as_pointer()
 
 @intrinsic
 def pointer(typing, address):  # type: ignore[no-untyped-def]
-    """The address as a pointer, for numba.carray and `call`."""
+    """Convert an address to a pointer, for numba.carray and `call`."""
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], _POINTER)
@@ -30,8 +30,8 @@ def pointer(typing, address):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def call(typing, routine, arguments):  # type: ignore[no-untyped-def]
-    """Call the routine at an address. Of the tuple of arguments, pointers are passed as they are, numbers and inner
-    tuples by reference, and booleans as the letter T (transposed) or N."""
+    """Call the routine at an address with a tuple of arguments: pointers are passed by value, numbers and inner tuples
+    by reference, and booleans as references to the letter T (transposed) or N."""
     kinds = arguments.types
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -1,10 +1,9 @@
-"""How kernels are compiled: when they are first called, once for a processor, kept by numba's own cache.
+"""Compiles kernels when they are first called; numba's cache keeps them for each processor.
 
-The cache lies in `__pycache__` beside the file or, where that cannot be written to, under the user's cache directory.
+The cache is in `__pycache__` beside the file or, where that cannot be written to, under the user's cache directory.
 numba keys it by version, argument types and processor, and replaces its files atomically, so several processes may
-compile at once. It notices a change of the file that holds a kernel, but not of another file from which the kernel
-inlines functions. Here these are calls.py and this file: after changing them, change the kernels' files too, or delete
-the cache.
+compile at once. It notices changes of a kernel's file, but not of other files from which the kernel inlines functions:
+after changing calls.py or this file, change the kernels' files, too, or delete the cache.
 """
 
 import sys
@@ -23,7 +22,7 @@ _OPTIONS: dict[str, Any] = {
 
 
 def kernel(function: Any) -> Any:
-    """Compile a function that Python calls. It releases Python's lock while it runs."""
+    """Compile a function that Python calls. It releases the lock (GIL) while it runs."""
     try:
         return njit(cache=True, **_OPTIONS)(function)
     except RuntimeError:  # no directory for the cache can be written to
@@ -36,13 +35,13 @@ def inlined(function: Any) -> Any:
 
 
 class _Notice(event.Listener):  # type: ignore[misc]
-    """Says once that kernels are being compiled, which takes some seconds."""
+    """Prints once that kernels are being compiled, which takes some seconds."""
 
-    said = False
+    printed = False
 
     def on_start(self, event: Any) -> None:
-        if not self.said and event.data["dispatcher"].py_func.__module__.startswith(__package__):
-            self.said = True
+        if not self.printed and event.data["dispatcher"].py_func.__module__.startswith(__package__):
+            self.printed = True
             print("psgd: numba compiles the inner loops for this processor, once", file=sys.stderr, flush=True)
 
     def on_end(self, event: Any) -> None:

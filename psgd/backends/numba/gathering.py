@@ -1,4 +1,4 @@
-"""Rows of a dense data set gathered in one pass over memory."""
+"""Gathers rows of a dense data set in one pass over memory."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from psgd.backends.numba.compiler import kernel
 
 intrinsic: Any = _intrinsic
 CACHE_LINE = 64  # bytes
-# How far ahead rows are prefetched, since memory answers late: so many bytes, but no more rows than that. Larger values
-# drive what was prefetched out of the first cache before it is used.
+# How far ahead rows are prefetched: bytes, and at most so many rows. With larger values, prefetched lines are driven
+# out of the L1 cache before they are used.
 AHEAD_BYTES, AHEAD_ROWS = 4096, 8
 
 
 @intrinsic
 def prefetch(typing, address):  # type: ignore[no-untyped-def]
-    """Prefetch the cache line at any address. It is read once, so the larger caches keep what they have."""
+    """Prefetch the cache line at any address, for one use only: so that it displaces little in the larger caches."""
 
     def write(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -33,7 +33,7 @@ def prefetch(typing, address):  # type: ignore[no-untyped-def]
 
 @kernel
 def gather_rows(inputs, rows, scale, X_BI):  # type: ignore[no-untyped-def]
-    """As Backend.gather, for C-contiguous inputs and an array of rows (B,)."""
+    """Gather as Backend.gather, for C-contiguous inputs and an array of rows (B,)."""
     real = X_BI.dtype.type
     B, F, factor = len(rows), inputs.shape[1], real(scale)
     row_bytes = F * inputs.itemsize

@@ -1,5 +1,5 @@
-"""The passes through a network as compiled code: the products by the BLAS routines that numpy and scipy call, with the
-same operands, and the activations' operations in the same order, hence the same bits.
+"""The passes through a network as compiled code, with numpy's bits: products by the BLAS routines that numpy and scipy
+call, with the same operands, and the operations of activations in the same order.
 """
 
 from typing import Any, NamedTuple
@@ -10,16 +10,16 @@ from numba.np.numpy_support import carray
 from psgd.backends.numba.calls import call, pointer
 from psgd.backends.numba.compiler import inlined, kernel
 
-SIGMOID_ELEMENTS = 4096  # of a part that stays in the first cache between the steps of a sigmoid
+SIGMOID_ELEMENTS = 4096  # of a part that stays in the L1 cache between the steps of a sigmoid
 
-# What kernels know of a layer: a row of an int64 table. Row 0 is the batch, whose OUTPUTS are the features.
-# INPUTS counts the constant one; OFFSET: where in the parameters the weights begin; A, D: addresses of outputs and
-# slopes, stored by example or by output, with one leading dimension LD; TRANSPOSES and TWO_PASSES: see layer_plan.py;
-# FORWARD, BACKWARD: the activation to apply in each pass, or NONE.
+# Columns of the int64 table of layers. Row 0 is the batch, whose OUTPUTS are the features. INPUTS includes the constant
+# 1; OFFSET: index of the first weight in the parameters; A, D: addresses of outputs and slopes, by example or by
+# output, both with the leading dimension LD; TRANSPOSES, TWO_PASSES: see layer_plan.py; FORWARD, BACKWARD: the
+# activation to apply in each pass, or NONE.
 FIELDS = 12
 INPUTS, OUTPUTS, OFFSET, EXAMPLES, A, D, LD, BY_EXAMPLE, TRANSPOSES, TWO_PASSES, FORWARD, BACKWARD = range(FIELDS)
 NONE, RELU, SIGMOID, TANH = range(4)
-# Addresses: an int64 vector.
+# Elements of the int64 vector of addresses.
 ROUTINES = 8
 GEMM, GEMV, SCIPY_GEMM, EXP, EXP_DATA, TANH_LOOP, TANH_DATA, SCRATCH = range(ROUTINES)
 
@@ -29,12 +29,12 @@ class Matrix(NamedTuple):
 
     address: Any
     ld: int  # leading dimension
-    transposed: bool  # what lies in memory is the transpose
+    transposed: bool  # whether the transpose of the matrix is stored
 
 
 @kernel
 def forward(P, X, T, layers, routines):  # type: ignore[no-untyped-def]
-    """Outputs of every layer for parameters P (P,), inputs X (B, I); the last D = A - T, unless T (B, O) is empty."""
+    """Compute all outputs for parameters P (P,) and inputs X (B, I); the last D = A - T, unless T (B, O) is empty."""
     layers[0, A] = X.ctypes.data
     if layers[0, BY_EXAMPLE]:
         layers[0, LD] = X.strides[0] // X.itemsize
@@ -47,7 +47,7 @@ def forward(P, X, T, layers, routines):  # type: ignore[no-untyped-def]
             A_BI = carray(pointer(layer[A]), (layer[EXAMPLES], layer[LD]), P.dtype)
             for b in range(layer[EXAMPLES]):
                 A_BI[b, layer[OUTPUTS]] = P.dtype.type(1)
-    if T.size:  # by output, as the last layer's outputs are stored
+    if T.size:  # the last layer's outputs are stored by output
         (B, O), last = T.shape, layers[-1]  # noqa: E741
         A_OB, D_OB = carray(pointer(last[A]), (O, B), T.dtype), carray(pointer(last[D]), (O, B), T.dtype)
         for o in range(O):
@@ -57,7 +57,7 @@ def forward(P, X, T, layers, routines):  # type: ignore[no-untyped-def]
 
 @kernel
 def gradient(P, layers, routines, out):  # type: ignore[no-untyped-def]
-    """The mean gradient to `out` (P,), from the slopes in the last layer's D."""
+    """Write the mean gradient to `out` (P,), from the slopes in the last layer's D."""
     last = layers[-1]
     _activation_slopes(P, last)
     D_OB = carray(pointer(last[D]), last[OUTPUTS] * last[EXAMPLES], P.dtype)
@@ -75,7 +75,7 @@ def gradient(P, layers, routines, out):  # type: ignore[no-untyped-def]
 
 @kernel
 def descend(P, layers, routines, alpha, keep):  # type: ignore[no-untyped-def]
-    """W <- keep W + alpha A D^T of every layer, in place in P (P,), where keep leaves the biases alone."""
+    """W <- keep W + alpha A D^T in every layer, in place in P (P,); biases are not multiplied by `keep`."""
     one, alpha, keep = P.dtype.type(1), P.dtype.type(alpha), P.dtype.type(keep)
     _activation_slopes(P, layers[-1])
     for number in range(len(layers) - 1, 0, -1):
@@ -105,13 +105,13 @@ def descend(P, layers, routines, alpha, keep):  # type: ignore[no-untyped-def]
 
 @inlined
 def _stored(layer):  # type: ignore[no-untyped-def]
-    """Elements of a layer's outputs in memory, gaps included."""
+    """Return the number of elements of a layer's outputs in memory, with gaps."""
     return layer[LD] * (layer[EXAMPLES] if layer[BY_EXAMPLE] else layer[OUTPUTS])
 
 
 @inlined
 def _layer_product(P, below, layer, routines):  # type: ignore[no-untyped-def]
-    """W A of the outputs below, to where the layer's outputs will be."""
+    """Write W A, with A of the layer below, to the layer's outputs."""
     I, O, B, one = layer[INPUTS], layer[OUTPUTS], layer[EXAMPLES], P.dtype.type(1)  # noqa: E741
     W, inputs = _weights(P, layer), _matrix(below[A], below)
     if not layer[TRANSPOSES]:
@@ -127,14 +127,14 @@ def _layer_product(P, below, layer, routines):  # type: ignore[no-untyped-def]
 
 @inlined
 def _slopes_below(P, below, layer, routines):  # type: ignore[no-untyped-def]
-    """W^T D, the slopes of a layer back through its weights."""
+    """Write W^T D, the slopes of a layer propagated back through its weights, to the layer below."""
     W, slopes, to = _weights(P, layer), _matrix(layer[D], layer), _matrix(below[D], below)
     _product(routines, _transpose(W), slopes, to, below[OUTPUTS], layer[EXAMPLES], layer[OUTPUTS], P.dtype.type(1))
 
 
 @inlined
 def _weight_gradient(below, layer, routines, out):  # type: ignore[no-untyped-def]
-    """D A^T, to the beginning of `out`."""
+    """Write D A^T to the beginning of `out`."""
     slopes, inputs = _matrix(layer[D], layer), _matrix(below[A], below)
     to = Matrix(np.int64(out.ctypes.data), layer[OUTPUTS], False)
     one = out.dtype.type(1)
@@ -143,7 +143,7 @@ def _weight_gradient(below, layer, routines, out):  # type: ignore[no-untyped-de
 
 @inlined
 def _product(routines, L, R, to, m, n, k, one):  # type: ignore[no-untyped-def]
-    """L (m, k) times R (k, n), by the routine that numpy takes. Vectors must be contiguous."""
+    """Write L (m, k) times R (k, n) to `to`, by the routine that numpy calls. Vectors must be contiguous."""
     zero = one - one
     if m == 1:
         _gemv(routines[GEMV], _transpose(R), L.address, to.address, n, k, one, zero)
@@ -174,7 +174,7 @@ def _weights(P, layer):  # type: ignore[no-untyped-def]
 
 @inlined
 def _matrix(address, layer):  # type: ignore[no-untyped-def]
-    """A layer's outputs or slopes."""
+    """Return a layer's outputs or slopes, at `address`."""
     return Matrix(address, layer[LD], layer[BY_EXAMPLE] == 0)
 
 
@@ -210,7 +210,7 @@ def _activate(kind, Z, routines):  # type: ignore[no-untyped-def]
 
 @inlined
 def _activation_slopes(P, layer):  # type: ignore[no-untyped-def]
-    """dL/dA of a layer to dL/dZ, in place in D."""
+    """Replace a layer's dL/dA by dL/dZ, in D."""
     zero, one, count = P.dtype.type(0), P.dtype.type(1), _stored(layer)
     A_, D_ = carray(pointer(layer[A]), count, P.dtype), carray(pointer(layer[D]), count, P.dtype)
     if layer[BACKWARD] == RELU:

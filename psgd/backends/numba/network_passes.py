@@ -1,4 +1,4 @@
-"""The compiled passes of one network, compared with numpy's before they are used."""
+"""The compiled passes of one network, whose bits are compared with numpy's before they are used."""
 
 from hashlib import sha256
 from typing import final
@@ -11,15 +11,15 @@ from psgd.backends.numba import network_kernels as kernels
 from psgd.backends.numpy.network_passes import NumpyPasses
 from psgd.backends.numpy.products import accumulator
 
-# Parameters and outputs compared, over all trials: so many that different arithmetic shows in one of them.
+# Parameters and outputs that trials compare, in all: enough for different arithmetic to show. Raised, it takes longer.
 COMPARED_ELEMENTS = 10_000
 _KINDS = {"identity": kernels.NONE, "relu": kernels.RELU, "sigmoid": kernels.SIGMOID, "tanh": kernels.TANH}
 
 
 @final
 class NumbaPasses:
-    """The kernels over the buffers that `plain` has for batches of `examples`. Batches of other sizes, as in
-    evaluations, are left to `plain`, and so is `descend` unless `descends`."""
+    """Kernels over the buffers of `plain` for batches of `examples`. Batches of other sizes, as in evaluations, are
+    left to `plain`, and so is `descend` unless `descends`."""
 
     def __init__(self, plain: NumpyPasses, examples: int, descends: bool) -> None:
         self._plain, self._examples, self._descends = plain, examples, descends
@@ -81,8 +81,8 @@ class NumbaPasses:
 
 
 def compile_network(plain: NumpyPasses, examples: int, descends: bool, proven: bool = False) -> NumbaPasses:
-    """The kernels for a network and a batch size. LookupError says why they cannot have numpy's bits; that is found out
-    by comparing the results, unless it is `proven` already."""
+    """Return the compiled passes of a network for one batch size. LookupError if they cannot have numpy's bits: unless
+    `proven`, results are compared."""
     network = plain.network
     unknown = [name for name in network.activations[:-1] if name not in _KINDS]
     if unknown:
@@ -104,7 +104,7 @@ def compile_network(plain: NumpyPasses, examples: int, descends: bool, proven: b
 
 
 def _results(passes: Passes, network: Network, examples: int, descends: bool, seed: int) -> bytes:
-    """A digest of what one step of each kind gives for random numbers."""
+    """Return a digest of the results of one step of each kind on random numbers."""
     draw, layout, dtype = np.random.default_rng(seed), network.layout, network.dtype
     parameters = draw.standard_normal(layout.size, dtype)
     parameters *= dtype.type(0.1)

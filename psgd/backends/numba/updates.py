@@ -1,4 +1,4 @@
-"""The optimizers' rules in one pass over memory: the operations of backends/numpy/updates.py in their order."""
+"""The update rules in one pass over memory: the operations of backends/numpy/updates.py in the same order."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from psgd.backends.backend import Array, Factors, Update
 from psgd.backends.numba.compiler import kernel
 
-# Kernels take p (n,), g (n,), the rows of state and the rule's factors, and update in place.
+# Kernels take p (n,), g (n,), the rows of state and the rule's factors, and update p and the state in place.
 
 
 @kernel

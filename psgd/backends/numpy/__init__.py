@@ -1,1 +1,1 @@
-"""The backend of numpy's calls and scipy's BLAS; the reference whose bits others are compared with."""
+"""The backend of numpy's calls and scipy's BLAS. Its bits are the reference for others."""

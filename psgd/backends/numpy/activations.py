@@ -1,7 +1,7 @@
-"""Activations, in place: `forward` turns Z_OB into A_OB, `backward` turns dL/dA into dL/dZ, given A.
+"""Activations, in place: `forward` replaces Z_OB by A_OB, `backward` replaces dL/dA by dL/dZ, given A.
 
-numpy is quickest with operands of the same shape or without dimensions, and slow with Python's numbers: hence Scratch.
-`out` is passed as the last positional argument, here and wherever a step calls numpy, since a keyword takes time.
+numpy is fastest on arrays of the same shape or of no dimensions, and slow with Python's numbers: hence Scratch. Here
+and wherever a step calls numpy, `out` is the last positional argument, since a keyword takes time.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-CACHED_ELEMENTS = 32768  # of an array that several passes find in the L2 cache: 128 KiB of float32
+CACHED_ELEMENTS = 32768  # of an array that stays in the L2 cache for several passes: 128 KiB of float32
 
 
 class Scratch(NamedTuple):
-    """Constants and scratch memory, of the shape of what is worked on."""
+    """Constants and scratch memory, of the shape of the outputs they are used with."""
 
     one: np.ndarray  # ()
     zeros: np.ndarray
@@ -35,11 +35,11 @@ Action = Callable[[], None]
 class Activation(NamedTuple):
     forward: Callable[[np.ndarray, Scratch], None]  # (Z_OB, scratch)
     backward: Callable[[np.ndarray, np.ndarray, Scratch], None]  # (A_OB, D_OB, scratch)
-    all_outputs: bool = False  # an output depends on all outputs of the example
-    integer: bool = False  # `backward` takes the floats' bits as unsigned integers
+    all_outputs: bool = False  # A depends on all of an example's Z
+    integer: bool = False  # `backward` takes the bits of the floats as unsigned integers
 
     def actions(self, A_OB: np.ndarray, D_OB: np.ndarray) -> tuple[list[Action], list[Action]]:
-        """Forward and backward over these two arrays, in parts that stay in the cache."""
+        """Return the calls for forward and backward over these two arrays, in parts that stay in the cache."""
         outputs, examples = A_OB.shape
         rows = outputs if self.all_outputs else min(outputs, max(1, CACHED_ELEMENTS // examples))
         dtype = np.dtype(f"u{A_OB.itemsize}") if self.integer else A_OB.dtype
@@ -60,18 +60,18 @@ def _nothing(*arguments: object) -> None:
 
 
 def _relu(Z: np.ndarray, scratch: Scratch) -> None:
-    np.maximum(Z, scratch.zeros, out=Z)  # a keyword, which maximum and minimum take faster
+    np.maximum(Z, scratch.zeros, out=Z)  # for maximum and minimum, the keyword is faster
 
 
 def _relu_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
-    # D times 1 where A > 0, else times 0, on the bits as integers: those of a float above +0 are at least 1, and times
-    # 1 leaves D as it is. Floats would take one pass more; a comparison's result would have to be converted.
+    # D * min(A, 1) on the bits as unsigned integers: those of a float above +0 are at least 1, those of +0 are 0.
+    # Floats would need another pass, and a comparison's result would have to be converted.
     slope = np.minimum(A, scratch.ones, out=scratch.spare)
     np.multiply(D, slope, D)
 
 
 def _sigmoid(Z: np.ndarray, scratch: Scratch) -> None:
-    # exp may overflow to infinity for very negative Z (the loop ignores that), and 1 / infinity is the 0 meant.
+    # exp overflows to infinity for very negative Z (the loop ignores that), and 1 / infinity is 0, as it should be.
     np.negative(Z, Z)
     np.exp(Z, Z)
     np.add(Z, scratch.one, Z)

@@ -1,4 +1,4 @@
-"""Where one layer's outputs and their slopes live, for one batch size."""
+"""The arrays of one layer's outputs and slopes, for one batch size."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,8 +11,8 @@ from psgd.backends.numpy.activations import Action, Activation
 
 @final
 class LayerBuffers:
-    """A_OB: outputs; A_IB: the same with a row of ones behind them, the next layer's inputs; D_OB: slopes. They are
-    stored output by output, or example by example if `by_example`."""
+    """A_OB: outputs; A_IB: these and a row of ones, the next layer's inputs; D_OB: slopes. Their memory order is (O,
+    B), or (B, O) if `by_example`."""
 
     multiply: Callable[[np.ndarray, np.ndarray, np.ndarray], object]  # (A, B, out)
 
@@ -26,15 +26,15 @@ class LayerBuffers:
         else:
             self.A_IB, D = np.ones((outputs + 1, examples), dtype), np.empty((outputs, examples), dtype)
             A, self.D_OB = self.A_IB[:-1], D
-            self.multiply = np.dot  # has less overhead
+            self.multiply = np.dot  # with less overhead than matmul
         self.A_OB = self.A_IB[:-1]
         forward, backward = activation.actions(A, D)
         if by_example:  # elementwise work went over the column of ones too
             forward.append(partial(self.A_IB[-1].fill, 1.0))
-        self.forward, self.backward = _in_turn(forward), _in_turn(backward)  # Z to A, and dL/dA to dL/dZ, in place
+        self.forward, self.backward = _one_call(forward), _one_call(backward)  # Z to A, and dL/dA to dL/dZ, in place
 
 
-def _in_turn(actions: list[Action]) -> Action:
+def _one_call(actions: list[Action]) -> Action:
     def act() -> None:
         for action in actions:
             action()

@@ -1,7 +1,7 @@
-"""Forward and backward through the layers of a network by numpy's calls, as few as possible.
+"""Forward and backward passes through a network by as few calls of numpy as possible.
 
-Shapes: B examples, I inputs of a layer with the constant one, O outputs. A bias is the weight of the one, so products
-compute biases too. Outputs and slopes are (O, B), so that the next layer's constant one is a row.
+Shapes: B examples, I inputs of a layer with the constant 1, O outputs. A bias is the weight of the constant 1, so
+products include biases. Outputs and slopes are (O, B), so that the next layer's constant 1 is a row.
 """
 
 from typing import final
@@ -18,7 +18,7 @@ from psgd.backends.numpy.products import Accumulate, accumulator
 
 @final
 class BatchBuffers:
-    """What the passes work on for one batch size."""
+    """The arrays that the passes overwrite, for one batch size."""
 
     def __init__(self, network: Network, examples: int) -> None:
         dtype = network.dtype
@@ -56,7 +56,7 @@ class NumpyPasses:
             else:
                 np.dot(X_BI, W_IO, product_BO)
                 np.copyto(layer.A_OB, product_BO.T)
-                product_BO = None  # the first layer's alone
+                product_BO = None  # for the first layer only
             layer.forward()
             A_IB = layer.A_IB
         A_OB, D_OB = buffers.outputs

@@ -1,4 +1,4 @@
-"""W += alpha A D^T, for which numpy has no call."""
+"""W += alpha A D^T, which numpy cannot do in one call."""
 
 import ctypes
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from psgd.backends import blas, native
 # (W_OI, A_IB, D_OB, alpha, two_passes): W_OI is F-contiguous and updated in place; A and D may have any strides.
 Accumulate = Callable[[np.ndarray, np.ndarray, np.ndarray, float, bool], None]
 
-# Weights from which other threads should run meanwhile. Calling BLAS without Python's lock has more overhead.
+# Weights from which the lock (GIL) is released for other threads; such a call of BLAS has more overhead.
 UNLOCKED_WEIGHTS = 32768
 
 
 @cache
 def accumulator(dtype: np.dtype) -> Accumulate:
-    """The routine for float32 or float64: `gemm` of scipy's BLAS, in one pass over W; or numpy's product first and the
-    sum then, if `two_passes`, which rounds differently. Imports scipy, which takes time."""
+    """Return the routine for float32 or float64: `gemm` of scipy's BLAS, in one pass over W; or, if `two_passes`,
+    numpy's product and then the sum, which rounds differently. Imports scipy, which takes time."""
     from scipy.linalg import blas as scipy_blas
 
     blas.limit_after_numpy()  # scipy's BLAS has threads of its own
@@ -33,7 +33,7 @@ def accumulator(dtype: np.dtype) -> Accumulate:
             np.add(W_OI, product.T, W_OI)
         elif W_OI.size >= UNLOCKED_WEIGHTS or not D_OB.flags.c_contiguous:
             unlocked_gemm(W_OI, A_IB, D_OB, alpha)
-        # scipy copies what is not F-contiguous: so D and A are passed as transposes, with the flags that say so.
+        # scipy copies arrays that are not F-contiguous: so transposes are passed, and flags that undo this.
         elif A_IB.flags.c_contiguous:
             gemm(alpha, D_OB.T, A_IB.T, 1.0, W_OI, 1, 0, 1)
         else:
@@ -43,9 +43,9 @@ def accumulator(dtype: np.dtype) -> Accumulate:
 
 
 def _unlocked(dtype: np.dtype) -> Callable[[np.ndarray, np.ndarray, np.ndarray, float], None]:
-    """The same gemm by ctypes, which releases Python's lock; scipy's wrapper keeps it."""
+    """Return a call of the same gemm by ctypes, which releases the lock (GIL); scipy's wrapper holds it."""
     real = {"f": ctypes.c_float, "d": ctypes.c_double}[dtype.char]
-    gemm = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(native.scipy_gemm(dtype))  # takes all by reference
+    gemm = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 13)(native.scipy_gemm(dtype))  # all arguments by reference
     one = ctypes.byref(real(1.0))
 
     def accumulate(W_OI: np.ndarray, A_IB: np.ndarray, D_OB: np.ndarray, alpha: float) -> None:
@@ -59,7 +59,7 @@ def _unlocked(dtype: np.dtype) -> Callable[[np.ndarray, np.ndarray, np.ndarray, 
 
 
 def _as_fortran(matrix: np.ndarray) -> tuple[np.ndarray, bytes, Any]:
-    """(the matrix, whether Fortran sees its transpose, its leading dimension by reference). A copy is made only where
+    """Return (matrix, whether Fortran sees its transpose: T or N, leading dimension by reference). It is copied only if
     neither rows nor columns are contiguous."""
     itemsize = matrix.itemsize
     if itemsize not in matrix.strides:

@@ -1,6 +1,6 @@
-"""The optimizers' rules as numpy's calls: each is what optimizers/rules.py says of the rule of that name.
+"""The update rules of optimizers/rules.py by numpy's calls.
 
-Only correctly rounded, uncontracted operations (+ - * / sqrt maximum): unlike machines get the same bits.
+Only correctly rounded, uncontracted operations (+ - * / sqrt maximum): all machines get the same bits.
 """
 
 from functools import partial
@@ -12,7 +12,7 @@ from psgd.core.blocks import BLOCK_ELEMENTS, blocks
 
 
 def by_blocks(update: Update) -> Update:
-    """The same, block by block of the vectors, so that its passes find them in the cache."""
+    """Return `update` applied block by block, so that the vectors stay in the cache between its passes."""
 
     def update_blocks(p: Array, g: Array, state: Array, factors: Factors, new_p: Array, new_state: Array) -> None:
         if p.size <= BLOCK_ELEMENTS:

@@ -1,1 +1,1 @@
-"""Samplers: which rows each worker's batches hold, as functions of (seed, progress, worker). Knows row numbers only."""
+"""Samplers: the row numbers of each worker's batches, as functions of (seed, progress, worker)."""

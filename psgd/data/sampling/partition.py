@@ -1,6 +1,6 @@
-"""Disjoint shards: Zinkevich et al. 2010, algorithm 3. Each worker sees its own part of the data and no other.
+"""Disjoint shards: each worker samples from its own part of the data (Zinkevich et al. 2010, algorithm 3).
 
-One pass with one-shot averaging is the paper's; further passes shuffle each shard again (Weimer, Rao, Zinkevich 2010).
+In the paper each worker passes once over its shard; further passes shuffle it again (Weimer, Rao, Zinkevich 2010).
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from psgd.data.sampling.sampler import IndexBatch, RowStream, Sampler
 
 @final
 class Partition(Sampler):
-    """T = floor(m / k) examples a worker, a whole number of batches; what is left over is never seen."""
+    """Shards of T examples, a whole number of batches; the remaining examples are never used."""
 
     def __init__(self, examples: int, batch: int, workers: int, seed: int) -> None:
         self.shard = examples // workers // batch * batch  # T
@@ -38,7 +38,7 @@ class Partition(Sampler):
         return IndexBatch(rows, (step + 0.5) * self.batch / self.shard)
 
     def _draw_pass(self, worker: int, number: int) -> np.ndarray:
-        """The rows of a worker's shard, in the order of its pass `number`."""
+        """Return the rows of a worker's shard in the order of pass `number`."""
         order = stream(self._seed, "local shuffle", worker, number).permutation(self.shard)
         rows: np.ndarray = self._shards[worker][order]
         return rows

@@ -1,4 +1,4 @@
-"""Draws with replacement from all the data: Zinkevich et al. 2010, algorithms 1 and 2, the ones they analyse."""
+"""Sampling with replacement from all data (Zinkevich et al. 2010, algorithms 1 and 2)."""
 
 from functools import partial
 from typing import final
@@ -8,12 +8,12 @@ import numpy as np
 from psgd.core.random_streams import stream
 from psgd.data.sampling.sampler import IndexBatch, RowStream, Sampler
 
-BLOCK_DRAWS = 4096  # row numbers drawn at a time, each block from a random stream of its own
+BLOCK_DRAWS = 4096  # row numbers drawn at a time, each block from its own random stream; another number, other draws
 
 
 @final
 class Replacement(Sampler):
-    """Every worker draws for itself; an epoch is as many draws, over all workers, as there are examples."""
+    """Independent draws of each worker. An epoch is as many draws, over all workers, as there are examples."""
 
     def __init__(self, examples: int, batch: int, workers: int, seed: int) -> None:
         note = "data.mode replacement: an epoch is as many draws as there are examples; some come twice or never"

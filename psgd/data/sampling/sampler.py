@@ -1,4 +1,4 @@
-"""Which examples every worker's batches hold, as functions of (seed, progress, worker), never of a process."""
+"""What samplers share: batches of row numbers as functions of (seed, progress, worker), whatever the processes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -10,27 +10,26 @@ from psgd.core.replica import Progress
 
 
 class IndexBatch(NamedTuple):
-    """The rows of one batch."""
-
     rows: np.ndarray  # (B,) row numbers
-    epoch: float  # the point in the training at its middle
+    epoch: float  # position of the batch's middle, in epochs
 
 
 class Sampler(ABC):
     def __init__(self, examples: int, batch: int, note: str) -> None:
         self.examples = examples  # of an epoch, over all workers
         self.batch = batch  # examples of one worker's step
-        self.note = note  # for people: what they should know of this way of sampling; may be empty
+        self.note = note  # a line about this way of sampling for people; may be empty
 
     @abstractmethod
     def batch_at(self, worker: int, step: int, position: int) -> IndexBatch:
-        """The batch that is dealt to `worker` as its number `step` of the training, after `position` examples."""
+        """Return the batch for step number `step` of `worker` (from 0), which begins at `position` examples of the
+        training."""
 
     def batches(
         self, worker: int, plan: Sequence[int], first: int, steps: int, progress: Progress
     ) -> Iterator[IndexBatch]:
-        """The batches `first` ... of `worker` in the round that begins at `progress`, in which worker i is dealt
-        plan[i] batches."""
+        """Yield the batches `first` to `first + steps` of `worker` in the round that begins at `progress` and takes
+        plan[i] steps on worker i."""
         before = progress.dealt[worker] if progress.dealt else 0
         starts = positions(plan, worker, first, steps, progress.position, self.batch)
         for step, start in enumerate(starts, before + first):
@@ -39,14 +38,14 @@ class Sampler(ABC):
 
 @final
 class RowStream:
-    """An endless stream of row numbers. Its block n, of `length` numbers, is draw(n); up to `kept` blocks are kept."""
+    """An endless stream of row numbers in blocks of `length`. Block n is draw(n); up to `kept` blocks are kept."""
 
     def __init__(self, length: int, draw: Callable[[int], np.ndarray], kept: int) -> None:
         self._length, self._draw, self._kept = length, draw, kept
         self._blocks: dict[int, np.ndarray] = {}
 
     def rows(self, position: int, count: int) -> np.ndarray:
-        """Row numbers (count,) from `position` on, which may straddle blocks. Read-only."""
+        """Return row numbers (count,) from `position` on, which may straddle blocks. Read-only."""
         block, cursor = divmod(position, self._length)
         if cursor + count <= self._length:
             return self._block(block)[cursor : cursor + count]
@@ -58,24 +57,25 @@ class RowStream:
 
     def _block(self, block: int) -> np.ndarray:
         if block not in self._blocks:
-            if len(self._blocks) == self._kept:  # released first, so that there is memory for the new one
+            if len(self._blocks) == self._kept:  # released before the next block is allocated
                 del self._blocks[min(self._blocks)]
             self._blocks[block] = self._draw(block)
         return self._blocks[block]
 
 
 def positions(plan: Sequence[int], worker: int, first: int, steps: int, start: int, batch: int) -> Sequence[int]:
-    """Positions in the training (steps,) of the batches `first` ... of `worker`, in the round that begins at `start`
-    and in which worker i is dealt plan[i] batches: turn after turn, in worker order."""
+    """Return the positions in the training (steps,) of the batches `first` to `first + steps` of `worker`, in a round
+    that begins at `start` and deals plan[i] batches to worker i: one to each worker in order (round-robin), again and
+    again, leaving out those that have all of theirs."""
     if min(plan) == max(plan):
-        turn = len(plan) * batch
-        start += first * turn + worker * batch
-        return range(start, start + steps * turn, turn)
-    turns = np.arange(first, first + steps)
-    before = np.zeros(steps, np.int64)
-    for other, wanted in enumerate(plan):
-        before += np.minimum(wanted, turns)
+        stride = len(plan) * batch
+        start += first * stride + worker * batch
+        return range(start, start + steps * stride, stride)
+    own = np.arange(first, first + steps)  # batches of the worker before each
+    before = np.zeros(steps, np.int64)  # batches of all workers before each
+    for other, planned in enumerate(plan):
+        before += np.minimum(planned, own)
         if other < worker:
-            before += wanted > turns
-    dealt: list[int] = (start + before * batch).tolist()
-    return dealt
+            before += planned > own
+    found: list[int] = (start + before * batch).tolist()
+    return found

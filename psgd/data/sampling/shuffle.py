@@ -1,9 +1,10 @@
-"""Sampling without replacement, the usual way: the training is one endless stream, epoch after epoch, each a seeded
-permutation of all examples. A round takes the next part of it and deals batch after batch, like cards, to the workers
-that still want one. So each example is used exactly once an epoch over all workers, whatever their speeds.
+"""Sampling without replacement: the training is an endless stream of epochs, each a seeded permutation of all examples.
 
-Within a `window`, the permutation takes the data in order of pieces that are read together: for files larger than
-memory, from which single rows in random order would be read a hundred times slower.
+A round takes the next part of the stream and deals it to the workers, batch by batch (see `positions`), so that each
+example is used exactly once an epoch over all workers, whatever their speeds.
+
+With a `window`, pieces of consecutive rows are permuted, and then the rows within each window of some pieces: single
+rows of a file larger than memory would be read a hundred times slower in random order.
 """
 
 from typing import final
@@ -13,7 +14,7 @@ import numpy as np
 from psgd.core.random_streams import stream
 from psgd.data.sampling.sampler import IndexBatch, RowStream, Sampler
 
-PIECES = 64  # of a window; more are shorter, so a file is read in smaller parts
+PIECES = 64  # pieces of a window; raised, they are shorter, and a file is read in smaller parts
 
 
 @final
@@ -22,7 +23,7 @@ class Shuffle(Sampler):
         note = f"data.window {window}: only so many examples at a time are shuffled" if window else ""
         super().__init__(examples, batch, note)
         self._seed, self._window = seed, window
-        # A round may straddle two epochs, and workers of one process be at either.
+        # A round may straddle two epochs, so that the workers of one process need both.
         self.stream = RowStream(examples, self._draw_epoch, kept=2)
 
     def batch_at(self, worker: int, step: int, position: int) -> IndexBatch:
@@ -36,7 +37,7 @@ class Shuffle(Sampler):
 
 
 def _windowed(draw: np.random.Generator, examples: int, window: int) -> np.ndarray:
-    """A permutation (examples,) of pieces of rows; those of the pieces in one window are shuffled together."""
+    """Return a permutation (examples,) of pieces of consecutive rows, shuffled within each window."""
     piece = max(1, window // PIECES)
     starts = draw.permutation(-(-examples // piece)) * piece
     rows = (starts[:, None] + np.arange(piece)).reshape(-1)

@@ -16,9 +16,7 @@ PARTS = ("", "train", "test")
 
 
 class Named(NamedTuple):
-    """An array, and its name for messages: the file, and the array's name in it."""
-
-    name: str
+    name: str  # for messages: the file, and the array's name in it
     array: np.ndarray
 
 
@@ -50,8 +48,8 @@ def read_arrays(path: Path) -> Arrays:
 
 
 def find_part(path: Path, arrays: Arrays, part: str) -> tuple[Named, Named | None] | None:
-    """Return (inputs, targets or None) of a part: train, test, or "" for names without a part. None without inputs.
-    DataError if two arrays could be meant, or if inputs and targets differ in number."""
+    """Return (inputs, targets or None) of `part`: train, test, or "" for names without a part. None if there are no
+    inputs. DataError if two arrays have names of the inputs or targets, or if inputs and targets differ in number."""
     X, y = (_find(path, arrays, kind, part) for kind in (INPUTS, TARGETS))
     if X and y and (X.array.shape[:1] != y.array.shape[:1]):
         raise DataError(f"{X.name} has shape {X.array.shape}, but {y.name} {y.array.shape}; each row needs a target")

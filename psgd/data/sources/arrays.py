@@ -1,4 +1,4 @@
-"""Data sets from NumPy files. Memory-mapped arrays may be larger than memory: only the rows asked for are read."""
+"""Data sets from NumPy files. Memory-mapped arrays may be larger than memory: only the rows of batches are read."""
 
 import math
 import os
@@ -20,8 +20,8 @@ from psgd.data.sources.labels import learn_classes, places_of, values_of
 
 @final
 class Selected:
-    """The `rows` (N,) int64 of `base`, which are copied only into batches. If `piece` is set, the mapped file is read
-    ahead in pieces of so many rows, for access in random order."""
+    """The `rows` (N,) int64 of `base`, copied only into batches. If `piece` is set, a mapped file is read ahead in
+    pieces of so many rows, for access in random order."""
 
     def __init__(self, base: Dataset, rows: np.ndarray, piece: int | None = None) -> None:
         self.base, self.rows, self.piece = base, rows, piece
@@ -50,8 +50,8 @@ class Selected:
 
 
 def load_arrays(path: Path, settings: Npz) -> Data:
-    """The arrays x_train, y_train, x_test and y_test, or others of their usual names; or x and y, of which the first
-    `train_rows` rows are for training. DataError if they do not fit, UsageError if `train_rows` does not."""
+    """Load the arrays x_train, y_train, x_test and y_test (see `array_files` for other names); or x and y, whose first
+    `train_rows` rows are for training. DataError if they do not fit together, UsageError if `train_rows` does not."""
     parts = _parts(path, read_arrays(path), settings.train_rows)
     X, y = parts[0]
     classes = learn_classes(y) if settings.task == "classification" else []
@@ -63,7 +63,7 @@ def load_arrays(path: Path, settings: Npz) -> Data:
             raise DataError(f"{inputs.name}: has shape {inputs.array.shape}, but {X.name} {X.array.shape}")
         known = places_of(targets, classes) if classes else values_of(targets)
         dataset = Dataset(as_matrix(inputs), known, len(classes), scale)
-        # Mapped rows are selected, not copied, when data are split; of arrays in memory, copies are faster to read.
+        # When data are split, mapped rows are selected, not copied; arrays in memory are copied: faster to read.
         piece = max(1, settings.window // PIECES) if settings.window else None
         datasets.append(Selected(dataset, np.arange(len(dataset)), piece) if os.path.isdir(path) else dataset)
     if datasets[-1].outputs != datasets[0].outputs:
@@ -76,12 +76,12 @@ def load_arrays(path: Path, settings: Npz) -> Data:
 
 
 def _memory() -> int:
-    """The size of this machine's memory in bytes."""
+    """Return the size of this machine's memory in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def as_matrix(X: Named) -> np.ndarray:
-    """`X` as (N, F) of uint8 or floating numbers. A mapped array stays mapped unless it holds other integers.
+    """Convert `X` to (N, F) of uint8 or floating numbers. A mapped array stays mapped unless it holds other integers.
     DataError if it is empty or holds no numbers."""
     array = X.array
     if array.ndim == 0 or array.size == 0:
@@ -90,13 +90,11 @@ def as_matrix(X: Named) -> np.ndarray:
         raise DataError(f"{X.name}: holds {array.dtype}; expected numbers, so convert them first")
     if array.dtype.kind in "biu" and array.dtype != np.uint8:
         array = array.astype(np.float32)
-    if not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array)
     return array.reshape(len(array), math.prod(array.shape[1:]))
 
 
 def _parts(path: Path, arrays: Arrays, rows: int | None) -> list[tuple[Named, Named]]:
-    """(inputs, targets) of the training part, and of the test part if there is one."""
+    """Return (inputs, targets) of the training part, and of the test part if there is one."""
     found = {part: find_part(path, arrays, part) for part in ("", "train", "test")}
     whole = {part: (both[0], both[1]) for part, both in found.items() if both and both[1]}
     if "train" in whole:

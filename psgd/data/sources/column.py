@@ -7,7 +7,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 MISSING = ("", "na", "n/a", "nan", "null", "?")  # compared in lower case, without spaces around the text
-LARGEST_NUMBER = 1e100  # a larger one is no number: squares and sums of smaller ones stay finite
+LARGEST_NUMBER = 1e100  # larger values are not accepted as numbers, so that squares and sums stay finite
 
 
 class Column(NamedTuple):
@@ -24,7 +24,7 @@ class Column(NamedTuple):
 
 
 def number(text: str) -> float | None:
-    """Parse a finite number; None if the text is not one. Python's notation 1_000 is not accepted."""
+    """Parse a finite number. None if the text is not one; Python's notation 1_000 is not accepted."""
     try:
         value = float(text)
     except ValueError:
@@ -34,9 +34,8 @@ def number(text: str) -> float | None:
 
 @final
 class Collector:
-    """Collects the values of a column. `numeric` says whether they are numbers or categories. If it is None, the first
-    value that is not missing decides, and a later one of the other kind is an error: the column is damaged, or meant as
-    categories."""
+    """Collects the values of a column: numbers if `numeric`, categories if not. If it is None, the first value that is
+    not missing decides, and a value of the other kind is an error: the column is damaged, or holds categories."""
 
     def __init__(self, name: str, numeric: bool | None) -> None:
         self.name = name
@@ -46,7 +45,7 @@ class Collector:
         self._codes: dict[str, int] = {}  # category -> its number, in order of appearance
 
     def add(self, text: str) -> None:
-        """Parse and append a value. ValueError says what is wrong with it."""
+        """Parse and append a value. ValueError describes a wrong one."""
         text = text.strip()
         if text.lower() in MISSING:
             self._values.append(math.nan)

@@ -16,11 +16,9 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 
 
 class Table(NamedTuple):
-    """Columns of a CSV file with N rows."""
-
     path: Path
     columns: dict[str, Column]  # by name
-    lines: np.ndarray  # (N,) the line on which each row begins
+    lines: np.ndarray  # (N,) the line of the file on which each row begins
 
 
 def read_header(path: Path, separator: str) -> list[str]:
@@ -37,7 +35,7 @@ def read_header(path: Path, separator: str) -> list[str]:
 
 
 def read_table(path: Path, separator: str, collectors: Sequence[Collector]) -> Table:
-    """Read all rows of the collectors' columns. DataError names the line of the first bad row."""
+    """Read the columns of `collectors`. DataError names the line of the first bad row."""
     header = read_header(path, separator)
     places = [_place(path, header, collector.name) for collector in collectors]
     lines = array("q")
@@ -69,7 +67,7 @@ def _place(path: Path, header: list[str], name: str) -> int:
 
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line on which it begins, fields) for each row that is not blank."""
+    """Yield (first line, fields) of each row that is not blank."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=SEPARATORS[separator], strict=True)
@@ -88,7 +86,7 @@ def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _undecodable(path: Path) -> int:
-    """Find the first line that is not UTF-8. The reader does not know it, because it decodes blocks of lines."""
+    """Return the first line that is not UTF-8. The reader decodes several lines at a time and cannot tell."""
     with open(path, "rb") as file:
         for line, content in enumerate(file, 1):
             try:

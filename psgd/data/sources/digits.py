@@ -15,7 +15,7 @@ from psgd.core.random_streams import stream
 from psgd.data.dataset import Dataset
 
 CLASSES = 10
-TEST_EXAMPLES = 360  # drawn at random, always the same: the last ones in stored order come from other writers
+TEST_EXAMPLES = 360  # drawn at random, always the same ones: the last in stored order come from other writers
 
 
 def load_digits() -> tuple[Dataset, Dataset]:

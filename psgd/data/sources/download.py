@@ -16,14 +16,11 @@ from typing import NamedTuple
 
 from psgd.core.errors import DataError
 
-TIMEOUT_SECONDS = 10.0  # without a byte, after which a server is given up
-CHUNK_BYTES = 1 << 16  # read at a time
+TIMEOUT_SECONDS = 10.0  # without a byte, after which a server is given up; raised, a dead mirror delays longer
 MIRROR = "PSGD_MIRROR"  # environment variable: a URL that replaces all mirrors
 
 
 class Remote(NamedTuple):
-    """Where a source's files are."""
-
     mirrors: tuple[str, ...]  # URLs of directories, tried in this order
     files: dict[str, str]  # name -> SHA-256
 
@@ -55,7 +52,10 @@ def download(source: str, remote: Remote, directory: Path) -> None:
     try:
         partial.chmod(0o755)  # mkdtemp lets only the owner in
         _fetch_all(mirrors, remote.files, partial)
-        _move_into_place(partial, directory)
+        os.replace(partial, directory)
+    except OSError as error:
+        if not directory.is_dir():  # if it is one, another process was quicker, with the same files
+            raise DataError(f"cannot make {directory}: {error.strerror}; set XDG_CACHE_HOME") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -76,14 +76,14 @@ def _fetch_all(mirrors: tuple[str, ...], files: dict[str, str], directory: Path)
 
 def _fetch(url: str, checksum: str, path: Path) -> None:
     """Fetch one file; `path` exists only if its checksum is right."""
-    digest, partial = hashlib.sha256(), path.with_suffix(".partial")
+    partial = path.with_suffix(".partial")
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, open(partial, "wb") as file:
-            expected, received = response.headers.get("Content-Length"), 0
-            while chunk := response.read(CHUNK_BYTES):
-                digest.update(chunk)
-                file.write(chunk)
-                received += len(chunk)
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, open(partial, "w+b") as file:
+            expected = response.headers.get("Content-Length")
+            shutil.copyfileobj(response, file)
+            received = file.tell()
+            file.seek(0)
+            found = hashlib.file_digest(file, "sha256").hexdigest()
     except urllib.error.HTTPError as error:
         raise DataError(f"{url}: the server answers {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
@@ -92,16 +92,6 @@ def _fetch(url: str, checksum: str, path: Path) -> None:
         raise DataError(f"{url}: {error}") from None
     if expected is not None and received < int(expected):
         raise DataError(f"{url}: truncated: {received} of {expected} bytes came")
-    if digest.hexdigest() != checksum:
-        raise DataError(
-            f"{url}: its SHA-256 is {digest.hexdigest()}, not {checksum}: these are other data, or it was changed"
-        )
+    if found != checksum:
+        raise DataError(f"{url}: its SHA-256 is {found}, not {checksum}: these are other data, or it was changed")
     os.replace(partial, path)
-
-
-def _move_into_place(partial: Path, directory: Path) -> None:
-    try:
-        os.replace(partial, directory)
-    except OSError as error:
-        if not directory.is_dir():  # if it is one, another process was quicker, with the same files
-            raise DataError(f"cannot make {directory}: {error.strerror}; set XDG_CACHE_HOME") from None

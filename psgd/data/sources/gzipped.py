@@ -1,4 +1,4 @@
-"""Opening files that may be gzipped, whatever their names say."""
+"""Opening files that may be gzipped, which their first bytes tell."""
 
 import gzip
 import os
@@ -13,8 +13,8 @@ from psgd.core.errors import DataError
 
 @contextmanager
 def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to read the bytes that it holds, unpacked if it is gzipped. DataError, in the `with` block too, if
-    the file cannot be read or its gzip data are damaged."""
+    """Open a file of bytes, unpacked if it is gzipped. DataError, in the `with` block too, if it cannot be read or its
+    gzip data are damaged."""
     size = 0
     try:
         with open(path, "rb") as file:

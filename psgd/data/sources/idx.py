@@ -16,7 +16,7 @@ TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """Read the array of an IDX file, in native byte order. An array of bytes is read-only. DataError if the file cannot
+    """Read the array of an IDX file, in native byte order; an array of bytes is read-only. DataError if the file cannot
     be read, is not IDX, or is shorter or longer than its header says."""
     with open_unpacked(Path(path)) as file:
         content = file.read()

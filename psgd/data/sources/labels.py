@@ -1,4 +1,4 @@
-"""Interpreting an array of targets: as labels, which become class numbers, or as the values of a regression."""
+"""Converts an array of targets to class numbers, or to the values of a regression."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from psgd.data.sources.array_files import Named
 
 
 def learn_classes(y: Named) -> list[int] | list[str]:
-    """Return the classes that occur in training labels, sorted. Labels that are whole numbers from 0 with few gaps are
-    themselves the class numbers: gaps become classes too. DataError if there are fewer than two classes."""
+    """Return the classes in training labels, sorted. Whole numbers from 0 with few gaps are taken as class numbers: the
+    gaps become classes, too. DataError if there are fewer than two classes."""
     classes = np.unique(_labels(y)).tolist()
     if len(classes) < 2:
         raise DataError(f"{y.name}: all labels are {classes[0]!r}; classification needs two classes at least")
@@ -21,8 +21,7 @@ def learn_classes(y: Named) -> list[int] | list[str]:
 
 
 def places_of(y: Named, classes: Sequence[int | str]) -> np.ndarray:
-    """Convert labels to class numbers (N,) int64: indices into `classes`. DataError names the row of an unknown
-    label."""
+    """Return the index in `classes` of each label (N,) int64. DataError names the row of an unknown label."""
     labels, known = _labels(y), np.array(classes)
     if labels.dtype.kind != known.dtype.kind:
         labels = labels.astype(str)
@@ -51,7 +50,7 @@ def values_of(y: Named) -> np.ndarray:
 
 
 def _labels(y: Named) -> np.ndarray:
-    """Return labels (N,) as int64 or text; one-hot rows become numbers. DataError if they are no labels."""
+    """Return labels (N,) as int64 or text; one-hot rows become numbers. DataError if `y` holds no labels."""
     array = y.array
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

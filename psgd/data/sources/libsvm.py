@@ -17,7 +17,7 @@ from psgd.data.dataset import Data
 from psgd.data.sources.gzipped import open_unpacked
 from psgd.data.sparse import SparseDataset
 
-READ_BYTES = 1 << 20  # of whole lines that are parsed at a time; raised, reading takes more memory and fewer calls
+READ_BYTES = 1 << 20  # bytes of lines parsed at a time; raised, reading takes more memory and fewer calls
 _LARGEST_INDEX = 2**31 - 2  # indices are stored as int32
 _LARGEST_FLOAT32 = np.finfo(np.float32).max
 _NUMBER = rb"[+-]?(?:\d++\.?+\d*+|\.\d++)(?:[eE][+-]?\d++)?+"
@@ -28,7 +28,7 @@ _EXAMPLE = re.compile(
 
 
 def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Data:
-    """Load examples. Those for testing come from `test_path`, or are those after the first `train_rows` of `path`.
+    """Load training examples from `path`, and test examples from `test_path` or after the first `train_rows` of `path`.
     DataError names the file and the line of the first mistake. UsageError if `train_rows` leaves nothing to test on."""
     rows = _read(path, settings, None)
     labels = None if settings.task == "regression" else _learn_labels(path, np.frombuffer(rows.labels))
@@ -48,7 +48,7 @@ def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Data:
 
 
 def _learn_labels(path: Path, found: np.ndarray) -> np.ndarray:
-    """Return the labels that occur, ascending: class numbers are places among them. DataError if there is only one."""
+    """Return the different labels, ascending. A label's class number is its index. DataError if there is only one."""
     labels = np.unique(found)
     if len(labels) < 2:
         raise DataError(f"{path}: all labels are {labels[0]:g}; classification needs two classes at least")
@@ -56,7 +56,7 @@ def _learn_labels(path: Path, found: np.ndarray) -> np.ndarray:
 
 
 def _read(path: Path, settings: Libsvm, labels: np.ndarray | None) -> "_Parser":
-    """Read a file. DataError if it has no example, or other labels than `labels`, if given."""
+    """Parse a file. DataError if it has no example, or a label that is not among `labels` (None: any label)."""
     parser = _Parser(path, settings, labels)
     line = 1
     with open_unpacked(path) as file:
@@ -70,7 +70,7 @@ def _read(path: Path, settings: Libsvm, labels: np.ndarray | None) -> "_Parser":
 
 @final
 class _Parser:
-    """Collects rows in arrays that grow in place, so that reading takes little more memory than the data."""
+    """Collects rows in arrays that grow in place, so that parsing takes little more memory than the data."""
 
     def __init__(self, path: Path, settings: Libsvm, labels: np.ndarray | None) -> None:
         self._path, self._settings, self._allowed = path, settings, labels
@@ -81,7 +81,7 @@ class _Parser:
         self._values: array[float] | None = None  # None while all values are 1
 
     def add(self, lines: Sequence[bytes], first: int) -> None:
-        """Parse lines; `first` is the line number of the first of them."""
+        """Parse lines; `first` is the number of the first one in the file."""
         numbers, labels, pairs = [], [], []
         for number, line in enumerate(lines, first):
             match = _EXAMPLE.fullmatch(line)
@@ -98,7 +98,7 @@ class _Parser:
         self._add_entries(b"".join(pairs), counts, np.array(numbers))
 
     def dataset(self, labels: np.ndarray | None, features: int) -> SparseDataset:
-        """What was parsed, as views of the arrays; targets are places among `labels`, if given, or else numbers."""
+        """Return the parsed rows, as views. Targets are indices in `labels`, or numbers if it is None."""
         values = None if self._values is None else np.frombuffer(self._values, np.float32)
         found = np.frombuffer(self.labels)
         targets = found[:, None].astype(np.float32) if labels is None else np.searchsorted(labels, found)
@@ -152,7 +152,7 @@ class _Parser:
         self._indices.frombytes(indices.astype(np.int32).tobytes())
 
     def _check(self, wrong: np.ndarray, numbers: np.ndarray, shown: np.ndarray, what: str) -> None:
-        """Raise DataError with the line number and the shown value of the first that is wrong."""
+        """Raise DataError, with line number and shown value, for the first entry that is wrong."""
         if wrong.any():
             place = int(np.argmax(wrong))
             raise DataError(f"{self._path}:{numbers[place]}: {what.format(shown[place])}")

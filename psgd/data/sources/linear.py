@@ -1,6 +1,6 @@
-"""A generated regression problem of one feature on one target, with known slope and intercept.
+"""A generated regression problem with one feature, one target, and known slope and intercept.
 
-As the price of a home by its size: inputs are uniform from 0.5 to 2.5 (hundreds of square metres).
+For example the price of a home by its size: inputs are uniform from 0.5 to 2.5 (hundreds of square metres).
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""From the `data` settings to data sets: which source, where its files are, what is set aside for validation."""
+"""Loads the data sets that the `data` settings describe: finds files, calls the reader or generator, splits."""
 
 import os
 from contextlib import suppress
@@ -22,12 +22,12 @@ from psgd.data.split import hold_out
 
 
 def load_data(settings: Settings) -> Data:
-    """The data of a job. DataError if they are missing or bad, UsageError if the settings do not fit them."""
+    """Load the data of a job. DataError if they are missing or bad, UsageError if the settings do not fit them."""
     return load(settings.data, settings.training.seed)
 
 
 def load(source: AnySource, seed: int = 0) -> Data:
-    """The data of `source`. Validation data are drawn by the seed of generated data, else by `seed`, the training's."""
+    """As `load_data`. Validation data are drawn by the seed of generated data, or else by `seed`, the training's."""
     if isinstance(source, config.Synthetic | config.SyntheticSparse | config.Linear):
         seed = source.seed
     train, test, validation, origin, preparation = _read(source, seed)
@@ -39,9 +39,9 @@ def load(source: AnySource, seed: int = 0) -> Data:
 
 
 def find(source: str, path: str | None) -> Path:
-    """The directory of data that are not embedded: `path` if given, else the first of $PSGD_DATA/<source> and the
-    user's cache that exists, else the user's cache after a download. DataError, which names the places, if there is
-    none. Nothing replaces a given path: a mistyped one must not select other data."""
+    """Return the directory of data that are not embedded: `path` if given (a mistyped one must not select other data),
+    else $PSGD_DATA/<source> or the user's cache, which a download may fill. DataError, which names these places, if
+    none is there."""
     places = [Path(os.path.expanduser(path))] if path else _places(source)
     for place in places:
         if os.path.isdir(place):  # unlike Path.is_dir, not an exception where permission is missing
@@ -66,8 +66,8 @@ def find(source: str, path: str | None) -> Path:
 
 
 def locate(path: str | None) -> Path:
-    """A file or directory that the user named; a relative path may lie under $PSGD_DATA or the user's cache instead.
-    DataError, which names these places, if it is in none of them."""
+    """Return the path of a file or directory named by the user; a relative one may be under $PSGD_DATA or the user's
+    cache. DataError, which names these places, if it is in none of them."""
     assert path is not None, "checked with the settings"
     given = Path(os.path.expanduser(path))
     places = [given] if given.is_absolute() else [given, *_places(str(given))]
@@ -88,7 +88,7 @@ def _places(source: str) -> list[Path]:
 
 
 def _read(source: AnySource, seed: int) -> Data:
-    """The data of `source`, with their origin as note, before a validation part is split off."""
+    """Read or generate the data of `source`, with their origin as note. Table data alone need `seed`, see there."""
     match source:
         case config.Digits():
             return _scaled(*load_digits(), "embedded")
@@ -114,5 +114,5 @@ def _test_path(source: config.Csv | config.Libsvm) -> Path | None:
 
 
 def _scaled(train: Dataset | SparseDataset, test: Dataset | SparseDataset, origin: str) -> Data:
-    """Data whose inputs are numbers that are prepared by scaling alone."""
+    """Return data whose inputs are prepared by scaling alone."""
     return Data(train, test, None, origin, {"kind": "scale", "scale": train.scale})

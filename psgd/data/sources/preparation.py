@@ -1,8 +1,8 @@
-"""Turning the columns of a table into inputs, by rules learnt from the training rows alone.
+"""Converts the columns of a table to inputs, by rules learnt from the training rows alone.
 
-Numbers become (value - mean) / deviation, where a missing value counts as the median. Categories become their index in
+Numbers become (value - mean) / deviation; a missing value is replaced by the median. Categories become their index in
 the sorted list of the categories in the training rows, standardised in the same way (`codes`: one input), or a 0 or 1
-for each category (`one-hot`); a missing or unknown category counts as the most frequent one. What was learnt is plain
+for each category (`one-hot`); a missing or unknown category is replaced by the most frequent one. The rules are plain
 JSON, which is saved with the model.
 """
 
@@ -18,17 +18,18 @@ from psgd.data.sources.column import Column
 NUMBER, CODES = "number", "codes"
 
 
-class TableInputs(NamedTuple):
-    """Inputs made of a table with N rows, and what had to be filled in; each note tells people of one column."""
+class PreparedInputs(NamedTuple):
+    """Inputs for a network, and notes for people, each on one column of a table."""
 
-    inputs: np.ndarray  # (N, F) float64
-    missing_notes: list[str]
-    unseen_notes: list[str]  # on categories that no training row has
+    X: np.ndarray  # (N, F), to be multiplied by `scale`; float64 if made of a table
+    scale: float
+    missing: list[str]  # how missing values were filled
+    unseen: list[str]  # how categories that no training row has were replaced
 
 
 def learn_column(column: Column, rows: np.ndarray, kind: str) -> dict[str, Any]:
-    """Learn the rules of a column from its values in `rows`; categories become inputs of `kind`, codes or one-hot.
-    DataError if all are missing."""
+    """Learn the rules of a column from its values in `rows`. `kind`: the inputs of categories, codes or one-hot.
+    DataError if all values are missing."""
     values = column.values[rows]
     known = values[~np.isnan(values)]
     if not len(known):
@@ -49,15 +50,15 @@ def learn_column(column: Column, rows: np.ndarray, kind: str) -> dict[str, Any]:
 
 
 def standardization(values: np.ndarray) -> tuple[float, float]:
-    """Return (mean, standard deviation), with 1 in place of a deviation of 0. The sums are exact: the bits are the same
-    in every process and on every machine."""
+    """Return (mean, standard deviation), with 1 instead of a deviation of 0. Sums are correctly rounded (fsum): every
+    machine gets the same bits."""
     mean = math.fsum(values) / len(values)
     deviation = math.sqrt(math.fsum(np.square(values - mean)) / len(values))
     return mean, deviation or 1.0
 
 
-def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> TableInputs:
-    """Turn raw columns, by name, into inputs: for each learnt column there must be one."""
+def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> PreparedInputs:
+    """Turn raw columns, by name, into inputs. Every learnt column must be among them."""
     inputs: list[np.ndarray] = []
     missing_notes: list[str] = []
     unseen_notes: list[str] = []
@@ -75,11 +76,11 @@ def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> 
             inputs.append((codes - about["mean"]) / about["deviation"])
         else:
             inputs.extend((codes == code).astype(np.float64) for code in range(len(about["categories"])))
-    return TableInputs(np.stack(inputs, axis=1), missing_notes, unseen_notes)
+    return PreparedInputs(np.stack(inputs, axis=1), 1.0, missing_notes, unseen_notes)
 
 
 def _codes(about: dict[str, Any], column: Column, notes: list[str]) -> np.ndarray:
-    """Return indices into the learnt categories (N,) float64. Adds a note if a category is unknown."""
+    """Return indices in the learnt categories (N,) float64. Append to `notes` if a category is unknown."""
     texts, usual = column.texts or (), about["categories"].index(about["missing"])
     places = {text: place for place, text in enumerate(about["categories"])}
     known = np.array([places.get(text, -1) for text in texts] + [usual], np.float64)  # the last: missing values

@@ -2,7 +2,7 @@
 
 The targets are the same bits on every machine: the teacher computes with integers so small that float64 holds all sums
 exactly, whatever the BLAS kernel and the number of threads; and its 32 units are h / (1 + |h|), which is correctly
-rounded everywhere, instead of tanh, which is not.
+rounded on every machine, unlike tanh.
 """
 
 import math
@@ -16,10 +16,10 @@ from psgd.data.dataset import Dataset
 
 TEACHER, TRAIN, TEST = range(3)  # keys of random streams
 UNITS = 32  # of the teacher's hidden layer
-STREAM_ROWS = 512  # rows that are drawn from one random stream; another number makes other data
+STREAM_ROWS = 512  # rows drawn from one random stream; another number makes other data
 INPUT_STEPS, WEIGHT_STEPS, UNIT_STEPS = 2.0**12, 2.0**8, 2.0**20  # integer steps per 1.0 of inputs, weights and units
 SPREAD = 2.5  # factor that gives the regression targets a standard deviation of about 1
-NOISE = 0.05  # standard deviation of what is added to the regression targets
+NOISE = 0.05  # standard deviation of the noise of the regression targets
 
 
 class Teacher(NamedTuple):

@@ -1,6 +1,6 @@
 """A generated sparse problem of any size: binary features of unequal frequency, labels by a random sparse hyperplane.
 
-It is shaped like that of Zinkevich et al. 2010, section 3, whose e-mails have about 313 of 2^18 features each, in rows
+Its shape is that of Zinkevich et al. 2010, section 3, whose e-mails have about 313 of 2^18 features each, in rows
 of unit length. The labels are the same bits on every machine: sums of small integers and correctly rounded products.
 """
 

@@ -1,4 +1,4 @@
-"""Data sets from CSV files: named columns are the inputs, and the target column is learnt."""
+"""Data sets from CSV files: some named columns are the inputs, and one is the target."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,8 +18,8 @@ Names = Sequence[int | str]
 
 
 def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> Data:
-    """The rows of `path`, and for testing those of `test_path` or what follows the first `train_rows` rows. Without the
-    rows that `seed` sets aside for validation, the preparation of the inputs is learnt from the training rows."""
+    """Load training rows from `path`, and test rows from `test_path` or after the first `train_rows` of `path`. The
+    preparation of the inputs is learnt from the training rows, without those that `seed` sets aside for validation."""
     separator, target = settings.separator, settings.target
     assert target is not None, "checked with the settings"
     names = settings.columns or [name for name in read_header(path, separator) if name != target]
@@ -38,12 +38,12 @@ def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> 
     if test_path:
         test = _dataset(read_table(test_path, separator, collectors_of(preparation, True)), preparation)
     return Data(
-        whole.take(slice(0, count)), test, None, f"{path}, {_remark(table, preparation, whole.features)}", preparation
+        whole.take(slice(0, count)), test, None, f"{path}, {_note(table, preparation, whole.features)}", preparation
     )
 
 
 def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collector]:
-    """Collectors for the columns that a model needs, of the kind it was trained on, and for the target if `target`."""
+    """Return collectors for a model's input columns, and for the target if `target`, of the kinds it was trained on."""
     collectors = [Collector(about["name"], about["kind"] == "number") for about in preparation["columns"]]
     if target:
         collectors.append(Collector(preparation["target"]["name"], not preparation["classes"]))
@@ -51,7 +51,8 @@ def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collecto
 
 
 def labels_of(table: Table, column: Column, classes: Sequence[int | str]) -> np.ndarray:
-    """The index in `classes` of each label (N,) int64, -1 where missing. DataError names the line of another label."""
+    """Return the index in `classes` of each label (N,) int64, -1 where it is missing. DataError names the line of an
+    unknown label."""
     places = {str(name): place for place, name in enumerate(classes)}
     known = np.array([places.get(text, -2) for text in column.texts or ()] + [-1], np.int64)
     labels: np.ndarray = known[np.where(column.missing, len(known) - 1, column.values).astype(np.int64)]
@@ -68,7 +69,7 @@ def labels_of(table: Table, column: Column, classes: Sequence[int | str]) -> np.
 
 
 def _learn(table: Table, names: list[str], targets: Column, rows: np.ndarray, settings: Csv) -> dict[str, Any]:
-    """The preparation of inputs and target as plain JSON, learnt from `rows` alone."""
+    """Learn the preparation of inputs and target, plain JSON, from `rows` alone."""
     _check_known(table, targets)
     about: dict[str, Any] = {"name": targets.name}
     classes: Names = []
@@ -80,19 +81,19 @@ def _learn(table: Table, names: list[str], targets: Column, rows: np.ndarray, se
     return {"kind": "table", "separator": settings.separator, "target": about, "columns": learnt, "classes": classes}
 
 
-def _remark(table: Table, preparation: dict[str, Any], inputs: int) -> str:
-    """One line for people: how many inputs there are, what was filled in, how the target was standardised."""
+def _note(table: Table, preparation: dict[str, Any], inputs: int) -> str:
+    """Describe in a line the number of inputs, the values filled in, and the standardisation of the target."""
     columns, target = [table.columns[about["name"]] for about in preparation["columns"]], preparation["target"]
-    said = f"{len(columns)} columns are {inputs} inputs"
+    note = f"{len(columns)} columns are {inputs} inputs"
     if gaps := [f"{np.count_nonzero(c.missing)} of {c.name}" for c in columns if c.missing.any()]:
-        said += f", missing values filled: {', '.join(gaps)}"
+        note += f", missing values filled: {', '.join(gaps)}"
     if not preparation["classes"]:
-        said += f", {target['name']} standardised (mean {target['mean']:g}, deviation {target['deviation']:g})"
-    return said
+        note += f", {target['name']} standardised (mean {target['mean']:g}, deviation {target['deviation']:g})"
+    return note
 
 
 def _check_categories(table: Table, names: list[str]) -> None:
-    """DataError for a text column of mostly different values (names and the like), where nobody chose the columns."""
+    """Raise DataError for a text column of mostly different values, such as names. Called if no columns were chosen."""
     rows = len(table.lines)
     for column in (table.columns[name] for name in names):
         if column.texts and 2 * len(column.texts) > rows > 20:
@@ -103,7 +104,7 @@ def _check_categories(table: Table, names: list[str]) -> None:
 
 
 def _dataset(table: Table, preparation: dict[str, Any]) -> Dataset:
-    inputs = prepare(preparation["columns"], table.columns).inputs
+    inputs = prepare(preparation["columns"], table.columns).X
     about, classes = preparation["target"], preparation["classes"]
     column = table.columns[about["name"]]
     _check_known(table, column)
@@ -113,7 +114,7 @@ def _dataset(table: Table, preparation: dict[str, Any]) -> Dataset:
 
 
 def _check_names(names: list[str], settings: Csv) -> None:
-    """UsageError for names of columns that contradict each other, whatever the header holds."""
+    """Raise UsageError for settings of columns that contradict each other."""
     target = settings.target
     if target in names:
         raise UsageError(f"data.columns has {target!r}, which is data.target: what is to be learnt cannot be an input")
@@ -131,7 +132,7 @@ def _check_known(table: Table, column: Column) -> None:
 
 
 def _learn_classes(table: Table, column: Column, rows: np.ndarray) -> Names:
-    """The classes in `rows`, sorted as integers if all of them are, else as text."""
+    """Return the classes in `rows`, sorted as integers if all of them are integers, else as text."""
     assert column.texts is not None
     texts = {column.texts[place] for place in np.unique(column.values[rows]).astype(np.int64)}
     if len(texts) < 2:
