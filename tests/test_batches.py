@@ -76,7 +76,19 @@ def test_short_rounds_are_gathered_together_and_long_ones_as_they_come(monkeypat
     ours = reader(SAMPLERS["shuffle"]())
     for plan, progress in rounds([(1,) * WORKERS] * 16):
         read(ours, 0, plan, 0, 1, progress)
-    assert calls == [8 * BATCH] * 2  # as many rounds as an epoch has
+    assert calls == [64 * BATCH]  # batches_per_read(BATCH) rounds
+
+
+def test_workers_that_gather_ahead_draw_each_epoch_once():
+    sampler = Shuffle(EXAMPLES, BATCH, 5)
+    drawn = []
+    draw = sampler.stream._draw
+    sampler.stream._draw = lambda epoch: (drawn.append(epoch), draw(epoch))[1]
+    ours = reader(sampler)
+    for plan, progress in rounds([(1,) * WORKERS] * 80):
+        for worker in range(WORKERS):
+            read(ours, worker, plan, 0, 1, progress)
+    assert drawn == list(range(10))
 
 
 def test_nothing_is_drawn_beyond_the_end():

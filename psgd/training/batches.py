@@ -11,7 +11,7 @@ from psgd.backends.backend import Backend
 from psgd.backends.numpy.backend import NUMPY
 from psgd.core.replica import Progress
 from psgd.data.dataset import Examples, Reader
-from psgd.data.sampling.sampler import IndexBatch, Sampler
+from psgd.data.sampling.sampler import ROWS_AHEAD, IndexBatch, Sampler
 from psgd.learners.learner import Batch
 
 Plan = tuple[int, ...]  # steps dealt to each worker in a round
@@ -67,7 +67,7 @@ class BatchReader:
         turn = period * len(plan) * self._sampler.batch
         if ahead.plan != plan or not ahead.start <= position < ahead.end or (position - ahead.start) % turn:
             left = max(1, -(-(self._end - position) // turn))
-            rounds = max(1, min(self._per_read // period, left, self._sampler.examples // turn))
+            rounds = max(1, min(self._per_read // period, left, max(self._sampler.examples, ROWS_AHEAD) // turn))
             longer = (rounds * period,) * len(plan)
             ahead.batches = self._gather(ahead.read, [*self._sampler.batches(worker, longer, 0, longer[0], progress)])
             ahead.plan, ahead.start, ahead.end = plan, position, position + rounds * turn

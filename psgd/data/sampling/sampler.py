@@ -9,6 +9,11 @@ import numpy as np
 from psgd.core.replica import Progress
 
 
+# Row numbers that a process may draw ahead of its rounds, where an epoch has fewer: 512 KiB. Raised, it takes more memory
+# and short rounds on few examples cost less.
+ROWS_AHEAD = 65536
+
+
 class IndexBatch(NamedTuple):
     rows: np.ndarray  # (B,) row numbers
     epoch: float  # position of the batch's middle, in epochs

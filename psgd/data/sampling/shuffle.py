@@ -12,7 +12,7 @@ from typing import final
 import numpy as np
 
 from psgd.core.random_streams import stream
-from psgd.data.sampling.sampler import IndexBatch, RowStream, Sampler
+from psgd.data.sampling.sampler import ROWS_AHEAD, IndexBatch, RowStream, Sampler
 
 PIECES = 64  # pieces of a window; raised, they are shorter, and a file is read in smaller parts
 
@@ -23,8 +23,8 @@ class Shuffle(Sampler):
         note = f"data.window {window}: only so many examples at a time are shuffled" if window else ""
         super().__init__(examples, batch, note)
         self._seed, self._window = seed, window
-        # A round may straddle two epochs, so that the workers of one process need both.
-        self.stream = RowStream(examples, self._draw_epoch, kept=2)
+        # A round may straddle two epochs, so that the workers of one process need both, and all that are drawn ahead.
+        self.stream = RowStream(examples, self._draw_epoch, kept=2 + ROWS_AHEAD // examples)
 
     def batch_at(self, worker: int, step: int, position: int) -> IndexBatch:
         return IndexBatch(self.stream.rows(position, self.batch), (position + self.batch / 2) / self.examples)
