@@ -8,9 +8,8 @@ import numpy as np
 
 from psgd.core.replica import Progress
 
-
-# Row numbers that a process may draw ahead of its rounds, where an epoch has fewer: 512 KiB. Raised, it takes more memory
-# and short rounds on few examples cost less.
+# Row numbers that a process may draw ahead of its rounds, where an epoch has fewer: 512 KiB. Raised, it takes more
+# memory, and short rounds on few examples cost less.
 ROWS_AHEAD = 65536
 
 
