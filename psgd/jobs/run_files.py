@@ -18,7 +18,7 @@ from psgd.training.recorder import Recorder
 
 @final
 class RunFiles:
-    """Files in the run directory, and lines for people. `processes`: what `describe_group` tells of each."""
+    """Writes files in the run directory, and prints lines. `processes`: the answer of `describe_group`."""
 
     def __init__(
         self, request: RunRequest, directory: Path, job: Job, recorder: Recorder, processes: list[dict[str, Any]]
