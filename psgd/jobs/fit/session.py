@@ -1,6 +1,5 @@
 """Runs a call of `psgd.fit` in one process, on threads or with MPI."""
 
-import json
 import sys
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -11,6 +10,7 @@ from psgd.group.failure import Agreement, Ended
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
 from psgd.jobs.choose_group import thread_count
+from psgd.jobs.environment import all_gather_json
 from psgd.jobs.fit.task import Task
 from psgd.jobs.summary import summarize
 from psgd.training.job import Job
@@ -86,7 +86,7 @@ def fit_with_mpi(
         if note and transport.process == 0:
             print(note, file=sys.stderr, flush=True)
         fitted = fit_on(transport, task, job, threads, agreement=agreement)
-        return replace(fitted, summary=_first_summary(transport, fitted.summary))
+        return replace(fitted, summary=all_gather_json(transport, fitted.summary)[0])  # since clocks differ
     except BaseException as error:
         agreement.abort_unless_shared(error)
         if agreement.reports(error):
@@ -107,11 +107,3 @@ def _check_same(transport: Transport, task: Task) -> None:
                 f"process {', '.join(odd)} called psgd.fit with other {what} than process 0; all must give the same: "
                 "draw random numbers from a fixed seed, np.random.default_rng(0)"
             )
-
-
-def _first_summary(transport: Transport, summary: dict[str, Any]) -> dict[str, Any]:
-    """Collective: the first process's summary, because clocks differ."""
-    text = json.dumps(summary).encode()
-    longest = max(int.from_bytes(row, "little") for row in transport.all_gather(len(text).to_bytes(8, "little")))
-    first: dict[str, Any] = json.loads(transport.all_gather(text.ljust(longest))[0])
-    return first

@@ -11,7 +11,7 @@ def launch(arguments: list[str] | None) -> int:
     """Run a job to its end and print the summary; returns the exit code."""
     options, signals = parse(arguments), Signals()
     signals.listen(leave_at_once=True)
-    request = read_request(options, 1, launched=False)
+    request = read_request(options, 1)
     if request is None:
         return 0
     # Imported here because they import numpy, which a dry run does without.

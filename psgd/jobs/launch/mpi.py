@@ -36,7 +36,7 @@ def _read_and_run(arguments: list[str] | None, world: World, agreement: Agreemen
     def read() -> RunRequest | None:
         from psgd.jobs.prepare import read_request  # imports YAML, which the other processes do without
 
-        return read_request(options, len(world.members), launched=True)
+        return read_request(options, len(world.members))
 
     request = _by_first(world, agreement, read)
     return run(request, world, agreement, signals) if request else 0
