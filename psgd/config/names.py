@@ -94,14 +94,14 @@ def suggestion(word: object, words: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _homes(key: str, besides: str | None) -> list[str]:
-    """Full names of the settings outside of section `besides` that are called `key`, or that a foreign `key` means."""
-    found = [key] if besides and key in TOP else []
+def _homes(key: str, here: str | None) -> list[str]:
+    """Full names of the settings outside of section `here` that are called `key`, or that a foreign `key` means."""
+    found = [key] if here and key in TOP else []
     for candidate in (key, _FOREIGN.get(key)):
         found += [
             f"{section}.{candidate}"
             for section, names in SECTIONS.items()
-            if section != besides and candidate in names.all_keys()
+            if section != here and candidate in names.all_keys()
         ]
     return found
 
