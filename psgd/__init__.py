@@ -21,7 +21,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """`psgd.fit`, `psgd.load` and what they give are imported when they are asked for."""
+    """Import `psgd.fit`, `psgd.load` and the types that they return at their first use."""
     if name not in _HOMES:
         raise AttributeError(f"module 'psgd' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m psgd.predict",
         description="Predictions of a trained model as CSV, a row for each example, on stdout unless --output is "
-        "given. If the data hold the right answers, how many were found is said on stderr.",
+        "given. If the data contain the right answers, the accuracy or error is printed to stderr.",
     )
     parser.add_argument("model", metavar="MODEL", help="a run's model.safetensors, or the run's directory")
     parser.add_argument("data", metavar="DATA", help="csv, npz, npy, a directory of npy files, or IDX images")

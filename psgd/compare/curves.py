@@ -12,21 +12,21 @@ KINDS = ("loss", "validation_loss", "test_loss", "validation_accuracy", "test_ac
 
 
 class Curve(NamedTuple):
-    """One quantity over the run, and where each value lies on each of AXES."""
+    """One quantity over the run: its values, and their positions on each of AXES."""
 
     at: dict[str, list[float]]
     values: list[float]
 
 
 class Run(NamedTuple):
-    """A run directory and its curves, by the kinds (of KINDS) that it has."""
+    """A run directory and its curves, by those of KINDS that it has."""
 
     path: Path
     curves: dict[str, Curve]
 
 
 def read_run(path: Path) -> Run:
-    """Read the curves of the run in `path`. DataError names the file and line where metrics are missing or broken."""
+    """Read the curves of the run in `path`. DataError, with file and line, if metrics are missing or broken."""
     file = path / "metrics.jsonl"
     try:
         lines = file.read_text().splitlines(keepends=True)
@@ -38,6 +38,9 @@ def read_run(path: Path) -> Run:
     if lines and not lines[-1].endswith("\n"):
         lines.pop()  # incomplete: the run is still writing
     rows = [_row(line, f"{file}:{number}") for number, line in enumerate(lines, 1)]
+    sent = 0.0
+    for row in rows:  # rows of evaluations have no bytes: nothing was sent since the last round
+        sent = row.setdefault("bytes", sent)
     run = Run(path, {kind: curve for kind in KINDS if (curve := _curve(rows, kind)).values})
     if not run.curves:
         raise DataError(f"{file}:{len(rows)}: no loss is recorded up to here; let the run go on for a while")
@@ -50,7 +53,7 @@ def _row(line: str, where: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
     if not isinstance(row, dict):
-        raise DataError(f"{where}: {line.strip()[:40]} is no mapping; each line is one of metrics")
+        raise DataError(f"{where}: {line.strip()[:40]} is no mapping; each line must be a mapping of metrics")
     for name in ("seconds", "examples", *({"bytes", *KINDS} & row.keys())):
         value = row.get(name)
         if name == "loss" and value is None:
@@ -61,13 +64,6 @@ def _row(line: str, where: str) -> dict[str, Any]:
 
 
 def _curve(rows: list[dict[str, Any]], kind: str) -> Curve:
-    """The finite values of one kind. Rows of evaluations have no bytes: those of the last round before count."""
-    curve, sent = Curve({axis: [] for axis in AXES}, []), 0
-    for row in rows:
-        sent = row.get("bytes", sent)
-        value = row.get(kind)
-        if value is not None and math.isfinite(value):
-            curve.values.append(value)
-            for axis, at in (("seconds", row["seconds"]), ("examples", row["examples"]), ("bytes", sent)):
-                curve.at[axis].append(at)
-    return curve
+    """The finite values of one kind."""
+    found = [row for row in rows if row.get(kind) is not None and math.isfinite(row[kind])]
+    return Curve({axis: [row[axis] for row in found] for axis in AXES}, [row[kind] for row in found])

@@ -1,5 +1,5 @@
-"""Draws loss and accuracy of several runs against time, examples and bytes sent: which of them is scarce decides which
-strategy is cheapest. The only module that imports matplotlib."""
+"""Draws loss and accuracy of several runs against time, examples and bytes sent: the cheapest strategy depends on which
+of these is scarce. The only module that imports matplotlib."""
 
 import os
 from pathlib import Path
@@ -11,14 +11,14 @@ from psgd.config.document import read_file
 from psgd.core.errors import StorageError, UsageError
 
 FORMATS = (".png", ".svg", ".pdf")
-# The palette of Okabe and Ito (2008) for colour-blind readers; line styles and markers distinguish runs without colour.
+# The palette of Okabe and Ito (2008) for colour-blind readers; line styles and markers differ too, for print in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-MARKS = 7  # markers on a curve, about
-POINTS = 50  # points of the noisy training loss, each the mean of several values; more show more noise
-FAR = 10.0  # largest over smallest value beyond which an axis is logarithmic
-UNITS = {  # axis: (smallest end of the longest run, unit, label); the first that fits is used
+MARKS = 7  # markers on a curve, about; raised, curves are told apart more easily, but covered
+POINTS = 50  # points of the training loss, each the mean of several values; raised, more of its noise is seen
+FAR = 10.0  # ratio of the largest to the smallest value beyond which an axis is logarithmic
+UNITS = {  # axis: (least end of the longest run, unit, label), of which the first that applies is used
     "seconds": ((7200.0, 3600.0, "training hours"), (300.0, 60.0, "training minutes"), (0.0, 1.0, "training seconds")),
     "examples": ((2e6, 1e6, "million examples"), (2e3, 1e3, "thousand examples"), (0.0, 1.0, "examples")),
     "bytes": (
@@ -29,7 +29,7 @@ UNITS = {  # axis: (smallest end of the longest run, unit, label); the first tha
 
 
 def labels(runs: list[Run]) -> list[str]:
-    """A label for each run: its name (its path where two names are equal), strategy and number of workers."""
+    """Label each run by its name (its path if two names are equal), strategy and number of workers."""
     names = [run.path.resolve().name for run in runs]
     return [
         (str(run.path) if names.count(name) > 1 else name) + _experiment(run.path)
@@ -47,7 +47,7 @@ def _experiment(path: Path) -> str:
 
 
 def draw(runs: list[Run], names: list[str]) -> Any:
-    """A matplotlib figure: a row of panels for the loss, and one for the accuracy if any run has one."""
+    """Draw a matplotlib figure: a row of panels for the loss, and one for the accuracy if any run has one."""
     try:
         import matplotlib
     except ImportError as error:
@@ -79,16 +79,17 @@ _STYLE: Any = {
 }
 
 
-def _draw_run(panel: Any, run: Run, quantity: str, axis: str, unit: float, turn: tuple[int, int]) -> None:
+def _draw_run(panel: Any, run: Run, quantity: str, axis: str, unit: float, place: tuple[int, int]) -> None:
     """Draw scores on test or validation data as a thick line with markers, and the training loss as a thin line.
-    `turn`: (index of the run, number of runs); thicker lines of earlier runs and alternating markers stay visible."""
-    number, count = turn
-    training = run.curves.get("loss") if quantity == "loss" else None
-    judged = _judged(run, quantity)
-    if training and judged:
+    `place`: (index of the run, number of runs). Earlier runs get thicker lines, and markers are staggered, so that a
+    curve remains visible beneath later ones."""
+    number, count = place
+    training = _averaged(run.curves["loss"]) if quantity == "loss" and "loss" in run.curves else None
+    scores = _scores(run, quantity)
+    if training and scores:
         thin = {**_style(number), "marker": "None"}
-        _line(panel, _averaged(training), axis, unit).set(alpha=0.5, zorder=2, linewidth=0.8, **thin)
-    if main := judged or (_averaged(training) if training else None):
+        _line(panel, training, axis, unit).set(alpha=0.5, zorder=2, linewidth=0.8, **thin)
+    if main := scores or training:
         every = max(1, len(main.values) // MARKS)
         line = _line(panel, main, axis, unit)
         line.set(zorder=3, linewidth=1.5 + 0.5 * min(3, count - 1 - number), **_style(number))
@@ -100,12 +101,12 @@ def _style(number: int) -> dict[str, Any]:
     return {"color": colour, "linestyle": line, "marker": marker, "markersize": 5.5}
 
 
-def _judged(run: Run, quantity: str) -> Curve | None:
+def _scores(run: Run, quantity: str) -> Curve | None:
     return run.curves.get(f"test_{quantity}") or run.curves.get(f"validation_{quantity}")
 
 
 def _averaged(curve: Curve) -> Curve:
-    """At most POINTS points, each the mean of equally many values, at the position of the last of them."""
+    """Average a curve to at most POINTS points, each the mean of consecutive values, at the position of the last."""
     size = -(-len(curve.values) // POINTS)
     parts = [slice(i, i + size) for i in range(0, len(curve.values), size)]
     means = [fmean(curve.values[part]) for part in parts]
@@ -117,7 +118,7 @@ def _line(panel: Any, curve: Curve, axis: str, unit: float) -> Any:
 
 
 def _scale(runs: list[Run], axis: str) -> tuple[float, str, bool]:
-    """(unit, label, whether logarithmic) of an axis: logarithmic where one run is much longer than another."""
+    """Choose (unit, label, whether logarithmic) of an axis: logarithmic if one run is much longer than another."""
     ends = [max(curve.at[axis][-1] for curve in run.curves.values()) for run in runs]
     ends = [end for end in ends if end > 0] or [1.0]
     unit, label = next((unit, label) for least, unit, label in UNITS[axis] if max(ends) >= least)
@@ -143,7 +144,7 @@ def _frame(panels: Any, rows: list[str], runs: list[Run], scales: dict[str, tupl
 
 
 def _plain_numbers(axis: Any) -> None:
-    """Label a logarithmic axis 0.1 0.2 0.5 1, or only 0.1 1 10 where that is too dense, not by powers of ten."""
+    """Label a logarithmic axis 0.1 0.2 0.5 1, or 0.1 1 10 if that is too dense, not with powers of ten."""
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
     low, high = sorted(axis.get_view_interval())
@@ -160,13 +161,13 @@ def _legend(figure: Any, runs: list[Run], names: list[str]) -> None:
     for number, (run, name) in enumerate(zip(runs, names, strict=True)):
         part = next((part for part in ("test", "validation") if f"{part}_loss" in run.curves), "training")
         handles.append(Line2D([], [], label=f"{name} ({part} data)", linewidth=1.8, **_style(number)))
-    if any(_judged(run, "loss") and "loss" in run.curves for run in runs):
+    if any(_scores(run, "loss") and "loss" in run.curves for run in runs):
         handles.append(Line2D([], [], color="#555555", linewidth=0.8, label="thin: loss on training data, averaged"))
     figure.legend(handles=handles, loc="outside lower left", ncols=1, frameon=False, handlelength=4.5)
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write the figure in the format of the suffix, completely or not at all. StorageError if that fails."""
+    """Write the figure atomically, in the format of the suffix. StorageError if that fails."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         figure.savefig(partial, format=path.suffix[1:], dpi=120)

@@ -1,4 +1,4 @@
-"""Checks settings: each by its own rule, then those that must fit together."""
+"""Checks each setting by its own rule, then the rules between settings."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,29 +7,29 @@ from psgd.config.problems import Problem, check_values, involves, shown
 from psgd.config.settings import Csv, Libsvm, Linear, Npz, Settings, Sgd, Synthetic, SyntheticSparse, WeightedAveraging
 
 _CLASSIFYING = ("cross-entropy", "binary-cross-entropy", "hinge")
-# Output activations that a loss can be computed from, its own first; other losses take any. A hinge needs the sign.
+# The output activations that a loss accepts, its default first; other losses accept any. Hinge needs signed outputs.
 OUTPUTS = {"cross-entropy": ("softmax",), "binary-cross-entropy": ("sigmoid",), "hinge": ("identity", "tanh")}
-_KIND_OF_TARGETS = (("data", "classes"), ("data", "task"), ("data", "source"))  # classes or numbers
+_KIND_OF_TARGETS = (("data", "classes"), ("data", "task"), ("data", "source"))  # classification or regression
 
 
 def check(values: dict[str, Any], earlier: Sequence[Problem] = ()) -> tuple[Settings, list[Problem]]:
-    """Settings from nested mappings and the defaults, and all problems: `earlier` ones, wrong values, and clashes. A
-    wrong value is replaced by its default and takes no part in clashes. Every section must be a mapping."""
+    """Build settings from nested mappings, in which every section is a mapping, and the defaults. Returns them and all
+    problems: `earlier` ones, wrong values, and violated rules between settings. A wrong value is replaced by its
+    default, and rules that involve it are skipped."""
     settings, problems = check_values(values)
     problems += earlier
     wrong = [problem.path for problem in problems]
     rules = (_contraction, _nesterov, _speeds, _processes, _loss, _target, _files, _sparse)
-    clashes = [problem for rule in rules for problem in rule(settings) if not involves(problem, wrong)]
-    return settings, problems + clashes
+    return settings, problems + [p for rule in rules for p in rule(settings) if not involves(p, wrong)]
 
 
 def classification(settings: Settings) -> bool:
-    """Whether classes are learnt, not numbers."""
+    """Whether the targets are classes."""
     return _regression(settings) is None
 
 
 def _regression(settings: Settings) -> str | None:
-    """The setting that asks for regression, as an error message says it; None for classification."""
+    """The setting that makes this a regression, in the words of an error message; None for classification."""
     data = settings.data
     if isinstance(data, Csv | Npz | Libsvm):
         return "data.task is regression" if data.task == "regression" else None
@@ -78,11 +78,9 @@ def _speeds(settings: Settings) -> Iterator[Problem]:
     speeds, path = settings.cluster.speeds, ("cluster", "speeds")
     if speeds is None:
         return
-    if settings.workers == "auto":
-        text = f"names {len(speeds)} speeds, but workers is auto; set workers: {len(speeds)}"
-        yield Problem(path, text, (("workers",),))
-    elif len(speeds) != settings.workers:
-        text = f"names {len(speeds)} speeds, but workers is {settings.workers}; give one speed for each worker"
+    if len(speeds) != settings.workers:
+        advice = f"set workers: {len(speeds)}" if settings.workers == "auto" else "give one speed for each worker"
+        text = f"names {len(speeds)} speeds, but workers is {settings.workers}; {advice}"
         yield Problem(path, text, (("workers",),))
     if max(speeds) != 1:
         yield Problem(path, f"is {shown(speeds)}; its largest must be 1 (speeds are relative to the fastest worker)")
@@ -115,7 +113,7 @@ def _target(settings: Settings) -> Iterator[Problem]:
 
 
 def _files(settings: Settings) -> Iterator[Problem]:
-    """Check what only the user can tell of a file."""
+    """Check the settings of data files."""
     data = settings.data
     if not isinstance(data, Csv | Npz | Libsvm):
         return
@@ -133,12 +131,12 @@ def _files(settings: Settings) -> Iterator[Problem]:
 
 
 def _sparse(settings: Settings) -> Iterator[Problem]:
-    """Check that a linear model with one output is learnt from sparse data."""
+    """Check that the model of sparse data is linear and has one output."""
     data, model = settings.data, settings.model
     if not isinstance(data, Libsvm | SyntheticSparse):
         return
     if model.hidden:
-        text = f"is {shown(model.hidden)}, but {data.source} data are sparse, of which a linear model is learnt; set []"
+        text = f"is {shown(model.hidden)}, but {data.source} data are sparse and need a linear model; set []"
         yield Problem(("model", "hidden"), text, (("data", "source"),))
     if model.loss == "cross-entropy":
         text = (

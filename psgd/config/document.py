@@ -15,7 +15,7 @@ _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _TEXT, _LIST, _MAP = "tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map"
 
 # YAML 1.2.2, section 10.3.2 (core schema): the pattern of each tag.
-_SCALARS = {
+_PATTERNS = {
     _NULL: re.compile(r"(?:~|null|Null|NULL|)\Z"),
     _BOOL: re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"),
     _INT: re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"),
@@ -26,7 +26,7 @@ _SCALARS = {
 
 
 class NotYaml(Exception):
-    """Text is not strict YAML; `problems`: all of them, as (line, message)."""
+    """Text is not strict YAML. `problems` lists all reasons as (line, message)."""
 
     def __init__(self, problems: list[tuple[int, str]]) -> None:
         super().__init__(problems)
@@ -38,20 +38,20 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Has the patterns of YAML 1.1 as well as 1.2, and so quotes text that either would read as something else."""
+    """Knows the patterns of YAML 1.1 and 1.2, and so quotes text that either version would not read back as text."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
 
 
-for _tag, _pattern in _SCALARS.items():
+for _tag, _pattern in _PATTERNS.items():
     _Loader.add_implicit_resolver(_tag, _pattern, None)
     _Dumper.add_implicit_resolver(_tag, _pattern, None)
 _Dumper.add_representer(list, lambda dumper, data: dumper.represent_sequence(_LIST, data, flow_style=True))
 
 
 def read_file(path: str) -> dict[str, Any]:
-    """The mapping in a YAML file, {} if it is empty. UsageError names the file and the lines."""
+    """Read the mapping in a YAML file, {} if it is empty. Raises UsageError, which names the file and the lines."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             text = file.read()
@@ -74,7 +74,7 @@ def read_file(path: str) -> dict[str, Any]:
 
 
 def parse(text: str) -> object:
-    """The value of one YAML document, None if it is empty. NotYaml."""
+    """Parse one YAML document, None if it is empty. Raises NotYaml."""
     problems: list[tuple[int, str]] = []
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -94,7 +94,7 @@ def parse(text: str) -> object:
 
 
 def write(value: object) -> str:
-    """YAML that `parse` reads back to the same value; mappings are blocks, lists are written in one line."""
+    """Write YAML that `parse` reads back to the same value: mappings as blocks, each list on one line."""
     text: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120
     )
@@ -102,32 +102,27 @@ def write(value: object) -> str:
 
 
 def _value(node: yaml.Node, path: str, problems: list[tuple[int, str]]) -> object:
-    """The value of a node; what is wrong with it is added to `problems`."""
+    """Return the value of a node; errors are appended to `problems`. `path` is the node's full name in messages."""
     if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
         return _mapping(node, path, problems)
     if isinstance(node, yaml.SequenceNode) and node.tag == _LIST:
         return [_value(item, f"{path}[{place}]", problems) for place, item in enumerate(node.value)]
     line = node.start_mark.line + 1
-    if not isinstance(node, yaml.ScalarNode) or (node.tag != _TEXT and node.tag not in _SCALARS):
+    if not isinstance(node, yaml.ScalarNode) or (node.tag != _TEXT and node.tag not in _PATTERNS):
         problems.append((line, f"the tag {node.tag} cannot be used here; leave it out"))
         return None
     if node.tag == _TEXT:
         return node.value
-    # The value of an explicit tag (`!!int 5`) has not been matched with its pattern yet.
-    if not _SCALARS[node.tag].match(node.value) or len(node.value) > 1000:
-        problems.append((line, f"{node.value[:40]!r} is not a value of the tag {node.tag.rpartition(':')[2]}"))
+    text = node.value
+    # Scalars with an explicit tag (`!!int 5`) have not been matched with the pattern of the tag yet.
+    if not _PATTERNS[node.tag].match(text) or len(text) > 1000:
+        problems.append((line, f"{text[:40]!r} is not a value of the tag {node.tag.rpartition(':')[2]}"))
         return None
-    return _scalar(node.tag, node.value)
-
-
-def _scalar(tag: str, text: str) -> bool | int | float | None:
-    if tag == _NULL:
-        return None
-    if tag == _BOOL:
-        return text.lower() == "true"
-    if tag == _INT:
+    if node.tag == _INT:
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    if node.tag == _FLOAT:
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    return text.lower() == "true" if node.tag == _BOOL else None
 
 
 def _mapping(node: yaml.MappingNode, path: str, problems: list[tuple[int, str]]) -> dict[str, Any]:

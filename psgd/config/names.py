@@ -1,4 +1,4 @@
-"""The names of all settings, read from the models: which section has which key, and what a wrong name may mean."""
+"""The names of all settings, read from the pydantic models, and suggestions for wrong names."""
 
 import difflib
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal, final, get_args, get_origin
 
 from psgd.config.settings import Section, Settings
 
-# Names in other trainers and in papers -> names here.
+# Names of settings in other trainers and in papers -> names here.
 _FOREIGN = {
     "lr": "learning_rate",
     "eta": "learning_rate",
@@ -22,28 +22,22 @@ _FOREIGN = {
 @final
 @dataclass(frozen=True)
 class SectionNames:
-    """One section: its choices by name (one, named "", where there is no choice) and the key that chooses, `tag`."""
+    """The models of one section by the value of its key `tag` ("sgd", "adam"); tag None: one model, named ""."""
 
     tag: str | None
     default: str
     choices: dict[str, type[Section]]
 
-    def known(self, choice: str) -> list[str]:
-        """The keys of a choice, the one that chooses first."""
+    def keys(self, choice: str) -> list[str]:
+        """The keys of a choice, the tag first."""
         keys = list(self.choices[choice].model_fields)
         return [self.tag, *(key for key in keys if key != self.tag)] if self.tag else keys
 
-    def knowing(self, key: str) -> list[str]:
-        """The choices that have this key, by name."""
+    def choices_with(self, key: str) -> list[str]:
         return [choice for choice, model in self.choices.items() if key in model.model_fields]
 
     def all_keys(self) -> list[str]:
-        return list(dict.fromkeys(key for choice in self.choices for key in self.known(choice)))
-
-    def takes(self, choice: str, key: str, value: object) -> bool:
-        """Whether the choice has this key and accepts such a value: some keys accept null alone."""
-        field = self.choices[choice].model_fields.get(key)
-        return field is not None and (value is None or field.annotation is not type(None))
+        return list(dict.fromkeys(key for choice in self.choices for key in self.keys(choice)))
 
 
 def _sections() -> dict[str, SectionNames]:
@@ -66,7 +60,7 @@ TOP = list(Settings.model_fields)
 
 
 def rule(section: str | None, choice: str, key: str) -> str:
-    """The rule for a value, as error messages quote it."""
+    """Return the rule for a value, which error messages quote."""
     field = (SECTIONS[section].choices[choice] if section else Settings).model_fields[key]
     if field.description:
         return field.description
@@ -83,37 +77,38 @@ def _words(annotation: object) -> list[str]:
 
 
 def unknown(path: tuple[str, ...], choice: str) -> str:
-    """The message for a path that is no setting; `choice`: what its section has chosen."""
+    """Return the message for a path that is no setting; `choice`: the value of its section's tag."""
     if len(path) == 1:
         return f"is not a setting{_hint(path[0], TOP, _homes(path[0], None))}"
     section, key = path[0], path[1]
     names = SECTIONS[section]
     subject = f"is not a setting of {choice or section}"
-    if others := names.knowing(key):
+    if others := names.choices_with(key):
         return f"{subject}, but of {', '.join(others)}; leave it out or change {section}.{names.tag}"
-    return subject + _hint(key, names.known(choice), _homes(key, section))
+    return subject + _hint(key, names.keys(choice), _homes(key, section))
 
 
 def suggestion(word: object, words: list[str]) -> str:
-    """A did-you-mean suggestion for a wrong word, or an empty string."""
+    """Return a did-you-mean suggestion for a wrong word, or an empty string."""
     close = difflib.get_close_matches(word, words, 1, 0.5) if isinstance(word, str) else []
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _homes(key: str, besides: str | None) -> list[str]:
-    """Full names of settings elsewhere with this key, or with the key that is meant by this foreign name."""
-    found = [key] if besides and key in TOP else []
+def _homes(key: str, here: str | None) -> list[str]:
+    """Full names of the settings outside of section `here` that are called `key`, or that a foreign `key` means."""
+    found = [key] if here and key in TOP else []
     for candidate in (key, _FOREIGN.get(key)):
         found += [
             f"{section}.{candidate}"
             for section, names in SECTIONS.items()
-            if section != besides and candidate in names.all_keys()
+            if section != here and candidate in names.all_keys()
         ]
     return found
 
 
 def _hint(key: str, here: list[str], elsewhere: list[str]) -> str:
-    """A suggestion: for a foreign name, for the same name elsewhere, a similar name here, a similar name elsewhere."""
+    """Suggest, in this order: the translation of a foreign name, the same name in another section (`elsewhere`), a
+    similar name in this section (`here`), a similar name in another section."""
     foreign = _FOREIGN.get(key)
     if foreign in here:
         return f"; did you mean {foreign}?"

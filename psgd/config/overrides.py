@@ -1,9 +1,9 @@
-"""`key.path=value` arguments, and how they override the settings of a file."""
+"""Reads `key.path=value` arguments and applies them to the settings of a file."""
 
 from typing import Any, NamedTuple
 
 from psgd.config.document import NotYaml, parse
-from psgd.config.names import SECTIONS, SectionNames, unknown
+from psgd.config.names import SECTIONS, unknown
 from psgd.config.problems import Problem, shown
 
 
@@ -13,7 +13,7 @@ class Override(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """Settings after overriding; `problems` of the file, and `notes` on settings of the file that were dropped."""
+    """Settings after overriding; problems of the file; notes for the user on settings of the file that were dropped."""
 
     values: dict[str, Any]
     problems: list[Problem]
@@ -21,7 +21,7 @@ class Merged(NamedTuple):
 
 
 def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
-    """The overrides in order, and messages for those that cannot be read."""
+    """Parse arguments to overrides, in order; also returns messages about arguments that cannot be parsed."""
     overrides, problems = [], []
     for argument in arguments:
         key, equals, text = argument.partition("=")
@@ -42,8 +42,8 @@ def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
 
 
 def merge(document: dict[str, Any], overrides: list[Override], origin: str) -> Merged:
-    """The settings of a file with overrides applied; of two for one setting the later counts. Every section of the
-    result is a mapping; a problem says which was not."""
+    """Apply overrides to the settings of a file; a later override of the same setting wins. Every section of the result
+    is a mapping; one that was not becomes a problem. `origin`: the name of the file in messages."""
     values: dict[str, Any] = {}
     problems, notes = [], []
     for key, value in document.items():
@@ -69,41 +69,37 @@ def merge(document: dict[str, Any], overrides: list[Override], origin: str) -> M
 
 def _not_a_mapping(section: str, value: object) -> Problem:
     tag = SECTIONS[section].tag
-    key = tag if tag and isinstance(value, str) else SECTIONS[section].known(SECTIONS[section].default)[0]
+    key = tag if tag and isinstance(value, str) else SECTIONS[section].keys(SECTIONS[section].default)[0]
     return Problem((section,), f"is {shown(value)}; it must be a mapping of settings; did you mean {section}.{key}?")
 
 
 def _change(given: dict[str, Any], section: str, new: str, origin: str, replaced: set[str]) -> Merged:
-    """A section of the file without the settings that its own choice has and the choice of the command line has not.
-    `replaced`: keys that the command line sets anyway."""
+    """Change a section of the file, `given`, to the choice `new` of the command line (such as another optimizer) and
+    drop settings that `new` does not have. `replaced`: keys that the command line sets anyway."""
     names = SECTIONS[section]
     old = given.get(names.tag or "", names.default)
     old = old if isinstance(old, str) and old in names.choices else None
     kept = {}
     problems, notes = [], []
     for key, value in given.items():
-        if key in replaced or old == new or not names.knowing(key):
+        field = names.choices[new].model_fields.get(key)
+        if key in replaced or old == new or not names.choices_with(key):
             kept[key] = value
-        elif old is not None and key not in names.known(old):
+        elif old is not None and key not in names.keys(old):
             problems.append(Problem((section, key), unknown((section, key), old)))
-        elif not names.takes(new, key, value):
+        elif field is None or (value is not None and field.annotation is type(None)):  # some keys accept null alone
             notes.append(
                 f"{section}.{key}: {shown(value)} of {origin} was left out: "
                 f"{new}, which the command line chose, has no such setting"
             )
         else:
             kept[key] = value
-            default = _default(names, new, key)
-            if old is not None and default != _default(names, old, key):
+            if old is not None and field.default != names.choices[old].model_fields[key].default:
                 notes.append(
                     f"{section}.{key}: {shown(value)} of {origin}, meant for {old}, was kept for {new} "
-                    f"(whose default is {shown(default)})"
+                    f"(whose default is {shown(field.default)})"
                 )
     return Merged(kept, problems, notes)
-
-
-def _default(names: SectionNames, choice: str, key: str) -> object:
-    return names.choices[choice].model_fields[key].default
 
 
 def _put(values: dict[str, Any], override: Override) -> None:

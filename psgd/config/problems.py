@@ -1,4 +1,4 @@
-"""Checks single settings with pydantic, and words its errors for the user."""
+"""Checks each setting with pydantic and translates its errors for the user."""
 
 import json
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ _BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
 
 
 class Problem(NamedTuple):
-    """One problem: `text` follows `path` in the message; `others` are further settings that take part in it."""
+    """One problem: its message is `path` and then `text`. `others`: further settings that contribute to it."""
 
     path: tuple[str, ...]
     text: str
@@ -20,7 +20,7 @@ class Problem(NamedTuple):
 
 
 def shown(value: object) -> str:
-    """A value as a message quotes it: similar to YAML, and short."""
+    """Format a value for a message: similar to YAML, at most 80 characters."""
     if isinstance(value, int) and abs(value) >= 10**15:
         return "a number that is too large" if value > 0 else "a number that is too small"
     text = json.dumps(value, ensure_ascii=False, default=repr)
@@ -28,13 +28,13 @@ def shown(value: object) -> str:
 
 
 def involves(problem: Problem, paths: list[tuple[str, ...]]) -> bool:
-    """Whether one of these settings, or a section around or a part of it, takes part in the problem."""
+    """Whether one of the settings `paths`, or its section, or an item of it, contributes to the problem."""
     return any(a[: len(b)] == b[: len(a)] for a in paths for b in (problem.path, *problem.others))
 
 
 def check_values(values: dict[str, Any]) -> tuple[Settings, list[Problem]]:
-    """Settings from nested mappings, and a problem for each that is unknown or of a wrong type or range. These are
-    replaced by their defaults, so that the others can still be checked against each other."""
+    """Build settings from nested mappings. A setting that is unknown, or of a wrong type or range, is a problem and is
+    replaced by its default, so that the rest can still be checked."""
     values = {key: dict(value) if key in SECTIONS else value for key, value in values.items()}
     problems = _fill_tags(values)
     try:
@@ -50,7 +50,7 @@ def check_values(values: dict[str, Any]) -> tuple[Settings, list[Problem]]:
 
 
 def _fill_tags(values: dict[str, Any]) -> list[Problem]:
-    """Choose the default in each section that offers a choice where none, or none that exists, was made."""
+    """Set the tag of each section, in place, to the default where it is missing or is not one of the choices."""
     problems = []
     for section, names in SECTIONS.items():
         if not names.tag or section not in values:
@@ -71,7 +71,7 @@ def _choice(values: dict[str, Any], section: str) -> str:
 
 
 def _path(location: tuple[str | int, ...]) -> tuple[str, ...]:
-    """The path of a setting, without the tag that pydantic inserts and without positions within the value."""
+    """Convert a location of pydantic's to the path of a setting: without the choice and positions within a value."""
     section = str(location[0])
     if section not in SECTIONS:
         return (section,)

@@ -1,4 +1,4 @@
-"""From a file and the command line to the complete, checked settings of a job; and back to YAML."""
+"""Resolves a file and the command line to the complete, checked settings of a job, and writes them back to YAML."""
 
 from typing import NamedTuple
 
@@ -11,25 +11,25 @@ from psgd.config.settings import Settings, WeightedAveraging
 from psgd.core.errors import UsageError
 
 _COMMAND_LINE = "command line"
-HELD_OUT = 0.05  # share of the training data on which a contraction is chosen, where no other share was asked for
+HELD_OUT = 0.05  # share of the training data set aside to choose a contraction, unless data.validation says otherwise
 
 
 class Resolved(NamedTuple):
-    """Settings, and notes for the user: which of them were dropped, and which were filled in and why."""
+    """Settings, and notes for the user on settings that were dropped or filled in."""
 
     settings: Settings
     notes: list[str]
 
 
 def resolve(path: str | None, overrides: list[str]) -> Resolved:
-    """Lay the command line over the file over the defaults. UsageError names everything that is wrong, a line each."""
+    """Read the file and apply the command line to it. Raises UsageError with one line for each problem."""
     document = {} if path is None else read_file(path)
     origin = "defaults" if path is None else path
     given, unreadable = read_overrides(overrides)
     merged = merge(document, given, origin)
     settings, problems = check(merged.values, merged.problems)
     messages = [f"{_COMMAND_LINE}: {what}" for what in unreadable]
-    for problem in problems:  # named after the place where the user has to look
+    for problem in problems:  # each message begins with where the setting was given
         source = _COMMAND_LINE if involves(problem, [override.path for override in given]) else origin
         messages.append(f"{source}: {'.'.join(problem.path)} {problem.text}")
     if messages:
@@ -38,7 +38,7 @@ def resolve(path: str | None, overrides: list[str]) -> Resolved:
 
 
 def dump(settings: Settings) -> str:
-    """YAML that resolves to the same settings; in each section the key that chooses comes first."""
+    """Write YAML that resolves to the same settings; the tag (name, source) comes first in its section."""
     values = settings.model_dump()
     for section, names in SECTIONS.items():
         if names.tag:
@@ -47,7 +47,7 @@ def dump(settings: Settings) -> str:
 
 
 def _fill_in(settings: Settings, notes: list[str]) -> Resolved:
-    """Decide what depends on other settings: the output activation, and the share of validation data."""
+    """Fill in settings whose defaults depend on others: the output activation, and the share of validation data."""
     if settings.model.output is None:
         settings = settings.replace(model=settings.model.replace(output=_output(settings)))
     if chooses_on_validation(settings) and settings.data.validation == 0:
@@ -70,7 +70,7 @@ def chooses_on_validation(settings: Settings) -> bool:
 def _output(settings: Settings) -> str:
     """The output activation that the loss expects."""
     loss, activation = settings.model.loss, settings.model.activation
-    # Squared error on classes is Nielsen's network: every layer has the same activation where that is bounded.
+    # Squared error on classes is the network of Nielsen's book: all layers have the same activation, if it is bounded.
     if loss == "squared-error" and classification(settings) and activation in ("sigmoid", "tanh"):
         return activation
     return OUTPUTS.get(loss, ("identity",))[0]

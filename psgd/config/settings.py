@@ -1,9 +1,8 @@
 """The settings of a job as pydantic models: names, types, ranges and defaults. Rules between settings are in checks.py.
 
-A field's description is the rule that error messages quote after "it must be".
+Error messages quote a field's description after "it must be".
 """
 
-import unicodedata
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -11,13 +10,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 def _classes(value: int) -> int:
     if value == 1:
-        raise ValueError
-    return value
-
-
-def _one_line(value: str) -> str:
-    """Refuse control characters and line separators: YAML would not read back what was saved."""
-    if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in value):
         raise ValueError
     return value
 
@@ -35,9 +27,8 @@ NotNegative = Annotated[float, Field(ge=0, description="a number of at least 0")
 Fraction = Annotated[float, Field(ge=0, lt=1, description="a number of at least 0 and less than 1")]
 Share = Annotated[float, Field(gt=0, le=1, description="a number greater than 0 and at most 1")]
 Flag = Annotated[bool, Field(description="true or false")]
-Text = Annotated[
-    str, Field(min_length=1), AfterValidator(_one_line), Field(description="text that is not empty, of one line")
-]
+# Without control characters and line separators, which YAML would not read back as they were saved.
+Text = Annotated[str, Field(pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]+$", description="text that is not empty, of one line")]
 Classes = Annotated[
     int, Field(ge=0), AfterValidator(_classes), Field(description="a whole number of at least 2, or 0 for regression")
 ]
@@ -62,14 +53,14 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
     def replace(self, **values: Any) -> Self:
-        """A copy with other values, which are not checked; TypeError for a name that is no setting here."""
+        """Return a copy with other values, which are not checked. TypeError for a name that is no setting here."""
         if unknown := values.keys() - type(self).model_fields.keys():
             raise TypeError(f"{type(self).__name__} has no setting {', '.join(sorted(unknown))}")
         return self.model_copy(update=values)
 
 
 class Source(Section):
-    """What all sources of data have in common."""
+    """The settings of every data source."""
 
     path: Path = None
     mode: Literal["shuffle", "partition", "replacement"] = "shuffle"
@@ -169,13 +160,13 @@ class Model(Section):
 
     @property
     def output_activation(self) -> str:
-        """`output`, which resolving the settings has filled in."""
+        """`output`, once the settings have been resolved."""
         assert self.output is not None
         return self.output
 
 
 class Optimizer(Section):
-    """What all optimizers have in common; `warmup` and `decay_every` are in epochs."""
+    """The settings of every optimizer; `warmup` and `decay_every` are in epochs."""
 
     learning_rate: Positive = 0.001
     l1: NotNegative = 0.0
@@ -206,7 +197,7 @@ class GradientAveraging(Section):
 
 
 class Averaging(Section):
-    """What the strategies that average parameters have in common."""
+    """The settings of the strategies that average parameters."""
 
     period: Annotated[Count | Literal["end"], Field(description="a whole number greater than 0, or end")] = 50
     optimizer_state: Literal["keep", "average", "reset"] = "keep"
@@ -253,7 +244,7 @@ AnySource = Digits | Mnist | Idx | Csv | Npz | Libsvm | Synthetic | SyntheticSpa
 
 
 class Settings(Section):
-    """A whole job. The command replaces `workers: auto` and `group: auto`, since it knows the processes."""
+    """All settings of a job. The command replaces `workers: auto` and `group: auto`, which depend on the machine."""
 
     data: AnySource = Field(default=Digits(), discriminator="source")
     model: Model = Model()
@@ -271,7 +262,7 @@ class Settings(Section):
 
     @property
     def worker_count(self) -> int:
-        """`workers`, which must not be auto any more."""
+        """`workers`, once `auto` has been replaced."""
         assert self.workers != "auto"
         return self.workers
 

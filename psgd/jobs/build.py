@@ -1,4 +1,4 @@
-"""Builds a job from settings and data: the only place that turns settings into parts."""
+"""Builds a job from settings and data: the only place that constructs its parts from settings."""
 
 from collections.abc import Callable
 from functools import partial
@@ -34,12 +34,13 @@ from psgd.training.job import Job, as_written
 
 
 def build_job(settings: Settings, data: Data) -> Job:
-    """The job of one process or thread, with a learner of its own. UsageError if settings and data do not fit."""
+    """Build the job of one process or thread, with its own learner. UsageError if settings and data do not fit."""
     return assemble(settings, data, partial(_build_learner, settings, data))
 
 
 def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner], caller: str = "psgd") -> Job:
-    """The job whose learner `make` returns for a backend; `caller`: what notes on exceptions name."""
+    """Build the job of a learner, which `make` returns for a backend. `caller`: the name of psgd's entry point in notes
+    on exceptions."""
     training = settings.training
     learner, optimizer = make(NUMPY), _build_optimizer(settings, NUMPY)
     backend = choose_backend(settings, len(data.train), learner, optimizer)
@@ -47,7 +48,7 @@ def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner],
         learner, optimizer = make(backend), _build_optimizer(settings, backend)
     sampler = _build_sampler(settings, data)
     if isinstance(learner, MLP) and settings.averaging is not None and optimizer.plain:
-        accumulator(learner.dtype)  # what its local steps take; imported now, since that takes time
+        accumulator(learner.dtype)  # local steps need it; its import takes time, which belongs to the start
     return Job(
         workers=settings.worker_count,
         strategy=_build_strategy(settings, sampler.examples, optimizer),
@@ -80,29 +81,21 @@ def _build_learner(settings: Settings, data: Data, backend: Backend) -> MLP | Sp
     model, optimizer, train = settings.model, settings.optimizer, data.train
     dtype = np.dtype(settings.training.precision)
     loss = huber(model.huber_threshold) if model.loss == "huber" else LOSSES[model.loss]
-    if train.classes == 0 and model.loss in ("cross-entropy", "binary-cross-entropy", "hinge"):
-        raise UsageError(f"model.loss {model.loss} needs classes, and these data have none; use squared-error or huber")
     weights = WeightSettings(model.initializer, model.constant, optimizer.l1, optimizer.l2)
     common = model.output_activation, loss, dtype, weights
     if isinstance(train, SparseDataset):
-        _check_sparse(model, train, loss)
+        _check_sparse(model, train.classes, loss)
         return SparseLinear(train.features, *common)
-    one_unit = train.classes == 2 and model.loss in ("binary-cross-entropy", "hinge")  # it tells the classes apart
+    one_unit = train.classes == 2 and model.loss in ("binary-cross-entropy", "hinge")  # its sign or half is the class
     return MLP((train.features, *model.hidden, 1 if one_unit else train.outputs), model.activation, *common, backend)
 
 
-def _check_sparse(model: config.Model, train: SparseDataset, loss: Loss) -> None:
-    """UsageError unless a sparse linear model of one output can learn these data."""
-    if model.hidden:
+def _check_sparse(model: config.Model, classes: int, loss: Loss) -> None:
+    """UsageError unless the sparse linear model, which has one output, can learn these data."""
+    if classes > 2:
         raise UsageError(
-            f"model.hidden is {model.hidden}, but these data are sparse, of which a linear model is learnt; set [] "
-            "for it"
-        )
-    if train.outputs > 2 or (train.classes == 0 and train.outputs > 1) or model.loss == "cross-entropy":
-        what = f"{train.classes} classes" if train.classes else f"{train.outputs} outputs"
-        raise UsageError(
-            f"model.loss {model.loss} on sparse data of {what}: the linear model of sparse data has one output: "
-            "use binary-cross-entropy or hinge for two classes, squared-error or huber for numbers"
+            f"model.loss {model.loss} on sparse data of {classes} classes: the linear model of sparse data has one "
+            "output: use binary-cross-entropy or hinge for two classes, squared-error or huber for numbers"
         )
     natural = loss.natural or "identity"
     if model.output != natural:
@@ -123,12 +116,12 @@ def _build_optimizer(settings: Settings, backend: Backend) -> Optimizer:
 
 
 def _build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:
-    """`examples`: of an epoch."""
+    """`examples`: in one epoch."""
     strategy, training, workers = settings.strategy, settings.training, settings.worker_count
     if isinstance(strategy, config.GradientAveraging):
         return gradient_averaging(workers, optimizer)
     weighted = isinstance(strategy, config.WeightedAveraging)
-    # Only weighted averaging obeys the workers' pace; the others wait for the slowest.
+    # Only weighted averaging gives slower workers fewer steps; the other strategies wait for the slowest worker.
     speeds = exact_speeds(settings.cluster.speeds if weighted else None, workers)
     period = strategy.period
     if period == "end":
@@ -143,6 +136,6 @@ def _build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> 
 def _contractions(strategy: config.WeightedAveraging, optimizer: config.Optimizer) -> tuple[float, ...]:
     if strategy.contraction == "holdout":
         return HOLDOUT
-    if strategy.contraction == "auto":  # the rate at which plain SGD contracts on an l2-regularized objective
+    if strategy.contraction == "auto":  # the bound of Cheng et al. for plain SGD on an l2-regularised objective
         return (1.0 - optimizer.learning_rate * optimizer.l2,)
     return (strategy.contraction,)

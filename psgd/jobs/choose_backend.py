@@ -1,4 +1,4 @@
-"""Which backend executes a job: numba where that is wanted or saves time, else numpy. The bits are the same."""
+"""Chooses the backend of a job: numba if the user asks for it or it saves time, else numpy. The bits are the same."""
 
 import sys
 from collections.abc import Sequence
@@ -14,17 +14,18 @@ from psgd.learners.learner import Learner
 from psgd.learners.mlp import MLP
 from psgd.optimizers.optimizer import Optimizer
 
-# Seconds that compiled code saves a step, at least: for each layer, output of an example, input of an example, and
-# parameter whose optimizer has state.
+# Seconds that compiled code saves in a step, at least: for each layer, each output of each example, each input of each
+# example, and each parameter of an optimizer with state. Raised, more jobs are compiled.
 LAYER_SECONDS, OUTPUT_SECONDS, INPUT_SECONDS, PARAMETER_SECONDS = 2.5e-6, 5e-10, 1.5e-10, 7e-10
-# Seconds that must be saved for numba to be chosen: twice what loading it takes. The first time it also compiles, which
-# takes about 6 s on a core.
+# Seconds that numba must save to be chosen: twice the time of loading it. Its first run also compiles, for about 6 s.
+# Raised, fewer jobs are compiled.
 START_SECONDS = 1.0
 
 
 def saves_time(steps: float, examples: int, sizes: Sequence[int], updated: int) -> bool:
-    """Whether numba is worth its start for `steps` steps of `examples` each, by a network of `sizes` (features,
-    hidden ..., outputs; empty if there is none) and an optimizer with state for `updated` parameters."""
+    """Whether numba saves more time than its start takes, over `steps` steps of `examples` examples each. `sizes`: of
+    the network's layers (features, hidden ..., outputs), empty if the learner is no network. `updated`: the parameters
+    for which the optimizer has state."""
     seconds = PARAMETER_SECONDS * updated
     if sizes:
         features, *outputs = sizes
@@ -34,7 +35,8 @@ def saves_time(steps: float, examples: int, sizes: Sequence[int], updated: int) 
 
 
 def choose_backend(settings: Settings, examples: int, learner: Learner, optimizer: Optimizer) -> Backend:
-    """`examples`: of an epoch. UsageError if compile is always and numba is missing or cannot compile this job."""
+    """Choose by `settings.compile`. `examples`: in one epoch. UsageError if compile is always and numba is missing or
+    cannot compile this job."""
     wanted, batch = settings.compile, settings.training.batch_size_per_worker
     steps = settings.training.epochs * examples / (batch * settings.worker_count)  # of each worker, about
     sizes = learner.layout.sizes if isinstance(learner, MLP) else ()
@@ -59,7 +61,7 @@ def choose_backend(settings: Settings, examples: int, learner: Learner, optimize
 
 
 def _numba(settings: Settings, batch: int, learner: Learner, optimizer: Optimizer) -> Backend:
-    """The backend of numba, after it has compiled what this job needs."""
+    """The numba backend, once it has compiled what this job needs."""
     from psgd.backends.numba.backend import NumbaBackend
 
     descends = settings.averaging is not None and optimizer.plain
@@ -73,5 +75,5 @@ def _numba(settings: Settings, batch: int, learner: Learner, optimizer: Optimize
 
 @cache
 def _report_once(text: str) -> None:
-    """Print to stderr, once a process, in which several jobs may be built."""
+    """Print to stderr, once in each process, although several jobs may be built there."""
     print(text, file=sys.stderr, flush=True)

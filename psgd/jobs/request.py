@@ -1,4 +1,4 @@
-"""The options of the command line, and the request that the first process makes of them and sends to the others."""
+"""The command line's options, and the request that the first process makes of them and sends to the others."""
 
 import argparse
 from pathlib import Path
@@ -9,34 +9,34 @@ from psgd.core.errors import UsageError
 
 
 class RunRequest(NamedTuple):
-    """What every process must know to run a job."""
+    """All that a process needs to know to run a job, apart from the data."""
 
     settings: Settings  # complete: neither group nor workers is auto
-    config: str  # the text of config.yaml, in which the group may be auto: the run may continue elsewhere
+    config: str  # the text of config.yaml, whose group may be auto because the run may be resumed elsewhere
     notes: list[str]  # for the user: how settings were changed and filled in
-    output: Path | None  # the run directory, if it was named
+    output: Path | None  # the run directory, if the user named it
     resume: bool
     overwrite: bool
     quiet: bool
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """The options of the command line. UsageError if they contradict each other."""
+    """Parse the command line. UsageError if options contradict each other."""
     parser = argparse.ArgumentParser(
         prog="python -m psgd.train",
         description="Train a network with parallel SGD. Without CONFIG: the embedded handwritten digits, 4 workers.",
     )
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file (see configs/)")
-    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings that come before the file's")
+    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings that override the file's")
     parser.add_argument("--output", metavar="DIR", help="the run directory, exactly; it must be new or empty")
-    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint of the run")
+    parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint of the run")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in the directory of --output")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved config, and whether to parallelise")
     parser.add_argument("--no-probe", action="store_true", help="with --dry-run: the resolved config alone, at once")
-    parser.add_argument("--quiet", action="store_true", help="say nothing but errors and the summary")
+    parser.add_argument("--quiet", action="store_true", help="print only errors and the summary")
     options = parser.parse_intermixed_args(arguments)
     if options.resume and options.overwrite:
-        raise UsageError("--resume goes on with a run and --overwrite replaces it: choose one")
+        raise UsageError("--resume continues a run and --overwrite replaces it: choose one")
     if options.overwrite and not options.output:
         raise UsageError("--overwrite replaces the run in the directory of --output DIR: name it")
     if options.no_probe and not options.dry_run:

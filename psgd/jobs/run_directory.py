@@ -1,4 +1,4 @@
-"""Run directories: each new, never overwritten silently, continued only by the experiment that began them."""
+"""Run directories: always new, never overwritten silently, resumed only by the experiment that began them."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ from typing import Any
 from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
 
-# Settings that may change when a run is continued: none of them changes a bit of the training so far.
+# Settings that may change when a run is resumed, because the training up to there does not depend on them.
 FREE = {
     "group",
     "output",
@@ -42,7 +42,7 @@ def fresh(base: str) -> Path:
 
 
 def latest(base: str) -> Path:
-    """The newest numbered directory of `base`. UsageError if there is none."""
+    """Find the newest numbered directory of `base`. UsageError if there is none."""
     found = sorted(_numbered(base))
     if not found:
         raise UsageError(f"nothing to resume: there is no {base}-001; name the run with --output DIR")
@@ -50,7 +50,8 @@ def latest(base: str) -> Path:
 
 
 def exact(path: Path, overwrite: bool) -> Path:
-    """Make `path`, which must be new or empty; with `overwrite` it may be an earlier run, whose files are removed."""
+    """Make `path`, which must be new or empty, or with `overwrite` an earlier run, whose files are removed. UsageError
+    if it is neither, StorageError if it cannot be made or emptied."""
     try:
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; a run needs a directory that is new or empty")
@@ -84,11 +85,11 @@ def lock(path: Path) -> None:
 
 
 def check_continues(path: Path, before: Settings, now: Settings) -> None:
-    """UsageError unless `now` is the experiment that began the run in `path`."""
+    """UsageError unless the settings `now` are those of the experiment that began the run in `path`."""
     old, new = _flat(before), _flat(now)
     free = set(FREE)
     if now.optimizer.schedule == "cosine" or (now.averaging and now.averaging.period == "end"):
-        free.discard("training.epochs")  # the number of epochs changes what comes before the end
+        free.discard("training.epochs")  # all of the training depends on the number of epochs
     differing = [
         f"{key}: {old.get(key)!r} there, {new.get(key)!r} here"
         for key in sorted(old.keys() | new.keys())

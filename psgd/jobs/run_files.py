@@ -18,7 +18,7 @@ from psgd.training.recorder import Recorder
 
 @final
 class RunFiles:
-    """Files in the run directory, and lines for people. `processes`: what `describe_group` tells of each."""
+    """Writes files in the run directory, and prints lines. `processes`: the answer of `describe_group`."""
 
     def __init__(
         self, request: RunRequest, directory: Path, job: Job, recorder: Recorder, processes: list[dict[str, Any]]
@@ -36,12 +36,10 @@ class RunFiles:
         for warning in (mixed_kernels(self._processes), kernel_warning()):
             if warning:
                 say(f"warning: {warning}")
-        dealt = sum(job.strategy.plan.steps(0)) * job.batch
-        if dealt >= 2 * job.end:
-            say(
-                f"warning: a round deals {dealt} examples, more than the {job.end} of training.epochs: "
-                "lower strategy.period"
-            )
+        examples = sum(job.strategy.plan.steps(0)) * job.batch
+        if examples >= 2 * job.end:
+            text = f"a round deals {examples} examples, more than the {job.end} of training.epochs"
+            say(f"warning: {text}: lower strategy.period")
         if resumed:
             progress = loop.replica.progress
             say(f"going on from round {progress.round}, epoch {progress.position / job.sampler.examples:.2f}")

@@ -1,4 +1,4 @@
-"""One process's session: from a request, a job and a transport to a result and an exit code."""
+"""Runs a job on one process: from a request, a job and a transport to a summary and an exit code."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ class Result(NamedTuple):
 def run_session(
     request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
 ) -> Result:
-    """Collective: train the job that `build` returns. Errors have been printed; every process gets the same code."""
+    """Collective: train the job that `build` returns. Prints errors; every process returns the same code."""
     agreement, summary = Agreement(transport), None
 
     def train() -> int:
@@ -45,7 +45,7 @@ def run_session(
             if loop.group.first:
                 try:
                     files.summarize(loop, "stopped" if isinstance(error, Stopped) else "diverged")
-                except StorageError as failure:  # the job ends with `error` and its exit code all the same
+                except StorageError as failure:  # printed, but the job ends with `error` and its exit code
                     agreement.complain(failure)
             raise
         finally:
@@ -61,6 +61,6 @@ def print_summary(result: Result) -> int:
         try:
             print(to_json(result.summary, indent=2), flush=True)
         except OSError as error:
-            sys.stdout = open(os.devnull, "w")  # or the interpreter would try again when it exits
+            sys.stdout = open(os.devnull, "w")  # otherwise the interpreter tries to write again when it exits
             raise StorageError(f"cannot write the summary to standard output: {error.strerror}") from None
     return result.code

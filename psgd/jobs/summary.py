@@ -17,7 +17,7 @@ def parameters_sha256(parameters: np.ndarray) -> str:
 
 
 def summarize(settings: Settings, loop: Loop, examples: int, status: str) -> dict[str, Any]:
-    """The summary of a run that ended with `status`; `examples`: those of an epoch."""
+    """The summary of a run that ended with `status`; `examples`: in one epoch."""
     progress, transport, seconds = loop.replica.progress, loop.group.transport, loop.stopwatch.train_seconds
     blas = describe()
     return {

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from psgd.backends.blas import describe
+from psgd.backends.blas import libraries
 from psgd.core.launcher import launched
 from psgd.group.serial import Serial
 from psgd.jobs.fit.session import Fitted, fit_on, fit_with_mpi, fit_with_threads
@@ -36,24 +36,24 @@ def fit(
     on_nonfinite: str = "stop",
     progress: bool = False,
 ) -> Fitted:
-    """Train `parameters` with your own function, in parallel. Under mpirun all processes call it, with the same.
+    """Train `parameters` with your own function, in parallel. Under mpirun every process calls it with equal arguments.
 
-    gradient(parameters, X, y): the mean gradient over the rows of X and y, like the parameters; or (gradient, loss).
-        It gets views of the parameters that cannot be written to, and rows of the data in their own dtype.
-    parameters: the initial ones; an array, or lists, tuples, dicts of arrays, all float32 or all float64.
-    dataset: (X, y), arrays with a row an example.
+    gradient(parameters, X, y): the mean gradient over the rows of X and y, in the structure of the parameters; or
+        (gradient, loss). It gets read-only views of the parameters, and rows of the data in their own dtype.
+    parameters: the initial values; an array, or lists, tuples, dicts of arrays, all float32 or all float64.
+    dataset: (X, y), arrays with one row for each example.
     strategy, optimizer: a name, or a mapping as in a config ({"name": "adam", "beta1": 0.8}); `period` and
         `learning_rate` are settings of theirs. Regularisation (l1, l2) belongs into your gradient.
-    batch_size_per_worker, epochs: an epoch is one use of every example, over all workers.
-    group: serial, threads, mpi; auto is mpi under mpirun, else serial. Threads call your function several at a time:
-        take them if it keeps nothing between calls (no self.activations). `processes`: how many threads.
+    epochs: uses of every example, over all workers together.
+    group: serial, threads, mpi; auto is mpi under mpirun, else serial. Threads call your function concurrently: choose
+        them if it keeps nothing between calls (no self.activations). `processes`: the number of threads.
     speeds: of the workers, relative to the fastest (weighted-averaging).
-    test: (X, y), scored once an epoch by loss(parameters, X, y), a mean, and by score(parameters, X, y), the share of
-        right answers; one of both is enough (without `loss`, test_loss is the share of wrong ones).
-    progress: print lines to stderr; `gradient` must return its loss then.
+    test: (X, y), evaluated once an epoch by loss(parameters, X, y), a mean, and by score(parameters, X, y), the share
+        of right answers; one of them is enough (without `loss`, test_loss is the share of wrong answers).
+    progress: print lines to stderr; `gradient` must then return its loss.
 
-    What your function raises is raised here, with a note that names worker and round; under mpirun the other processes
-    leave by SystemExit(1). Raises UsageError and DataError for wrong arguments, Diverged if a value is not finite.
+    An exception of your function is raised here, with a note that names worker and round; under mpirun the other
+    processes raise SystemExit(1). UsageError and DataError for wrong arguments, Diverged if a value is not finite.
     """
     built, failure = None, None
     try:
@@ -92,18 +92,18 @@ def fit(
 
 @contextmanager
 def _one_blas_thread() -> Iterator[tuple[int | None, str | None]]:
-    """Limit BLAS to one thread. Yields (threads that BLAS had, a note for the user if they were several)."""
-    from threadpoolctl import threadpool_info, threadpool_limits
+    """Limit BLAS to one thread. Yields (the threads that BLAS had, a note for the user if there were several)."""
+    from threadpoolctl import threadpool_limits
 
-    blas = describe()
-    found = [info["num_threads"] for info in threadpool_info() if info["user_api"] == "blas"]
-    threads, note = max(found, default=None), None
+    found = libraries()
+    threads, note = max((info["num_threads"] for info in found), default=None), None
     if threads is not None and threads > 1:
+        blas = found[0]["internal_api"]
         names = {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}
-        name = names.get(blas["name"], "OMP_NUM_THREADS")
         note = (
-            f"psgd: {blas['name']} has {threads} threads and is held to 1 during psgd.fit: a worker is one core, and "
-            f'other numbers give other bits. Before numpy is imported, say os.environ["{name}"] = "1"'
+            f"psgd: {blas} has {threads} threads and is limited to 1 during psgd.fit: a worker is one core, and other "
+            "numbers give other bits. Before importing numpy, set "
+            f'os.environ["{names.get(blas, "OMP_NUM_THREADS")}"] = "1"'
         )
     with threadpool_limits(1, user_api="blas"):
         yield threads, note

@@ -1,6 +1,5 @@
-"""Runs the task of `psgd.fit` on a transport: alone, on threads or with MPI."""
+"""Runs a call of `psgd.fit` in one process, on threads or with MPI."""
 
-import json
 import sys
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -11,6 +10,7 @@ from psgd.group.failure import Agreement, Ended
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
 from psgd.jobs.choose_group import thread_count
+from psgd.jobs.environment import all_gather_json
 from psgd.jobs.fit.task import Task
 from psgd.jobs.summary import summarize
 from psgd.training.job import Job
@@ -26,7 +26,7 @@ class Fitted:
 
     parameters: Any  # new arrays, in the structure that was given
     summary: dict[str, Any]  # as in summary.json: parameters_sha256, train_seconds, ...
-    first: bool  # whether this process is the one to print and save, where there are several
+    first: bool  # whether this process should print and save, if there are several
 
 
 def fit_on(
@@ -37,7 +37,7 @@ def fit_on(
     signals: Signals | None = None,
     agreement: Agreement | None = None,
 ) -> Fitted:
-    """Collective: one process's or thread's part. `threads`: how many BLAS had before it was limited to one."""
+    """Collective: train on one process or thread. `threads`: of BLAS, before it was limited to one."""
     examples, processes = job.sampler.examples, len(transport.members)
     recorder = Recorder(None, examples, job.epochs, str(transport.process), not task.progress)
     loop = Loop(job, transport, recorder, signals=signals, agreement=agreement)
@@ -55,7 +55,7 @@ def fit_with_threads(task: Task, job: Job, threads: int | None) -> Fitted:
 
     def main(transport: Transport) -> Fitted | None:
         try:
-            own = job if transport.process == 0 else task.job()  # a learner of its own
+            own = job if transport.process == 0 else task.job()  # each thread has its own learner
             return fit_on(transport, task, own, threads, signals)
         except Ended:  # the thread that failed raises
             return None
@@ -72,7 +72,8 @@ def fit_with_threads(task: Task, job: Job, threads: int | None) -> Fitted:
 def fit_with_mpi(
     built: tuple[Task, Job] | None, failure: Exception | None, threads: int | None, note: str | None
 ) -> Fitted:
-    """Collective. `failure`: why nothing was built here. One process raises it, the others leave by SystemExit(1)."""
+    """Collective: train what was built on all processes. `failure`: the reason why nothing was built here; one process
+    raises it, the others raise SystemExit(1)."""
     patience = built[0].settings.cluster.patience if built else 300.0
     transport = mpi.Mpi(patience, built[1].vectors.shared_bytes if built else 0)
     agreement = Agreement(transport)
@@ -85,7 +86,7 @@ def fit_with_mpi(
         if note and transport.process == 0:
             print(note, file=sys.stderr, flush=True)
         fitted = fit_on(transport, task, job, threads, agreement=agreement)
-        return replace(fitted, summary=_first_summary(transport, fitted.summary))
+        return replace(fitted, summary=all_gather_json(transport, fitted.summary)[0])  # since clocks differ
     except BaseException as error:
         agreement.abort_unless_shared(error)
         if agreement.reports(error):
@@ -96,7 +97,7 @@ def fit_with_mpi(
 
 
 def _check_same(transport: Transport, task: Task) -> None:
-    """Collective: UsageError on all processes unless all were given the same."""
+    """Collective: UsageError on all processes unless all called `psgd.fit` with equal arguments."""
     rows = transport.all_gather(b"".join(task.digests()))
     for number, what in enumerate(("initial parameters", "data", "settings")):
         seen = [row[32 * number : 32 * (number + 1)] for row in rows]
@@ -106,11 +107,3 @@ def _check_same(transport: Transport, task: Task) -> None:
                 f"process {', '.join(odd)} called psgd.fit with other {what} than process 0; all must give the same: "
                 "draw random numbers from a fixed seed, np.random.default_rng(0)"
             )
-
-
-def _first_summary(transport: Transport, summary: dict[str, Any]) -> dict[str, Any]:
-    """Collective: the first process's summary, since clocks differ."""
-    text = json.dumps(summary).encode()
-    longest = max(int.from_bytes(row, "little") for row in transport.all_gather(len(text).to_bytes(8, "little")))
-    first: dict[str, Any] = json.loads(transport.all_gather(text.ljust(longest))[0])
-    return first

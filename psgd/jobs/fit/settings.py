@@ -1,4 +1,4 @@
-"""Turns the arguments of `psgd.fit` into settings, which obey the same rules as a config's."""
+"""Converts the arguments of `psgd.fit` to settings, which obey the same rules as those of a config."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ from psgd.jobs.choose_group import check_launched
 
 
 def section_of(section: str, given: str | Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A section from a name or a mapping, and from the `value` of the one key that is an argument of `psgd.fit`."""
+    """Make a section of a name or a mapping, and of the `value` of the one key that is an argument of `psgd.fit`."""
     if not isinstance(given, str | Mapping):
         raise UsageError(f"{section} is {given!r}; it must be a name, or a mapping such as {{'name': ...}}")
     mapping = {"name": given} if isinstance(given, str) else {k: plain(v) for k, v in given.items()}
@@ -33,7 +33,7 @@ def plain(value: Any) -> Any:
 
 
 def check_settings(values: dict[str, Any]) -> Settings:
-    """Settings from `values` and the defaults of a config, with a group. UsageError names everything that is wrong."""
+    """Build settings from `values` and a config's defaults, and choose the group. UsageError names all problems."""
     settings, problems = check(values)
     optimizer = settings.optimizer
     for key, value in (("l1", optimizer.l1), ("l2", optimizer.l2)):
@@ -62,4 +62,5 @@ def _group(settings: Settings) -> str:
 
 
 def _keyword(path: tuple[str, ...]) -> str:
+    """The name of a setting in a message: those of training and cluster are arguments of `psgd.fit` by themselves."""
     return path[-1] if path[0] in ("training", "cluster") else ".".join(path)

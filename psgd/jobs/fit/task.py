@@ -1,4 +1,4 @@
-"""A checked call of `psgd.fit`, and the job that each process or thread builds from it."""
+"""The checked arguments of `psgd.fit`, and the job that each process or thread builds from them."""
 
 import hashlib
 import json
@@ -19,11 +19,11 @@ from psgd.learners.parameter_tree import ParameterTree
 from psgd.learners.user_function import Gradient, Measure, UserFunction
 from psgd.training.job import Job
 
-_SAMPLE = 1000  # rows of the data that processes compare
+_SAMPLE = 1000  # rows of the data that processes compare; more take longer and find smaller differences
 
 
 class Task(NamedTuple):
-    """What a call of `psgd.fit` asks for."""
+    """A call of `psgd.fit`, from which any number of jobs can be built."""
 
     settings: Settings
     structure: ParameterTree
@@ -33,11 +33,11 @@ class Task(NamedTuple):
     progress: bool  # lines on stderr
 
     def job(self) -> Job:
-        """A job with a learner of its own."""
+        """Build a job with its own learner."""
         return assemble(self.settings, self.data, lambda backend: self.learner(), "psgd.fit")
 
     def digests(self) -> list[bytes]:
-        """Digests of what must be equal on all processes: initial parameters, data (a sample of them), settings."""
+        """SHA-256 of all that must be equal on all processes: initial parameters, a sample of the data, settings."""
         data = hashlib.sha256()
         for part in (self.data.train, self.data.validation, self.data.test):
             if isinstance(part, UserArrays):
@@ -78,7 +78,7 @@ def build_task(
 def _hold_out(
     settings: Settings, examples: UserArrays, measure: Measure | None
 ) -> tuple[UserArrays, UserArrays | None]:
-    """(training, validation) examples; validation only where a contraction is chosen on it, as with a config."""
+    """Split (training, validation) examples; validation only if a contraction is chosen on it, as with a config."""
     if not chooses_on_validation(settings):
         return examples, None
     if measure is None:

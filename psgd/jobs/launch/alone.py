@@ -3,7 +3,7 @@
 from psgd.group.failure import Agreement
 from psgd.group.serial import Serial
 from psgd.jobs.prepare import open_directory, read_request
-from psgd.jobs.request import RunRequest, parse
+from psgd.jobs.request import parse
 from psgd.training.signals import Signals
 
 
@@ -11,12 +11,10 @@ def launch(arguments: list[str] | None) -> int:
     """Run a job to its end and print the summary; returns the exit code."""
     options, signals = parse(arguments), Signals()
     signals.listen(leave_at_once=True)
-    request = read_request(options, 1, launched=False)
-    return _run(request, signals) if request else 0
-
-
-def _run(request: RunRequest, signals: Signals) -> int:
-    # Imported here, since they import numpy, which a dry run does without.
+    request = read_request(options, 1)
+    if request is None:
+        return 0
+    # Imported here because they import numpy, which a dry run does without.
     from psgd.data.sources.load import load_data
     from psgd.group.threads import run_threads
     from psgd.group.transport import Transport
@@ -24,7 +22,6 @@ def _run(request: RunRequest, signals: Signals) -> int:
     from psgd.jobs.choose_group import thread_count
     from psgd.jobs.environment import limit_blas
     from psgd.jobs.session import Result, print_summary, run_session
-    from psgd.training.job import Job
 
     settings = request.settings
     if settings.group == "mpi":
@@ -32,7 +29,7 @@ def _run(request: RunRequest, signals: Signals) -> int:
         from psgd.jobs.launch.mpi import run
 
         world = World()
-        signals.listen()  # after it: MPI installs handlers of its own
+        signals.listen()  # again, because MPI installs its own handlers
         return run(request, world, Agreement(world), signals)
     first = build_job(settings, load_data(settings))
     directory = open_directory(request)
@@ -43,10 +40,8 @@ def _run(request: RunRequest, signals: Signals) -> int:
         return print_summary(run_on_ray(request, directory, signals))
 
     def session(transport: Transport) -> Result:
-        def build() -> Job:
-            """The first process trains the job that was checked; each other thread needs a learner of its own."""
-            return first if transport.process == 0 else build_job(settings, first.data)
-
+        # The first process trains the job built above; each other thread needs its own learner.
+        build = (lambda: build_job(settings, first.data)) if transport.process else (lambda: first)
         return run_session(request, directory, build, transport, signals)
 
     signals.listen()

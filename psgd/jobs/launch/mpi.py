@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 def launch(arguments: list[str] | None) -> int:
     """Collective: run a job to its end; returns the exit code, the same on all processes."""
     signals, world = Signals(), World()
-    signals.listen()  # from here: MPI installs handlers of its own
+    signals.listen()  # after World, because MPI installs its own handlers
     agreement = Agreement(world)
     code = agreement.conclude(lambda: _read_and_run(arguments, world, agreement, signals))
     world.free_shared()
@@ -31,19 +31,19 @@ def launch(arguments: list[str] | None) -> int:
 def _read_and_run(arguments: list[str] | None, world: World, agreement: Agreement, signals: Signals) -> int:
     options = agreement.together(lambda: parse(arguments))
     if options.dry_run and world.process:
-        os.nice(19)  # the first process measures this machine, and MPI waits busily
+        os.nice(19)  # the first process measures this machine, while MPI makes the others wait busily
 
     def read() -> RunRequest | None:
-        from psgd.jobs.prepare import read_request  # the other processes do without YAML
+        from psgd.jobs.prepare import read_request  # imports YAML, which the other processes do without
 
-        return read_request(options, len(world.members), launched=True)
+        return read_request(options, len(world.members))
 
     request = _by_first(world, agreement, read)
     return run(request, world, agreement, signals) if request else 0
 
 
 def _by_first(world: World, agreement: Agreement, act: Callable[[], Answer]) -> Answer | None:
-    """Collective: what `act` returns on the first process, which alone calls it."""
+    """Collective: call `act` on the first process alone and return its answer on all."""
     return world.broadcast(agreement.together(lambda: None if world.process else act()))
 
 
@@ -63,7 +63,7 @@ def run(request: RunRequest, world: World, agreement: Agreement, signals: Signal
         return open_directory(request)
 
     data = agreement.together(load)
-    assert data, "None only where loading failed on another process"
+    assert data, "None only if loading failed on another process"
     job = agreement.together(lambda: build_job(settings, data))
     directory = _by_first(world, agreement, open_first)
     assert directory

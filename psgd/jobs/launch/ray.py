@@ -1,4 +1,4 @@
-"""Launches a job on Ray: this driver connects to or starts Ray, and each actor runs a session."""
+"""Launches a job on Ray: the driver connects to a cluster, or starts Ray here, and each actor runs a session."""
 
 import contextlib
 import os
@@ -16,12 +16,12 @@ from psgd.data.sources.load import load_data
 from psgd.group.ray.actors import run_actors
 from psgd.group.ray.transport import Ray, library
 from psgd.jobs.build import build_job
-from psgd.jobs.choose_group import cores
+from psgd.jobs.choose_group import thread_count
 from psgd.jobs.request import RunRequest
 from psgd.jobs.session import Result, run_session
 from psgd.training.signals import Signals, exit_code
 
-# Variables of the driver that actors need: they decide bits, or where data are looked for.
+# Environment variables of the driver that actors need: they affect bits, or where data are looked for.
 PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
 
 
@@ -31,7 +31,7 @@ def run_on_ray(request: RunRequest, directory: Path, signals: Signals) -> Result
     settings = request.settings
     try:
         with _connected(settings):
-            signals.listen()  # after it: Ray installs handlers of its own
+            signals.listen()  # after connecting, because Ray installs its own handlers
             session = partial(_session, request, directory, os.getcwd())
             patience, processes = settings.cluster.patience, _processes(settings)
             results: list[Result] = run_actors(processes, patience, _variables(), session, lambda: signals.asked)
@@ -48,7 +48,8 @@ def run_on_ray(request: RunRequest, directory: Path, signals: Signals) -> Result
 def _session(request: RunRequest, directory: Path, working_directory: str, transport: Ray) -> Result:
     """The work of one actor."""
     limit_after_numpy()
-    with contextlib.suppress(OSError):  # another host may not have it; relative paths of data are the driver's
+    # The paths of data are relative to the driver's working directory, which another host may not have.
+    with contextlib.suppress(OSError):
         os.chdir(working_directory)
     signals = Signals()
 
@@ -71,8 +72,8 @@ def _connected(settings: Settings) -> Iterator[None]:
     try:
         if address == "local":
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            wanted = settings.cluster.processes or min(settings.worker_count, cores())
-            ray.init("local", num_cpus=wanted, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            count = thread_count(settings)
+            ray.init("local", num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         else:
             check_reachable(address)
             ray.init(address, log_to_driver=False, logging_level="ERROR")
@@ -85,14 +86,14 @@ def _connected(settings: Settings) -> Iterator[None]:
 
 
 def check_reachable(address: str) -> None:
-    """OSError if nothing listens at HOST:PORT; Ray itself would try for minutes."""
+    """OSError if nothing listens at HOST:PORT, after seconds; Ray itself would try for minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdigit() and "//" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _processes(settings: Settings) -> int:
-    """The number of actors: as asked, or one a worker as far as there are free CPUs."""
+    """The number of actors: cluster.processes, or one for each worker while there are free CPUs."""
     ray, asked = library(), settings.cluster.processes
     there = int(ray.cluster_resources().get("CPU", 0))
     if asked and asked > there:
@@ -102,10 +103,10 @@ def _processes(settings: Settings) -> int:
 
 
 def _variables() -> dict[str, str]:
-    """The environment that actors start with: one BLAS thread, and where to import this psgd from."""
+    """The environment of the actors: one BLAS thread, and a PYTHONPATH with this psgd."""
     variables = dict.fromkeys(VARIABLES, "1") | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     paths = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     root = Path(psgd.__file__).resolve().parent.parent
-    if not {"site-packages", "dist-packages"} & set(root.parts):  # a checkout, which actors would not find otherwise
+    if not {"site-packages", "dist-packages"} & set(root.parts):  # a checkout, which is not on the actors' path
         paths.insert(0, str(root))
     return variables | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})

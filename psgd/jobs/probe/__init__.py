@@ -1,1 +1,1 @@
-"""Measuring the parts of a round on this machine, to forecast what a job will cost. Trains nothing that is kept."""
+"""Measures the parts of a round on this machine and forecasts the speed of a job. Nothing that it trains is kept."""

@@ -1,6 +1,6 @@
 """Runs work in several processes at once, to measure how much they slow each other down and what exchanges cost.
 
-The processes are forks with a barrier in shared memory, as MPI processes on one host have.
+The processes are forks that share a barrier in memory, as MPI processes on one host do.
 """
 
 import mmap
@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import statistics
 import time
+import timeit
 from collections.abc import Callable
 
 import numpy as np
@@ -17,12 +18,12 @@ from psgd.group.spin_barrier import SpinBarrier, shared_bytes
 Barrier = Callable[[], None]  # returns when all processes have called it
 Work = Callable[[Barrier], None]
 
-PATIENCE = 10.0  # a process hangs if it takes so many seconds longer than ten times those asked for
+PATIENCE = 10.0  # seconds beyond ten times the requested ones, after which a process is taken to hang
 
 
 def run_concurrently(processes: int, work: Work, seconds: float) -> float | None:
-    """The median seconds of a call of `work`, which all processes repeat for about `seconds` at the same time. None if
-    processes cannot be forked, or one failed."""
+    """Measure the median seconds of a call of `work`, which all processes repeat at the same time for about `seconds`.
+    None if processes cannot be forked, or one failed."""
     if "fork" not in multiprocessing.get_all_start_methods():
         return None
     memory, results = mmap.mmap(-1, shared_bytes(processes)), np.frombuffer(mmap.mmap(-1, 8 * processes), np.float64)
@@ -46,23 +47,17 @@ def run_concurrently(processes: int, work: Work, seconds: float) -> float | None
 
 
 def _child(process: int, processes: int, memory: mmap.mmap, work: Work, seconds: float, results: np.ndarray) -> None:
-    until = time.monotonic() + processes * (PATIENCE + 10 * seconds)  # the parent waits no longer
+    until = time.monotonic() + processes * (PATIENCE + 10 * seconds)  # then the parent has given up
 
     def give_up() -> None:
         if time.monotonic() > until:
             os._exit(1)  # another process is gone
 
     barrier = SpinBarrier(memoryview(memory), process, processes, idle=give_up)
-    work(barrier.wait)  # once before timing: copies the pages that it writes to, after the fork
-    began = time.perf_counter()
+    timer = timeit.Timer(lambda: work(barrier.wait))
+    timer.timeit(1)  # not counted: the first write to a page after the fork copies it
     barrier.wait()
-    work(barrier.wait)
-    calls = max(1, int(seconds / (time.perf_counter() - began)))
-    # There may be barriers in the work: all processes must call it equally often.
+    calls = max(1, int(seconds / timer.timeit(1)))
+    # `work` may contain barriers, so all processes must call it equally often.
     calls = int.from_bytes(barrier.all_gather(calls.to_bytes(8))[0])
-    times = []
-    for _ in range(calls):
-        began = time.perf_counter()
-        work(barrier.wait)
-        times.append(time.perf_counter() - began)
-    results[process] = statistics.median(times)
+    results[process] = statistics.median(timer.repeat(calls, 1))

@@ -1,11 +1,11 @@
-"""Forecasts how fast a job would be with other numbers of workers and strategies, by arithmetic on measured costs.
+"""Forecasts how fast a job would be with other numbers of workers and strategies, from measured costs.
 
-The seconds of a round on n processes, each with h workers, w = h n in all:
+The seconds of a round on n processes with h workers each, w = h n in all:
 
     h local s(n) + (w leaf + apply) s(n) / n + rest + EXCHANGES exchange(n)
 
-where s(n) is how many times longer the same work takes when n processes do it at once: they share memory bandwidth and
-the clock rate of the CPU.
+where s(n) is how many times longer the same work takes when n processes do it at once, because they share memory
+bandwidth and the clock rate of the CPU.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-EXCHANGES = 2  # of a round: the reports, and the barrier after the combination
-WORTH = 1.1  # times the speed of one worker, below which more processes are not recommended
-ASSUMED_EXCHANGE = 5e-6  # seconds of an exchange where it cannot be measured, with one core
+EXCHANGES = 2  # in a round: the reports, and the barrier after the combination
+WORTH = 1.1  # speed relative to one worker; below it, more processes are not recommended
+ASSUMED_EXCHANGE = (
+    5e-6  # seconds of an exchange between two processes, for a machine of one core that cannot measure it
+)
 
 
 class Round(NamedTuple):
-    """The costs in seconds of one round of a strategy, in one process that is alone."""
+    """The costs of one round of a strategy, in seconds of a single process."""
 
     strategy: str
     steps: int  # of a worker
@@ -31,7 +33,7 @@ class Round(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """How processes that run at once affect each other, measured for 1 process (1.0 and 0.0) and up to one a core, in
+    """How processes that run at once affect each other: measured from 1 process (1.0 and 0.0) to one for each core, in
     ascending order."""
 
     cores: int
@@ -39,14 +41,14 @@ class Machine(NamedTuple):
     exchanges: Mapping[int, float]  # processes -> seconds of one exchange
 
     def slowdown(self, processes: int) -> float:
-        """s(n); beyond what was measured, on the line through 1 process and the most processes."""
+        """s(n); beyond the measured numbers of processes, on the line through the first and the last."""
         most = max(self.slowdowns)
         if 1 < most < processes:
             return 1.0 + (self.slowdowns[most] - 1.0) * (processes - 1) / (most - 1)
         return _interpolate(self.slowdowns, processes)
 
     def exchange(self, processes: int) -> float:
-        """Seconds of an exchange; beyond what was measured it grows with log2 of the number of processes."""
+        """Seconds of an exchange; beyond the measured numbers of processes they grow with log2 of the number."""
         most = max(self.exchanges)
         if processes <= most:
             return _interpolate(self.exchanges, processes)
@@ -64,11 +66,11 @@ class Forecast(NamedTuple):
     workers: int
     processes: int
     examples_per_second: float
-    modelled: bool  # for more cores than there are
+    modelled: bool  # for more cores than this machine has
 
 
 def forecast(round: Round, machine: Machine, batch: int, workers: int, processes: int) -> Forecast:
-    """The speed of a job; `batch`: examples of one worker's step."""
+    """Forecast the speed of a job; `batch`: the examples of one worker's step."""
     slowdown, hosted = machine.slowdown(processes), ceil(workers / processes)
     combination = (workers * round.leaf + round.apply) / processes
     exchanges = EXCHANGES * machine.exchange(processes)
@@ -78,8 +80,8 @@ def forecast(round: Round, machine: Machine, batch: int, workers: int, processes
 
 
 def recommend(forecasts: Sequence[Forecast]) -> tuple[Forecast, str]:
-    """(the fastest with a core for each worker, the recommendation as one sentence). One worker is recommended where
-    more are less than WORTH times as fast."""
+    """Choose the fastest forecast with a core for each worker, or one worker if that is less than WORTH times as fast.
+    Returns (the recommended forecast, the recommendation as one sentence)."""
 
     def speed(forecast: Forecast) -> float:
         return forecast.examples_per_second

@@ -1,13 +1,14 @@
 """Measures in a few seconds whether a job should be parallelised, and forecasts its speed with other workers.
 
-Measured on this machine: local steps, the reduction of a contribution, the strategy's apply, whole rounds of the loop
-with one worker, how much processes that compute at once slow each other down, and an exchange between them.
+Measured on this machine, with one worker: local steps, the reduction of a contribution, applying the sum, and whole
+rounds of the loop. Then, with several processes: how much they slow each other down, and an exchange between them.
 """
 
 import os
 import statistics
 import tempfile
 import time
+import timeit
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,18 +31,18 @@ from psgd.training.local_steps import LocalSteps
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
 
-SECONDS = 0.12  # of one measurement, unless one repetition takes longer; more seconds, less noise
-TOGETHER = 0.06  # seconds of one measurement of several processes at once
-STRETCH = 0.03  # seconds of steps that are timed as one, so that the time of the clock and of Python is small
-LONG = 0.25  # seconds of a step beyond which the loop's own time is taken as 0, not measured
-LIBRARY = 10e-6  # seconds that MPI adds to an exchange, as measured once: the probe runs without MPI
-BEYOND = (4, 8, 16)  # numbers of workers forecast on as many cores, where there are fewer
-BUSY = 0.7  # load (running programs) above which measurements are disturbed
-RATE_FACTOR = 1e-6  # times the learning rate of the config: the same work, and no divergence in a probe
+SECONDS = 0.12  # of one measurement, unless one repetition takes longer; raised, there is less noise
+TOGETHER = 0.06  # seconds of one measurement of several processes at once; raised, there is less noise
+TIMED_SECONDS = 0.03  # of steps that are timed together; raised, the clock and Python take a smaller part of them
+LONG = 0.25  # seconds of a step beyond which the loop's own time is not measured but taken as 0
+LIBRARY = 10e-6  # seconds that MPI adds to an exchange, measured once: the probe runs without MPI
+BEYOND = (4, 8, 16)  # workers, and cores, of the forecasts for larger machines
+BUSY = 0.7  # load (running programs) above which a warning is printed: measurements may be disturbed
+RATE_FACTOR = 1e-6  # multiplies the learning rate: the same work, but the probe does not diverge
 
 
 class Findings(NamedTuple):
-    """What the probe has measured and forecast."""
+    """The measurements and forecasts of a probe."""
 
     machine: Machine
     rounds: list[Round]
@@ -49,7 +50,7 @@ class Findings(NamedTuple):
     batch: int
     parameters: int
     seconds: float  # taken by the probe
-    load: float  # programs that were running before
+    load: float  # programs that were running before the probe
 
 
 def probe(settings: Settings, data: Data) -> Findings:
@@ -65,8 +66,8 @@ def probe(settings: Settings, data: Data) -> Findings:
 
 
 def forecast_all(rounds: list[Round], machine: Machine, batch: int, wanted: int) -> list[Forecast]:
-    """Forecast each strategy with 1, 2, 4, ... workers on a core each, up to all cores and beyond, and with the number
-    of workers in the config, `wanted`, on the cores there are."""
+    """Forecast each strategy with 1, 2, 4, ... workers on a core each, up to all cores and beyond, and with `wanted`
+    workers, as in the config, on the cores of this machine."""
     most = machine.cores
     counts = {2**i for i in range(most.bit_length())} | {most}
     places = [(n, n) for n in (*counts, *(n for n in BEYOND if n > most))]
@@ -76,7 +77,7 @@ def forecast_all(rounds: list[Round], machine: Machine, batch: int, wanted: int)
 
 
 def lines(findings: Findings) -> list[str]:
-    """The findings for people, each line a YAML comment."""
+    """Format the findings as lines of text, each a YAML comment."""
     machine = findings.machine
     most = max(machine.slowdowns)
     text = [
@@ -92,10 +93,10 @@ def lines(findings: Findings) -> list[str]:
             f"Measured, {most} processes at once: a step takes {machine.slowdowns[most]:.2f} times as long as alone, "
             f"an exchange {machine.exchanges[most] * 1e6:.0f} microseconds,"
         )
-        text.append(f"  {LIBRARY * 1e6:.0f} of them supposed for MPI itself; across hosts it is more.")
+        text.append(f"  {LIBRARY * 1e6:.0f} of them assumed for MPI itself; across hosts it is more.")
     text += ["Forecast of examples/s, workers equally fast:", *_table(findings)]
     if findings.load > BUSY:
-        text.append(f"Other programs were running (load {findings.load:.1f}): ask again when the machine is quiet.")
+        text.append(f"Other programs were running (load {findings.load:.1f}): probe again when the machine is idle.")
     text.append(f"Recommendation: {recommend(findings.forecasts)[1]}.")
     text.append("Speed alone: more workers take fewer, larger or averaged steps an epoch, and may need more epochs.")
     return [f"# {line}" for line in text]
@@ -121,7 +122,8 @@ def _several(count: int, thing: str) -> str:
 
 
 def _strategies(settings: Settings) -> list[Settings]:
-    """The job with one worker, by gradient averaging and by averaging parameters, as the config says or by default."""
+    """Settings of the job with one worker, by gradient averaging and by averaging parameters (as in the config, or by
+    default)."""
     both = GradientAveraging(), settings.averaging or ParameterAveraging()
     cluster, optimizer = settings.cluster.replace(speeds=None), settings.optimizer
     optimizer = optimizer.replace(learning_rate=RATE_FACTOR * optimizer.learning_rate)
@@ -129,28 +131,28 @@ def _strategies(settings: Settings) -> list[Settings]:
 
 
 def _machine(averaging: "_Bench", synchronous: "_Bench") -> Machine:
-    """Measure slowdowns and exchanges on the cores of this process; the rounds of `synchronous` are single steps."""
+    """Measure slowdowns and exchanges on the cores of this process."""
     most = cores()
     slowdowns, exchanges = {1: 1.0}, {1: 0.0}
-    alone = _quietest(1, averaging.stretch) if most > 1 else None
+    alone = _shortest(1, averaging.timed_steps) if most > 1 else None
     for processes in sorted(n for n in {2, 4, most} if n <= most) if alone else ():
-        works = averaging.stretch, synchronous.laps_with(0), synchronous.laps_with(EXCHANGES)
-        together, apart, met = (_quietest(processes, work) for work in works)
-        if alone and together and apart and met:
+        works = averaging.timed_steps, synchronous.rounds_with(0), synchronous.rounds_with(EXCHANGES)
+        together, without, with_exchanges = (_shortest(processes, work) for work in works)
+        if alone and together and without and with_exchanges:
             slowdowns[processes] = max(1.0, together / alone)
-            exchanges[processes] = LIBRARY + max(0.0, met - apart) / synchronous.laps / EXCHANGES
+            exchanges[processes] = LIBRARY + max(0.0, with_exchanges - without) / synchronous.round_count / EXCHANGES
     return Machine(most, slowdowns, exchanges)
 
 
-def _quietest(processes: int, work: Work) -> float | None:
-    """The shortest time of three: other programs can only add to it."""
+def _shortest(processes: int, work: Work) -> float | None:
+    """The shortest of three times: other programs can only add to it."""
     tries = [run_concurrently(processes, work, TOGETHER) for _ in range(3)]
     return min((t for t in tries if t), default=None)
 
 
 @final
 class _Bench:
-    """One strategy with one worker in this process, timed in parts."""
+    """Times the parts of a round of one strategy, with one worker in this process."""
 
     def __init__(self, settings: Settings, data: Data) -> None:
         self._settings = settings
@@ -161,21 +163,21 @@ class _Bench:
         self._replica = Replica(group.replicas[0], Progress(dealt=(0,), worker_steps=(0,)))
         self._replica.vectors[0] = self.job.learner.initial(self.job.seed)
         self._period = self.job.strategy.plan.steps(0)[0]
-        self._local(1)  # twice before timing: the first makes the buffers
+        self._local(1)  # twice before timing: the first call allocates buffers
         self._local(1)
-        one = _seconds(lambda: self._local(1))
-        self._steps = max(1, min(self._period, int(STRETCH / one)))
-        self.laps = max(1, min(20, int(STRETCH / one)))
+        one = timeit.timeit(lambda: self._local(1), number=1)
+        self._steps = max(1, min(self._period, int(TIMED_SECONDS / one)))
+        self.round_count = max(1, min(20, int(TIMED_SECONDS / one)))  # of one step each, for `rounds_with`
 
-    def stretch(self, barrier: Barrier) -> None:
-        """About STRETCH seconds of steps."""
+    def timed_steps(self, barrier: Barrier) -> None:
+        """Take local steps for about TIMED_SECONDS, without exchanges."""
         self._local(self._steps)
 
-    def laps_with(self, exchanges: int) -> Work:
-        """Several rounds of one step and some exchanges, at which the faster processes wait for the slower."""
+    def rounds_with(self, exchanges: int) -> Work:
+        """Work of several rounds, each of one step and `exchanges` barriers."""
 
         def work(barrier: Barrier) -> None:
-            for _ in range(self.laps):
+            for _ in range(self.round_count):
                 self._local(1)
                 for _ in range(exchanges):
                     barrier()
@@ -195,7 +197,7 @@ class _Bench:
         return Round(self._settings.strategy.name, self._period, local, leaf, apply, rest)
 
     def _local(self, steps: int) -> None:
-        """Take `steps` local steps on the next part of the data, so that batches come from memory, not from a cache."""
+        """Take `steps` local steps on the data that follow, which are not in the CPU's cache yet."""
         self._local_steps.restart_round()
         while self._local_steps.run(self._replica, (steps,))[0].steps_done < steps:
             pass
@@ -203,7 +205,7 @@ class _Bench:
         self._replica.progress = progress._replace(position=progress.position + steps * self.job.batch)
 
     def _combination(self) -> tuple[float, float]:
-        """Seconds of (reducing one contribution, applying the sum), over all parameters."""
+        """Measure the seconds of (reducing one contribution, applying the sum), over all parameters."""
         job = build_job(self._settings.replace(workers=2), self._data)
         group, strategy = Group(Serial(), job.vectors), job.strategy
         for worker in range(2):
@@ -222,7 +224,7 @@ class _Bench:
         return leaf, one - leaf
 
     def _whole_rounds(self, expected: float) -> float:
-        """Seconds of a round in the loop, exchanges and combination included. `expected`: about how many they are."""
+        """Measure the seconds of a round of the loop, with exchanges and combination. `expected`: an estimate."""
         rounds = max(2, min(1000, int(SECONDS / expected)))
         settings, steps = self._settings, self._steps
         if isinstance(settings.strategy, Averaging):
@@ -240,17 +242,12 @@ class _Bench:
         return min(times)
 
 
-def _seconds(act: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    act()
-    return time.perf_counter() - began
-
-
 def _median(act: Callable[[], None]) -> float:
-    """The median seconds of as many repetitions as fit into SECONDS, after one that is not counted."""
-    act()
+    """The median seconds of as many calls as fit into SECONDS, after one that is not counted."""
+    timer = timeit.Timer(act)
+    timer.timeit(1)
     times: list[float] = []
     began = time.perf_counter()
     while not times or (time.perf_counter() - began < SECONDS and len(times) < 1000):
-        times.append(_seconds(act))
+        times.append(timer.timeit(1))
     return statistics.median(times)
