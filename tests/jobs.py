@@ -18,13 +18,14 @@ from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam
 from psgd.optimizers.schedule import Schedule
 from psgd.strategy.plans import PacedPlan, exact_speeds
-from psgd.strategy.presets import HOLDOUT, gradient_averaging, parameter_averaging, weighted_averaging
+from psgd.strategy.presets import gradient_averaging, parameter_averaging, weighted_averaging
 from psgd.strategy.strategy import Strategy
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
 
 SPEEDS = (1.0, 0.5, 1.0, 0.25, 0.7, 1.0, 0.3, 0.9)
+CONTRACTIONS = (1.0, 0.9, 0.5)  # fewer than psgd's own candidates: each of them adds the same exchanges
 _sgd = Optimizer(SGD(), Schedule(0.1))
 _momentum = Optimizer(SGD(0.9), Schedule(0.1, "cosine", 3.0, 0.5), clip_norm=0.5)
 _adam = Optimizer(Adam(), Schedule(0.01))
@@ -40,7 +41,7 @@ def strategies(workers: int) -> dict[str, Strategy]:
         "parameter-averaging, adam kept": parameter_averaging(workers, 6, _adam, "keep"),
         "parameter-averaging, adam averaged": parameter_averaging(workers, 6, _adam, "average"),
         "weighted-averaging, adam reset": weighted_averaging(pace, _adam, "reset", (0.9,)),
-        "weighted-averaging, holdout": weighted_averaging(pace, _sgd, "keep", HOLDOUT),
+        "weighted-averaging, holdout": weighted_averaging(pace, _sgd, "keep", CONTRACTIONS),
     }
 
 
