@@ -16,7 +16,7 @@ from psgd.group.serial import Serial
 
 __all__ = ["mpi"]
 
-LONG = ("data.source=synthetic", "data.examples=2000", "data.features=50", "model.hidden=[30]", "training.epochs=150")
+LONG = ("data.source=synthetic", "data.examples=2000", "data.features=50", "model.hidden=[30]", "training.epochs=100")
 ONE_SHOT = (*LONG, "training.epochs=300", "strategy.name=parameter-averaging", "strategy.period=end")
 
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -71,7 +71,8 @@ def config(directory: Path) -> str:
     return str(path)
 
 
-def ways_to_serial(transport: Ray) -> dict[str, Any]:
+def check_contract(transport: Ray) -> dict[str, Any]:
+    """The hashes of every strategy, after the checks of contract.py."""
     for workers in (1, 3, 4):
         check_group(_fresh(transport), workers)
     return hashes(lambda: _fresh(transport), (4,))
@@ -82,33 +83,53 @@ def _fresh(transport: Ray) -> Ray:
     return Ray(transport.process, len(transport.members), transport._coordinator, transport._patience)
 
 
-@pytest.mark.parametrize("processes", [2, 3])
-def test_actors_keep_the_contract_and_give_the_bits_of_serial(cluster, processes):
-    """Every strategy, with unequal speeds where it obeys them."""
-    assert actors(processes, ways_to_serial) == [hashes(Serial, (4,))] * processes
-
-
-def _swap(transport: Ray) -> list[float]:
-    parts = [np.full(400_000, 10.0 * turn + transport.process) for turn in range(3)]
+def exchange_vectors(transport: Ray) -> list[float]:
+    """The first and last elements of what three exchanges leave; in each, process 0's part is empty."""
+    received = []
     for turn in range(3):
-        mine = [np.full(400_000 if p else 0, 10.0 * turn + (p if p == transport.process else 9)) for p in range(3)]
-        transport.exchange_between_hosts(mine)
-        parts[turn] = np.concatenate(mine)
-    return [float(x) for part in parts for x in (part[0], part[399_999], part[400_000], part[-1])]
+        parts = [np.full(400_000 if p else 0, 10.0 * turn + (p if p == transport.process else 9)) for p in range(3)]
+        transport.exchange_between_hosts(parts)
+        received.append(np.concatenate(parts))
+    return [float(x) for part in received for x in (part[0], part[399_999], part[400_000], part[-1])]
 
 
-def test_vectors_come_from_their_owners_and_empty_ones_not_at_all(cluster):
+class Seen(NamedTuple):
+    """What one actor returned."""
+
+    hashes: dict[str, Any]
+    vectors: list[float]
+    thread_limits: dict[str, str]
+
+
+def _see(transport: Ray) -> Seen:
+    limits = {name: os.environ[name] for name in ray_driver.VARIABLES}
+    return Seen(check_contract(transport), exchange_vectors(_fresh(transport)), limits)
+
+
+@pytest.fixture(scope="module")
+def three_actors(cluster: str) -> list[Seen]:
+    """Three actors of a driver that allows BLAS two threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "2")
+        return actors(3, _see)
+
+
+def test_two_actors_keep_the_contract_and_give_the_bits_of_serial(cluster):
+    """Every strategy, with unequal speeds where it obeys them."""
+    assert actors(2, check_contract) == [hashes(Serial, (4,))] * 2
+
+
+def test_three_actors_keep_the_contract_and_give_the_bits_of_serial(three_actors):
+    assert [seen.hashes for seen in three_actors] == [hashes(Serial, (4,))] * 3
+
+
+def test_vectors_come_from_their_owners_and_empty_ones_are_not_sent(three_actors):
     expected = [float(x) for turn in range(3) for x in (10 * turn + 1, 10 * turn + 1, 10 * turn + 2, 10 * turn + 2)]
-    assert actors(3, _swap) == [expected] * 3
+    assert [seen.vectors for seen in three_actors] == [expected] * 3
 
 
-def _thread_limits(transport: Ray) -> dict[str, str]:
-    return {name: os.environ[name] for name in ray_driver.VARIABLES}
-
-
-def test_blas_is_told_of_one_thread_whatever_the_driver_was(cluster, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert actors(1, _thread_limits) == [dict.fromkeys(ray_driver.VARIABLES, "1")]
+def test_actors_have_one_blas_thread_whatever_the_driver_has(three_actors):
+    assert [seen.thread_limits for seen in three_actors] == [dict.fromkeys(ray_driver.VARIABLES, "1")] * 3
 
 
 def test_the_script_on_a_running_cluster_gives_the_bits_of_serial(cluster, tmp_path, capsys):
