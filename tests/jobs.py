@@ -1,4 +1,4 @@
-"""Small jobs on which strategies, groups and faults are tried: a problem of its own for every worker and step."""
+"""Small jobs for the tests of strategies, groups and faults."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ _adam = Optimizer(Adam(), Schedule(0.01))
 
 
 def strategies(workers: int) -> dict[str, Strategy]:
-    """One of each kind of state that a strategy may hold."""
+    """A strategy for each kind of state that a strategy can keep, by name."""
     pace = PacedPlan(6, exact_speeds(SPEEDS[:workers], workers))
     return {
         "gradient-averaging, momentum, clipped": gradient_averaging(workers, _momentum),
@@ -55,7 +55,7 @@ def data() -> Data:
 
 
 def job(strategy: Strategy, workers: int, epochs: float | None = None, hidden: tuple[int, ...] = (7,)) -> Job:
-    """Two rounds and more of any strategy."""
+    """A job of at least two rounds of any strategy, unless `epochs` says otherwise."""
     learner = MLP((5, *hidden, 3), "tanh", "softmax", LOSSES["cross-entropy"], np.dtype(np.float32))
     return Job(
         workers,
@@ -73,7 +73,7 @@ def job(strategy: Strategy, workers: int, epochs: float | None = None, hidden: t
 def train(
     job: Job, transport: Transport, directory: Path | None = None, checkpoint_seconds: float = 60.0
 ) -> tuple[str, Progress]:
-    """(hash of the parameters, progress) of a whole training. Legs are cut by steps here: 4, then the rest."""
+    """Train to the end; return the hash of the parameters and the progress. A round's first segment has 4 steps."""
     if directory:
         directory.mkdir(parents=True, exist_ok=True)
     record = Recorder(directory, len(job.data.train), job.epochs, "", quiet=True)

@@ -1,4 +1,4 @@
-"""What numba compiles is kept in its own cache, by however many processes at once, or nowhere."""
+"""Compiled code is kept in numba's cache, also when several processes compile at the same time."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from processes import ROOT, Finished, Running, mpis, python, run
 pytest.importorskip("numba")
 JOB = ("data.source=synthetic", "data.examples=60", "model.hidden=[2]", "training.epochs=1", "workers=3")
 COMPILES = "numba compiles the inner loops"
-# numba wherever it saves anything
+# numba is used wherever it saves any time
 EAGER = "import psgd.train, psgd.jobs.choose_backend as c; c.START_SECONDS = 0.0; raise SystemExit(psgd.train.main())"
 
 
@@ -64,8 +64,8 @@ def test_another_processor_compiles_again_and_both_keep_their_code(tmp_path, cac
 
 
 @pytest.mark.timeout(120)
-def test_where_nothing_can_be_written_it_is_compiled_without_a_cache(tmp_path):
-    """Neither beside the code, nor in the user's cache: a file stands where the directories would be."""
+def test_without_a_writable_directory_nothing_is_cached(tmp_path):
+    """Neither beside the code nor in the user's cache: files stand in place of both directories."""
     shutil.copytree(ROOT / "psgd", tmp_path / "psgd", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "psgd" / "backends" / "numba" / "__pycache__").write_text("no directory")
     variables = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1", "XDG_CACHE_HOME": str(tmp_path / "psgd/train.py")}
@@ -77,7 +77,7 @@ def test_where_nothing_can_be_written_it_is_compiled_without_a_cache(tmp_path):
     assert not list(tmp_path.rglob("*.nbi"))
 
 
-def test_what_one_process_cannot_compile_none_goes_on_with(tmp_path):
+def test_a_process_that_cannot_compile_ends_all_processes(tmp_path):
     mpi = mpis()[0]
     if not (mpi.bin / "mpirun").exists():
         pytest.skip("no MPICH here: scripts/test makes an environment for each MPI")
@@ -91,7 +91,7 @@ def test_what_one_process_cannot_compile_none_goes_on_with(tmp_path):
     assert "[1] psgd: " in finished.stderr
 
 
-def test_a_broken_numba_does_not_end_a_job_that_may_do_without(tmp_path):
+def test_a_broken_numba_does_not_end_a_job_with_compile_auto(tmp_path):
     (tmp_path / "numba.py").write_text("raise ImportError('no compiler today')")
     variables = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     job = ("-c", EAGER, *JOB, "group=threads", "cluster.processes=2", "--output", str(tmp_path / "run"))
@@ -101,8 +101,8 @@ def test_a_broken_numba_does_not_end_a_job_that_may_do_without(tmp_path):
     assert "compiled by numba" not in finished.stderr
 
 
-def test_a_signal_while_it_compiles_ends_the_run_before_it_begins(tmp_path):
-    """It goes to the whole group, as from a terminal."""
+def test_a_signal_during_compilation_ends_the_run_before_training(tmp_path):
+    """Sent to the whole process group, as by a terminal."""
     begun = tmp_path / "begun"
     fake = f"import time; open({str(begun)!r}, 'w'); time.sleep(1); raise ImportError('no compiler today')"
     (tmp_path / "numba.py").write_text(fake)
