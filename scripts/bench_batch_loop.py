@@ -130,11 +130,11 @@ def loop(batches: int) -> float:
 
 
 def row(name: str, seconds: dict[str, list[float]]) -> dict[str, Any]:
-    mine = median(seconds[name])
+    own = median(seconds[name])
     return {
         "way": name,
-        "seconds_a_batch": mine * BATCH,
-        "examples_per_second": 1 / mine,
+        "seconds_a_batch": own * BATCH,
+        "examples_per_second": 1 / own,
         "times_the_loop": ratio(seconds[LOOP], seconds[name]),
         "times_vectorised": ratio(seconds[VECTORISED], seconds[name]),
         "all_seconds_a_batch": [round(s * BATCH, 6) for s in seconds[name]],
