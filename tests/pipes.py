@@ -93,7 +93,7 @@ def run_pipes(processes: int, main: Callable[[Pipe], Any], faults: Sequence[Faul
 
 
 class Processes:
-    """Forked processes that run `main(transport)` any number of times; those that died are replaced before the next run."""
+    """Forked processes that run `main(transport)` any number of times; dead ones are replaced before the next run."""
 
     def __init__(self, processes: int, main: Callable[[Pipe], Any]) -> None:
         self._count, self._main = processes, main
