@@ -24,7 +24,7 @@ from benchmark import about, arguments, have_mpirun, mpirun, ratio, run, show, t
 from networks import NETWORKS
 
 RANKS = (2, 4)
-SUMS, QUICK_SUMS = 300, 30  # of each kind in a job
+SUMS, QUICK_SUMS = 300, 10  # of each kind in a job
 WARM_UP = 5  # sums before the timed ones
 
 

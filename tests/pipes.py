@@ -93,7 +93,7 @@ def run_pipes(processes: int, main: Callable[[Pipe], Any], faults: Sequence[Faul
 
 
 class Processes:
-    """Forked processes that run `main(transport)` any number of times; those that died are forked anew."""
+    """Forked processes that run `main(transport)` any number of times; dead ones are replaced before the next run."""
 
     def __init__(self, processes: int, main: Callable[[Pipe], Any]) -> None:
         self._count, self._main = processes, main
@@ -223,7 +223,7 @@ class _Switch:
         self._settle()
 
     def _interrupt(self, process: int) -> None:
-        """Tell the processes that wait for an event that it fails; the others are told when they ask for the next."""
+        """Tell the processes that wait for an event that it fails; the others learn it when they ask for the next."""
         self._lost = self._lost or [process]
         self._unsettled = bool(self._ends)
         waiting, self._rows = list(self._rows), {}

@@ -380,4 +380,4 @@ def test_real_mnist():
     assert (data.train.features, data.train.classes) == (784, 10)
     assert data.test.targets[:5].tolist() == [7, 2, 1, 0, 4]
     pixels = int(data.train.inputs.sum(dtype=INT64)) + int(data.validation.inputs.sum(dtype=INT64))
-    assert pixels / (60000 * 784 * 255) == pytest.approx(0.1307, abs=5e-5)  # the mean everybody normalises by
+    assert pixels / (60000 * 784 * 255) == pytest.approx(0.1307, abs=5e-5)  # the published mean

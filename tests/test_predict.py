@@ -124,7 +124,7 @@ def test_invalid_rows_are_errors(table, tmp_path, text, words):
     assert finished.stdout == ""
 
 
-def test_rows_without_an_answer_do_not_count(table, tmp_path):
+def test_rows_without_a_label_do_not_count_for_the_accuracy(table, tmp_path):
     (tmp_path / "new.csv").write_text("age,town,fate\n1,B,saved\n1,B,\n")
     finished = predict(table[0] / "run", tmp_path / "new.csv")
     assert "1 of 1); 1 rows without an answer" in finished.stderr
