@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from psgd.core import errors
 from psgd.core.version import __version__
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from psgd.learners.model import Model
     from psgd.learners.model_file import load
 
-__all__ = ["Fitted", "Model", "__version__", "fit", "load"]
+__all__ = ["Fitted", "Model", "__version__", "errors", "fit", "load"]
 _HOMES = {
     "Fitted": "psgd.jobs.fit.session",
     "Model": "psgd.learners.model",

@@ -206,6 +206,11 @@ def test_invalid_parameters_are_errors(parameters, message):
         psgd.fit(still, parameters, DATA)
 
 
+def test_errors_are_public():
+    with pytest.raises(psgd.errors.PsgdError, match="epochs is 0"):
+        psgd.fit(still, np.zeros(2), DATA, epochs=0)
+
+
 @pytest.mark.parametrize("dataset", [DATA[0], (DATA[0], DATA[1][:3]), (DATA[0], None), (DATA[0][:0], DATA[1][:0])])
 def test_invalid_data_are_errors(dataset):
     with pytest.raises(DataError, match="dataset"):
