@@ -3,10 +3,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from psgd.core import errors
 from psgd.core.version import __version__
 
 if TYPE_CHECKING:
+    from psgd.core import errors
     from psgd.jobs.fit.fit import fit
     from psgd.jobs.fit.session import Fitted
     from psgd.learners.model import Model
@@ -22,7 +22,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import `psgd.fit`, `psgd.load` and the types that they return at their first use."""
+    """Import `psgd.fit`, `psgd.load`, the types that they return and the errors that they raise at their first use."""
+    if name == "errors":
+        return import_module("psgd.core.errors")
     if name not in _HOMES:
         raise AttributeError(f"module 'psgd' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
