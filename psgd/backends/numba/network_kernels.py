@@ -14,10 +14,12 @@ SIGMOID_ELEMENTS = 4096  # of a part that stays in the L1 cache between the step
 
 # Columns of the int64 table of layers. Row 0 is the batch, whose OUTPUTS are the features. INPUTS includes the constant
 # 1; OFFSET: index of the first weight in the parameters; A, D: addresses of outputs and slopes, by example or by
-# output, both with the leading dimension LD; TRANSPOSES, TWO_PASSES: see layer_plan.py; FORWARD, BACKWARD: the
-# activation to apply in each pass, or NONE.
-FIELDS = 12
-INPUTS, OUTPUTS, OFFSET, EXAMPLES, A, D, LD, BY_EXAMPLE, TRANSPOSES, TWO_PASSES, FORWARD, BACKWARD = range(FIELDS)
+# output, both with the leading dimension LD; LOGITS: address where they are kept, or 0; TRANSPOSES, TWO_PASSES: see
+# layer_plan.py; FORWARD, BACKWARD: the activation to apply in each pass, or NONE.
+FIELDS = 13
+INPUTS, OUTPUTS, OFFSET, EXAMPLES, A, D, LOGITS, LD, BY_EXAMPLE, TRANSPOSES, TWO_PASSES, FORWARD, BACKWARD = range(
+    FIELDS
+)
 NONE, RELU, SIGMOID, TANH = range(4)
 # Elements of the int64 vector of addresses.
 ROUTINES = 8
@@ -42,6 +44,8 @@ def forward(P, X, T, layers, routines):  # type: ignore[no-untyped-def]
         below, layer = layers[number - 1], layers[number]
         _layer_product(P, below, layer, routines)
         count = _stored(layer)
+        if layer[LOGITS]:
+            carray(pointer(layer[LOGITS]), count, P.dtype)[:] = carray(pointer(layer[A]), count, P.dtype)
         _activate(layer[FORWARD], carray(pointer(layer[A]), count, P.dtype), routines)
         if layer[BY_EXAMPLE]:  # elementwise work went over the column of ones too
             A_BI = carray(pointer(layer[A]), (layer[EXAMPLES], layer[LD]), P.dtype)

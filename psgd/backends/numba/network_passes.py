@@ -24,7 +24,7 @@ class NumbaPasses:
     def __init__(self, plain: NumpyPasses, examples: int, descends: bool) -> None:
         self._plain, self._examples, self._descends = plain, examples, descends
         (layout, activations, dtype, natural), buffers = plain.network, plain.buffers(examples)
-        self._last, self._outputs = buffers.last, buffers.outputs
+        self._last, self._outputs = buffers.last, buffers.last.outputs
         self._no_targets = np.empty((0, 0), dtype)
         self._output_by_numpy = activations[-1] not in _KINDS
         self._output_back_by_numpy = self._output_by_numpy and not natural
@@ -34,13 +34,15 @@ class NumbaPasses:
         batch[kernels.BY_EXAMPLE] = examples > 1  # numpy takes one example as a column
         each = zip(self._layers[1:], buffers.plans, buffers.layers, activations, strict=True)
         scratch = 0
+        keeps_logits = self._last.Z_OB is not self._last.A_OB and not self._output_by_numpy
         for row, plan, layer, activation in each:
             kind = _KINDS.get(activation, kernels.NONE)
             back = kernels.NONE if natural and layer is self._last else kind
             ld = plan.outputs + 1 if plan.by_example else examples
+            logits = layer.Z_OB.ctypes.data if keeps_logits and layer is self._last else 0
             row[:] = (
                 *(plan.inputs, plan.outputs, plan.offset, examples),
-                *(layer.A_IB.ctypes.data, layer.D_OB.ctypes.data, ld),
+                *(layer.A_IB.ctypes.data, layer.D_OB.ctypes.data, logits, ld),
                 *(plan.by_example, plan.transposes_product, plan.two_passes, kind, back),
             )
             scratch = max(
@@ -111,10 +113,11 @@ def _results(passes: Passes, network: Network, examples: int, descends: bool, se
     X_BI = draw.standard_normal((examples, layout.sizes[0] + 1), dtype)
     T_BO = draw.standard_normal((examples, layout.sizes[-1]), dtype)
     gradient = np.empty_like(parameters)
-    A_OB, D_OB = passes.forward(parameters, X_BI)
-    digest = sha256(A_OB.tobytes())
+    outputs = passes.forward(parameters, X_BI)
+    digest = sha256(outputs.A_OB.tobytes())
+    digest.update(outputs.Z_OB.tobytes())
     passes.forward(parameters, X_BI, T_BO)
-    digest.update(D_OB.tobytes())
+    digest.update(outputs.D_OB.tobytes())
     passes.gradient(parameters, X_BI, gradient)
     digest.update(gradient.data)
     if descends:
