@@ -189,8 +189,10 @@ def test_a_network_is_compared_once_for_a_backend(monkeypatch):
 @pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.0, 0.1), (0.05, 0.0)])
 @pytest.mark.parametrize(
     ("loss", "output"),
-    [("squared-error", "identity"), ("squared-error", "sigmoid"), ("hinge", "identity"), ("hinge", "sigmoid")]
-    + [("cross-entropy", "softmax"), ("binary-cross-entropy", "sigmoid")],
+    [
+        *(("squared-error", "identity"), ("squared-error", "sigmoid"), ("hinge", "identity"), ("hinge", "sigmoid")),
+        *(("cross-entropy", "softmax"), ("binary-cross-entropy", "sigmoid")),
+    ],
 )
 def test_a_learner_has_the_same_bits(loss, output, l1, l2):
     outcomes = []
