@@ -147,7 +147,7 @@ def test_gradient_of_several_layers_with_penalties(hidden, l1, l2):
 def test_relu_lets_slopes_through_where_it_is_above_zero(dtype):
     tiny = np.finfo(dtype).smallest_subnormal
     Z, D = np.array([[-1, 0, tiny, 0.5, 1, 7]], dtype), np.array([[np.inf, -2, -5, 0.25, -1e30, 2]], dtype)
-    forward, backward = ACTIVATIONS["relu"].actions(Z, D)
+    forward, backward = ACTIVATIONS["relu"].actions(Z, Z, D)
     for act in forward + backward:
         act()
     assert np.array_equal(Z, np.array([[0, 0, tiny, 0.5, 1, 7]], dtype))

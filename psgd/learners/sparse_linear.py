@@ -86,11 +86,11 @@ class SparseLinear(LayeredLearner):
                 1, examples, self._activation, self.dtype, keeps_logits=self._head.natural
             )
         buffers = self._buffers[examples]
-        A_OB = buffers.A_OB
-        _gather(parameters[:-1], rows, A_OB[0])
+        Z_OB = buffers.Z_OB
+        _gather(parameters[:-1], rows, Z_OB[0])
         if scale != 1.0:
-            A_OB *= scale
-        A_OB += parameters[-1:]
+            Z_OB *= scale
+        Z_OB += parameters[-1:]
         buffers.forward()
         return buffers
 

@@ -34,15 +34,13 @@ class NumbaPasses:
         batch[kernels.BY_EXAMPLE] = examples > 1  # numpy takes one example as a column
         each = zip(self._layers[1:], buffers.plans, buffers.layers, activations, strict=True)
         scratch = 0
-        keeps_logits = self._last.Z_OB is not self._last.A_OB and not self._output_by_numpy
         for row, plan, layer, activation in each:
             kind = _KINDS.get(activation, kernels.NONE)
             back = kernels.NONE if natural and layer is self._last else kind
             ld = plan.outputs + 1 if plan.by_example else examples
-            logits = layer.Z_OB.ctypes.data if keeps_logits and layer is self._last else 0
             row[:] = (
                 *(plan.inputs, plan.outputs, plan.offset, examples),
-                *(layer.A_IB.ctypes.data, layer.D_OB.ctypes.data, logits, ld),
+                *(layer.Z_OB.ctypes.data, layer.A_IB.ctypes.data, layer.D_OB.ctypes.data, ld),
                 *(plan.by_example, plan.transposes_product, plan.two_passes, kind, back),
             )
             scratch = max(

@@ -7,13 +7,13 @@ from typing import final
 import numpy as np
 
 from psgd.backends.backend import Outputs
-from psgd.backends.numpy.activations import Action, Activation
+from psgd.backends.numpy.activations import ACTIVATIONS, Action, Activation
 
 
 @final
 class LayerBuffers:
-    """A_OB: outputs; A_IB: these and a row of ones, the next layer's inputs; D_OB: slopes. Their memory order is (O,
-    B), or (B, O) if `by_example`. Z_OB: a copy of the outputs before their activation if `keeps_logits`, else A_OB."""
+    """Z_OB: logits; A_OB: outputs, in the same memory unless `keeps_logits`; A_IB: outputs and a row of ones, the next
+    layer's inputs; D_OB: slopes. Their memory order is (O, B), or (B, O) if `by_example`."""
 
     multiply: Callable[[np.ndarray, np.ndarray, np.ndarray], object]  # (A, B, out)
 
@@ -35,14 +35,13 @@ class LayerBuffers:
             A, self.D_OB = self.A_IB[:-1], D
             self.multiply = np.dot  # with less overhead than matmul
         self.A_OB = self.A_IB[:-1]
-        forward, backward = activation.actions(A, D)
-        self.Z_OB = np.empty_like(self.A_OB) if keeps_logits else self.A_OB
-        if keeps_logits:
-            forward.insert(0, partial(np.copyto, self.Z_OB, self.A_OB))
+        Z = np.empty_like(A) if keeps_logits and activation is not ACTIVATIONS["identity"] else A
+        self.Z_OB = Z.T[:-1] if by_example else Z
+        forward, backward = activation.actions(Z, A, D)
         self.outputs = Outputs(self.A_OB, self.D_OB, self.Z_OB)
         if by_example:  # elementwise work went over the column of ones too
             forward.append(partial(self.A_IB[-1].fill, 1.0))
-        self.forward, self.backward = _one_call(forward), _one_call(backward)  # Z to A, and dL/dA to dL/dZ, in place
+        self.forward, self.backward = _one_call(forward), _one_call(backward)  # Z to A, and dL/dA to dL/dZ
 
 
 def _one_call(actions: list[Action]) -> Action:

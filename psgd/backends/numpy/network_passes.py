@@ -27,7 +27,7 @@ class BatchBuffers:
         self.layers = [
             LayerBuffers(
                 *(plan.outputs, examples, ACTIVATIONS[name], dtype, plan.by_example),
-                keeps_logits=number == last and network.natural and name != "identity",
+                keeps_logits=number == last and network.natural,
             )
             for number, (plan, name) in enumerate(zip(self.plans, network.activations, strict=True))
         ]
@@ -55,10 +55,10 @@ class NumpyPasses:
         A_IB, product_BO = X_BI.T, buffers.product_BO
         for (W_IO, W_OI, _), layer in zip(self._weights.of(parameters), buffers.layers, strict=True):
             if product_BO is None:
-                layer.multiply(W_OI, A_IB, layer.A_OB)
+                layer.multiply(W_OI, A_IB, layer.Z_OB)
             else:
                 np.dot(X_BI, W_IO, product_BO)
-                np.copyto(layer.A_OB, product_BO.T)
+                np.copyto(layer.Z_OB, product_BO.T)
                 product_BO = None  # for the first layer only
             layer.forward()
             A_IB = layer.A_IB
