@@ -168,11 +168,28 @@ def test_when_nobody_is_finite_for_long_the_job_ends(tmp_path):
     assert "excluded: worker 0, 1, 2, 3" in finished.stderr
 
 
-def test_a_batch_far_larger_than_the_data(tmp_path):
-    small = ("data={source: synthetic, examples: 6, features: 3, classes: 2}", "training.batch_size_per_worker=20000")
-    finished = train(*small, "training.epochs=1", "strategy.name=gradient-averaging", "--output", tmp_path / "run")
+def test_a_batch_larger_than_the_data_is_refused(tmp_path):
+    arguments = ("data={source: synthetic, examples: 6, features: 3, classes: 2}", "training.epochs=1")
+    refused = train(*arguments, "training.batch_size_per_worker=7", "--output", tmp_path / "run")
+    assert refused.code == 2, refused
+    assert "training.batch_size_per_worker is 7, but there are 6 training examples" in refused.stderr
+    assert "use at most 6" in refused.stderr
+    assert not (tmp_path / "run").exists()
+    assert train(*arguments, "training.batch_size_per_worker=6", "--output", tmp_path / "run").code == 0
+    drawn = train(
+        *arguments, "training.batch_size_per_worker=7", "data.mode=replacement", "--output", tmp_path / "drawn"
+    )
+    assert drawn.code == 0, drawn  # with replacement, a step may use an example twice
+
+
+@pytest.mark.parametrize("name", ["gradient-averaging", "parameter-averaging"])
+def test_a_round_longer_than_the_training_is_told_with_advice_that_can_be_followed(name, tmp_path):
+    arguments = (f"strategy.name={name}", "workers=50", "training.batch_size_per_worker=60", "training.epochs=1")
+    finished = train(*arguments, "--output", tmp_path / "run")
     assert finished.code == 0, finished
-    assert "warning: a round deals 80000 examples" in finished.stderr
+    assert "warning: a round deals" in finished.stderr
+    assert "training.batch_size_per_worker or workers, or raise training.epochs" in finished.stderr
+    assert ("strategy.period" in finished.stderr) == (name == "parameter-averaging")
 
 
 def test_two_at_work_in_one_directory(tmp_path):
