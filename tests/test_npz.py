@@ -200,6 +200,6 @@ def test_what_is_larger_than_memory_is_said(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "y.npy", Y)
     assert "larger than memory" not in read(tmp_path).note
-    monkeypatch.setattr(arrays, "_memory", lambda: X.nbytes - 1)
+    monkeypatch.setattr(arrays, "memory_bytes", lambda: X.nbytes - 1)
     assert "larger than memory: set data.window" in read(tmp_path).note
     assert "larger than memory" not in read(tmp_path, "data.window=3").note
