@@ -1,4 +1,4 @@
-"""Your own numpy network on several workers: nothing of it is rewritten, only the loop over the batches goes.
+"""Your own numpy network on several workers: the network stays as it is; psgd replaces the loop over the batches.
 
     python configs/own_model.py
     mpirun -n 2 python configs/own_model.py

@@ -22,20 +22,16 @@ from benchmark import ROOT, about, arguments, have_mpirun, in_turns, mpirun, rat
 SIZES, BATCH = (1000, 900, 900, 900, 10), 100
 LOOP = "looping over the examples"
 VECTORISED = "vectorised"
-STRATEGIES = {
-    "gradient-averaging": ["strategy.name=gradient-averaging"],
-    "parameter-averaging, period 50": ["strategy.name=parameter-averaging", "strategy.period=50"],
-    "weighted-averaging, period 50": ["strategy.name=weighted-averaging", "strategy.period=50"],
-}
 
 
 class Effort(NamedTuple):
     examples: int  # size of the training data
     epochs: int
     batches: int  # timed in a repetition of the loop over the examples
+    period: int  # steps of a round of parameter and of weighted averaging
 
 
-FULL, QUICK = Effort(6000, 5, 3), Effort(500, 1, 1)
+FULL, QUICK = Effort(6000, 5, 3, 50), Effort(500, 1, 1, 5)
 
 
 def main() -> int:
@@ -60,14 +56,17 @@ def ways(effort: Effort) -> dict[str, Callable[[], float]]:
         *(sys.executable, "-m", "psgd.train", str(ROOT / "configs" / "batch_loop.yaml")),
         *(f"data.examples={effort.examples}", f"training.epochs={effort.epochs}", "training.evaluate_every=1000"),
     ]
+    strategies = {"gradient-averaging": ["strategy.name=gradient-averaging"]}
+    for name in ("parameter-averaging", "weighted-averaging"):
+        strategies[f"{name}, period {effort.period}"] = [f"strategy.name={name}", f"strategy.period={effort.period}"]
     # With one worker every strategy is plain SGD. Long rounds cost least: a slower baseline would flatter the others.
-    alone = [*config, "workers=1", "group=serial", *STRATEGIES["parameter-averaging, period 50"]]
+    alone = [*config, "workers=1", "group=serial", *strategies[f"parameter-averaging, period {effort.period}"]]
     result = {LOOP: partial(looped, effort.batches), VECTORISED: partial(trained, alone, some_cores(1))}
     if have_mpirun():
-        for name, settings in STRATEGIES.items():
+        for name, settings in strategies.items():
             command = [*mpirun(2), *config, "workers=2", "group=mpi", *settings]
             result[f"2 processes, {name}"] = partial(trained, command, None)
-    for name, settings in STRATEGIES.items():
+    for name, settings in strategies.items():
         command = [*config, "workers=2", "group=threads", *settings]
         result[f"2 threads, {name}"] = partial(trained, command, some_cores(2))
     return result
@@ -130,11 +129,11 @@ def loop(batches: int) -> float:
 
 
 def row(name: str, seconds: dict[str, list[float]]) -> dict[str, Any]:
-    mine = median(seconds[name])
+    own = median(seconds[name])
     return {
         "way": name,
-        "seconds_a_batch": mine * BATCH,
-        "examples_per_second": 1 / mine,
+        "seconds_a_batch": own * BATCH,
+        "examples_per_second": 1 / own,
         "times_the_loop": ratio(seconds[LOOP], seconds[name]),
         "times_vectorised": ratio(seconds[VECTORISED], seconds[name]),
         "all_seconds_a_batch": [round(s * BATCH, 6) for s in seconds[name]],

@@ -4,10 +4,10 @@
     python scripts/bench_combine.py [--json] [--quick] [--repetitions N]
 
 The vectors have as many elements as networks A, B and C have parameters, float32. Before each sum, a rank writes its
-vector anew, as it would a gradient, and meets the others at a barrier; then the clock starts. The time is that of the
-slowest rank. psgd's includes the barrier at its end. Both sums must agree. Each repetition is a job, which measures the
-medians of many sums of both kinds, alternately. Ranks are bound to cores. With more ranks than cores, the time shows
-how MPI waits more than how it sums.
+vector anew, as it would a gradient, and waits for the others at a barrier; then the clock starts. The time is that of
+the slowest rank. psgd's includes the barrier at its end. Both sums must agree. Each repetition is a job, which measures
+the medians of many sums of both kinds, alternately. Ranks are bound to cores. With more ranks than cores, the time
+shows how MPI waits more than how it sums.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from benchmark import about, arguments, have_mpirun, mpirun, ratio, run, show, t
 from networks import NETWORKS
 
 RANKS = (2, 4)
-SUMS, QUICK_SUMS = 300, 30  # of each kind in a job
+SUMS, QUICK_SUMS = 300, 10  # of each kind in a job
 WARM_UP = 5  # sums before the timed ones
 
 
@@ -58,8 +58,8 @@ def parameters(network: str) -> int:
 
 def job(ranks: int, size: int, sums: int) -> dict[str, float]:
     """Start a job and return the milliseconds of a sum, by kind."""
-    mine = [sys.executable, str(Path(__file__).resolve()), "--parameters", str(size), "--sums", str(sums)]
-    found: dict[str, float] = json.loads(run([*mpirun(ranks), *mine], seconds=120))
+    command = [sys.executable, str(Path(__file__).resolve()), "--parameters", str(size), "--sums", str(sums)]
+    found: dict[str, float] = json.loads(run([*mpirun(ranks), *command], seconds=120))
     return found
 
 
@@ -75,29 +75,29 @@ def run_rank(size: int, sums: int) -> None:
     shape = VectorShape(world.size, size, state_rows=0, contribution_rows=1, dtype=np.dtype(np.float32))
     transport = Mpi(60.0, 4 * size * (world.size + 2))  # one contribution a rank, and two replicas
     assert len(set(transport.hosts)) == 1, "the ranks share no memory"
-    group, mine = Group(transport, shape), np.random.default_rng(world.rank).standard_normal(size, np.float32)
-    private, shared, result = np.empty_like(mine), group.contribution(world.rank)[0], group.replicas[1][0]
+    group, vector = Group(transport, shape), np.random.default_rng(world.rank).standard_normal(size, np.float32)
+    own, shared, result = np.empty_like(vector), group.contribution(world.rank)[0], group.replicas[1][0]
     ones = np.ones(world.size)
 
     def apply(reduced: np.ndarray, where: slice) -> None:
         result[where] = reduced[0]
 
     def allreduce() -> None:
-        world.Allreduce(MPI.IN_PLACE, private, MPI.SUM)
+        world.Allreduce(MPI.IN_PLACE, own, MPI.SUM)
 
     def combine() -> None:
         group.combine(ones, lambda squared_norm: apply)
 
-    def timed(vector: np.ndarray, add_up: Callable[[], None]) -> float:
-        vector[:] = mine
+    def timed(target: np.ndarray, add_up: Callable[[], None]) -> float:
+        target[:] = vector
         world.Barrier()
         began = time.perf_counter()
         add_up()
         return time.perf_counter() - began
 
-    times = np.array([(timed(private, allreduce), timed(shared, combine)) for _ in range(WARM_UP + sums)])[WARM_UP:]
+    times = np.array([(timed(own, allreduce), timed(shared, combine)) for _ in range(WARM_UP + sums)])[WARM_UP:]
     # The sums of standard normal numbers may differ only by rounding: the order of additions is not the same.
-    assert np.allclose(private, result, rtol=0, atol=1e-5), "the sums differ"
+    assert np.allclose(own, result, rtol=0, atol=1e-5), "the sums differ"
     world.Allreduce(MPI.IN_PLACE, times, MPI.MAX)
     if world.rank == 0:
         milliseconds = 1e3 * np.median(times, axis=0)

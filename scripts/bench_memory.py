@@ -172,14 +172,14 @@ def peak_of(ticks: list[list[dict[str, float]]], processes: int) -> Peak:
 
 
 def row(name: str, peaks: dict[str, list[Peak]]) -> dict[str, Any]:
-    mine = peaks[name]
-    largest = {part: [peak.largest[part] for peak in mine] for part in PARTS}
+    found = peaks[name]
+    largest = {part: [peak.largest[part] for peak in found] for part in PARTS}
     first = next(iter(peaks.values()))
     return {
         "job": name,
         **{f"{part}_MB": median(largest[part]) for part in PARTS},
-        "smallest_MB": median(peak.smallest for peak in mine),
-        "all_MB": median(peak.all for peak in mine),
+        "smallest_MB": median(peak.smallest for peak in found),
+        "all_MB": median(peak.all for peak in found),
         "times_first": ratio(largest["Pss"], [peak.largest["Pss"] for peak in first]),
         "all_Pss_MB": [round(each, 1) for each in largest["Pss"]],
     }

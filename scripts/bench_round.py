@@ -4,11 +4,11 @@
     python scripts/bench_round.py [--json] [--quick] [--repetitions N] [--networks CDE]
 
 A round of gradient averaging is the gradient of one batch, an exchange of reports, and a combination. `step` is the
-time a step of parameter averaging with a period of 50, plain SGD, gathering included: it bears 1/50 of a round's own
-cost. `beside` is round minus step. Rows: one worker in one process; one worker in a thread; two workers under mpirun,
-each bound to a core, where two barriers of processes that do nothing else (`barrier`) are subtracted as well. JAX is
-one compiled lax.scan over the steps, on batches that are already in memory, and the same under shard_map with two
-devices, gradients averaged array by array or as one vector, whichever is faster.
+time a step of parameter averaging with a period of 50, plain SGD, gathering included, and so 1/50 of what a round costs
+beside its steps. `beside` is round minus step. Rows: one worker in one process; one worker in a thread; two workers
+under mpirun, each bound to a core, where two barriers of processes that do nothing else (`barrier`) are subtracted as
+well. JAX is one compiled lax.scan over the steps, on batches that are already in memory, and the same under shard_map
+with two devices, gradients averaged array by array or as one vector, whichever is faster.
 """
 
 import json
@@ -33,12 +33,12 @@ PERIOD = 50
 GROUPS = {"serial": 1, "threads": 1, "mpi": 2}  # group: workers, one a process
 PARTS = ("compute", "wait", "combine")  # local work, exchange of reports, combination
 STEP_SCRIPT = str(Path(__file__).resolve().with_name("bench_step.py"))
-MEETING = """
+BARRIERS = """
 import time
 from psgd.jobs.probe.concurrent import run_concurrently
-def work(meet):
+def work(barrier):
     for _ in range(2000):
-        meet()
+        barrier()
 print(1e6 * min(run_concurrently(2, work, 0.2) for _ in range(5)) / 2000)
 """
 
@@ -80,7 +80,7 @@ def compared(
             for strategy in ("gradient-averaging", "parameter-averaging"):
                 name = f"{backend} {group} {strategy}"
                 turns[name] = partial(seconds, name, backend, group, workers, strategy)
-    turns["meeting"] = lambda: 1e-6 * float(run([sys.executable, "-c", MEETING]))
+    turns["barrier"] = lambda: 1e-6 * float(run([sys.executable, "-c", BARRIERS]))
     if have("jax"):
         turns["JAX scan"] = partial(jax_scan, network)
         for way in RIVALS["JAX"] if "mpi" in groups else ():
@@ -93,7 +93,7 @@ def compared(
             row: dict[str, Any] = {"network": network, "backend": backend, "group": group, "round": found[name]}
             row |= {part: 1e6 * median(taken[part] for taken in parts[name]) for part in PARTS}
             row["step"] = found[f"{backend} {group} parameter-averaging"]
-            row["barrier"] = 2 * found["meeting"] if group == "mpi" else 0.0
+            row["barrier"] = 2 * found["barrier"] if group == "mpi" else 0.0
             row["beside"] = row["round"] - row["step"] - row["barrier"]
             rows.append(row)
     if "JAX scan" in found:

@@ -187,20 +187,20 @@ def rate(command: list[str], pinned: set[int] | None = None) -> float:
 def rows_of(series: Series, measured: dict[str, list[float]]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for size, work in series.work.items():
-        mine = measured[f"{series.name}/{size}"]
-        row = {"series": series.name, "size": size, "unit": series.unit, "median": median(mine), "work": work}
+        seconds = measured[f"{series.name}/{size}"]
+        row = {"series": series.name, "size": size, "unit": series.unit, "median": median(seconds), "work": work}
         if rows:
             before = rows[-1]
-            row["times_before"] = ratio(mine, measured[f"{series.name}/{before['size']}"])
+            row["times_before"] = ratio(seconds, measured[f"{series.name}/{before['size']}"])
             row["work_times_before"] = work / before["work"]
-        rows.append(row | {"all": [float(f"{each:.5g}") for each in mine]})
+        rows.append(row | {"all": [float(f"{each:.5g}") for each in seconds]})
     return rows
 
 
 def slope_of(series: Series, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Fit the slopes over the upper half of the sizes; they are None for a single size."""
-    mine = [row for row in rows if row["series"] == series.name]
-    upper = mine[len(mine) // 2 :] if len(mine) > 3 else mine
+    own = [row for row in rows if row["series"] == series.name]
+    upper = own[len(own) // 2 :] if len(own) > 3 else own
     found: dict[str, Any] = {"series": series.name, "size": series.size, "unit": series.unit}
     found |= {"from": upper[0]["size"], "to": upper[-1]["size"], "slope": None, "work_slope": None}
     if len(upper) > 1:

@@ -81,7 +81,7 @@ def main() -> int:
         contender, name, seconds = options.measure
         print(json.dumps(measured(TRAINERS[contender](NETWORKS[name]), NETWORKS[name], float(seconds))))
         return 0
-    repetitions, seconds = (1, 0.2) if options.quick else (options.repetitions, 1.5)
+    repetitions, seconds = (1, 0.05) if options.quick else (options.repetitions, 1.5)
     machine = about(repetitions, options.quick)
     with tempfile.TemporaryDirectory() as directory:
         peak = compiled(Path(directory))

@@ -59,9 +59,9 @@ def together(commands: Sequence[Sequence[str]], cores: Sequence[set[int]], secon
             env=contender_environment(),
             stdout=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda mine=mine: os.sched_setaffinity(0, mine),
+            preexec_fn=lambda own=own: os.sched_setaffinity(0, own),
         )
-        for command, mine in zip(commands, cores, strict=True)
+        for command, own in zip(commands, cores, strict=True)
     ]
     try:
         printed = [process.communicate(timeout=seconds)[0] for process in running]

@@ -16,7 +16,7 @@ PANELS = {  # title: series
     "More workers in one process": ("one process, gradient-averaging", "one process, parameter-averaging"),
 }
 UNITS = {"us a step": "µs a step", "us an example": "µs an example", "examples/s": "examples a second"}
-NAMES = {"epoch": "dealing and gathering", "loading": "opening the files"}
+NAMES = {"epoch": "sampling and gathering", "loading": "opening the files"}
 STYLE = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,

@@ -5,8 +5,8 @@
     python scripts/workers_job.py DDP NETWORK SECONDS RANK FILE
 
 It prints the mean loss of the first pass over the batches, how far that pass moved the parameters, and for a rival the
-examples per second of both workers. A worker of DDP is a process, which meets the other one by a FILE that does not
-exist yet; JAX has both workers in one process.
+examples per second of both workers. A worker of DDP is a process, which finds the other one through a FILE that
+does not exist yet; JAX has both workers in one process.
 """
 
 import gc
@@ -74,9 +74,9 @@ def train_ddp(torch: Any, distributed: Any, network: str, seconds: float, rank: 
         return total / (len(batches) * WORKERS)
 
     def agree(passes: int) -> int:
-        told = torch.tensor(passes)
-        distributed.broadcast(told, 0)
-        return int(told)
+        agreed = torch.tensor(passes)
+        distributed.broadcast(agreed, 0)
+        return int(agreed)
 
     return timed(network, seconds, train, lambda: flat_vector(p.detach() for p in model.parameters()), agree)
 

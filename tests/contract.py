@@ -1,4 +1,4 @@
-"""What every group must do, as formulas in worker and count: run under each transport.
+"""What every group must do under each transport, written as formulas in the worker and the round.
 
 `python tests/contract.py` checks MPI, with as many processes as mpirun gives it.
 """
@@ -17,27 +17,27 @@ from psgd.group.transport import Transport
 
 
 def check_group(transport: Transport, workers: int) -> None:
-    """Meetings and combinations; every contribution is different, and every sum exact in float32."""
+    """All-gathers, exchanges of reports and combinations. Contributions all differ; every sum is exact in float32."""
     parameters = 2 * BLOCK_ELEMENTS + 5
     shape = VectorShape(workers, parameters, 1, 2, np.dtype(np.float32))
     group = Group(transport, shape)
     hosted = [int.from_bytes(row, "little") for row in group.all_gather(len(group.hosted).to_bytes(8, "little"))]
     assert sum(hosted) == workers
-    for size in (0, 1, 4096, 4097, 100_000):  # rows may be as long as they like
+    for size in (0, 1, 4096, 4097, 100_000):  # rows of any length
         rows = group.all_gather(f"{transport.process:7}".encode() * (size // 7) + b"x" * (size % 7))
         assert rows == [f"{member:7}".encode() * (size // 7) + b"x" * (size % 7) for member in transport.members]
     members, hosts = transport.members, transport.hosts
     share = parameters / list(hosts).count(hosts[members.index(transport.process)])
     ramp = np.arange(parameters, dtype=np.float32)
-    for turn in range(3):
+    for number in range(3):
         for worker in group.hosted:
-            group.contribution(worker)[0] = ramp + worker + turn
+            group.contribution(worker)[0] = ramp + worker + number
             group.contribution(worker)[1] = worker
-        _check_meeting(group, turn, workers)
+        _check_reports(group, number, workers)
         weights = np.array([0.0 if worker == 1 else 0.5 for worker in range(workers)])
-        old, new = group.replicas[turn % 2], group.replicas[1 - turn % 2]
+        old, new = group.replicas[number % 2], group.replicas[1 - number % 2]
         before = old.copy()
-        group.all_gather(b"0")  # everybody has copied it: the combination may write
+        group.all_gather(b"0")  # every process has copied it: the combination may write
         norms: list[float] = []
         sizes: list[int] = []
 
@@ -55,30 +55,30 @@ def check_group(transport: Transport, workers: int) -> None:
 
             return apply
 
-        with_norm = turn == 1
-        if 1 in group.hosted:  # a weight of 0 leaves it out, whatever it is
+        with_norm = number == 1
+        if 1 in group.hosted:  # a weight of 0 leaves a contribution out, even one of nan
             group.contribution(1)[:] = np.nan
         group.combine(weights, begin, with_norm)
         counted = [w for w in range(workers) if w != 1]
-        reduced = np.stack([(ramp + turn) * len(counted) + sum(counted), np.full(parameters, sum(counted))]) / 2
+        reduced = np.stack([(ramp + number) * len(counted) + sum(counted), np.full(parameters, sum(counted))]) / 2
         assert (new - before == reduced).all()
         assert with_norm or abs(sum(sizes) - share) <= 64, f"{sizes} of {parameters}"
         if with_norm:
             assert all(abs(norm / np.sum(reduced[0].astype(float) ** 2) - 1) < 1e-12 for norm in norms)
-        group.all_gather(b"0")  # everybody has looked: the next turn may write
+        group.all_gather(b"0")  # every process has looked: the next round may write
 
 
-def _check_meeting(group: Group, turn: int, workers: int) -> None:
-    own = [Report(w, 10 * w + turn, w / 8, w - 2, w / 4) for w in group.hosted]
-    reports = group.exchange_reports(own, Notice(round=turn, signal=group.transport.process))
+def _check_reports(group: Group, number: int, workers: int) -> None:
+    own = [Report(w, 10 * w + number, w / 8, w - 2, w / 4) for w in group.hosted]
+    reports = group.exchange_reports(own, Notice(round=number, signal=group.transport.process))
     columns = zip(reports.steps_done, reports.loss, reports.first_nonfinite, reports.seconds, strict=True)
-    assert list(columns) == [(10 * w + turn, w / 8, w - 2, w / 4) for w in range(workers)]
+    assert list(columns) == [(10 * w + number, w / 8, w - 2, w / 4) for w in range(workers)]
     assert reports.nonfinite_workers == list(range(2, workers))
-    assert list(reports.notices) == [Notice(round=turn, signal=process) for process in group.transport.members]
+    assert list(reports.notices) == [Notice(round=number, signal=process) for process in group.transport.members]
 
 
 def hashes(make: Callable[[], Transport], all_workers: tuple[int, ...] = (4, 8)) -> dict[str, Any]:
-    """Every strategy's result, with equal and unequal speeds, by name."""
+    """The hash and the progress of every strategy, with equal and unequal speeds, by name."""
     return {
         f"{name}, {workers} workers": train(job(strategies(workers)[name], workers), make())
         for workers in all_workers

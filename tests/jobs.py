@@ -1,4 +1,4 @@
-"""Small jobs on which strategies, groups and faults are tried: a problem of its own for every worker and step."""
+"""Small jobs for the tests of strategies, groups and faults."""
 
 from pathlib import Path
 
@@ -18,20 +18,21 @@ from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam
 from psgd.optimizers.schedule import Schedule
 from psgd.strategy.plans import PacedPlan, exact_speeds
-from psgd.strategy.presets import HOLDOUT, gradient_averaging, parameter_averaging, weighted_averaging
+from psgd.strategy.presets import gradient_averaging, parameter_averaging, weighted_averaging
 from psgd.strategy.strategy import Strategy
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
 
 SPEEDS = (1.0, 0.5, 1.0, 0.25, 0.7, 1.0, 0.3, 0.9)
+CONTRACTIONS = (1.0, 0.9, 0.5)  # fewer than psgd's own candidates: each of them adds the same exchanges
 _sgd = Optimizer(SGD(), Schedule(0.1))
 _momentum = Optimizer(SGD(0.9), Schedule(0.1, "cosine", 3.0, 0.5), clip_norm=0.5)
 _adam = Optimizer(Adam(), Schedule(0.01))
 
 
 def strategies(workers: int) -> dict[str, Strategy]:
-    """One of each kind of state that a strategy may hold."""
+    """A strategy for each kind of state that a strategy can keep, by name."""
     pace = PacedPlan(6, exact_speeds(SPEEDS[:workers], workers))
     return {
         "gradient-averaging, momentum, clipped": gradient_averaging(workers, _momentum),
@@ -40,7 +41,7 @@ def strategies(workers: int) -> dict[str, Strategy]:
         "parameter-averaging, adam kept": parameter_averaging(workers, 6, _adam, "keep"),
         "parameter-averaging, adam averaged": parameter_averaging(workers, 6, _adam, "average"),
         "weighted-averaging, adam reset": weighted_averaging(pace, _adam, "reset", (0.9,)),
-        "weighted-averaging, holdout": weighted_averaging(pace, _sgd, "keep", HOLDOUT),
+        "weighted-averaging, holdout": weighted_averaging(pace, _sgd, "keep", CONTRACTIONS),
     }
 
 
@@ -54,7 +55,7 @@ def data() -> Data:
 
 
 def job(strategy: Strategy, workers: int, epochs: float | None = None, hidden: tuple[int, ...] = (7,)) -> Job:
-    """Two rounds and more of any strategy."""
+    """A job of at least two rounds of any strategy, unless `epochs` says otherwise."""
     learner = MLP((5, *hidden, 3), "tanh", "softmax", LOSSES["cross-entropy"], np.dtype(np.float32))
     return Job(
         workers,
@@ -72,7 +73,7 @@ def job(strategy: Strategy, workers: int, epochs: float | None = None, hidden: t
 def train(
     job: Job, transport: Transport, directory: Path | None = None, checkpoint_seconds: float = 60.0
 ) -> tuple[str, Progress]:
-    """(hash of the parameters, progress) of a whole training. Legs are cut by steps here: 4, then the rest."""
+    """Train to the end; return the hash of the parameters and the progress. A round's first segment has 4 steps."""
     if directory:
         directory.mkdir(parents=True, exist_ok=True)
     record = Recorder(directory, len(job.data.train), job.epochs, "", quiet=True)

@@ -1,24 +1,26 @@
-"""A transport for tests that can lose anyone at any exact event: processes over pipes, each a host of its own.
+"""A transport for tests that can lose any process at any exact event: forked processes over pipes, each its own host.
 
-The parent is a switch: it collects the rows of an event (an exchange or a swap) and hands them out. A fault names an
-event and a victim, which dies by SIGKILL either before it sends its row, or when all rows have arrived and only half of
-the others have got them: so that the event succeeds at some processes and not at others.
+The parent is a switch: it collects one message from each process for an event (an all-gather or an exchange between
+hosts) and sends all messages to all of them. A fault names an event and a victim. The victim dies by SIGKILL either
+before it sends its message, or when all messages have arrived and only half of the others have received them: so that
+the event succeeds on some processes and fails on others.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from typing import Any, Literal, NamedTuple, NoReturn, final
+from typing import Any, Literal, NamedTuple, NoReturn, Self, final
 
 import numpy as np
 
 from psgd.core.errors import ProcessLost
 
 _fork = multiprocessing.get_context("fork")
-TIME_LIMIT = 20.0  # seconds without any message: something hangs
+TIME_LIMIT = 20.0  # seconds without any message until a run counts as hung
 
 
 class Fault(NamedTuple):
@@ -28,8 +30,8 @@ class Fault(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    results: dict[int, Any]  # of those that finished
-    events: int  # how many there were
+    results: dict[int, Any]  # of the processes that finished
+    events: int  # how many events there were
     lost: list[int]
 
 
@@ -85,20 +87,73 @@ class Pipe:
 
 
 def run_pipes(processes: int, main: Callable[[Pipe], Any], faults: Sequence[Fault] = ()) -> Outcome:
-    """`main(transport)` in each of `processes` forked processes."""
-    switch = _Switch(processes, faults)
-    try:
-        return switch.run(main)
-    finally:
-        switch.close()
+    """Run `main(transport)` once in each of `processes` forked processes."""
+    with Processes(processes, main) as forked:
+        return forked.run(faults)
+
+
+class Processes:
+    """Forked processes that run `main(transport)` any number of times; dead ones are replaced before the next run."""
+
+    def __init__(self, processes: int, main: Callable[[Pipe], Any]) -> None:
+        self._count, self._main = processes, main
+        self._children: dict[int, Any] = {}
+        self._ends: dict[int, Connection] = {}  # the parent's end of each child's pipe
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._children.values():
+            child.kill()
+        for child in self._children.values():
+            child.join()
+        for end in self._ends.values():
+            end.close()
+
+    def run(self, faults: Sequence[Fault] = ()) -> Outcome:
+        for process in range(self._count):
+            if process not in self._ends:
+                self._fork(process)
+        for end in self._ends.values():
+            end.send(faults)
+        switch = _Switch(self._ends, faults, lambda victim: self._children[victim].kill())
+        outcome = switch.run()
+        for process in set(outcome.lost) - outcome.results.keys():
+            self._children.pop(process).join()
+            self._ends.pop(process).close()
+        return outcome
+
+    def _fork(self, process: int) -> None:
+        self._ends[process], theirs = _fork.Pipe()
+        self._children[process] = _fork.Process(target=self._child, args=(process, theirs), daemon=True)
+        self._children[process].start()
+        theirs.close()
+
+    def _child(self, process: int, connection: Connection) -> None:
+        gc.freeze()  # a collection would copy the pages of all objects that the parent had made
+        for end in self._ends.values():  # inherited: another child's death would go unnoticed while it is open here
+            end.close()
+        while True:
+            try:
+                faults = connection.recv()
+            except EOFError:
+                return
+            try:
+                result = self._main(Pipe(process, self._count, connection, faults))
+            except BaseException as failure:
+                traceback.print_exc()
+                result = failure
+            connection.send(("result", result))
 
 
 class _Switch:
-    def __init__(self, processes: int, faults: Sequence[Fault]) -> None:
-        self._processes, self._faults = processes, faults
+    """The parent's part in one run."""
+
+    def __init__(self, ends: dict[int, Connection], faults: Sequence[Fault], kill: Callable[[int], None]) -> None:
         self._torn = {f.event: f.victim for f in faults if f.when == "torn"}
-        self._ends: dict[int, Connection] = {}  # of the living
-        self._children: list[Any] = []
+        self._kill = kill
+        self._ends = dict(ends)  # of the processes that are alive and still running
         self._rows: dict[int, bytes] = {}
         self._recovering: set[int] = set()
         self._lost: list[int] = []
@@ -106,48 +161,26 @@ class _Switch:
         self._events = 0
         self._results: dict[int, Any] = {}
 
-    def run(self, main: Callable[[Pipe], Any]) -> Outcome:
-        for process in range(self._processes):
-            ours, theirs = _fork.Pipe()
-            child = _fork.Process(target=self._child, args=(process, theirs, main), daemon=True)
-            child.start()
-            theirs.close()
-            self._children.append(child)
-            self._ends[process] = ours
+    def run(self) -> Outcome:
         while self._ends:
             ready = wait(list(self._ends.values()), TIME_LIMIT)
             assert ready, f"nothing for {TIME_LIMIT} s: rows of {sorted(self._rows)}, recovering {self._recovering}"
             for process, end in [(p, e) for p, e in self._ends.items() if e in ready]:
                 if process in self._ends:
-                    self._hear(process, end)
+                    self._receive(process, end)
         return Outcome(self._results, self._events, self._lost)
 
-    def close(self) -> None:
-        for child in self._children:
-            child.kill()
-            child.join()
-
-    def _child(self, process: int, connection: Connection, main: Callable[[Pipe], Any]) -> None:
-        for end in self._ends.values():  # inherited, or a death of the parent's other children would go unnoticed
-            end.close()
-        try:
-            result = main(Pipe(process, self._processes, connection, self._faults))
-        except BaseException as failure:
-            traceback.print_exc()
-            result = failure
-        connection.send(("result", result))
-
-    def _hear(self, process: int, end: Connection) -> None:
+    def _receive(self, process: int, end: Connection) -> None:
         try:
             message = end.recv()
         except (EOFError, ConnectionResetError):
-            self._bury(process)
+            self._remove(process)
             return
         if message[0] == "result":
             self._results[process] = message[1]
             del self._ends[process]
-            if self._ends and self._rows:  # it finished; the others did not hear of that event
-                self._disturb(process)
+            if self._ends and self._rows:  # it finished without the event that the others are waiting for
+                self._interrupt(process)
         elif message[0] == "recover":
             self._recovering.add(process)
         elif self._unsettled:
@@ -158,6 +191,7 @@ class _Switch:
         self._settle()
 
     def _settle(self) -> None:
+        """Answer all living processes if the last of them has sent its message."""
         living = set(self._ends)
         if self._recovering and self._recovering == living:
             self._unsettled = False
@@ -175,21 +209,21 @@ class _Switch:
                     end.send(("rows", rows))
 
     def _tear(self, victim: int, rows: list[bytes]) -> None:
-        self._children[victim].kill()
+        self._kill(victim)
         others = [p for p in sorted(self._ends) if p != victim]
         for process in others[: len(others) // 2 + len(others) % 2]:
             self._ends[process].send(("rows", rows))
         self._rows = dict.fromkeys(others[len(others) // 2 + len(others) % 2 :], b"")
-        self._bury(victim)
+        self._remove(victim)
 
-    def _bury(self, process: int) -> None:
+    def _remove(self, process: int) -> None:
         self._lost.append(process)
         del self._ends[process]
-        self._disturb(process)
+        self._interrupt(process)
         self._settle()
 
-    def _disturb(self, process: int) -> None:
-        """Those who wait for an event learn that it will not come; the others when they ask for the next."""
+    def _interrupt(self, process: int) -> None:
+        """Tell the processes that wait for an event that it fails; the others learn it when they ask for the next."""
         self._lost = self._lost or [process]
         self._unsettled = bool(self._ends)
         waiting, self._rows = list(self._rows), {}

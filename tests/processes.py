@@ -53,12 +53,14 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """As a user has it: one BLAS kernel, whatever the machine exports; root and busy cores allowed for Open MPI."""
+    """The environment of a command: Open MPI may run as root and with more processes than cores."""
     known = {
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-        # What a killed mpirun leaves behind makes another of the same process number fail, however much later.
+        # Open MPI would spend a second of every start on looking for libfabric's networks.
+        "OMPI_MCA_btl": "^ofi",
+        # Files that a killed mpirun leaves behind make a later one with the same process number fail.
         "PRTE_MCA_prte_tmpdir_base": _scratch().name,
         "PYTHONPATH": f"{ROOT}{os.pathsep}{TESTS}",
         "PYTHONUNBUFFERED": "1",
@@ -83,10 +85,10 @@ class Running:
         )
 
     def wait_until(self, what: Callable[[], bool], limit: float = 30.0) -> None:
-        """Until `what` holds while the command runs."""
+        """Wait until `what` holds. AssertionError if the command ends before, or after `limit` seconds."""
         while not what():
             assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() - self.began < limit, "it did not come to that point in time"
+            assert time.monotonic() - self.began < limit, f"the condition did not hold within {limit} s"
             time.sleep(0.002)
 
     def ranks(self) -> list[int]:
@@ -105,7 +107,7 @@ class Running:
         return sorted(found)
 
     def kill_everything(self) -> None:
-        """SIGKILL to the ranks and the launcher, in this order."""
+        """Kill the ranks, then the launcher, with SIGKILL."""
         for pid in [*self.ranks(), self.process.pid]:
             try:
                 os.kill(pid, signal.SIGKILL)

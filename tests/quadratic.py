@@ -1,7 +1,7 @@
 """A learner whose answer is known in closed form: every coordinate is a replicate of f(w) = curvature (w - w*)^2 / 2.
 
-The data set holds nothing but the examples' numbers; each number keys the noise of all coordinates. So every worker
-and step gets data of its own, the same in every strategy, order and group that uses the same examples.
+The data set holds only the examples' numbers; each number seeds the noise of all coordinates. So every example has a
+noise of its own, which is the same for every strategy and group.
 """
 
 from collections.abc import Callable
@@ -102,16 +102,16 @@ class Quadratic(Learner):
 def numbers(examples: int) -> Data:
     ids = np.arange(examples, dtype=np.float64).reshape(-1, 1)
     dataset = Dataset(ids, np.zeros((examples, 1)), classes=0)
-    return Data(dataset, None, dataset, "numbers")  # a score here looks at the parameters alone
+    return Data(dataset, None, dataset, "numbers")  # the score depends on the parameters alone
 
 
 def train(job: Callable[[], Job], processes: int | None, segment_seconds: float = 1e9) -> np.ndarray:
-    """The final parameters, from the serial group or from threads; those must agree among themselves."""
+    """The final parameters, from the serial group or from threads, which must all have the same."""
 
     def main(transport: Transport) -> np.ndarray:
-        mine = job()
-        record = Recorder(None, len(mine.data.train), mine.epochs, "", quiet=True)
-        return Loop(mine, transport, record, segment_seconds=segment_seconds).run().parameters.copy()
+        own = job()
+        record = Recorder(None, len(own.data.train), own.epochs, "", quiet=True)
+        return Loop(own, transport, record, segment_seconds=segment_seconds).run().parameters.copy()
 
     if processes is None:
         return main(Serial())

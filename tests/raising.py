@@ -1,4 +1,4 @@
-"""psgd.train, but process 1 raises in its third leg: `mpirun -n 4 python tests/raising.py [its arguments]`."""
+"""psgd.train, but process 1 raises in its third segment: `mpirun -n 4 python tests/raising.py [its arguments]`."""
 
 import os
 import sys

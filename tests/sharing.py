@@ -1,4 +1,4 @@
-"""Run under mpirun by test_mpi.py: what one process of a host makes, all of it share."""
+"""Run under mpirun by test_mpi.py: the processes of a host share the data that one of them loads."""
 
 import sys
 
@@ -27,7 +27,7 @@ assert not train.inputs.flags.writeable
 assert train.inputs.ctypes.data % 64 == train.targets.ctypes.data % 64 == 0
 window = memoryview(world._windows[-1].Shared_query(0)[0]).cast("B")
 world.all_gather(b"")
-if process == 1:  # behind everybody's back
+if process == 1:  # without telling the others
     window[0] = 200
 world.all_gather(b"")
 assert train.inputs[0, 0] == 200, "another copy"

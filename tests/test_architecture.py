@@ -1,4 +1,4 @@
-"""Imports point down; optional packages each have one door; importing psgd is cheap."""
+"""Imports point down, one module imports each optional package, and importing psgd is cheap."""
 
 import ast
 import re
@@ -46,7 +46,7 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports(path: Path) -> list[tuple[str, bool]]:
-    """(module imported, whether when `path` is) of a file."""
+    """The modules that a file imports, each with whether it is imported when the file is."""
     tree = ast.parse(path.read_text())
     inside = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
     found = []
@@ -65,7 +65,7 @@ def room(module: str) -> str | None:
 
 
 def forbidden(module: str, imported: str) -> str | None:
-    """What is wrong with an import between two modules of psgd, or None."""
+    """Why an import between two modules of psgd is forbidden; None if it is allowed."""
     here, there = room(module), room(imported)
     if there is None or there == here:
         return None
@@ -110,11 +110,11 @@ def test_imports_point_down(module):
     assert not wrong, "; ".join(wrong)
 
 
-def test_no_import_goes_in_a_circle():
+def test_no_import_is_circular():
     assert circle(edges()) is None
 
 
-def test_what_is_forbidden_is_found():
+def test_forbidden_imports_are_found():
     assert (
         forbidden("psgd.data.dataset", "psgd.group.group")
         == "psgd.data.dataset imports psgd.group.group, which stands above it"
@@ -129,13 +129,13 @@ def test_there_are_at_most_ten_levels():
     assert max(LEVEL.values()) <= 10
 
 
-def test_no_file_is_long():
+def test_files_have_at_most_300_lines():
     long = {module: lines for module, path in modules().items() if (lines := len(path.read_text().splitlines())) > 300}
     assert not long
 
 
 @pytest.mark.parametrize("package", DOORS)
-def test_optional_packages_have_one_door(package):
+def test_one_module_imports_an_optional_package(package):
     users = {m for m, path in modules().items() for name, _ in imports(path) if name.split(".")[0] == package}
     assert users == DOORS[package]
 
@@ -158,20 +158,20 @@ def test_importing_psgd_imports_no_numpy():
     assert python("-c", code).code == 0
 
 
-def test_the_standard_library_and_dependencies_are_all_there_is():
+def test_psgd_imports_only_the_standard_library_and_its_dependencies():
     allowed = {"psgd", "numpy", "safetensors", "threadpoolctl", "numba", "llvmlite", *DOORS, *sys.stdlib_module_names}
     used = {name.split(".")[0] for path in modules().values() for name, _ in imports(path)}
     assert used <= allowed
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
-def test_the_files_that_a_page_names_are_there(page):
+def test_files_named_in_the_documentation_exist(page):
     named = set(re.findall(r"`((?:psgd|tests|scripts|configs|launch|docs)/[\w./]*)`", (ROOT / page).read_text()))
     assert named
     assert not [name for name in sorted(named) if not (ROOT / name).exists()]
 
 
-def test_the_page_about_the_architecture_is_short_and_names_every_room():
+def test_the_architecture_page_is_short_and_names_every_package():
     text = (ROOT / "docs" / "architecture.md").read_text()
     assert len(text.splitlines()) <= 80
     rooms = {room for rooms in LEVELS for room in rooms if (PACKAGE / room).is_dir()}

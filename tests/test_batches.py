@@ -1,4 +1,4 @@
-"""Batches as local steps get them: the sampler's rows, however many rounds are gathered by one call."""
+"""The batches that local steps receive hold the sampler's rows, however many rounds one call gathers."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ SAMPLERS = {
 
 
 def numbered() -> Dataset:
-    """Every example's input is its own number, so that a batch tells which rows it holds."""
+    """Every example's input is its own number, so that a batch shows which rows it holds."""
     return Dataset(np.arange(EXAMPLES, dtype=np.float32)[:, None], np.arange(EXAMPLES) % 3, 3)
 
 
@@ -32,7 +32,7 @@ def read(batches: BatchReader, worker: int, plan: Plan, first: int, steps: int, 
     return [(b.X[:, 0].tolist(), b.epoch) for b in batches.batches(worker, plan, first, steps, progress)]
 
 
-def dealt(sampler: Sampler, worker: int, plan: Plan, first: int, steps: int, progress: Progress) -> list:
+def sampled(sampler: Sampler, worker: int, plan: Plan, first: int, steps: int, progress: Progress) -> list:
     return [(rows.tolist(), epoch) for rows, epoch in sampler.batches(worker, plan, first, steps, progress)]
 
 
@@ -47,12 +47,12 @@ def rounds(plans: list[Plan]) -> list[tuple[Plan, Progress]]:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("period", [1, 2, 3, 40])
-def test_every_worker_gets_what_is_dealt_to_it(name, period):
-    """Forty rounds and more of single steps, over several epochs; longer rounds; workers in any order."""
+def test_every_worker_gets_the_rows_of_its_sampler(name, period):
+    """At least forty rounds of single steps, over several epochs; longer rounds; workers in any order."""
     ours, theirs = reader(SAMPLERS[name]()), SAMPLERS[name]()
     for number, (plan, progress) in enumerate(rounds([(period,) * WORKERS] * (80 // period))):
         for worker in range(WORKERS) if number % 2 else reversed(range(WORKERS)):
-            expected = dealt(theirs, worker, plan, 0, period, progress)
+            expected = sampled(theirs, worker, plan, 0, period, progress)
             assert read(ours, worker, plan, 0, period, progress) == expected
 
 
@@ -66,18 +66,18 @@ def test_epochs_of_batches_follow_the_whole_training_however_fast_a_worker_is(na
                 assert 0 <= EXAMPLES * epoch - progress.position < sum(plan) * BATCH
 
 
-def test_plans_may_change_and_rounds_may_be_cut_or_repeated():
+def test_plans_may_change_and_rounds_may_be_split_or_repeated():
     plans = [(1,) * 4, (1,) * 4, (3, 1, 0, 2), (1,) * 4, (2,) * 4, (1,) * 4]
     ours, theirs = reader(SAMPLERS["shuffle"]()), SAMPLERS["shuffle"]()
     known = rounds(plans)
     for plan, progress in (*known[:3], *known[1:], *known[::-1]):  # back to earlier rounds, as after a loss
         for worker in range(WORKERS):
             for first in range(plan[worker]):
-                expected = dealt(theirs, worker, plan, first, 1, progress)
+                expected = sampled(theirs, worker, plan, first, 1, progress)
                 assert read(ours, worker, plan, first, 1, progress) == expected
 
 
-def test_short_rounds_are_gathered_together_and_long_ones_as_they_come(monkeypatch):
+def test_only_short_rounds_are_gathered_several_at_a_time(monkeypatch):
     calls = []
     gather = Dataset.gather
     monkeypatch.setattr(
@@ -101,8 +101,8 @@ def test_workers_that_gather_ahead_draw_each_epoch_once():
     assert drawn == list(range(10))
 
 
-def test_nothing_is_drawn_beyond_the_end():
-    """Three rounds are left: no row of a later epoch is asked for."""
+def test_no_row_beyond_the_last_epoch_is_gathered():
+    """With three rounds left."""
     sampler = Shuffle(EXAMPLES, BATCH, 5)
     drawn = []
     draw = sampler.stream._draw
@@ -110,5 +110,5 @@ def test_nothing_is_drawn_beyond_the_end():
     known = rounds([(1,) * WORKERS] * 8)
     ours = reader(sampler, end=EXAMPLES)
     for plan, progress in known[5:]:
-        assert read(ours, 2, plan, 0, 1, progress) == dealt(SAMPLERS["shuffle"](), 2, plan, 0, 1, progress)
+        assert read(ours, 2, plan, 0, 1, progress) == sampled(SAMPLERS["shuffle"](), 2, plan, 0, 1, progress)
     assert drawn == [0]

@@ -1,4 +1,4 @@
-"""The BLAS as it is: named, held to one thread, never changed; a warning where the environment holds it back."""
+"""The BLAS is recorded and runs with one thread; a run warns where the environment selects a slow kernel."""
 
 import json
 
@@ -20,7 +20,7 @@ from psgd.backends import blas
         ("Haswell", None, "avx avx2 avx512bw", "holds OpenBLAS"),
     ],
 )
-def test_a_kernel_below_the_cpus_is_said_if_it_was_asked_for(monkeypatch, asked, kernel, flags, said):
+def test_a_kernel_below_the_cpus_is_reported_if_the_environment_selects_it(monkeypatch, asked, kernel, flags, said):
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     if asked:
         monkeypatch.setenv("OPENBLAS_CORETYPE", asked)
@@ -30,7 +30,7 @@ def test_a_kernel_below_the_cpus_is_said_if_it_was_asked_for(monkeypatch, asked,
     assert warning is None if said is None else said in str(warning)
 
 
-def test_a_run_says_what_holds_it_back_and_which_blas_it_had(tmp_path):
+def test_a_run_warns_of_a_slow_kernel_and_records_its_blas(tmp_path):
     if "avx2" not in blas._cpu_flags():
         pytest.skip("a CPU with AVX2, which can be held below what it has")
     arguments = ("training.epochs=1", "group=serial", "optimizer.name=sgd", "--output", str(tmp_path / "run"))
@@ -39,4 +39,4 @@ def test_a_run_says_what_holds_it_back_and_which_blas_it_had(tmp_path):
     assert "warning: OPENBLAS_CORETYPE=Nehalem in the environment holds OpenBLAS" in finished.stderr
     described = json.loads((tmp_path / "run" / "environment.json").read_text())["processes"][0]["blas"]
     assert (described["kernel"], described["threads"]) == ("Nehalem", 1)
-    assert described["scipy_version"]  # plain SGD on each worker's own parameters takes scipy's products
+    assert described["scipy_version"]  # plain SGD on each worker's own parameters uses scipy's products

@@ -1,4 +1,4 @@
-"""Which jobs are executed by numba."""
+"""Which jobs run on numba."""
 
 import json
 import sys
@@ -29,7 +29,7 @@ def built(*overrides: str) -> Job:
 
 
 def backends(job: Job) -> set[str]:
-    """Of all parts that have one."""
+    """The backends of all parts of a job that have one."""
     found = {job.backend.name, job.strategy.application.optimizer.backend.name}  # type: ignore[attr-defined]
     if isinstance(job.learner, MLP):
         found.add({"NumpyPasses": "numpy", "NumbaPasses": "numba"}[type(job.learner._passes).__name__])
@@ -48,7 +48,7 @@ def test_long_jobs_are_compiled():
     assert backends(gradient_averaging(LONG, *SPARSE)) == {"numba"}
 
 
-def test_the_config_may_say_so():
+def test_the_config_may_choose_the_backend():
     pytest.importorskip("numba")
     assert backends(gradient_averaging("training.epochs=1", "compile=always")) == {"numba"}
     assert backends(gradient_averaging(LONG, "compile=never")) == {"numpy"}
@@ -58,8 +58,8 @@ def test_the_config_may_say_so():
     "work",
     [{"examples": 100, "sizes": (1, 20_000)}, {"examples": 100, "sizes": (70_000, 1)}, {"updated": 1_500_000}],
 )
-def test_it_is_a_matter_of_the_work(work):
-    """Of which a step saves about a millisecond."""
+def test_compiling_depends_on_the_work_of_all_steps(work):
+    """Each kind of work saves about a millisecond a step."""
     work = {"examples": 1, "sizes": (), "updated": 0, **work}
     assert saves_time(1000 * START_SECONDS, **work)
     assert not saves_time(800 * START_SECONDS, **work)
@@ -74,7 +74,7 @@ def test_the_optimizer_of_a_users_function_is_compiled():
 
 
 @pytest.mark.parametrize("package", ["numba", "llvmlite"])
-def test_without_numba_it_is_numpy(monkeypatch, capfd, package):
+def test_without_numba_jobs_run_on_numpy(monkeypatch, capfd, package):
     for name in [name for name in sys.modules if name.startswith(("psgd.backends.numba", "numba", "llvmlite"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
@@ -107,8 +107,8 @@ def test_a_broken_numba_is_reported_once(monkeypatch, capfd):
         ((), "other bits than numpy's"),
     ],
 )
-def test_where_numba_cannot_do_the_batch_always_is_an_error(monkeypatch, capfd, overrides, reason):
-    """Never numpy's passes in silence."""
+def test_compile_always_is_an_error_where_numba_cannot_do_the_batch(monkeypatch, capfd, overrides, reason):
+    """It never falls back to numpy silently."""
     pytest.importorskip("numba")
     from psgd.backends.numba import network_passes
 
@@ -120,8 +120,8 @@ def test_where_numba_cannot_do_the_batch_always_is_an_error(monkeypatch, capfd, 
     assert capfd.readouterr().err == ""
 
 
-def test_the_command_trains_to_the_same_bits_by_either(tmp_path):
-    """Begun in threads with compiled loops, continued alone without."""
+def test_a_run_begun_on_numba_and_resumed_on_numpy_has_the_same_bits(tmp_path):
+    """Begun in two threads with compiled loops, resumed in one process without."""
     pytest.importorskip("numba")
     plain = train("training.epochs=3", "compile=never", "cluster.processes=1", "--output", tmp_path / "plain")
     fast = train("training.epochs=1", "compile=always", "cluster.processes=2", "--output", tmp_path / "half")
@@ -132,7 +132,7 @@ def test_the_command_trains_to_the_same_bits_by_either(tmp_path):
     assert hashes[0] == hashes[2] != hashes[1]
 
 
-def test_an_error_of_always_comes_before_a_directory_is_made(tmp_path):
+def test_compile_always_fails_before_a_run_directory_is_made(tmp_path):
     pytest.importorskip("numba")
     (tmp_path / "numba.py").write_text("raise ImportError('no compiler today')")
     variables = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
@@ -143,8 +143,8 @@ def test_an_error_of_always_comes_before_a_directory_is_made(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_under_mpirun_too(tmp_path):
-    """In the environment of the tests: that for the other MPI has no numba."""
+def test_numba_under_mpirun_has_the_bits_of_numpy(tmp_path):
+    """With MPICH only: Open MPI's environment has no numba."""
     pytest.importorskip("numba")
     mpi = mpis()[0]
     if not (mpi.bin / "mpirun").exists():

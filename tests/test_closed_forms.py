@@ -1,4 +1,4 @@
-"""Means and variances that theory gives, and identities between strategies, through the real loop and groups.
+"""Means and variances in closed form, and identities between strategies, computed by the real loop and groups.
 
 One quadratic in each of 1e5 coordinates is 1e5 replicates of a scalar chain. Symbols are those of quadratic.Problem:
 r = 1 - eta lambda, and e_T = r^T e_0 - eta sum_s r^(T-s) xi_s.
@@ -81,7 +81,7 @@ def test_without_noise_k_steps_are_a_power():
 @pytest.mark.parametrize(
     ("steps", "power", "variance"), [(10, 0.5987369392, 0.2631852626), (50, 0.0769449753, 0.4078274752)]
 )
-def test_one_worker(steps, power, variance):
+def test_mean_and_variance_of_one_worker(steps, power, variance):
     e = errors(ADDITIVE, ADDITIVE.parameter_averaging(1, steps), steps)
     check_gaussian(e, 3 * power, variance)
 
@@ -101,14 +101,15 @@ def test_additive_noise_makes_every_way_of_averaging_the_same_path():
     distances = [distance(errors(ADDITIVE, other, 200), one_shot) for other in others]
     print("normwise:", distances)
     assert max(distances) < 1e-14
-    assert min(distances) > 0  # they were added up in other orders
+    assert min(distances) > 0  # the sums have other orders of additions
 
 
 # Multiplicative noise
 
 
 def second_moment(problem: Problem, start: float, steps: int, workers: int, period: int) -> float:
-    """E e^2 after averaging every `period` steps: rho per step of one chain, of which a 1/k-th is private."""
+    """E e^2 after averaging every `period` steps. A step multiplies one chain's second moment by rho; averaging divides
+    the part that the chains do not share by their number."""
     rho = problem.r**2 + problem.eta**2 * problem.tau2
     moment = start
     for _ in range(steps // period):
@@ -119,7 +120,7 @@ def second_moment(problem: Problem, start: float, steps: int, workers: int, peri
 
 
 @pytest.mark.parametrize(("workers", "period"), [(1, 20), (4, 20), (4, 5), (4, 1)])
-def test_multiplicative_noise(workers, period):
+def test_moments_under_multiplicative_noise(workers, period):
     problem = MULTIPLICATIVE
     e = errors(problem, problem.parameter_averaging(workers, period), 20 * workers)
     rho = 0.9125  # 0.95^2 + 0.01
@@ -128,7 +129,7 @@ def test_multiplicative_noise(workers, period):
     check_moments(e, 3 * 0.95**20, second_moment(problem, 9, 20, workers, period))
 
 
-def test_multiplicative_noise_tells_the_ways_of_averaging_apart():
+def test_multiplicative_noise_makes_the_ways_of_averaging_differ():
     problem = Problem(replicates=1000, tau2=1.0)
     one_shot = errors(problem, problem.parameter_averaging(4, 20), 80)
     every_step = errors(problem, problem.parameter_averaging(4, 1), 80)
@@ -139,7 +140,7 @@ def test_multiplicative_noise_tells_the_ways_of_averaging_apart():
 # Unequal steps
 
 STEPS = (60, 50, 40, 20)
-FIXTURES = [  # of PAPERS.md 4.4: mean squared errors
+FIXTURES = [  # mean squared errors in closed form
     (0.3, STEPS, 1.0, 0.10073237),
     (0.3, STEPS, 0.95, 0.14169154),
     (0.3, STEPS, 1e-40, 0.40957669),  # the fastest alone
@@ -155,7 +156,7 @@ FIXTURES = [  # of PAPERS.md 4.4: mean squared errors
 
 
 @pytest.mark.parametrize(("e0", "steps", "contraction", "mse"), FIXTURES)
-def test_unequal_workers(e0, steps, contraction, mse):
+def test_moments_with_unequal_workers(e0, steps, contraction, mse):
     problem = Problem(replicates=100_000 if sum(steps) < 1000 else 20_000, e0=e0)
     powers = [contraction ** (max(steps) - n) for n in steps]
     q = np.array(powers) / sum(powers)
@@ -177,11 +178,11 @@ def test_with_the_true_contraction_the_bias_is_the_harmonic_mean():
     ("problem", "best"),
     [
         (NOISELESS, 1e-40),  # only the bias counts: the fastest alone
-        (Problem(replicates=1000, e0=0.0), 1.0),  # only the noise does: all alike
+        (Problem(replicates=1000, e0=0.0), 1.0),  # only the noise counts: equal weights
         (Problem(replicates=1000, e0=3.0), 0.95),
     ],
 )
-def test_the_candidate_that_scores_best_is_taken(problem, best, processes):
+def test_the_contraction_with_the_best_score_is_used(problem, best, processes):
     """In every order of the candidates."""
     alone = errors(problem, problem.weighted_averaging(STEPS, best), sum(STEPS))
     for candidates in ((1.0, 0.95, 1e-40), (1e-40, 0.95, 1.0), (0.95, 1e-40, 1.0)):
@@ -189,7 +190,7 @@ def test_the_candidate_that_scores_best_is_taken(problem, best, processes):
         assert np.array_equal(chosen, alone)
 
 
-def test_of_candidates_that_score_alike_the_first_is_taken():
+def test_ties_between_contractions_go_to_the_first():
     problem = Problem(replicates=3, e0=0.0, s2=0.0)
     strategy, data = problem.weighted_averaging((2, 1), 0.5, 1.0, 0.25), numbers(3)
     job = Job(2, strategy, Quadratic(problem), data, Shuffle(len(data.train), 1, 0), outputs=1, epochs=1.0)
@@ -197,7 +198,7 @@ def test_of_candidates_that_score_alike_the_first_is_taken():
 
 
 def test_progress_by_hand():
-    """40 batches by turns of 4 and 2: seven rounds, the last of which goes into the second epoch."""
+    """40 batches, of which a round takes 4 and 2: seven rounds, the last of which reaches into the second epoch."""
     strategy = weighted_averaging(PacedPlan(4, exact_speeds([1.0, 0.5], 2)), PLAIN, "keep", (0.9,))
     _, progress = jobs.train(network(strategy, 2, np.float32, epochs=1.0), Serial())
     assert progress.last_weights == pytest.approx((1 / 1.81, 0.81 / 1.81))
@@ -223,7 +224,7 @@ def network(strategy: Strategy, workers: int, dtype: type, data: Data | None = N
 
 
 def serial_sgd(job: Job, optimizer: Optimizer, steps: int) -> np.ndarray:
-    """No loop, legs, dealing, strategy or group: the stream's batches one after another."""
+    """Plain serial training without psgd's loop, strategies and groups: the stream's batches one after another."""
     learner, train = job.learner, job.data.train
     p = learner.initial(job.seed)
     moments, gradient = np.zeros((optimizer.rows, p.size), p.dtype), np.empty_like(p)
@@ -255,7 +256,7 @@ def alone(optimizer: Optimizer) -> Iterator[Strategy]:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_one_worker_is_serial_sgd_bit_for_bit(name, dtype):
-    """But for plain SGD on a worker's own parameters, which rounds gradient and update as one."""
+    """Except plain SGD on a worker's own parameters, which rounds gradient and update together: equal to rounding."""
     for strategy in alone(OPTIMIZERS[name]):
         ours = train(lambda strategy=strategy: network(strategy, 1, dtype), None)
         theirs = serial_sgd(network(strategy, 1, dtype), OPTIMIZERS[name], 60)
@@ -290,7 +291,7 @@ def test_averaging_every_plain_step_is_gradient_averaging(workers, dtype):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("workers", [2, 3, 4])
 def test_gradient_averaging_is_one_worker_with_all_their_batches(name, workers):
-    """A round deals what a single batch would hold: the same steps, whatever the optimizer's count and schedule."""
+    """A round's batches hold the examples of one large batch: the same steps, for any optimizer and schedule."""
     strategy = gradient_averaging(workers, OPTIMIZERS[name])
     many = network(strategy, workers, np.float64, epochs=1.0)
     large = replace(
@@ -306,13 +307,13 @@ def test_gradient_averaging_is_one_worker_with_all_their_batches(name, workers):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("order", [(1, 0, 2, 3), (2, 3, 0, 1), (3, 0, 2, 1), (0, 2, 1, 3)])
-def test_workers_in_another_order_agree_to_rounding(order, dtype):
-    """Worker order[i] is given the batches that worker i had. (A schedule would tell them apart: it goes by where a
-    batch lies in the stream.)"""
+def test_renumbering_workers_changes_results_only_by_rounding(order, dtype):
+    """Worker order[i] gets the batches that worker i had. (Without a schedule, whose rate depends on where a batch lies
+    in the stream.)"""
     data, batch = synthetic(MADE)[0], 6
-    dealt = stream(3, "shuffle", 0).permutation(240).reshape(-1, 4, batch)  # (turns, workers, examples of a batch)
+    sampled = stream(3, "shuffle", 0).permutation(240).reshape(-1, 4, batch)  # (steps, workers, examples of a batch)
     rows = np.empty(240, np.int64)
-    rows[dealt[:, order].ravel()] = dealt.ravel()
+    rows[sampled[:, order].ravel()] = sampled.ravel()
     permuted = data.take(rows)
     for strategy in (
         parameter_averaging(4, 5, Optimizer(SGD(0.9), Schedule(0.05), clip_norm=0.3), "keep"),
@@ -324,12 +325,12 @@ def test_workers_in_another_order_agree_to_rounding(order, dtype):
         )
         print("normwise:", distance(a, b))
         assert distance(a, b) < ROUNDING[dtype]
-        same_tree = order in [(1, 0, 2, 3), (2, 3, 0, 1)]  # siblings changed places, and a + b = b + a
+        same_tree = order in [(1, 0, 2, 3), (2, 3, 0, 1)]  # only siblings in the tree change places, and a + b = b + a
         assert np.array_equal(a, b) == same_tree
 
 
-def test_an_idle_worker_is_no_worker():
-    """The third is too slow to take a step in these rounds."""
+def test_an_idle_worker_changes_no_bit():
+    """The third worker is too slow to take a step in these rounds."""
     adam = OPTIMIZERS["adam"]
     three = weighted_averaging(PacedPlan(4, exact_speeds([1.0, 0.5, 0.001], 3)), adam, "keep", (0.9,))
     two = weighted_averaging(PacedPlan(4, exact_speeds([1.0, 0.5], 2)), adam, "keep", (0.9,))
@@ -338,8 +339,8 @@ def test_an_idle_worker_is_no_worker():
 
 
 @pytest.mark.parametrize("name", jobs.NAMES)
-def test_where_rounds_are_cut_changes_no_bit(name):
-    """Legs of a single step, against whole rounds; on one process, and on three."""
+def test_splitting_rounds_into_segments_changes_no_bit(name):
+    """Segments of a single step against whole rounds, on one process and on three."""
     job = lambda: jobs.job(jobs.strategies(5)[name], 5)  # noqa: E731
     whole = train(job, None)
     assert np.array_equal(train(job, None, segment_seconds=0.0), whole)

@@ -17,7 +17,7 @@ WriteFile = Callable[[str], str]
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteFile:
-    """Writes `a.yaml` and gives its name, which is what errors must show."""
+    """Write `a.yaml` and return its name, which errors must show."""
     monkeypatch.chdir(tmp_path)
 
     def write_file(text: str) -> str:
@@ -91,7 +91,7 @@ def test_an_empty_file_and_empty_sections_are_the_defaults(file: WriteFile) -> N
         }),
     ],
 )  # fmt: skip
-def test_a_choice_alone_brings_its_defaults(section: str, choice: str, keys: dict[str, object]) -> None:
+def test_a_name_alone_implies_its_defaults(section: str, choice: str, keys: dict[str, object]) -> None:
     tag = SECTIONS[section].tag
     assert resolve(None, [f"{section}.{tag}={choice}"]).settings.model_dump()[section] == {tag: choice, **keys}
 
@@ -159,7 +159,7 @@ def test_optimizers_differ_in_their_defaults() -> None:
         ("strategy=", "is null; it must be a mapping of settings"),
     ],
 )  # fmt: skip
-def test_wrong_values(override: str, rule: str) -> None:
+def test_invalid_values_name_the_rule(override: str, rule: str) -> None:
     problem = only_problem(None, override)
     key = override.partition("=")[0]
     assert problem.startswith(f"command line: {key} is ")
@@ -179,7 +179,7 @@ def test_wrong_values(override: str, rule: str) -> None:
         ("model.constant=-1", -1.0),
     ],
 )  # fmt: skip
-def test_right_values(override: str, value: object) -> None:
+def test_valid_values(override: str, value: object) -> None:
     found: object = resolve(None, [override]).settings
     for part in override.partition("=")[0].split("."):
         found = getattr(found, part)
@@ -188,7 +188,7 @@ def test_right_values(override: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(("classes", "right"), [(0, True), (1, False), (2, True)])
-def test_classes_are_none_or_several(classes: int, right: bool) -> None:
+def test_classes_are_zero_or_at_least_two(classes: int, right: bool) -> None:
     arguments = ["data.source=synthetic", f"data.classes={classes}", "model.loss=squared-error"]
     if right:
         assert resolve(None, arguments).settings.data.classes == classes
@@ -221,7 +221,7 @@ def test_classes_are_none_or_several(classes: int, right: bool) -> None:
         (".epochs=1", "'.epochs=1' is not of the form key.path=value, such as training.epochs=5"),
     ],
 )  # fmt: skip
-def test_unknown_names(override: str, said: str) -> None:
+def test_unknown_names_suggest_known_ones(override: str, said: str) -> None:
     assert only_problem(None, override) == f"command line: {said}"
 
 
@@ -246,7 +246,7 @@ def test_every_problem_is_in_one_message_with_its_origin(file: WriteFile) -> Non
     }
 
 
-def test_the_layer_imports_no_numpy() -> None:
+def test_the_config_package_imports_no_numpy() -> None:
     code = (
         "import sys, psgd.config.resolve; "
         "print(*sorted(m for m in sys.modules if m.split('.')[0] in ('numpy', 'psgd')))"
@@ -271,7 +271,7 @@ def test_a_process_other_than_the_first_needs_no_yaml() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(psgd.__file__).parents[1], timeout=60).returncode == 0
 
 
-def test_a_copy_with_other_values_knows_its_settings() -> None:
+def test_a_copy_with_other_values_rejects_unknown_settings() -> None:
     settings = resolve(None, []).settings
     assert settings.replace(workers=2).workers == 2
     assert settings.workers == 4

@@ -17,7 +17,7 @@ WriteFile = Callable[[str], str]
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteFile:
-    """Writes `a.yaml` and gives its name, which is what errors must show."""
+    """Write `a.yaml` and return its name, which errors must show."""
     monkeypatch.chdir(tmp_path)
 
     def write_file(text: str) -> str:
@@ -69,7 +69,7 @@ def test_text_that_looks_like_something_else_survives(value: str) -> None:
 @pytest.mark.parametrize(
     "text", ["!!int abc", "!!python/name:os.system x", "a: &x [*x]", "[" * 3000, "1: 2", "\x01", "--- 1\n--- 2"]
 )
-def test_what_is_not_strict_yaml_is_refused(text: str) -> None:
+def test_yaml_that_is_not_strict_is_refused(text: str) -> None:
     with pytest.raises(NotYaml):
         parse(text)
 

@@ -13,7 +13,7 @@ WriteFile = Callable[[str], str]
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WriteFile:
-    """Writes `a.yaml` and gives its name, which is what errors must show."""
+    """Write `a.yaml` and return its name, which errors must show."""
     monkeypatch.chdir(tmp_path)
 
     def write_file(text: str) -> str:
@@ -39,14 +39,14 @@ def only_problem(path: str | None, *overrides: str) -> str:
 # --- the command line over the file
 
 
-def test_the_command_line_beats_the_file_beats_the_defaults(file: WriteFile) -> None:
+def test_the_command_line_overrides_the_file_which_overrides_the_defaults(file: WriteFile) -> None:
     path = file("training: {epochs: 3, seed: 7}\nworkers: 2\n")
     settings = resolve(path, ["training={epochs: 5}", "workers=8", "workers=6"]).settings
     assert (settings.training.epochs, settings.training.seed, settings.workers) == (5.0, 7, 6)
     assert settings.training.batch_size_per_worker == 10
 
 
-def test_a_wrong_value_of_the_file_may_be_overridden(file: WriteFile) -> None:
+def test_an_invalid_value_in_the_file_may_be_overridden(file: WriteFile) -> None:
     assert resolve(file("training: {epochs: -1}"), ["training.epochs=2"]).settings.training.epochs == 2.0
 
 
@@ -64,7 +64,7 @@ def test_a_wrong_value_of_the_file_may_be_overridden(file: WriteFile) -> None:
         ("strategy: {name: wrong, period: 9}", "strategy.name=gradient-averaging", ["strategy.period: 9"]),
     ],
 )  # fmt: skip
-def test_a_new_choice_drops_what_it_does_not_know_and_says_so(
+def test_another_choice_drops_keys_that_it_does_not_have_and_says_so(
     file: WriteFile, text: str, override: str, dropped: list[str]
 ) -> None:
     settings, notes = resolve(file(text), [override])
@@ -78,7 +78,7 @@ def test_a_new_choice_drops_what_it_does_not_know_and_says_so(
     assert resolve(file(dump(settings)), []).settings == settings
 
 
-def test_what_a_new_choice_shares_is_kept(file: WriteFile) -> None:
+def test_another_choice_keeps_the_keys_that_it_has(file: WriteFile) -> None:
     path = file("optimizer: {name: adam, learning_rate: 0.002, l2: 0.5}")
     settings, notes = resolve(path, ["optimizer.name=sgd"])
     assert (settings.optimizer.learning_rate, settings.optimizer.l2) == (0.002, 0.5)
@@ -88,17 +88,17 @@ def test_what_a_new_choice_shares_is_kept(file: WriteFile) -> None:
     assert resolve(path, ["optimizer.name=sgd", "optimizer.learning_rate=1"]).notes == []
 
 
-def test_the_same_mismatch_within_one_place_is_an_error(file: WriteFile) -> None:
+def test_a_key_that_does_not_fit_its_own_choice_is_an_error(file: WriteFile) -> None:
     path = file("strategy: {name: gradient-averaging, period: 9}")
     said = "strategy.period is not a setting of gradient-averaging, but of parameter-averaging, weighted-averaging"
     assert only_problem(path).startswith(f"a.yaml: {said}")
-    # Nor does a choice on the command line make the file right.
+    # A choice on the command line does not make the file valid.
     assert only_problem(path, "strategy.name=weighted-averaging").startswith(f"a.yaml: {said}")
     both = ("strategy.name=gradient-averaging", "strategy.period=9")
     assert only_problem(None, *both).startswith(f"command line: {said}")
 
 
-def test_a_key_that_no_choice_knows_is_never_dropped(file: WriteFile) -> None:
+def test_a_key_of_no_choice_is_never_dropped(file: WriteFile) -> None:
     problem = only_problem(file("strategy: {perod: 9}"), "strategy.name=gradient-averaging")
     assert problem.startswith("a.yaml: strategy.perod is not a setting of gradient-averaging")
 
@@ -108,7 +108,7 @@ def test_a_key_that_no_choice_knows_is_never_dropped(file: WriteFile) -> None:
 PAPER = ("strategy.contraction=auto", "optimizer.name=sgd", "optimizer.l2=0.01")
 
 
-def test_contraction_auto_is_the_papers_case() -> None:
+def test_contraction_auto_is_for_plain_sgd_with_l2() -> None:
     assert resolve(None, list(PAPER)).settings.strategy.contraction == "auto"
 
 
@@ -126,13 +126,13 @@ def test_contraction_auto_is_the_papers_case() -> None:
         ("optimizer.learning_rate=1e-20", "1 - learning_rate * l2 is 1.0, not between 0 and 1"),
     ],
 )
-def test_contraction_auto_elsewhere_says_why_not(override: str, reason: str) -> None:
+def test_contraction_auto_elsewhere_is_an_error_with_its_reason(override: str, reason: str) -> None:
     problem = only_problem(None, *PAPER, override)
     assert problem.startswith("command line: strategy.contraction is auto, that is 1 - learning_rate * l2")
     assert f"but {reason}; set strategy.contraction to holdout or to a number" in problem
 
 
-def test_a_clash_names_the_command_line_if_it_takes_part(file: WriteFile) -> None:
+def test_a_conflict_names_the_command_line_if_it_takes_part(file: WriteFile) -> None:
     path = file("strategy: {contraction: auto}\noptimizer: {name: sgd, l2: 0.1}\n")
     assert resolve(path, ["training.epochs=1"]).notes == []
     assert only_problem(path, "optimizer.l2=0").startswith("command line: strategy.contraction")
@@ -140,7 +140,7 @@ def test_a_clash_names_the_command_line_if_it_takes_part(file: WriteFile) -> Non
     assert only_problem(path, "training.epochs=1").startswith("a.yaml: strategy.contraction")
 
 
-def test_a_wrong_value_causes_no_second_problem() -> None:
+def test_an_invalid_value_causes_no_second_problem() -> None:
     only_problem(None, *PAPER, "optimizer.l2=x")
     only_problem(None, "cluster.speeds=[1, 1]", "workers=two")
     only_problem(None, *PAPER[:1], "optimizer.name=sdg")
@@ -180,7 +180,7 @@ def test_processes_are_for_threads_and_ray(group: str, right: bool) -> None:
         ([], 0.0, 0),
     ],
 )
-def test_a_holdout_is_set_aside_where_something_is_chosen_on_it(
+def test_validation_data_are_held_out_where_a_choice_depends_on_them(
     arguments: list[str], validation: float, notes: int
 ) -> None:
     resolved = resolve(None, arguments)
@@ -207,7 +207,7 @@ def test_speeds_that_do_nothing_are_told(name, speeds):
         ("squared-error", "tanh", "tanh"),
     ],
 )  # fmt: skip
-def test_the_output_is_what_the_loss_expects(loss: str, activation: str, output: str) -> None:
+def test_the_default_output_fits_the_loss(loss: str, activation: str, output: str) -> None:
     arguments = [f"model.loss={loss}", f"model.activation={activation}"]
     assert resolve(None, arguments).settings.model.output == output
 
@@ -222,7 +222,7 @@ def test_regression() -> None:
         assert "use squared-error or huber" in only_problem(None, *regression, f"model.loss={loss}")
 
 
-def test_outputs_that_a_loss_cannot_use() -> None:
+def test_outputs_that_a_loss_cannot_use_are_errors() -> None:
     assert "needs softmax" in only_problem(None, "model.output=sigmoid")
     assert "needs sigmoid;" in only_problem(None, "model.loss=binary-cross-entropy", "model.output=tanh")
     resolve(None, ["model.loss=squared-error", "model.output=softmax"])

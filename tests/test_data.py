@@ -1,4 +1,4 @@
-"""Data: what files, generators and splits give, worked by hand, and what is said about bad ones."""
+"""Data: the arrays of files, generators and splits, computed by hand, and the errors about invalid ones."""
 
 import gzip
 import hashlib
@@ -110,7 +110,7 @@ def test_regression_targets_are_copied_unscaled():
 
 
 @pytest.mark.parametrize("rows", [np.array([5]), np.array([-1])])
-def test_rows_outside_are_refused_not_clipped(rows):
+def test_rows_out_of_range_are_refused_not_clipped(rows):
     with pytest.raises(IndexError, match="dataset of 5 examples"):
         numbered(5).gather(rows, np.empty((1, 4)), np.empty((1, 3)))
 
@@ -158,7 +158,7 @@ def test_arrays_that_do_not_fit_are_refused(inputs, targets, classes, message):
         Dataset(inputs, targets, classes)
 
 
-def test_a_scale_that_is_no_scale_is_refused():
+def test_an_invalid_scale_is_refused():
     with pytest.raises(DataError, match="nan"):
         Dataset(np.ones((1, 1)), np.zeros(1, INT64), 2, scale=float("nan"))
 
@@ -329,7 +329,7 @@ def test_load_digits_with_and_without_validation():
         ("data={source: synthetic, examples: null}", "data.examples is null; it must be a whole number"),
     ],
 )
-def test_settings_that_cannot_be(override, message):
+def test_invalid_settings_are_refused(override, message):
     with pytest.raises(UsageError, match=message):
         resolve(None, [override])
 
@@ -346,7 +346,7 @@ def test_generated_data_are_split_by_their_own_seed():
     )
 
 
-def test_the_places_are_looked_at_in_order(tmp_path, monkeypatch):
+def test_directories_are_searched_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PSGD_DATA", str(tmp_path / "shared"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
@@ -365,7 +365,7 @@ def test_the_places_are_looked_at_in_order(tmp_path, monkeypatch):
     assert find("mnist", None) == tmp_path / "xdg/psgd/mnist"
 
 
-def test_a_mistyped_path_does_not_turn_into_other_data(tmp_path, monkeypatch):
+def test_a_mistyped_path_does_not_load_other_data(tmp_path, monkeypatch):
     write_mnist_like(tmp_path / "idx")
     monkeypatch.setenv("PSGD_DATA", str(tmp_path))
     with pytest.raises(DataError, match=r"no directory at .*/typo; set data\.path"):
@@ -380,4 +380,4 @@ def test_real_mnist():
     assert (data.train.features, data.train.classes) == (784, 10)
     assert data.test.targets[:5].tolist() == [7, 2, 1, 0, 4]
     pixels = int(data.train.inputs.sum(dtype=INT64)) + int(data.validation.inputs.sum(dtype=INT64))
-    assert pixels / (60000 * 784 * 255) == pytest.approx(0.1307, abs=5e-5)  # the mean everybody normalises by
+    assert pixels / (60000 * 784 * 255) == pytest.approx(0.1307, abs=5e-5)  # the published mean

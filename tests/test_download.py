@@ -21,12 +21,12 @@ REMOTE = Remote((), {name: hashlib.sha256(content).hexdigest() for name, content
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves what it is told, or something worse."""
+    """Serves given files, or broken versions of them."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = {f"/some/{name}": content for name, content in FILES.items()}
-        self.short: set[str] = set()  # paths of which the end never comes
+        self.short: set[str] = set()  # paths whose last bytes are never sent
         self.asked: list[str] = []
 
     @property
@@ -76,7 +76,7 @@ def refused(tmp_path: Path, *words: str) -> None:
     assert left(tmp_path) == []
 
 
-def test_all_files_come(server, tmp_path, capsys):
+def test_all_files_are_downloaded(server, tmp_path, capsys):
     download("some", REMOTE, tmp_path / "deep" / "some")
     assert left(tmp_path) == ["deep", "deep/some", "deep/some/a.gz", "deep/some/b.gz"]
     assert {name: (tmp_path / "deep" / "some" / name).read_bytes() for name in FILES} == FILES
@@ -85,40 +85,40 @@ def test_all_files_come(server, tmp_path, capsys):
     assert capsys.readouterr().err.count("downloading some") == 1
 
 
-def test_other_bytes_are_refused(server, tmp_path):
+def test_a_wrong_checksum_is_refused(server, tmp_path):
     server.files["/some/b.gz"] = b"the sec0nd"
     refused(tmp_path, f"{server.url}/some/b.gz", REMOTE.files["b.gz"], hashlib.sha256(b"the sec0nd").hexdigest())
 
 
-def test_a_missing_file(server, tmp_path):
+def test_a_missing_file_is_an_error(server, tmp_path):
     del server.files["/some/b.gz"]
     refused(tmp_path, "some/b.gz", "404 Not Found")
 
 
-def test_a_truncated_file(server, tmp_path):
+def test_a_truncated_file_is_an_error(server, tmp_path):
     server.short.add("/some/a.gz")
     refused(tmp_path, "some/a.gz", "truncated: 199997 of 200000 bytes")
 
 
-def test_nobody_listens(monkeypatch, tmp_path):
+def test_a_mirror_where_nothing_listens_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setenv("PSGD_MIRROR", "http://127.0.0.1:9")
     refused(tmp_path, "http://127.0.0.1:9/some/a.gz", "Connection refused")
 
 
-def test_a_silent_server_is_given_up(monkeypatch, tmp_path):
+def test_a_silent_server_times_out(monkeypatch, tmp_path):
     monkeypatch.setattr(downloads, "TIMEOUT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("PSGD_MIRROR", f"http://127.0.0.1:{silent.getsockname()[1]}")
         refused(tmp_path, "timed out")
 
 
-def test_what_is_no_address(monkeypatch, tmp_path):
+def test_an_invalid_address_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setenv("PSGD_MIRROR", "nonsense")
     refused(tmp_path, "nonsense/some/a.gz")
 
 
 def test_the_next_mirror_is_tried(server, monkeypatch, tmp_path):
-    """It gives what the first lacked, and is not asked for what had come."""
+    """It serves the files that the first lacked, and only those are requested."""
     monkeypatch.delenv("PSGD_MIRROR")
     server.files = {"/poor/a.gz": FILES["a.gz"], **{f"/rich/{name}": content for name, content in FILES.items()}}
     mirrors = (f"{server.url}/poor", f"{server.url}/rich")
@@ -127,14 +127,14 @@ def test_the_next_mirror_is_tried(server, monkeypatch, tmp_path):
     assert left(tmp_path) == ["some", "some/a.gz", "some/b.gz"]
 
 
-def test_another_process_may_be_quicker(server, tmp_path):
+def test_another_process_may_download_at_the_same_time(server, tmp_path):
     (tmp_path / "some").mkdir()
     (tmp_path / "some" / "a.gz").write_bytes(b"theirs")
     download("some", REMOTE, tmp_path / "some")
     assert left(tmp_path) == ["some", "some/a.gz"]
 
 
-def test_a_place_that_cannot_be_written(server, tmp_path):
+def test_a_cache_that_cannot_be_written_is_an_error(server, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"cannot write to .*file.*XDG_CACHE_HOME"):
         download("some", REMOTE, tmp_path / "file" / "some")
@@ -152,7 +152,7 @@ def mnist_like() -> dict[str, bytes]:
     return contents
 
 
-def test_found_after_a_download_and_not_fetched_again(server, monkeypatch, tmp_path):
+def test_downloaded_data_are_not_downloaded_again(server, monkeypatch, tmp_path):
     contents = mnist_like()
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     monkeypatch.setitem(REMOTES, "mnist", Remote((), checksums))
@@ -164,7 +164,7 @@ def test_found_after_a_download_and_not_fetched_again(server, monkeypatch, tmp_p
     assert len(server.asked) == 4
 
 
-def test_the_command_says_where_it_looked_and_why_nothing_came(server, tmp_path):
+def test_the_command_reports_where_it_looked_and_why_the_download_failed(server, tmp_path):
     """The real checksums against other files: exit code 3, and nothing in the cache."""
     server.files = {f"/mnist/{name}": content for name, content in mnist_like().items()}
     places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PSGD_DATA": str(tmp_path / "shared")}
@@ -183,7 +183,7 @@ def test_the_command_says_where_it_looked_and_why_nothing_came(server, tmp_path)
     assert len(server.asked) == asked, "a mistyped path became a download"
 
 
-def test_the_sources_are_on_more_than_one_mirror():
+def test_there_is_more_than_one_mirror():
     for remote in REMOTES.values():
         assert len(remote.mirrors) >= 2
         assert all(mirror.startswith("https://") and not mirror.endswith("/") for mirror in remote.mirrors)

@@ -1,4 +1,4 @@
-"""The examples and benchmarks that the README points to run, and reach what they say."""
+"""The examples and benchmarks that the README names run, and reach the results that they state."""
 
 import json
 import re
@@ -22,14 +22,14 @@ def alone() -> list[str]:
     return finished.stdout.splitlines()
 
 
-def test_own_model_alone(alone):
+def test_own_model_in_one_process(alone):
     accuracies = [float(found) for found in re.findall(r"accuracy (0\.\d+)", "\n".join(alone))]
     assert len(accuracies) == 2
     assert min(accuracies) > 0.94
     assert re.fullmatch(r"sha256 [0-9a-f]{64}", alone[-1])
 
 
-def test_own_model_under_mpirun_prints_once_and_the_same_bits(mpi, alone):
+def test_own_model_under_mpirun_prints_once_and_has_the_same_bits(mpi, alone):
     finished = run(mpi.command(2, "configs/own_model.py"))
     assert finished.code == 0, finished
     assert finished.stderr == ""
@@ -50,12 +50,12 @@ def test_housing_finds_the_line(tmp_path, strategy):
     assert found["layers.1.biases"].item() == pytest.approx(1.0, rel=0.02)
 
 
-def test_a_line_is_for_regression():
+def test_the_linear_source_is_for_regression():
     with pytest.raises(UsageError, match=r"model.loss is cross-entropy, .* but data.source is linear"):
         resolve(None, ["data.source=linear"])
 
 
-def test_the_batch_loop_benchmark_measures_every_way():
+def test_bench_batch_loop_measures_every_way():
     finished = python("scripts/bench_batch_loop.py", "--quick", "--json")
     assert finished.code == 0, finished
     report = json.loads(finished.stdout)
@@ -68,8 +68,8 @@ def test_the_batch_loop_benchmark_measures_every_way():
     assert report["blas"]
 
 
-def test_the_benchmark_of_the_step_measures_what_is_installed():
-    """Rivals or not: their absence is said. Where they are, they must have come to our loss."""
+def test_bench_step_measures_what_is_installed():
+    """A missing rival is reported. The script itself compares the loss of those that are installed with psgd's."""
     finished = python("scripts/bench_step.py", "--quick", "--json", "--networks", "DE", limit=50.0)
     assert finished.code == 0, finished
     report = json.loads(finished.stdout)
@@ -81,7 +81,7 @@ def test_the_benchmark_of_the_step_measures_what_is_installed():
             assert (f"{rival} us" in row) == (install not in finished.stderr)
 
 
-def test_the_benchmark_of_the_combination_has_the_sums_of_allreduce():
+def test_bench_combine_agrees_with_allreduce():
     if not (Path(sys.executable).parent / "mpirun").exists():
         pytest.skip("no mpirun in this environment: pip install mpi4py mpich")
     finished = python("scripts/bench_combine.py", "--quick", "--json", limit=50.0)

@@ -1,4 +1,4 @@
-"""The protocol of failure: the first that failed reports, all leave with its code."""
+"""The protocol of failure: the first process that failed reports, and all exit with its code."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ def fail(failures: dict[int, Exception], process: int) -> int:
     return process
 
 
-def test_without_a_failure_everyone_gets_its_answer(capsys):
+def test_without_a_failure_every_process_gets_its_result(capsys):
     def work(agreement: Agreement, process: int) -> int:
         return agreement.together(lambda: 10 * process)
 
@@ -46,7 +46,7 @@ def test_without_a_failure_everyone_gets_its_answer(capsys):
         ({2: DataError("missing")}, 3, "[2] psgd: missing\n"),
     ],
 )
-def test_the_first_that_failed_reports_and_all_leave_with_its_code(capsys, failures, code, said):
+def test_the_first_process_that_failed_reports_and_all_exit_with_its_code(capsys, failures, code, said):
     def work(agreement: Agreement, process: int) -> int:
         agreement.together(lambda: fail(failures, process))
         raise AssertionError("goes on")
@@ -55,7 +55,7 @@ def test_the_first_that_failed_reports_and_all_leave_with_its_code(capsys, failu
     assert capsys.readouterr().err == said
 
 
-def test_an_exception_in_local_work_is_one_traceback_and_code_1(capsys):
+def test_an_exception_in_local_work_prints_one_traceback_and_exits_with_1(capsys):
     def work(agreement: Agreement, process: int) -> int:
         answer = agreement.attempt(lambda: fail({1: ZeroDivisionError("bug")}, process), -1)
         assert answer == (-1 if process == 1 else process)
@@ -77,20 +77,20 @@ def test_the_first_failure_of_a_process_is_the_one_that_counts():
         agreement.check()
 
 
-def test_codes_may_come_with_another_exchange():
+def test_codes_may_be_part_of_another_exchange():
     agreement = Agreement(SimpleNamespace(process=5, members=(2, 5, 7)))  # type: ignore[arg-type]
     agreement.leave_if([0, 0, 0])
     with pytest.raises(Ended) as ended:
         agreement.leave_if([0, 0, 4])
     assert ended.value.code == 4
-    agreement.failure = Diverged("mine")
+    agreement.failure = Diverged("own")
     with pytest.raises(Diverged):
         agreement.leave_if([0, 4, 4])
     with pytest.raises(Ended):
         agreement.leave_if([3, 4, 0])
 
 
-def test_an_error_that_all_find_is_reported_by_the_first_process(capsys):
+def test_an_error_on_all_processes_is_reported_by_the_first(capsys):
     def work(agreement: Agreement, process: int) -> int:
         raise Diverged("not finite")
 
@@ -98,7 +98,7 @@ def test_an_error_that_all_find_is_reported_by_the_first_process(capsys):
     assert capsys.readouterr().err == "[0] psgd: not finite\n"
 
 
-def test_an_exception_between_two_exchanges_ends_all_at_once(capsys):
+def test_an_exception_between_two_exchanges_aborts_all_processes(capsys):
     def work(agreement: Agreement, process: int) -> int:
         fail({1: ZeroDivisionError("bug")}, process)
         agreement.check()
@@ -112,10 +112,10 @@ def test_an_exception_between_two_exchanges_ends_all_at_once(capsys):
     assert said.rstrip().endswith("ZeroDivisionError: bug")
 
 
-def test_a_process_alone(capsys):
-    def bad() -> int:
+def test_failure_of_a_single_process(capsys):
+    def fail() -> int:
         raise PsgdError("no")
 
     assert Agreement(Serial(), prefix="").conclude(lambda: 75) == 75
-    assert Agreement(Serial(), prefix="").conclude(bad) == 1
+    assert Agreement(Serial(), prefix="").conclude(fail) == 1
     assert capsys.readouterr().err == "psgd: no\n"

@@ -1,4 +1,4 @@
-"""psgd.fit: a user's own numpy function, on every group the same bits, and whatever is wrong with it said at once."""
+"""psgd.fit trains a user's own numpy function with the same bits on every group, and reports its errors at once."""
 
 import json
 
@@ -30,8 +30,8 @@ def test_threads_give_the_bits_of_serial(serial):
     for name, fitted in own.train("threads").items():
         assert fitted.summary["group"] == "threads"
         assert fitted.summary["parameters_sha256"] == serial[name].summary["parameters_sha256"]
-        for mine, other in zip(fitted.parameters, serial[name].parameters, strict=True):
-            assert (mine == other).all()
+        for found, expected in zip(fitted.parameters, serial[name].parameters, strict=True):
+            assert (found == expected).all()
 
 
 def test_mpi_gives_the_bits_of_serial_and_all_processes_the_same_result(mpi, serial):
@@ -61,7 +61,7 @@ def test_the_result_has_the_given_structure_and_its_own_memory(serial):
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_gradient_averaging_of_a_quadratic_in_closed_form(workers):
-    """f = (a/2) |w - c|^2, plain SGD: w_t = c + (1 - rate a)^t (w_0 - c), whatever the workers."""
+    """f = (a/2) |w - c|^2, plain SGD: w_t = c + (1 - rate a)^t (w_0 - c) for any number of workers."""
     a, c, start = np.array([1.0, 3.0]), np.array([2.0, -1.0]), np.array([5.0, 5.0])
     fitted = psgd.fit(
         lambda w, X, y: a * (w - c), start, DATA, strategy="gradient-averaging", workers=workers, epochs=workers * 2,
@@ -73,8 +73,8 @@ def test_gradient_averaging_of_a_quadratic_in_closed_form(workers):
 
 
 def test_parameter_averaging_of_a_quadratic_of_the_data_in_closed_form():
-    """f = (w - x)^2 / 2 with batches of one example and one worker's last word each: with rate 1, w is the last x, so
-    one shot of n workers over n examples is their mean."""
+    """f = (w - x)^2 / 2 with batches of one example: with rate 1, each worker ends at its last x, so averaging n
+    workers once, over n examples, gives the mean of the examples."""
     X = np.array([[1.0], [2.0], [4.0], [8.0]])
     fitted = psgd.fit(
         lambda w, X, y: w - X[0], np.zeros(1), (X, X), strategy="parameter-averaging", period="end", workers=4,
@@ -93,7 +93,7 @@ def test_parameter_averaging_of_a_quadratic_of_the_data_in_closed_form():
         [{"W": np.ones((2, 1)), "b": np.ones(1)}, {"W": np.ones(1)}],
     ],
 )
-def test_structures_come_back_as_they_were_given(parameters):
+def test_parameters_keep_their_structure(parameters):
     structure = ParameterTree(parameters)
     back = structure.copies(structure.flatten(parameters))
     assert repr(structure.copies(structure.flatten(back))) == repr(back)
@@ -103,14 +103,14 @@ def test_structures_come_back_as_they_were_given(parameters):
     assert (again == structure.flatten(parameters)).all()
 
 
-def test_a_dict_of_gradients_may_have_another_order():
+def test_a_dict_of_gradients_may_list_its_keys_in_another_order():
     structure = ParameterTree({"W": np.zeros(2), "b": np.zeros(1)})
     out = np.empty(3)
     structure.write({"b": np.array([3.0]), "W": np.array([1.0, 2.0])}, out)
     assert out.tolist() == [1, 2, 3]
 
 
-def test_the_function_gets_rows_in_their_own_dtype_and_parameters_it_cannot_change():
+def test_the_function_gets_rows_in_their_own_dtype_and_read_only_parameters():
     X, y = np.arange(24, dtype=np.uint8).reshape(6, 2, 2), np.array(list("abcdef"))
     seen = []
 
@@ -126,9 +126,9 @@ def test_the_function_gets_rows_in_their_own_dtype_and_parameters_it_cannot_chan
 
 
 @pytest.mark.parametrize("group", ["serial", "threads"])
-def test_an_exception_is_raised_as_it_is_and_names_worker_and_round(group):
+def test_an_exception_keeps_its_type_and_names_worker_and_round(group):
     def gradient(parameters, X, y):
-        if (y == 5).any():  # dealt once, to one of the workers
+        if (y == 5).any():  # in one batch of one worker
             raise ZeroDivisionError("deliberately")
         return np.zeros(2)
 
@@ -152,13 +152,13 @@ def test_an_exception_is_raised_as_it_is_and_names_worker_and_round(group):
         ((np.zeros(2), np.zeros(2)), "the loss that gradient returned is an array of shape"),
     ],
 )
-def test_what_a_gradient_cannot_be(returned, message):
+def test_invalid_gradients_are_errors(returned, message):
     with pytest.raises((UsageError, TypeError), match=message) as caught:
         psgd.fit(lambda parameters, X, y: returned, np.zeros(2), DATA, workers=2, batch_size_per_worker=3)
     assert caught.value.__notes__ == ["psgd.fit: in worker 0, round 0"]
 
 
-def test_what_is_not_finite_is_named():
+def test_divergence_names_the_parameter():
     def gradient(parameters, X, y):
         return {"W": np.array([[0.0, np.nan]]), "b": np.zeros(1)}
 
@@ -186,7 +186,7 @@ def test_what_is_not_finite_is_named():
         ({"progress": True}, r"return \(gradient, loss\)"),
     ],
 )  # fmt: skip
-def test_settings_that_cannot_be(changed, message):
+def test_invalid_settings_are_errors(changed, message):
     with pytest.raises(UsageError, match=message):
         psgd.fit(still, np.zeros(2), DATA, **{"batch_size_per_worker": 3} | changed)
 
@@ -201,13 +201,13 @@ def test_settings_that_cannot_be(changed, message):
         ([DATA[1], DATA[1]], r"parameters\[1\] is the same array as parameters\[0\]"),
     ],
 )
-def test_parameters_that_cannot_be(parameters, message):
+def test_invalid_parameters_are_errors(parameters, message):
     with pytest.raises(UsageError, match=message):
         psgd.fit(still, parameters, DATA)
 
 
 @pytest.mark.parametrize("dataset", [DATA[0], (DATA[0], DATA[1][:3]), (DATA[0], None), (DATA[0][:0], DATA[1][:0])])
-def test_data_that_cannot_be(dataset):
+def test_invalid_data_are_errors(dataset):
     with pytest.raises(DataError, match="dataset"):
         psgd.fit(still, np.zeros(2), dataset)
 
@@ -228,7 +228,7 @@ def ends_together(mpi, what, message):
     ],
     ids=["in gradient", "in score"],
 )
-def test_all_processes_end_together_and_one_says_why(mpi, what, message):
+def test_an_exception_on_one_process_ends_all_and_is_printed_once(mpi, what, message):
     """Within seconds, with exit code 1 and one traceback."""
     ends_together(mpi, what, message)
 
@@ -242,7 +242,7 @@ def test_all_processes_end_together_and_one_says_why(mpi, what, message):
     ],
     ids=["wrong gradient", "unseeded", "wrong setting"],
 )
-def test_so_do_they_where_what_was_given_cannot_be(what, message):
+def test_invalid_arguments_end_all_processes_and_are_reported_once(what, message):
     mpich = mpis()[0]
     if not (mpich.bin / "mpirun").exists():
         pytest.skip("no MPICH here: scripts/test makes an environment for each MPI")
@@ -258,7 +258,7 @@ def test_progress_goes_to_stderr(capsys):
     assert "test accuracy 0." in said.err
 
 
-def test_more_than_one_blas_thread_is_told_of_recorded_and_limited():
+def test_more_than_one_blas_thread_is_reported_recorded_and_limited():
     code = """
 import numpy, psgd
 from threadpoolctl import threadpool_info

@@ -1,4 +1,4 @@
-"""One contract for all groups, and the same bits from all: here those that need no launcher."""
+"""All groups keep one contract and give the same bits: here the groups that need no launcher."""
 
 from pipes import run_pipes
 
@@ -67,13 +67,13 @@ def test_a_thread_that_raises_ends_the_others():
         run_threads(3, 20.0, main)
 
 
-def test_a_thread_that_does_not_come_is_named_as_lost_after_the_patience():
+def test_a_missing_thread_is_reported_as_lost_after_the_patience():
     with pytest.raises(ProcessLost, match=r"did not come to an exchange within 0\.2 s"):
         run_threads(2, 0.2, lambda transport: transport.all_gather(b"") if transport.process else None)
 
 
-def test_replicas_that_drift_apart_are_found_out():
-    """One process of several hosts has another bit: the digest on the next meeting tells."""
+def test_replicas_that_differ_are_detected():
+    """The parameters of one process differ in one bit: the digest in the next exchange of reports shows it."""
 
     def main(transport):
         one = job(strategies(4)["gradient-averaging, adam"], 4)
@@ -87,7 +87,7 @@ def test_replicas_that_drift_apart_are_found_out():
     assert "process 2 differs from the others in round 0" in str(outcome.results[0])
 
 
-def test_a_meeting_of_those_who_all_failed():
+def test_an_exchange_of_reports_when_every_process_failed():
     def main(transport: Threads) -> tuple[list[int], list[int]]:
         reports = Group(transport, VectorShape(2, 10, 0, 1, np.dtype(np.float64))).exchange_reports([], Notice(error=4))
         return list(reports.steps_done), [notice.error for notice in reports.notices]
@@ -95,8 +95,8 @@ def test_a_meeting_of_those_who_all_failed():
     assert run_threads(2, 20.0, main) == [([], [4, 4])] * 2
 
 
-def test_a_meeting_of_spares_and_hosts_of_many_has_rows_of_one_length():
-    """Five processes, two workers: three are spares, and come to the meetings all the same."""
+def test_rows_of_reports_have_one_length_on_all_processes():
+    """Five processes, two workers: the three spares take part in the exchange too."""
 
     def main(transport: Threads) -> list[int]:
         group = Group(transport, VectorShape(2, 10, 0, 1, np.dtype(np.float64)))

@@ -1,4 +1,4 @@
-"""Parameters: where each lies in the flat vector, and what they are to begin with."""
+"""Parameters: where each lies in the flat vector, and their initial values."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_layout_by_hand():
     assert b2.tolist() == [16, 17, 18, 19]
 
 
-def test_views_are_views_and_leave_no_gap():
+def test_views_share_memory_and_leave_no_gap():
     layout = Layout((5, 4, 3, 2))
     vector = np.full(layout.size, np.nan)
     for W_IO, b_O in layout.views(vector):
@@ -33,7 +33,7 @@ def test_names_of_parameters():
     words = [layout.name(i) for i in (0, 5, 6, 7, 8, 15, 16, 19, 20)]
     assert words[:4] == ["layer 1 weights", "layer 1 weights", "layer 1 biases", "layer 1 biases"]
     assert words[4:8] == ["layer 2 weights", "layer 2 weights", "layer 2 biases", "layer 2 biases"]
-    assert words[8] == "the loss"  # what a report says where all parameters are finite
+    assert words[8] == "the loss"  # named in a report where all parameters are finite
 
 
 # Initial parameters
@@ -72,7 +72,7 @@ def test_moments_of_initial_weights(initializer, variances, kurtosis):
         assert np.abs(np.corrcoef(W_IO[:-1].ravel(), W_IO[1:].ravel())[0, 1]) < 5 / np.sqrt(W_IO.size)
 
 
-def test_constant_is_the_weights_and_the_biases():
+def test_constant_sets_weights_and_biases():
     assert all((W_IO == 0.25).all() and (b_O == 0.25).all() for W_IO, b_O in drawn("constant", constant=0.25))
 
 
@@ -82,4 +82,6 @@ def test_initial_parameters_are_a_function_of_the_seed(initializer):
     assert np.array_equal(first[0], drawn(initializer, seed=7)[0][0])
     assert np.abs(np.corrcoef(first[0].ravel(), second[0].ravel())[0, 1]) < 5 / np.sqrt(first[0].size)
     rounded = drawn(initializer, seed=7, dtype=FLOAT32)[0][0]
-    assert np.array_equal(rounded, first[0].astype(np.float32))  # both precisions start at the same place
+    assert np.array_equal(
+        rounded, first[0].astype(np.float32)
+    )  # both precisions have the same initial values, up to rounding

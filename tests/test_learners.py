@@ -1,4 +1,4 @@
-"""Learners: gradients against central differences of an objective written out here, losses against plain loops."""
+"""Learners: gradients against central differences of an objective in plain loops, losses against plain loops."""
 
 import math
 from functools import partial
@@ -18,8 +18,8 @@ from psgd.optimizers.rules import SGD, Adam
 from psgd.optimizers.schedule import Schedule
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-THRESHOLD = 0.4  # Huber's, small enough that both of its branches are met
-SEED = 2  # with which no relu is dead on all examples
+THRESHOLD = 0.4  # Huber's, small enough that both of its branches occur
+SEED = 2  # for which no relu is 0 on all examples
 ANY_OUTPUT = ("identity", "sigmoid", "tanh", "softmax", "relu")
 OUTPUTS = {  # what the config lets each loss be used with
     "squared-error": ANY_OUTPUT,
@@ -36,7 +36,7 @@ def loss_of(name: str) -> Loss:
     return huber(THRESHOLD) if name == "huber" else LOSSES[name]
 
 
-# The objective once more, example by example
+# The objective in plain loops over examples
 
 
 def naive_activation(name: str, z: list[float]) -> list[float]:
@@ -144,7 +144,7 @@ def test_gradient_of_several_layers_with_penalties(hidden, l1, l2):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_relu_lets_slopes_through_where_it_is_above_zero(dtype):
+def test_relu_has_slope_1_above_zero_and_0_elsewhere(dtype):
     tiny = np.finfo(dtype).smallest_subnormal
     Z, D = np.array([[-1, 0, tiny, 0.5, 1, 7]], dtype), np.array([[np.inf, -2, -5, 0.25, -1e30, 2]], dtype)
     forward, backward = ACTIVATIONS["relu"].actions(Z, Z, D)
@@ -159,7 +159,7 @@ WIDE = (300, 120, 30, 3)  # most weights are the first layer's: outputs of many 
 
 @pytest.mark.parametrize("hidden", HIDDEN)
 @pytest.mark.parametrize(("loss", "output"), [("squared-error", "tanh"), ("cross-entropy", "softmax")])
-def test_gradient_of_many_examples_is_the_mean_of_those_of_few(hidden, loss, output):
+def test_the_gradient_of_a_batch_is_the_mean_over_its_parts(hidden, loss, output):
     mlp = MLP(WIDE, hidden, output, loss_of(loss), FLOAT64, WeightSettings(l1=0.01, l2=0.02))
     assert plan_layers(mlp.layout, 200)[0].by_example
     assert not plan_layers(mlp.layout, 20)[0].by_example
@@ -183,7 +183,7 @@ def test_gradient_of_a_single_output(loss, output):
     check_gradient((3, 4, 1), "tanh", output, loss)
 
 
-def test_every_output_that_the_config_allows_is_tried():
+def test_every_output_that_the_config_allows_is_tested():
     from psgd.config.resolve import resolve
     from psgd.core.errors import UsageError
 
@@ -258,16 +258,16 @@ def test_reported_losses_of_logits_however_large(loss, dtype, repeated):
 @pytest.mark.parametrize(
     ("loss", "output"), [("cross-entropy", "softmax"), ("binary-cross-entropy", "sigmoid"), ("hinge", "identity")]
 )
-def test_certain_and_wrong_is_finite(loss, output, dtype):
+def test_loss_and_gradient_are_finite_where_a_wrong_output_is_saturated(loss, output, dtype):
     """Outputs so far on the wrong side that a probability rounds to 0 or 1."""
     mlp = MLP((2, 3), "relu", output, LOSSES[loss], np.dtype(dtype))
     p, gradient = np.zeros(mlp.size, dtype), np.empty(mlp.size, dtype)
     mlp.layout.views(p)[0][1][:] = [1e3, -1e3, 0]
-    with np.errstate(over="ignore"):  # as the loop has it: an infinite exp(-Z) is a sigmoid of 0
+    with np.errstate(over="ignore"):  # as in the loop: an infinite exp(-Z) is a sigmoid of 0
         mlp.gradient(p, Batch(np.ones((1, 3), dtype), np.array([[0, 1, 0]], dtype), 0.0), gradient)
     assert np.isfinite(gradient).all()
     assert 50 < mlp.read_loss() < 1e4
-    assert gradient[0] > 0.9  # the first output's weight is to go down
+    assert gradient[0] > 0.9  # a step lowers the weight of the first output
     assert gradient[1] < -0.9
 
 
@@ -289,8 +289,8 @@ def test_the_loss_is_summed_until_it_is_read():
     assert mlp.read_loss() == 0.0
 
 
-def test_workers_who_share_a_learner_do_not_notice():
-    """In turn with others, with batches of other sizes and short-lived vectors: the bits of a learner of one's own."""
+def test_workers_that_share_a_learner_do_not_affect_each_other():
+    """Alternating with others, with batches of other sizes and short-lived vectors: the bits of an unshared learner."""
 
     def make() -> MLP:
         return MLP((3, 4, 2), "relu", "softmax", LOSSES["cross-entropy"], FLOAT32, WeightSettings(l2=0.1))
@@ -303,11 +303,11 @@ def test_workers_who_share_a_learner_do_not_notice():
         return out
 
     shared = make()
-    for worker in range(100):  # more than the learner remembers vectors
+    for worker in range(100):  # more vectors than the learner caches
         assert np.array_equal(gradient_by(shared, worker), gradient_by(make(), worker))
 
 
-def test_the_batch_and_the_parameters_are_only_read():
+def test_the_batch_and_the_parameters_are_not_modified():
     mlp = MLP((3, 4, 3), "identity", "softmax", huber(1.0), FLOAT64, WeightSettings(l1=0.1))
     batch, p = some_batch(3, 3, 4, True), some_parameters(mlp.size)
     copies = [batch.X.copy(), batch.T_BO.copy(), p.copy()]
@@ -317,7 +317,7 @@ def test_the_batch_and_the_parameters_are_only_read():
 
 
 @pytest.mark.parametrize("rule", [SGD(), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)])
-def test_a_run_is_a_gradient_and_a_step_for_each_batch(rule):
+def test_a_run_equals_a_gradient_and_a_step_for_each_batch(rule):
     mlp = MLP((3, 4, 2), "tanh", "softmax", LOSSES["cross-entropy"], FLOAT32)
     optimizer = Optimizer(rule, Schedule(0.1, "cosine", 6.0, warmup=1.0), clip_norm=0.2)
     batches = []
@@ -347,7 +347,7 @@ ROUNDING = {np.float32: 2e-6, np.float64: 3e-15}  # normwise, of 30 steps
 @pytest.mark.parametrize(
     ("sizes", "examples"), [((5, 9, 31, 3), 1), ((5, 9, 31, 3), 7), ((5, 9, 31, 3), 60), (WIDE, 200)]
 )
-def test_plain_sgd_in_one_product_is_the_default_but_for_rounding(dtype, loss, output, hidden, l2, sizes, examples):
+def test_plain_sgd_in_one_product_equals_the_default_up_to_rounding(dtype, loss, output, hidden, l2, sizes, examples):
     mlp = MLP(sizes, hidden, output, loss_of(loss), np.dtype(dtype), WeightSettings(l2=l2))
     batches = []
     for step in range(30):
@@ -365,7 +365,7 @@ def test_plain_sgd_in_one_product_is_the_default_but_for_rounding(dtype, loss, o
     assert not np.shares_memory(p, q)
 
 
-def test_what_is_not_plain_sgd_is_left_to_the_default():
+def test_other_optimizers_use_the_default_run():
     for l1, optimizer in [
         (0.1, Optimizer(SGD(), Schedule(0.1))),
         (0.0, Optimizer(SGD(0.9), Schedule(0.1))),
@@ -386,7 +386,7 @@ def test_what_is_not_plain_sgd_is_left_to_the_default():
 
 
 def scored(output: str, loss: str, logits: list[list[float]], targets: list[list[float]]) -> tuple[float, int]:
-    """Of a linear model whose inputs are its outputs before the activation."""
+    """The score of a linear model whose inputs are its outputs before the activation."""
     outputs = len(logits[0])
     mlp = MLP((outputs, outputs), "relu", output, loss_of(loss), FLOAT64)
     p = np.zeros(mlp.size)
@@ -394,7 +394,7 @@ def scored(output: str, loss: str, logits: list[list[float]], targets: list[list
     return mlp.score(p, np.array([[*row, 1.0] for row in logits]), np.array(targets))
 
 
-def test_score_of_several_outputs_is_the_largest():
+def test_with_several_outputs_the_largest_is_the_prediction():
     loss, right = scored(
         "softmax", "cross-entropy", [[0, 2, 1], [3, 0, 0], [0, 0, 1]], [[0, 1, 0], [0, 0, 1], [0, 0, 1]]
     )
@@ -403,8 +403,8 @@ def test_score_of_several_outputs_is_the_largest():
     assert loss == pytest.approx(-sum(by_hand))
 
 
-def test_score_of_one_output_is_a_side():
-    """Of a half for a probability, of 0 for a margin."""
+def test_with_one_output_the_side_of_a_threshold_is_the_prediction():
+    """The threshold is a half for a probability, 0 for a margin."""
     targets = [[1.0], [0.0], [1.0], [0.0]]
     _, right = scored("sigmoid", "binary-cross-entropy", [[0.1], [-0.1], [-2], [3]], targets)
     assert right == 2
@@ -413,7 +413,7 @@ def test_score_of_one_output_is_a_side():
     assert loss == pytest.approx(0.9 + 0.9 + 0.6 + 1.6)
 
 
-def test_score_does_not_count_penalties():
+def test_the_score_excludes_penalties():
     p = some_parameters(14)
     batch = some_batch(3, 2, 4, True)
     plain, penalised = (

@@ -1,4 +1,4 @@
-"""libsvm files: what they say, what is refused and at which line."""
+"""libsvm files: their contents, and errors with the line."""
 
 import gzip
 import re
@@ -39,7 +39,7 @@ TEXT = """# made by hand
 
 @pytest.mark.parametrize("chunk", [1, 20, 1 << 20])
 @pytest.mark.parametrize("packed", [True, False])
-def test_a_file(write, monkeypatch, chunk, packed):
+def test_contents_of_a_file(write, monkeypatch, chunk, packed):
     monkeypatch.setattr(libsvm, "READ_BYTES", chunk)
     train, test, *_, preparation = read(write(gzip.compress(TEXT.encode()) if packed else TEXT))
     assert test is None
@@ -52,7 +52,7 @@ def test_a_file(write, monkeypatch, chunk, packed):
 
 
 @pytest.mark.parametrize("chunk", [1, 1 << 20])
-def test_values_that_are_all_1_take_no_memory(write, monkeypatch, chunk):
+def test_values_that_are_all_1_are_not_stored(write, monkeypatch, chunk):
     monkeypatch.setattr(libsvm, "READ_BYTES", chunk)
     assert read(write("1 1:1 2:1\n0 3:1.0\n")).train.values is None
     np.testing.assert_array_equal(read(write("1 1:1 2:1\n0 3:1.5\n")).train.values, np.float32([1, 1, 1.5]))
@@ -69,7 +69,7 @@ def test_labels(write, labels, names, targets):
     np.testing.assert_array_equal(loaded.train.targets, targets)
 
 
-def test_regression(write):
+def test_regression_targets(write):
     train, *_, preparation = read(write("0.5 1:1\n-3 2:1\n"), REGRESSION)
     assert (preparation["classes"], train.classes, train.outputs) == ([], 0, 1)
     np.testing.assert_array_equal(train.targets, np.float32([[0.5], [-3]]))
@@ -87,13 +87,13 @@ def test_unit_length(write):
     np.testing.assert_allclose(train.values, [0.6, 0.8, 0, -1])
 
 
-def test_another_file_to_test_on(write):
+def test_a_second_file_holds_the_test_data(write):
     train, test, *_ = load_libsvm(write("1 1:1\n2 2:1\n"), write("2 9:1\n", "b.svm"), Libsvm())
     assert (train.features, test.features, len(test)) == (9, 9, 1)
     np.testing.assert_array_equal(test.targets, [1])
 
 
-def test_the_first_rows_to_train_on(write):
+def test_train_rows_splits_one_file(write):
     path = write("1 1:1\n2 2:1\n1 3:1\n")
     train, test, *_ = load_libsvm(path, None, Libsvm(train_rows=2))
     assert (len(train), len(test), test.indices.tolist()) == (2, 1, [2])
@@ -129,19 +129,19 @@ def test_the_first_rows_to_train_on(write):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("chunk", [1, 1 << 20])
-def test_bad_lines_are_named(write, monkeypatch, chunk, lines, number, said, settings):
+def test_invalid_lines_are_named(write, monkeypatch, chunk, lines, number, said, settings):
     monkeypatch.setattr(libsvm, "READ_BYTES", chunk)
     path = write(lines)
     with pytest.raises(DataError, match=re.escape(f"{path}:{number}: ") + ".*" + re.escape(said)):
         read(path, settings)
 
 
-def test_a_label_that_was_not_trained_on(write):
+def test_a_test_label_without_training_rows_is_an_error(write):
     with pytest.raises(DataError, match=r"b.svm:2: the label 3 is none of those trained on \(1, 2\)"):
         load_libsvm(write("1 1:1\n2 2:1\n"), write("2 9:1\n3 1:1\n", "b.svm"), Libsvm())
 
 
-def test_bad_files(write, tmp_path):
+def test_invalid_files_are_errors(write, tmp_path):
     with pytest.raises(DataError, match="no examples"):
         read(write("# nothing\n\n"))
     with pytest.raises(DataError, match="all labels are 1"):
@@ -158,7 +158,7 @@ def test_rows_without_any_feature(write):
 
 
 def test_a_large_file(write):
-    """More than is read at a time."""
+    """It is larger than one read."""
     draw = np.random.default_rng(0)
     indices = np.sort(draw.integers(1, 5000, (20000, 50)), axis=1) + 5000 * np.arange(50)
     rows = " ".join(["%d:%g"] * 50)
@@ -173,7 +173,7 @@ def test_a_large_file(write):
     np.testing.assert_allclose(train.values, values.ravel(), rtol=1e-5)
 
 
-def test_a_config(write):
+def test_a_config_trains_on_a_file(write):
     path = write(TEXT)
     base = ["data.source=libsvm", "model.hidden=[]", "model.loss=hinge"]
     settings = resolve(None, [*base, f"data.path={path}", "data.train_rows=3", "data.features=9"]).settings

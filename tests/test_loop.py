@@ -1,4 +1,4 @@
-"""What the loop does beside the strategies' arithmetic: exclusion, selection, evaluation, targets, metrics."""
+"""The loop apart from the strategies' arithmetic: exclusion, choice of candidates, evaluation, targets, metrics."""
 
 import json
 
@@ -22,7 +22,7 @@ WORKERS = 4
 
 
 def poisoned(name: str, *, exclude: bool) -> tuple[Job, int, int]:
-    """A job in which one example is not a number -> (job, the round and the worker that meet it)."""
+    """A job with one example of nan -> (job, the round and the worker whose batch holds it)."""
     one = job(strategies(WORKERS)[name], WORKERS)
     train_data = one.data.train
     order = Shuffle(len(train_data), one.batch, one.seed).stream
@@ -35,13 +35,13 @@ def poisoned(name: str, *, exclude: bool) -> tuple[Job, int, int]:
 
 
 def by_hand(one: Job, rounds: int) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
-    """Steps of each worker less those of excluded rounds, and which (round, worker) were."""
+    """Each worker's steps without those of excluded rounds, and the excluded (round, worker)."""
     order, start, steps, excluded = Shuffle(len(one.data.train), one.batch, one.seed).stream, 0, [0] * WORKERS, []
     for round in range(rounds):
         plan = one.strategy.plan.steps(round)
         for worker in range(WORKERS):
-            mine = positions(plan, worker, 0, plan[worker], start, one.batch)
-            rows = np.concatenate([order.rows(p, one.batch) for p in mine])
+            own = positions(plan, worker, 0, plan[worker], start, one.batch)
+            rows = np.concatenate([order.rows(p, one.batch) for p in own])
             if np.isnan(one.data.train.inputs[rows]).any():
                 excluded.append((round, worker))
             else:
@@ -50,14 +50,14 @@ def by_hand(one: Job, rounds: int) -> tuple[tuple[int, ...], list[tuple[int, int
     return tuple(steps), excluded
 
 
-def test_a_worker_that_is_not_finite_ends_the_job_and_is_named():
+def test_a_worker_that_is_not_finite_is_named_and_ends_the_job():
     one, round, worker = poisoned("gradient-averaging, adam", exclude=False)
     with pytest.raises(Diverged, match=f"worker {worker}, round {round}: layer 1 weights is not finite"):
         train(one, Serial())
 
 
 @pytest.mark.parametrize("name", ["gradient-averaging, adam", "parameter-averaging, adam kept"])
-def test_or_is_excluded_from_that_round_and_begins_anew(name, tmp_path):
+def test_a_worker_that_is_not_finite_may_be_excluded_from_its_round_and_reset(name, tmp_path):
     one, _, worker = poisoned(name, exclude=True)
     sha, progress = train(one, Serial(), tmp_path)
     assert run_threads(3, 20.0, lambda t: train(poisoned(name, exclude=True)[0], t)) == [(sha, progress)] * 3
@@ -72,8 +72,8 @@ def test_or_is_excluded_from_that_round_and_begins_anew(name, tmp_path):
     assert all(np.isfinite(row["loss"]) for row in rows if "loss" in row)
 
 
-def test_a_round_in_which_nobody_is_finite_is_skipped():
-    """Absence is arithmetic, even everybody's: the replica stays, the round passes."""
+def test_a_round_in_which_no_worker_is_finite_leaves_the_replica():
+    """All weights are 0: the replica stays, and the round counts."""
     one = job(strategies(1)["gradient-averaging, adam"], 1)
     inputs = np.full_like(one.data.train.inputs, np.nan)
     data = one.data._replace(train=Dataset(inputs, one.data.train.targets, 3))
@@ -86,8 +86,8 @@ def test_a_round_in_which_nobody_is_finite_is_skipped():
     assert replica.progress.position >= 54
 
 
-def test_of_several_candidates_the_best_on_validation_data_becomes_the_replica(monkeypatch):
-    """Against a search by hand: the loss of the replica is the least of those that were scored."""
+def test_the_candidate_with_the_least_validation_loss_becomes_the_replica(monkeypatch):
+    """The loss of the replica is the least of the losses that were computed."""
     one = job(strategies(WORKERS)["weighted-averaging, holdout"], WORKERS)
     seen: list[float] = []
     score = Evaluator.score
@@ -150,7 +150,7 @@ def test_metrics_add_up(tmp_path):
     assert progress.position == 288
 
 
-def test_what_a_round_tells_counts_as_training_and_an_evaluation_does_not(monkeypatch):
+def test_recording_a_round_counts_as_training_time_and_an_evaluation_does_not(monkeypatch):
     now = [0.0]
 
     def takes(seconds, act):

@@ -1,4 +1,4 @@
-"""The file of metrics: what is held back, and when it has to be there all the same."""
+"""The file of metrics: lines are buffered for a moment, and written before a checkpoint."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def add(file: Metrics, *numbers: int) -> None:
         file.add(lambda number=number: {"round": number, "examples": 10 * number})
 
 
-def test_the_first_line_is_written_at_once_and_others_after_a_moment(tmp_path: Path, clock: Clock) -> None:
+def test_the_first_line_is_written_at_once_and_others_are_buffered(tmp_path: Path, clock: Clock) -> None:
     file = Metrics(tmp_path)
     add(file, 1)
     assert rounds(tmp_path) == [1]
@@ -55,7 +55,7 @@ def test_the_first_line_is_written_at_once_and_others_after_a_moment(tmp_path: P
     assert rounds(tmp_path) == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_cut_keeps_what_is_held_of_the_rounds_before(tmp_path: Path, clock: Clock) -> None:
+def test_truncating_keeps_buffered_lines_of_earlier_rounds(tmp_path: Path, clock: Clock) -> None:
     file = Metrics(tmp_path)
     add(file, 1, 2, 3, 4)
     assert file.truncate(3) == 30
@@ -77,7 +77,7 @@ def test_without_a_directory_nothing_is_made() -> None:
     file.close()
 
 
-def test_a_full_disk_is_said_once(tmp_path: Path, clock: Clock) -> None:
+def test_a_full_disk_is_reported_once(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
     file = Metrics(tmp_path)
     with pytest.raises(StorageError, match=r"cannot write .*metrics.jsonl: No space left"):
@@ -86,10 +86,10 @@ def test_a_full_disk_is_said_once(tmp_path: Path, clock: Clock) -> None:
     file.close()
 
 
-def test_the_lines_are_there_before_the_checkpoint_that_they_lead_to(
+def test_lines_are_written_before_the_checkpoint_of_their_round(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever goes on from it makes only later ones."""
+    """A run that resumes from it writes only later lines."""
     monkeypatch.setattr(metrics, "HOLD_SECONDS", float("inf"))
     one = job(strategies(4)[NAMES[0]], 4, epochs=1.0)
     record = Recorder(tmp_path, len(one.data.train), one.epochs, "", quiet=True)

@@ -1,4 +1,4 @@
-"""Under real mpirun, with both MPIs: the bits of serial, and every way to end."""
+"""Under mpirun, with both MPIs: the bits of serial, and every way in which a job can end."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from psgd.group.serial import Serial
 
 __all__ = ["mpi"]
 
-LONG = ("data.source=synthetic", "data.examples=2000", "data.features=50", "model.hidden=[30]", "training.epochs=150")
+LONG = ("data.source=synthetic", "data.examples=2000", "data.features=50", "model.hidden=[30]", "training.epochs=100")
 ONE_SHOT = (*LONG, "training.epochs=300", "strategy.name=parameter-averaging", "strategy.period=end")
 
 
 @cache
-def alone(overrides: tuple[str, ...]) -> dict[str, object]:
-    """The summary of an unbroken run in one process."""
+def uninterrupted(overrides: tuple[str, ...]) -> dict[str, object]:
+    """The summary of an uninterrupted run in one process."""
     with tempfile.TemporaryDirectory() as directory:
         return summary(python("-m", "psgd.train", *overrides, "group=serial", "--quiet", "--output", directory))
 
@@ -46,15 +46,15 @@ def test_the_contract_and_the_bits_of_serial(mpi, serial, processes):
 
 
 def test_the_bits_of_serial_over_two_hosts_of_two(serial):
-    """MPICH can make believe that its processes are on several hosts."""
+    """MPICH can simulate several hosts."""
     mpich = Mpi("mpich", mpi_bin())
     finished = run(mpich.command(4, "tests/contract.py", "4"), MPIR_CVAR_NUM_CLIQUES="2")
     assert finished.code == 0, finished
     assert json.loads(finished.stdout) == {"hosts": 2, "hashes": serial}
 
 
-def test_the_bits_of_serial_where_nothing_can_be_shared(serial):
-    """As with a small /dev/shm: every process is a host of its own."""
+def test_the_bits_of_serial_without_shared_memory(serial):
+    """As with a small /dev/shm: every process counts as a host."""
     code = "import psgd.group.mpi as m, runpy, sys; m._fits = lambda size: False; sys.argv = ['', '3']; "
     code += "runpy.run_path('tests/contract.py', run_name='__main__')"
     finished = run(Mpi("mpich", mpi_bin()).command(3, "-c", code))
@@ -79,8 +79,8 @@ def test_the_command_gives_the_bits_of_serial(mpi, tmp_path):
     assert (together["group"], together["processes"]) == ("mpi", 4)
 
 
-def test_one_process_raises(mpi, tmp_path):
-    """All gone within 5 seconds, exit code 1, the traceback once and last."""
+def test_an_exception_on_one_process_ends_all(mpi, tmp_path):
+    """All processes end within 5 seconds with exit code 1 and one traceback."""
     running = Running(mpi.command(4, "tests/raising.py", *LONG, "--output", str(tmp_path / "run")))
     running.wait_until(lambda: (tmp_path / "run" / "environment.json").exists())
     finished = running.finish(5.0)
@@ -92,8 +92,8 @@ def test_one_process_raises(mpi, tmp_path):
 
 @pytest.mark.parametrize("overrides", [LONG, ONE_SHOT], ids=["rounds", "one-shot"])
 def test_killed_and_resumed_with_other_processes(mpi, tmp_path, overrides):
-    """kill -9 of everything; the unbroken bits after --resume."""
-    unbroken = alone(overrides)
+    """After SIGKILL of all processes and --resume, the bits are those of an uninterrupted run."""
+    expected = uninterrupted(overrides)
     directory = tmp_path / "run"
     saving = (*overrides, "training.checkpoint_seconds=0.05")
     running = Running(mpi.command(3, "-m", "psgd.train", *saving, "--quiet", "--output", str(directory)))
@@ -101,15 +101,15 @@ def test_killed_and_resumed_with_other_processes(mpi, tmp_path, overrides):
     running.kill_everything()
     assert not (directory / "summary.json").exists(), "it finished before it was killed"
     resumed = run(mpi.command(2, "-m", "psgd.train", *saving, "--resume", "--quiet", "--output", str(directory)))
-    assert summary(resumed)["parameters_sha256"] == unbroken["parameters_sha256"]
-    assert summary(resumed)["worker_steps"] == unbroken["worker_steps"]
+    assert summary(resumed)["parameters_sha256"] == expected["parameters_sha256"]
+    assert summary(resumed)["worker_steps"] == expected["worker_steps"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT], ids=lambda s: s.name)
 def test_a_signal_to_the_launcher(mpi, tmp_path, number):
-    """A checkpoint is saved, and the code tells. Open MPI's mpirun ends its processes at once on SIGTERM and SIGINT, so
-    that nothing can be saved; resuming goes on all the same, from what was saved before."""
-    unbroken = alone(LONG)
+    """A checkpoint is saved, and the exit code says so. Open MPI's mpirun kills its processes on SIGTERM and SIGINT
+    before they can save anything; the run can be resumed all the same, from an earlier checkpoint or from the start."""
+    expected = uninterrupted(LONG)
     directory = tmp_path / "run"
     running = Running(mpi.command(4, "-m", "psgd.train", *LONG, "--output", str(directory)))
     running.wait_until(lambda: (directory / "metrics.jsonl").exists())
@@ -123,11 +123,11 @@ def test_a_signal_to_the_launcher(mpi, tmp_path, number):
         assert finished.stderr.count("--resume") == 1
         assert json.loads((directory / "summary.json").read_text())["status"] == "stopped"
     resumed = summary(python("-m", "psgd.train", "--resume", "--quiet", "--output", str(directory)))
-    assert resumed["parameters_sha256"] == unbroken["parameters_sha256"]
+    assert resumed["parameters_sha256"] == expected["parameters_sha256"]
 
 
-def test_n_singletons_are_named(mpi, tmp_path):
-    """A launcher that started four, and an MPI that knows of none."""
+def test_processes_that_do_not_see_each_other_are_an_error(mpi, tmp_path):
+    """The launcher of another MPI started four processes; each sees only itself."""
     python_bin = str(mpi.bin / "python")
     arguments = ("-m", "psgd.train", "--output", str(tmp_path / "run"))
     name = "PMI_SIZE" if mpi.name == "openmpi" else "OMPI_COMM_WORLD_SIZE"  # the other MPI's launcher
@@ -138,14 +138,14 @@ def test_n_singletons_are_named(mpi, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_bad_input_is_said_once_by_all_processes_together(mpi, tmp_path):
+def test_invalid_input_is_reported_once(mpi, tmp_path):
     finished = run(mpi.command(3, "-m", "psgd.train", "training.epoch=3", "--output", str(tmp_path / "run")))
     assert finished.code == 2, finished
     assert finished.stderr.count("did you mean epochs?") == 1
     assert "Traceback" not in finished.stderr
 
 
-def test_divergence_is_said_once_and_names_worker_round_and_layer(mpi, tmp_path):
+def test_divergence_is_reported_once_with_worker_round_and_layer(mpi, tmp_path):
     diverging = ("optimizer.name=sgd", "optimizer.learning_rate=1e6", "model.loss=squared-error")
     finished = run(mpi.command(3, "-m", "psgd.train", *diverging, "--output", str(tmp_path / "run")))
     assert finished.code == 4, finished
@@ -153,8 +153,8 @@ def test_divergence_is_said_once_and_names_worker_round_and_layer(mpi, tmp_path)
     assert "worker 0, round 0: layer 1 weights is not finite" in finished.stderr
 
 
-def test_data_that_one_host_cannot_read(tmp_path):
-    """Its message, once, and its code from all. (MPICH makes believe that these are two hosts.)"""
+def test_data_that_one_host_cannot_read_end_the_job(tmp_path):
+    """Its message is printed once, and all processes exit with its code. (MPICH simulates two hosts.)"""
     mpi = Mpi("mpich", mpi_bin())
     images, labels = np.zeros((40, 2, 2), np.uint8), np.arange(40, dtype=np.uint8) % 4
     write_idx(tmp_path / "there" / "mnist", images, labels)
@@ -171,15 +171,15 @@ def test_data_that_one_host_cannot_read(tmp_path):
     assert "Traceback" not in finished.stderr
 
 
-def test_data_are_held_once_a_host(mpi, tmp_path):
-    """Made by one process, seen by all, written by none; what is mapped from a file is left where it is."""
+def test_a_host_holds_one_copy_of_the_data(mpi, tmp_path):
+    """One process loads them, all read the same memory, and none can write to it; mapped files are not copied."""
     finished = run(mpi.command(3, "tests/sharing.py", str(tmp_path / "mapped.npy")))
     assert finished.code == 0, finished
     assert [finished.stdout.count(word) for word in ("made", "same", "mapped")] == [1, 3, 3]
 
 
-def test_patience_ends_a_job_whose_process_hangs(mpi, tmp_path):
-    """A stopped process is not a dead one: only the deadline helps."""
+def test_a_hanging_process_ends_the_job_after_the_patience(mpi, tmp_path):
+    """A stopped process still exists: only the deadline detects it."""
     endless = (*LONG, "training.epochs=1e6", "cluster.patience=1")
     running = Running(mpi.command(2, "-m", "psgd.train", *endless, "--output", str(tmp_path / "r")))
     running.wait_until(lambda: (tmp_path / "r" / "metrics.jsonl").exists())

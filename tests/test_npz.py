@@ -1,4 +1,4 @@
-"""Arrays in npz and npy files: what they are called, what they hold, and that mapped ones are never copied."""
+"""Arrays in npz and npy files: their names and contents, and that mapped arrays are never copied."""
 
 import mmap
 from pathlib import Path
@@ -35,7 +35,7 @@ def gathered(part: Any, rows: np.ndarray | slice, columns: int) -> tuple[list[An
 
 @pytest.mark.parametrize("x", ["x_train", "X_train", "train_x", "train_images", "xtrain"])
 @pytest.mark.parametrize("y", ["y_train", "train_y", "train_labels"])
-def test_names(tmp_path, x, y):
+def test_names_of_the_arrays(tmp_path, x, y):
     test = {name.replace("train", "test"): array for name, array in ((x, X[:2]), (y, Y[:2]))}
     data = read(saved(tmp_path, **{x: X, y: Y}, **test, other=np.ones(3)))
     assert (len(data.train), len(data.test), data.train.features, data.train.classes) == (6, 2, 4, 3)
@@ -85,7 +85,7 @@ def test_labels(tmp_path, labels, classes):
     assert [classes[place] for place in places] == wanted
 
 
-def test_regression(tmp_path):
+def test_regression_targets(tmp_path):
     data = read(saved(tmp_path, x=X, y=np.arange(6)), "data.task=regression")
     assert (data.train.classes, data.train.outputs) == (0, 1)
     assert gathered(data.train, np.array([5, 2]), 1)[1] == [[5], [2]]
@@ -127,14 +127,14 @@ def test_a_directory_is_mapped_and_never_copied(tmp_path, monkeypatch):
         ({"x_train": X, "y_train": Y, "x_test": X[:, :1], "y_test": Y}, [], "has shape (6, 1, 2)"),
     ],
 )
-def test_bad_arrays(tmp_path, arrays, overrides, words):
+def test_invalid_arrays_are_errors(tmp_path, arrays, overrides, words):
     with pytest.raises(DataError) as caught:
         read(saved(tmp_path, **arrays), *overrides)
     assert words in str(caught.value)
     assert "a.npz" in str(caught.value)
 
 
-def test_bad_files(tmp_path):
+def test_invalid_files_are_errors(tmp_path):
     path = saved(tmp_path, x=X, y=Y)
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(DataError, match=r"a\.npz: not an npz file"):
@@ -153,13 +153,13 @@ def test_bad_files(tmp_path):
         read(saved(tmp_path, x=X, y=Y), "data.train_rows=6")
 
 
-def test_a_window_is_for_shuffling_alone():
+def test_a_window_is_an_error_without_shuffling():
     with pytest.raises(UsageError, match=r"data.window is 100, but data.mode is partition"):
         resolve(None, ["data.source=npz", "data.path=x", "data.window=100", "data.mode=partition"])
 
 
-class Asked(mmap.mmap):
-    """A mapping that remembers what advice it was given."""
+class RecordingMap(mmap.mmap):
+    """A mapping that records the calls of madvise."""
 
     def madvise(self, option: int, start: int = 0, length: int = 0) -> None:
         assert option == mmap.MADV_WILLNEED
@@ -170,10 +170,10 @@ class Asked(mmap.mmap):
 asked: list[tuple[int, int]] = []
 
 
-def test_of_a_mapped_array_whole_pieces_are_asked_for_once(tmp_path):
+def test_pieces_of_a_mapped_array_are_prefetched_once(tmp_path):
     (tmp_path / "rows").write_bytes(bytes(mmap.PAGESIZE) + np.arange(8000, dtype=np.float32).tobytes())
     with open(tmp_path / "rows", "rb") as file:
-        mapped = Asked(file.fileno(), 0, access=mmap.ACCESS_READ)
+        mapped = RecordingMap(file.fileno(), 0, access=mmap.ACCESS_READ)
     array = np.frombuffer(mapped, np.float32)[mmap.PAGESIZE // 4 :].reshape(1000, 8)  # 32 bytes a row
     asked.clear()
     dataset = Dataset(array, np.arange(1000) % 2, 2)
@@ -188,7 +188,7 @@ def test_of_a_mapped_array_whole_pieces_are_asked_for_once(tmp_path):
     assert sum(asked[2]) == mmap.PAGESIZE + 32000  # to the end of the array and no further
 
 
-def test_a_window_of_mapped_arrays_changes_the_order_alone(tmp_path):
+def test_a_window_changes_only_the_order_of_the_rows(tmp_path):
     np.save(tmp_path / "x.npy", X.repeat(50, axis=0))
     np.save(tmp_path / "y.npy", Y.repeat(50))
     plain, windowed = read(tmp_path), read(tmp_path, "data.window=64")
@@ -196,7 +196,7 @@ def test_a_window_of_mapped_arrays_changes_the_order_alone(tmp_path):
     assert gathered(plain.train, rows, 3) == gathered(windowed.train, rows, 3)
 
 
-def test_what_is_larger_than_memory_is_said(tmp_path, monkeypatch):
+def test_data_larger_than_memory_are_reported(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "y.npy", Y)
     assert "larger than memory" not in read(tmp_path).note

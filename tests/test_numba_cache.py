@@ -1,4 +1,4 @@
-"""What numba compiles is kept in its own cache, by however many processes at once, or nowhere."""
+"""Compiled code is kept in numba's cache, also when several processes compile at the same time."""
 
 import json
 import os
@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import ROOT, Running, mpis, python, run
+from processes import ROOT, Finished, Running, mpis, python, run
 
 pytest.importorskip("numba")
 JOB = ("data.source=synthetic", "data.examples=60", "model.hidden=[2]", "training.epochs=1", "workers=3")
-SAID = "numba compiles the inner loops"
-# numba wherever it saves anything
+COMPILES = "numba compiles the inner loops"
+# numba is used wherever it saves any time
 EAGER = "import psgd.train, psgd.jobs.choose_backend as c; c.START_SECONDS = 0.0; raise SystemExit(psgd.train.main())"
 
 
@@ -21,58 +21,63 @@ def parameters(stdout: str) -> str:
     return json.loads(stdout)["parameters_sha256"]
 
 
+GENERIC = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}  # numba takes another processor from these variables
+
+
+def start(directory: Path, cache: Path, **variables: str) -> Running:
+    command = [sys.executable, "-m", "psgd.train", *JOB, "compile=always", "group=serial", "--output", str(directory)]
+    return Running(command, NUMBA_CACHE_DIR=str(cache), **variables)
+
+
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("numba") / "cache"
+def cache(tmp_path_factory) -> tuple[Path, list[Finished]]:
+    """A cache, and the three runs at the same time that filled it."""
+    directory = tmp_path_factory.mktemp("numba")
+    running = [start(directory / str(number), directory / "cache") for number in range(3)]
+    return directory / "cache", [each.finish(120.0) for each in running]
 
 
 @pytest.mark.timeout(180)
-def test_processes_that_compile_at_once_come_to_the_same(tmp_path, cache):
+def test_processes_that_compile_at_the_same_time_share_a_cache(tmp_path, cache):
     """And one that comes later compiles nothing."""
-    variables = {"NUMBA_CACHE_DIR": str(cache)}
-    command = [sys.executable, "-m", "psgd.train", *JOB, "compile=always", "group=serial", "--output"]
-    running = [Running([*command, str(tmp_path / f"{number}")], **variables) for number in range(3)]
-    finished = [each.finish(120.0) for each in running]
-    finished.append(run([*command, str(tmp_path / "later")], **variables))
-    assert [each.code for each in finished] == [0] * 4, finished
-    assert [each.stderr.count(SAID) for each in finished] == [1, 1, 1, 0]
-    assert all("compiled by numba" in each.stderr for each in finished)
-    assert len({parameters(each.stdout) for each in finished}) == 1
+    directory, finished = cache
     # Two files of a kernel, and nothing half-written
-    names = [path.name for path in cache.rglob("*") if path.is_file()]
+    names = [path.name for path in directory.rglob("*") if path.is_file()]
     assert {name.rsplit(".", 1)[1] for name in names} == {"nbi", "nbc"}
     assert len(names) == 2 * len({name.split("-")[0] for name in names})
+    finished = [*finished, start(tmp_path / "later", directory).finish()]
+    assert [each.code for each in finished] == [0] * 4, finished
+    assert [each.stderr.count(COMPILES) for each in finished] == [1, 1, 1, 0]
+    assert all("compiled by numba" in each.stderr for each in finished)
+    assert len({parameters(each.stdout) for each in finished}) == 1
+
+
+@pytest.mark.timeout(180)
+def test_another_processor_compiles_again_and_both_keep_their_code(tmp_path, cache):
+    """As on a shared home directory."""
+    directory, _ = cache
+    first = start(tmp_path / "first", directory, **GENERIC).finish(60.0)
+    later = [start(tmp_path / "native", directory), start(tmp_path / "generic", directory, **GENERIC)]
+    finished = [first, *(each.finish(60.0) for each in later)]
+    assert [each.code for each in finished] == [0] * 3, finished
+    assert [each.stderr.count(COMPILES) for each in finished] == [1, 0, 0]
 
 
 @pytest.mark.timeout(120)
-def test_for_another_processor_it_is_compiled_again(tmp_path, cache):
-    """As on a shared home directory; numba takes the processor's name from a variable, if there is one."""
-    said = []
-    for number, processor in enumerate(("", "generic", "", "generic")):
-        variables = {"NUMBA_CACHE_DIR": str(cache), "NUMBA_CPU_NAME": processor}
-        variables |= {"NUMBA_CPU_FEATURES": ""} if processor else {}
-        output = ("group=serial", "--output", str(tmp_path / str(number)))
-        finished = python("-m", "psgd.train", *JOB, "compile=always", *output, limit=60.0, **variables)
-        assert finished.code == 0, finished
-        said.append(SAID in finished.stderr)
-    assert said[1:] == [True, False, False]  # the first time, another test may have compiled it
-
-
-@pytest.mark.timeout(120)
-def test_where_nothing_can_be_written_it_is_compiled_without_a_cache(tmp_path):
-    """Neither beside the code, nor in the user's cache: a file stands where the directories would be."""
+def test_without_a_writable_directory_nothing_is_cached(tmp_path):
+    """Neither beside the code nor in the user's cache: files stand in place of both directories."""
     shutil.copytree(ROOT / "psgd", tmp_path / "psgd", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "psgd" / "backends" / "numba" / "__pycache__").write_text("no directory")
     variables = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1", "XDG_CACHE_HOME": str(tmp_path / "psgd/train.py")}
     job = (*JOB, "compile=always", "group=serial", "--output", str(tmp_path / "run"))
     finished = python("-m", "psgd.train", *job, limit=60.0, **variables)
     assert finished.code == 0, finished
-    assert SAID in finished.stderr
+    assert COMPILES in finished.stderr
     assert "compiled by numba" in finished.stderr
     assert not list(tmp_path.rglob("*.nbi"))
 
 
-def test_what_one_process_cannot_compile_none_goes_on_with(tmp_path):
+def test_a_process_that_cannot_compile_ends_all_processes(tmp_path):
     mpi = mpis()[0]
     if not (mpi.bin / "mpirun").exists():
         pytest.skip("no MPICH here: scripts/test makes an environment for each MPI")
@@ -86,7 +91,7 @@ def test_what_one_process_cannot_compile_none_goes_on_with(tmp_path):
     assert "[1] psgd: " in finished.stderr
 
 
-def test_a_broken_numba_does_not_end_a_job_that_may_do_without(tmp_path):
+def test_a_broken_numba_does_not_end_a_job_with_compile_auto(tmp_path):
     (tmp_path / "numba.py").write_text("raise ImportError('no compiler today')")
     variables = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     job = ("-c", EAGER, *JOB, "group=threads", "cluster.processes=2", "--output", str(tmp_path / "run"))
@@ -96,8 +101,8 @@ def test_a_broken_numba_does_not_end_a_job_that_may_do_without(tmp_path):
     assert "compiled by numba" not in finished.stderr
 
 
-def test_a_signal_while_it_compiles_ends_the_run_before_it_begins(tmp_path):
-    """It goes to the whole group, as from a terminal."""
+def test_a_signal_during_compilation_ends_the_run_before_training(tmp_path):
+    """Sent to the whole process group, as by a terminal."""
     begun = tmp_path / "begun"
     fake = f"import time; open({str(begun)!r}, 'w'); time.sleep(1); raise ImportError('no compiler today')"
     (tmp_path / "numba.py").write_text(fake)

@@ -1,4 +1,4 @@
-"""Rows gathered by compiled code: the bits of numpy's."""
+"""Rows gathered by compiled code have the bits of numpy's."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def dataset(kind: str, features: int, classes: int, scale: float) -> Dataset:
 @pytest.mark.parametrize("features", [1, 7, 784, 5000])
 @pytest.mark.parametrize(("classes", "outputs"), [(0, 3), (2, 1), (2, 2), (5, 5)])
 @pytest.mark.parametrize(("scale", "dtype"), [(1 / 255, np.float32), (1.0, np.float32), (1 / 255, np.float64)])
-def test_the_bits_of_numpys(kind, features, classes, outputs, scale, dtype):
+def test_gathered_batches_have_numpys_bits(kind, features, classes, outputs, scale, dtype):
     plain = dataset(kind, features, classes, scale)
     readers = [plain.reader(40, outputs, np.dtype(dtype), backend) for backend in (NUMBA, NUMPY)]
     draw = np.random.default_rng(1)
@@ -36,11 +36,11 @@ def test_the_bits_of_numpys(kind, features, classes, outputs, scale, dtype):
         assert X.tobytes() == X_plain.tobytes()
         assert T.tobytes() == T_plain.tobytes()
         assert (X[:, -1] == 1).all()
-        X[:, -1] = 7  # no later batch may find it
+        X[:, -1] = 7  # a later batch must overwrite it
 
 
 @pytest.mark.parametrize("wrong", [50, -1, 2**40])
-def test_rows_that_are_not_there(wrong):
+def test_rows_out_of_range_are_errors(wrong):
     read = dataset("f4", 7, 5, 1.0).reader(3, 5, FLOAT32, NUMBA)
     X, _ = read(np.array([1, 2, 3]))
     before = X.copy()
@@ -53,7 +53,7 @@ def test_rows_that_are_not_there(wrong):
     ("classes", "outputs", "rows"), [(0, 2, 3), (0, 4, 3), (4, 1, 3), (4, 2, 3), (4, 5, 3), (2, 2, 5)]
 )
 def test_buffers_that_do_not_fit_are_not_written_to(classes, outputs, rows):
-    """Readers of too many rows, or of other columns than the targets have."""
+    """Too many rows, or columns that do not fit the targets."""
     with pytest.raises(ValueError, match="buffers have shapes"):
         dataset("f4", 7, classes, 1.0).reader(4, outputs, FLOAT32, NUMBA)(np.zeros(rows, np.int64))
 

@@ -1,4 +1,4 @@
-"""The passes through a network that numba compiles: the bits of numpy's."""
+"""Compiled passes through a network have the bits of numpy's."""
 
 import ctypes
 from dataclasses import replace
@@ -43,7 +43,7 @@ def passes(
     return NUMPY.passes(network), NumbaBackend(examples).passes(network)
 
 
-def test_all_variants_are_met():
+def test_all_variants_are_covered():
     plans = [plan for sizes in SIZES for examples, _ in BATCHES for plan in plan_layers(Layout(sizes), examples)]
     assert {(plan.by_example, plan.transposes_product, plan.two_passes) for plan in plans} >= {
         *[(False, False, False), (True, False, False), (False, True, False), (False, False, True), (False, True, True)]
@@ -61,7 +61,7 @@ def some(shape: Any, dtype: Any, odd: float = 0.0) -> np.ndarray:
 
 
 def results(of: Passes, P: np.ndarray, X_BI: np.ndarray, D_OB: np.ndarray) -> list[np.ndarray]:
-    """What the passes make: outputs, gradient, and parameters after a step of each kind."""
+    """Outputs, gradient, and the parameters after a step of each kind."""
     out = np.full_like(P, 7.0)
     with np.errstate(all="ignore"):
         outputs, slopes, logits = of.forward(P, X_BI)
@@ -84,8 +84,8 @@ def results(of: Passes, P: np.ndarray, X_BI: np.ndarray, D_OB: np.ndarray) -> li
 @pytest.mark.parametrize(("examples", "dtype"), BATCHES)
 @pytest.mark.parametrize("sizes", SIZES)
 def test_the_kernels_have_numpys_bits(sizes, examples, dtype, hidden):
-    """Of ordinary numbers and of odd ones, where what is no number may have any sign."""
-    if examples == 1 in sizes[1:]:  # a product of two vectors is numpy's own
+    """For ordinary numbers and for special ones, where a nan may have either sign."""
+    if examples == 1 in sizes[1:]:  # numpy computes a product of two vectors without BLAS
         with pytest.raises(LookupError, match="batches of one example and layers of one unit"):
             passes(sizes, hidden, "sigmoid", dtype, examples)
         return
@@ -102,15 +102,15 @@ def test_the_kernels_have_numpys_bits(sizes, examples, dtype, hidden):
 
 @pytest.mark.parametrize("natural", [True, False])
 @pytest.mark.parametrize("output", ACTIVATIONS)
-def test_any_output(output, natural):
-    """Whether slopes are written behind it or before it."""
+def test_every_output_activation_has_numpys_bits(output, natural):
+    """Whether slopes are stored after the outputs or before them."""
     plain, compiled = passes((6, 5, 4), "tanh", output, np.float32, 10, natural)
     given = some(Layout((6, 5, 4)).size, np.float32), some((10, 7), np.float32), some((4, 10), np.float32)
     assert [m.tobytes() for m in results(compiled, *given)] == [m.tobytes() for m in results(plain, *given)]
 
 
 def test_other_batch_sizes_are_left_to_numpy(monkeypatch):
-    """As in evaluations. Batch sizes take turns."""
+    """As in evaluations; batch sizes alternate."""
     plain, compiled = passes((6, 5, 4), "relu", "identity", np.float32, 10)
     called: list[str] = []
     for name in ("forward", "gradient", "descend"):
@@ -135,8 +135,8 @@ def test_a_batch_with_gaps_between_its_examples():
 
 
 @pytest.mark.parametrize("wrong", ["forward", "gradient", "descend"])
-def test_what_has_other_bits_is_refused(monkeypatch, wrong):
-    """As where a BLAS calls another of its routines than numpy's is known to."""
+def test_kernels_with_other_bits_are_refused(monkeypatch, wrong):
+    """As if numpy's BLAS called another routine."""
     real = getattr(kernels, wrong)
 
     def other(P: np.ndarray, *others: Any) -> None:
@@ -161,7 +161,7 @@ def remember(buffers: list[Any], plain: NumpyPasses) -> NumpyPasses:
     return plain
 
 
-def test_what_is_not_known_is_refused(monkeypatch):
+def test_unknown_activations_and_libraries_are_refused(monkeypatch):
     def make(*activations: str) -> MLP:
         return MLP((6, 5, 4), *activations, LOSSES["squared-error"], np.float32, backend=NumbaBackend(10))
 
@@ -169,7 +169,7 @@ def test_what_is_not_known_is_refused(monkeypatch):
     with pytest.raises(LookupError, match="hidden layers of softmax"):
         make("softmax", "softmax")
     with monkeypatch.context() as changed:
-        changed.setattr(native, "_NAMES", ("no_{}",))  # as with a BLAS of other names
+        changed.setattr(native, "_NAMES", ("no_{}",))  # as with a BLAS that names its routines differently
         with pytest.raises(LookupError, match="no routine gemm"):
             make("relu", "softmax")
     with monkeypatch.context() as changed:
@@ -178,7 +178,7 @@ def test_what_is_not_known_is_refused(monkeypatch):
             make("relu", "softmax")
 
 
-def test_a_network_is_compared_once_for_a_backend(monkeypatch):
+def test_kernels_are_compared_with_numpy_once(monkeypatch):
     network = Network(Layout((6, 5, 4)), ("relu", "identity"), np.dtype(np.float32), True)
     backend = NumbaBackend(10)
     backend.passes(network)
@@ -194,7 +194,7 @@ def test_a_network_is_compared_once_for_a_backend(monkeypatch):
         *(("cross-entropy", "softmax"), ("binary-cross-entropy", "sigmoid")),
     ],
 )
-def test_a_learner_has_the_same_bits(loss, output, l1, l2):
+def test_a_compiled_learner_has_the_same_bits(loss, output, l1, l2):
     outcomes = []
     for backend in (NUMPY, NumbaBackend(8)):
         learner = MLP(
@@ -213,7 +213,7 @@ def test_a_learner_has_the_same_bits(loss, output, l1, l2):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_training_has_the_same_bits(name, threads):
+def test_compiled_training_has_the_same_bits(name, threads):
     def trained(compiled: bool) -> set[str]:
         def one(transport: Any) -> str:
             here = job(strategies(4)[name], 4)

@@ -1,4 +1,4 @@
-"""Optimizers in one pass, compiled by numba: the bits of numpy's passes."""
+"""Optimizers compiled to one pass over memory have the bits of numpy's passes."""
 
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ RULES = [SGD(), SGD(0.9), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)]
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("apart", [False, True])
 def test_a_rule_in_one_pass_has_the_bits_of_many(rule, dtype, apart):
-    """Of numbers of any size, and of what is no number; of more than one block of them."""
+    """For numbers of any size and for nan, in more than one block."""
     draw, n, bits = (
         np.random.default_rng(0),
         2 * BLOCK_ELEMENTS + 5,
@@ -59,11 +59,11 @@ def test_a_rule_in_one_pass_has_the_bits_of_many(rule, dtype, apart):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "momentum" in name or "adam" in name])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_training_has_the_same_bits(name, threads):
+def test_training_with_a_compiled_rule_has_the_same_bits(name, threads):
     strategy = strategies(4)[name]
 
     def compiled(part: Any) -> Any:
-        """The same, with the rule of its optimizer compiled."""
+        """A copy with the optimizer's rule compiled."""
         if isinstance(part, Optimizer):
             return replace(part, backend=NUMBA)
         parts = {where: getattr(part, where) for where in ("optimizer", "local", "application") if hasattr(part, where)}

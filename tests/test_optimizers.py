@@ -1,4 +1,4 @@
-"""Optimizers: steps, schedules and clipping worked by hand, and slices that make a whole."""
+"""Optimizers: steps, schedules and clipping computed by hand, and updates by slices."""
 
 import itertools
 import math
@@ -61,7 +61,7 @@ def test_state_by_hand():
 
 
 def test_the_first_step_of_adam_is_the_rate():
-    """Whatever the gradient's size: both corrections cancel exactly, so that a wrong count would show."""
+    """For a gradient of any size: both bias corrections cancel exactly, so that a wrong step count would show."""
     for g in (1e-3, 1.0, 1e3):
         assert path(Adam(epsilon=1e-30), [g], rate=0.25) == pytest.approx([0.75], rel=1e-14)
 
@@ -75,7 +75,7 @@ def test_rows_of_state(rule, rows):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @repeatable
 @given(cuts=st.lists(st.integers(0, 300), max_size=6), seed=st.integers(0, 2**32 - 1))
-def test_slices_make_the_whole_bit_for_bit(rule, dtype, cuts, seed):
+def test_updates_by_slices_equal_one_update_bit_for_bit(rule, dtype, cuts, seed):
     draw = np.random.Generator(np.random.Philox(seed))
     whole, state = draw.normal(size=300).astype(dtype), np.zeros((rule.rows, 300), dtype)
     cut, cut_state = whole.copy(), state.copy()
@@ -123,7 +123,7 @@ def test_blocks_cover_in_order():
 
 
 def clipped(gradient: list[float], clip_norm: float | None, dtype: type = np.float64) -> list[float]:
-    """What plain SGD of rate 1 takes off a parameter of 0."""
+    """What plain SGD of rate 1 subtracts from a parameter of 0."""
     optimizer = Optimizer(SGD(), Schedule(1.0), clip_norm)
     p = np.zeros(len(gradient), dtype)
     optimizer.step(p, np.array(gradient, dtype), np.zeros((0, len(gradient)), dtype), 1, 0.0)
@@ -133,7 +133,7 @@ def clipped(gradient: list[float], clip_norm: float | None, dtype: type = np.flo
 def test_clipping_by_hand():
     assert clipped([3.0, 4.0], 1.0) == pytest.approx([0.6, 0.8])
     assert clipped([3.0, -4.0], 2.5) == pytest.approx([1.5, -2.0])
-    assert clipped([0.3, 0.4], 1.0) == [0.3, 0.4]  # shorter than allowed: not touched
+    assert clipped([0.3, 0.4], 1.0) == [0.3, 0.4]  # shorter than allowed: unchanged
     assert clipped([1.2, 1.6], 2.5) == [1.2, 1.6]
     assert clipped([3.0, 4.0], 5.0) == [3.0, 4.0]
     assert clipped([0.36, 0.48], 0.5) == pytest.approx([0.3, 0.4])  # its square would be short enough
@@ -176,7 +176,7 @@ def test_schedules_by_hand(schedule, points):
     assert [schedule.rate(epoch) for epoch in points] == pytest.approx(list(points.values()), abs=1e-15)
 
 
-def test_a_step_asks_the_schedule():
+def test_a_step_uses_the_schedules_rate():
     optimizer = Optimizer(SGD(), Schedule(0.2, warmup=2.0))
     p = np.zeros(1)
     optimizer.step(p, np.ones(1), np.zeros((0, 1)), 1, 0.5)

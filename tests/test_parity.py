@@ -1,4 +1,4 @@
-"""Parity with PyTorch: our learner and optimizers end where it ends after 50 steps, up to rounding.
+"""Parity with PyTorch: psgd's learner and optimizers reach the same parameters after 50 steps, up to rounding.
 
 The references were made by scripts/make_references.py and need no PyTorch; one test trains anew where it is installed.
 """
@@ -55,7 +55,7 @@ def normwise(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("network", "optimizer", "dtype"), CASES)
-def test_ours_ends_where_the_reference_ends(network, optimizer, dtype):
+def test_parameters_equal_the_reference(network, optimizer, dtype):
     with np.load(HERE / "references" / f"{network}.npz") as file:
         given = dict(file)
     reference = given[f"{optimizer}_{dtype}"]
@@ -63,12 +63,12 @@ def test_ours_ends_where_the_reference_ends(network, optimizer, dtype):
     moved = normwise(given["start"].astype(dtype), reference)
     error = normwise(ours(network, optimizer, dtype, given), reference)
     print(f"{network} {optimizer} {dtype}: error {error:.2e}, way {moved:.2f}")
-    assert moved > 0.1  # it went somewhere
+    assert moved > 0.1  # the parameters did change
     assert error < ALLOWED[dtype]
 
 
 def test_the_references_differ_from_each_other():
-    """No two optimizers are so alike that one could stand in for the other unnoticed."""
+    """The results of any two optimizers differ by more than the tolerance."""
     for network in ("relu", "sigmoid"):
         with np.load(HERE / "references" / f"{network}.npz") as file:
             finals = [file[f"{optimizer}_float64"] for optimizer in OPTIMIZERS]
@@ -86,7 +86,7 @@ def script() -> ModuleType:
     return module
 
 
-def test_ours_ends_where_pytorch_ends_today():
+def test_parameters_equal_those_of_the_installed_pytorch():
     pytest.importorskip("torch", reason="PyTorch is not installed; the stored references are compared all the same")
     make = script()
     for network in make.NETWORKS:

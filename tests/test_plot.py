@@ -1,4 +1,4 @@
-"""Learning curves: what is read, what is drawn, and what is said of runs that cannot be read."""
+"""Learning curves: reading runs, drawing them, and errors about runs that cannot be read."""
 
 import json
 import struct
@@ -51,13 +51,13 @@ def test_an_evaluation_is_at_the_bytes_of_the_round_before(tmp_path):
     )
 
 
-def test_what_is_not_finite_is_left_out(tmp_path):
+def test_values_that_are_not_finite_are_left_out(tmp_path):
     rows = metrics(test=False, rounds=3)
     rows[0]["loss"], rows[1]["loss"] = None, float("nan")
     assert read_run(write(tmp_path / "run", rows)).curves["loss"].values == [2.0 / 3]
 
 
-def test_a_line_being_written_is_not_there_yet(tmp_path):
+def test_an_incomplete_last_line_is_ignored(tmp_path):
     run = write(tmp_path / "run", metrics(test=False, rounds=3))
     with open(run / "metrics.jsonl", "a") as file:
         file.write('{"round": 4, "ep')
@@ -88,7 +88,7 @@ def panels(figure) -> list[tuple[str, str]]:
     return [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes]
 
 
-def test_six_panels_or_three(tmp_path):
+def test_there_are_six_panels_with_accuracy_and_three_without(tmp_path):
     classes = read_run(write(tmp_path / "a", metrics()))
     regression = read_run(write(tmp_path / "b", metrics(accuracy=False)))
     blind = read_run(write(tmp_path / "c", metrics(test=False)))
@@ -99,7 +99,7 @@ def test_six_panels_or_three(tmp_path):
     assert len(draw([blind], ["c"]).axes) == 3
 
 
-def test_runs_are_told_apart_without_colour(tmp_path):
+def test_runs_differ_in_more_than_colour(tmp_path):
     runs = [read_run(write(tmp_path / str(i), metrics())) for i in range(8)]
     for axes in draw(runs, list("abcdefgh")).axes:
         main_lines = [line for line in axes.lines if line.get_marker() != "None"]
@@ -150,7 +150,7 @@ def test_the_command_draws_a_picture(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "out.png"]
 
 
-def test_a_real_run(tmp_path):
+def test_the_metrics_of_a_real_run_are_drawn(tmp_path):
     trained = python("-m", "psgd.train", "training.epochs=2", "--quiet", "--output", str(tmp_path / "run"))
     assert trained.code == 0, trained
     assert main([str(tmp_path / "run"), "--output", str(tmp_path / "out.svg")]) == 0
@@ -159,7 +159,7 @@ def test_a_real_run(tmp_path):
     assert "accuracy" in drawn
 
 
-def test_runs_that_cannot_be_read(tmp_path, capsys):
+def test_runs_that_cannot_be_read_are_errors(tmp_path, capsys):
     empty = write(tmp_path / "empty", [])
     (tmp_path / "nothing").mkdir()
     for run, words in (
@@ -172,7 +172,7 @@ def test_runs_that_cannot_be_read(tmp_path, capsys):
     assert not (tmp_path / "out.png").exists()
 
 
-def test_outputs_that_cannot_be(tmp_path, capsys):
+def test_invalid_output_paths_are_errors(tmp_path, capsys):
     run = str(write(tmp_path / "run", metrics()))
     assert main([run, "--output", str(tmp_path / "out.txt")]) == 2
     assert ".png, .svg, .pdf" in capsys.readouterr().err
@@ -180,7 +180,7 @@ def test_outputs_that_cannot_be(tmp_path, capsys):
     assert "cannot write" in capsys.readouterr().err
 
 
-def test_without_matplotlib(tmp_path, monkeypatch, capsys):
+def test_without_matplotlib_the_message_says_how_to_get_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main([str(write(tmp_path / "run", metrics())), "--output", str(tmp_path / "out.png")]) == 2
     assert "pip install matplotlib" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""From a model file alone to predictions: the same that training counted, from Python and by the command."""
+"""Predictions from a model file alone, in Python and by the command, agree with the accuracy of the training."""
 
 import csv
 import gzip
@@ -57,7 +57,7 @@ def digits(tmp_path_factory) -> tuple[Path, float]:
     return directory, train(directory / "run", "workers=2")
 
 
-def test_a_table_comes_back_as_it_was_trained(table):
+def test_predictions_for_a_table_have_the_accuracy_of_the_training(table):
     directory, accuracy = table
     finished = predict(directory / "run" / "model.safetensors", directory / "test.csv")
     assert finished.code == 0, finished
@@ -75,7 +75,7 @@ def test_a_table_comes_back_as_it_was_trained(table):
     assert f"age: {missing} missing, taken as " in finished.stderr
 
 
-def test_rows_from_python_are_rows_of_the_file(table):
+def test_rows_in_python_are_treated_as_rows_of_a_file(table):
     directory, accuracy = table
     model = psgd.load(directory / "run")
     with open(directory / "test.csv") as file:
@@ -87,7 +87,7 @@ def test_rows_from_python_are_rows_of_the_file(table):
     assert model.classes == ["lost", "saved"]
 
 
-def test_unseen_categories_and_missing_values_are_told(table, tmp_path):
+def test_unseen_categories_and_missing_values_are_reported(table, tmp_path):
     directory, _ = table
     (tmp_path / "new.csv").write_text("town,age,more\nX,30,1\nY,?,2\nX,NA,3\nA,20,4\n")
     finished = predict(directory / "run", tmp_path / "new.csv", "--output", tmp_path / "out.csv")
@@ -115,7 +115,7 @@ def test_unseen_categories_and_missing_values_are_told(table, tmp_path):
         ("age,twon\n1,A\n", ": no column 'town'; did you mean twon?"),
     ],
 )
-def test_bad_rows(table, tmp_path, text, words):
+def test_invalid_rows_are_errors(table, tmp_path, text, words):
     (tmp_path / "new.csv").write_text(text)
     finished = predict(table[0] / "run", tmp_path / "new.csv")
     assert finished.code == 3
@@ -124,13 +124,13 @@ def test_bad_rows(table, tmp_path, text, words):
     assert finished.stdout == ""
 
 
-def test_rows_without_an_answer_do_not_count(table, tmp_path):
+def test_rows_without_a_label_do_not_count_for_the_accuracy(table, tmp_path):
     (tmp_path / "new.csv").write_text("age,town,fate\n1,B,saved\n1,B,\n")
     finished = predict(table[0] / "run", tmp_path / "new.csv")
     assert "1 of 1); 1 rows without an answer" in finished.stderr
 
 
-def test_raw_digits_from_python(digits):
+def test_raw_images_in_python(digits):
     directory, accuracy = digits
     model, test = psgd.load(directory / "run"), load_digits()[1]
     assert np.mean(model.predict(test.inputs) == test.targets) == accuracy
@@ -204,7 +204,7 @@ def test_a_hinge_has_a_margin_and_no_probabilities(table, tmp_path):
     assert set(rows(finished.stdout)[0]) == {"prediction"}
 
 
-def test_what_is_no_model_or_does_not_fit(digits, table, tmp_path):
+def test_invalid_models_and_data_that_do_not_fit_are_errors(digits, table, tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"not a model")
     for path, words in ((tmp_path / "broken.safetensors", "cannot be read"), (tmp_path / "none", "no such file")):
         finished = predict(path, table[0] / "test.csv")
@@ -224,7 +224,7 @@ def test_what_is_no_model_or_does_not_fit(digits, table, tmp_path):
     assert predict(digits[0] / "run", tmp_path / "none.npz").code == 3
 
 
-def test_a_reader_that_leaves_early(digits, tmp_path):
+def test_a_closed_pipe_is_an_error_without_traceback(digits, tmp_path):
     np.save(tmp_path / "x.npy", np.tile(load_digits()[1].inputs, (40, 1)))
     asked = f'"{sys.executable}" -m psgd.predict "{digits[0]}/run" "{tmp_path}/x.npy"'
     finished = run(["bash", "-c", f"exec 3>&1; {{ {asked}; echo $? >&3; }} | true"])
@@ -232,7 +232,7 @@ def test_a_reader_that_leaves_early(digits, tmp_path):
     assert finished.stderr.strip() == "psgd: cannot write to stdout: Broken pipe"
 
 
-def test_a_sparse_model_takes_dense_rows(tmp_path):
+def test_a_sparse_model_accepts_dense_rows(tmp_path):
     draw, lines, dense = np.random.default_rng(0), [], np.zeros((300, 20))
     for row in dense:
         row[draw.choice(20, 5, replace=False)] = draw.integers(1, 5, 5)

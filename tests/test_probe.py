@@ -1,4 +1,4 @@
-"""Should it be parallelised? Arithmetic by hand, measurement by what must hold, the command by what it prints."""
+"""The probe of --dry-run: forecasts computed by hand, measurements by their properties, the command by its output."""
 
 import math
 import time
@@ -47,14 +47,14 @@ def test_more_cores_than_here_by_hand():
     assert found.modelled
 
 
-def test_between_what_was_measured():
+def test_figures_between_measurements_are_interpolated():
     machine = Machine(16, {1: 1.0, 4: 1.3, 16: 2.5}, {1: 0.0, 4: 4.0, 16: 10.0})
     assert (machine.slowdown(4), machine.slowdown(8)) == (1.3, pytest.approx(1.7))
     assert (machine.exchange(4), machine.exchange(8)) == (4.0, pytest.approx(6.0))
     assert (machine.slowdown(31), machine.exchange(256)) == (pytest.approx(4.0), pytest.approx(20.0))
 
 
-def test_one_core_knows_no_slowdown():
+def test_one_core_has_no_slowdown():
     machine = Machine(1, {1: 1.0}, {1: 0.0})
     assert machine.slowdown(8) == 1.0
     assert machine.exchange(1) == 0.0
@@ -62,7 +62,7 @@ def test_one_core_knows_no_slowdown():
 
 
 def rounds(step: float, loop: float = 60e-6, parameters: float = 1e-6) -> list[Round]:
-    """Of a step that takes `step` seconds, by both strategies; reducing and applying take `parameters` each."""
+    """Rounds of both strategies with steps of `step` seconds; reducing and applying take `parameters` seconds each."""
     return [
         Round("gradient-averaging", 1, step, parameters, parameters, loop),
         Round("parameter-averaging", 50, 50 * step, parameters, parameters, loop),
@@ -92,7 +92,7 @@ def test_costly_combinations_are_for_parameter_averaging():
     assert by_gradients.examples_per_second < best.examples_per_second / 4
 
 
-def test_cheap_steps_with_dear_exchanges_are_for_one_worker():
+def test_cheap_steps_with_costly_exchanges_are_for_one_worker():
     """50 steps of 1 microsecond, and exchanges of 100."""
     machine = Machine(2, {1: 1.0, 2: 1.0}, {1: 0.0, 2: 100e-6})
     best, sentence = recommend(answer(rounds(step=1e-6), machine))
@@ -103,7 +103,7 @@ def test_cheap_steps_with_dear_exchanges_are_for_one_worker():
     )
 
 
-def test_processes_that_take_each_others_time_are_for_one_worker():
+def test_processes_that_slow_each_other_down_are_for_one_worker():
     machine = Machine(2, {1: 1.0, 2: 2.0}, {1: 0.0, 2: 1e-6})
     assert recommend(answer(rounds(step=10e-3), machine))[0].workers == 1
 
@@ -114,14 +114,14 @@ def test_a_tenth_more_is_not_worth_another_process():
         assert recommend(answer(rounds(step=10e-3), machine))[0].workers == workers
 
 
-def test_what_needs_more_cores_is_not_recommended():
+def test_more_workers_than_cores_are_not_recommended():
     found = answer(rounds(step=10e-3), Machine(2, {1: 1.0, 2: 1.0}, {1: 0.0, 2: 1e-6}), wanted=8)
     places = {(f.workers, f.processes, f.modelled) for f in found}
     assert places == {(1, 1, False), (2, 2, False), (4, 4, True), (8, 8, True), (16, 16, True), (8, 2, False)}
     assert recommend(found)[0].workers == 2
 
 
-def test_one_core():
+def test_the_recommendation_for_one_core_says_so():
     assert recommend(answer(rounds(1e-3), Machine(1, {1: 1.0}, {1: 0.0})))[1].endswith("there is one core")
 
 
@@ -136,11 +136,11 @@ def test_the_lines_are_comments_and_say_what_is_modelled():
     assert sum(line.startswith("# Recommendation: ") for line in text) == 1
 
 
-def test_processes_at_once_do_the_work_and_meet():
-    def work(meet) -> None:
+def test_concurrent_processes_run_the_work_and_synchronise():
+    def work(barrier) -> None:
         for _ in range(3):
             time.sleep(0.002)
-            meet()
+            barrier()
 
     for processes in (1, 2, 3):
         seconds = run_concurrently(processes, work, 0.05)
@@ -148,8 +148,8 @@ def test_processes_at_once_do_the_work_and_meet():
         assert 0.006 <= seconds < 0.6
 
 
-def test_a_process_that_fails_is_no_measurement(capfd):
-    def work(meet) -> None:
+def test_a_failing_process_gives_no_measurement(capfd):
+    def work(barrier) -> None:
         raise RuntimeError("on purpose")
 
     assert run_concurrently(2, work, 0.05) is None
@@ -186,7 +186,7 @@ def test_every_kind_of_job_can_be_probed(more, monkeypatch):
 
 
 def printed(finished: Finished) -> tuple[list[str], list[str]]:
-    """(comments, the others) of what it printed."""
+    """The printed comments, and the other lines."""
     assert finished.code == 0, finished
     said = finished.stdout.splitlines()
     return [s for s in said if s.startswith("#")], [s for s in said if not s.startswith("#")]
@@ -211,14 +211,14 @@ def test_without_a_probe_numpy_is_not_imported():
     assert python("-c", code).code == 0
 
 
-def test_bad_data_are_said_as_ever(tmp_path):
+def test_invalid_data_are_reported_as_without_a_dry_run(tmp_path):
     finished = train("data.source=idx", f"data.path={tmp_path}/none", "--dry-run")
     assert finished.code == 3
     assert finished.stderr.count(f"no directory at {tmp_path}/none") == 1
     assert "Traceback" not in finished.stderr
 
 
-def test_no_probe_is_for_dry_runs():
+def test_no_probe_is_an_error_without_dry_run():
     finished = train("--no-probe")
     assert (finished.code, finished.stdout) == (2, "")
     assert "--dry-run" in finished.stderr

@@ -1,4 +1,4 @@
-"""The product that is added to what is there: by every way that it takes."""
+"""The product that is added to a matrix, by each of its implementations."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from psgd.backends.numpy.products import UNLOCKED_WEIGHTS, accumulator
 
 
 def lying(matrix: np.ndarray, how: str) -> np.ndarray:
-    """The same matrix, otherwise in memory."""
+    """The same matrix in another memory layout."""
     if how == "by column":
         return np.asfortranarray(matrix)
     if how == "part of a column":
@@ -26,7 +26,7 @@ def lying(matrix: np.ndarray, how: str) -> np.ndarray:
 @pytest.mark.parametrize(
     ("inputs", "outputs", "examples"), [(5, 3, 4), (1, 1, 1), (40, 30, 60), (40, 30, 10), (300, 200, 7), (180, 190, 64)]
 )
-def test_it_is_the_product_and_the_sum(dtype, allowed, kept, kept_D, inputs, outputs, examples, two_passes):
+def test_result_is_the_sum_with_the_product(dtype, allowed, kept, kept_D, inputs, outputs, examples, two_passes):
     draw = np.random.default_rng(0)
     W, A, D = (draw.normal(size=s).astype(dtype) for s in ((inputs, outputs), (inputs, examples), (outputs, examples)))
     A, D = lying(A, kept), lying(D, kept_D)
@@ -38,7 +38,7 @@ def test_it_is_the_product_and_the_sum(dtype, allowed, kept, kept_D, inputs, out
     assert np.array_equal(D, D_before)
 
 
-def test_the_large_has_the_bits_of_scipys_own_call():
+def test_a_large_product_has_the_bits_of_scipys_call():
     draw = np.random.default_rng(1)
     W, A, D = (draw.normal(size=s).astype(np.float32) for s in ((300, 200), (300, 50), (200, 50)))
     assert W.size > UNLOCKED_WEIGHTS
@@ -47,8 +47,8 @@ def test_the_large_has_the_bits_of_scipys_own_call():
     assert np.array_equal(W.T, theirs)
 
 
-def test_other_threads_go_on_meanwhile():
-    """A thread counts while another multiplies for long: with the lock kept it hardly could."""
+def test_the_product_releases_the_interpreter_lock():
+    """A thread counts while another multiplies, which it hardly could if the lock were held."""
     W, A, D = (np.ones((2000, 2000)) for _ in range(3))
     accumulate, counts, done = accumulator(np.dtype(np.float64)), [0], threading.Event()
 

@@ -1,4 +1,4 @@
-"""The progress bar: on a pseudo-terminal as rich draws it, and none where nobody would see it."""
+"""The progress bar on a pseudo-terminal, and its absence where there is no terminal."""
 
 import fcntl
 import io
@@ -46,7 +46,7 @@ def screen(written: str) -> list[str]:
 
 
 def on_terminal(code: str, columns: int = 100) -> str:
-    """What a Python program writes to a terminal that is so wide."""
+    """What a Python program writes to a terminal of the given width."""
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 30, columns, 0, 0))
     variables = {name: value for name, value in environment(TERM="xterm").items() if name not in ("CI", "COLUMNS")}
@@ -76,7 +76,7 @@ for step in range(4):
     assert "\x1b[?25h" in written[written.rindex("\x1b[?25l") :], "a killed process would leave no cursor"
 
 
-def test_lines_printed_meanwhile_stay_whole():
+def test_lines_printed_above_the_bar_stay_whole():
     lines = screen(
         on_terminal("""
 for step in range(3):
@@ -108,7 +108,7 @@ def test_on_a_narrow_terminal_it_stays_on_one_line():
     assert len(lines[0]) <= 40
 
 
-def test_what_goes_to_a_file_does_not_go_to_the_terminal(tmp_path):
+def test_redirected_output_does_not_reach_the_terminal(tmp_path):
     written = on_terminal(f"""
 sys.stdout = open({str(tmp_path / "file")!r}, "w")
 bar = progress_bar.bar_for(sys.stderr, 1000)
@@ -124,7 +124,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_gets_one(monkeypatch):
+def test_a_terminal_gets_a_bar(monkeypatch):
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     assert bar_for(Terminal()) is not None
@@ -135,7 +135,7 @@ def test_a_terminal_gets_one(monkeypatch):
     ("name", "value"),
     [("CI", "true"), ("TERM", "dumb"), ("PMI_SIZE", "2"), ("OMPI_COMM_WORLD_SIZE", "2"), ("PMIX_RANK", "0")],
 )
-def test_no_bar_where_nobody_would_see_it(monkeypatch, name, value):
+def test_no_bar_without_a_capable_terminal(monkeypatch, name, value):
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv(name, value)

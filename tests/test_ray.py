@@ -1,4 +1,4 @@
-"""Ray actors keep every group's contract, give the bits of serial, and end together when one cannot go on."""
+"""Ray actors keep the contract of groups, give the bits of serial, and end together when one fails."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -32,9 +32,7 @@ pytestmark = pytest.mark.timeout(60, method="thread")
 
 TESTS = Path(__file__).resolve().parent
 SCRIPT = TESTS.parent / "launch" / "ray_train.py"
-SOON = (
-    25.0  # seconds, less than what ends a job that does not end by itself: the patience, and GRACE_SECONDS as set here
-)
+SOON = 25.0  # seconds; less than the patience and than GRACE_SECONDS as set here, which would end a job that hangs
 CONFIG = {
     "data": {"source": "synthetic", "examples": 600, "features": 9, "classes": 3, "validation": 0.1},
     "model": {"hidden": [8]},
@@ -71,7 +69,8 @@ def config(directory: Path) -> str:
     return str(path)
 
 
-def ways_to_serial(transport: Ray) -> dict[str, Any]:
+def check_contract(transport: Ray) -> dict[str, Any]:
+    """The hashes of every strategy, after the checks of contract.py."""
     for workers in (1, 3, 4):
         check_group(_fresh(transport), workers)
     return hashes(lambda: _fresh(transport), (4,))
@@ -82,33 +81,53 @@ def _fresh(transport: Ray) -> Ray:
     return Ray(transport.process, len(transport.members), transport._coordinator, transport._patience)
 
 
-@pytest.mark.parametrize("processes", [2, 3])
-def test_actors_keep_the_contract_and_give_the_bits_of_serial(cluster, processes):
-    """Every strategy, with unequal speeds where it obeys them."""
-    assert actors(processes, ways_to_serial) == [hashes(Serial, (4,))] * processes
-
-
-def _swap(transport: Ray) -> list[float]:
-    parts = [np.full(400_000, 10.0 * turn + transport.process) for turn in range(3)]
+def exchange_vectors(transport: Ray) -> list[float]:
+    """The first and last elements of what three exchanges leave; in each, process 0's part is empty."""
+    received = []
     for turn in range(3):
-        mine = [np.full(400_000 if p else 0, 10.0 * turn + (p if p == transport.process else 9)) for p in range(3)]
-        transport.exchange_between_hosts(mine)
-        parts[turn] = np.concatenate(mine)
-    return [float(x) for part in parts for x in (part[0], part[399_999], part[400_000], part[-1])]
+        parts = [np.full(400_000 if p else 0, 10.0 * turn + (p if p == transport.process else 9)) for p in range(3)]
+        transport.exchange_between_hosts(parts)
+        received.append(np.concatenate(parts))
+    return [float(x) for part in received for x in (part[0], part[399_999], part[400_000], part[-1])]
 
 
-def test_vectors_come_from_their_owners_and_empty_ones_not_at_all(cluster):
+class Seen(NamedTuple):
+    """What one actor returned."""
+
+    hashes: dict[str, Any]
+    vectors: list[float]
+    thread_limits: dict[str, str]
+
+
+def _see(transport: Ray) -> Seen:
+    limits = {name: os.environ[name] for name in ray_driver.VARIABLES}
+    return Seen(check_contract(transport), exchange_vectors(_fresh(transport)), limits)
+
+
+@pytest.fixture(scope="module")
+def three_actors(cluster: str) -> list[Seen]:
+    """Three actors of a driver that allows BLAS two threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "2")
+        return actors(3, _see)
+
+
+def test_two_actors_keep_the_contract_and_give_the_bits_of_serial(cluster):
+    """Every strategy, with unequal speeds where it obeys them."""
+    assert actors(2, check_contract) == [hashes(Serial, (4,))] * 2
+
+
+def test_three_actors_keep_the_contract_and_give_the_bits_of_serial(three_actors):
+    assert [seen.hashes for seen in three_actors] == [hashes(Serial, (4,))] * 3
+
+
+def test_vectors_come_from_their_owners_and_empty_ones_are_not_sent(three_actors):
     expected = [float(x) for turn in range(3) for x in (10 * turn + 1, 10 * turn + 1, 10 * turn + 2, 10 * turn + 2)]
-    assert actors(3, _swap) == [expected] * 3
+    assert [seen.vectors for seen in three_actors] == [expected] * 3
 
 
-def _thread_limits(transport: Ray) -> dict[str, str]:
-    return {name: os.environ[name] for name in ray_driver.VARIABLES}
-
-
-def test_blas_is_told_of_one_thread_whatever_the_driver_was(cluster, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert actors(1, _thread_limits) == [dict.fromkeys(ray_driver.VARIABLES, "1")]
+def test_actors_have_one_blas_thread_whatever_the_driver_has(three_actors):
+    assert [seen.thread_limits for seen in three_actors] == [dict.fromkeys(ray_driver.VARIABLES, "1")] * 3
 
 
 def test_the_script_on_a_running_cluster_gives_the_bits_of_serial(cluster, tmp_path, capsys):
@@ -121,18 +140,18 @@ def test_the_script_on_a_running_cluster_gives_the_bits_of_serial(cluster, tmp_p
         env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
     )
     assert done.returncode == 0, done.stderr
-    mine = json.loads(done.stdout)
-    assert (mine["group"], mine["processes"], mine["hosts"]) == ("ray", 3, 3)
+    found = json.loads(done.stdout)
+    assert (found["group"], found["processes"], found["hosts"]) == ("ray", 3, 3)
     assert done.stderr.count("4 workers on 3 Ray actors") == 1
     assert all(line.startswith("[0] ") for line in done.stderr.splitlines()), done.stderr
     assert train.main([*here, str(tmp_path / "serial"), "--quiet", "group=serial", "cluster.processes=null"]) == 0
     serial = json.loads(capsys.readouterr().out)
-    assert mine["parameters_sha256"] == serial["parameters_sha256"]
-    assert mine["worker_steps"] == serial["worker_steps"]
+    assert found["parameters_sha256"] == serial["parameters_sha256"]
+    assert found["worker_steps"] == serial["worker_steps"]
 
 
 def test_ctrl_c_in_a_local_ray_saves_a_checkpoint(tmp_path):
-    """To the whole process group, as a terminal does."""
+    """Sent to the whole process group, as by a terminal."""
     command = [sys.executable, str(SCRIPT), config(tmp_path), "--output", str(tmp_path / "run")]
     driver = subprocess.Popen(
         [*command, "training.epochs=1e6", "--address", "local"],
@@ -153,16 +172,16 @@ def test_ctrl_c_in_a_local_ray_saves_a_checkpoint(tmp_path):
 
 
 def train_by(cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session: Any) -> tuple[int, float]:
-    """(exit code, seconds) of psgd.train, of which each actor runs `session`."""
+    """Run psgd.train with `session` on each actor; return its exit code and its seconds."""
     monkeypatch.setattr(ray_driver, "_session", session)
     monkeypatch.setattr(ray_actors, "GRACE_SECONDS", 40.0)
     began = time.monotonic()
     return train.main([config(tmp_path), "group=ray", "--output", str(tmp_path / "run")]), time.monotonic() - began
 
 
-def _at(turn: int, owner: Any, name: str, act: Any) -> None:
-    """`act` at call number `turn`, counted from 0, of this method."""
-    method, calls = getattr(owner, name), iter(range(turn))
+def _at(call: int, owner: Any, name: str, act: Any) -> None:
+    """Make every call of a method from number `call` on, counted from 0, run `act` first."""
+    method, calls = getattr(owner, name), iter(range(call))
 
     def counted(self: Any, *arguments: Any) -> Any:
         if next(calls, None) is None:
@@ -182,14 +201,14 @@ def failing_in_its_work(*arguments: Any) -> Any:
     return ray_driver._session(*arguments)
 
 
-def failing_between_meetings(*arguments: Any) -> Any:
+def failing_between_exchanges(*arguments: Any) -> Any:
     if arguments[-1].process == 1:
         _at(3, Group, "combine", _fail)
     return ray_driver._session(*arguments)
 
 
-@pytest.mark.parametrize("session", [failing_in_its_work, failing_between_meetings])
-def test_an_exception_ends_all_with_one_traceback(cluster, monkeypatch, tmp_path, capsys, session):
+@pytest.mark.parametrize("session", [failing_in_its_work, failing_between_exchanges])
+def test_an_exception_ends_all_actors_with_one_traceback(cluster, monkeypatch, tmp_path, capsys, session):
     code, seconds = train_by(cluster, monkeypatch, tmp_path, session)
     err = capsys.readouterr().err
     assert code == 1, err
@@ -202,7 +221,7 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def dying_at_a_meeting(*arguments: Any) -> Any:
+def dying_at_an_exchange(*arguments: Any) -> Any:
     if arguments[-1].process == 1:
         _at(20, Ray, "all_gather", _die)
     return ray_driver._session(*arguments)
@@ -214,8 +233,8 @@ def dying_within_a_combination(*arguments: Any) -> Any:
     return ray_driver._session(*arguments)
 
 
-@pytest.mark.parametrize(("session", "process"), [(dying_at_a_meeting, 1), (dying_within_a_combination, 0)])
-def test_a_killed_actor_is_named_and_ends_all(cluster, monkeypatch, tmp_path, capsys, session, process):
+@pytest.mark.parametrize(("session", "process"), [(dying_at_an_exchange, 1), (dying_within_a_combination, 0)])
+def test_a_killed_actor_is_named_and_ends_the_job(cluster, monkeypatch, tmp_path, capsys, session, process):
     code, seconds = train_by(cluster, monkeypatch, tmp_path, session)
     err = capsys.readouterr().err
     assert code == 5, err
@@ -232,7 +251,7 @@ def failing_to_read(*arguments: Any) -> Any:
     return ray_driver._session(*arguments)
 
 
-def test_data_that_one_actor_cannot_read_end_all(cluster, monkeypatch, tmp_path, capsys):
+def test_data_that_one_actor_cannot_read_end_the_job(cluster, monkeypatch, tmp_path, capsys):
     code, seconds = train_by(cluster, monkeypatch, tmp_path, failing_to_read)
     assert code == 2
     assert seconds < SOON
@@ -244,7 +263,7 @@ def _absent(transport: Ray) -> None:
         transport.all_gather(b"")
 
 
-def test_an_actor_that_does_not_come_is_named_after_the_patience(cluster):
+def test_a_missing_actor_is_named_after_the_patience(cluster):
     with pytest.raises(ProcessLost, match=r"process 1 did not come to an exchange within 0\.3 s"):
         actors(2, _absent, patience=0.3)
 
@@ -254,7 +273,7 @@ def test_more_processes_than_cpus_are_refused_at_once(cluster, tmp_path, capsys)
     assert "cluster.processes is 9, but Ray has 3 CPUs" in capsys.readouterr().err
 
 
-def test_an_address_where_nobody_listens_is_an_error_at_once(monkeypatch, tmp_path, capsys):
+def test_an_address_where_nothing_listens_is_an_error_at_once(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen

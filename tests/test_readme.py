@@ -1,4 +1,4 @@
-"""Every command of the README, run as it stands; and what it says of the summary."""
+"""Every command of the README runs as it stands, and its config is the one in configs."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from processes import ROOT, environment
 
 README = (ROOT / "README.md").read_text()
 NOT_HERE = {
-    "scripts/test": "it is what runs this test",
+    "scripts/test": "it runs this test",
     "source .venv/bin/activate": "the tests have an environment",
 }
 
@@ -24,7 +24,7 @@ def commands() -> list[str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
-    """What the commands need, in a place of its own: they write to runs/."""
+    """A directory with links to all that the commands need; they write to runs/ in it."""
     directory = tmp_path_factory.mktemp("checkout")
     for name in ("psgd", "configs", "scripts", "launch", "pyproject.toml", "README.md", "LICENSE", ".venv"):
         if (ROOT / name).exists():

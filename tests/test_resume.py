@@ -1,4 +1,4 @@
-"""Stopped by a signal, or killed, at any meeting, and resumed with another number of processes: the unbroken bits."""
+"""A run that is stopped or killed and resumed with other processes has the bits of an uninterrupted run."""
 
 import os
 import shutil
@@ -29,16 +29,16 @@ STRATEGIES = {**strategies(WORKERS), "one shot, adam": _one_shot}
 
 
 @pytest.fixture(autouse=True)
-def _short_legs(monkeypatch):
-    """Three steps a leg, so that meetings fall in the middle of rounds, the same every time."""
+def _short_segments(monkeypatch):
+    """Three steps a segment: reports are exchanged within rounds, and at the same steps in every run."""
     monkeypatch.setattr(local_steps.StepBudget, "steps", lambda self, wanted: min(wanted, 3))
 
 
 class SignalAt(Signals):
-    """Asks to stop at the n-th look, that is at the n-th meeting."""
+    """Asks to stop from the n-th exchange of reports on."""
 
-    def __init__(self, meeting: int) -> None:
-        self._left = meeting
+    def __init__(self, exchange: int) -> None:
+        self._left = exchange
 
     @property
     def asked(self) -> int:
@@ -46,11 +46,11 @@ class SignalAt(Signals):
         return signal.SIGTERM if self._left < 0 else 0
 
 
-def stopped_at(meeting: int, name: str, directory, transport) -> bool:
+def stopped_at(exchange: int, name: str, directory, transport) -> bool:
     one = job(STRATEGIES[name], WORKERS)
     directory.mkdir(exist_ok=True)
     record = Recorder(directory, len(one.data.train), one.epochs, "", quiet=True)
-    loop = Loop(one, transport, record, directory, segment_seconds=1e9, signals=SignalAt(meeting))
+    loop = Loop(one, transport, record, directory, segment_seconds=1e9, signals=SignalAt(exchange))
     try:
         loop.run()
     except Stopped as stop:
@@ -59,30 +59,34 @@ def stopped_at(meeting: int, name: str, directory, transport) -> bool:
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_a_signal_at_any_meeting_then_resume(name, tmp_path):
-    unbroken = train(job(STRATEGIES[name], WORKERS), Serial())
-    meeting = 0
+def test_resuming_after_a_signal_at_any_exchange_of_reports(name, tmp_path):
+    expected = train(job(STRATEGIES[name], WORKERS), Serial())
+    exchange = 0
     while True:
-        directory = tmp_path / str(meeting)
-        processes = 1 + meeting % 3
-        results = run_threads(processes, 20.0, lambda t, m=meeting, d=directory: stopped_at(m, name, d, t))
+        directory = tmp_path / str(exchange)
+        processes = 1 + exchange % 3
+        results = run_threads(processes, 20.0, lambda t, e=exchange, d=directory: stopped_at(e, name, d, t))
         if not any(results):
             break
         assert all(results)
-        again = 1 + (meeting + 1) % 3
+        again = 1 + (exchange + 1) % 3
         resumed = run_threads(again, 20.0, lambda t, d=directory: train(job(STRATEGIES[name], WORKERS), t, d))
-        assert resumed == [unbroken] * again, meeting
-        meeting += 1
-    assert meeting >= 3, "the training was too short to be stopped in its middle"
+        assert resumed == [expected] * again, exchange
+        exchange += 1
+    assert exchange >= 3, "the training was too short to be stopped before its end"
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_everything_killed_at_any_event_then_resume(name, tmp_path):
-    """All processes die by SIGKILL; checkpoints were taken at every meeting, some only in part."""
-    unbroken = train(job(STRATEGIES[name], WORKERS), Serial())
+def test_resuming_after_all_processes_were_killed_at_any_event(name, tmp_path):
+    """By SIGKILL; checkpoints were taken at every exchange of reports, some of them incomplete."""
+    epochs = 0.6 if "gradient" in name else 1.0
+    expected = train(job(STRATEGIES[name], WORKERS, epochs), Serial())
 
     def main(directory):
-        return lambda transport: train(job(STRATEGIES[name], WORKERS), transport, directory, checkpoint_seconds=0.0)
+        def train_with_checkpoints(transport):
+            return train(job(STRATEGIES[name], WORKERS, epochs), transport, directory, checkpoint_seconds=0.0)
+
+        return train_with_checkpoints
 
     events = run_pipes(2, main(tmp_path / "calm")).events
     for event in range(1, events, 2):
@@ -91,16 +95,18 @@ def test_everything_killed_at_any_event_then_resume(name, tmp_path):
         assert outcome.results == {}
         processes = 1 + event % 3
         resumed = run_threads(processes, 20.0, main(directory))
-        assert resumed == [unbroken] * processes, event
+        assert resumed == [expected] * processes, event
 
 
-def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):
+def test_metrics_are_truncated_to_the_checkpoint(tmp_path):
     name = "gradient-averaging, adam"
-    train(job(STRATEGIES[name], WORKERS), Serial(), tmp_path / "unbroken")
-    assert stopped_at(5, name, tmp_path / "broken", Serial())
-    with open(tmp_path / "broken" / "metrics.jsonl", "a") as file:  # what a killed process wrote after its checkpoint
+    train(job(STRATEGIES[name], WORKERS), Serial(), tmp_path / "uninterrupted")
+    assert stopped_at(5, name, tmp_path / "interrupted", Serial())
+    with open(
+        tmp_path / "interrupted" / "metrics.jsonl", "a"
+    ) as file:  # lines that a killed process wrote after its checkpoint
         file.write('{"round": 6, "epoch": 0.5, "examples": 144}\n{"round": 7, "epo')
-    train(job(STRATEGIES[name], WORKERS), Serial(), tmp_path / "broken")
+    train(job(STRATEGIES[name], WORKERS), Serial(), tmp_path / "interrupted")
 
     def rounds(directory):
         import json
@@ -108,10 +114,10 @@ def test_metrics_are_cut_back_to_the_checkpoint(tmp_path):
         rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
         return [(row["round"], row["examples"], row.get("loss"), row.get("test_loss")) for row in rows]
 
-    assert rounds(tmp_path / "broken") == rounds(tmp_path / "unbroken")
+    assert rounds(tmp_path / "interrupted") == rounds(tmp_path / "uninterrupted")
 
 
-def test_the_two_newest_checkpoints_stay(tmp_path):
+def test_the_two_newest_checkpoints_are_kept(tmp_path):
     train(job(STRATEGIES["gradient-averaging, adam"], WORKERS), Serial(), tmp_path, checkpoint_seconds=0.0)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
 
@@ -137,7 +143,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it(tmp_path, damage):
+def test_a_damaged_checkpoint_and_the_one_before_it_are_named(tmp_path, damage):
     one = job(STRATEGIES["parameter-averaging, adam kept"], WORKERS)
     result = train(one, Serial(), tmp_path, checkpoint_seconds=0.0)
     older, newest = sorted(tmp_path.glob("checkpoints/*"))
@@ -148,8 +154,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it(tmp_path, damage):
     assert train(one, Serial(), tmp_path) == result
 
 
-def test_a_checkpoint_saved_anew_is_never_without_its_files(tmp_path, monkeypatch):
-    """Killed while the old one of that name is removed: a complete one is there."""
+def test_a_checkpoint_being_replaced_is_always_complete(tmp_path, monkeypatch):
+    """Killed while the old one of the same name is removed: a complete one exists."""
     one = job(STRATEGIES["gradient-averaging, adam"], WORKERS)
     result = train(one, Serial(), tmp_path)
 
@@ -173,7 +179,7 @@ def test_damaged_metrics_are_named(tmp_path):
         train(one, Serial(), tmp_path)
 
 
-def test_saving_the_same_twice_gives_the_same_bytes(tmp_path):
+def test_equal_runs_save_equal_bytes(tmp_path):
     for directory in (tmp_path / "a", tmp_path / "b"):
         train(job(STRATEGIES["parameter-averaging, adam kept"], WORKERS), Serial(), directory)
     ours, theirs = (
@@ -184,8 +190,8 @@ def test_saving_the_same_twice_gives_the_same_bytes(tmp_path):
     assert len(ours) == 1 + WORKERS
 
 
-def test_the_problem_is_one_that_is_learnt():
-    """Or none of the hashes above would mean much."""
+def test_the_problem_can_be_learnt():
+    """Otherwise equal hashes would prove little."""
     from psgd.group.group import Group, VectorShape
     from psgd.training.evaluation import Evaluator
 

@@ -1,4 +1,4 @@
-"""Sparse data and the linear model of them: what the dense model computes, algorithm 3 as printed, the same bits."""
+"""Sparse data and their linear model, against the dense model and against algorithm 3 as printed."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -82,7 +82,7 @@ def dense(data: SparseDataset) -> Dataset:
 def test_a_reader_gives_the_rows(binary, dtype, rows):
     data = sparse(binary=binary, scale=0.25)
     read = data.reader(60, 1, np.dtype(dtype))
-    read(slice(0, 60))  # what an earlier call left in the buffers is overwritten
+    read(slice(0, 60))  # this call overwrites what an earlier one left in the buffers
     (starts, indices, values), T_BO = read(rows)
     X_BF = np.zeros((len(starts) - 1, FEATURES))
     for row in range(len(X_BF)):
@@ -109,7 +109,7 @@ def test_one_hot_targets_and_values():
 
 
 @pytest.mark.parametrize("rows", [np.array([60]), np.array([-1]), np.array([1, -1]), np.array([1, 60])], ids=str)
-def test_rows_that_are_not_there(rows):
+def test_rows_out_of_range_are_errors(rows):
     with pytest.raises(IndexError, match="of a dataset of 60 examples"):
         sparse().reader(2, 1, WIDE)(rows)
 
@@ -142,13 +142,13 @@ def test_validation_is_held_out_of_sparse_data():
         ({"scale": 0.0}, "scale of the inputs is 0.0"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(change, said):
+def test_arrays_that_do_not_fit_are_refused(change, said):
     good = SparseDataset(np.array([0, 2, 3, 4]), np.array([0, 1, 2, 3], np.int32), None, np.array([0, 1, 1]), 2, 5)
     with pytest.raises(DataError, match=said):
         replace(good, **change)
 
 
-# --- made data
+# --- generated data
 
 
 def made(examples: int, features: int, active: int, classes: int, seed: int) -> tuple[SparseDataset, SparseDataset]:
@@ -157,7 +157,7 @@ def made(examples: int, features: int, active: int, classes: int, seed: int) -> 
     )
 
 
-def test_made_data_are_as_asked():
+def test_generated_data_have_the_given_shape():
     train, test = made(1100, 5000, 30, 2, 1)
     assert (len(train), len(test), train.features, train.values) == (1100, 183, 5000, None)
     rows = train.indices.reshape(1100, 30)
@@ -180,7 +180,7 @@ def test_every_feature_of_a_narrow_problem_is_used():
     np.testing.assert_array_equal(dense(train).inputs, 1.0)
 
 
-def test_more_active_features_than_there_are_make_no_problem():
+def test_active_features_are_limited_to_the_existing_ones():
     with pytest.raises(UsageError, match=r"data\.features is 3; expected at least data\.active = 4"):
         made(9, 3, 4, 2, 0)
 
@@ -234,9 +234,9 @@ def test_gradient_loss_and_score(kind, rows, l1, l2):
      (Adam(), 0.0, 0.3)],
     ids=str,
 )  # fmt: skip
-def test_run(kind, batch, rule: Rule, l1, l2):
-    """600 steps: the scale is multiplied in after 256 and 512 of them, and, with l2 = 20, whenever it is small (its
-    factor is between 0 and -1 where the rate is highest)."""
+def test_a_run_equals_the_dense_models(kind, batch, rule: Rule, l1, l2):
+    """600 steps: the scale is multiplied into the weights after 256 and 512 steps and, with l2 = 20, whenever it is
+    small (its factor is between 0 and -1 where the rate is highest)."""
     data, ours, reference, theirs = pair(kind, l1, l2)
     optimizer = Optimizer(rule, Schedule(0.08, "cosine", 1.0, 0.1))
     vectors, losses = [], []
@@ -254,7 +254,7 @@ def test_run(kind, batch, rule: Rule, l1, l2):
 
 
 def test_plain_sgd_touches_the_active_features_only():
-    """Without this the paper's 2^18 dimensions would cost a hundred times as much."""
+    """Otherwise the paper's 2^18 dimensions would cost a hundred times as much."""
     data = sparse()
     learner = SparseLinear(FEATURES, "identity", LOSSES["hinge"], WIDE)
     vector = np.full(FEATURES + 1, np.nan)
@@ -266,7 +266,7 @@ def test_plain_sgd_touches_the_active_features_only():
     assert np.isnan(np.delete(vector, [*rows.indices, FEATURES])).all()
 
 
-def test_it_begins_at_zero():
+def test_initial_parameters_are_zero():
     assert not SparseLinear(9, "identity", LOSSES["hinge"], WIDE).initial(3).any()
 
 
@@ -298,7 +298,7 @@ STRATEGIES = {
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_legs_change_no_bit(monkeypatch, name, batch):
+def test_splitting_rounds_into_segments_changes_no_bit(monkeypatch, name, batch):
     results, cuts = [], []
     for wanted in (1, 3, 5, 10**9):
         lengths = []
@@ -316,7 +316,7 @@ def test_legs_change_no_bit(monkeypatch, name, batch):
         cuts.append(lengths)
     assert results == [results[0]] * 4
     if name != "gradient-averaging":
-        assert len(cuts[0]) > len(cuts[-1]), "no round was cut"
+        assert len(cuts[0]) > len(cuts[-1]), "no round was split"
         assert max(cuts[0]) == 4
         assert max(cuts[-1]) > 4
 
@@ -332,7 +332,7 @@ def test_all_groups_have_the_same_bits(name):
 
 @pytest.mark.parametrize("name", ["one shot", "weighted-averaging"])
 def test_a_lost_process_changes_no_bit(monkeypatch, name, tmp_path):
-    """Killed in the middle of rounds; the survivors adopt its workers. Checkpoints are taken at every meeting."""
+    """Killed in the middle of rounds; the survivors adopt its workers. Checkpoints are taken at every exchange."""
     expected = train(job(STRATEGIES[name], 4), Serial())
     monkeypatch.setattr(local_steps.StepBudget, "steps", lambda self, left: min(left, 3))
     for event in (4, 7, 12):
@@ -375,7 +375,7 @@ def test_partition_is_algorithm_3(loss: Loss, slope, processes, tmp_path):
     k, rate, l2, seed = 4, 0.1, 0.05, 9
     data = sparse(250)  # 62 examples a worker; 2 are dropped
     signs = 2.0 * data.targets - 1.0
-    if loss is not LOSSES["hinge"]:  # the hinge is given 0 and 1
+    if loss is not LOSSES["hinge"]:  # the hinge takes labels 0 and 1
         data = replace(data, classes=0, targets=signs[:, None].astype(np.float32))
     strategy = parameter_averaging(k, 62, Optimizer(SGD(), Schedule(rate)), "keep")
 
@@ -404,14 +404,14 @@ def built(*overrides: str) -> Job:
     return build_job(settings, load_data(settings))
 
 
-def test_one_round_of_a_partition_deals_the_examples_that_it_keeps():
+def test_one_round_of_a_partition_uses_all_examples_of_the_shards():
     one_shot = ("strategy.name=parameter-averaging", "strategy.period=end", "training.epochs=5", "workers=4")
     job = built(*LINEAR, "data.mode=partition", "data.examples=319", "training.batch_size_per_worker=10", *one_shot)
     assert job.sampler.examples < len(job.data.train)
     assert sum(job.strategy.plan.steps(0)) * job.batch == job.end == 5 * job.sampler.examples
 
 
-def test_a_config_builds_it():
+def test_a_config_builds_a_sparse_job():
     one = built(*LINEAR, "optimizer.name=sgd")
     assert isinstance(one.learner, SparseLinear)
     assert (one.learner.size, one.outputs, one.stride) == (501, 1, 256)
@@ -428,7 +428,7 @@ def test_a_config_builds_it():
         ((*LINEAR, "model.output=tanh"), "model.output is tanh, but on sparse data hinge needs identity"),
     ],
 )
-def test_what_the_sparse_model_cannot_do_is_said(overrides, said):
+def test_settings_that_the_sparse_model_cannot_use_are_errors(overrides, said):
     with pytest.raises(UsageError, match=said):
         built(*overrides)
 

@@ -1,4 +1,4 @@
-"""A host's processes meet in shared memory: forks here, MPI's in test_mpi."""
+"""The barrier in shared memory: between forked processes here, between MPI's in test_mpi.py."""
 
 import mmap
 import multiprocessing
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(60)
 
 
 def forked(processes: int, body: Callable[[SpinBarrier, int], object]) -> None:
-    """`body(barrier, rank)` in each of them; an exception is a failure."""
+    """Run `body(barrier, rank)` in that many processes. AssertionError if one of them raises."""
     memory, context = mmap.mmap(-1, shared_bytes(processes)), multiprocessing.get_context("fork")
 
     def child(rank: int) -> None:
@@ -33,8 +33,8 @@ def forked(processes: int, body: Callable[[SpinBarrier, int], object]) -> None:
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 7])
-def test_everybody_gets_everybodys_row(processes):
-    """However late one of them comes, and whatever the length; also more processes than cores."""
+def test_every_process_gets_every_row(processes):
+    """Rows of any length, processes that arrive late, and more processes than cores."""
 
     def body(here: SpinBarrier, rank: int) -> None:
         draw = random.Random(rank)
@@ -50,7 +50,7 @@ def test_everybody_gets_everybodys_row(processes):
     forked(processes, body)
 
 
-def test_what_was_written_before_a_meeting_is_seen_after():
+def test_writes_before_the_barrier_are_seen_after_it():
     numbers = mmap.mmap(-1, 4096)
 
     def body(here: SpinBarrier, rank: int) -> None:
@@ -63,50 +63,50 @@ def test_what_was_written_before_a_meeting_is_seen_after():
     forked(2, body)
 
 
-def test_nobody_leaves_before_all_have_come():
-    come = mmap.mmap(-1, 4096)
+def test_no_process_passes_the_barrier_before_all_have_reached_it():
+    reached = mmap.mmap(-1, 4096)
 
     def body(here: SpinBarrier, rank: int) -> None:
         for turn in range(1, 20):
             if rank == turn % 3:
                 time.sleep(0.005)
-            come[rank] = turn
+            reached[rank] = turn
             here.wait()
-            assert min(come[:3]) == turn
+            assert min(reached[:3]) == turn
             here.wait()
 
     forked(3, body)
 
 
-def test_who_waits_sees_to_other_things():
+def test_idle_is_called_while_waiting():
     memory, looked = mmap.mmap(-1, shared_bytes(2)), []
 
-    def other_comes() -> None:
+    def let_other_arrive() -> None:
         looked.append(len(looked))
         if len(looked) == 3:
             SpinBarrier(memoryview(memory), 1, 2).wait()
 
     fences = []
-    SpinBarrier(memoryview(memory), 0, 2, lambda: fences.append(os.getpid()), other_comes).wait()
+    SpinBarrier(memoryview(memory), 0, 2, lambda: fences.append(os.getpid()), let_other_arrive).wait()
     assert looked == [0, 1, 2]
-    assert len(fences) == 2  # before it says that it has come, and after the others have
+    assert len(fences) == 2  # before it announces that it is there, and after the others are
 
 
-def test_a_row_stays_until_all_have_read_it():
-    """Who is quick has said its next, and waits, while another still reads."""
+def test_a_row_is_kept_until_all_have_read_it():
+    """One process has already written its next row while another still reads the last."""
     memory = mmap.mmap(-1, shared_bytes(2))
     quick, slow = (SpinBarrier(memoryview(memory), rank, 2) for rank in range(2))
 
-    def slow_comes() -> None:
+    def let_slow_arrive() -> None:
         slow.wait()
         raise InterruptedError
 
-    quick._idle = slow_comes
+    quick._idle = let_slow_arrive
     with pytest.raises(InterruptedError):
         quick.all_gather(b"a1")
     first = bytes(memory)
     quick._turn, slow._turn = 1, 1
-    quick._idle = slow_comes
+    quick._idle = let_slow_arrive
     with pytest.raises(InterruptedError):
         quick.all_gather(b"a2")
     places = [place for place in range(len(first) - 1) if first[place : place + 2] == b"a1"]

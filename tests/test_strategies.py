@@ -1,4 +1,4 @@
-"""Strategies: weights and plans by small integers worked by hand; and the dealing of examples to unequal workers."""
+"""Strategies: weights and plans computed by hand, and the distribution of examples over unequal workers."""
 
 from fractions import Fraction
 from itertools import pairwise
@@ -56,27 +56,29 @@ def weights(strategy: Strategy, steps: list[int], examples: list[int] | None = N
 # Weights by hand
 
 
-def test_gradients_are_weighed_by_examples():
+def test_gradients_are_weighted_by_examples():
     assert weights(gradient_averaging(4), [1, 1, 1, 1], [10, 10, 10, 10]) == [[0.25] * 4]
     assert weights(gradient_averaging(4), [1, 1, 0, 1], [10, 20, 0, 10]) == [[0.25, 0.5, 0.0, 0.25]]
     assert weights(gradient_averaging(3), [1, 1, 1], [1, 2, 5]) == [[0.125, 0.25, 0.625]]
 
 
-def test_parameters_are_weighed_alike_among_those_who_worked():
+def test_parameters_of_all_workers_with_steps_have_equal_weights():
     assert weights(parameter_averaging(4), [50, 50, 50, 50]) == [[0.25] * 4]
     assert weights(parameter_averaging(4), [50, 0, 50, 0]) == [[0.5, 0.0, 0.5, 0.0]]
     assert weights(parameter_averaging(4), [0, 7, 0, 0]) == [[0.0, 1.0, 0.0, 0.0]]
 
 
-def test_cheng_by_small_integers():
+def test_weighted_averaging_by_hand():
     """r = 1/2: 1, 1/2, 1/8 over 13/8."""
-    assert weights(weighted_averaging(3, 0.5), [3, 2, 0]) == [[2 / 3, 1 / 3, 0]]  # the idle one is not 1/8 but nothing
+    assert weights(weighted_averaging(3, 0.5), [3, 2, 0]) == [
+        [2 / 3, 1 / 3, 0]
+    ]  # the idle worker has weight 0, not 1/8
     assert weights(weighted_averaging(3, 0.5), [4, 3, 1]) == [pytest.approx([8 / 13, 4 / 13, 1 / 13], rel=1e-15)]
     assert weights(weighted_averaging(3, 0.5), [1, 3, 4]) == [pytest.approx([1 / 13, 4 / 13, 8 / 13], rel=1e-15)]
     assert weights(weighted_averaging(3, 0.5), [7, 7, 7]) == [[1 / 3] * 3]
 
 
-def test_cheng_of_unequal_workers():
+def test_weighted_averaging_of_unequal_workers():
     """Steps 40, 40, 20, 10: r^0, r^0, r^20 = 0.81790693759723, r^30 = 0.73970037338828 over 3.55760731098551."""
     pace = PacedPlan(40, exact_speeds([1, 1, 0.5, 0.25], 4))
     strategy = presets.weighted_averaging(pace, OPTIMIZER, "keep", (0.99,))
@@ -86,7 +88,7 @@ def test_cheng_of_unequal_workers():
     assert weights(strategy, steps) == [pytest.approx(by_hand, rel=1e-14)]
 
 
-def test_cheng_with_candidates_is_a_row_each():
+def test_each_contraction_gives_a_row_of_weights():
     rows = weights(weighted_averaging(2, 1.0, 0.5, 0.25), [3, 2])
     assert rows == [[0.5, 0.5], pytest.approx([2 / 3, 1 / 3]), pytest.approx([0.8, 0.2])]
     assert HOLDOUT[0] == 1.0  # uniform averaging wins ties
@@ -117,7 +119,7 @@ def some_steps(draw: st.DrawFn) -> list[int]:
 @repeatable
 @given(some_steps(), contractions)
 @pytest.mark.parametrize("make", MAKERS)
-def test_weights_are_shares_of_those_who_worked(make, steps, contractions):
+def test_weights_sum_to_1_over_workers_with_steps(make, steps, contractions):
     strategy = make(len(steps), *contractions) if make is weighted_averaging else make(len(steps))
     rows = np.array(weights(strategy, steps))
     assert np.isfinite(rows).all()
@@ -127,13 +129,13 @@ def test_weights_are_shares_of_those_who_worked(make, steps, contractions):
     fastest = int(np.argmax(steps))
     assert (rows[:, fastest] >= 1 / len(steps) - 1e-15).all()
     by_steps = rows[:, np.argsort(steps, kind="stable")]
-    assert (np.diff(by_steps, axis=1) >= 0).all()  # who did more counts no less
+    assert (np.diff(by_steps, axis=1) >= 0).all()  # more steps never weigh less
 
 
 @repeatable
 @given(some_steps(), contractions, st.randoms(use_true_random=False))
 @pytest.mark.parametrize("make", MAKERS)
-def test_weights_go_with_their_workers(make, steps, contractions, random):
+def test_renumbering_workers_permutes_the_weights(make, steps, contractions, random):
     order = list(range(len(steps)))
     random.shuffle(order)
     strategy = make(len(steps), *contractions) if make is weighted_averaging else make(len(steps))
@@ -143,8 +145,8 @@ def test_weights_go_with_their_workers(make, steps, contractions, random):
 
 @repeatable
 @given(some_steps(), st.integers(1, 2**40))
-def test_cheng_goes_by_the_delays_alone(steps, more):
-    """The same lead of the fastest over everyone who worked, the same weights."""
+def test_weighted_averaging_depends_on_delays_alone(steps, more):
+    """The same delays behind the fastest worker give the same weights, however many steps it took."""
     steps = [s or 1 for s in steps]
     strategy = weighted_averaging(len(steps), 0.97)
     assert weights(strategy, [s + more for s in steps]) == weights(strategy, steps)
@@ -152,11 +154,11 @@ def test_cheng_goes_by_the_delays_alone(steps, more):
 
 @repeatable
 @given(some_steps())
-def test_cheng_at_one_is_parameter_averaging(steps):
+def test_contraction_1_is_parameter_averaging(steps):
     assert weights(weighted_averaging(len(steps), 1.0), steps) == weights(parameter_averaging(len(steps)), steps)
 
 
-def test_huge_lags_are_nothing():
+def test_a_huge_delay_has_weight_0():
     for r in (1e-300, 0.5, 0.9999):
         assert weights(weighted_averaging(3, r), [2**62, 1, 0]) == [[1.0, 0.0, 0.0]]
 
@@ -170,7 +172,7 @@ def test_pace_by_hand():
     assert plans == [[10, 2, 0], [10, 3, 1], [10, 2, 0], [10, 3, 1]]  # of 2 1/2 and 1/2 steps a round
 
 
-def test_speeds_are_as_written():
+def test_speeds_are_exact_decimals():
     """floor(0.29 * 100) is 28 in floating point."""
     assert floor(0.29 * 100) == 28
     assert PacedPlan(100, exact_speeds([1.0, 0.29], 2)).steps(0) == (100, 29)
@@ -184,7 +186,7 @@ speeds_lists = st.lists(st.decimals("0.01", "1", places=2).map(float), min_size=
 
 @repeatable
 @given(st.integers(1, 60), speeds_lists, st.integers(0, 30))
-def test_pace_never_starves_and_never_gains(period, speeds, rounds):
+def test_pace_follows_the_speeds_to_within_a_step(period, speeds, rounds):
     exact = exact_speeds(speeds, len(speeds))
     pace = PacedPlan(period, exact)
     plans = np.array([pace.steps(t) for t in range(rounds + 1)])
@@ -204,20 +206,20 @@ def test_period_to_end_by_hand():
 
 @repeatable
 @given(st.integers(1, 5000), speeds_lists)
-def test_period_to_end_is_the_least_that_does(batches, speeds):
+def test_period_to_end_is_the_smallest_that_suffices(batches, speeds):
     exact = exact_speeds(speeds, len(speeds))
     period = period_to_end(batches, exact)
     assert sum(PacedPlan(period, exact).steps(0)) >= batches
     assert period == 1 or sum(PacedPlan(period - 1, exact).steps(0)) < batches
 
 
-def test_plans_of_strategies_that_wait_for_the_slowest():
+def test_equal_plans_give_every_worker_the_same_steps():
     for t in (0, 1, 7):
         assert gradient_averaging(3).plan.steps(t) == (1, 1, 1)
         assert parameter_averaging(3).plan.steps(t) == (50, 50, 50)
 
 
-# What is done with the combination
+# Application of the combination
 
 
 def test_the_combination_becomes_the_replica_slice_by_slice():
@@ -240,7 +242,7 @@ def test_a_gradient_is_a_step_from_the_old_replica():
 
 @pytest.mark.parametrize("rule", [SGD(), SGD(0.5), SGD(0.5, nesterov=True), Adam(), Adam(amsgrad=True)])
 def test_a_step_in_place_has_the_same_bits(rule):
-    """Where no second buffer is needed to survive a loss, old and new replica are one."""
+    """Old and new replica are one where no loss has to be survived."""
     optimizer, draw = Optimizer(rule, Schedule(0.1)), np.random.default_rng(0)
     start = draw.random((1 + rule.rows, 50), np.float32)
     gradient = draw.standard_normal((1, 50), np.float32)
@@ -253,39 +255,37 @@ def test_a_step_in_place_has_the_same_bits(rule):
     assert not (same == start).all()
 
 
-# Dealing
+# Distribution of batches
 
 
-def naive_deal(plan: list[int], start: int, batch: int) -> list[list[int]]:
-    """Turn after turn, everyone who still wants a batch takes the next."""
-    hands: list[list[int]] = [[] for _ in plan]
-    while any(len(hand) < wanted for hand, wanted in zip(hands, plan, strict=True)):
-        for hand, wanted in zip(hands, plan, strict=True):
-            if len(hand) < wanted:
-                hand.append(start)
+def naive_positions(plan: list[int], start: int, batch: int) -> list[list[int]]:
+    """Step after step, every worker with steps left takes the next batch."""
+    taken: list[list[int]] = [[] for _ in plan]
+    while any(len(own) < steps for own, steps in zip(taken, plan, strict=True)):
+        for own, steps in zip(taken, plan, strict=True):
+            if len(own) < steps:
+                own.append(start)
                 start += batch
-    return hands
+    return taken
 
 
 some_plans = st.lists(st.integers(0, 7), min_size=1, max_size=6)
 
 
-def test_dealing_by_hand():
+def test_positions_by_hand():
     plan = (3, 1, 2)
-    dealt = [list(positions(plan, w, 0, n, 100, 10)) for w, n in enumerate(plan)]
-    assert dealt == [[100, 130, 150], [110], [120, 140]]
+    found = [list(positions(plan, w, 0, n, 100, 10)) for w, n in enumerate(plan)]
+    assert found == [[100, 130, 150], [110], [120, 140]]
 
 
 @repeatable
 @given(some_plans, st.integers(0, 1000), st.integers(1, 9), st.data())
-def test_dealing_is_like_cards_wherever_legs_are_cut(plan, start, batch, data):
-    for worker, hand in enumerate(naive_deal(plan, start, batch)):
-        cuts = sorted(data.draw(st.lists(st.integers(0, len(hand)), max_size=4)))
-        edges = [0, *cuts, len(hand)]
-        local_steps = [
-            list(positions(plan, worker, first, past - first, start, batch)) for first, past in pairwise(edges)
-        ]
-        assert [position for leg in local_steps for position in leg] == hand
+def test_batches_are_distributed_one_by_one_wherever_segments_end(plan, start, batch, data):
+    for worker, expected in enumerate(naive_positions(plan, start, batch)):
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(expected)), max_size=4)))
+        edges = [0, *cuts, len(expected)]
+        segments = [list(positions(plan, worker, first, past - first, start, batch)) for first, past in pairwise(edges)]
+        assert [position for segment in segments for position in segment] == expected
 
 
 @repeatable
@@ -297,7 +297,7 @@ def test_dealing_is_like_cards_wherever_legs_are_cut(plan, start, batch, data):
     st.none() | st.integers(1, 50),
 )
 def test_every_example_once_an_epoch(rounds, batch, examples, seed, window):
-    """Whatever the plans; batches and rounds straddle epochs, and each worker reads the stream by itself."""
+    """For any plans; batches and rounds cross epochs, and each worker reads the stream independently."""
     workers = max(map(len, rounds))
     streams, position, taken = [Shuffle(examples, batch, seed, window).stream for _ in range(workers)], 0, {}
     for plan in rounds:
@@ -316,21 +316,21 @@ def test_every_example_once_an_epoch(rounds, batch, examples, seed, window):
     assert len(set(rest)) == len(rest)
 
 
-def test_epochs_are_shuffled_anew_by_the_seed():
+def test_every_epoch_has_its_own_permutation():
     one, other = Shuffle(50, 1, 3).stream, Shuffle(50, 1, 4).stream
     first, second = one.rows(0, 50).tolist(), one.rows(50, 50).tolist()
     assert len({tuple(first), tuple(second), tuple(other.rows(0, 50)), tuple(range(50))}) == 4
-    assert one.rows(0, 50).tolist() == first  # and back again
+    assert one.rows(0, 50).tolist() == first  # an earlier epoch again
     assert one.rows(48, 104).tolist() == first[48:] + second + one.rows(100, 50).tolist() + one.rows(150, 2).tolist()
 
 
-def test_a_window_is_read_in_long_pieces_and_shuffled_within():
-    """Of 64 pieces each, wherever they are; the pieces' order and the rows' differ from epoch to epoch."""
+def test_a_window_holds_long_pieces_that_are_shuffled_together():
+    """64 pieces a window, from anywhere; the order of pieces and of rows differs from epoch to epoch."""
     epochs = Shuffle(10_000, 1, 5, 640).stream
     first, second = epochs.rows(0, 10_000), epochs.rows(10_000, 10_000)
     for rows in (first, second):
         windows = [np.sort(rows[start : start + 640]) for start in range(0, 10_000, 640)]
         assert all(1 + np.count_nonzero(np.diff(window) > 1) <= 65 for window in windows)
-        assert np.count_nonzero(np.diff(rows) == 1) < 100  # 15 were it a permutation of all
+        assert np.count_nonzero(np.diff(rows) == 1) < 100  # a permutation of all rows would have 15
         assert np.ptp(windows[0]) > 5000
     assert set(first[:640]) != set(second[:640])

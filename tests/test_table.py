@@ -1,4 +1,4 @@
-"""CSV tables: what is learnt from the training rows, worked by hand, and what is said about bad rows."""
+"""CSV tables: the preparation learnt from the training rows, computed by hand, and errors about invalid rows."""
 
 import json
 import math
@@ -73,7 +73,7 @@ def test_all_columns_but_the_target(tmp_path):
     assert data.preparation["classes"] == ["no", "yes"]
 
 
-def test_validation_rows_teach_nothing(tmp_path):
+def test_validation_rows_do_not_affect_the_preparation(tmp_path):
     values = [float(3**n % 17) for n in range(10)]
     data = table(tmp_path, "x,y\n" + "".join(f"{v},{n % 2}\n" for n, v in enumerate(values)), validation=0.3)
     kept, held = held_out(10, 0.3, 0)
@@ -103,7 +103,7 @@ def test_a_column_that_varies_little_is_no_constant(tmp_path):
     assert arrays(data)[0].tolist() == [[-1.0], [1.0]]
 
 
-def test_quotes_marks_line_ends_and_blank_lines(tmp_path):
+def test_quotes_byte_order_marks_line_ends_and_blank_lines(tmp_path):
     text = '\ufeff"a",name,y\r\n1.5,"Smith, ""J""\r\nsecond line",0\r\n\r\n -2e0 , x ,1\r\n'
     data = table(tmp_path, text)
     assert data.preparation["columns"][0] | {"deviation": 0} == {
@@ -153,7 +153,7 @@ def _losses(monkeypatch):
     monkeypatch.setattr("psgd.config.checks._CLASSIFYING", ())
 
 
-def test_test_data_of_their_own(tmp_path):
+def test_a_second_file_holds_the_test_data(tmp_path):
     (tmp_path / "test.csv").write_text("y,more,x\n1,?,5\n")
     data = table(tmp_path, "x,y\n1,0\n3,1\n", test_path=str(tmp_path / "test.csv"))
     assert data.test.inputs.tolist() == [[3]]  # (5 - 2) / 1
@@ -177,7 +177,7 @@ def test_test_data_of_their_own(tmp_path):
         ("a,,y\n1,2,0\n", 1, "column 2 of the header has no name"),
     ],
 )
-def test_bad_rows_are_named(tmp_path, text, line, words):
+def test_invalid_rows_are_named(tmp_path, text, line, words):
     with pytest.raises(DataError) as caught:
         table(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path}/t.csv:{line}: ")
@@ -191,7 +191,7 @@ def test_a_label_out_of_range_is_named(tmp_path):
         table(tmp_path, "x,y\n1,0\n2,1\n3,7\n", train_rows=2)
 
 
-def test_not_utf_8(tmp_path):
+def test_a_file_that_is_not_utf_8_is_an_error(tmp_path):
     (tmp_path / "u.csv").write_bytes(b"x,y\n1,0\n2,\xe9\n")
     with pytest.raises(DataError, match=r"u.csv:3: not UTF-8"):
         load_data(resolve(None, ["data.source=csv", f"data.path={tmp_path}/u.csv", "data.target=y"]).settings)
@@ -212,7 +212,7 @@ def test_not_utf_8(tmp_path):
         ("n,y\n" + "".join(f"n{i},{i % 2}\n" for i in range(30)), {}, DataError, "30 different texts in 30 rows"),
     ],
 )
-def test_what_else_cannot_be(tmp_path, text, settings, error, words):
+def test_other_invalid_tables_are_errors(tmp_path, text, settings, error, words):
     with pytest.raises(error) as caught:
         table(tmp_path, text, **settings)
     assert words in str(caught.value)
@@ -230,19 +230,19 @@ def test_what_else_cannot_be(tmp_path, text, settings, error, words):
         (["data.path=a.csv", "data.target=y", "data.train_rows=3", "data.test_path=b.csv"], "leave one of them out"),
     ],
 )
-def test_settings_that_cannot_be(overrides, words):
+def test_invalid_settings_are_errors(overrides, words):
     with pytest.raises(UsageError) as caught:
         resolve(None, ["data.source=csv", *overrides])
     assert words in str(caught.value)
 
 
-def test_regression_needs_its_loss(monkeypatch):
+def test_regression_needs_a_loss_for_numbers(monkeypatch):
     monkeypatch.undo()
     with pytest.raises(UsageError, match=r"but data\.task is regression; use squared-error or huber"):
         resolve(None, ["data.source=csv", "data.path=a.csv", "data.target=y", "data.task=regression"])
 
 
-def test_a_relative_path_is_looked_for_in_the_usual_places(tmp_path, monkeypatch):
+def test_a_relative_path_is_searched_in_the_data_directories(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "data" / "town").mkdir(parents=True)
     (tmp_path / "data" / "town" / "t.csv").write_text("x,y\n1,0\n2,1\n")
@@ -255,7 +255,7 @@ def test_a_relative_path_is_looked_for_in_the_usual_places(tmp_path, monkeypatch
         load_data(settings)
 
 
-def test_the_command_ends_with_the_line_and_no_traceback(tmp_path):
+def test_the_command_names_the_line_without_a_traceback(tmp_path):
     (tmp_path / "t.csv").write_text("x,y\n1,0\n2,1,1\n")
     arguments = ("data.source=csv", f"data.path={tmp_path}/t.csv", "data.target=y", "--output", str(tmp_path / "run"))
     finished = python("-m", "psgd.train", *arguments)
@@ -265,8 +265,8 @@ def test_the_command_ends_with_the_line_and_no_traceback(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_titanic_as_published(tmp_path):
-    """7-15-1 on 600 rows; 0.80 and more on the other 291, whatever the seed."""
+def test_titanic_reaches_80_percent(tmp_path):
+    """7-15-1, trained on 600 rows: at least 0.80 on the other 291, for each seed."""
     if not Path(os.environ.get("PSGD_DATA", "/nonexistent"), "titanic", "titanic.csv").exists():
         pytest.skip("no titanic/titanic.csv under PSGD_DATA")
     for seed in range(5):

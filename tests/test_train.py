@@ -1,4 +1,4 @@
-"""The command as a user meets it: what it leaves, how it ends, and that bad input costs nothing."""
+"""The command psgd.train: the files that it writes, how it ends, and that invalid input leaves no files."""
 
 import gzip
 import json
@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from processes import ROOT, Finished, Running, python
 from processes import run as run_command
 from safetensors.numpy import load_file
 
+import psgd.train
 from psgd.config.resolve import resolve
 from psgd.config.settings import GradientAveraging
 from psgd.core.files import to_json
@@ -26,8 +29,23 @@ def train(*arguments: str, **variables: str) -> Finished:
     return python("-m", "psgd.train", *map(str, arguments), **variables)
 
 
+@pytest.fixture
+def call(capfd) -> Callable[..., Finished]:
+    """The command as a function call in this process: a usage error costs no start of Python."""
+
+    def call(*arguments: object) -> Finished:
+        began = time.monotonic()
+        try:
+            code = psgd.train.main([str(each) for each in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Finished(code, *capfd.readouterr(), time.monotonic() - began)
+
+    return call
+
+
 def refused(finished: Finished, code: int, *words: str) -> None:
-    """One clear message, no traceback."""
+    """Check that it ended with `code`, each of `words` once on stderr, no traceback and no stdout."""
     assert finished.code == code, finished
     assert "Traceback" not in finished.stderr
     for word in words:
@@ -79,7 +97,7 @@ def test_the_resolved_config_runs_as_it_is(run, tmp_path):
     assert (run / "config.yaml").read_text() == (tmp_path / "again" / "config.yaml").read_text()
 
 
-def test_without_a_config_it_is_the_digits_config():
+def test_the_defaults_are_the_digits_config():
     defaults, digits = (resolve(path, []).settings for path in (None, str(ROOT / "configs" / "digits.yaml")))
     assert defaults.replace(output="") == digits.replace(output="")
 
@@ -91,9 +109,9 @@ def test_digits_reach_95_percent(tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
-def test_every_config_names_its_source_and_resolves(path):
+def test_every_config_names_its_source_and_resolves(call, path):
     assert path.read_text().startswith("# ")
-    assert train(path, "--dry-run", "--no-probe").code == 0
+    assert call(path, "--dry-run", "--no-probe").code == 0
 
 
 def test_the_batch_loop_config_runs(tmp_path):
@@ -102,7 +120,7 @@ def test_the_batch_loop_config_runs(tmp_path):
 
 
 def test_a_dry_run_prints_the_resolved_config_and_leaves_nothing(tmp_path):
-    finished = train("--dry-run", "strategy.name=gradient-averaging", "optimizer.learning_rate=1e-3")
+    finished = train("--dry-run", "--no-probe", "strategy.name=gradient-averaging", "optimizer.learning_rate=1e-3")
     assert finished.code == 0
     (tmp_path / "printed.yaml").write_text(finished.stdout)
     settings = resolve(str(tmp_path / "printed.yaml"), []).settings
@@ -120,7 +138,7 @@ def test_numbered_directories(tmp_path):
     assert not (tmp_path / "digits-003").exists()
 
 
-def test_more_epochs_after_a_finished_run_are_the_bits_of_a_long_run(tmp_path):
+def test_resuming_a_finished_run_for_more_epochs_has_the_bits_of_a_long_run(tmp_path):
     long = json.loads(train("training.epochs=20", "--quiet", "--output", tmp_path / "long").stdout)
     train("training.epochs=7", "--quiet", "--output", tmp_path / "run")
     more = train("--resume", "training.epochs=20", "--quiet", "--output", tmp_path / "run")
@@ -135,7 +153,7 @@ def test_the_target_ends_training(tmp_path):
     assert summary["epochs"] < 20
 
 
-def test_another_target_after_the_first_was_reached(tmp_path):
+def test_a_run_that_reached_its_target_resumes_with_another(tmp_path):
     train("training.target=0.8", "--quiet", "--output", tmp_path / "run")
     more = json.loads(train("--resume", "training.target=0.9", "--quiet", "--output", tmp_path / "run").stdout)
     assert (more["status"], more["test_accuracy"] >= 0.9) == ("target-reached", True)
@@ -144,14 +162,14 @@ def test_another_target_after_the_first_was_reached(tmp_path):
     assert rest["epochs"] >= 50
 
 
-def test_evaluations_go_on_where_a_fraction_of_an_epoch_ended(tmp_path):
+def test_evaluations_stay_at_whole_epochs_after_resuming(tmp_path):
     train("training.epochs=2.5", "strategy.period=4", "--quiet", "--output", tmp_path / "run")
     train("--resume", "training.epochs=5", "--quiet", "--output", tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [int(2 * row["epoch"]) / 2 for row in rows if "test_loss" in row] == [1, 2, 2.5, 3, 4, 5]
 
 
-def test_the_saved_config_goes_on_with_any_group(tmp_path):
+def test_the_saved_config_resumes_with_any_group(tmp_path):
     first = train("cluster.processes=2", "training.epochs=2", "--output", tmp_path / "run")
     assert "group: threads (cluster.processes is 2)" in first.stderr
     assert resolve(str(tmp_path / "run" / "config.yaml"), []).settings.group == "auto"
@@ -160,7 +178,7 @@ def test_the_saved_config_goes_on_with_any_group(tmp_path):
     assert "going on from round" in more.stderr
 
 
-def test_when_nobody_is_finite_for_long_the_job_ends(tmp_path):
+def test_the_job_ends_when_no_worker_is_finite_for_ten_rounds(tmp_path):
     arguments = ("optimizer={name: sgd, learning_rate: 1e9}", "model={loss: squared-error, activation: identity}")
     finished = train(*arguments, "training.on_nonfinite=exclude", "strategy.period=2", "--output", tmp_path / "run")
     assert finished.code == 4, finished
@@ -192,30 +210,30 @@ def test_a_round_longer_than_the_training_is_told_with_advice_that_can_be_follow
     assert ("strategy.period" in finished.stderr) == (name == "parameter-averaging")
 
 
-def test_two_at_work_in_one_directory(tmp_path):
+def test_a_run_directory_in_use_is_refused(tmp_path):
     running = Running([*command(), "training.epochs=3000", "--quiet", "--output", str(tmp_path / "run")])
     running.wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
     refused(train("--resume", "--output", tmp_path / "run"), 2, "another psgd is at work")
     running.kill_everything()
 
 
-def test_a_summary_that_cannot_be_printed(tmp_path):
+def test_a_full_stdout_is_an_error(tmp_path):
     line = f"{' '.join(command())} training.epochs=1 --quiet --output {tmp_path}/run > /dev/full"
     finished = run_command(["bash", "-c", line])
     refused(finished, 3, "cannot write the summary")
 
 
-def test_a_signal_before_training_began(tmp_path):
+def test_a_signal_before_training(tmp_path):
     slow = "data={source: synthetic, examples: 300000, features: 300, classes: 4}"
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 75)):
         running = Running([*command(), slow, "--output", str(tmp_path / f"run{code}")])
-        running.wait_until(lambda pid=running.process.pid: listens(pid))
+        running.wait_until(lambda pid=running.process.pid: catches_sigterm(pid))
         os.kill(running.process.pid, number)
         refused(running.finish(20.0), code, "stopped before training began")
 
 
-def listens(pid: int) -> bool:
-    """Whether it catches SIGTERM by now."""
+def catches_sigterm(pid: int) -> bool:
+    """Whether the process has a handler for SIGTERM."""
     caught = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 
@@ -231,8 +249,8 @@ def test_divergence_ends_with_its_code(tmp_path):
     assert not list(tmp_path.glob("run/checkpoints/0*")), "a replica that is not finite was saved"
 
 
-def test_sigterm_alone(tmp_path):
-    """Without a launcher: threads."""
+def test_sigterm_without_a_launcher(tmp_path):
+    """On threads."""
     long = ("training.epochs=3000", "group=threads", "--quiet")
     running = Running([*command(), *long, "--output", str(tmp_path / "run")])
     running.wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
@@ -261,8 +279,8 @@ def command() -> list[str]:
         (["--overwrite"], ["--output DIR"]),
     ],
 )
-def test_usage_errors(tmp_path, arguments, words):
-    refused(train(*arguments, f"output={tmp_path}/x"), 2, *words)
+def test_usage_errors(call, tmp_path, arguments, words):
+    refused(call(*arguments, f"output={tmp_path}/x"), 2, *words)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -275,10 +293,10 @@ def test_usage_errors(tmp_path, arguments, words):
         ("strategy: {name: weighted-averaging, rat: 1}", ["strategy.rat"]),
     ],
 )
-def test_bad_files(tmp_path, text, words):
+def test_invalid_config_files(call, tmp_path, text, words):
     path = tmp_path / "a.yaml"
     path.write_text(text)
-    refused(train(path, f"output={tmp_path}/x"), 2, *words, str(path))
+    refused(call(path, f"output={tmp_path}/x"), 2, *words, str(path))
     assert [p.name for p in tmp_path.iterdir()] == ["a.yaml"]
 
 
@@ -292,7 +310,7 @@ def write_idx(directory: Path, images: np.ndarray, labels: np.ndarray) -> None:
                 file.write(head + array.tobytes())
 
 
-def test_truncated_and_missing_data(tmp_path):
+def test_truncated_and_missing_data_are_errors(tmp_path):
     images, labels = np.zeros((20, 4, 4), np.uint8), np.arange(20, dtype=np.uint8) % 3
     write_idx(tmp_path / "data", images, labels)
     path = tmp_path / "data" / "train-images-idx3-ubyte.gz"
@@ -325,24 +343,24 @@ def test_only_a_run_is_overwritten(tmp_path, run):
     assert (precious / "chapter.tex").read_text() == "years of work"
     copied = tmp_path / "copy"
     shutil.copytree(run, copied)
-    (copied / "notes.txt").write_text("mine")
+    (copied / "notes.txt").write_text("keep")
     assert train(*SHORT, "training.seed=1", "--overwrite", "--output", copied).code == 0
-    assert (copied / "notes.txt").read_text() == "mine"
+    assert (copied / "notes.txt").read_text() == "keep"
     assert contents(copied)["summary.json"] != contents(run)["summary.json"]
 
 
-def test_a_checkpoint_of_another_network(run):
+def test_resuming_with_another_network_is_refused(run):
     before = contents(run)
     refused(train("model.hidden=[32]", *SHORT, "--resume", "--output", run), 2, "model.hidden: [64] there, [32] here")
     assert contents(run) == before
 
 
-def test_nothing_to_resume(tmp_path):
+def test_resuming_without_a_run_is_refused(tmp_path):
     refused(train("--resume", f"output={tmp_path}/digits"), 2, "nothing to resume")
     refused(train("--resume", "--output", tmp_path / "none"), 2, "there is no run to resume")
 
 
-def test_an_output_that_cannot_be_written(tmp_path):
+def test_an_output_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     refused(train(*SHORT, "--output", tmp_path / "file" / "run"), 3, "cannot use")
     refused(train(*SHORT, f"output={tmp_path}/file/run"), 3, "cannot make the run directory")
@@ -350,8 +368,8 @@ def test_an_output_that_cannot_be_written(tmp_path):
 
 
 @pytest.mark.parametrize("group", ["serial", "threads"])
-def test_a_full_disk(tmp_path, group):
-    """A file system of 96 kB: the checkpoint does not fit. Earlier ones stay whole."""
+def test_a_full_disk_leaves_earlier_checkpoints_whole(tmp_path, group):
+    """On a file system of 96 kB, where the checkpoint does not fit."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "none", str(disk)], capture_output=True).returncode:

@@ -1,4 +1,4 @@
-"""The tree reduction and the placement: the same bits as a recursive sum written out here."""
+"""The tree reduction has the bits of a recursive sum, and the placement of workers is even."""
 
 import math
 
@@ -21,8 +21,8 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def naive_tree(leaves: dict[int, np.ndarray], first: int, past: int) -> np.ndarray | None:
-    """The sum over the workers from `first` to `past`, split at the largest power of two below their number, rounded
-    up; who is absent is not there."""
+    """The sum over the workers from `first` to `past`, split recursively at the largest power of two below their
+    number; None if none of them has a leaf."""
     if past - first == 1:
         return leaves.get(first)
     half = 1 << ((past - first - 1).bit_length() - 1)
@@ -33,7 +33,7 @@ def naive_tree(leaves: dict[int, np.ndarray], first: int, past: int) -> np.ndarr
 
 
 def reduce(given: tuple[Node, ...], parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
-    """By the real reducer, in two blocks."""
+    """The sum by psgd's reducer, in two blocks."""
 
     def load(number: int, where: slice, out: np.ndarray) -> None:
         out[:] = parts[number][:, where]
@@ -43,7 +43,7 @@ def reduce(given: tuple[Node, ...], parts: list[np.ndarray], dtype: np.dtype) ->
 
 
 def reduce_by_hosts(contributions: np.ndarray, weights: list[float], hosts: list[int]) -> np.ndarray:
-    """As a group of several hosts does it: each reduces its maximal subtrees, then all reduce those sums."""
+    """The sum by several hosts: each reduces its maximal subtrees, then those sums are reduced."""
     dtype, workers = contributions.dtype, len(weights)
     leaves = {w: dtype.type(q) * contributions[w] for w, q in enumerate(weights) if dtype.type(q)}
     nodes, sums = [], []
@@ -68,7 +68,7 @@ def combinations(draw: st.DrawFn) -> tuple[np.ndarray, list[float]]:
     if not any(weights):
         weights[draw(st.integers(0, workers - 1))] = 0.7
     random = np.random.Generator(np.random.Philox(draw(seeds)))
-    scales = 10.0 ** random.integers(-4, 5, (workers, 1, SIZE))  # so that another order gives other bits
+    scales = 10.0 ** random.integers(-4, 5, (workers, 1, SIZE))  # so that another order of additions gives other bits
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     return (random.normal(size=(workers, draw(st.sampled_from([1, 3])), SIZE)) * scales).astype(dtype), weights
 
@@ -91,7 +91,7 @@ def test_the_reduction_is_the_recursive_tree(combination):
 @repeatable
 @given(combinations())
 def test_the_group_combines_by_the_tree(combination):
-    """Several blocks, the norm, and contributions of weight 0 that are not numbers."""
+    """With several blocks, the norm, and contributions of nan with weight 0."""
     narrow, weights = combination
     workers, rows, _ = narrow.shape
     contributions = np.tile(narrow, BLOCK_ELEMENTS // SIZE + 2)  # a little more than a block
@@ -120,8 +120,8 @@ def test_the_group_combines_by_the_tree(combination):
     assert norms[2:] == [pytest.approx((expected[0].astype(np.float64) ** 2).sum(), rel=1e-12)] * 2
 
 
-def test_the_order_is_the_tree_and_no_other():
-    """In float32 1e8 swallows a 1: (1e8 + 1) + (-1e8 + 1) is 0, whereas ((1e8 + 1) - 1e8) + 1 is 1."""
+def test_additions_are_in_the_order_of_the_tree():
+    """In float32 1e8 + 1 is 1e8: (1e8 + 1) + (-1e8 + 1) is 0, whereas ((1e8 + 1) - 1e8) + 1 is 1."""
     leaves = [np.full((1, SIZE), x, np.float32) for x in (1e8, 1, -1e8, 1)]
     assert (reduce(((0, 0), (1, 0), (2, 0), (3, 0)), leaves, np.dtype(np.float32)) == 0).all()
     assert (reduce(((0, 0), (2, 0), (3, 0)), [leaves[0], leaves[2], leaves[3]], np.dtype(np.float32)) == 0).all()
@@ -130,8 +130,8 @@ def test_the_order_is_the_tree_and_no_other():
 
 @repeatable
 @given(combinations(), st.data())
-def test_hosts_do_not_change_bits(combination, data):
-    """Any worker on any host; with the workers in one process each, and all on one host, among them."""
+def test_the_placement_on_hosts_changes_no_bit(combination, data):
+    """Any worker on any host, including one host for each worker and one host for all."""
     contributions, weights = combination
     workers = len(weights)
     hosts = data.draw(st.lists(st.integers(0, 4), min_size=workers, max_size=workers))
@@ -142,7 +142,7 @@ def test_hosts_do_not_change_bits(combination, data):
 
 @repeatable
 @given(combinations(), st.integers(1, 20))
-def test_the_number_of_hosts_does_not_change_bits(combination, processes):
+def test_the_number_of_hosts_changes_no_bit(combination, processes):
     contributions, weights = combination
     placement = default_placement(len(weights), range(processes))
     hosts = [p for p, hosted in placement.items() for _ in hosted]
@@ -160,16 +160,16 @@ def under(node: Node, workers: int) -> list[int]:
 @repeatable
 @given(workers_numbers, st.sets(st.integers(0, 16)))
 def test_maximal_subtrees_cover_exactly(workers, hosted):
-    mine = sorted(w for w in hosted if w < workers)
-    nodes = maximal_subtrees(mine, workers)
-    assert sorted(w for node in nodes for w in under(node, workers)) == mine
-    for worker, level in nodes:  # maximal: with its sibling, or the part of it that there is, it would be too much
+    own = sorted(w for w in hosted if w < workers)
+    nodes = maximal_subtrees(own, workers)
+    assert sorted(w for node in nodes for w in under(node, workers)) == own
+    for worker, level in nodes:  # maximal: the parent has a worker of another host
         if under((worker, level), workers) != list(range(workers)):
             parent = (worker >> (level + 1) << (level + 1), level + 1)
-            assert not set(under(parent, workers)) <= set(mine)
+            assert not set(under(parent, workers)) <= set(own)
 
 
-def test_a_range_of_workers_is_few_subtrees():
+def test_a_range_of_workers_has_few_maximal_subtrees():
     for workers in range(1, 40):
         height = (workers - 1).bit_length()
         for first in range(workers):
@@ -187,12 +187,12 @@ def test_a_host_that_is_a_power_of_two_sends_one_sum():
                 assert len(maximal_subtrees(hosted, workers)) == 1
 
 
-# Hosting
+# Placement of workers
 
 
 @repeatable
 @given(workers_numbers, st.lists(st.integers(0, 99), min_size=1, max_size=20, unique=True))
-def test_default_hosting_is_even_and_in_order(workers, processes):
+def test_default_placement_is_even_and_in_order(workers, processes):
     processes.sort()
     placement = default_placement(workers, processes)
     assert list(placement) == processes
@@ -210,20 +210,20 @@ def test_default_hosting_is_even_and_in_order(workers, processes):
         (2, 4, {0: (0,), 1: (1,), 2: (), 3: ()}),  # two spares
     ],
 )
-def test_default_hosting_by_hand(workers, processes, placement):
+def test_default_placement_by_hand(workers, processes, placement):
     assert default_placement(workers, range(processes)) == placement
 
 
 def test_adoption_by_hand():
     placement = {0: (0, 1), 1: (2, 3), 2: (4, 5), 7: ()}
-    assert adopt_orphans(placement, [0, 2, 7]) == {0: (0, 1), 2: (4, 5), 7: (2, 3)}  # the spare takes them
+    assert adopt_orphans(placement, [0, 2, 7]) == {0: (0, 1), 2: (4, 5), 7: (2, 3)}  # the spare adopts them
     assert adopt_orphans(placement, [0, 2]) == {0: (0, 1, 2), 2: (3, 4, 5)}
     assert adopt_orphans(placement, [7]) == {7: (0, 1, 2, 3, 4, 5)}
 
 
 @repeatable
 @given(workers_numbers, st.integers(1, 12), st.data())
-def test_adoption_loses_nobody_and_moves_nobody(workers, processes, data):
+def test_adoption_keeps_every_worker_and_moves_none_of_the_living(workers, processes, data):
     placement = default_placement(workers, range(processes))
     while True:
         living = data.draw(st.lists(st.sampled_from(sorted(placement)), min_size=1, unique=True).map(sorted))
@@ -234,7 +234,7 @@ def test_adoption_loses_nobody_and_moves_nobody(workers, processes, data):
         sizes = [len(after[p]) for p in living]
         adopted = [p for p in living if len(after[p]) > len(placement[p])]
         assert all(len(after[p]) <= min(sizes) + 1 for p in adopted)
-        assert adopt_orphans(dict(reversed(placement.items())), living) == after  # however the table came to be
+        assert adopt_orphans(dict(reversed(placement.items())), living) == after  # whatever the order of the table
         if len(living) == 1:
             break
         placement = after

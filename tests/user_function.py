@@ -12,7 +12,7 @@ RANK = int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"
 
 
 def problem() -> tuple[list[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Parameters as people have them, and labels in a dtype of their own."""
+    """A list of arrays as parameters, and labels of another dtype."""
     random = np.random.default_rng(0)
     X = random.normal(size=(90, 5))
     y = (X @ random.normal(size=5) > 0).astype(np.int8)
@@ -77,7 +77,7 @@ def main(what: str) -> None:
 
     if what == "train":
         found = {name: fitted.summary for name, fitted in train().items()}
-        # The first process to stdout, the other to stderr: mpirun would mix what both write to one.
+        # The first process to stdout, the other to stderr: mpirun would mix the two on one stream.
         print(json.dumps(found), file=sys.stderr if RANK else sys.stdout, flush=True)
         return
     if what == "score":
