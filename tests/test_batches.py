@@ -62,7 +62,7 @@ def test_epochs_of_batches_follow_the_whole_training_however_fast_a_worker_is(na
     sampler = SAMPLERS[name]()
     for plan, progress in rounds([(5, 1, 0, 2)] * 24):
         for worker in range(WORKERS):
-            for _, epoch in dealt(sampler, worker, plan, 0, plan[worker], progress):
+            for _, epoch in sampled(sampler, worker, plan, 0, plan[worker], progress):
                 assert 0 <= EXAMPLES * epoch - progress.position < sum(plan) * BATCH
 
 

@@ -186,6 +186,17 @@ def test_the_job_ends_when_no_worker_is_finite_for_ten_rounds(tmp_path):
     assert "excluded: worker 0, 1, 2, 3" in finished.stderr
 
 
+def test_a_run_without_a_single_combination_has_diverged(tmp_path):
+    """In fewer than ten rounds, all of which exclude every worker: the initial weights are no result."""
+    arguments = ("optimizer={name: sgd, learning_rate: 1e9}", "model={loss: squared-error, activation: identity}")
+    more = ("training.on_nonfinite=exclude", "training.epochs=1", "--output", tmp_path / "run")
+    finished = train(*arguments, *more)
+    assert finished.code == 4, finished
+    assert "no worker was finite in any round" in finished.stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "diverged"
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
     arguments = ("data={source: synthetic, examples: 6, features: 3, classes: 2}", "training.epochs=1")
     refused = train(*arguments, "training.batch_size_per_worker=7", "--output", tmp_path / "run")
