@@ -56,6 +56,16 @@ def test_every_worker_gets_the_rows_of_its_sampler(name, period):
             assert read(ours, worker, plan, 0, period, progress) == expected
 
 
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_epochs_of_batches_follow_the_whole_training_however_fast_a_worker_is(name):
+    """A learning-rate schedule sees the same epochs in every mode: a fast worker's own passes do not count."""
+    sampler = SAMPLERS[name]()
+    for plan, progress in rounds([(5, 1, 0, 2)] * 24):
+        for worker in range(WORKERS):
+            for _, epoch in sampled(sampler, worker, plan, 0, plan[worker], progress):
+                assert 0 <= EXAMPLES * epoch - progress.position < sum(plan) * BATCH
+
+
 def test_plans_may_change_and_rounds_may_be_split_or_repeated():
     plans = [(1,) * 4, (1,) * 4, (3, 1, 0, 2), (1,) * 4, (2,) * 4, (1,) * 4]
     ours, theirs = reader(SAMPLERS["shuffle"]()), SAMPLERS["shuffle"]()

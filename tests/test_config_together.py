@@ -120,6 +120,8 @@ def test_contraction_auto_is_for_plain_sgd_with_l2() -> None:
         ("optimizer.momentum=0.9", "optimizer.momentum is 0.9"),
         ("optimizer.schedule=cosine", "optimizer.schedule is cosine"),
         ("optimizer.warmup=1", "optimizer.warmup is 1.0"),
+        ("optimizer.l1=0.1", "optimizer.l1 is 0.1"),
+        ("optimizer.clip_norm=2", "optimizer.clip_norm is 2.0"),
         ("optimizer.learning_rate=100", "1 - learning_rate * l2 is 0.0, not between 0 and 1"),
         ("optimizer.learning_rate=1e-20", "1 - learning_rate * l2 is 1.0, not between 0 and 1"),
     ],
@@ -173,7 +175,7 @@ def test_processes_are_for_threads_and_ray(group: str, right: bool) -> None:
         (["cluster.speeds=[1, 1, 1, 0.5]"], 0.05, 1),
         (["cluster.speeds=[1, 1, 1, 0.5]", "data.validation=0.2"], 0.2, 0),
         (["cluster.speeds=[1, 1, 1, 0.5]", "strategy.contraction=0.9"], 0.0, 0),
-        (["cluster.speeds=[1, 1, 1, 0.5]", "strategy.name=parameter-averaging"], 0.0, 0),
+        (["cluster.speeds=[1, 1, 1, 1]", "strategy.name=parameter-averaging"], 0.0, 0),
         (["cluster.speeds=[1, 1, 1, 1]"], 0.0, 0),
         ([], 0.0, 0),
     ],
@@ -185,6 +187,14 @@ def test_validation_data_are_held_out_where_a_choice_depends_on_them(
     assert resolved.settings.data.validation == validation
     assert len(resolved.notes) == notes
     assert all(note.startswith("data.validation is 0.05, not 0: ") for note in resolved.notes)
+
+
+@pytest.mark.parametrize("name", ["gradient-averaging", "parameter-averaging", "weighted-averaging"])
+@pytest.mark.parametrize("speeds", ["null", "[1, 1, 1, 1]", "[1, 1, 1, 0.5]"])
+def test_speeds_that_do_nothing_are_told(name, speeds):
+    notes = " ".join(resolve(None, [f"cluster.speeds={speeds}", f"strategy.name={name}"]).notes)
+    told = f"cluster.speeds does nothing: with strategy.name {name} all workers take as many steps" in notes
+    assert told == (name != "weighted-averaging" and "0.5" in speeds)
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,12 @@ def test_images_and_labels_must_agree(tmp_path):
     (directory / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes([0, 1], ">i4"))
     with pytest.raises(DataError, match="int32"):
         load_idx_directory(directory)
+    (directory / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes([0, 4]))
+    with pytest.raises(DataError, match="a test image has the label 4; those of training images end at 3"):
+        load_idx_directory(directory)
+    (directory / "train-labels-idx1-ubyte").write_bytes(idx_bytes([2, 2, 2, 2]))
+    with pytest.raises(DataError, match="all training labels are 2; classification needs two classes"):
+        load_idx_directory(directory)
     (directory / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match="none of t10k-labels-idx1-ubyte, "):
         load_idx_directory(directory)

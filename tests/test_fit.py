@@ -154,7 +154,7 @@ def test_an_exception_keeps_its_type_and_names_worker_and_round(group):
 )
 def test_invalid_gradients_are_errors(returned, message):
     with pytest.raises((UsageError, TypeError), match=message) as caught:
-        psgd.fit(lambda parameters, X, y: returned, np.zeros(2), DATA, workers=2)
+        psgd.fit(lambda parameters, X, y: returned, np.zeros(2), DATA, workers=2, batch_size_per_worker=3)
     assert caught.value.__notes__ == ["psgd.fit: in worker 0, round 0"]
 
 
@@ -163,7 +163,7 @@ def test_divergence_names_the_parameter():
         return {"W": np.array([[0.0, np.nan]]), "b": np.zeros(1)}
 
     with pytest.raises(Diverged, match=r"worker 0, round 0: parameters\['W'\]\[0, 1\] is not finite"):
-        psgd.fit(gradient, {"W": np.zeros((1, 2)), "b": np.zeros(1)}, DATA)
+        psgd.fit(gradient, {"W": np.zeros((1, 2)), "b": np.zeros(1)}, DATA, batch_size_per_worker=3)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_divergence_names_the_parameter():
 )  # fmt: skip
 def test_invalid_settings_are_errors(changed, message):
     with pytest.raises(UsageError, match=message):
-        psgd.fit(still, np.zeros(2), DATA, **changed)
+        psgd.fit(still, np.zeros(2), DATA, **{"batch_size_per_worker": 3} | changed)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ inside = []
 def gradient(parameters, X, y):
     inside.extend(counts())
     return parameters
-fitted = psgd.fit(gradient, numpy.ones(1), (numpy.ones((4, 1)), numpy.ones(4)))
+fitted = psgd.fit(gradient, numpy.ones(1), (numpy.ones((40, 1)), numpy.ones(40)))
 assert set(inside) == {1} and max(counts()) == 2 == fitted.summary["blas_threads"]
 """
     finished = python("-c", code, OPENBLAS_NUM_THREADS="2")

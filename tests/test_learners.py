@@ -147,7 +147,7 @@ def test_gradient_of_several_layers_with_penalties(hidden, l1, l2):
 def test_relu_has_slope_1_above_zero_and_0_elsewhere(dtype):
     tiny = np.finfo(dtype).smallest_subnormal
     Z, D = np.array([[-1, 0, tiny, 0.5, 1, 7]], dtype), np.array([[np.inf, -2, -5, 0.25, -1e30, 2]], dtype)
-    forward, backward = ACTIVATIONS["relu"].actions(Z, D)
+    forward, backward = ACTIVATIONS["relu"].actions(Z, Z, D)
     for act in forward + backward:
         act()
     assert np.array_equal(Z, np.array([[0, 0, tiny, 0.5, 1, 7]], dtype))
@@ -215,7 +215,43 @@ def test_every_output_that_the_config_allows_is_tested():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_losses_by_hand(loss, A, T, value, dtype):
     A, T = np.array(A, dtype), np.array(T, dtype)
-    assert loss_of(loss).value(A, T) == pytest.approx(value, rel=1e-6 if dtype == np.float32 else 1e-13)
+    if loss == "cross-entropy":
+        A = np.log(A)
+    elif loss == "binary-cross-entropy":
+        A = np.log(A / (1 - A))
+    assert loss_of(loss).value(A.T, T.T) == pytest.approx(value, rel=1e-6 if dtype == np.float32 else 1e-13)
+
+
+LOGITS = [0.0, *(sign * 10.0**k for sign in (-1, 1) for k in np.arange(-4.0, 4.1, 0.5)), -17.0, 17.0, 104.0, -104.0]
+EXACT = {  # (logit, whether the target is 1) -> loss, in float64
+    "squared-error": lambda z, t: (z - t) ** 2 / 2,
+    "cross-entropy": lambda z, t: np.logaddexp(0.0, -z if t else z),  # of the logits z and 0
+    "binary-cross-entropy": lambda z, t: np.logaddexp(0.0, -z if t else z),
+    "hinge": lambda z, t: max(0.0, 1.0 - (z if t else -z)),
+    "huber": lambda z, t: THRESHOLD * (abs(z - t) - THRESHOLD / 2) if abs(z - t) > THRESHOLD else (z - t) ** 2 / 2,
+}
+
+
+@pytest.mark.parametrize("repeated", [1, 2000])  # losses of small batches are summed later than those of large ones
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss", EXACT)
+def test_reported_losses_of_logits_however_large(loss, dtype, repeated):
+    """In training and in evaluation, for either target; with 17, a sigmoid in float32 is 1."""
+    softmax = loss == "cross-entropy"
+    learner = MLP((1, 2 if softmax else 1), "relu", loss_of(loss).natural or "identity", loss_of(loss), np.dtype(dtype))
+    p, gradient = np.zeros(learner.size, dtype), np.empty(learner.size, dtype)
+    p[0] = 1.0  # the first logit is the input, the second 0
+    for z in LOGITS:
+        for target in (0, 1):
+            X_BI = np.tile(np.array([z, 1.0], dtype), (repeated, 1))
+            T_BO = np.tile(np.array([target, 1 - target] if softmax else [target], dtype), (repeated, 1))
+            exact = pytest.approx(
+                repeated * EXACT[loss](float(dtype(z)), target), rel=1e-5, abs=repeated * float(np.finfo(dtype).eps)
+            )
+            with np.errstate(all="ignore"):
+                assert learner.score(p, X_BI, T_BO)[0] == exact, (z, target)
+                learner.gradient(p, Batch(X_BI, T_BO, 0.0), gradient)
+            assert learner.read_loss() == exact, (z, target)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

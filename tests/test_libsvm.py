@@ -88,15 +88,38 @@ def test_unit_length(write):
 
 
 def test_a_second_file_holds_the_test_data(write):
-    train, test, *_ = load_libsvm(write("1 1:1\n2 2:1\n"), write("2 9:1\n", "b.svm"), Libsvm())
+    train, test, *_ = load_libsvm(write("1 1:1\n2 9:1\n"), write("2 2:1\n", "b.svm"), Libsvm())
     assert (train.features, test.features, len(test)) == (9, 9, 1)
     np.testing.assert_array_equal(test.targets, [1])
 
 
+TRAIN, TEST = "1 1:1 3:2\n2 2:1\n", "2 3:5 4:7\n1 1:1\n2 8:1\n"
+
+
+@pytest.mark.parametrize("same_file", [False, True])
+def test_features_are_counted_in_the_training_examples_alone(write, same_file):
+    if same_file:
+        data = load_libsvm(write(TRAIN + TEST), None, Libsvm(train_rows=2))
+    else:
+        data = load_libsvm(write(TRAIN), write(TEST, "b.svm"), Libsvm())
+    train, test = data.train, data.test
+    assert (train.features, test.features) == (3, 3)
+    assert (train.indptr.tolist(), train.indices.tolist(), train.values.tolist()) == ([0, 2, 3], [0, 2, 1], [1, 2, 1])
+    assert (test.indptr.tolist(), test.indices.tolist(), test.values.tolist()) == ([0, 1, 2, 2], [2, 0], [5, 1])
+    assert "2 entries of test examples are ignored: no training example has their features" in data.note
+
+
+def test_classes_are_learnt_from_the_training_examples_alone(write):
+    with pytest.raises(DataError, match=r"a\.svm: example 3 has the label 5, which none of the first 2 has"):
+        load_libsvm(write("1 1:1\n2 2:1\n5 1:1\n"), None, Libsvm(train_rows=2))
+    with pytest.raises(DataError, match="all labels are 1"):
+        load_libsvm(write("1 1:1\n1 2:1\n2 1:1\n"), None, Libsvm(train_rows=2))
+
+
 def test_train_rows_splits_one_file(write):
-    path = write("1 1:1\n2 2:1\n1 3:1\n")
+    path = write("1 1:1\n2 3:1\n1 2:1\n")
     train, test, *_ = load_libsvm(path, None, Libsvm(train_rows=2))
-    assert (len(train), len(test), test.indices.tolist()) == (2, 1, [2])
+    assert (len(train), len(test), test.indices.tolist()) == (2, 1, [1])
     with pytest.raises(UsageError, match=r"data.train_rows is 3, but .*a.svm has 3 examples"):
         load_libsvm(path, None, Libsvm(train_rows=3))
 

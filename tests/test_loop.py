@@ -80,7 +80,9 @@ def test_a_round_in_which_no_worker_is_finite_leaves_the_replica():
     fields = {**{f: getattr(one, f) for f in one.__dataclass_fields__}, "data": data, "exclude": True}
     before = one.learner.initial(one.seed)
     loop = Loop(Job(**fields), Serial(), Recorder(None, 216, 1.0, "", quiet=True))
-    replica = loop.run()
+    with pytest.raises(Diverged, match="no worker was finite in any round"):
+        loop.run()
+    replica = loop.replica
     assert (replica.parameters == before).all()
     assert (replica.progress.combinations, replica.progress.examples) == (0, 0)
     assert replica.progress.position >= 54

@@ -134,10 +134,37 @@ def test_invalid_arrays_are_errors(tmp_path, arrays, overrides, words):
     assert "a.npz" in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_inputs_that_are_not_finite_are_named(tmp_path, value, part, mapped):
+    wrong = np.zeros((5000, 2, 2), np.float32)
+    wrong[4999, 1, 0] = value
+    whole = {"train": np.zeros((5000, 2, 2), np.float32), "test": np.zeros((5000, 2, 2), np.float32)} | {part: wrong}
+    named = {f"x_{name}": array for name, array in whole.items()} | {f"y_{n}": np.arange(5000) % 2 for n in whole}
+    path = tmp_path if mapped else saved(tmp_path, **named)
+    for name, array in named.items() if mapped else ():
+        np.save(tmp_path / f"{name}.npy", array)
+    with pytest.raises(
+        DataError, match=rf"x_{part}.*: row 4999, element 1, 0 is {value}; correct it or remove the row"
+    ):
+        read(path)
+
+
+def test_one_hot_rows_have_a_class_for_each_column(tmp_path):
+    """Also for columns that are 0 in all training rows: the last one here."""
+    data = read(saved(tmp_path, x_train=X, y_train=np.eye(4)[Y], x_test=X[:1], y_test=np.eye(4)[[3]]))
+    assert (data.train.classes, data.test.classes) == (4, 4)
+    assert gathered(data.test, slice(0, 1), 4)[1] == [[0, 0, 0, 1]]
+
+
 def test_invalid_files_are_errors(tmp_path):
     path = saved(tmp_path, x=X, y=Y)
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(DataError, match=r"a\.npz: not an npz file"):
+    with pytest.raises(DataError, match=r"a\.npz: truncated: .* copy or download it again"):
+        read(path)
+    path.write_text("x,y")
+    with pytest.raises(DataError, match=r"a\.npz: not an npz file \(3 bytes\); numpy\.savez"):
         read(path)
     with pytest.raises(DataError, match="nothing at"):
         read(tmp_path / "none.npz")
@@ -200,6 +227,6 @@ def test_data_larger_than_memory_are_reported(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "y.npy", Y)
     assert "larger than memory" not in read(tmp_path).note
-    monkeypatch.setattr(arrays, "_memory", lambda: X.nbytes - 1)
+    monkeypatch.setattr(arrays, "memory_bytes", lambda: X.nbytes - 1)
     assert "larger than memory: set data.window" in read(tmp_path).note
     assert "larger than memory" not in read(tmp_path, "data.window=3").note

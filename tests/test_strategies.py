@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from psgd.config.resolve import resolve
 from psgd.core.replica import Progress, Replica
 from psgd.data.sampling.sampler import positions
 from psgd.data.sampling.shuffle import Shuffle
+from psgd.data.sources.load import load_data
 from psgd.group.reports import WorkDone
+from psgd.jobs.build import build_job
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam
 from psgd.optimizers.schedule import Schedule
@@ -90,6 +93,14 @@ def test_each_contraction_gives_a_row_of_weights():
     assert rows == [[0.5, 0.5], pytest.approx([2 / 3, 1 / 3]), pytest.approx([0.8, 0.2])]
     assert HOLDOUT[0] == 1.0  # uniform averaging wins ties
     assert list(HOLDOUT) == sorted(HOLDOUT, reverse=True)
+
+
+@pytest.mark.parametrize(("l2", "tried"), [("0", False), ("0.002", True), ("1000", False)])
+def test_the_bound_of_the_paper_is_a_candidate(l2, tried):
+    overrides = ["optimizer.name=sgd", "optimizer.learning_rate=0.1", f"optimizer.l2={l2}"]
+    resolved = resolve(None, [*overrides, "cluster.speeds=[1, 1, 1, 0.5]"]).settings
+    candidates = build_job(resolved, load_data(resolved)).strategy.weights.contractions
+    assert candidates == tuple(sorted({*HOLDOUT, *([1 - 0.1 * 0.002] if tried else [])}, reverse=True))
 
 
 # Weights in general

@@ -89,6 +89,20 @@ def test_a_constant_column_is_zero(tmp_path):
     assert arrays(table(tmp_path, "a,y\n5,0\n5,1\n"))[0].tolist() == [[0], [0]]
 
 
+@pytest.mark.parametrize("value", ["14.62", "-14.62", "0.1", "1e-300", "123456789.123"])
+@pytest.mark.parametrize("rows", [2, 3, 27, 1000])
+def test_a_constant_whose_mean_is_rounded_is_one(tmp_path, value, rows):
+    """The mean of 27 times 14.62 is rounded, and its deviation would be 1.8e-15: a new value would become 4e13."""
+    data = table(tmp_path, "a,y\n" + f"{value},0\n{value},1\n" * (rows // 2) + f"{value},0\n" * (rows % 2))
+    assert data.preparation["columns"][0]["deviation"] == 1.0
+    assert np.abs(arrays(data)[0]).max() < 1e-6
+
+
+def test_a_column_that_varies_little_is_no_constant(tmp_path):
+    data = table(tmp_path, "a,y\n1000000.0,0\n1000000.000001,1\n")
+    assert arrays(data)[0].tolist() == [[-1.0], [1.0]]
+
+
 def test_quotes_byte_order_marks_line_ends_and_blank_lines(tmp_path):
     text = '\ufeff"a",name,y\r\n1.5,"Smith, ""J""\r\nsecond line",0\r\n\r\n -2e0 , x ,1\r\n'
     data = table(tmp_path, text)

@@ -186,11 +186,39 @@ def test_the_job_ends_when_no_worker_is_finite_for_ten_rounds(tmp_path):
     assert "excluded: worker 0, 1, 2, 3" in finished.stderr
 
 
-def test_a_batch_larger_than_the_data_is_a_warning(tmp_path):
-    small = ("data={source: synthetic, examples: 6, features: 3, classes: 2}", "training.batch_size_per_worker=20000")
-    finished = train(*small, "training.epochs=1", "strategy.name=gradient-averaging", "--output", tmp_path / "run")
+def test_a_run_without_a_single_combination_has_diverged(tmp_path):
+    """In fewer than ten rounds, all of which exclude every worker: the initial weights are no result."""
+    arguments = ("optimizer={name: sgd, learning_rate: 1e9}", "model={loss: squared-error, activation: identity}")
+    more = ("training.on_nonfinite=exclude", "training.epochs=1", "--output", tmp_path / "run")
+    finished = train(*arguments, *more)
+    assert finished.code == 4, finished
+    assert "no worker was finite in any round" in finished.stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "diverged"
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_batch_larger_than_the_data_is_refused(tmp_path):
+    arguments = ("data={source: synthetic, examples: 6, features: 3, classes: 2}", "training.epochs=1")
+    refused = train(*arguments, "training.batch_size_per_worker=7", "--output", tmp_path / "run")
+    assert refused.code == 2, refused
+    assert "training.batch_size_per_worker is 7, but there are 6 training examples" in refused.stderr
+    assert "use at most 6" in refused.stderr
+    assert not (tmp_path / "run").exists()
+    assert train(*arguments, "training.batch_size_per_worker=6", "--output", tmp_path / "run").code == 0
+    drawn = train(
+        *arguments, "training.batch_size_per_worker=7", "data.mode=replacement", "--output", tmp_path / "drawn"
+    )
+    assert drawn.code == 0, drawn  # with replacement, a step may use an example twice
+
+
+@pytest.mark.parametrize("name", ["gradient-averaging", "parameter-averaging"])
+def test_a_round_longer_than_the_training_is_told_with_advice_that_can_be_followed(name, tmp_path):
+    arguments = (f"strategy.name={name}", "workers=50", "training.batch_size_per_worker=60", "training.epochs=1")
+    finished = train(*arguments, "--output", tmp_path / "run")
     assert finished.code == 0, finished
-    assert "warning: a round deals 80000 examples" in finished.stderr
+    assert "warning: a round deals" in finished.stderr
+    assert "training.batch_size_per_worker or workers, or raise training.epochs" in finished.stderr
+    assert ("strategy.period" in finished.stderr) == (name == "parameter-averaging")
 
 
 def test_a_run_directory_in_use_is_refused(tmp_path):

@@ -15,7 +15,12 @@ class Network(NamedTuple):
     natural: bool  # whether a pass back begins with dL/dZ of the last layer; otherwise with dL/dA
 
 
-Outputs = tuple[np.ndarray, np.ndarray]  # of the last layer: activations A_OB, and slopes D_OB
+class Outputs(NamedTuple):
+    """The last layer's arrays."""
+
+    A_OB: np.ndarray  # activations
+    D_OB: np.ndarray  # slopes
+    Z_OB: np.ndarray  # logits, from which a natural loss is computed; the activations if the loss is not natural
 
 
 class Passes(Protocol):

@@ -56,10 +56,11 @@ def _contraction(settings: Settings) -> Iterator[Problem]:
         reasons.append(f"1 - learning_rate * l2 is {shown(contraction)}, not between 0 and 1")
     if optimizer.schedule != "constant":
         reasons.append(f"optimizer.schedule is {optimizer.schedule}")
-    if optimizer.warmup > 0:
-        reasons.append(f"optimizer.warmup is {shown(optimizer.warmup)}")
+    for name, value in (("warmup", optimizer.warmup), ("l1", optimizer.l1), ("clip_norm", optimizer.clip_norm)):
+        if value:
+            reasons.append(f"optimizer.{name} is {shown(value)}")
     if reasons:
-        keys = ("name", "momentum", "l2", "learning_rate", "schedule", "warmup")
+        keys = ("name", "momentum", "l2", "learning_rate", "schedule", "warmup", "l1", "clip_norm")
         text = (
             "is auto, that is 1 - learning_rate * l2, which holds for plain SGD with l2 > 0 and a constant learning "
             f"rate only; but {', '.join(reasons)}; set strategy.contraction to holdout or to a number"

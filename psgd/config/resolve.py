@@ -57,6 +57,12 @@ def _fill_in(settings: Settings, notes: list[str]) -> Resolved:
             "contraction is chosen on validation data; set a number for either to decide it yourself"
         )
         notes = [*notes, note]
+    if settings.cluster.unequal and not isinstance(settings.strategy, WeightedAveraging):
+        note = (
+            f"cluster.speeds does nothing: with strategy.name {settings.strategy.name} all workers take as many steps; "
+            "only weighted-averaging follows the speeds"
+        )
+        notes = [*notes, note]
     return Resolved(settings, notes)
 
 

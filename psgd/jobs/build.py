@@ -74,6 +74,11 @@ def _build_sampler(settings: Settings, data: Data) -> Sampler:
         return Partition(examples, batch, settings.worker_count, seed)
     if source.mode == "replacement":
         return Replacement(examples, batch, settings.worker_count, seed)
+    if batch > examples:
+        raise UsageError(
+            f"training.batch_size_per_worker is {batch}, but there are {examples} training examples, and a step should "
+            f"use each of them at most once; use at most {examples}"
+        )
     return Shuffle(examples, batch, seed, source.window if isinstance(source, config.Npz) else None)
 
 
@@ -134,8 +139,9 @@ def _build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> 
 
 
 def _contractions(strategy: config.WeightedAveraging, optimizer: config.Optimizer) -> tuple[float, ...]:
+    bound = 1.0 - optimizer.learning_rate * optimizer.l2  # of Cheng et al. for plain SGD on an l2-regularised objective
     if strategy.contraction == "holdout":
-        return HOLDOUT
-    if strategy.contraction == "auto":  # the bound of Cheng et al. for plain SGD on an l2-regularised objective
-        return (1.0 - optimizer.learning_rate * optimizer.l2,)
+        return tuple(sorted({*HOLDOUT, *([bound] if 0 < bound < 1 else [])}, reverse=True))
+    if strategy.contraction == "auto":
+        return (bound,)
     return (strategy.contraction,)

@@ -39,7 +39,9 @@ class RunFiles:
         examples = sum(job.strategy.plan.steps(0)) * job.batch
         if examples >= 2 * job.end:
             text = f"a round deals {examples} examples, more than the {job.end} of training.epochs"
-            say(f"warning: {text}: lower strategy.period")
+            period = "" if self._request.settings.averaging is None else "strategy.period, "
+            advice = f"lower {period}training.batch_size_per_worker or workers, or raise training.epochs"
+            say(f"warning: {text}: {advice}")
         if resumed:
             progress = loop.replica.progress
             say(f"going on from round {progress.round}, epoch {progress.position / job.sampler.examples:.2f}")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from psgd.backends.backend import Outputs
 from psgd.backends.layout import Layout
 from psgd.learners.initializers import initial
 from psgd.learners.learner import Batch, Learner, TrainState
@@ -38,8 +39,12 @@ class LayeredLearner(Learner):
         return initial(self.layout, self._initializer, self._constant, seed, self.dtype)
 
     @abstractmethod
+    def outputs(self, parameters: np.ndarray, X: Any) -> Outputs:
+        """Compute outputs, in buffers that the next call with as many examples overwrites."""
+
     def predict(self, parameters: np.ndarray, X: Any) -> np.ndarray:
         """Return outputs (B, O), in a buffer that the next call with as many examples overwrites."""
+        return self.outputs(parameters, X).A_OB.T
 
     @abstractmethod
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
@@ -49,12 +54,13 @@ class LayeredLearner(Learner):
         return self._head.read()
 
     def score(self, parameters: np.ndarray, X: Any, T_BO: np.ndarray) -> tuple[float, int]:
-        A_BO = self.predict(parameters, X)
+        outputs = self.outputs(parameters, X)
+        A_BO = outputs.A_OB.T
         if A_BO.shape[1] > 1:
             right = np.argmax(A_BO, axis=1) == np.argmax(T_BO, axis=1)
         else:
             right = (self._loss.threshold < A_BO) == (T_BO > 0.5)
-        return self._loss.value(A_BO.T, T_BO.T), int(np.count_nonzero(right))
+        return self._loss.value(outputs.Z_OB, T_BO.T), int(np.count_nonzero(right))
 
     def run(self, state: TrainState, optimizer: Optimizer, batches: Iterable[Batch]) -> None:
         """As Learner.run, but plain SGD updates without writing the gradient, which rounds differently."""

@@ -4,6 +4,7 @@ from typing import final
 
 import numpy as np
 
+from psgd.backends.backend import Outputs
 from psgd.learners.losses import Loss
 
 # Outputs that are kept, with their targets, until their losses are summed together, since a call costs more than a
@@ -18,25 +19,27 @@ class LossHead:
 
     def __init__(self, loss: Loss, activation: str) -> None:
         self.natural = loss.natural == activation
+        assert loss.slope or self.natural, f"the loss needs the output activation {loss.natural}, not {activation}"
         self.is_difference = self.natural or loss.slope_is_difference
         self._loss, self._of_slope = loss, loss.of_slope
         self._sum = 0.0
-        self._A: list[np.ndarray] = []
+        self._Z: list[np.ndarray] = []
         self._T: list[np.ndarray] = []
         self._kept = 0
 
-    def add(self, A_OB: np.ndarray, T_OB: np.ndarray, D_OB: np.ndarray) -> None:
+    def add(self, outputs: Outputs, T_OB: np.ndarray) -> None:
         """Add the examples' losses to the sum. Write the slope to D_OB, which holds it already if `is_difference`."""
-        if not self.is_difference:
+        A_OB, D_OB, Z_OB = outputs
+        if not self.is_difference and self._loss.slope:
             self._loss.slope(A_OB, T_OB, D_OB)
         if self._of_slope:
             self._sum += self._of_slope(D_OB)
-        elif A_OB.size > KEPT_OUTPUTS // 4:
-            self._sum += self._loss.value(A_OB, T_OB)
+        elif Z_OB.size > KEPT_OUTPUTS // 4:
+            self._sum += self._loss.value(Z_OB, T_OB)
         else:
-            self._A.append(A_OB.copy())
+            self._Z.append(Z_OB.copy())
             self._T.append(T_OB.copy())
-            self._kept += A_OB.size
+            self._kept += Z_OB.size
             if self._kept > KEPT_OUTPUTS:
                 self._sum_kept()
 
@@ -48,7 +51,7 @@ class LossHead:
 
     def _sum_kept(self) -> None:
         if self._kept:
-            several = len(self._A) > 1
-            A_OB, T_OB = (np.concatenate(kept, axis=1) if several else kept[0] for kept in (self._A, self._T))
-            self._sum += self._loss.value(A_OB, T_OB)
-            self._A, self._T, self._kept = [], [], 0
+            several = len(self._Z) > 1
+            Z_OB, T_OB = (np.concatenate(kept, axis=1) if several else kept[0] for kept in (self._Z, self._T))
+            self._sum += self._loss.value(Z_OB, T_OB)
+            self._Z, self._T, self._kept = [], [], 0

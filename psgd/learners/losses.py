@@ -1,6 +1,8 @@
-"""Losses: functions of outputs A and targets T, summed over outputs and examples.
+"""Losses: functions of outputs A, or of logits Z (outputs before their activation), and targets T, summed over outputs
+and examples.
 
-T is one-hot for classes (0 or 1 for a single output), values for regression.
+T is one-hot for classes (0 or 1 for a single output), values for regression. Logarithms of probabilities are computed
+from logits: a probability of the true class that rounds to 0 in floating point has lost its logarithm.
 """
 
 from collections.abc import Callable
@@ -9,15 +11,15 @@ from typing import final
 
 import numpy as np
 
-_TINY = 1e-30  # the smallest probability, which keeps logarithms finite; representable in float32
-
 
 @final
 @dataclass(frozen=True)
 class Loss:
-    value: Callable[[np.ndarray, np.ndarray], float]  # (A, T) -> sum over the batch
-    slope: Callable[[np.ndarray, np.ndarray, np.ndarray], object]  # (A, T, out): writes dL/dA
-    natural: str | None = None  # the output activation with which dL/dZ is A - T
+    value: Callable[
+        [np.ndarray, np.ndarray], float
+    ]  # (A, or Z if the activation is `natural`, T) -> sum over the batch
+    slope: Callable[[np.ndarray, np.ndarray, np.ndarray], object] | None  # (A, T, out): writes dL/dA
+    natural: str | None = None  # the output activation with which dL/dZ is A - T; the only one if there is no slope
     of_slope: Callable[[np.ndarray], float] | None = None  # dL/dA -> sum over the batch, if that takes less time
     slope_is_difference: bool = False  # dL/dA is A - T
     threshold: float = 0.5  # a single output above it predicts the second of two classes
@@ -31,24 +33,24 @@ def _squared_of_slope(D: np.ndarray) -> float:
     return 0.5 * float(np.vdot(D, D))
 
 
-def _cross_entropy(A: np.ndarray, T: np.ndarray) -> float:
-    return -float(np.vdot(T, np.log(np.maximum(A, _TINY))))
+def _cross_entropy(Z_OB: np.ndarray, T_OB: np.ndarray) -> float:
+    """-log softmax(Z) of the true class: log(sum of exp(Z)) - Z, with Z relative to its maximum."""
+    E_OB = Z_OB - Z_OB.max(axis=0)
+    of_targets = float(np.vdot(T_OB, E_OB))
+    np.exp(E_OB, E_OB)
+    return float(np.log(E_OB.sum(axis=0)).sum(dtype=np.float64)) - of_targets
 
 
-def _cross_entropy_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
-    np.divide(T, np.maximum(A, _TINY), out)
-    np.negative(out, out)
-
-
-def _binary(A: np.ndarray, T: np.ndarray) -> float:
-    right = np.abs((1.0 - T) - A)  # the probability of the true class: A or 1 - A
-    np.maximum(right, _TINY, out=right)
-    return -float(np.log(right, out=right).sum(dtype=np.float64))
-
-
-def _binary_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
-    np.subtract(A, T, out)
-    out /= np.maximum(A * (1.0 - A), _TINY)
+def _binary(Z: np.ndarray, T: np.ndarray) -> float:
+    """-log sigmoid(Z) where T is 1, -log sigmoid(-Z) where it is 0: max(Z, 0) - T Z + log(1 + exp(-|Z|))."""
+    rest = np.abs(Z)
+    np.negative(rest, rest)
+    np.exp(rest, rest)
+    np.log1p(rest, rest)
+    losses = np.maximum(Z, 0.0)
+    losses -= T * Z
+    losses += rest
+    return float(losses.sum(dtype=np.float64))
 
 
 def _hinge(A: np.ndarray, T: np.ndarray) -> float:
@@ -77,7 +79,7 @@ def huber(threshold: float) -> Loss:
 
 LOSSES = {
     "squared-error": Loss(_squared, np.subtract, "identity", _squared_of_slope, slope_is_difference=True),
-    "cross-entropy": Loss(_cross_entropy, _cross_entropy_slope, "softmax"),
-    "binary-cross-entropy": Loss(_binary, _binary_slope, "sigmoid"),
+    "cross-entropy": Loss(_cross_entropy, None, "softmax"),
+    "binary-cross-entropy": Loss(_binary, None, "sigmoid"),
     "hinge": Loss(_hinge, _hinge_slope, threshold=0.0),
 }

@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from psgd.backends.backend import Backend, Network
+from psgd.backends.backend import Backend, Network, Outputs
 from psgd.backends.layout import LayerViews, Layout
 from psgd.backends.numpy.backend import NUMPY
 from psgd.learners.layered_learner import XAVIER, LayeredLearner, WeightSettings
@@ -36,9 +36,8 @@ class MLP(LayeredLearner):
         self._passes = backend.passes(self.network)
         self._views = LayerViews(self.layout)
 
-    def predict(self, parameters: np.ndarray, X_BI: np.ndarray) -> np.ndarray:
-        A_OB, _ = self._passes.forward(parameters, X_BI)
-        return A_OB.T
+    def outputs(self, parameters: np.ndarray, X_BI: np.ndarray) -> Outputs:
+        return self._passes.forward(parameters, X_BI)
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         self._forward(parameters, batch.X, batch.T_BO)
@@ -51,8 +50,8 @@ class MLP(LayeredLearner):
 
     def _forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
         """Compute outputs and slopes; add the examples' losses to the running sum."""
-        A_OB, D_OB = self._passes.forward(parameters, X_BI, T_BO if self._head.is_difference else None)
-        self._head.add(A_OB, T_BO.T, D_OB)
+        outputs = self._passes.forward(parameters, X_BI, T_BO if self._head.is_difference else None)
+        self._head.add(outputs, T_BO.T)
 
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
         """W <- (1 - rate l2) W - rate A D^T / B, without l2 for biases."""

@@ -9,6 +9,7 @@ from typing import final
 
 import numpy as np
 
+from psgd.backends.backend import Outputs
 from psgd.backends.layout import Layout
 from psgd.backends.numpy.activations import ACTIVATIONS
 from psgd.backends.numpy.layer_buffers import LayerBuffers
@@ -33,8 +34,8 @@ class SparseLinear(LayeredLearner):
         self._activation = ACTIVATIONS[output]
         self._buffers: dict[int, LayerBuffers] = {}
 
-    def predict(self, parameters: np.ndarray, rows: SparseRows) -> np.ndarray:
-        return self._forward(parameters, rows, 1.0).A_OB.T
+    def outputs(self, parameters: np.ndarray, rows: SparseRows) -> Outputs:
+        return self._forward(parameters, rows, 1.0).outputs
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         rows: SparseRows = batch.X
@@ -81,13 +82,15 @@ class SparseLinear(LayeredLearner):
         """Compute the outputs with the weights times `scale`."""
         examples = len(rows.starts) - 1
         if examples not in self._buffers:
-            self._buffers[examples] = LayerBuffers(1, examples, self._activation, self.dtype)
+            self._buffers[examples] = LayerBuffers(
+                1, examples, self._activation, self.dtype, keeps_logits=self._head.natural
+            )
         buffers = self._buffers[examples]
-        A_OB = buffers.A_OB
-        _gather(parameters[:-1], rows, A_OB[0])
+        Z_OB = buffers.Z_OB
+        _gather(parameters[:-1], rows, Z_OB[0])
         if scale != 1.0:
-            A_OB *= scale
-        A_OB += parameters[-1:]
+            Z_OB *= scale
+        Z_OB += parameters[-1:]
         buffers.forward()
         return buffers
 
@@ -96,7 +99,7 @@ class SparseLinear(LayeredLearner):
         buffers = self._forward(parameters, rows, scale)
         if self._head.is_difference:
             np.subtract(buffers.A_OB, T_BO.T, buffers.D_OB)
-        self._head.add(buffers.A_OB, T_BO.T, buffers.D_OB)
+        self._head.add(buffers.outputs, T_BO.T)
         if not self._head.natural:
             buffers.backward()
         D_B: np.ndarray = buffers.D_OB[0]

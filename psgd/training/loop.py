@@ -98,6 +98,10 @@ class Loop:
             self._round()
             self._losses = 0
             self._evaluate_if_due()
+        if self.replica.progress.round and not self.replica.progress.combinations:
+            raise Diverged(
+                "no worker was finite in any round, so that nothing was learnt; lower optimizer.learning_rate"
+            )
         check_finite(self.replica)
         self._checkpoints.save(self.replica, 0, self.scores)
         self.agreement.together(lambda: finish(self) if self.group.first else None)

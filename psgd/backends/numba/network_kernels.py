@@ -13,11 +13,11 @@ from psgd.backends.numba.compiler import inlined, kernel
 SIGMOID_ELEMENTS = 4096  # of a part that stays in the L1 cache between the steps of a sigmoid
 
 # Columns of the int64 table of layers. Row 0 is the batch, whose OUTPUTS are the features. INPUTS includes the constant
-# 1; OFFSET: index of the first weight in the parameters; A, D: addresses of outputs and slopes, by example or by
-# output, both with the leading dimension LD; TRANSPOSES, TWO_PASSES: see layer_plan.py; FORWARD, BACKWARD: the
-# activation to apply in each pass, or NONE.
-FIELDS = 12
-INPUTS, OUTPUTS, OFFSET, EXAMPLES, A, D, LD, BY_EXAMPLE, TRANSPOSES, TWO_PASSES, FORWARD, BACKWARD = range(FIELDS)
+# 1; OFFSET: index of the first weight in the parameters; Z, A, D: addresses of logits, outputs (which may overwrite the
+# logits) and slopes, by example or by output, all with the leading dimension LD; TRANSPOSES, TWO_PASSES: see
+# layer_plan.py; FORWARD, BACKWARD: the activation to apply in each pass, or NONE.
+FIELDS = 13
+INPUTS, OUTPUTS, OFFSET, EXAMPLES, Z, A, D, LD, BY_EXAMPLE, TRANSPOSES, TWO_PASSES, FORWARD, BACKWARD = range(FIELDS)
 NONE, RELU, SIGMOID, TANH = range(4)
 # Elements of the int64 vector of addresses.
 ROUTINES = 8
@@ -42,7 +42,10 @@ def forward(P, X, T, layers, routines):  # type: ignore[no-untyped-def]
         below, layer = layers[number - 1], layers[number]
         _layer_product(P, below, layer, routines)
         count = _stored(layer)
-        _activate(layer[FORWARD], carray(pointer(layer[A]), count, P.dtype), routines)
+        A_ = carray(pointer(layer[A]), count, P.dtype)
+        if layer[Z] != layer[A]:
+            A_[:] = carray(pointer(layer[Z]), count, P.dtype)
+        _activate(layer[FORWARD], A_, routines)  # in place, or compilers could not vectorize its loops
         if layer[BY_EXAMPLE]:  # elementwise work went over the column of ones too
             A_BI = carray(pointer(layer[A]), (layer[EXAMPLES], layer[LD]), P.dtype)
             for b in range(layer[EXAMPLES]):
@@ -111,15 +114,15 @@ def _stored(layer):  # type: ignore[no-untyped-def]
 
 @inlined
 def _layer_product(P, below, layer, routines):  # type: ignore[no-untyped-def]
-    """Write W A, with A of the layer below, to the layer's outputs."""
+    """Write W A, with A of the layer below, to the layer's Z."""
     I, O, B, one = layer[INPUTS], layer[OUTPUTS], layer[EXAMPLES], P.dtype.type(1)  # noqa: E741
     W, inputs = _weights(P, layer), _matrix(below[A], below)
     if not layer[TRANSPOSES]:
-        _product(routines, W, inputs, _matrix(layer[A], layer), O, B, I, one)
+        _product(routines, W, inputs, _matrix(layer[Z], layer), O, B, I, one)
         return
     _product(routines, W, inputs, Matrix(routines[SCRATCH], O, False), O, B, I, one)
     Z_BO = carray(pointer(routines[SCRATCH]), (B, O), P.dtype)
-    Z_OB = carray(pointer(layer[A]), (O, B), P.dtype)
+    Z_OB = carray(pointer(layer[Z]), (O, B), P.dtype)
     for b in range(B):
         for o in range(O):
             Z_OB[o, b] = Z_BO[b, o]

@@ -24,7 +24,7 @@ class NumbaPasses:
     def __init__(self, plain: NumpyPasses, examples: int, descends: bool) -> None:
         self._plain, self._examples, self._descends = plain, examples, descends
         (layout, activations, dtype, natural), buffers = plain.network, plain.buffers(examples)
-        self._last, self._outputs = buffers.last, buffers.outputs
+        self._last, self._outputs = buffers.last, buffers.last.outputs
         self._no_targets = np.empty((0, 0), dtype)
         self._output_by_numpy = activations[-1] not in _KINDS
         self._output_back_by_numpy = self._output_by_numpy and not natural
@@ -40,7 +40,7 @@ class NumbaPasses:
             ld = plan.outputs + 1 if plan.by_example else examples
             row[:] = (
                 *(plan.inputs, plan.outputs, plan.offset, examples),
-                *(layer.A_IB.ctypes.data, layer.D_OB.ctypes.data, ld),
+                *(layer.Z_OB.ctypes.data, layer.A_IB.ctypes.data, layer.D_OB.ctypes.data, ld),
                 *(plan.by_example, plan.transposes_product, plan.two_passes, kind, back),
             )
             scratch = max(
@@ -111,10 +111,11 @@ def _results(passes: Passes, network: Network, examples: int, descends: bool, se
     X_BI = draw.standard_normal((examples, layout.sizes[0] + 1), dtype)
     T_BO = draw.standard_normal((examples, layout.sizes[-1]), dtype)
     gradient = np.empty_like(parameters)
-    A_OB, D_OB = passes.forward(parameters, X_BI)
-    digest = sha256(A_OB.tobytes())
+    outputs = passes.forward(parameters, X_BI)
+    digest = sha256(outputs.A_OB.tobytes())
+    digest.update(outputs.Z_OB.tobytes())
     passes.forward(parameters, X_BI, T_BO)
-    digest.update(D_OB.tobytes())
+    digest.update(outputs.D_OB.tobytes())
     passes.gradient(parameters, X_BI, gradient)
     digest.update(gradient.data)
     if descends:

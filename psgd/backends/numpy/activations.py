@@ -1,4 +1,4 @@
-"""Activations, in place: `forward` replaces Z_OB by A_OB, `backward` replaces dL/dA by dL/dZ, given A.
+"""Activations: `forward` computes A_OB from Z_OB, which may be the same array; `backward` makes dL/dZ of dL/dA and A.
 
 numpy is fastest on arrays of the same shape or of no dimensions, and slow with Python's numbers: hence Scratch. Here
 and wherever a step calls numpy, `out` is the last positional argument, since a keyword takes time.
@@ -33,13 +33,13 @@ Action = Callable[[], None]
 
 
 class Activation(NamedTuple):
-    forward: Callable[[np.ndarray, Scratch], None]  # (Z_OB, scratch)
+    forward: Callable[[np.ndarray, np.ndarray, Scratch], None]  # (Z_OB, A_OB, scratch)
     backward: Callable[[np.ndarray, np.ndarray, Scratch], None]  # (A_OB, D_OB, scratch)
     all_outputs: bool = False  # A depends on all of an example's Z
     integer: bool = False  # `backward` takes the bits of the floats as unsigned integers
 
-    def actions(self, A_OB: np.ndarray, D_OB: np.ndarray) -> tuple[list[Action], list[Action]]:
-        """Return the calls for forward and backward over these two arrays, in parts that stay in the cache."""
+    def actions(self, Z_OB: np.ndarray, A_OB: np.ndarray, D_OB: np.ndarray) -> tuple[list[Action], list[Action]]:
+        """Return the calls for forward and backward over these arrays, in parts that stay in the cache."""
         outputs, examples = A_OB.shape
         rows = outputs if self.all_outputs else min(outputs, max(1, CACHED_ELEMENTS // examples))
         dtype = np.dtype(f"u{A_OB.itemsize}") if self.integer else A_OB.dtype
@@ -49,18 +49,18 @@ class Activation(NamedTuple):
         forward: list[Action] = []
         backward: list[Action] = []
         for start in range(0, outputs, rows):
-            A, D = A_OB[start : start + rows], D_OB[start : start + rows]
-            forward.append(partial(self.forward, A, scratch.first(len(A))))
+            Z, A, D = (array[start : start + rows] for array in (Z_OB, A_OB, D_OB))
+            forward.append(partial(self.forward, Z, A, scratch.first(len(A))))
             backward.append(partial(self.backward, A.view(dtype), D.view(dtype), back_scratch.first(len(A))))
         return forward, backward
 
 
 def _nothing(*arguments: object) -> None:
-    pass
+    """The identity: Z_OB is A_OB."""
 
 
-def _relu(Z: np.ndarray, scratch: Scratch) -> None:
-    np.maximum(Z, scratch.zeros, out=Z)  # for maximum and minimum, the keyword is faster
+def _relu(Z: np.ndarray, A: np.ndarray, scratch: Scratch) -> None:
+    np.maximum(Z, scratch.zeros, out=A)  # for maximum and minimum, the keyword is faster
 
 
 def _relu_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
@@ -70,12 +70,12 @@ def _relu_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
     np.multiply(D, slope, D)
 
 
-def _sigmoid(Z: np.ndarray, scratch: Scratch) -> None:
+def _sigmoid(Z: np.ndarray, A: np.ndarray, scratch: Scratch) -> None:
     # exp overflows to infinity for very negative Z (the loop ignores that), and 1 / infinity is 0, as it should be.
-    np.negative(Z, Z)
-    np.exp(Z, Z)
-    np.add(Z, scratch.one, Z)
-    np.divide(scratch.one, Z, Z)
+    np.negative(Z, A)
+    np.exp(A, A)
+    np.add(A, scratch.one, A)
+    np.divide(scratch.one, A, A)
 
 
 def _sigmoid_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
@@ -84,8 +84,8 @@ def _sigmoid_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
     np.multiply(D, slope, D)
 
 
-def _tanh(Z: np.ndarray, scratch: Scratch) -> None:
-    np.tanh(Z, Z)
+def _tanh(Z: np.ndarray, A: np.ndarray, scratch: Scratch) -> None:
+    np.tanh(Z, A)
 
 
 def _tanh_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
@@ -94,10 +94,10 @@ def _tanh_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
     np.multiply(D, slope, D)
 
 
-def _softmax(Z: np.ndarray, scratch: Scratch) -> None:
-    Z -= Z.max(axis=0)
-    np.exp(Z, Z)
-    Z /= Z.sum(axis=0)
+def _softmax(Z: np.ndarray, A: np.ndarray, scratch: Scratch) -> None:
+    np.subtract(Z, Z.max(axis=0), A)
+    np.exp(A, A)
+    A /= A.sum(axis=0)
 
 
 def _softmax_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:

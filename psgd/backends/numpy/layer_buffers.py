@@ -6,18 +6,25 @@ from typing import final
 
 import numpy as np
 
-from psgd.backends.numpy.activations import Action, Activation
+from psgd.backends.backend import Outputs
+from psgd.backends.numpy.activations import ACTIVATIONS, Action, Activation
 
 
 @final
 class LayerBuffers:
-    """A_OB: outputs; A_IB: these and a row of ones, the next layer's inputs; D_OB: slopes. Their memory order is (O,
-    B), or (B, O) if `by_example`."""
+    """Z_OB: logits; A_OB: outputs, in the same memory unless `keeps_logits`; A_IB: outputs and a row of ones, the next
+    layer's inputs; D_OB: slopes. Their memory order is (O, B), or (B, O) if `by_example`."""
 
     multiply: Callable[[np.ndarray, np.ndarray, np.ndarray], object]  # (A, B, out)
 
     def __init__(
-        self, outputs: int, examples: int, activation: Activation, dtype: np.dtype, by_example: bool = False
+        self,
+        outputs: int,
+        examples: int,
+        activation: Activation,
+        dtype: np.dtype,
+        by_example: bool = False,
+        keeps_logits: bool = False,
     ) -> None:
         if by_example:
             A, D = np.ones((examples, outputs + 1), dtype), np.zeros((examples, outputs + 1), dtype)
@@ -28,10 +35,13 @@ class LayerBuffers:
             A, self.D_OB = self.A_IB[:-1], D
             self.multiply = np.dot  # with less overhead than matmul
         self.A_OB = self.A_IB[:-1]
-        forward, backward = activation.actions(A, D)
+        Z = np.empty_like(A) if keeps_logits and activation is not ACTIVATIONS["identity"] else A
+        self.Z_OB = Z.T[:-1] if by_example else Z
+        forward, backward = activation.actions(Z, A, D)
+        self.outputs = Outputs(self.A_OB, self.D_OB, self.Z_OB)
         if by_example:  # elementwise work went over the column of ones too
             forward.append(partial(self.A_IB[-1].fill, 1.0))
-        self.forward, self.backward = _one_call(forward), _one_call(backward)  # Z to A, and dL/dA to dL/dZ, in place
+        self.forward, self.backward = _one_call(forward), _one_call(backward)  # Z to A, and dL/dA to dL/dZ
 
 
 def _one_call(actions: list[Action]) -> Action:

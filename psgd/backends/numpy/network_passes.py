@@ -23,12 +23,15 @@ class BatchBuffers:
     def __init__(self, network: Network, examples: int) -> None:
         dtype = network.dtype
         self.plans: list[LayerPlan] = plan_layers(network.layout, examples)
+        last = len(self.plans) - 1
         self.layers = [
-            LayerBuffers(plan.outputs, examples, ACTIVATIONS[name], dtype, plan.by_example)
-            for plan, name in zip(self.plans, network.activations, strict=True)
+            LayerBuffers(
+                *(plan.outputs, examples, ACTIVATIONS[name], dtype, plan.by_example),
+                keeps_logits=number == last and network.natural,
+            )
+            for number, (plan, name) in enumerate(zip(self.plans, network.activations, strict=True))
         ]
         self.last = self.layers[-1]
-        self.outputs = self.last.A_OB, self.last.D_OB
         first = self.plans[0]
         self.product_BO = np.empty((examples, first.outputs), dtype) if first.transposes_product else None
         self.share = 1.0 / examples if examples else 0.0
@@ -52,17 +55,17 @@ class NumpyPasses:
         A_IB, product_BO = X_BI.T, buffers.product_BO
         for (W_IO, W_OI, _), layer in zip(self._weights.of(parameters), buffers.layers, strict=True):
             if product_BO is None:
-                layer.multiply(W_OI, A_IB, layer.A_OB)
+                layer.multiply(W_OI, A_IB, layer.Z_OB)
             else:
                 np.dot(X_BI, W_IO, product_BO)
-                np.copyto(layer.A_OB, product_BO.T)
+                np.copyto(layer.Z_OB, product_BO.T)
                 product_BO = None  # for the first layer only
             layer.forward()
             A_IB = layer.A_IB
-        A_OB, D_OB = buffers.outputs
+        outputs = buffers.last.outputs
         if T_BO is not None:
-            np.subtract(A_OB, T_BO.T, D_OB)
-        return A_OB, D_OB
+            np.subtract(outputs.A_OB, T_BO.T, outputs.D_OB)
+        return outputs
 
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
         weights, gradients, buffers = self._weights.of(parameters), self._weights.of(out), self._buffers[len(X_BI)]

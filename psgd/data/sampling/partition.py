@@ -33,9 +33,8 @@ class Partition(Sampler):
         self._passes = [RowStream(self.shard, partial(self._draw_pass, worker), kept=1) for worker in range(workers)]
 
     def batch_at(self, worker: int, step: int, position: int) -> IndexBatch:
-        del position
         rows = self._passes[worker].rows(step * self.batch, self.batch)
-        return IndexBatch(rows, (step + 0.5) * self.batch / self.shard)
+        return IndexBatch(rows, (position + self.batch / 2) / self.examples)
 
     def _draw_pass(self, worker: int, number: int) -> np.ndarray:
         """Return the rows of a worker's shard in the order of pass `number`."""

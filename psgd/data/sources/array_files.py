@@ -13,6 +13,7 @@ from psgd.core.errors import DataError
 INPUTS = ("x", "inputs", "images", "data", "features")
 TARGETS = ("y", "labels", "targets", "target")
 PARTS = ("", "train", "test")
+CHECKED_ROWS = 4096  # looked at in one call; raised, it takes fewer calls and more memory
 
 
 class Named(NamedTuple):
@@ -35,7 +36,11 @@ def read_arrays(path: Path) -> Arrays:
         return {"x": Named(str(path), _read_npy(path))}
     try:
         if not zipfile.is_zipfile(path):
-            raise DataError(f"{path}: not an npz file ({path.stat().st_size} bytes); numpy.savez makes them")
+            with open(path, "rb") as file:
+                begun = file.read(2) == b"PK"
+            what = "truncated: the end of the npz file is missing" if begun else "not an npz file"
+            advice = "copy or download it again" if begun else "numpy.savez makes them"
+            raise DataError(f"{path}: {what} ({path.stat().st_size} bytes); {advice}")
         with np.load(path, allow_pickle=False) as stored:
             arrays = {n.lower(): Named(f"{path}, {n}", stored[n]) for n in stored.files if _known(n)}
             if not arrays:
@@ -45,6 +50,24 @@ def read_arrays(path: Path) -> Arrays:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as arrays of numbers or text: {error}") from None
+
+
+def check_finite(X: Named) -> None:
+    """DataError, which names the row and the position in it, if a floating number is infinite or not a number. Files
+    larger than memory are not read for this."""
+    if X.array.dtype.kind != "f" or X.array.nbytes > memory_bytes():
+        return
+    for start in range(0, len(X.array), CHECKED_ROWS):
+        wrong = np.argwhere(~np.isfinite(X.array[start : start + CHECKED_ROWS]))
+        if len(wrong):
+            row, *place = (int(index) for index in wrong[0])
+            value, where = X.array[(start + row, *place)], f", element {', '.join(map(str, place))}" if place else ""
+            raise DataError(f"{X.name}: row {start + row}{where} is {value}; correct it or remove the row")
+
+
+def memory_bytes() -> int:
+    """Return the size of this machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def find_part(path: Path, arrays: Arrays, part: str) -> tuple[Named, Named | None] | None:

@@ -14,7 +14,7 @@ from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset, Examples, Reader
 from psgd.data.read_ahead import read_ahead_of
 from psgd.data.sampling.shuffle import PIECES
-from psgd.data.sources.array_files import Arrays, Named, find_part, read_arrays
+from psgd.data.sources.array_files import Arrays, Named, check_finite, find_part, memory_bytes, read_arrays
 from psgd.data.sources.labels import learn_classes, places_of, values_of
 
 
@@ -70,24 +70,20 @@ def load_arrays(path: Path, settings: Npz) -> Data:
         raise DataError(f"{parts[-1][1].name}: {datasets[-1].outputs} outputs, in {y.name} {datasets[0].outputs}")
     preparation = {"kind": "scale", "scale": scale, "shape": shape, "classes": classes}
     origin = f"{path}, {X.array.dtype} inputs" + (f" times {scale:g}" if scale != 1 else "")
-    if os.path.isdir(path) and not settings.window and X.array.nbytes > _memory():
+    if os.path.isdir(path) and not settings.window and X.array.nbytes > memory_bytes():
         origin += " (larger than memory: set data.window, or each example will be waited for)"
     return Data(datasets[0], datasets[1] if len(datasets) > 1 else None, None, origin, preparation)
 
 
-def _memory() -> int:
-    """Return the size of this machine's memory in bytes."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def as_matrix(X: Named) -> np.ndarray:
     """Convert `X` to (N, F) of uint8 or floating numbers. A mapped array stays mapped unless it holds other integers.
-    DataError if it is empty or holds no numbers."""
+    DataError if it is empty, or holds what is not a finite number."""
     array = X.array
     if array.ndim == 0 or array.size == 0:
         raise DataError(f"{X.name}: has shape {array.shape}; expected (examples, ...), at least one of each")
     if array.dtype.kind not in "biuf":
         raise DataError(f"{X.name}: holds {array.dtype}; expected numbers, so convert them first")
+    check_finite(X)
     if array.dtype.kind in "biu" and array.dtype != np.uint8:
         array = array.astype(np.float32)
     return array.reshape(len(array), math.prod(array.shape[1:]))

@@ -50,7 +50,13 @@ def load_idx_directory(path: str | Path) -> tuple[Dataset, Dataset]:
     test_X, test_labels = _read_pair(directory, "t10k")
     if train_X.shape[1] != test_X.shape[1]:
         raise DataError(f"{directory}: training images have {train_X.shape[1]} pixels, test images {test_X.shape[1]}")
-    classes = max(2, 1 + int(max(train_labels.max(), test_labels.max())))
+    if train_labels.min() == train_labels.max():
+        raise DataError(f"{directory}: all training labels are {train_labels[0]}; classification needs two classes")
+    classes = 1 + int(train_labels.max())
+    if (unknown := int(test_labels.max())) >= classes:
+        raise DataError(
+            f"{directory}: a test image has the label {unknown}; those of training images end at {classes - 1}"
+        )
     return (
         Dataset(train_X, train_labels, classes, scale=1 / 255),
         Dataset(test_X, test_labels, classes, scale=1 / 255),

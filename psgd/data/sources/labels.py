@@ -9,8 +9,10 @@ from psgd.data.sources.array_files import Named
 
 
 def learn_classes(y: Named) -> list[int] | list[str]:
-    """Return the classes in training labels, sorted. Whole numbers from 0 with few gaps are taken as class numbers: the
-    gaps become classes, too. DataError if there are fewer than two classes."""
+    """Return the classes in training labels, sorted; of one-hot rows, a class for each column. Whole numbers from 0
+    with few gaps are taken as class numbers: the gaps become classes, too. DataError if there are fewer than two."""
+    if _one_hot(y.array):
+        return list(range(y.array.shape[1]))
     classes = np.unique(_labels(y)).tolist()
     if len(classes) < 2:
         raise DataError(f"{y.name}: all labels are {classes[0]!r}; classification needs two classes at least")
@@ -54,8 +56,7 @@ def _labels(y: Named) -> np.ndarray:
     array = y.array
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    rows_of_numbers = array.ndim == 2 and array.size and array.dtype.kind in "biuf"
-    if rows_of_numbers and ((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all():
+    if _one_hot(array):
         places: np.ndarray = array.argmax(axis=1)
         return places
     if array.ndim != 1 or len(array) == 0:
@@ -73,3 +74,10 @@ def _labels(y: Named) -> np.ndarray:
             "(for values set data.task: regression)"
         )
     return array.astype(np.int64)
+
+
+def _one_hot(array: np.ndarray) -> bool:
+    """Whether each row of numbers is a 1 among zeros, in two columns or more."""
+    if array.ndim != 2 or array.shape[1] < 2 or not len(array) or array.dtype.kind not in "biuf":
+        return False
+    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all())

@@ -29,20 +29,32 @@ _EXAMPLE = re.compile(
 
 def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Data:
     """Load training examples from `path`, and test examples from `test_path` or after the first `train_rows` of `path`.
-    DataError names the file and the line of the first mistake. UsageError if `train_rows` leaves nothing to test on."""
-    rows = _read(path, settings, None)
-    labels = None if settings.task == "regression" else _learn_labels(path, np.frombuffer(rows.labels))
+    Classes and the number of features are learnt from the training examples. DataError names the file and the line of
+    the first mistake. UsageError if `train_rows` leaves nothing to test on."""
+    rows, train_rows = _read(path, settings, None), settings.train_rows
+    if train_rows and train_rows >= len(rows.labels):
+        count = len(rows.labels)
+        raise UsageError(f"data.train_rows is {train_rows}, but {path} has {count} examples; leave some to test")
+    found = np.frombuffer(rows.labels)
+    labels = None if settings.task == "regression" else _learn_labels(path, found[:train_rows])
+    if labels is not None and len(unknown := np.flatnonzero(~np.isin(found, labels))):
+        what = f"example {unknown[0] + 1} has the label {found[unknown[0]]:g}, which none of the first {train_rows} has"
+        raise DataError(f"{path}: {what}; correct or remove the line, or raise data.train_rows")
     other = _read(test_path, settings, labels) if test_path else None
-    features = settings.features or 1 + max(rows.largest, other.largest if other else 0)
+    features = settings.features or 1 + rows.largest_index(train_rows)
     whole = rows.dataset(labels, features)
-    train_rows = settings.train_rows
-    if train_rows and train_rows >= len(whole):
-        raise UsageError(f"data.train_rows is {train_rows}, but {path} has {len(whole)} examples; leave some to test")
     train, test = whole, other.dataset(labels, features) if other else None
     if train_rows:
         train, test = whole.take(slice(0, train_rows)), whole.take(slice(train_rows, None))
     names = [int(label) for label in labels] if labels is not None else []
     origin = f"{path}, {len(train.indices) / len(train):.1f} of {features} features an example"
+    if (
+        ignored := rows.entries
+        + (other.entries if other else 0)
+        - len(train.indices)
+        - (len(test.indices) if test else 0)
+    ):
+        origin += f" ({ignored} entries of test examples are ignored: no training example has their features)"
     preparation = {"kind": "libsvm", "classes": names, "zero_based": settings.zero_based, "unit": settings.unit_length}
     return Data(train, test, None, origin, preparation)
 
@@ -76,7 +88,6 @@ class _Parser:
         self._path, self._settings, self._allowed = path, settings, labels
         self._limit = min(_LARGEST_INDEX, settings.features - 1 if settings.features else _LARGEST_INDEX)
         self.labels = array("d")  # as they are in the file
-        self.largest = 0  # index
         self._indptr, self._indices = array("q", [0]), array("i")
         self._values: array[float] | None = None  # None while all values are 1
 
@@ -97,12 +108,26 @@ class _Parser:
         self._add_labels(np.array(labels), np.array(numbers))
         self._add_entries(b"".join(pairs), counts, np.array(numbers))
 
+    @property
+    def entries(self) -> int:
+        return len(self._indices)
+
+    def largest_index(self, rows: int | None) -> int:
+        """Return the largest index in the first `rows` rows, or in all."""
+        entries = self._indptr[rows] if rows else self.entries
+        return int(np.frombuffer(self._indices, np.int32)[:entries].max(initial=0))
+
     def dataset(self, labels: np.ndarray | None, features: int) -> SparseDataset:
-        """Return the parsed rows, as views. Targets are indices in `labels`, or numbers if it is None."""
+        """Return the parsed rows, as views if all their indices are below `features`, else without the other entries.
+        Targets are indices in `labels`, or numbers if it is None."""
         values = None if self._values is None else np.frombuffer(self._values, np.float32)
         found = np.frombuffer(self.labels)
         targets = found[:, None].astype(np.float32) if labels is None else np.searchsorted(labels, found)
         indptr, indices = np.frombuffer(self._indptr, np.int64), np.frombuffer(self._indices, np.int32)
+        if self.largest_index(None) >= features:
+            known = indices < features
+            indptr = np.concatenate([[0], np.cumsum(known)])[indptr]
+            indices, values = indices[known], None if values is None else values[known]
         return SparseDataset(indptr, indices, values, targets, 0 if labels is None else len(labels), features)
 
     def _add_labels(self, labels: np.ndarray, numbers: np.ndarray) -> None:
@@ -147,7 +172,6 @@ class _Parser:
             self._values = array("f", [1.0]) * len(self._indices)
         if self._values is not None:
             self._values.frombytes(narrow.tobytes())
-        self.largest = max(self.largest, int(indices.max(initial=0)))
         self._indptr.frombytes((np.cumsum(counts) + self._indptr[-1]).astype(np.int64).tobytes())
         self._indices.frombytes(indices.astype(np.int32).tobytes())
 

@@ -16,6 +16,7 @@ from psgd.core.errors import DataError
 from psgd.data.sources.column import Column
 
 NUMBER, CODES = "number", "codes"
+CONSTANT = 8 * 2.0**-52  # a deviation relative to the values' magnitude, up to which they are taken for a constant
 
 
 class PreparedInputs(NamedTuple):
@@ -50,11 +51,11 @@ def learn_column(column: Column, rows: np.ndarray, kind: str) -> dict[str, Any]:
 
 
 def standardization(values: np.ndarray) -> tuple[float, float]:
-    """Return (mean, standard deviation), with 1 instead of a deviation of 0. Sums are correctly rounded (fsum): every
-    machine gets the same bits."""
+    """Return (mean, standard deviation), with 1 for the deviation of a constant: of values that differ by rounding
+    alone, since the mean is rounded. Sums are correctly rounded (fsum): every machine gets the same bits."""
     mean = math.fsum(values) / len(values)
     deviation = math.sqrt(math.fsum(np.square(values - mean)) / len(values))
-    return mean, deviation or 1.0
+    return mean, deviation if deviation > CONSTANT * np.abs(values).max() else 1.0
 
 
 def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> PreparedInputs:
