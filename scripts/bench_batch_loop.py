@@ -55,6 +55,7 @@ def ways(effort: Effort) -> dict[str, Callable[[], float]]:
     config = [
         *(sys.executable, "-m", "psgd.train", str(ROOT / "configs" / "batch_loop.yaml")),
         *(f"data.examples={effort.examples}", f"training.epochs={effort.epochs}", "training.evaluate_every=1000"),
+        *("model.loss=squared-error", "optimizer={name: sgd, learning_rate: 1.0}"),  # as in the loop over examples
     ]
     strategies = {"gradient-averaging": ["strategy.name=gradient-averaging"]}
     for name in ("parameter-averaging", "weighted-averaging"):
