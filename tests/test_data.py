@@ -186,7 +186,7 @@ def test_idx_of_every_type_plain_or_gzipped(tmp_path, stored, packed):
         (idx_bytes([1, 2, 3]) + b"x", "followed by other bytes: expected 11 bytes .* found 12"),
         (idx_bytes([[1]])[:9], "header of 12 bytes for 2 dimensions, found 9"),
         (b"\0\0\x0a\x01\0\0\0\0", "not an IDX file: it begins with 00 00 0a 01"),
-        (b"PK\x03\x04", "not an IDX file"),
+        (b"PK\x03\x04", "a zip archive; unpack it first"),
         (b"", "begins with nothing"),
         (b"\0\0\x08\x03" + b"\xff" * 12, "truncated: expected"),
         (b"\0\0\x08\xff" + b"\0" * 1020, "cannot be represented"),
@@ -216,6 +216,18 @@ def test_a_directory_named_like_mnist(tmp_path, separator, packed):
     assert train.inputs[3].tolist() == [18, 19, 20, 21, 22, 23]
     assert train.targets.tolist() == [0, 1, 2, 3]
     assert (train.classes, test.classes, train.scale) == (4, 4, 1 / 255)
+
+
+@pytest.mark.parametrize("prefix", ["emnist-letters-", "gzip_"])
+def test_a_directory_named_like_relatives_of_mnist(tmp_path, prefix):
+    directory = write_mnist_like(tmp_path / "d", packed=True)
+    for path in list(directory.iterdir()):
+        path.rename(directory / (prefix + path.name.replace("t10k", "test")))
+    train, test = load_idx_directory(directory)
+    assert (train.inputs.shape, test.inputs.shape) == ((4, 6), (2, 6))
+    (directory / "other-train-images-idx3-ubyte").write_bytes(b"")
+    with pytest.raises(DataError, match=rf"{prefix}train-images-idx3-ubyte.gz and other-train.* could both be meant"):
+        load_idx_directory(directory)
 
 
 def test_images_and_labels_must_agree(tmp_path):

@@ -82,6 +82,10 @@ def test_zero_based_indices_and_features(write):
     assert read(write("1 3:1\n-1 1:2\n"), Libsvm(features=2**20)).train.features == 2**20
 
 
+def test_a_byte_order_mark_is_skipped(write):
+    assert read(write(b"\xef\xbb\xbf" + b"+1 1:2\n-1 2:1\n")).train.indices.tolist() == [0, 1]
+
+
 def test_unit_length(write):
     train = read(write("1 1:3 2:4\n-1\n1 2:0\n1 5:-7\n"), Libsvm(unit_length=True)).train
     np.testing.assert_allclose(train.values, [0.6, 0.8, 0, -1])

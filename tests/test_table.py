@@ -1,6 +1,9 @@
 """CSV tables: the preparation learnt from the training rows, computed by hand, and errors about invalid rows."""
 
+import bz2
+import gzip
 import json
+import lzma
 import math
 import os
 from pathlib import Path
@@ -83,6 +86,70 @@ def test_validation_rows_do_not_affect_the_preparation(tmp_path):
     expected = [(values[row] - learnt["mean"]) / learnt["deviation"] for row in held]
     assert data.validation.inputs[:, 0].tolist() == expected
     assert (len(data.train), len(data.validation), data.test) == (7, 3, None)
+
+
+@pytest.mark.parametrize("missing", ["", "NA", "None", "<NA>", "nan", "#N/A", "-1.#IND", "NULL", " n/a ", "?"])
+@pytest.mark.parametrize("first", [True, False])
+def test_missing_values_as_other_programs_write_them(tmp_path, missing, first):
+    rows = [f"{missing},0", "1,0"] if first else ["1,0", f"{missing},0"]
+    data = table(tmp_path, "\n".join(["a,y", *rows, "3,1", "5,1"]) + "\n")
+    assert data.preparation["columns"][0] | {"mean": 0, "deviation": 0} == {
+        "name": "a", "kind": "number", "missing": 3.0, "mean": 0, "deviation": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["5,5", "1.234,5", "1 000", "$5", "5 %", "(5)", "1'000", "1_000"])
+def test_numbers_in_another_notation_are_no_categories_unless_asked_for(tmp_path, text):
+    rows = f'a;y\n"{text}";0\n"{text}";1\n'
+    with pytest.raises(DataError, match=r"t\.csv:2: a is .* which is not a number as it stands; .* data\.categorical"):
+        table(tmp_path, rows, separator="semicolon")
+    data = table(tmp_path, rows, separator="semicolon", categorical=["a"])
+    assert data.preparation["columns"][0]["categories"] == [text]
+
+
+def test_columns_taken_as_categories_are_named(tmp_path):
+    assert "; city is taken as categories" not in table(tmp_path, "a,y\n1,0\n2,1\n").note
+    assert "city is taken as categories" in table(tmp_path, "a,city,y\n1,Rome,0\n2,Oslo,1\n").note
+
+
+def test_a_column_of_row_numbers_without_a_name_is_left_out(tmp_path):
+    """As DataFrame.to_csv and write.csv write a table."""
+    data = table(tmp_path, ",a,y\n0,1,0\n1,3,1\n")
+    assert [about["name"] for about in data.preparation["columns"]] == ["a"]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_compressed_tables(tmp_path, compress):
+    packed = compress(b"a,y\n1,0\n3,1\n" * 1)
+    path = tmp_path / "t.csv.packed"
+    path.write_bytes(packed)
+    settings = resolve(None, ["data.source=csv", f"data.path={path}", "data.target=y"]).settings
+    assert arrays(load_data(settings))[0].tolist() == [[-1], [1]]
+    path.write_bytes(packed[:-9])
+    with pytest.raises(DataError, match=r"data are truncated or corrupt .* bytes found\); replace it"):
+        load_data(settings)
+    path.write_bytes(b"PK\x03\x04" + packed)
+    with pytest.raises(DataError, match="a zip archive; unpack it first"):
+        load_data(settings)
+
+
+def test_equal_numbers_are_one_label(tmp_path):
+    data = table(tmp_path, "a,y\n1,0\n2,1\n3,0.0\n4,1e0\n5,1.0\n", train_rows=3)
+    assert data.preparation["classes"] == [0, 1]
+    assert data.train.targets.tolist() == [0, 1, 0]
+    assert data.test.targets.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("size   y\n1   0\n", "data.separator may be another one"),
+        ("2019,a,z\n1,2,0\n", "the first row of the file must be a header"),
+    ],
+)
+def test_an_absent_column_gets_a_hint(tmp_path, text, words):
+    with pytest.raises(DataError, match=words):
+        table(tmp_path, text)
 
 
 def test_a_constant_column_is_zero(tmp_path):
@@ -174,7 +241,10 @@ def test_a_second_file_holds_the_test_data(tmp_path):
         ('a,b,y\n1,2,0\n1,"2,1\n', 3, "unexpected end of data"),
         ('a,b,y\n1,2,0\n1,"2"x,1\n', 3, "expected after"),
         ("a,a,y\n1,2,0\n", 1, "two columns are named 'a'"),
-        ("a,,y\n1,2,0\n", 1, "column 2 of the header has no name"),
+        ("a,,,y\n1,2,3,0\n", 1, "two columns of the header have no name"),
+        ("50.5,2,y\n1,2,0\n", 1, "the header has the number 50.5 as a name"),
+        ("0,0,y\n1,2,0\n", 1, "the first row must name the columns"),
+        ('a,y\n"5,5",0\n', 2, "a is '5,5', which is not a number as it stands"),
     ],
 )
 def test_invalid_rows_are_named(tmp_path, text, line, words):

@@ -226,8 +226,54 @@ def test_a_round_longer_than_the_training_is_told_with_advice_that_can_be_follow
 def test_a_run_directory_in_use_is_refused(tmp_path):
     running = Running([*command(), "training.epochs=3000", "--quiet", "--output", str(tmp_path / "run")])
     running.wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
-    refused(train("--resume", "--output", tmp_path / "run"), 2, "another psgd is at work")
+    run = tmp_path / "run"
+    refused(train("--resume", "--output", run), 2, "another psgd is at work")
+    before = (run / "config.yaml").read_text(), len((run / "metrics.jsonl").read_text())
+    refused(train("training.seed=9", "--overwrite", "--output", run), 2, "another psgd is at work")
+    assert (run / "config.yaml").read_text() == before[0]
+    assert len((run / "metrics.jsonl").read_text()) >= before[1]
     running.kill_everything()
+
+
+def test_what_psgd_did_not_write_is_never_deleted(tmp_path):
+    """Not among the files of a run that is overwritten, and not where another program has a config.yaml."""
+    run, foreign = tmp_path / "run", tmp_path / "foreign"
+    assert train("training.epochs=2", "training.checkpoint_seconds=0", "--output", run).code == 0
+    kept = [run / "notes.txt", run / "checkpoints" / "best.pt", run / "checkpoints" / "mine" / "a.txt"]
+    kept += [foreign / "config.yaml", foreign / "checkpoints" / "a.pt", foreign / "model.safetensors"]
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("name: something else\n")
+    assert train("training.epochs=1", "--overwrite", "--output", run).code == 0
+    refused(train("training.epochs=1", "--overwrite", "--output", foreign), 2, "is not a run of psgd")
+    assert all(path.read_text() == "name: something else\n" for path in kept)
+
+
+def test_a_directory_in_which_a_run_wrote_nothing_whole_is_empty(tmp_path):
+    (tmp_path / ".config.yaml.partial").write_text("data:")  # left by a kill
+    assert train("training.epochs=1", "--output", tmp_path).code == 0
+
+
+@pytest.mark.parametrize("mask", ["022", "007"])
+def test_files_have_the_mode_that_the_umask_says(tmp_path, mask):
+    line = f"umask {mask}; {' '.join(command())} training.epochs=1 --quiet --output {tmp_path}/run"
+    assert run_command(["bash", "-c", line]).code == 0
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~int(mask, 8)}
+    assert any(path.suffix == ".safetensors" for path in files)
+
+
+def test_files_are_utf_8_in_any_locale(tmp_path):
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    (tmp_path / "t.csv").write_text("größe,y\n1,0\n2,1\n", "utf-8")
+    source = f"data: {{source: csv, path: {tmp_path}/t.csv, target: y, columns: [größe]}}"
+    text = f"{source}\ntraining: {{batch_size_per_worker: 1}}\n"
+    config = tmp_path / "c.yaml"
+    config.write_text(text, "utf-8")
+    finished = run_command([*command(), str(config), "--quiet", "--output", str(tmp_path / "run")], **environment)
+    assert finished.code == 0, finished
+    assert "größe" in (tmp_path / "run" / "config.yaml").read_text("utf-8")
+    assert train("--resume", "training.epochs=20", "--output", tmp_path / "run").code == 0
 
 
 def test_a_full_stdout_is_an_error(tmp_path):

@@ -29,7 +29,7 @@ def read_run(path: Path) -> Run:
     """Read the curves of the run in `path`. DataError, with file and line, if metrics are missing or broken."""
     file = path / "metrics.jsonl"
     try:
-        lines = file.read_text().splitlines(keepends=True)
+        lines = file.read_text("utf-8").splitlines(keepends=True)
     except FileNotFoundError:
         hint = "give the directory of a run" if path.is_dir() else "there is no such run"
         raise DataError(f"{file} does not exist: {hint}") from None

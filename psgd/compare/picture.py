@@ -49,6 +49,7 @@ def _experiment(path: Path) -> str:
 def draw(runs: list[Run], names: list[str]) -> Any:
     """Draw a matplotlib figure: a row of panels for the loss, and one for the accuracy if any run has one."""
     try:
+        os.environ["MPLBACKEND"] = "agg"  # a notebook's backend, which it names there, may be missing here
         import matplotlib
     except ImportError as error:
         raise UsageError(f"plots need matplotlib ({error}): pip install matplotlib") from None

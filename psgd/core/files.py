@@ -34,7 +34,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file atomically: to a temporary file, which is then renamed. StorageError if that fails."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with open(partial, "w") as file:
+        with open(partial, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -29,8 +29,10 @@ class Question(NamedTuple):
 def read_question(model: Model, path: Path) -> Question:
     """Read the data at `path` and prepare them for `model`. DataError if they are missing or do not fit."""
     kind = model.preparation.get("kind")
-    if not path.exists():
-        raise DataError(f"{path}: no such file")
+    try:
+        path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     if kind == "table":
         return _read_table(model, path)
     if path.name.lower().endswith((".csv", ".tsv", ".txt")):

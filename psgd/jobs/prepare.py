@@ -8,7 +8,7 @@ from pathlib import Path
 
 from psgd.config.resolve import Resolved, dump, resolve
 from psgd.config.settings import Settings
-from psgd.core.errors import UsageError
+from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import write_text
 from psgd.core.launcher import launched
 from psgd.jobs import run_directory
@@ -38,11 +38,11 @@ def open_directory(request: RunRequest) -> Path:
     settings, output = request.settings, request.output
     if request.resume:
         directory = output or run_directory.latest(settings.output)
+        run_directory.lock(directory)
         run_directory.check_continues(directory, resolve(str(directory / "config.yaml"), []).settings, settings)
     else:
         directory = run_directory.exact(output, request.overwrite) if output else run_directory.fresh(settings.output)
         write_text(directory / "config.yaml", request.config)
-    run_directory.lock(directory)
     if not request.quiet:
         for note in (*request.notes, f"run directory {directory}"):
             print(f"[0] {note}", file=sys.stderr, flush=True)
@@ -92,7 +92,11 @@ def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list
         config, overrides = None, [config, *overrides]
     if options.resume and options.output:
         saved = Path(options.output) / "config.yaml"
-        if not saved.is_file():
+        try:
+            found = saved.is_file()
+        except OSError as error:
+            raise StorageError(f"{saved}: cannot be read: {error.strerror}") from None
+        if not found:
             raise UsageError(f"there is no run to resume in {options.output}: it has no config.yaml")
         config = config or str(saved)
     return config, overrides

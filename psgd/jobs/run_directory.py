@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
 
@@ -24,16 +25,19 @@ FREE = {
     "training.checkpoint_seconds",
 }
 WRITTEN = ("config.yaml", "environment.json", "metrics.jsonl", "summary.json", "model.safetensors", "checkpoints")
+PARTIAL = ".config.yaml.partial"  # what a run leaves that is killed while it writes its first file
+CHECKPOINT = re.compile(r"\d{9,}-\d{9,}|\.partial-.*")  # directories of finished and unfinished checkpoints
 
 
 def fresh(base: str) -> Path:
-    """Make the next numbered directory: runs/mnist-001, runs/mnist-002, ..."""
+    """Make and lock the next numbered directory: runs/mnist-001, runs/mnist-002, ..."""
     last = max((number for number, _ in _numbered(base)), default=0)
     while True:
         last += 1
-        path = Path(f"{base}-{last:03d}")
+        path = Path(f"{Path(base)}-{last:03d}")
         try:
             path.mkdir(parents=True)
+            lock(path)
             return path
         except FileExistsError:
             continue  # another process has just made it
@@ -50,36 +54,58 @@ def latest(base: str) -> Path:
 
 
 def exact(path: Path, overwrite: bool) -> Path:
-    """Make `path`, which must be new or empty, or with `overwrite` an earlier run, whose files are removed. UsageError
-    if it is neither, StorageError if it cannot be made or emptied."""
+    """Make and lock `path`, which must be new or empty, or with `overwrite` an earlier run, whose files are removed.
+    UsageError if it is neither or another psgd is at work there, StorageError if it cannot be made or emptied."""
     try:
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; a run needs a directory that is new or empty")
-        if path.exists() and any(path.iterdir()):
+        path.mkdir(parents=True, exist_ok=True)
+        lock(path)  # before anything is removed
+        if any(each.name != PARTIAL for each in path.iterdir()):
             if not overwrite:
                 raise UsageError(
                     f"{path} exists and is not empty; continue it with --resume, replace it with --overwrite"
                 )
-            if not (path / "config.yaml").is_file():
-                raise UsageError(f"{path} is not a run of psgd (it has no config.yaml), so it is not overwritten")
+            _check_is_run(path)
             for name in WRITTEN:
                 if (path / name).is_dir():
-                    shutil.rmtree(path / name)
+                    _remove_checkpoints(path / name)
                 else:
                     (path / name).unlink(missing_ok=True)
-        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"cannot use {path} as run directory: {error.strerror}") from None
     return path
 
 
+def _check_is_run(path: Path) -> None:
+    """UsageError unless the config.yaml in `path` is one of psgd's: other programs have files of that name, too."""
+    config = path / "config.yaml"
+    try:
+        if not config.is_file():
+            raise UsageError("it has no config.yaml")
+        resolve(str(config), [])
+    except UsageError as error:
+        raise UsageError(f"{path} is not a run of psgd, so it is not overwritten: {error}") from None
+
+
+def _remove_checkpoints(directory: Path) -> None:
+    """Remove what psgd wrote, and the directory if nothing else is there."""
+    for each in directory.iterdir():
+        if CHECKPOINT.fullmatch(each.name):
+            shutil.rmtree(each)
+    if not any(directory.iterdir()):
+        directory.rmdir()
+
+
 def lock(path: Path) -> None:
     """Lock the run directory until this process ends. UsageError if another process has locked it."""
-    descriptor = os.open(path, os.O_RDONLY)
     try:
+        descriptor = os.open(path, os.O_RDONLY)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise UsageError(f"another psgd is at work in {path}; wait for it or choose another --output") from None
+    except PermissionError as error:
+        raise StorageError(f"cannot use {path} as run directory: {error.strerror}") from None
     except OSError:
         return  # a file system without locks
 
@@ -104,7 +130,10 @@ def check_continues(path: Path, before: Settings, now: Settings) -> None:
 def _numbered(base: str) -> list[tuple[int, Path]]:
     root = Path(base)
     pattern = re.compile(re.escape(root.name) + r"-(\d{3,})")
-    siblings = root.parent.iterdir() if root.parent.is_dir() else ()
+    try:
+        siblings = list(root.parent.iterdir()) if root.parent.is_dir() else []
+    except OSError as error:
+        raise StorageError(f"{root.parent}: cannot be read: {error.strerror}") from None
     return [(int(match[1]), path) for path in siblings if (match := pattern.fullmatch(path.name))]
 
 

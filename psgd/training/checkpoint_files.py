@@ -65,7 +65,7 @@ class CheckpointFiles:
         meta = {"format": FORMAT, "progress": replica.progress._asdict(), "record": record}
         partial, final = self._partial(tag), self._directory / tag.name
         try:
-            with open(partial / "checkpoint.json", "w") as file:
+            with open(partial / "checkpoint.json", "w", encoding="utf-8") as file:
                 json.dump(meta, file, indent=1)
                 file.flush()
                 os.fsync(file.fileno())
@@ -142,7 +142,7 @@ class CheckpointFiles:
         return arrays
 
     def _meta(self, tag: CheckpointTag) -> dict[str, Any]:
-        meta: dict[str, Any] = json.loads((self._directory / tag.name / "checkpoint.json").read_text())
+        meta: dict[str, Any] = json.loads((self._directory / tag.name / "checkpoint.json").read_text("utf-8"))
         if meta["format"] != FORMAT:
             raise ValueError(f"checkpoint.json: format {meta['format']}; this psgd reads format {FORMAT}")
         return meta

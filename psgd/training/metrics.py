@@ -40,7 +40,7 @@ class Metrics:
             return
         self._written = time.perf_counter()
         try:
-            with open(self._path, "a") as file:
+            with open(self._path, "a", encoding="utf-8") as file:
                 file.write("".join([to_json(row()) + "\n" for row in held]))
         except OSError as error:
             raise StorageError(f"cannot write {self._path}: {error.strerror}") from None
@@ -53,7 +53,7 @@ class Metrics:
         if self._path is None or not self._path.exists():
             return 0
         try:
-            for line in self._path.read_text().splitlines(keepends=True):
+            for line in self._path.read_text("utf-8").splitlines(keepends=True):
                 row = json.loads(line) if line.endswith("\n") else {"round": round + 1}
                 if row["round"] > round:
                     break

@@ -1,7 +1,9 @@
-"""Reading CSV files: a header row, quoted fields, UTF-8 with or without a byte order mark. Errors name the line."""
+"""Reading CSV files, compressed or not: a header row, quoted fields, UTF-8 with or without a byte order mark. Errors
+name the line."""
 
 import csv
 import difflib
+import io
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from psgd.core.errors import DataError
-from psgd.data.sources.column import Collector, Column
+from psgd.data.sources.column import Collector, Column, number
+from psgd.data.sources.compressed import open_unpacked
 
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 
@@ -22,14 +25,18 @@ class Table(NamedTuple):
 
 
 def read_header(path: Path, separator: str) -> list[str]:
-    """Return the names of the columns. DataError if one is empty or occurs twice, or if there is no header."""
+    """Return the names of the columns; that of row numbers, as pandas and R write them, is empty. DataError if two have
+    one name, or if there is no header."""
     for line, fields in _rows(path, separator):
         names = [field.strip() for field in fields]
         for place, name in enumerate(names):
-            if not name:
-                raise DataError(f"{path}:{line}: column {place + 1} of the header has no name; give it one")
+            value = number(name)
+            if value is not None and (value != int(value) or name in names[:place]):
+                what = f"the header has the number {name} as a name of a column, as if it were a row of data"
+                raise DataError(f"{path}:{line}: {what}; the first row must name the columns: add such a header")
             if name in names[:place]:
-                raise DataError(f"{path}:{line}: two columns are named {name!r}; rename one")
+                what = f"two columns are named {name!r}" if name else "two columns of the header have no name"
+                raise DataError(f"{path}:{line}: {what}; rename one")
         return names
     raise DataError(f"{path}: empty; expected a header row that names the columns, and then a row for each example")
 
@@ -63,13 +70,18 @@ def _place(path: Path, header: list[str], name: str) -> int:
         return header.index(name)
     close = difflib.get_close_matches(name, header, 1)
     hint = f"did you mean {close[0]}?" if close else f"its columns are {', '.join(header)}"
+    if len(header) == 1:
+        hint += "; a single column: data.separator may be another one, comma, semicolon or tab (not spaces)"
+    elif any(number(other) is not None for other in header):
+        hint += "; the first row of the file must be a header, which names the columns"
     raise DataError(f"{path}: no column {name!r}; {hint}")
 
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Yield (first line, fields) of each row that is not blank."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with open_unpacked(path) as binary:
+            file = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
             reader = csv.reader(file, delimiter=SEPARATORS[separator], strict=True)
             line = 1
             try:
@@ -79,15 +91,13 @@ def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
                     line = reader.line_num + 1
             except csv.Error as error:
                 raise DataError(f"{path}:{line}: not a row of a CSV file: {error}; correct the row") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}:{_undecodable(path)}: not UTF-8 text; save the file as UTF-8") from None
 
 
 def _undecodable(path: Path) -> int:
     """Return the first line that is not UTF-8. The reader decodes several lines at a time and cannot tell."""
-    with open(path, "rb") as file:
+    with open_unpacked(path) as file:
         for line, content in enumerate(file, 1):
             try:
                 content.decode()

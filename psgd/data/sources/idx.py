@@ -1,15 +1,16 @@
-"""Reading IDX files, the format of MNIST, gzipped or not (https://yann.lecun.com/exdb/mnist)."""
+"""Reading IDX files, the format of MNIST, compressed or not (https://yann.lecun.com/exdb/mnist)."""
 
 import math
-import os
+import re
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from psgd.core.errors import DataError
 from psgd.data.dataset import Dataset
-from psgd.data.sources.gzipped import open_unpacked
+from psgd.data.sources.compressed import open_unpacked
 
 # The code in the header -> the type of the stored numbers.
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -47,7 +48,7 @@ def load_idx_directory(path: str | Path) -> tuple[Dataset, Dataset]:
     DataError if a file is missing or bad, or if images and labels differ in number."""
     directory = Path(path)
     train_X, train_labels = _read_pair(directory, "train")
-    test_X, test_labels = _read_pair(directory, "t10k")
+    test_X, test_labels = _read_pair(directory, "t10k", "test")
     if train_X.shape[1] != test_X.shape[1]:
         raise DataError(f"{directory}: training images have {train_X.shape[1]} pixels, test images {test_X.shape[1]}")
     if train_labels.min() == train_labels.max():
@@ -63,9 +64,9 @@ def load_idx_directory(path: str | Path) -> tuple[Dataset, Dataset]:
     )
 
 
-def _read_pair(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    images_path = _find(directory, f"{split}-images", "idx3-ubyte")
-    labels_path = _find(directory, f"{split}-labels", "idx1-ubyte")
+def _read_pair(directory: Path, *splits: str) -> tuple[np.ndarray, np.ndarray]:
+    images_path = _find(directory, splits, "images-idx3-ubyte")
+    labels_path = _find(directory, splits, "labels-idx1-ubyte")
     images, labels = read_idx(images_path), read_idx(labels_path)
     if images.dtype != np.uint8 or images.ndim < 2 or images.size == 0:
         raise DataError(
@@ -78,9 +79,19 @@ def _read_pair(directory: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     return images.reshape(len(images), math.prod(images.shape[1:])), labels.astype(np.int64)
 
 
-def _find(directory: Path, stem: str, ending: str) -> Path:
-    names = [f"{stem}{separator}{ending}{packed}" for packed in ("", ".gz") for separator in "-."]
-    for name in names:
-        if os.path.isfile(directory / name):  # unlike Path.is_file, not an exception where permission is missing
-            return directory / name
-    raise DataError(f"{directory}: none of {', '.join(names)} is there; set data.path to the directory that holds them")
+def _find(directory: Path, splits: Sequence[str], rest: str) -> Path:
+    """Find a file by MNIST's name for it, or by that of a relative, such as emnist-letters-test-images-idx3-ubyte."""
+    names = [f"{splits[0]}-{name}{packed}" for packed in ("", ".gz") for name in (rest, rest.replace("-idx", ".idx"))]
+    relative = re.compile(rf".*({'|'.join(splits)})-{rest.replace('-idx', '[-.]idx')}(\.gz)?")
+    try:
+        there = sorted(path.name for path in directory.iterdir() if not path.is_dir())
+    except OSError as error:
+        raise DataError(f"{directory}: cannot be read: {error.strerror}") from None
+    found = [name for name in names if name in there][:1] or [name for name in there if relative.fullmatch(name)]
+    if len(found) > 1:
+        raise DataError(f"{directory}: {' and '.join(found)} could both be meant; rename one, or move it away")
+    if not found:
+        raise DataError(
+            f"{directory}: none of {', '.join(names)} is there; set data.path to the directory that holds them"
+        )
+    return directory / found[0]

@@ -1,8 +1,9 @@
-"""Reading libsvm (svmlight) text, gzipped or not: lines `LABEL INDEX:VALUE ...`, with ascending indices.
+"""Reading libsvm (svmlight) text, compressed or not: lines `LABEL INDEX:VALUE ...`, with ascending indices.
 
 Comments (# to the end of the line) and empty lines are skipped, and qid:N is ignored. The data stay sparse.
 """
 
+import codecs
 import re
 from array import array
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from psgd.config.settings import Libsvm
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data
-from psgd.data.sources.gzipped import open_unpacked
+from psgd.data.sources.compressed import open_unpacked
 from psgd.data.sparse import SparseDataset
 
 READ_BYTES = 1 << 20  # bytes of lines parsed at a time; raised, reading takes more memory and fewer calls
@@ -73,6 +74,8 @@ def _read(path: Path, settings: Libsvm, labels: np.ndarray | None) -> "_Parser":
     line = 1
     with open_unpacked(path) as file:
         while lines := file.readlines(READ_BYTES):
+            if line == 1:
+                lines[0] = lines[0].removeprefix(codecs.BOM_UTF8)
             parser.add(lines, line)
             line += len(lines)
     if not parser.labels:

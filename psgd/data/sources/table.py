@@ -9,7 +9,7 @@ import numpy as np
 from psgd.config.settings import Csv
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
-from psgd.data.sources.column import Collector, Column
+from psgd.data.sources.column import Collector, Column, number
 from psgd.data.sources.csv_file import Table, read_header, read_table
 from psgd.data.sources.preparation import learn_column, prepare, standardization
 from psgd.data.split import held_out
@@ -22,7 +22,8 @@ def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> 
     preparation of the inputs is learnt from the training rows, without those that `seed` sets aside for validation."""
     separator, target = settings.separator, settings.target
     assert target is not None, "checked with the settings"
-    names = settings.columns or [name for name in read_header(path, separator) if name != target]
+    # A column without a name holds row numbers, from which nothing is to be learnt.
+    names = settings.columns or [name for name in read_header(path, separator) if name not in (target, "")]
     _check_names(names, settings)
     collectors = [Collector(name, False if name in settings.categorical else None) for name in names]
     table = read_table(path, separator, [*collectors, Collector(target, settings.task == "regression")])
@@ -53,8 +54,8 @@ def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collecto
 def labels_of(table: Table, column: Column, classes: Sequence[int | str]) -> np.ndarray:
     """Return the index in `classes` of each label (N,) int64, -1 where it is missing. DataError names the line of an
     unknown label."""
-    places = {str(name): place for place, name in enumerate(classes)}
-    known = np.array([places.get(text, -2) for text in column.texts or ()] + [-1], np.int64)
+    places = {_label(str(name)): place for place, name in enumerate(classes)}
+    known = np.array([places.get(_label(text), -2) for text in column.texts or ()] + [-1], np.int64)
     labels: np.ndarray = known[np.where(column.missing, len(known) - 1, column.values).astype(np.int64)]
     wrong = np.flatnonzero(labels == -2)
     if len(wrong):
@@ -85,6 +86,8 @@ def _note(table: Table, preparation: dict[str, Any], inputs: int) -> str:
     """Describe in a line the number of inputs, the values filled in, and the standardisation of the target."""
     columns, target = [table.columns[about["name"]] for about in preparation["columns"]], preparation["target"]
     note = f"{len(columns)} columns are {inputs} inputs"
+    if texts := [c.name for c in columns if c.texts is not None]:
+        note += f", {', '.join(texts)} {'are' if len(texts) > 1 else 'is'} taken as categories"
     if gaps := [f"{np.count_nonzero(c.missing)} of {c.name}" for c in columns if c.missing.any()]:
         note += f", missing values filled: {', '.join(gaps)}"
     if not preparation["classes"]:
@@ -131,10 +134,16 @@ def _check_known(table: Table, column: Column) -> None:
         raise DataError(f"{table.path}:{line}: {column.name}, the target, is missing; remove the row")
 
 
+def _label(text: str) -> str:
+    """Write a whole number in one way: 1.0 and 1e0 are the class 1."""
+    value = None if text.isdigit() else number(text)
+    return text if value is None or value != int(value) else str(int(value))
+
+
 def _learn_classes(table: Table, column: Column, rows: np.ndarray) -> Names:
     """Return the classes in `rows`, sorted as integers if all of them are integers, else as text."""
     assert column.texts is not None
-    texts = {column.texts[place] for place in np.unique(column.values[rows]).astype(np.int64)}
+    texts = {_label(column.texts[place]) for place in np.unique(column.values[rows]).astype(np.int64)}
     if len(texts) < 2:
         raise DataError(
             f"{table.path}: {column.name}, the target, is {' '.join(texts)!r} in all training rows; "

@@ -1,5 +1,7 @@
 """Launches a job that no MPI launcher started: in this process, on threads, on Ray, or as a single MPI process."""
 
+from functools import partial
+
 from psgd.group.failure import Agreement
 from psgd.group.serial import Serial
 from psgd.jobs.prepare import open_directory, read_request
@@ -32,12 +34,13 @@ def launch(arguments: list[str] | None) -> int:
         signals.listen()  # again, because MPI installs its own handlers
         return run(request, world, Agreement(world), signals)
     first = build_job(settings, load_data(settings))
-    directory = open_directory(request)
-    limit_blas()
     if settings.group == "ray":
         from psgd.jobs.launch.ray import run_on_ray
 
-        return print_summary(run_on_ray(request, directory, signals))
+        limit_blas()
+        return print_summary(run_on_ray(request, partial(open_directory, request), signals))
+    directory = open_directory(request)
+    limit_blas()
 
     def session(transport: Transport) -> Result:
         # The first process trains the job built above; each other thread needs its own learner.

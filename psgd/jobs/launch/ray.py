@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -25,15 +25,15 @@ from psgd.training.signals import Signals, exit_code
 PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
 
 
-def run_on_ray(request: RunRequest, directory: Path, signals: Signals) -> Result:
-    """Run a job on actors and return the first process's result. UsageError if Ray cannot be reached or lacks CPUs,
-    ProcessLost if an actor was lost."""
+def run_on_ray(request: RunRequest, open_directory: Callable[[], Path], signals: Signals) -> Result:
+    """Run a job on actors and return the first process's result. The run directory is opened once Ray is connected.
+    UsageError if Ray cannot be reached or lacks CPUs, ProcessLost if an actor was lost."""
     settings = request.settings
     try:
         with _connected(settings):
             signals.listen()  # after connecting, because Ray installs its own handlers
-            session = partial(_session, request, directory, os.getcwd())
             patience, processes = settings.cluster.patience, _processes(settings)
+            session = partial(_session, request, open_directory(), os.getcwd())
             results: list[Result] = run_actors(processes, patience, _variables(), session, lambda: signals.asked)
     except SystemExit as aborted:  # an actor aborted, after it reported why
         return Result(aborted.code if isinstance(aborted.code, int) else 1, None)
@@ -68,7 +68,7 @@ def _connected(settings: Settings) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS", "local")
+    address = os.environ.get("RAY_ADDRESS") or "local"
     try:
         if address == "local":
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
