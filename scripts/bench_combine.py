@@ -68,8 +68,9 @@ def run_rank(size: int, sums: int) -> None:
     import numpy as np
     from mpi4py import MPI
 
-    from psgd.group.group import Group, VectorShape
+    from psgd.group.group import Group
     from psgd.group.mpi import Mpi
+    from psgd.group.vector_shape import VectorShape
 
     world = MPI.COMM_WORLD
     shape = VectorShape(world.size, size, state_rows=0, contribution_rows=1, dtype=np.dtype(np.float32))

@@ -11,9 +11,10 @@ import numpy as np
 from jobs import NAMES, SPEEDS, job, strategies, train
 
 from psgd.core.blocks import BLOCK_ELEMENTS
-from psgd.group.group import Group, VectorShape
+from psgd.group.group import Group
 from psgd.group.reports import Notice, Report
 from psgd.group.transport import Transport
+from psgd.group.vector_shape import VectorShape
 
 
 def check_group(transport: Transport, workers: int) -> None:

@@ -8,10 +8,11 @@ from contract import check_group, hashes
 from jobs import NAMES, job, strategies, train
 
 from psgd.core.errors import ProcessLost, PsgdError
-from psgd.group.group import Group, VectorShape
+from psgd.group.group import Group
 from psgd.group.reports import Notice, Report
 from psgd.group.serial import Serial
 from psgd.group.threads import Threads, run_threads
+from psgd.group.vector_shape import VectorShape
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ from psgd.core.errors import Diverged
 from psgd.data.dataset import Dataset
 from psgd.data.sampling.sampler import positions
 from psgd.data.sampling.shuffle import Shuffle
-from psgd.group.group import Group, VectorShape
+from psgd.group.group import Group
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
+from psgd.group.vector_shape import VectorShape
 from psgd.training.evaluation import CHUNK_EXAMPLES, Evaluator
 from psgd.training.job import Job
 from psgd.training.loop import Loop

@@ -192,7 +192,8 @@ def test_equal_runs_save_equal_bytes(tmp_path):
 
 def test_the_problem_can_be_learnt():
     """Otherwise equal hashes would prove little."""
-    from psgd.group.group import Group, VectorShape
+    from psgd.group.group import Group
+    from psgd.group.vector_shape import VectorShape
     from psgd.training.evaluation import Evaluator
 
     one = job(STRATEGIES["gradient-averaging, adam"], WORKERS, epochs=30.0)

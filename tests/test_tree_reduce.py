@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psgd.core.blocks import BLOCK_ELEMENTS, ApplyBlock
-from psgd.group.group import Group, VectorShape
+from psgd.group.group import Group
 from psgd.group.placement import adopt_orphans, default_placement
 from psgd.group.serial import Serial
 from psgd.group.tree_reduce import Node, TreeReducer, maximal_subtrees
+from psgd.group.vector_shape import VectorShape
 
 SIZE = 11
 repeatable = settings(derandomize=True, deadline=None)

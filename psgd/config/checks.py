@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from psgd.config.problems import Problem, check_values, involves, shown
 from psgd.config.settings import Csv, Libsvm, Linear, Npz, Settings, Sgd, Synthetic, SyntheticSparse, WeightedAveraging
+from psgd.config.value_checks import Problem, check_values, involves, shown
 
 _CLASSIFYING = ("cross-entropy", "binary-cross-entropy", "hinge")
 # The output activations that a loss accepts, its default first; other losses accept any. Hinge needs signed outputs.

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from psgd.config.document import NotYaml, parse
 from psgd.config.names import SECTIONS, unknown
-from psgd.config.problems import Problem, shown
+from psgd.config.value_checks import Problem, shown
 
 
 class Override(NamedTuple):

@@ -6,8 +6,8 @@ from psgd.config.checks import OUTPUTS, check, classification
 from psgd.config.document import read_file, write
 from psgd.config.names import SECTIONS
 from psgd.config.overrides import merge, read_overrides
-from psgd.config.problems import involves
 from psgd.config.settings import Settings, WeightedAveraging
+from psgd.config.value_checks import involves
 from psgd.core.errors import UsageError
 
 _COMMAND_LINE = "command line"

@@ -2,9 +2,20 @@
 
 import os
 
-_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
-
 
 def launched() -> bool:
-    """Return whether an MPI launcher started this process."""
-    return any(name in os.environ for name in _VARIABLES)
+    """Return whether an MPI launcher started this process. Variables that were inherited from a launcher which is not
+    there to answer, as in an interactive shell of Slurm, do not count: MPI would abort."""
+    names = os.environ
+    if "OMPI_COMM_WORLD_SIZE" in names:
+        return True
+    if "PMI_SIZE" in names and (names["PMI_SIZE"] != "1" or "PMI_FD" in names or "PMI_PORT" in names):
+        return True
+    return "PMIX_RANK" in names and any(name.startswith("PMIX_SERVER_URI") for name in names)
+
+
+def unconnected_tasks() -> int:
+    """Return how many processes srun started that no MPI connects, or 0 if there are not several."""
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or os.environ.get("SLURM_NTASKS", "")
+    started = "SLURM_STEP_ID" in os.environ and tasks.isdigit() and not launched()
+    return int(tasks) if started and int(tasks) > 1 else 0

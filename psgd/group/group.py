@@ -13,26 +13,11 @@ from psgd.group.placement import adopt_orphans, default_placement
 from psgd.group.reports import Notice, Report, RoundReports, pack, unpack
 from psgd.group.transport import Transport
 from psgd.group.tree_reduce import Load, Node, TreeReducer, maximal_subtrees
+from psgd.group.vector_shape import VectorShape
 
 CACHE_LINE_ELEMENTS = 64  # slices of two processes start that far apart at least: they never write to one cache line
 
 BeginApply = Callable[[float], ApplyBlock]  # from the squared norm of the reduced row 0, or nan
-
-
-class VectorShape(NamedTuple):
-    """The shape of the vectors that a job moves."""
-
-    workers: int
-    parameters: int  # P
-    state_rows: int  # of the replica, beside the parameters
-    contribution_rows: int  # C
-    dtype: np.dtype
-
-    @property
-    def shared_bytes(self) -> int:
-        """The most that one host shares: contributions, sums of subtrees, two replicas and the reduced vector."""
-        vectors = (self.workers * 2 + 1) * self.contribution_rows + 2 * (1 + self.state_rows)
-        return int(vectors * self.parameters * self.dtype.itemsize)
 
 
 class _Terms(NamedTuple):

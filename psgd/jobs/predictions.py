@@ -11,11 +11,11 @@ import numpy as np
 
 from psgd.core.errors import DataError, StorageError, UsageError
 from psgd.data.sources.array_files import Named, find_part, read_arrays
-from psgd.data.sources.csv_file import read_header, read_table
+from psgd.data.sources.csv_rows import read_header, read_table
+from psgd.data.sources.csv_table import collectors_of, labels_of
 from psgd.data.sources.idx import read_idx
 from psgd.data.sources.labels import places_of, values_of
 from psgd.data.sources.preparation import PreparedInputs, prepare
-from psgd.data.sources.table import collectors_of, labels_of
 from psgd.learners.model import Model
 
 

@@ -12,7 +12,7 @@ from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import write_text
 from psgd.core.launcher import launched
 from psgd.jobs import run_directory
-from psgd.jobs.choose_group import check_launched, choose_group, cores
+from psgd.jobs.auto_group import check_launched, choose_group, cores
 from psgd.jobs.request import RunRequest
 
 
@@ -53,8 +53,7 @@ def resolve_auto(settings: Settings, processes: int) -> Resolved:
     """Replace `group: auto` and `workers: auto` by values for this machine, with notes that say why. UsageError for a
     group that cannot be used here."""
     notes, group = [], settings.group
-    if launched():
-        check_launched(group, "group: auto or mpi")
+    check_launched(group, "group: auto or mpi")
     if group == "ray":
         from psgd.group.ray.transport import library
 

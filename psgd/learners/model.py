@@ -11,8 +11,8 @@ from psgd.core.errors import DataError, UsageError
 from psgd.data.sources.array_files import Named
 from psgd.data.sources.arrays import as_matrix
 from psgd.data.sources.column import Column
+from psgd.data.sources.csv_table import collectors_of
 from psgd.data.sources.preparation import PreparedInputs, prepare
-from psgd.data.sources.table import collectors_of
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
 

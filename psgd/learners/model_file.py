@@ -1,6 +1,7 @@
 """Model files: weights and biases as safetensors, with metadata on how to use them (JSON under the key "psgd")."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,12 @@ def write_model(
 
 def load(path: str | Path) -> Model:
     """Load a model from a file or from a run's directory. DataError if it cannot be read or is not a model of psgd."""
-    file = Path(path) / "model.safetensors" if Path(path).is_dir() else Path(path)
-    if not file.is_file():
+    file = Path(path) / "model.safetensors" if os.path.isdir(path) else Path(path)
+    try:
+        found = file.is_file()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from None
+    if not found:
         raise DataError(f"{file}: no such file; a run writes its model.safetensors when it is done")
     try:
         with safe_open(file, "numpy") as stored:

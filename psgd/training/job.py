@@ -10,7 +10,7 @@ from psgd.backends.backend import Backend
 from psgd.backends.numpy.backend import NUMPY
 from psgd.data.dataset import Data
 from psgd.data.sampling.sampler import Sampler
-from psgd.group.group import VectorShape
+from psgd.group.vector_shape import VectorShape
 from psgd.learners.learner import Learner
 from psgd.strategy.strategy import Strategy
 

@@ -10,13 +10,13 @@ from psgd.core import user_cache
 from psgd.core.errors import DataError
 from psgd.data.dataset import Data, Dataset
 from psgd.data.sources.arrays import load_arrays
+from psgd.data.sources.csv_table import load_table
 from psgd.data.sources.digits import load_digits
 from psgd.data.sources.idx import load_idx_directory
 from psgd.data.sources.libsvm import load_libsvm
 from psgd.data.sources.linear import linear
 from psgd.data.sources.synthetic import synthetic
 from psgd.data.sources.synthetic_sparse import synthetic_sparse
-from psgd.data.sources.table import load_table
 from psgd.data.sparse import SparseDataset
 from psgd.data.split import hold_out
 

@@ -9,7 +9,7 @@ from psgd.group import mpi
 from psgd.group.failure import Agreement, Ended
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
-from psgd.jobs.choose_group import thread_count
+from psgd.jobs.auto_group import thread_count
 from psgd.jobs.environment import all_gather_json
 from psgd.jobs.fit.task import Task
 from psgd.jobs.summary import summarize

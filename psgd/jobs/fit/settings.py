@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from psgd.config.checks import check
-from psgd.config.problems import Problem
 from psgd.config.settings import Settings
+from psgd.config.value_checks import Problem
 from psgd.core.errors import UsageError
 from psgd.core.launcher import launched
-from psgd.jobs.choose_group import check_launched
+from psgd.jobs.auto_group import check_launched
 
 
 def section_of(section: str, given: str | Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -50,8 +50,8 @@ def check_settings(values: dict[str, Any]) -> Settings:
 
 def _group(settings: Settings) -> str:
     group, processes = settings.group, settings.cluster.processes
+    check_launched(group, "group='auto' or 'mpi'")
     if launched():
-        check_launched(group, "group='auto' or 'mpi'")
         return "mpi"
     if group == "ray":
         raise UsageError("group is ray, on which psgd.fit does not run; use auto, serial, threads or mpi")

@@ -20,8 +20,8 @@ def launch(arguments: list[str] | None) -> int:
     from psgd.data.sources.load import load_data
     from psgd.group.threads import run_threads
     from psgd.group.transport import Transport
+    from psgd.jobs.auto_group import thread_count
     from psgd.jobs.build import build_job
-    from psgd.jobs.choose_group import thread_count
     from psgd.jobs.environment import limit_blas
     from psgd.jobs.session import Result, print_summary, run_session
 

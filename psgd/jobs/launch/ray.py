@@ -15,8 +15,8 @@ from psgd.core.errors import PsgdError, UsageError
 from psgd.data.sources.load import load_data
 from psgd.group.ray.actors import run_actors
 from psgd.group.ray.transport import Ray, library
+from psgd.jobs.auto_group import thread_count
 from psgd.jobs.build import build_job
-from psgd.jobs.choose_group import thread_count
 from psgd.jobs.request import RunRequest
 from psgd.jobs.session import Result, run_session
 from psgd.training.signals import Signals, exit_code

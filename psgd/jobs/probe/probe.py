@@ -23,8 +23,8 @@ from psgd.core.replica import Progress, Replica
 from psgd.data.dataset import Data
 from psgd.group.group import Group
 from psgd.group.serial import Serial
+from psgd.jobs.auto_group import cores
 from psgd.jobs.build import build_job
-from psgd.jobs.choose_group import cores
 from psgd.jobs.probe.concurrent import Barrier, Work, run_concurrently
 from psgd.jobs.probe.forecast import EXCHANGES, Forecast, Machine, Round, forecast, recommend
 from psgd.training.local_steps import LocalSteps

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from psgd.config.settings import Digits, Settings, Synthetic, SyntheticSparse
 from psgd.core.errors import UsageError
+from psgd.core.launcher import launched, unconnected_tasks
 
 # Floating-point operations in a step below which threads are not worth starting. Measured: two threads were 1.2 times
 # as fast as one with 5e6, and slower with 0.1e6. Raised, more jobs run in one thread.
@@ -22,8 +23,14 @@ def thread_count(settings: Settings) -> int:
 
 
 def check_launched(group: str, choices: str) -> None:
-    """UsageError for a group other than MPI under an MPI launcher. `choices`: the groups that the message offers."""
-    if group not in ("auto", "mpi"):
+    """UsageError for a group other than MPI under an MPI launcher, and for several processes that do not know of each
+    other. `choices`: the groups that the message offers."""
+    if tasks := unconnected_tasks():
+        raise UsageError(
+            f"srun started {tasks} processes, but no MPI connects them: each would train alone; use srun --mpi=pmix or "
+            "pmi2 (srun --mpi=list shows which there are), mpirun, or srun -n 1"
+        )
+    if launched() and group not in ("auto", "mpi"):
         raise UsageError(
             f"group is {group}, but an MPI launcher started this: each of its processes would train alone; "
             f"use {choices}, or start python without mpirun"

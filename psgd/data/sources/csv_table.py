@@ -10,7 +10,7 @@ from psgd.config.settings import Csv
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
 from psgd.data.sources.column import Collector, Column, number
-from psgd.data.sources.csv_file import Table, read_header, read_table
+from psgd.data.sources.csv_rows import Table, read_header, read_table
 from psgd.data.sources.preparation import learn_column, prepare, standardization
 from psgd.data.split import held_out
 

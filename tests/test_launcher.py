@@ -1,0 +1,68 @@
+"""Which environment variables mean that an MPI launcher started a process, and which were merely inherited."""
+
+import pytest
+from processes import run
+from test_train import command, refused
+
+from psgd.core.launcher import launched, unconnected_tasks
+
+NAMES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_FD", "PMI_PORT", "PMIX_RANK", "PMIX_SERVER_URI3")
+SLURM_STEP = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    for name in (*NAMES, "SLURM_STEP_ID", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def change(variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("variables", "started"),
+    [
+        ({}, False),
+        ({"OMPI_COMM_WORLD_SIZE": "1"}, True),
+        ({"PMI_SIZE": "2"}, True),
+        ({"PMI_SIZE": "1", "PMI_FD": "6"}, True),
+        ({"PMI_SIZE": "1", "PMI_PORT": "host:1"}, True),
+        ({"PMI_SIZE": "1", "PMI_RANK": "0"}, False),
+        ({"PMIX_RANK": "0", "PMIX_SERVER_URI3": "pmix-server.1;tcp4://127.0.0.1:1"}, True),
+        ({"PMIX_RANK": "0", "PMIX_NAMESPACE": "slurm.pmix.11.0"}, False),
+    ],
+)
+def test_a_launcher_is_one_that_answers(environment, variables, started):
+    environment(variables)
+    assert launched() == started
+
+
+@pytest.mark.parametrize(
+    ("variables", "tasks"),
+    [
+        (SLURM_STEP | {"SLURM_STEP_NUM_TASKS": "4", "SLURM_NTASKS": "8"}, 4),
+        (SLURM_STEP | {"SLURM_NTASKS": "4"}, 4),
+        (SLURM_STEP | {"SLURM_NTASKS": "1"}, 0),
+        (SLURM_STEP | {"SLURM_NTASKS": "4", "PMI_SIZE": "4"}, 0),  # an MPI connects them
+        ({"SLURM_NTASKS": "4"}, 0),  # a batch script: srun or mpirun would start the tasks
+    ],
+)
+def test_tasks_that_nothing_connects_are_counted(environment, variables, tasks):
+    environment(variables)
+    assert unconnected_tasks() == tasks
+
+
+def test_in_an_interactive_shell_of_slurm_psgd_trains_alone(tmp_path):
+    shell = SLURM_STEP | {"SLURM_NTASKS": "1", "PMIX_RANK": "0", "PMIX_NAMESPACE": "slurm.pmix.11.0"}
+    finished = run([*command(), "training.epochs=1", "--output", str(tmp_path / "run")], **shell)
+    assert finished.code == 0, finished
+
+
+def test_processes_of_srun_that_nothing_connects_are_refused(tmp_path):
+    step = SLURM_STEP | {"SLURM_NTASKS": "4"}
+    finished = run([*command(), "training.epochs=1", "--output", str(tmp_path / "run")], **step)
+    refused(finished, 2, "srun started 4 processes, but no MPI connects them", "srun --mpi=pmix")
+    assert not (tmp_path / "run").exists()
