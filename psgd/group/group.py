@@ -23,7 +23,7 @@ BeginApply = Callable[[float], ApplyBlock]  # from the squared norm of the reduc
 class _Terms(NamedTuple):
     """What is summed for some weights. Most combinations have the weights of the one before."""
 
-    weights: bytes
+    weights: np.ndarray
     factors: Sequence[np.floating]  # the weights in the vectors' dtype
     given: tuple[Node, ...]
     load: Load
@@ -69,9 +69,9 @@ class Group:
 
     def combine(self, weights: np.ndarray, begin: BeginApply, with_norm: bool = False) -> None:
         """Collective, after an exchange of reports: reduce the contributions by `weights` (workers,), not all 0, and
-        hand each block of the sum to what `begin` returns, once on each host. Where the transport cannot recover, the
-        contributions may be overwritten."""
-        if self._terms is None or self._terms.weights != weights.tobytes():
+        hand each block of the sum to what `begin` returns, once on each host. The next call may have the same array of
+        weights if they are unchanged. Where the transport cannot recover, the contributions may be overwritten."""
+        if self._terms is None or self._terms.weights is not weights:
             self._terms = self._terms_of(weights)
         _, factors, given, load = self._terms
         if len(self._nodes) > 1:
@@ -137,8 +137,8 @@ class Group:
         factors = [self._shape.dtype.type(w) for w in weights]
         if len(self._nodes) == 1:
             given = tuple((w, 0) for w, factor in enumerate(factors) if factor)
-            return _Terms(weights.tobytes(), factors, given, self._weighted([w for w, _ in given], factors))
-        return _Terms(weights.tobytes(), factors, *self._sums_of(factors))
+            return _Terms(weights, factors, given, self._weighted([w for w, _ in given], factors))
+        return _Terms(weights, factors, *self._sums_of(factors))
 
     def _weighted(self, workers: Sequence[int], factors: Sequence[np.floating]) -> Load:
         leaves = [(self._contributions[worker], factors[worker]) for worker in workers]

@@ -5,9 +5,8 @@ They are plain numbers in one row of bytes a process. Every round waits for this
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, final
+from typing import NamedTuple
 
 import numpy as np
 
@@ -98,23 +97,8 @@ def drift(reports: RoundReports, members: Sequence[int]) -> str | None:
     )
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class WorkDone:
+class WorkDone(NamedTuple):
     """What a rule of weights sees of a round, in worker order. An absent worker has 0 steps."""
 
     steps: np.ndarray  # (workers,) int64
     examples: np.ndarray  # (workers,) int64
-
-
-@lru_cache(maxsize=16)
-def work_done(steps: tuple[int, ...], batch: int) -> WorkDone:
-    """Equal rounds get the same object, so that rules of weights can cache their results."""
-    done = read_only(np.array(steps, np.int64))
-    return WorkDone(done, read_only(done * batch))
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    """The array itself, made read-only because it is shared."""
-    array.flags.writeable = False
-    return array

@@ -15,6 +15,10 @@ class VectorShape(NamedTuple):
     dtype: np.dtype
 
     @property
+    def contribution_bytes(self) -> int:
+        return self.contribution_rows * self.parameters * self.dtype.itemsize
+
+    @property
     def shared_bytes(self) -> int:
         """The most that one host shares: contributions, sums of subtrees, two replicas and the reduced vector."""
         vectors = (self.workers * 2 + 1) * self.contribution_rows + 2 * (1 + self.state_rows)

@@ -1,13 +1,12 @@
 """Rules of weights: how much each worker's contribution counts. Rows sum to 1; a worker without steps counts 0."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import final
 
 import numpy as np
 
 from psgd.core.portable_math import power
-from psgd.group.reports import WorkDone, read_only
+from psgd.group.reports import WorkDone
 
 
 @final
@@ -16,7 +15,8 @@ class ByExamples:
     """In proportion to the examples: the combination is the mean over all examples of the round."""
 
     def of(self, work: WorkDone) -> np.ndarray:
-        return _proportional_to_examples(work)
+        shares: np.ndarray = work.examples / work.examples.sum()
+        return shares[None]
 
 
 @final
@@ -25,7 +25,9 @@ class Uniform:
     """1/k for each of the k workers that took a step (Zinkevich et al. 2010, algorithm 2)."""
 
     def of(self, work: WorkDone) -> np.ndarray:
-        return _uniform(work)
+        worked = work.steps > 0
+        shares: np.ndarray = worked / worked.sum()
+        return shares[None]
 
 
 @final
@@ -42,17 +44,3 @@ class ByDelay:
         powers = np.where(work.steps > 0, np.stack([power(r, delay) for delay in delays], axis=1), 0.0)
         weights: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
         return weights
-
-
-# WorkDone objects are shared between equal rounds, so most rounds find their weights here.
-@lru_cache(maxsize=16)
-def _proportional_to_examples(work: WorkDone) -> np.ndarray:
-    shares: np.ndarray = work.examples / work.examples.sum()
-    return read_only(shares[None])
-
-
-@lru_cache(maxsize=16)
-def _uniform(work: WorkDone) -> np.ndarray:
-    worked = work.steps > 0
-    shares: np.ndarray = worked / worked.sum()
-    return read_only(shares[None])

@@ -7,7 +7,7 @@ import numpy as np
 from psgd.core.blocks import ApplyBlock
 from psgd.core.replica import Replica
 from psgd.group.group import Group
-from psgd.group.reports import work_done
+from psgd.group.reports import WorkDone
 from psgd.training.batches import Plan
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
@@ -17,14 +17,16 @@ from psgd.training.job import Job
 class Combination:
     def __init__(self, job: Job, group: Group, evaluator: Evaluator) -> None:
         self._job, self._group, self._evaluator = job, group, evaluator
+        self._steps: Plan = ()  # of the last combination; most rounds have the same, and so the same weights
+        self._candidates: list[np.ndarray] = []  # weights for these steps
 
     def combine(self, plan: Plan, steps: Plan, old: Replica, new: Replica) -> np.ndarray:
         """Collective: make `new` from `old` and the contributions, and return the weights used. `plan`: steps dealt to
         each worker; `steps`: the same, but 0 for a worker that does not count."""
         job, strategy = self._job, self._job.strategy
-        candidates = strategy.weights.of(work_done(steps, job.batch))
-        if len(candidates) > 1 and (candidates == candidates[0]).all():
-            candidates = candidates[:1]
+        if steps != self._steps:
+            self._steps, self._candidates = steps, self._weigh(steps)
+        candidates = self._candidates
         epoch = (old.progress.position + sum(plan) * job.batch / 2) / job.sampler.examples
 
         def begin(squared_norm: float) -> ApplyBlock:
@@ -39,5 +41,10 @@ class Combination:
         best = int(np.argmin(np.nan_to_num(losses, nan=np.inf))) if losses else 0
         if best < len(candidates) - 1:
             self._group.combine(candidates[best], begin, strategy.needs.norm)
-        chosen: np.ndarray = candidates[best]
-        return chosen
+        return candidates[best]
+
+    def _weigh(self, steps: Plan) -> list[np.ndarray]:
+        """The strategy's candidates for the weights (workers,), or one of them if all are the same."""
+        taken = np.array(steps, np.int64)
+        candidates = self._job.strategy.weights.of(WorkDone(taken, taken * self._job.batch))
+        return list(candidates[:1] if (candidates == candidates[0]).all() else candidates)

@@ -75,8 +75,7 @@ class Loop:
     @property
     def bytes_sent(self) -> int:
         """Of contributions, by one worker so far: what crosses the network if it is alone on its host."""
-        shape = self._job.vectors
-        return self.replica.progress.combinations * shape.contribution_rows * shape.parameters * shape.dtype.itemsize
+        return self.replica.progress.combinations * self._job.vectors.contribution_bytes
 
     def run(self, finish: Callable[["Loop"], None] = lambda loop: None) -> Replica:
         """Train to the end; then the first process calls `finish`, whose failure is everyone's."""
