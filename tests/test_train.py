@@ -408,6 +408,15 @@ def test_only_a_run_is_overwritten(tmp_path, run):
     assert contents(copied)["summary.json"] != contents(run)["summary.json"]
 
 
+def test_an_ended_run_without_checkpoints_is_not_resumed(run, tmp_path):
+    copied = tmp_path / "copy"
+    shutil.copytree(run, copied)
+    shutil.rmtree(copied / "checkpoints")
+    before = contents(copied)
+    refused(train(*SHORT, "training.epochs=9", "--resume", "--output", copied), 2, "has no checkpoint to go on from")
+    assert contents(copied) == before
+
+
 def test_resuming_with_another_network_is_refused(run):
     before = contents(run)
     refused(train("model.hidden=[32]", *SHORT, "--resume", "--output", run), 2, "model.hidden: [64] there, [32] here")

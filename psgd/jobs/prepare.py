@@ -39,6 +39,7 @@ def open_directory(request: RunRequest) -> Path:
     if request.resume:
         directory = output or run_directory.latest(settings.output)
         run_directory.lock(directory)
+        run_directory.check_can_resume(directory)
         run_directory.check_continues(directory, resolve(str(directory / "config.yaml"), []).settings, settings)
     else:
         directory = run_directory.exact(output, request.overwrite) if output else run_directory.fresh(settings.output)

@@ -110,6 +110,17 @@ def lock(path: Path) -> None:
         return  # a file system without locks
 
 
+def check_can_resume(path: Path) -> None:
+    """UsageError for a run that has ended, but whose checkpoints were deleted: resumed, it would begin anew."""
+    checkpoints = path / "checkpoints"
+    kept = checkpoints.is_dir() and any(CHECKPOINT.fullmatch(each.name) for each in checkpoints.iterdir())
+    if not kept and (path / "summary.json").exists():
+        raise UsageError(
+            f"{path} has no checkpoint to go on from, though its run has ended; train anew in another directory, or "
+            "with --overwrite instead of --resume"
+        )
+
+
 def check_continues(path: Path, before: Settings, now: Settings) -> None:
     """UsageError unless the settings `now` are those of the experiment that began the run in `path`."""
     old, new = _flat(before), _flat(now)
