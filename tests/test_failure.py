@@ -44,6 +44,11 @@ def test_without_a_failure_every_process_gets_its_result(capsys):
         ({1: UsageError("wrong")}, 2, "[1] psgd: wrong\n"),
         ({2: DataError("missing"), 1: UsageError("wrong")}, 2, "[1] psgd: wrong\n"),
         ({2: DataError("missing")}, 3, "[2] psgd: missing\n"),
+        (
+            {1: MemoryError("Unable to allocate 9 TiB")},
+            2,
+            "[1] psgd: there is not enough memory (Unable to allocate 9 TiB); lower the size of the model or data\n",
+        ),
     ],
 )
 def test_the_first_process_that_failed_reports_and_all_exit_with_its_code(capsys, failures, code, said):

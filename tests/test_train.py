@@ -199,6 +199,12 @@ def test_a_run_without_a_single_combination_has_diverged(tmp_path):
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
+def test_a_model_larger_than_memory_is_refused(tmp_path):
+    refusal = train("model.hidden=[1000000000]", "--output", tmp_path / "run")
+    refused(refusal, 2, "75,000,000,010 parameters need 838 GiB at least, and this machine has", "model.hidden")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_batch_larger_than_the_data_is_refused(tmp_path):
     arguments = ("data={source: synthetic, examples: 6, features: 3, classes: 2}", "training.epochs=1")
     refused = train(*arguments, "training.batch_size_per_worker=7", "--output", tmp_path / "run")

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol, TypeVar, cast, final
 
-from psgd.core.errors import PsgdError
+from psgd.core.errors import PsgdError, UsageError
 
 Answer = TypeVar("Answer")
 
@@ -111,6 +111,8 @@ class Agreement:
 
     def complain(self, error: BaseException) -> None:
         """Print an error: one line if it is for the user, else a traceback."""
+        if isinstance(error, MemoryError):
+            error = PsgdError(f"there is not enough memory ({error or 'no more'}); lower the size of the model or data")
         if isinstance(error, PsgdError):
             print(f"{self._prefix}psgd: {error}", file=sys.stderr, flush=True)
         else:
@@ -119,4 +121,6 @@ class Agreement:
 
 
 def _exit_code(error: Exception) -> int:
+    if isinstance(error, MemoryError):
+        return UsageError.code
     return error.code if isinstance(error, PsgdError) else 1

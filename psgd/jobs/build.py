@@ -12,6 +12,7 @@ from psgd.backends.numpy.products import accumulator
 from psgd.config import settings as config
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
+from psgd.core.memory import memory_bytes
 from psgd.data.dataset import Data
 from psgd.data.sampling.partition import Partition
 from psgd.data.sampling.replacement import Replacement
@@ -46,6 +47,12 @@ def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner],
     backend = choose_backend(settings, len(data.train), learner, optimizer)
     if backend is not NUMPY:
         learner, optimizer = make(backend), _build_optimizer(settings, backend)
+    needed, there = 3 * learner.size * learner.dtype.itemsize, memory_bytes()  # a replica, a contribution, a gradient
+    if needed > there:
+        raise UsageError(
+            f"{learner.size:,} parameters need {needed >> 30} GiB at least, and this machine has {there >> 30}; lower "
+            "model.hidden or the number of inputs"
+        )
     sampler = _build_sampler(settings, data)
     if isinstance(learner, MLP) and settings.averaging is not None and optimizer.plain:
         accumulator(learner.dtype)  # local steps need it; its import takes time, which belongs to the start

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from psgd.core.errors import DataError
+from psgd.core.memory import memory_bytes
 
 INPUTS = ("x", "inputs", "images", "data", "features")
 TARGETS = ("y", "labels", "targets", "target")
@@ -63,11 +64,6 @@ def check_finite(X: Named) -> None:
             row, *place = (int(index) for index in wrong[0])
             value, where = X.array[(start + row, *place)], f", element {', '.join(map(str, place))}" if place else ""
             raise DataError(f"{X.name}: row {start + row}{where} is {value}; correct it or remove the row")
-
-
-def memory_bytes() -> int:
-    """Return the size of this machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def find_part(path: Path, arrays: Arrays, part: str) -> tuple[Named, Named | None] | None:

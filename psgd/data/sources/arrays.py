@@ -11,10 +11,11 @@ from psgd.backends.backend import Backend
 from psgd.backends.numpy.backend import NUMPY
 from psgd.config.settings import Npz
 from psgd.core.errors import DataError, UsageError
+from psgd.core.memory import memory_bytes
 from psgd.data.dataset import Data, Dataset, Examples, Reader
 from psgd.data.read_ahead import read_ahead_of
 from psgd.data.sampling.shuffle import PIECES
-from psgd.data.sources.array_files import Arrays, Named, check_finite, find_part, memory_bytes, read_arrays
+from psgd.data.sources.array_files import Arrays, Named, check_finite, find_part, read_arrays
 from psgd.data.sources.labels import learn_classes, places_of, values_of
 
 
