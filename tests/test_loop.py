@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jobs import job, strategies, train
 
-from psgd.core.errors import Diverged
+from psgd.core.errors import Diverged, StorageError
 from psgd.data.dataset import Dataset
 from psgd.data.sampling.sampler import positions
 from psgd.data.sampling.shuffle import Shuffle
@@ -87,6 +87,17 @@ def test_a_round_in_which_no_worker_is_finite_leaves_the_replica():
     assert (replica.parameters == before).all()
     assert (replica.progress.combinations, replica.progress.examples) == (0, 0)
     assert replica.progress.position >= 54
+
+
+def test_a_disk_without_room_for_the_last_checkpoint_costs_no_result(tmp_path):
+    """A file in place of the directory of checkpoints: none can be written, but the run's files were before."""
+    one = job(strategies(1)["gradient-averaging, adam"], 1)
+    (tmp_path / "checkpoints").write_text("")
+    finished = []
+    loop = Loop(one, Serial(), Recorder(tmp_path, 216, 1.0, "", quiet=True), tmp_path)
+    with pytest.raises(StorageError, match="cannot write the checkpoint"):
+        loop.run(lambda loop: finished.append(loop.replica.parameters.copy()))
+    assert (finished == loop.replica.parameters).all()
 
 
 def test_the_candidate_with_the_least_validation_loss_becomes_the_replica(monkeypatch):

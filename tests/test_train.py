@@ -282,6 +282,11 @@ def test_files_are_utf_8_in_any_locale(tmp_path):
     assert train("--resume", "training.epochs=20", "--output", tmp_path / "run").code == 0
 
 
+def test_a_dry_run_whose_reader_leaves_is_an_error():
+    finished = run_command(["bash", "-c", f"{' '.join(command())} --dry-run --no-probe > /dev/full"])
+    refused(finished, 3, "cannot write to standard output: No space left on device")
+
+
 def test_a_full_stdout_is_an_error(tmp_path):
     line = f"{' '.join(command())} training.epochs=1 --quiet --output {tmp_path}/run > /dev/full"
     finished = run_command(["bash", "-c", line])

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,15 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_result(text: str, what: str = "") -> None:
+    """Print to standard output and flush. StorageError if that fails, as when the reader of a pipe has left."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w")  # otherwise the interpreter tries to write again when it exits
+        raise StorageError(f"cannot write {what}to standard output: {error.strerror}") from None
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

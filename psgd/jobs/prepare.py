@@ -9,7 +9,7 @@ from pathlib import Path
 from psgd.config.resolve import Resolved, dump, resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
-from psgd.core.files import write_text
+from psgd.core.files import print_result, write_text
 from psgd.core.launcher import launched
 from psgd.jobs import run_directory
 from psgd.jobs.auto_group import check_launched, choose_group, cores
@@ -24,7 +24,7 @@ def read_request(options: argparse.Namespace, processes: int) -> RunRequest | No
     settings, more = resolve_auto(given, processes)
     saved = dump(given.replace(workers=settings.workers))
     if options.dry_run:
-        print(saved, end="", flush=True)
+        print_result(saved.rstrip("\n"))
         if not options.no_probe:
             print_probe(settings)
         return None
@@ -81,7 +81,7 @@ def print_probe(settings: Settings) -> None:
     if launched() and sys.platform == "linux":  # the launcher may have bound this process to one core
         with suppress(OSError):
             os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    print("\n".join(lines(probe(settings, load_data(settings)))), flush=True)
+    print_result("\n".join(lines(probe(settings, load_data(settings)))))
 
 
 def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list[str]]:

@@ -1,13 +1,11 @@
 """Runs a job on one process: from a request, a job and a transport to a summary and an exit code."""
 
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from psgd.core.errors import Diverged, StorageError
-from psgd.core.files import to_json
+from psgd.core.files import print_result, to_json
 from psgd.group.failure import Agreement
 from psgd.group.transport import Transport
 from psgd.jobs.environment import describe_group
@@ -58,9 +56,5 @@ def run_session(
 def print_summary(result: Result) -> int:
     """Print the summary to stdout and return the exit code. StorageError if stdout cannot be written."""
     if result.summary is not None:
-        try:
-            print(to_json(result.summary, indent=2), flush=True)
-        except OSError as error:
-            sys.stdout = open(os.devnull, "w")  # otherwise the interpreter tries to write again when it exits
-            raise StorageError(f"cannot write the summary to standard output: {error.strerror}") from None
+        print_result(to_json(result.summary, indent=2), "the summary ")
     return result.code

@@ -102,8 +102,8 @@ class Loop:
                 "no worker was finite in any round, so that nothing was learnt; lower optimizer.learning_rate"
             )
         check_finite(self.replica)
+        self.agreement.together(lambda: finish(self) if self.group.first else None)  # a full disk may have room for it
         self._checkpoints.save(self.replica, 0, self.scores)
-        self.agreement.together(lambda: finish(self) if self.group.first else None)
         return self.replica
 
     def _begin(self) -> None:
