@@ -10,6 +10,7 @@ from psgd.core.errors import StorageError
 from psgd.core.replica import Progress
 from psgd.group.serial import Serial
 from psgd.training import metrics
+from psgd.training.checkpoint_files import CheckpointFiles
 from psgd.training.loop import Loop
 from psgd.training.metrics import HOLD_SECONDS, Metrics
 from psgd.training.recorder import Recorder
@@ -93,8 +94,11 @@ def test_lines_are_written_before_the_checkpoint_of_their_round(
     monkeypatch.setattr(metrics, "HOLD_SECONDS", float("inf"))
     one = job(strategies(4)[NAMES[0]], 4, epochs=1.0)
     record = Recorder(tmp_path, len(one.data.train), one.epochs, "", quiet=True)
-    found = []
-    Loop(one, Serial(), record, tmp_path).run(lambda loop: found.append((rounds(tmp_path), loop.replica.progress)))
+    found, complete = [], CheckpointFiles.complete
+    monkeypatch.setattr(
+        CheckpointFiles, "complete", lambda *of: (found.append((rounds(tmp_path), of[2].progress)), complete(*of))
+    )
+    Loop(one, Serial(), record, tmp_path).run()
     lines, progress = found[0]
     assert len(set(lines)) > 1
     assert lines[-1] == progress.round
