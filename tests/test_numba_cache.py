@@ -54,7 +54,7 @@ def test_processes_that_compile_at_the_same_time_share_a_cache(tmp_path, cache):
 
 @pytest.mark.timeout(180)
 def test_another_processor_compiles_again_and_both_keep_their_code(tmp_path, cache):
-    """As on a shared home directory."""
+    """Processes of several hosts compile so on a shared home directory."""
     directory, _ = cache
     first = start(tmp_path / "first", directory, **GENERIC).finish(60.0)
     later = [start(tmp_path / "native", directory), start(tmp_path / "generic", directory, **GENERIC)]

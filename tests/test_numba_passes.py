@@ -110,7 +110,7 @@ def test_every_output_activation_has_numpys_bits(output, natural):
 
 
 def test_other_batch_sizes_are_left_to_numpy(monkeypatch):
-    """As in evaluations; batch sizes alternate."""
+    """Batch sizes alternate, which is what evaluations do."""
     plain, compiled = passes((6, 5, 4), "relu", "identity", np.float32, 10)
     called: list[str] = []
     for name in ("forward", "gradient", "descend"):
@@ -136,7 +136,7 @@ def test_a_batch_with_gaps_between_its_examples():
 
 @pytest.mark.parametrize("wrong", ["forward", "gradient", "descend"])
 def test_kernels_with_other_bits_are_refused(monkeypatch, wrong):
-    """As if numpy's BLAS called another routine."""
+    """The results differ, which they would if numpy's BLAS called another routine."""
     real = getattr(kernels, wrong)
 
     def other(P: np.ndarray, *others: Any) -> None:

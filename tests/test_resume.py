@@ -78,7 +78,7 @@ def test_resuming_after_a_signal_at_any_exchange_of_reports(name, tmp_path):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_resuming_after_all_processes_were_killed_at_any_event(name, tmp_path):
-    """By SIGKILL; checkpoints were taken at every exchange of reports, some of them incomplete."""
+    """SIGKILL ends them; checkpoints were taken at every exchange of reports, some of them incomplete."""
     epochs = 0.6 if "gradient" in name else 1.0
     expected = train(job(STRATEGIES[name], WORKERS, epochs), Serial())
 

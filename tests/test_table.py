@@ -108,19 +108,19 @@ def test_numbers_in_another_notation_are_no_categories_unless_asked_for(tmp_path
 
 
 def test_columns_taken_as_categories_are_named(tmp_path):
-    assert "; city is taken as categories" not in table(tmp_path, "a,y\n1,0\n2,1\n").note
+    assert "taken as categories" not in table(tmp_path, "a,y\n1,0\n2,1\n").note
     assert "city is taken as categories" in table(tmp_path, "a,city,y\n1,Rome,0\n2,Oslo,1\n").note
 
 
 def test_a_column_of_row_numbers_without_a_name_is_left_out(tmp_path):
-    """As DataFrame.to_csv and write.csv write a table."""
+    """DataFrame.to_csv and R's write.csv write tables with one."""
     data = table(tmp_path, ",a,y\n0,1,0\n1,3,1\n")
     assert [about["name"] for about in data.preparation["columns"]] == ["a"]
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
 def test_compressed_tables(tmp_path, compress):
-    packed = compress(b"a,y\n1,0\n3,1\n" * 1)
+    packed = compress(b"a,y\n1,0\n3,1\n")
     path = tmp_path / "t.csv.packed"
     path.write_bytes(packed)
     settings = resolve(None, ["data.source=csv", f"data.path={path}", "data.target=y"]).settings

@@ -148,7 +148,8 @@ def _build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> 
 def _contractions(strategy: config.WeightedAveraging, optimizer: config.Optimizer) -> tuple[float, ...]:
     bound = 1.0 - optimizer.learning_rate * optimizer.l2  # of Cheng et al. for plain SGD on an l2-regularised objective
     if strategy.contraction == "holdout":
-        return tuple(sorted({*HOLDOUT, *([bound] if 0 < bound < 1 else [])}, reverse=True))
+        tried = {bound} if isinstance(optimizer, config.Sgd) and 0 < bound < 1 else set()
+        return tuple(sorted({*HOLDOUT, *tried}, reverse=True))
     if strategy.contraction == "auto":
         return (bound,)
     return (strategy.contraction,)

@@ -63,7 +63,7 @@ class LayeredLearner(Learner):
         return self._loss.value(outputs.Z_OB, T_BO.T), int(np.count_nonzero(right))
 
     def run(self, state: TrainState, optimizer: Optimizer, batches: Iterable[Batch]) -> None:
-        """As Learner.run, but plain SGD updates without writing the gradient, which rounds differently."""
+        """Take optimizer steps. Plain SGD updates without writing the gradient, which rounds differently."""
         if optimizer.plain and not self._l1:
             self._descend(state.parameters, optimizer.schedule, batches)
         else:

@@ -58,7 +58,7 @@ class UserFunction(Learner):
         return loss
 
     def score(self, parameters: np.ndarray, X: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
-        """As Learner.score. Without a `loss` function, the loss is the number of wrong answers."""
+        """Score examples. Without a `loss` function, the loss is the number of wrong answers."""
         views, count = self._structure.views(parameters), len(X)
         right = 0
         if self._score:

@@ -7,11 +7,11 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-# As psgd's users, pandas, R and Excel write a missing value; compared in lower case, without spaces around the text.
+# Texts for a missing value in files of pandas, R and Excel; compared in lower case, without spaces around the text.
 MISSING = {"", "?", "na", "n/a", "<na>", "#na", "#n/a", "#n/a n/a", "nan", "-nan", "null", "none", "1.#ind", "1.#qnan"}
 MISSING |= {f"-{text}" for text in ("1.#ind", "1.#qnan")}
-# Numbers that are written with a decimal comma, in groups of digits, or with a currency or percent sign.
-DRESSED = re.compile(r"[-+(]?\s?[$€£¥]?\s?\d[\d\s.,'_]*\s?[%$€£¥)]?")
+# Texts for numbers with a decimal comma, groups of digits, or a currency or percent sign.
+OTHER_NOTATION = re.compile(r"[-+(]?\s?[$€£¥]?\s?\d[\d\s.,'_]*\s?[%$€£¥)]?")
 LARGEST_NUMBER = 1e100  # larger values are not accepted as numbers, so that squares and sums stay finite
 
 
@@ -64,7 +64,7 @@ class Collector:
             raise ValueError(f"{self.name} is {text[:60]!r}, which is not a number{self._unlike('numbers')}")
         elif value is not None and not self._decided:
             raise ValueError(f"{self.name} is {text[:60]!r}, a number{self._unlike('no numbers')}")
-        elif not self._decided and DRESSED.fullmatch(text):
+        elif not self._decided and OTHER_NOTATION.fullmatch(text):
             raise ValueError(
                 f"{self.name} is {text[:60]!r}, which is not a number as it stands; write it with digits and a decimal "
                 "point alone, or name the column in data.categorical"

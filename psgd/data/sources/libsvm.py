@@ -49,12 +49,8 @@ def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Data:
         train, test = whole.take(slice(0, train_rows)), whole.take(slice(train_rows, None))
     names = [int(label) for label in labels] if labels is not None else []
     origin = f"{path}, {len(train.indices) / len(train):.1f} of {features} features an example"
-    if (
-        ignored := rows.entries
-        + (other.entries if other else 0)
-        - len(train.indices)
-        - (len(test.indices) if test else 0)
-    ):
+    parsed, kept = (sum(len(part.indices) for part in parts if part) for parts in ((rows, other), (train, test)))
+    if ignored := parsed - kept:
         origin += f" ({ignored} entries of test examples are ignored: no training example has their features)"
     preparation = {"kind": "libsvm", "classes": names, "zero_based": settings.zero_based, "unit": settings.unit_length}
     return Data(train, test, None, origin, preparation)
@@ -91,7 +87,7 @@ class _Parser:
         self._path, self._settings, self._allowed = path, settings, labels
         self._limit = min(_LARGEST_INDEX, settings.features - 1 if settings.features else _LARGEST_INDEX)
         self.labels = array("d")  # as they are in the file
-        self._indptr, self._indices = array("q", [0]), array("i")
+        self._indptr, self.indices = array("q", [0]), array("i")
         self._values: array[float] | None = None  # None while all values are 1
 
     def add(self, lines: Sequence[bytes], first: int) -> None:
@@ -111,14 +107,10 @@ class _Parser:
         self._add_labels(np.array(labels), np.array(numbers))
         self._add_entries(b"".join(pairs), counts, np.array(numbers))
 
-    @property
-    def entries(self) -> int:
-        return len(self._indices)
-
     def largest_index(self, rows: int | None) -> int:
         """Return the largest index in the first `rows` rows, or in all."""
-        entries = self._indptr[rows] if rows else self.entries
-        return int(np.frombuffer(self._indices, np.int32)[:entries].max(initial=0))
+        entries = self._indptr[rows] if rows else len(self.indices)
+        return int(np.frombuffer(self.indices, np.int32)[:entries].max(initial=0))
 
     def dataset(self, labels: np.ndarray | None, features: int) -> SparseDataset:
         """Return the parsed rows, as views if all their indices are below `features`, else without the other entries.
@@ -126,7 +118,7 @@ class _Parser:
         values = None if self._values is None else np.frombuffer(self._values, np.float32)
         found = np.frombuffer(self.labels)
         targets = found[:, None].astype(np.float32) if labels is None else np.searchsorted(labels, found)
-        indptr, indices = np.frombuffer(self._indptr, np.int64), np.frombuffer(self._indices, np.int32)
+        indptr, indices = np.frombuffer(self._indptr, np.int64), np.frombuffer(self.indices, np.int32)
         if self.largest_index(None) >= features:
             known = indices < features
             indptr = np.concatenate([[0], np.cumsum(known)])[indptr]
@@ -172,11 +164,11 @@ class _Parser:
         self._check(large, numbers[row], values, "the value {:.15g} is too large for float32; scale the data")
         narrow = values.astype(np.float32)
         if self._values is None and (narrow != 1.0).any():
-            self._values = array("f", [1.0]) * len(self._indices)
+            self._values = array("f", [1.0]) * len(self.indices)
         if self._values is not None:
             self._values.frombytes(narrow.tobytes())
         self._indptr.frombytes((np.cumsum(counts) + self._indptr[-1]).astype(np.int64).tobytes())
-        self._indices.frombytes(indices.astype(np.int32).tobytes())
+        self.indices.frombytes(indices.astype(np.int32).tobytes())
 
     def _check(self, wrong: np.ndarray, numbers: np.ndarray, shown: np.ndarray, what: str) -> None:
         """Raise DataError, with line number and shown value, for the first entry that is wrong."""

@@ -27,7 +27,8 @@ def load_data(settings: Settings) -> Data:
 
 
 def load(source: AnySource, seed: int = 0) -> Data:
-    """As `load_data`. Validation data are drawn by the seed of generated data, or else by `seed`, the training's."""
+    """Load the data of a `data` section. Validation data are drawn by `seed`, the training's, or by the seed of generated
+    data. Raises what `load_data` does."""
     if isinstance(source, config.Synthetic | config.SyntheticSparse | config.Linear):
         seed = source.seed
     train, test, validation, origin, preparation = _read(source, seed)
