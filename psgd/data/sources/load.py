@@ -27,7 +27,7 @@ def load_data(settings: Settings) -> Data:
 
 
 def load(source: AnySource, seed: int = 0) -> Data:
-    """Load the data of a `data` section. Validation data are drawn by `seed`, the training's, or by the seed of generated
+    """Load the data of a `data` section. Validation data are drawn by `seed`, the training's, or by that of generated
     data. Raises what `load_data` does."""
     if isinstance(source, config.Synthetic | config.SyntheticSparse | config.Linear):
         seed = source.seed
