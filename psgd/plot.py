@@ -7,6 +7,7 @@ from pathlib import Path
 from psgd.compare.curves import read_run
 from psgd.compare.picture import FORMATS, draw, labels, save
 from psgd.core.errors import PsgdError, UsageError
+from psgd.core.log import LOG, open_missing_streams
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -14,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m psgd.plot", description="Learning curves of runs as one picture.")
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="the directory of a run")
     parser.add_argument("--output", metavar="FILE", type=Path, default=Path("curves.png"), help="default: curves.png")
+    open_missing_streams()
     options = parser.parse_args(arguments)
     try:
         if options.output.suffix not in FORMATS:
@@ -21,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         runs = [read_run(path) for path in options.runs]
         save(draw(runs, labels(runs)), options.output)
     except PsgdError as error:
-        print(f"psgd: {error}", file=sys.stderr)
+        LOG.error("psgd: %s", error)
         return error.code
     print(options.output)
     return 0

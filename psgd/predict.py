@@ -9,6 +9,7 @@ import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from psgd.core.errors import INTERRUPTED, PsgdError  # noqa: E402
+from psgd.core.log import LOG, open_missing_streams  # noqa: E402
 from psgd.jobs.predictions import judge, read_question, write_csv  # noqa: E402
 from psgd.learners.model_file import load  # noqa: E402
 
@@ -23,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("model", metavar="MODEL", help="a run's model.safetensors, or the run's directory")
     parser.add_argument("data", metavar="DATA", help="csv, npz, npy, a directory of npy files, or IDX images")
     parser.add_argument("--output", metavar="CSV", help="the file to write; it must not exist")
+    open_missing_streams()
     options = parser.parse_args(arguments)
     try:
         model = load(options.model)
@@ -42,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _say(text: str) -> None:
-    print(f"psgd: {text}", file=sys.stderr, flush=True)
+    LOG.info("psgd: %s", text)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ limit_before_numpy()  # must come before anything that imports numpy
 import sys  # noqa: E402
 
 from psgd.core.launcher import launched  # noqa: E402
+from psgd.core.log import open_missing_streams  # noqa: E402
 from psgd.group.failure import Agreement  # noqa: E402
 from psgd.group.serial import Serial  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code after errors have been printed."""
+    open_missing_streams()
     if launched():
         from psgd.jobs.launch.mpi import launch
     else:

@@ -3,12 +3,12 @@
 Only exceptions are handled here. A process that vanishes raises ProcessLost at the others.
 """
 
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol, TypeVar, cast, final
 
 from psgd.core.errors import PsgdError, UsageError
+from psgd.core.log import LOG
 
 Answer = TypeVar("Answer")
 
@@ -110,14 +110,13 @@ class Agreement:
             return _exit_code(error)
 
     def complain(self, error: BaseException) -> None:
-        """Print an error: one line if it is for the user, else a traceback."""
+        """Log an error: one line if it is for the user, else a traceback."""
         if isinstance(error, MemoryError):
             error = PsgdError(f"there is not enough memory ({error or 'no more'}); lower the size of the model or data")
         if isinstance(error, PsgdError):
-            print(f"{self._prefix}psgd: {error}", file=sys.stderr, flush=True)
+            LOG.error("%spsgd: %s", self._prefix, error)
         else:
-            traceback.print_exception(error)
-            sys.stderr.flush()
+            LOG.error("".join(traceback.format_exception(error)).rstrip("\n"))
 
 
 def _exit_code(error: Exception) -> int:

@@ -1,6 +1,5 @@
 """Chooses the backend of a job: numba if the user asks for it or it saves time, else numpy. The bits are the same."""
 
-import sys
 from collections.abc import Sequence
 from functools import cache
 
@@ -10,6 +9,7 @@ from psgd.backends.backend import Backend
 from psgd.backends.numpy.backend import NUMPY
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
+from psgd.core.log import LOG
 from psgd.learners.learner import Learner
 from psgd.learners.mlp import MLP
 from psgd.optimizers.optimizer import Optimizer
@@ -75,5 +75,5 @@ def _numba(settings: Settings, batch: int, learner: Learner, optimizer: Optimize
 
 @cache
 def _report_once(text: str) -> None:
-    """Print to stderr, once in each process, although several jobs may be built there."""
-    print(text, file=sys.stderr, flush=True)
+    """Log a warning once in each process, although several jobs may be built there."""
+    LOG.warning(text)

@@ -3,12 +3,12 @@
 import json
 import platform
 import socket
-import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from psgd.backends.blas import describe, limit_after_numpy
+from psgd.core.log import LOG
 from psgd.core.version import __version__
 from psgd.group.transport import Transport
 from psgd.jobs.auto_group import cores
@@ -20,9 +20,9 @@ PACKAGES = (
 
 
 def limit_blas() -> None:
-    """Limit BLAS to one thread a worker; prints a note to stderr if the environment asked for more."""
+    """Limit BLAS to one thread a worker, with a note to the user if the environment asked for more."""
     if note := limit_after_numpy():
-        print(f"psgd: {note}", file=sys.stderr)
+        LOG.info("psgd: %s", note)
 
 
 def describe_group(transport: Transport) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import print_result, write_text
 from psgd.core.launcher import launched
+from psgd.core.log import LOG
 from psgd.jobs import run_directory
 from psgd.jobs.auto_group import check_launched, choose_group, cores
 from psgd.jobs.request import RunRequest
@@ -46,7 +47,7 @@ def open_directory(request: RunRequest) -> Path:
         write_text(directory / "config.yaml", request.config)
     if not request.quiet:
         for note in (*request.notes, f"run directory {directory}"):
-            print(f"[0] {note}", file=sys.stderr, flush=True)
+            LOG.info("[0] %s", note)
     return directory.absolute()
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import TextIO, final
 
@@ -33,7 +34,7 @@ class ProgressBar:
             console=Console(file=stream, force_terminal=None if notebook else True),
             auto_refresh=False,
             transient=True,
-            redirect_stdout=not notebook and sys.stdout.isatty(),  # lines for a file must not go to the terminal
+            redirect_stdout=not notebook and _is_terminal(sys.stdout),  # lines for a file must not go to the terminal
             redirect_stderr=not notebook,
         )
         self._task = self._progress.add_task("", total=1.0, rate="", text="")
@@ -50,19 +51,21 @@ class ProgressBar:
         speed = self._progress.tasks[0].speed  # fractions per second, over the last 30 s
         if speed and self._examples:
             self._progress.update(self._task, rate=f"{speed * self._examples:,.0f} examples/s, ")
-        self._progress.start()
-        self._progress.console.show_cursor()  # rich hides it, and a process that is killed would leave it hidden
-        self._progress.refresh()
+        with suppress(OSError):  # the terminal may go away, and training goes on
+            self._progress.start()
+            self._progress.console.show_cursor()  # rich hides it, and a process that is killed would leave it hidden
+            self._progress.refresh()
 
     def clear(self) -> None:
         """Remove the bar, until the next call of `show`. A notebook keeps it: lines have their own place there."""
-        if not self._notebook:
-            self._progress.stop()
-        elif self._progress.live.is_started:
-            self._progress.refresh()
+        with suppress(OSError):
+            if not self._notebook:
+                self._progress.stop()
+            elif self._progress.live.is_started:
+                self._progress.refresh()
 
 
-def bar_for(stream: TextIO, examples: float | None = None) -> ProgressBar | None:
+def bar_for(stream: TextIO | None, examples: float | None = None) -> ProgressBar | None:
     """Return a bar on `stream`, or None where there should be none: in CI, under an MPI launcher, on a dumb terminal,
     and where `stream` is neither a terminal nor the output of a notebook that has ipywidgets.
 
@@ -71,6 +74,11 @@ def bar_for(stream: TextIO, examples: float | None = None) -> ProgressBar | None
     if os.environ.get("CI") or os.environ.get("TERM") in ("dumb", "unknown") or launched():
         return None
     notebook = type(stream).__module__ == "ipykernel.iostream"
-    if not (find_spec("ipywidgets") if notebook else stream.isatty()):
+    if stream is None or not (find_spec("ipywidgets") if notebook else _is_terminal(stream)):
         return None
     return ProgressBar(stream, examples, notebook)
+
+
+def _is_terminal(stream: object) -> bool:
+    isatty = getattr(stream, "isatty", None)  # a program may replace stderr by an object that has none
+    return bool(isatty and isatty())

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, final
 
+from psgd.core.log import LOG
 from psgd.core.replica import Progress
 from psgd.training.metrics import Metrics, Row
 from psgd.training.progress_bar import bar_for
@@ -68,7 +69,7 @@ class Recorder:
         if self.writes and not self._quiet:
             if self._bar:
                 self._bar.clear()
-            print(f"[{self._label}] {text}", file=sys.stderr, flush=True)
+            LOG.info("[%s] %s", self._label, text)
             self._spoke = time.perf_counter()
 
     def warn(self, text: str) -> None:

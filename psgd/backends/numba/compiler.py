@@ -6,11 +6,12 @@ compile at once. It notices changes of a kernel's file, but not of other files f
 after changing calls.py or this file, change the kernels' files, too, or delete the cache.
 """
 
-import sys
 from typing import Any
 
 from numba import njit
 from numba.core import event as _event
+
+from psgd.core.log import LOG
 
 event: Any = _event
 
@@ -35,14 +36,14 @@ def inlined(function: Any) -> Any:
 
 
 class _Notice(event.Listener):  # type: ignore[misc]
-    """Prints once that kernels are being compiled, which takes some seconds."""
+    """Says once that kernels are being compiled, which takes some seconds."""
 
     printed = False
 
     def on_start(self, event: Any) -> None:
         if not self.printed and event.data["dispatcher"].py_func.__module__.startswith(__package__):
             self.printed = True
-            print("psgd: numba compiles the inner loops for this processor, once", file=sys.stderr, flush=True)
+            LOG.info("psgd: numba compiles the inner loops for this processor, once")
 
     def on_end(self, event: Any) -> None:
         pass

@@ -7,7 +7,6 @@ import hashlib
 import http.client
 import os
 import shutil
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from psgd.core.errors import DataError
+from psgd.core.log import LOG
 
 TIMEOUT_SECONDS = 10.0  # without a byte, after which a server is given up; raised, a dead mirror delays longer
 MIRROR = "PSGD_MIRROR"  # environment variable: a URL that replaces all mirrors
@@ -43,7 +43,7 @@ def download(source: str, remote: Remote, directory: Path) -> None:
     they do not have all files; then nothing is left behind."""
     override = os.environ.get(MIRROR)
     mirrors = (f"{override.rstrip('/')}/{source}",) if override else remote.mirrors
-    print(f"psgd: downloading {source} to {directory}", file=sys.stderr, flush=True)
+    LOG.info("psgd: downloading %s to %s", source, directory)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{source}-", dir=directory.parent))
