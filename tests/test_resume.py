@@ -1,7 +1,5 @@
 """A run that is stopped or killed and resumed with other processes has the bits of an uninterrupted run."""
 
-import os
-import shutil
 import signal
 from pipes import Fault, run_pipes
 
@@ -16,6 +14,7 @@ from psgd.optimizers.rules import Adam
 from psgd.optimizers.schedule import Schedule
 from psgd.strategy.plans import exact_speeds, period_to_end
 from psgd.strategy.presets import parameter_averaging
+from psgd.training import checkpoint_files
 from psgd.training import local_steps as local_steps
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -122,49 +121,16 @@ def test_the_two_newest_checkpoints_are_kept(tmp_path):
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
 
 
-def _flip(path):
-    content = bytearray(path.read_bytes())
-    content[-9] ^= 1
-    path.write_bytes(content)
-
-
-DAMAGE = {
-    "empty": lambda c: (c / "checkpoint.json").write_bytes(b""),
-    "not JSON": lambda c: (c / "checkpoint.json").write_bytes(b"{"),
-    "a list": lambda c: (c / "checkpoint.json").write_bytes(b"[]"),
-    "another format": lambda c: (c / "checkpoint.json").write_bytes(b'{"format": 99}'),
-    "no progress": lambda c: (c / "checkpoint.json").write_bytes(b'{"format": 2}'),
-    "no replica": lambda c: (c / "replica.safetensors").unlink(),
-    "a worker's for the replica": lambda c: shutil.copy(c / "worker-00001.safetensors", c / "replica.safetensors"),
-    "a bit of the replica": lambda c: _flip(c / "replica.safetensors"),
-    "a bit of a worker": lambda c: _flip(c / "worker-00002.safetensors"),
-    "a worker cut short": lambda c: os.truncate(c / "worker-00003.safetensors", 100),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_checkpoint_and_the_one_before_it_are_named(tmp_path, damage):
-    one = job(STRATEGIES["parameter-averaging, adam kept"], WORKERS)
-    result = train(one, Serial(), tmp_path, checkpoint_seconds=0.0)
-    older, newest = sorted(tmp_path.glob("checkpoints/*"))
-    DAMAGE[damage](newest)
-    with pytest.raises(StorageError, match=rf"{newest.name} cannot be read .*; remove it to go on from {older.name}"):
-        train(one, Serial(), tmp_path)
-    shutil.rmtree(newest)
-    assert train(one, Serial(), tmp_path) == result
-
-
 def test_a_checkpoint_being_replaced_is_always_complete(tmp_path, monkeypatch):
     """Killed while the old one of the same name is removed: a complete one exists."""
     one = job(STRATEGIES["gradient-averaging, adam"], WORKERS)
     result = train(one, Serial(), tmp_path)
 
-    def killed(path, ignore_errors=False):
-        if not ignore_errors:
-            raise KeyboardInterrupt
+    def killed(path):
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", killed)
+        patch.setattr(checkpoint_files, "_remove", killed)
         with pytest.raises(KeyboardInterrupt):
             train(one, Serial(), tmp_path)
     assert train(one, Serial(), tmp_path) == result

@@ -4,16 +4,15 @@ import gzip
 import json
 import math
 import os
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import ROOT, Finished, Running, python
+from command import SHORT, command, refused, train
+from processes import ROOT, Finished, Running
 from processes import run as run_command
 from safetensors.numpy import load_file
 
@@ -21,12 +20,6 @@ import psgd.train
 from psgd.config.resolve import resolve
 from psgd.config.settings import GradientAveraging
 from psgd.core.files import to_json
-
-SHORT = ("training.epochs=2", "--quiet")
-
-
-def train(*arguments: str, **variables: str) -> Finished:
-    return python("-m", "psgd.train", *map(str, arguments), **variables)
 
 
 @pytest.fixture
@@ -42,15 +35,6 @@ def call(capfd) -> Callable[..., Finished]:
         return Finished(code, *capfd.readouterr(), time.monotonic() - began)
 
     return call
-
-
-def refused(finished: Finished, code: int, *words: str) -> None:
-    """Check that it ended with `code`, each of `words` once on stderr, no traceback and no stdout."""
-    assert finished.code == code, finished
-    assert "Traceback" not in finished.stderr
-    for word in words:
-        assert finished.stderr.count(word) == 1, (word, finished.stderr)
-    assert finished.stdout == ""
 
 
 @pytest.fixture(scope="module")
@@ -130,16 +114,6 @@ def test_a_dry_run_prints_the_resolved_config_and_leaves_nothing(tmp_path):
     assert settings.optimizer.learning_rate == 0.001
 
 
-def test_numbered_directories(tmp_path):
-    for number in (1, 2):
-        assert train(*SHORT, f"output={tmp_path}/digits").code == 0
-        assert (tmp_path / f"digits-00{number}" / "summary.json").exists()
-    more = train("--resume", "training.epochs=4", "--quiet", f"output={tmp_path}/digits")
-    assert more.code == 0, more
-    assert json.loads((tmp_path / "digits-002" / "summary.json").read_text())["epochs"] >= 4
-    assert not (tmp_path / "digits-003").exists()
-
-
 def test_resuming_a_finished_run_for_more_epochs_has_the_bits_of_a_long_run(tmp_path):
     long = json.loads(train("training.epochs=20", "--quiet", "--output", tmp_path / "long").stdout)
     train("training.epochs=7", "--quiet", "--output", tmp_path / "run")
@@ -169,15 +143,6 @@ def test_evaluations_stay_at_whole_epochs_after_resuming(tmp_path):
     train("--resume", "training.epochs=5", "--quiet", "--output", tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [int(2 * row["epoch"]) / 2 for row in rows if "test_loss" in row] == [1, 2, 2.5, 3, 4, 5]
-
-
-def test_the_saved_config_resumes_with_any_group(tmp_path):
-    first = train("cluster.processes=2", "training.epochs=2", "--output", tmp_path / "run")
-    assert "group: threads (cluster.processes is 2)" in first.stderr
-    assert resolve(str(tmp_path / "run" / "config.yaml"), []).settings.group == "auto"
-    more = train("--resume", "training.epochs=4", "cluster.processes=null", "--output", tmp_path / "run")
-    assert more.code == 0, more
-    assert "going on from round" in more.stderr
 
 
 def test_the_job_ends_when_no_worker_is_finite_for_ten_rounds(tmp_path):
@@ -229,59 +194,6 @@ def test_a_round_longer_than_the_training_is_told_with_advice_that_can_be_follow
     assert ("strategy.period" in finished.stderr) == (name == "parameter-averaging")
 
 
-def test_a_run_directory_in_use_is_refused(tmp_path):
-    running = Running([*command(), "training.epochs=3000", "--quiet", "--output", str(tmp_path / "run")])
-    running.wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
-    run = tmp_path / "run"
-    refused(train("--resume", "--output", run), 2, "another psgd is at work")
-    before = (run / "config.yaml").read_text(), len((run / "metrics.jsonl").read_text())
-    refused(train("training.seed=9", "--overwrite", "--output", run), 2, "another psgd is at work")
-    assert (run / "config.yaml").read_text() == before[0]
-    assert len((run / "metrics.jsonl").read_text()) >= before[1]
-    running.kill_everything()
-
-
-def test_what_psgd_did_not_write_is_never_deleted(tmp_path):
-    """Not among the files of a run that is overwritten, and not where another program has a config.yaml."""
-    run, foreign = tmp_path / "run", tmp_path / "foreign"
-    assert train("training.epochs=2", "training.checkpoint_seconds=0", "--output", run).code == 0
-    kept = [run / "notes.txt", run / "checkpoints" / "best.pt", run / "checkpoints" / "mine" / "a.txt"]
-    kept += [foreign / "config.yaml", foreign / "checkpoints" / "a.pt", foreign / "model.safetensors"]
-    for path in kept:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("name: something else\n")
-    assert train("training.epochs=1", "--overwrite", "--output", run).code == 0
-    refused(train("training.epochs=1", "--overwrite", "--output", foreign), 2, "is not a run of psgd")
-    assert all(path.read_text() == "name: something else\n" for path in kept)
-
-
-def test_a_directory_in_which_a_run_wrote_nothing_whole_is_empty(tmp_path):
-    (tmp_path / ".config.yaml.partial").write_text("data:")  # left by a kill
-    assert train("training.epochs=1", "--output", tmp_path).code == 0
-
-
-@pytest.mark.parametrize("mask", ["022", "007"])
-def test_files_have_the_mode_that_the_umask_says(tmp_path, mask):
-    line = f"umask {mask}; {' '.join(command())} training.epochs=1 --quiet --output {tmp_path}/run"
-    assert run_command(["bash", "-c", line]).code == 0
-    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
-    assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~int(mask, 8)}
-    assert any(path.suffix == ".safetensors" for path in files)
-
-
-def test_files_are_utf_8_in_any_locale(tmp_path):
-    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    (tmp_path / "t.csv").write_text("größe,y\n1,0\n2,1\n", "utf-8")
-    source = f"data: {{source: csv, path: {tmp_path}/t.csv, target: y, columns: [größe]}}"
-    text = f"{source}\ntraining: {{batch_size_per_worker: 1}}\n"
-    config = tmp_path / "c.yaml"
-    config.write_text(text, "utf-8")
-    finished = run_command([*command(), str(config), "--quiet", "--output", str(tmp_path / "run")], **environment)
-    assert finished.code == 0, finished
-    assert "größe" in (tmp_path / "run" / "config.yaml").read_text("utf-8")
-    assert train("--resume", "training.epochs=20", "--output", tmp_path / "run").code == 0
-
-
 def test_a_dry_run_whose_reader_leaves_is_an_error():
     finished = run_command(["bash", "-c", f"{' '.join(command())} --dry-run --no-probe > /dev/full"])
     refused(finished, 3, "cannot write to standard output: No space left on device")
@@ -328,12 +240,6 @@ def test_sigterm_without_a_launcher(tmp_path):
     finished = running.finish(10.0)
     assert finished.code == 75, finished
     assert finished.stderr.count("--resume") == 1
-
-
-def command() -> list[str]:
-    import sys
-
-    return [sys.executable, "-m", "psgd.train"]
 
 
 @pytest.mark.parametrize(
@@ -392,71 +298,3 @@ def test_truncated_and_missing_data_are_errors(tmp_path):
     nowhere = {"PSGD_DATA": str(tmp_path), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     refused(train("data.source=mnist", "--output", tmp_path / "x", **nowhere), 3, "PSGD_DATA")
     assert not (tmp_path / "x").exists()
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
-
-
-def test_an_existing_output_is_kept(run):
-    before = contents(run)
-    refused(train(*SHORT, "--output", run), 2, "--resume", "--overwrite")
-    refused(train("data.source=mnist", "data.path=/nonexistent", "--overwrite", "--output", run), 3, "/nonexistent")
-    assert contents(run) == before
-
-
-def test_only_a_run_is_overwritten(tmp_path, run):
-    precious = tmp_path / "thesis"
-    precious.mkdir()
-    (precious / "chapter.tex").write_text("years of work")
-    refused(train(*SHORT, "--overwrite", "--output", precious), 2, "is not a run of psgd")
-    assert (precious / "chapter.tex").read_text() == "years of work"
-    copied = tmp_path / "copy"
-    shutil.copytree(run, copied)
-    (copied / "notes.txt").write_text("keep")
-    assert train(*SHORT, "training.seed=1", "--overwrite", "--output", copied).code == 0
-    assert (copied / "notes.txt").read_text() == "keep"
-    assert contents(copied)["summary.json"] != contents(run)["summary.json"]
-
-
-def test_an_ended_run_without_checkpoints_is_not_resumed(run, tmp_path):
-    copied = tmp_path / "copy"
-    shutil.copytree(run, copied)
-    shutil.rmtree(copied / "checkpoints")
-    before = contents(copied)
-    refused(train(*SHORT, "training.epochs=9", "--resume", "--output", copied), 2, "has no checkpoint to go on from")
-    assert contents(copied) == before
-
-
-def test_resuming_with_another_network_is_refused(run):
-    before = contents(run)
-    refused(train("model.hidden=[32]", *SHORT, "--resume", "--output", run), 2, "model.hidden: [64] there, [32] here")
-    assert contents(run) == before
-
-
-def test_resuming_without_a_run_is_refused(tmp_path):
-    refused(train("--resume", f"output={tmp_path}/digits"), 2, "nothing to resume")
-    refused(train("--resume", "--output", tmp_path / "none"), 2, "there is no run to resume")
-
-
-def test_an_output_that_cannot_be_written_is_an_error(tmp_path):
-    (tmp_path / "file").write_text("")
-    refused(train(*SHORT, "--output", tmp_path / "file" / "run"), 3, "cannot use")
-    refused(train(*SHORT, f"output={tmp_path}/file/run"), 3, "cannot make the run directory")
-    refused(train(*SHORT, "--output", tmp_path / "file"), 2, "is a file")
-
-
-@pytest.mark.parametrize("group", ["serial", "threads"])
-def test_a_full_disk_leaves_earlier_checkpoints_whole(tmp_path, group):
-    """On a file system of 96 kB, where the checkpoint does not fit."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "none", str(disk)], capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        finished = train(f"group={group}", "training.checkpoint_seconds=0", "--quiet", "--output", disk / "run")
-        refused(finished, 3, "No space left on device")
-        for checkpoint in (disk / "run" / "checkpoints").glob("0*"):
-            assert (checkpoint / "checkpoint.json").exists()
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)

@@ -12,8 +12,10 @@ from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import print_result, write_text
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
+from psgd.data.dataset import Data
 from psgd.jobs import run_directory
 from psgd.jobs.auto_group import check_launched, choose_group, cores
+from psgd.jobs.continuing import check_continues, keep_metrics
 from psgd.jobs.request import RunRequest
 
 
@@ -30,23 +32,25 @@ def read_request(options: argparse.Namespace, processes: int) -> RunRequest | No
             print_probe(settings)
         return None
     output = Path(options.output) if options.output else None
-    return RunRequest(settings, saved, notes + more, output, options.resume, options.overwrite, options.quiet)
+    chosen = options.resume, options.overwrite, options.accept_changes, options.quiet
+    return RunRequest(settings, saved, notes + more, output, *chosen)
 
 
-def open_directory(request: RunRequest) -> Path:
+def open_directory(request: RunRequest, data: Data) -> Path:
     """Make and lock the run directory, or find and lock the one to resume. To be called after the job has been built,
     so that wrong input leaves no directory. UsageError if it cannot be used, StorageError if it cannot be written."""
-    settings, output = request.settings, request.output
+    settings, output, notes = request.settings, request.output, list(request.notes)
     if request.resume:
         directory = output or run_directory.latest(settings.output)
         run_directory.lock(directory)
-        run_directory.check_can_resume(directory)
-        run_directory.check_continues(directory, resolve(str(directory / "config.yaml"), []).settings, settings)
+        notes += check_continues(directory, settings, data, request.accept_changes)
+        if kept := keep_metrics(directory):
+            notes.append(kept)
     else:
         directory = run_directory.exact(output, request.overwrite) if output else run_directory.fresh(settings.output)
         write_text(directory / "config.yaml", request.config)
     if not request.quiet:
-        for note in (*request.notes, f"run directory {directory}"):
+        for note in (*notes, f"run directory {directory}"):
             LOG.info("[0] %s", note)
     return directory.absolute()
 

@@ -17,6 +17,7 @@ class RunRequest(NamedTuple):
     output: Path | None  # the run directory, if the user named it
     resume: bool
     overwrite: bool
+    accept_changes: bool  # of settings and data, when a run is resumed
     quiet: bool
 
 
@@ -31,6 +32,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", metavar="DIR", help="the run directory, exactly; it must be new or empty")
     parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint of the run")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in the directory of --output")
+    parser.add_argument("--accept-changes", action="store_true", help="with --resume: with other settings or data")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved config, and whether to parallelise")
     parser.add_argument("--no-probe", action="store_true", help="with --dry-run: the resolved config alone, at once")
     parser.add_argument("--quiet", action="store_true", help="print only errors and the summary")
@@ -39,6 +41,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         raise UsageError("--resume continues a run and --overwrite replaces it: choose one")
     if options.overwrite and not options.output:
         raise UsageError("--overwrite replaces the run in the directory of --output DIR: name it")
+    if options.accept_changes and not options.resume:
+        raise UsageError("--accept-changes is for --resume, which otherwise refuses other settings and data")
     if options.no_probe and not options.dry_run:
         raise UsageError("--no-probe is for --dry-run, which probes; without it nothing is probed")
     return options

@@ -3,30 +3,20 @@
 import fcntl
 import os
 import re
-import shutil
 from pathlib import Path
-from typing import Any
 
+from psgd.config.document import read_file
+from psgd.config.names import SECTIONS
 from psgd.config.resolve import resolve
-from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
+from psgd.training.checkpoint_files import remove_checkpoints
 
-# Settings that may change when a run is resumed, because the training up to there does not depend on them.
-FREE = {
-    "group",
-    "output",
-    "device",
-    "compile",
-    "data.path",
-    "cluster.patience",
-    "cluster.processes",
-    "training.epochs",
-    "training.target",
-    "training.checkpoint_seconds",
-}
-WRITTEN = ("config.yaml", "environment.json", "metrics.jsonl", "summary.json", "model.safetensors", "checkpoints")
 PARTIAL = ".config.yaml.partial"  # what a run leaves that is killed while it writes its first file
-CHECKPOINT = re.compile(r"\d{9,}-\d{9,}|\.partial-.*")  # directories of finished and unfinished checkpoints
+# The files that psgd writes in a run directory, also those of an earlier beginning, and those that are being written.
+WRITTEN = re.compile(
+    r"(config(\.until-round-\d+)?\.yaml|environment\.json|metrics(\.before-\d+)?\.jsonl|summary\.json|"
+    r"model\.safetensors|\.(config\.yaml|environment\.json|metrics\.jsonl|summary\.json)\.partial)"
+)
 
 
 def fresh(base: str) -> Path:
@@ -67,11 +57,7 @@ def exact(path: Path, overwrite: bool) -> Path:
                     f"{path} exists and is not empty; continue it with --resume, replace it with --overwrite"
                 )
             _check_is_run(path)
-            for name in WRITTEN:
-                if (path / name).is_dir():
-                    _remove_checkpoints(path / name)
-                else:
-                    (path / name).unlink(missing_ok=True)
+            remove_run(path)
     except OSError as error:
         raise StorageError(f"cannot use {path} as run directory: {error.strerror}") from None
     return path
@@ -84,17 +70,20 @@ def _check_is_run(path: Path) -> None:
         if not config.is_file():
             raise UsageError("it has no config.yaml")
         resolve(str(config), [])
+        if missing := SECTIONS.keys() - read_file(str(config)).keys():
+            raise UsageError(
+                f"its config.yaml does not name every section ({', '.join(sorted(missing))}), as a run's does"
+            )
     except UsageError as error:
         raise UsageError(f"{path} is not a run of psgd, so it is not overwritten: {error}") from None
 
 
-def _remove_checkpoints(directory: Path) -> None:
-    """Remove what psgd wrote, and the directory if nothing else is there."""
-    for each in directory.iterdir():
-        if CHECKPOINT.fullmatch(each.name):
-            shutil.rmtree(each)
-    if not any(directory.iterdir()):
-        directory.rmdir()
+def remove_run(path: Path) -> None:
+    """Remove what psgd wrote in a run directory, and nothing else. OSError if that fails."""
+    for each in path.iterdir():
+        if WRITTEN.fullmatch(each.name) and not each.is_dir():
+            each.unlink()
+    remove_checkpoints(path)
 
 
 def lock(path: Path) -> None:
@@ -110,34 +99,6 @@ def lock(path: Path) -> None:
         return  # a file system without locks
 
 
-def check_can_resume(path: Path) -> None:
-    """UsageError for a run that has ended, but whose checkpoints were deleted: resumed, it would begin anew."""
-    checkpoints = path / "checkpoints"
-    kept = checkpoints.is_dir() and any(CHECKPOINT.fullmatch(each.name) for each in checkpoints.iterdir())
-    if not kept and (path / "summary.json").exists():
-        raise UsageError(
-            f"{path} has no checkpoint to go on from, though its run has ended; train anew in another directory, or "
-            "with --overwrite instead of --resume"
-        )
-
-
-def check_continues(path: Path, before: Settings, now: Settings) -> None:
-    """UsageError unless the settings `now` are those of the experiment that began the run in `path`."""
-    old, new = _flat(before), _flat(now)
-    free = set(FREE)
-    if now.optimizer.schedule == "cosine" or (now.averaging and now.averaging.period == "end"):
-        free.discard("training.epochs")  # all of the training depends on the number of epochs
-    differing = [
-        f"{key}: {old.get(key)!r} there, {new.get(key)!r} here"
-        for key in sorted(old.keys() | new.keys())
-        if key not in free and old.get(key) != new.get(key)
-    ]
-    if differing:
-        raise UsageError(
-            f"{path} was begun by another experiment and cannot be resumed by this one: " + "; ".join(differing)
-        )
-
-
 def _numbered(base: str) -> list[tuple[int, Path]]:
     root = Path(base)
     pattern = re.compile(re.escape(root.name) + r"-(\d{3,})")
@@ -146,11 +107,3 @@ def _numbered(base: str) -> list[tuple[int, Path]]:
     except OSError as error:
         raise StorageError(f"{root.parent}: cannot be read: {error.strerror}") from None
     return [(int(match[1]), path) for path in siblings if (match := pattern.fullmatch(path.name))]
-
-
-def _flat(settings: Settings) -> dict[str, Any]:
-    """All settings by their full names."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.model_dump().items():
-        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-    return flat

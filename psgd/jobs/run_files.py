@@ -1,5 +1,6 @@
 """What the first process writes about a run when it starts and when it ends."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
 
@@ -47,6 +48,8 @@ class RunFiles:
             say(f"going on from round {progress.round}, epoch {progress.position / job.sampler.examples:.2f}")
         elif self._request.resume:
             say("warning: there is no checkpoint here yet: starting from the beginning")
+        with suppress(FileNotFoundError):
+            (self._directory / "summary.json").unlink()  # of an earlier end, from which the run goes on now
         write_text(self._directory / "config.yaml", self._request.config)
         write_json(self._directory / "environment.json", environment(self._processes))
 

@@ -8,6 +8,7 @@ from psgd.core.errors import Diverged, StorageError
 from psgd.core.files import print_result, to_json
 from psgd.group.failure import Agreement
 from psgd.group.transport import Transport
+from psgd.jobs.continuing import experiment
 from psgd.jobs.environment import describe_group
 from psgd.jobs.request import RunRequest
 from psgd.jobs.run_files import RunFiles
@@ -35,7 +36,11 @@ def run_session(
         files = RunFiles(request, directory, job, recorder, describe_group(transport))
         saving = request.settings.training.checkpoint_seconds
         loop = Loop(
-            job, transport, recorder, directory, saving, signals=signals, started=files.started, agreement=agreement
+            *(job, transport, recorder, directory, saving),
+            signals=signals,
+            started=files.started,
+            agreement=agreement,
+            experiment=lambda: experiment(request.settings, job.data),
         )
         try:
             loop.run(files.finished)

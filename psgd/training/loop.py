@@ -6,7 +6,7 @@ travels as a notice with the next exchange of reports, and all processes leave t
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from psgd.group.group import Group
 from psgd.group.reports import Notice, Report, RoundReports, drift
 from psgd.group.transport import Transport
 from psgd.training.batches import Plan
+from psgd.training.checkpoint_files import CheckpointFiles
 from psgd.training.checkpoints import Checkpoints, check_finite
 from psgd.training.combination import Combination
 from psgd.training.evaluation import Evaluator
@@ -47,8 +48,10 @@ class Loop:
         started: Callable[["Loop", bool], None] = lambda loop, resumed: None,
         agreement: Agreement | None = None,
         clock: Clock = real_clock,
+        experiment: Callable[[], Any] = lambda: None,
     ) -> None:
-        """`started` is called by the first process when training begins, with whether it was resumed."""
+        """`started` is called by the first process when training begins, with whether it was resumed. `experiment`
+        returns what the first process saves with each checkpoint: what is trained, on which data."""
         self._job, self._needs, self._recorder, self._directory = job, job.strategy.needs, recorder, directory
         self.group = Group(transport, job.vectors)
         self.agreement = agreement or Agreement(transport)
@@ -56,7 +59,14 @@ class Loop:
         self.scores: dict[str, float] = {}  # of the last evaluation, such as test_loss
         self._local_steps = LocalSteps(job, self.group, clock, segment_seconds)
         self._checkpoints = Checkpoints(
-            directory, checkpoint_seconds, self.group, self.agreement, self._local_steps, recorder, self.stopwatch
+            CheckpointFiles(directory) if directory else None,
+            checkpoint_seconds,
+            experiment,
+            self.group,
+            self.agreement,
+            self._local_steps,
+            recorder,
+            self.stopwatch,
         )
         self._evaluator = Evaluator(job.learner, self.group, job.outputs)
         self._combination = Combination(job, self.group, self._evaluator)
@@ -109,26 +119,27 @@ class Loop:
     def _begin(self) -> None:
         """Start, resume or join: from the newest checkpoint, or from the seed."""
         self._begun = False
-        tag = self._checkpoints.newest()
-        if self.group.first:
-            self.agreement.attempt(lambda: self._recorder.truncate(tag.round if tag else 0), None)
         nothing = (0,) * self._job.workers
         self._replicas.begin(Progress(dealt=nothing, worker_steps=nothing))
-
-        def fill() -> None:
-            if tag:
-                progress, self.scores = self._checkpoints.load(tag, self.replica.vectors)
-                self._replicas.begin(progress._replace(reached=self._target_reached()))  # the target may have changed
-                return
-            # Every process of a host writes the same bytes to the same memory.
-            self.replica.vectors[0] = self._job.learner.initial(self._job.seed)
-            self.replica.vectors[1:] = 0
-            self._local_steps.reset()
-
-        self.agreement.together(fill)
-        self.agreement.together(lambda: self._started(self, tag is not None) if self.group.first else None)
+        restored = self._checkpoints.load(self.replica.vectors)
+        if self.group.first:
+            self.agreement.attempt(lambda: self._recorder.truncate(restored.progress.round if restored else 0), None)
+        if restored:
+            self._recorder.restore(restored.record)
+            self.scores = dict(restored.record["last_score"])
+            reached = self._target_reached()  # the target may have changed
+            self._replicas.begin(restored.progress._replace(reached=reached))
+        else:
+            self.agreement.together(self._initialize)
+        self.agreement.together(lambda: self._started(self, restored is not None) if self.group.first else None)
         self.stopwatch.lap("other")
         self._begun = True
+
+    def _initialize(self) -> None:
+        # Every process of a host writes the same bytes to the same memory.
+        self.replica.vectors[0] = self._job.learner.initial(self._job.seed)
+        self.replica.vectors[1:] = 0
+        self._local_steps.reset()
 
     def _finished(self) -> bool:
         return self.replica.progress.position >= self._job.end or self.replica.progress.reached

@@ -38,8 +38,8 @@ def launch(arguments: list[str] | None) -> int:
         from psgd.jobs.launch.ray import run_on_ray
 
         limit_blas()
-        return print_summary(run_on_ray(request, partial(open_directory, request), signals))
-    directory = open_directory(request)
+        return print_summary(run_on_ray(request, partial(open_directory, request, first.data), signals))
+    directory = open_directory(request, first.data)
     limit_blas()
 
     def session(transport: Transport) -> Result:

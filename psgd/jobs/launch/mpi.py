@@ -57,13 +57,14 @@ def run(request: RunRequest, world: World, agreement: Agreement, signals: Signal
             raise Stopped(signals.asked, None)
         return data
 
+    data = agreement.together(load)
+    assert data, "None only if loading failed on another process"
+
     def open_first() -> Path:
         from psgd.jobs.prepare import open_directory
 
-        return open_directory(request)
+        return open_directory(request, data)
 
-    data = agreement.together(load)
-    assert data, "None only if loading failed on another process"
     job = agreement.together(lambda: build_job(settings, data))
     directory = _by_first(world, agreement, open_first)
     assert directory

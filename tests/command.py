@@ -1,0 +1,24 @@
+"""The command psgd.train as tests call it."""
+
+import sys
+
+from processes import Finished, python
+
+SHORT = ("training.epochs=2", "--quiet")
+
+
+def command() -> list[str]:
+    return [sys.executable, "-m", "psgd.train"]
+
+
+def train(*arguments: str, **variables: str) -> Finished:
+    return python("-m", "psgd.train", *map(str, arguments), **variables)
+
+
+def refused(finished: Finished, code: int, *words: str) -> None:
+    """Check that it ended with `code`, each of `words` once on stderr, no traceback and no stdout."""
+    assert finished.code == code, finished
+    assert "Traceback" not in finished.stderr
+    for word in words:
+        assert finished.stderr.count(word) == 1, (word, finished.stderr)
+    assert finished.stdout == ""

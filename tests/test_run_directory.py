@@ -1,0 +1,132 @@
+"""The run directory: new, locked, resumed, overwritten; and what psgd did not write stays as it is."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from command import SHORT, command, refused, train
+from processes import Running
+from processes import run as run_command
+
+from psgd.config.resolve import resolve
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    finished = train(*SHORT, "--output", directory)
+    assert finished.code == 0, finished
+    return directory
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
+
+
+def test_numbered_directories(tmp_path):
+    for number in (1, 2):
+        assert train(*SHORT, f"output={tmp_path}/digits").code == 0
+        assert (tmp_path / f"digits-00{number}" / "summary.json").exists()
+    more = train("--resume", "training.epochs=4", "--quiet", f"output={tmp_path}/digits")
+    assert more.code == 0, more
+    assert json.loads((tmp_path / "digits-002" / "summary.json").read_text())["epochs"] >= 4
+    assert not (tmp_path / "digits-003").exists()
+
+
+def test_the_saved_config_resumes_with_any_group(tmp_path):
+    first = train("cluster.processes=2", "training.epochs=2", "--output", tmp_path / "run")
+    assert "group: threads (cluster.processes is 2)" in first.stderr
+    assert resolve(str(tmp_path / "run" / "config.yaml"), []).settings.group == "auto"
+    more = train("--resume", "training.epochs=4", "cluster.processes=null", "--output", tmp_path / "run")
+    assert more.code == 0, more
+    assert "going on from round" in more.stderr
+
+
+def test_a_run_directory_in_use_is_refused(tmp_path):
+    running = Running([*command(), "training.epochs=3000", "--quiet", "--output", str(tmp_path / "run")])
+    running.wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
+    run = tmp_path / "run"
+    refused(train("--resume", "--output", run), 2, "another psgd is at work")
+    before = (run / "config.yaml").read_text(), len((run / "metrics.jsonl").read_text())
+    refused(train("training.seed=9", "--overwrite", "--output", run), 2, "another psgd is at work")
+    assert (run / "config.yaml").read_text() == before[0]
+    assert len((run / "metrics.jsonl").read_text()) >= before[1]
+    running.kill_everything()
+
+
+def test_a_directory_in_which_a_run_wrote_nothing_whole_is_empty(tmp_path):
+    (tmp_path / ".config.yaml.partial").write_text("data:")  # left by a kill
+    assert train("training.epochs=1", "--output", tmp_path).code == 0
+
+
+@pytest.mark.parametrize("mask", ["022", "007"])
+def test_files_have_the_mode_that_the_umask_says(tmp_path, mask):
+    line = f"umask {mask}; {' '.join(command())} training.epochs=1 --quiet --output {tmp_path}/run"
+    assert run_command(["bash", "-c", line]).code == 0
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~int(mask, 8)}
+    assert any(path.suffix == ".safetensors" for path in files)
+
+
+def test_files_are_utf_8_in_any_locale(tmp_path):
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    (tmp_path / "t.csv").write_text("größe,y\n1,0\n2,1\n", "utf-8")
+    source = f"data: {{source: csv, path: {tmp_path}/t.csv, target: y, columns: [größe]}}"
+    text = f"{source}\ntraining: {{batch_size_per_worker: 1}}\n"
+    config = tmp_path / "c.yaml"
+    config.write_text(text, "utf-8")
+    finished = run_command([*command(), str(config), "--quiet", "--output", str(tmp_path / "run")], **environment)
+    assert finished.code == 0, finished
+    assert "größe" in (tmp_path / "run" / "config.yaml").read_text("utf-8")
+    assert train("--resume", "training.epochs=20", "--output", tmp_path / "run").code == 0
+
+
+def test_an_existing_output_is_kept(run):
+    before = contents(run)
+    refused(train(*SHORT, "--output", run), 2, "--resume", "--overwrite")
+    refused(train("data.source=mnist", "data.path=/nonexistent", "--overwrite", "--output", run), 3, "/nonexistent")
+    assert contents(run) == before
+
+
+def test_only_a_run_is_overwritten(tmp_path, run):
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter.tex").write_text("years of work")
+    refused(train(*SHORT, "--overwrite", "--output", precious), 2, "is not a run of psgd")
+    assert (precious / "chapter.tex").read_text() == "years of work"
+    copied = tmp_path / "copy"
+    shutil.copytree(run, copied)
+    (copied / "notes.txt").write_text("keep")
+    assert train(*SHORT, "training.seed=1", "--overwrite", "--output", copied).code == 0
+    assert (copied / "notes.txt").read_text() == "keep"
+    assert contents(copied)["summary.json"] != contents(run)["summary.json"]
+
+
+def test_resuming_without_a_run_is_refused(tmp_path):
+    refused(train("--resume", f"output={tmp_path}/digits"), 2, "nothing to resume")
+    refused(train("--resume", "--output", tmp_path / "none"), 2, "there is no run to resume")
+
+
+def test_an_output_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(train(*SHORT, "--output", tmp_path / "file" / "run"), 3, "cannot use")
+    refused(train(*SHORT, f"output={tmp_path}/file/run"), 3, "cannot make the run directory")
+    refused(train(*SHORT, "--output", tmp_path / "file"), 2, "is a file")
+
+
+@pytest.mark.parametrize("group", ["serial", "threads"])
+def test_a_full_disk_leaves_earlier_checkpoints_whole(tmp_path, group):
+    """On a file system of 96 kB, where the checkpoint does not fit."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "none", str(disk)], capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        finished = train(f"group={group}", "training.checkpoint_seconds=0", "--quiet", "--output", disk / "run")
+        refused(finished, 3, "No space left on device")
+        for checkpoint in (disk / "run" / "checkpoints").iterdir():  # nothing half-written stays and fills the disk
+            assert (checkpoint / "checkpoint.json").exists()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
