@@ -19,7 +19,7 @@ from psgd.data.sources.load import load_data
 from psgd.jobs.continuing import check_continues, keep_metrics
 from psgd.training.checkpoint_files import CheckpointFiles
 
-JOB = ("training.epochs=4", "compile=never", "--quiet")
+JOB = ("training.epochs=4", "strategy.period=20", "compile=never", "--quiet")
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +44,10 @@ def continues(run: Path, *overrides: str, consent: bool = False) -> list[str]:
     return check_continues(run, now, load_data(now), consent)
 
 
-@pytest.mark.parametrize(
-    "free",
-    [
-        "training.epochs=9",
-        "group=threads",
-        "training.target=0.9",
-        "training.checkpoint_seconds=1",
-        "cluster.patience=9",
-    ],
-)
+FREE = ("training.epochs=9", "group=threads", "training.target=0.9", "training.checkpoint_seconds=1")
+
+
+@pytest.mark.parametrize("free", FREE)
 def test_settings_on_which_training_so_far_does_not_depend_may_change(run, free):
     assert continues(run, free) == []
 
@@ -79,7 +73,7 @@ def test_other_settings_need_consent(run, change):
     warning, said = continues(run, change, consent=True)
     assert (said, "config.until-round-" in warning) == (CONSENTED[change], True)
     (kept,) = run.glob("config.until-round-*.yaml")
-    assert kept.read_text() == (run / "config.yaml").read_text()
+    assert resolve(str(kept), []).settings.replace(group="auto") == settings(run)
 
 
 @pytest.mark.parametrize("change", IMPOSSIBLE)
@@ -93,7 +87,7 @@ def test_settings_that_the_saved_state_does_not_fit_are_refused_with_and_without
 def test_the_checkpoint_and_not_an_edited_config_says_what_was_trained(run, edit):
     config = run / "config.yaml"
     config.write_text(config.read_text().replace(*edit))
-    with pytest.raises(UsageError, match="there, .* here"):
+    with pytest.raises(UsageError, match=r"there, .* here"):
         continues(run)
 
 
@@ -104,13 +98,12 @@ def test_a_config_that_is_cut_in_half_is_noticed(run):
     for count in range(len(lines)):
         config.write_text("".join(lines[:count]))
         try:
-            changes = continues(run, "training.epochs=4", "model.hidden=[64]")
+            changes = continues(run)
         except UsageError:
             differing += 1
         else:
-            assert changes == [], count  # what is missing has its default value
-    config.write_text("".join(lines).replace("[64]", "[64, 32]")[:300])
-    assert differing >= 0
+            assert changes == [], count  # what is missing has its default
+    assert differing > len(lines) / 2
 
 
 def test_with_damaged_checkpoints_the_older_one_says_what_was_trained(run):
@@ -127,7 +120,7 @@ def test_changed_data_need_consent(run):
     inputs = data.train.inputs.copy()
     inputs[700, 3] += 1
     changed = data._replace(train=Dataset(inputs, data.train.targets, data.train.classes, data.train.scale))
-    with pytest.raises(UsageError, match="the training data: they are not the same.*--accept-changes"):
+    with pytest.raises(UsageError, match=r"the training data: they are not the same.*--accept-changes"):
         check_continues(run, now, changed, consent=False)
     assert check_continues(run, now, changed, consent=True)[1:] == ["the training data: they are not the same"]
 
@@ -189,5 +182,5 @@ def test_a_run_without_a_checkpoint_begins_anew_and_keeps_its_metrics(run):
 def test_checkpoints_of_another_version_are_kept(run):
     for path in run.glob("checkpoints/*/checkpoint.json"):
         path.write_text(re.sub(r',\s*"checksum": \d+', "", path.read_text()).replace('"format": 3', '"format": 2'))
-    with pytest.raises(StorageError, match="format 2; this one .* reads format 3: resume with that one"):
+    with pytest.raises(StorageError, match=r"format 2; this one .* reads format 3: resume with that one"):
         continues(run)
