@@ -4,6 +4,8 @@ import json
 import math
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +43,28 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically: to a temporary file, which is then renamed. StorageError if that fails."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    """Write a text file atomically. StorageError if that fails."""
+
+    def write(partial: Path) -> None:
         with open(partial, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+
+    try:
+        write_atomically(path, write)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` write a temporary file in the directory of `path`, and rename it to `path`. If that fails, remove it
+    and raise the failure."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise

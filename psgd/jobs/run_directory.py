@@ -15,7 +15,7 @@ PARTIAL = ".config.yaml.partial"  # what a run leaves that is killed while it wr
 # The files that psgd writes in a run directory, also those of an earlier beginning, and those that are being written.
 WRITTEN = re.compile(
     r"(config(\.until-round-\d+)?\.yaml|environment\.json|metrics(\.before-\d+)?\.jsonl|summary\.json|"
-    r"model\.safetensors|\.(config\.yaml|environment\.json|metrics\.jsonl|summary\.json)\.partial)"
+    r"model\.safetensors|\.(config\.yaml|environment\.json|metrics\.jsonl|summary\.json|model\.safetensors)\.partial)"
 )
 
 

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from psgd.config import settings as config
 from psgd.core.errors import DataError, StorageError
+from psgd.core.files import write_atomically
 from psgd.core.safetensors_file import write_arrays
 from psgd.core.version import __version__
 from psgd.data.dataset import Data
@@ -35,7 +36,8 @@ def write_model(
         "preparation": {key: value for key, value in data.preparation.items() if key != "classes"},
     }
     try:
-        write_arrays(path, arrays, {"psgd": json.dumps(about, sort_keys=True)})
+        metadata = {"psgd": json.dumps(about, sort_keys=True)}
+        write_atomically(path, lambda partial: write_arrays(partial, arrays, metadata))
     except (OSError, SafetensorError) as error:
         raise StorageError(f"cannot write {path}: {error}") from None
 
