@@ -96,7 +96,7 @@ def test_lines_are_written_before_the_checkpoint_of_their_round(
     record = Recorder(tmp_path, len(one.data.train), one.epochs, "", quiet=True)
     found, complete = [], CheckpointFiles.complete
     monkeypatch.setattr(
-        CheckpointFiles, "complete", lambda *of: (found.append((rounds(tmp_path), of[2].progress)), complete(*of))
+        CheckpointFiles, "complete", lambda *of: (found.append((rounds(tmp_path), of[2])), complete(*of))
     )
     Loop(one, Serial(), record, tmp_path).run()
     lines, progress = found[0]
