@@ -1,6 +1,7 @@
 """Runs a job on one process: from a request, a job and a transport to a summary and an exit code."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ def run_session(
             signals=signals,
             started=files.started,
             agreement=agreement,
-            experiment=lambda: experiment(request.settings, job.data),
+            experiment=cache(lambda: experiment(request.settings, job.data)),
         )
         try:
             loop.run(files.finished)
