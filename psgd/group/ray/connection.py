@@ -23,7 +23,10 @@ def connected(cpus: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    reason = f"Ray at {place} has not answered for {CONNECT_SECONDS:g} s; start it again, or correct RAY_ADDRESS"
+    which = "the Ray started here" if place == LOCAL else f"Ray at {place} (RAY_ADDRESS)"
+    reason = (
+        f"{which} has not answered for {CONNECT_SECONDS:g} s: one of its processes was stopped or killed; start again"
+    )
     with Deadline(CONNECT_SECONDS, partial(leave, reason)):
         if place == LOCAL:
             _start(ray, cpus)
