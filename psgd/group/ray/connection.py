@@ -49,7 +49,9 @@ def _start(ray: Any, cpus: int) -> None:
     try:
         ray.init(LOCAL, num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # of many types
-        raise ProcessLost(f"cannot start Ray here: {_one_line(error)}") from None
+        raise ProcessLost(
+            f"cannot start Ray here: {_one_line(error)}; is there room for it in RAY_TMPDIR, or else /tmp, and in memory?"
+        ) from None
     listens = ray.util.get_node_ip_address()
     if not ipaddress.ip_address(listens).is_loopback:
         ray.shutdown()
