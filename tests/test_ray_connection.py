@@ -118,7 +118,7 @@ def test_a_local_ray_that_does_not_start_is_one_line(monkeypatch, tmp_path, caps
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     fake_ray(monkeypatch, init=fail(error))
     assert train.main(["group=ray", "--output", str(tmp_path / "run")]) == ProcessLost.code
-    room = "is there room for it in RAY_TMPDIR, or else /tmp, and in memory?"
+    room = "is there room in RAY_TMPDIR, or else /tmp, and in memory?"
     assert capsys.readouterr().err == f"psgd: {said}; {room}\n"
     assert not (tmp_path / "run").exists()
 

@@ -50,7 +50,7 @@ def _start(ray: Any, cpus: int) -> None:
         ray.init(LOCAL, num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # of many types
         raise ProcessLost(
-            f"cannot start Ray here: {_one_line(error)}; is there room for it in RAY_TMPDIR, or else /tmp, and in memory?"
+            f"cannot start Ray here: {_one_line(error)}; is there room in RAY_TMPDIR, or else /tmp, and in memory?"
         ) from None
     listens = ray.util.get_node_ip_address()
     if not ipaddress.ip_address(listens).is_loopback:
