@@ -1,12 +1,13 @@
 """Real processes for tests: both MPIs, hard time limits, nothing left behind."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -139,3 +140,29 @@ def run(command: Sequence[str], limit: float = 40.0, **variables: str) -> Finish
 
 def python(*arguments: str, limit: float = 40.0, **variables: str) -> Finished:
     return run([sys.executable, *arguments], limit, **variables)
+
+
+def descendants(ancestor: int) -> dict[int, str]:
+    """The ids of all processes that a process started, directly or not, with their names."""
+    names, children = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            head, _, tail = stat.read_text().rpartition(")")
+            process, name = head.split(" (", 1)
+            names[int(process)] = name
+            children.setdefault(int(tail.split()[1]), []).append(int(process))
+    found = list(children.get(ancestor, []))
+    for process in found:
+        found += children.get(process, [])
+    return {process: names[process] for process in found}
+
+
+def listening(processes: Iterable[int]) -> list[str]:
+    """The addresses, as /proc/net writes them, at which these processes listen for TCP connections."""
+    sockets = set()
+    for process in processes:
+        for file in Path(f"/proc/{process}").glob("fd/*"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                sockets.add(os.readlink(file))
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return [row[1].partition(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in sockets]

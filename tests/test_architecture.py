@@ -27,7 +27,7 @@ LEVELS = (
 LEVEL = {room: len(LEVELS) - number for number, rooms in enumerate(LEVELS) for room in rooms}
 DOORS = {
     "mpi4py": {"psgd.group.mpi"},
-    "ray": {"psgd.group.ray.transport"},
+    "ray": {"psgd.group.ray.library"},
     "pydantic": {"psgd.config.settings", "psgd.config.value_checks"},
     "yaml": {"psgd.config.document"},
     "cupy": set(),

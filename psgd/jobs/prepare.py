@@ -61,7 +61,7 @@ def resolve_auto(settings: Settings, processes: int) -> Resolved:
     notes, group = [], settings.group
     check_launched(group, "group: auto or mpi")
     if group == "ray":
-        from psgd.group.ray.transport import library
+        from psgd.group.ray.library import library
 
         library()  # fails if Ray is missing, before any data are read
     if settings.workers == "auto":

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from psgd.core.errors import ProcessLost
+from psgd.group.ray.control_plane import ControlPlane
 from psgd.group.ray.coordinator import Coordinator
-from psgd.group.ray.transport import GRACE_SECONDS, Ray, first_line, library
+from psgd.group.ray.library import library
+from psgd.group.ray.transport import GRACE_SECONDS, Ray, first_line
 
 START_SECONDS = 60.0  # that actors may take to start, or cluster.patience if that is more
 POLL_SECONDS = 0.2  # between two looks at signals and the clock
@@ -84,7 +86,8 @@ def run_actors(
     try:
         locations = _wait_for_start(ray, actors, patience, stop_signal)
         running = {a.run.remote(main): p for p, a in enumerate(actors)}
-        return _watch(ray, coordinator, running, locations, stop_signal)
+        with ControlPlane(coordinator, patience):
+            return _watch(ray, coordinator, running, locations, stop_signal)
     finally:
         for each in (*actors, coordinator):
             ray.kill(each)

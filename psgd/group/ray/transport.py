@@ -1,4 +1,4 @@
-"""The transport of Ray actors: each is a process, and a host of its own. The only module that imports ray.
+"""The transport of Ray actors: each is a process, and a host of its own.
 
 A lost actor ends the job. Rows go through the coordinator; vectors go through Ray's object store.
 """
@@ -9,19 +9,11 @@ from typing import Any, NoReturn, final
 
 import numpy as np
 
-from psgd.core.errors import ProcessLost, UsageError
+from psgd.core.errors import ProcessLost
 from psgd.group.ray.coordinator import Answer
+from psgd.group.ray.library import library
 
 GRACE_SECONDS = 10.0  # for actors to leave after the job has ended, and for an answer beyond the coordinator's patience
-
-
-def library() -> Any:
-    """The module ray. UsageError if it is not installed."""
-    try:
-        import ray
-    except ImportError:
-        raise UsageError("group ray needs ray: pip install ray") from None
-    return ray
 
 
 @final

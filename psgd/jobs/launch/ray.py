@@ -3,8 +3,7 @@
 import contextlib
 import os
 import signal
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from psgd.config.settings import Settings
 from psgd.core.errors import PsgdError, UsageError
 from psgd.data.sources.load import load_data
 from psgd.group.ray.actors import run_actors
-from psgd.group.ray.transport import Ray, library
+from psgd.group.ray.connection import connected
+from psgd.group.ray.library import library
+from psgd.group.ray.transport import Ray
 from psgd.jobs.auto_group import thread_count
 from psgd.jobs.build import build_job
 from psgd.jobs.request import RunRequest
@@ -30,7 +31,7 @@ def run_on_ray(request: RunRequest, open_directory: Callable[[], Path], signals:
     UsageError if Ray cannot be reached or lacks CPUs, ProcessLost if an actor was lost."""
     settings = request.settings
     try:
-        with _connected(settings):
+        with connected(thread_count(settings)):
             signals.listen()  # after connecting, because Ray installs its own handlers
             patience, processes = settings.cluster.patience, _processes(settings)
             session = partial(_session, request, open_directory(), os.getcwd())
@@ -59,37 +60,6 @@ def _session(request: RunRequest, directory: Path, working_directory: str, trans
     transport.on_signal = on_signal
     settings = request.settings
     return run_session(request, directory, lambda: build_job(settings, load_data(settings)), transport, signals)
-
-
-@contextlib.contextmanager
-def _connected(settings: Settings) -> Iterator[None]:
-    """Connect to the Ray of RAY_ADDRESS, or start one here, and disconnect afterwards; keep an existing connection."""
-    ray = library()
-    if ray.is_initialized():
-        yield
-        return
-    address = os.environ.get("RAY_ADDRESS") or "local"
-    try:
-        if address == "local":
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            count = thread_count(settings)
-            ray.init("local", num_cpus=count, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        else:
-            check_reachable(address)
-            ray.init(address, log_to_driver=False, logging_level="ERROR")
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UsageError(f"cannot connect to Ray at {address} (RAY_ADDRESS): {error}") from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def check_reachable(address: str) -> None:
-    """OSError if nothing listens at HOST:PORT, after seconds; Ray itself would try for minutes."""
-    host, colon, port = address.rpartition(":")
-    if colon and port.isdigit() and "//" not in host:
-        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _processes(settings: Settings) -> int:

@@ -1,0 +1,83 @@
+"""Connects the driver to Ray: to a running cluster, or to one that it starts here for itself alone."""
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from psgd.core.errors import ProcessLost, UsageError
+from psgd.group.ray.deadline import Deadline, leave
+from psgd.group.ray.library import LOCAL, address, library
+
+CONNECT_SECONDS = 60.0  # that starting Ray or connecting to it may take; Ray itself gives up after 30 s or never
+LOCAL_VERSION = (2, 52)  # the first whose processes demand a token of all who connect
+
+
+@contextlib.contextmanager
+def connected(cpus: int) -> Iterator[None]:
+    """Connect to the Ray of RAY_ADDRESS, or start one here with `cpus` CPUs, and disconnect afterwards; keep an
+    existing connection. UsageError if that is impossible, ProcessLost if Ray's processes here did not start."""
+    ray, place = library(), address()
+    if ray.is_initialized():
+        yield
+        return
+    which = "the Ray started here" if place == LOCAL else f"Ray at {place} (RAY_ADDRESS)"
+    reason = (
+        f"{which} has not answered for {CONNECT_SECONDS:g} s: one of its processes was stopped or killed; start again"
+    )
+    with Deadline(CONNECT_SECONDS, partial(leave, reason)):
+        if place == LOCAL:
+            _start(ray, cpus)
+        else:
+            _connect(ray, place)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start(ray: Any, cpus: int) -> None:
+    """Start Ray here. Other users of this host and of its network must not reach it, since they could run anything."""
+    if tuple(int(number) for number in ray.__version__.split(".")[:2]) < LOCAL_VERSION:
+        least = ".".join(map(str, LOCAL_VERSION))
+        raise UsageError(
+            f"ray {ray.__version__} cannot protect a Ray that is started here by a token: pip install 'ray>={least}', "
+            "or let RAY_ADDRESS name a running cluster"
+        )
+    try:
+        ray.init(LOCAL, num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # of many types
+        raise ProcessLost(
+            f"cannot start Ray here: {_one_line(error)}; is there room in RAY_TMPDIR, or else /tmp, and in memory?"
+        ) from None
+    listens = ray.util.get_node_ip_address()
+    if not ipaddress.ip_address(listens).is_loopback:
+        ray.shutdown()
+        raise UsageError(
+            f"a Ray started here would listen at {listens}, because ray was imported before psgd: call ray.init before "
+            "psgd, or let RAY_ADDRESS name a running cluster"
+        )
+
+
+def _connect(ray: Any, place: str) -> None:
+    try:
+        _check_reachable(place)
+        ray.init(place, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # of many types
+        raise UsageError(
+            f"cannot connect to Ray at {place} (RAY_ADDRESS): {_one_line(error)}; are its address, its token "
+            "(RAY_AUTH_TOKEN) and its versions of Ray and Python those of this process?"
+        ) from None
+
+
+def _check_reachable(place: str) -> None:
+    """OSError if nothing listens at HOST:PORT, after seconds; Ray itself would try for minutes."""
+    host, colon, port = place.rpartition(":")
+    if colon and port.isdigit() and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,41 @@
+"""Deadlines on waits for Ray that nothing can interrupt: when one passes, this process says why and ends."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import NoReturn, final
+
+from psgd.core.errors import ProcessLost
+
+LOOK_SECONDS = 1.0  # between two looks at a wait
+
+
+@final
+class Deadline:
+    """Use as `with Deadline(seconds, act):` around a wait; a thread calls `act` if it lasts longer. It counts its own
+    looks instead of reading a clock, so that time in which this process was suspended is not waited."""
+
+    def __init__(self, seconds: float, act: Callable[[], object]) -> None:
+        self._looks, self._act = max(1, round(seconds / LOOK_SECONDS)), act
+        self._over = threading.Event()
+
+    def __enter__(self) -> None:
+        threading.Thread(target=self._count, name="deadline", daemon=True).start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._over.set()
+
+    def _count(self) -> None:
+        for _ in range(self._looks):
+            if self._over.wait(LOOK_SECONDS):
+                return
+        self._act()
+
+
+def leave(reason: str) -> NoReturn:
+    """Print why, and end this process with the code of a lost process. Nothing is cleaned up: without its control
+    plane, Ray's shutdown waits for ever."""
+    print(f"psgd: {reason}", file=sys.stderr, flush=True)
+    os._exit(ProcessLost.code)

@@ -1,0 +1,37 @@
+"""Imports ray, as the only module that does, and says which Ray is meant: RAY_ADDRESS, or one to be started here."""
+
+import os
+import secrets
+import sys
+from typing import Any
+
+from psgd.core.errors import UsageError
+
+LOCAL = "local"
+
+
+def address() -> str:
+    """The address of a running cluster, or LOCAL."""
+    return os.environ.get("RAY_ADDRESS") or LOCAL
+
+
+def library() -> Any:
+    """The module ray. UsageError if it is not installed."""
+    if "ray" not in sys.modules and address() == LOCAL:
+        _prepare_local()
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("group ray needs ray: pip install ray") from None
+    return ray
+
+
+def _prepare_local() -> None:
+    """Set the variables that make a Ray started here listen on loopback only, and demand a token that only this
+    process and its children know. Ray reads them when it is imported."""
+    os.environ |= {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux too, Ray then takes the loopback address for its own
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -1,0 +1,189 @@
+"""A Ray that is missing, too old, out of reach or does not start: one line and its exit code. No Ray runs here."""
+
+import os
+import socket
+import sys
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from psgd import train
+from psgd.core.errors import ProcessLost, UsageError
+from psgd.group.ray import connection, control_plane, deadline
+from psgd.group.ray.connection import connected
+from psgd.group.ray.control_plane import ControlPlane
+from psgd.group.ray.deadline import Deadline
+from psgd.group.ray.library import LOCAL, address, library
+
+
+def fake_ray(
+    monkeypatch: pytest.MonkeyPatch, version: str = "2.60.0", ip: str = "127.0.0.1", **methods: Any
+) -> list[str]:
+    """Put a module in Ray's place -> the calls of init and shutdown, as they come."""
+    calls: list[str] = []
+    ray = SimpleNamespace(
+        __version__=version,
+        is_initialized=lambda: False,
+        init=lambda where, **_: calls.append(f"init {where}"),
+        shutdown=lambda: calls.append("shutdown"),
+        util=SimpleNamespace(get_node_ip_address=lambda: ip),
+    )
+    vars(ray).update(methods)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    return calls
+
+
+def fail(error: BaseException) -> Any:
+    def raise_it(*_: Any, **__: Any) -> None:
+        raise error
+
+    return raise_it
+
+
+def test_the_first_import_for_a_local_ray_asks_for_loopback_and_a_token(monkeypatch):
+    monkeypatch.setattr(os, "environ", {"RAY_ADDRESS": "", "RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": "known"})
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    monkeypatch.setattr(sys, "path", [])  # so that importing it fails
+    with pytest.raises(UsageError, match="pip install ray"):
+        library()
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+
+
+def test_the_variables_of_a_running_cluster_are_left_alone(monkeypatch):
+    before = {"RAY_ADDRESS": "10.0.0.1:6379", "RAY_AUTH_TOKEN": "known"}
+    monkeypatch.setattr(os, "environ", dict(before))
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(UsageError):
+        library()
+    assert os.environ == before
+
+
+def test_without_ray_the_message_says_how_to_get_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert train.main(["group=ray", "--output", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.rstrip().endswith("psgd: group ray needs ray: pip install ray")
+
+
+def test_an_address_where_nothing_listens_is_an_error_at_once(monkeypatch, tmp_path, capsys):
+    calls = fake_ray(monkeypatch)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{taken.getsockname()[1]}")
+        assert train.main(["group=ray", "--output", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.startswith("psgd: cannot connect to Ray at 127.0.0.1:")
+    assert not (tmp_path / "run").exists()
+    assert calls == []
+
+
+@pytest.mark.parametrize("version", ["2.9.3", "2.51.2"])
+def test_a_local_ray_that_demands_no_token_is_refused(monkeypatch, version):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    calls = fake_ray(monkeypatch, version)
+    with pytest.raises(UsageError, match=rf"ray {version} cannot protect .* pip install 'ray>=2\.52'"), connected(1):
+        pass
+    assert calls == []
+
+
+@pytest.mark.parametrize("version", ["2.52.0", "3.0.0.dev0"])
+def test_a_local_ray_that_demands_a_token_is_started_and_stopped(monkeypatch, version):
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    calls = fake_ray(monkeypatch, version)
+    with connected(1):
+        assert calls == [f"init {LOCAL}"]
+    assert calls == [f"init {LOCAL}", "shutdown"]
+
+
+def test_a_local_ray_that_others_could_reach_is_stopped_and_refused(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    calls = fake_ray(monkeypatch, ip="192.0.2.7")
+    with pytest.raises(UsageError, match=r"would listen at 192\.0\.2\.7, .* call ray\.init before psgd"), connected(1):
+        pass
+    assert calls == [f"init {LOCAL}", "shutdown"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (Exception("The node timed out\nduring startup."), "cannot start Ray here: The node timed out during startup."),
+        (OSError(28, "No space left on device"), "cannot start Ray here: [Errno 28] No space left on device"),
+        (ConnectionError(), "cannot start Ray here: ConnectionError"),
+    ],
+)
+def test_a_local_ray_that_does_not_start_is_one_line(monkeypatch, tmp_path, capsys, error, said):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    fake_ray(monkeypatch, init=fail(error))
+    assert train.main(["group=ray", "--output", str(tmp_path / "run")]) == ProcessLost.code
+    room = "is there room in RAY_TMPDIR, or else /tmp, and in memory?"
+    assert capsys.readouterr().err == f"psgd: {said}; {room}\n"
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_cluster_that_refuses_this_driver_is_one_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    fake_ray(monkeypatch, init=fail(Exception("Version mismatch:\n  Ray: 2.59.0")))
+    assert train.main(["group=ray", "--output", str(tmp_path / "run")]) == UsageError.code
+    err = capsys.readouterr().err
+    assert err.startswith("psgd: cannot connect to Ray at auto (RAY_ADDRESS): Version mismatch: Ray: 2.59.0; are its")
+    assert err.count("\n") == 1
+
+
+def test_an_address_set_but_empty_is_none(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    assert address() == LOCAL
+
+
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Deadlines of hundredths of a second, and why this process would have ended."""
+    reasons: list[str] = []
+    monkeypatch.setattr(deadline, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(control_plane, "ASK_SECONDS", 0.01)
+    for module in (connection, control_plane):
+        monkeypatch.setattr(module, "leave", reasons.append)
+    return reasons
+
+
+def test_a_deadline_that_is_kept_does_nothing(left):
+    acted = threading.Event()
+    with Deadline(3.0, acted.set):
+        (counting,) = [thread for thread in threading.enumerate() if thread.name == "deadline"]
+    counting.join(10)
+    assert not acted.is_set()
+
+
+def test_a_connection_that_never_comes_ends_this_process(monkeypatch, left):
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.03)
+    hangs = threading.Event()
+    fake_ray(monkeypatch, init=lambda *_, **__: hangs.wait(10))
+    monkeypatch.setattr(connection, "leave", lambda reason: (left.append(reason), hangs.set()))
+    with connected(1):
+        assert hangs.is_set()
+    assert left[0].startswith("Ray at auto (RAY_ADDRESS) has not answered for 0.03 s")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_silence_of_the_control_plane_is_told_to_the_actors_and_ends_this_process(monkeypatch, left, told):
+    """Also if the actors cannot be told."""
+    hangs, over, reasons = threading.Event(), threading.Event(), []
+    fake_ray(monkeypatch, nodes=lambda: hangs.wait(10), get=(lambda end: end) if told else fail(RuntimeError("gone")))
+    monkeypatch.setattr(control_plane, "leave", lambda reason: (left.append(reason), over.set()))
+    coordinator = SimpleNamespace(end=SimpleNamespace(remote=lambda code, reason: reasons.append((code, reason))))
+    with ControlPlane(coordinator, 0.05):
+        assert over.wait(10)
+    hangs.set()
+    assert reasons == [(5, left[0])]
+    assert "has not answered for 0.05 s" in left[0]
+
+
+def test_a_control_plane_that_answers_is_left_alone(monkeypatch, left):
+    asked = threading.Semaphore(0)
+    fake_ray(monkeypatch, nodes=asked.release)
+    with ControlPlane(None, 30.0):
+        assert all(asked.acquire(timeout=10) for _ in range(3))
+    assert left == []
