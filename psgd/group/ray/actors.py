@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from psgd.core.errors import ProcessLost
+from psgd.core.log import LOG
 from psgd.group.ray.control_plane import ControlPlane
 from psgd.group.ray.coordinator import Coordinator
 from psgd.group.ray.library import library
@@ -162,7 +163,8 @@ def _print_news(ray: Any, news: Any) -> BaseException | None:
         text, verdict = ray.get(news, timeout=GRACE_SECONDS)
     except ray.exceptions.RayError as error:
         raise ProcessLost(f"the coordinator was lost: {first_line(error)}") from None
-    print(text, end="", file=sys.stderr, flush=True)
+    if text:
+        LOG.info(text.removesuffix("\n"))
     if verdict is None:
         return None
     return ProcessLost(verdict.reason) if verdict.reason else SystemExit(verdict.code)

@@ -1,13 +1,13 @@
 """Deadlines on waits for Ray that nothing can interrupt: when one passes, this process says why and ends."""
 
 import os
-import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import NoReturn, final
 
 from psgd.core.errors import ProcessLost
+from psgd.core.log import LOG
 
 LOOK_SECONDS = 1.0  # between two looks at a wait
 
@@ -37,5 +37,5 @@ class Deadline:
 def leave(reason: str) -> NoReturn:
     """Print why, and end this process with the code of a lost process. Nothing is cleaned up: without its control
     plane, Ray's shutdown waits for ever."""
-    print(f"psgd: {reason}", file=sys.stderr, flush=True)
+    LOG.error("psgd: %s", reason)
     os._exit(ProcessLost.code)
