@@ -30,6 +30,7 @@ class UserFunction(Learner):
         self.size, self.dtype = structure.size, structure.dtype
         self._gradient, self._structure, self._start = gradient, structure, start
         self._loss, self._score, self._wants_loss = loss, score, wants_loss
+        self.returns_loss = False  # whether the function has done so
         self._sum = 0.0
         self._vector: np.ndarray | None = None  # the vector of self._views, which are made once for many steps
 
@@ -40,6 +41,7 @@ class UserFunction(Learner):
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         loss = self.evaluate(parameters, batch.X, batch.T_BO, out)
         if loss is not None:
+            self.returns_loss = True
             self._sum += loss * len(batch.X)
         elif self._wants_loss:
             raise UsageError("progress shows the loss, and gradient returns none: return (gradient, loss)")

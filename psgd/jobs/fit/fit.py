@@ -3,14 +3,16 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from psgd.backends.blas import libraries
+from psgd.core.errors import PsgdError
 from psgd.core.launcher import launched
 from psgd.group.serial import Serial
 from psgd.jobs.fit.check_gradient import check_gradient
 from psgd.jobs.fit.session import Fitted, fit_on, fit_with_mpi, fit_with_threads
-from psgd.jobs.fit.settings import check_settings, plain, section_of
+from psgd.jobs.fit.settings import check_settings, in_words_of_fit, plain, section_of
 from psgd.jobs.fit.task import build_task
 from psgd.learners.user_function import Gradient, Measure
 
@@ -62,7 +64,7 @@ def fit(
     processes raise SystemExit(1). UsageError and DataError for wrong arguments, Diverged if a value is not finite.
     """
     built, failure = None, None
-    with _one_blas_thread() as (threads, note):
+    with _arguments_in_messages(), _one_blas_thread() as (threads, note):
         try:
             settings = check_settings(
                 {
@@ -93,9 +95,28 @@ def fit(
         task, job = built
         if note:
             print(note, file=sys.stderr, flush=True)
+        if group == "auto" and workers > 1:
+            _say_once(
+                f"psgd: {workers} workers take turns in this one process; to run them in parallel, use group='threads' "
+                f"(if gradient keeps nothing between calls) or mpirun -n {workers} python script.py"
+            )
         if task.settings.group == "threads":
             return fit_with_threads(task, job, threads)
         return fit_on(Serial(), task, job, threads)
+
+
+@cache
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _arguments_in_messages() -> Iterator[None]:
+    try:
+        yield
+    except PsgdError as error:
+        error.args = (in_words_of_fit(str(error)),)
+        raise
 
 
 @contextmanager
