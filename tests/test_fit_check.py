@@ -29,7 +29,7 @@ def scaled(factor, loss_factor=1.0, leaves="WbVc", returns_loss=True):
 
     def gradient(p, X, y):
         found, loss = right(p, X, y)
-        by = len(X) if factor == "n" else factor
+        by = {"n": len(X), "1/n": 1 / len(X)}.get(factor, factor)
         found = {name: array * by if name in leaves else array for name, array in found.items()}
         return (found, loss * (len(X) if loss_factor == "n" else loss_factor)) if returns_loss else found
 
@@ -64,6 +64,7 @@ def of_own_variables(p, X, y):
         (scaled("n", returns_loss=False), r"^gradient doubles if every row .* Divide gradient by len\(X\)"),
         (scaled("n", leaves="b", returns_loss=False), r"^the gradient of parameters\['b'\] doubles"),
         (scaled(1, "n"), "^gradient is 1/10 of the slope of the loss, .* the loss is a sum over them"),
+        (scaled("1/n"), "^gradient is 1/10 of the slope of the loss, .* divided by their number once too often"),
         (scaled(1, 2), "^gradient is 0.5 times the slope of the loss .* lacks a constant factor"),
         (scaled(-2), "^gradient is -2 times the slope of the loss, with the wrong sign"),
         (scaled(-1, leaves="V"), r"^the gradient of parameters\['V'\] has the wrong sign"),
@@ -260,6 +261,13 @@ def test_right_gradients_are_not_refused(activation, loss, dtype):
             fit(network(activation, loss, dtype, sizes), start, (data, labels), learning_rate=1e-12, epochs=0.1)
 
 
+def far_from_zero(p, X, y):
+    """Lose nearly all digits of the residuals to rounding."""
+    inputs = X.astype(np.float32)
+    residuals = inputs @ p - inputs @ np.full(5, 1e6, np.float32)[::-1] + y.astype(np.float32)
+    return inputs.T @ residuals / np.float32(len(X)), 0.5 * np.mean(residuals**2)
+
+
 @pytest.mark.parametrize(
     ("gradient", "parameters"),
     [
@@ -267,13 +275,18 @@ def test_right_gradients_are_not_refused(activation, loss, dtype):
         (lambda p, X, y: (1e9 * np.mean(p - y), 0.5e9 * np.mean((p - y) ** 2)), 0.25),
         (lambda p, X, y: (1e-9 * np.mean(p - y), 0.5e-9 * np.mean((p - y) ** 2)), 0.25),
         (lambda p, X, y: (np.zeros(3), 0.0), np.zeros(3)),
+        (lambda p, X, y: (p / 3, 1e4 + np.float32((p**2).sum() / 6)), np.ones(3, np.float32)),
+        (lambda p, X, y: (p / 3, round((p**2).sum() / 6, 3)), np.ones(3)),
+        (lambda p, X, y: (p / 3, (p**2).sum() / 6 + 0.01 * np.sin(1e12 * p.sum())), np.ones(3)),
+        (far_from_zero, np.full(5, 1e6, np.float32)),
         (lambda p, X, y: (X.T @ (X @ p - y) / len(X), 0.5 * np.mean((X @ p - y) ** 2)), np.zeros(5)),
         (lambda p, X, y: (np.sign(p) / 5, np.abs(p).mean()), np.zeros(5)),
         (lambda p, X, y: X.T @ (X @ p - y) / len(X) + 0.1 * p, np.ones(5)),
         (lambda p, X, y: (X.T @ (X @ p - y) / 10, 0.5 * np.mean((X @ p - y) ** 2)), np.ones(5)),
         (lambda p, X, y: ([(2 * p[0][0],), 2 * p[1]], p[0][0] ** 2 + (p[1] ** 2).sum()), [(3.0,), np.ones((2, 2))]),
     ],
-    ids=["number", "large", "small", "flat", "zeros", "kink at the start", "no loss", "fixed divisor", "tree"],
+    ids=["number", "large", "small", "flat", "float32", "rounded", "noisy", "far from 0", "zeros", "kink at the start",
+         "no loss", "fixed divisor", "tree"],
 )  # fmt: skip
 def test_right_gradients_of_other_shapes_are_not_refused(gradient, parameters):
     fit(gradient, parameters, learning_rate=1e-12)

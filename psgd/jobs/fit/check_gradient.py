@@ -159,7 +159,8 @@ class _Check:
         self, wrong: list[LeafSlope], everywhere: bool, growth: dict[str, float | None], loss_growth: float | None
     ) -> str:
         what = "gradient" if everywhere else f"the gradient of {_list([leaf.path for leaf in wrong])}"
-        text = f"{what} {self._reason(wrong[0], growth.get(wrong[0].path), loss_growth)}"
+        grown = {growth[path] for path in ([leaf.path for leaf in wrong] if not everywhere else growth)}
+        text = f"{what} {self._reason(wrong[0], grown.pop() if len(grown) == 1 else None, loss_growth)}"
         if self._task.structure.is_number:
             text += "; or it was returned as (loss, gradient) instead of (gradient, loss)"
         return f"{text}. {_OFF}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from psgd.learners.parameter_tree import ParameterTree
 
-STEPS = [10.0**-k for k in range(3, 10)]  # relative to the parameters
+STEPS = (1e-3, 1e-2, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)  # relative to the parameters; the best ones first
 MOST_HALVINGS = 40  # of the parameters, until their loss is like that of zeros
 TOLERANCE = 0.05  # of a slope, relative; mistakes are factors such as 2 or the batch size
 CONFIRMED = 0.25  # two finite differences that agree are so much nearer to each other than to the gradient
