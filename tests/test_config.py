@@ -202,12 +202,13 @@ def test_classes_are_zero_or_at_least_two(classes: int, right: bool) -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("strategy.rat=1", "strategy.rat is not a setting of weighted-averaging; did you mean contraction?"),
+        ("strategy.rat=1", "strategy.rat is not a setting of weighted-averaging; "
+         "known are name, period, optimizer_state, contraction"),
         ("training.batch_size=5",
          "training.batch_size is not a setting of training; did you mean batch_size_per_worker?"),
         ("epochs=3", "epochs is not a setting; did you mean training.epochs?"),
         ("epoch=3", "epoch is not a setting; did you mean training.epochs?"),
-        ("seed=3", "seed is not a setting; did you mean data.seed or training.seed?"),
+        ("seed=3", "seed is not a setting; did you mean training.seed?"),
         ("traning.epochs=3", "traning is not a setting; did you mean training?"),
         ("training.workers=3", "training.workers is not a setting of training; did you mean workers?"),
         ("training.learning_rate=3",
@@ -236,7 +237,8 @@ def test_every_problem_is_in_one_message_with_its_origin(file: WriteFile) -> Non
         "a.yaml: foo is not a setting; known are data, model, optimizer, strategy, training, workers, group, device, "
         "compile, cluster, output",
         "a.yaml: model is 3; it must be a mapping of settings; did you mean model.hidden?",
-        "a.yaml: strategy.rat is not a setting of weighted-averaging; did you mean contraction?",
+        "a.yaml: strategy.rat is not a setting of weighted-averaging; known are name, period, optimizer_state, "
+        "contraction",
         "a.yaml: training.epochs is -3; it must be greater than 0",
         "a.yaml: cluster.speeds names 2 speeds, but workers is 4; give one speed for each worker",
         "command line: 'workers' is not of the form key.path=value, such as training.epochs=5",

@@ -1,4 +1,4 @@
-"""`psgd.fit` under mpirun: `mpirun -n 2 python tests/user_function.py train|raise|shape|score|unseeded|setting`."""
+"""`psgd.fit` under mpirun: `mpirun -n 2 python tests/user_function.py WHAT`; `main` lists what."""
 
 import json
 import os
@@ -76,7 +76,7 @@ def main(what: str) -> None:
         raise ZeroDivisionError("in score")
 
     if what == "train":
-        found = {name: fitted.summary for name, fitted in train().items()}
+        found = {name: {**fitted.summary, "history": fitted.history} for name, fitted in train().items()}
         # The first process to stdout, the other to stderr: mpirun would mix the two on one stream.
         print(json.dumps(found), file=sys.stderr if RANK else sys.stdout, flush=True)
         return
@@ -85,10 +85,14 @@ def main(what: str) -> None:
     elif what == "unseeded":
         parameters[0] += RANK
         psgd.fit(gradient, parameters, dataset)
+    elif what == "sign":
+        psgd.fit(lambda p, X, y: ([-part for part in gradient(p, X, y)[0]], gradient(p, X, y)[1]), parameters, dataset)
     elif what == "setting":
         psgd.fit(gradient, parameters, dataset, period=-1)
     else:
-        psgd.fit(failing, parameters, dataset, workers=2, epochs=50, strategy="parameter-averaging", period=5)
+        psgd.fit(
+            failing, parameters, dataset, workers=2, epochs=50, strategy="parameter-averaging", period=5, check=False
+        )
     print("went on")
 
 

@@ -2,21 +2,11 @@
 
 import difflib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, final, get_args, get_origin
 
+from psgd.config.foreign_names import ABSENT, FOREIGN, SYNONYMS
 from psgd.config.settings import Section, Settings
-
-# Names of settings in other trainers and in papers -> names here.
-_FOREIGN = {
-    "lr": "learning_rate",
-    "eta": "learning_rate",
-    "weight_decay": "l2",
-    "batch": "batch_size_per_worker",
-    "layers": "hidden",
-    "dataset": "source",
-    "num_workers": "workers",
-    "tau": "period",
-}
 
 
 @final
@@ -79,42 +69,68 @@ def _words(annotation: object) -> list[str]:
 def unknown(path: tuple[str, ...], choice: str) -> str:
     """Return the message for a path that is no setting; `choice`: the value of its section's tag."""
     if len(path) == 1:
-        return f"is not a setting{_hint(path[0], TOP, _homes(path[0], None))}"
+        return f"is not a setting{_hint(None, path[0], TOP)}"
     section, key = path[0], path[1]
     names = SECTIONS[section]
     subject = f"is not a setting of {choice or section}"
     if others := names.choices_with(key):
         return f"{subject}, but of {', '.join(others)}; leave it out or change {section}.{names.tag}"
-    return subject + _hint(key, names.keys(choice), _homes(key, section))
+    return subject + _hint(section, key, names.keys(choice), choice)
 
 
 def suggestion(word: object, words: list[str]) -> str:
     """Return a did-you-mean suggestion for a wrong word, or an empty string."""
-    close = difflib.get_close_matches(word, words, 1, 0.5) if isinstance(word, str) else []
+    if not isinstance(word, str):
+        return ""
+    meant = SYNONYMS.get(word.lower().replace("_", "-"))
+    close = [w for w in meant if w in words] if meant else difflib.get_close_matches(word, words, 1, 0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _homes(key: str, here: str | None) -> list[str]:
-    """Full names of the settings outside of section `here` that are called `key`, or that a foreign `key` means."""
-    found = [key] if here and key in TOP else []
-    for candidate in (key, _FOREIGN.get(key)):
-        found += [
-            f"{section}.{candidate}"
-            for section, names in SECTIONS.items()
-            if section != here and candidate in names.all_keys()
-        ]
-    return found
+def unknown_option(option: str, arguments: list[str]) -> str:
+    """Return the message for an option such as --workers, one of the command line's `arguments`, that is no option."""
+    name, equals, value = option.partition("=")
+    if not equals:
+        value = next((after for before, after in pairwise(arguments) if before == option), "...")
+    key = name.lstrip("-").replace("-", "_")
+    homes = [key] if key in TOP and key not in SECTIONS else _homes(None, key)
+    if key in ABSENT or not homes:
+        return f"{name} is not an option{ABSENT.get(key, '; --help lists those that there are')}"
+    setting, _, choices = homes[0].partition(" ")
+    return f"{name} is not an option, but a setting{f' {choices}' * bool(choices)}; write {setting}={value}"
 
 
-def _hint(key: str, here: list[str], elsewhere: list[str]) -> str:
-    """Suggest, in this order: the translation of a foreign name, the same name in another section (`elsewhere`), a
-    similar name in this section (`here`), a similar name in another section."""
-    foreign = _FOREIGN.get(key)
-    if foreign in here:
-        return f"; did you mean {foreign}?"
-    if elsewhere:
-        return f"; did you mean {' or '.join(elsewhere)}?"
-    if close := difflib.get_close_matches(key, here, 1, 0.4):
+def _homes(here: str | None, key: str, choice: str = "") -> list[str]:
+    """Names of the settings that are called `key` outside of section `here`, or else of the one that a foreign `key`
+    means. Those that depend on a `choice`, as momentum on sgd, come with it, and only if there are no others."""
+    foreign = FOREIGN.get(key.lower().replace("-", "_"))
+    paths = [key] if here and key in TOP else []
+    paths += [f"{section}.{key}" for section, names in SECTIONS.items() if section != here and key in names.all_keys()]
+    if own := FOREIGN.get(f"{here}.{key}"):
+        paths = [own]
+    elif foreign and not paths:
+        paths = [foreign]
+    anywhere, chosen = [], []
+    for path in paths:
+        section, _, leaf = path.rpartition(".")
+        choices = SECTIONS[section].choices_with(leaf) if section else []
+        name = leaf if section == here else path
+        everywhere = not section or leaf == SECTIONS[section].tag or len(choices) == len(SECTIONS[section].choices)
+        if everywhere or (section == here and choice in choices):
+            anywhere.append(name)
+        else:
+            chosen.append(f"{name} (of {', '.join(choices)})")
+    return anywhere or chosen
+
+
+def _hint(section: str | None, key: str, here: list[str], choice: str = "") -> str:
+    """Suggest, in this order: what to do if there is nothing of the kind; the same name in another section, or the
+    translation of a foreign name; a similar name in this section (`here`), a similar name in another section."""
+    if absent := ABSENT.get(key.lower()):
+        return absent
+    if homes := _homes(section, key, choice):
+        return f"; did you mean {' or '.join(homes)}?"
+    if close := difflib.get_close_matches(key, here, 1, 0.6):
         return f"; did you mean {close[0]}?"
     leaves = {leaf: f"{section}.{leaf}" for section, names in SECTIONS.items() for leaf in names.all_keys()}
     close = difflib.get_close_matches(key, leaves, 1, 0.75)

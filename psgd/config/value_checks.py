@@ -86,5 +86,5 @@ def _message(path: tuple[str, ...], value: object, kinds: set[str], choice: str)
         return f"is {shown(value)}; it must be finite"
     if kinds <= _BOUNDS and not isinstance(value, list):
         must = must.removeprefix("a whole number ").removeprefix("a number ").removeprefix("of ")
-    words = must.removeprefix("one of ").split(", ") if must.startswith("one of ") else []
+    words = [word.split()[0] for word in must.removeprefix("one of ").split(", ")] if "one of " in must else []
     return f"is {shown(value)}; it must be {must}{suggestion(value, words)}"

@@ -1,9 +1,11 @@
 """The command line's options, and the request that the first process makes of them and sends to the others."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from psgd.config.names import unknown_option
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 
@@ -36,7 +38,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dry-run", action="store_true", help="print the resolved config, and whether to parallelise")
     parser.add_argument("--no-probe", action="store_true", help="with --dry-run: the resolved config alone, at once")
     parser.add_argument("--quiet", action="store_true", help="print only errors and the summary")
-    options = parser.parse_intermixed_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options, others = parser.parse_known_intermixed_args(arguments)
+    if others:
+        raise UsageError("\n".join(unknown_option(other, arguments) for other in others if other.startswith("-")))
     if options.resume and options.overwrite:
         raise UsageError("--resume continues a run and --overwrite replaces it: choose one")
     if options.overwrite and not options.output:

@@ -48,6 +48,11 @@ class ParameterTree:
         self.size = start
         (self.dtype,) = dtypes
 
+    @property
+    def is_number(self) -> bool:
+        """Whether the parameters are a single number."""
+        return self.leaves[0] == Leaf("", (), slice(0, 1))
+
     def flatten(self, tree: Any) -> np.ndarray:
         """Return a new vector (P,) of the arrays of `tree`."""
         vector = np.empty(self.size, self.dtype)
@@ -90,6 +95,14 @@ class ParameterTree:
             out[leaf.where] = array.ravel()
         return True
 
+    def difference(self, tree: Any) -> str:
+        """Say where `tree`, which does not nest as the parameters do, first differs from them."""
+        try:
+            list(_leaves(self._example, tree))
+        except ValueError as difference:
+            return str(difference)
+        return ""
+
     def name(self, index: int) -> str:
         """Return the path and index of element `index` of the vector, or "the loss" for an index behind the last."""
         for leaf in self.leaves:
@@ -115,19 +128,24 @@ def _array(value: Any, name: str) -> np.ndarray:
 
 
 def _leaves(example: Any, tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield (path, leaf of `tree`), in the order of `example`: dicts may have another. ValueError if `tree` does not
-    nest as the example does. A named tuple would lose its names, so it counts as a leaf."""
+    """Yield (path, leaf of `tree`), in the order of `example`: dicts may have another. ValueError says where `tree`
+    does not nest as the example does. A named tuple would lose its names, so it counts as a leaf."""
     if type(example) is dict and type(tree) is dict and tree.keys() == example.keys():
         keys: Iterable[Any] = example
     elif type(example) in (list, tuple) and type(tree) in (list, tuple) and len(tree) == len(example):
         keys = range(len(example))
     elif type(example) in CONTAINERS or type(tree) in CONTAINERS:
-        raise ValueError("other nesting")
+        raise ValueError(f"parameters{path} is {_nesting(example)}, its gradient {_nesting(tree)}")
     else:
         yield path, tree
         return
     for key in keys:
         yield from _leaves(example[key], tree[key], f"{path}[{key!r}]")
+
+
+def _nesting(tree: Any) -> str:
+    keys = f" with the keys {', '.join(map(repr, tree))}" if type(tree) is dict else ""
+    return describe(tree) + keys
 
 
 def _like(example: Any, leaves: Iterator[np.ndarray]) -> Any:

@@ -30,6 +30,7 @@ class UserFunction(Learner):
         self.size, self.dtype = structure.size, structure.dtype
         self._gradient, self._structure, self._start = gradient, structure, start
         self._loss, self._score, self._wants_loss = loss, score, wants_loss
+        self.returns_loss = False  # whether the function has done so
         self._sum = 0.0
         self._vector: np.ndarray | None = None  # the vector of self._views, which are made once for many steps
 
@@ -38,20 +39,42 @@ class UserFunction(Learner):
         return self._start
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
-        if parameters is not self._vector:
-            self._vector, self._views = parameters, self._structure.views(parameters)
-        returned, loss = self._gradient(self._views, batch.X, batch.T_BO), None
-        if not self._structure.write(returned, out):
-            if type(returned) is not tuple or len(returned) != 2 or not self._structure.write(returned[0], out):
-                raise UsageError(
-                    f"gradient returned {describe(returned)}; it must return a gradient like the parameters "
-                    f"({describe(self._views)}), or a tuple (gradient, loss)"
-                )
-            loss = returned[1]
+        loss = self.evaluate(parameters, batch.X, batch.T_BO, out)
         if loss is not None:
-            self._sum += _number(loss, "the loss that gradient returned") * len(batch.X)
+            self.returns_loss = True
+            self._sum += loss * len(batch.X)
         elif self._wants_loss:
             raise UsageError("progress shows the loss, and gradient returns none: return (gradient, loss)")
+
+    def evaluate(self, parameters: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.ndarray) -> float | None:
+        """Call the function: write the gradient to `out` (P,) and return the loss, or None if it returns none."""
+        if parameters is not self._vector:
+            self._vector, self._views = parameters, self._structure.views(parameters)
+        returned = self._gradient(self._views, X, y)
+        if returned is None:
+            raise UsageError("gradient returned None; end it with `return gradient` or `return gradient, loss`")
+        if self._structure.write(returned, out):
+            return None
+        if type(returned) is tuple and len(returned) == 2:
+            if self._in_wrong_order(*returned):
+                raise UsageError("gradient returned (loss, gradient); return them in the order (gradient, loss)")
+            if self._structure.write(returned[0], out):
+                return (
+                    None if returned[1] is None else _number(returned[1], "the loss that gradient returned", UsageError)
+                )
+        raise UsageError(
+            f"gradient returned {describe(returned)}; it must return a gradient like the parameters "
+            f"({describe(self._views)}), or a tuple (gradient, loss); {self._structure.difference(returned)}"
+        )
+
+    def _in_wrong_order(self, first: Any, second: Any) -> bool:
+        """Whether a pair is (loss, gradient). Where the only parameter is a number, nobody can tell."""
+        if not isinstance(first, int | float | np.number | np.ndarray) or np.ndim(first):
+            return False
+        try:
+            return not self._structure.is_number and self._structure.write(second, np.empty(self.size, self.dtype))
+        except UsageError:  # a wrong shape or dtype
+            return False
 
     def read_loss(self) -> float:
         loss, self._sum = self._sum, 0.0
@@ -74,10 +97,10 @@ class UserFunction(Learner):
         return self._structure.name(index)
 
 
-def _number(value: Any, what: str) -> float:
+def _number(value: Any, what: str, wrong: type[Exception] = TypeError) -> float:
+    """Convert to a float. `wrong`: not a PsgdError in scoring, where it may happen on one process alone."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        # Not a PsgdError, which all processes must raise together: in scoring, it may happen on one process alone.
-        raise TypeError(f"{what} is {describe(value)}; it must be one number")
+        raise wrong(f"{what} is {describe(value)}; it must be one number, the mean over the rows")
     return float(value)

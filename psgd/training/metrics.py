@@ -18,15 +18,18 @@ Row = dict[str, Any]
 
 @final
 class Metrics:
-    """Without a directory nothing is kept."""
+    """Without a directory nothing is written. `history`: a list of all lines, if it is wanted."""
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: Path | None, history: list[Row] | None = None) -> None:
+        self.history = history
         self._path = directory / "metrics.jsonl" if directory else None
         self._held: list[Callable[[], Row]] = []
         self._written = -HOLD_SECONDS
 
     def add(self, row: Callable[[], Row]) -> None:
         """Write what `row` returns, later. StorageError if writing fails."""
+        if self.history is not None:
+            self.history.append(row())
         if self._path is None:
             return
         self._held.append(row)
@@ -50,8 +53,11 @@ class Metrics:
         that stays. StorageError if the file cannot be read or written."""
         self.flush()
         kept, examples = [], 0
+        if self.history:
+            self.history[:] = [row for row in self.history if row["round"] <= round]
+            examples = int(self.history[-1]["examples"]) if self.history else 0
         if self._path is None or not self._path.exists():
-            return 0
+            return examples
         try:
             for line in self._path.read_text("utf-8").splitlines(keepends=True):
                 row = json.loads(line) if line.endswith("\n") else {"round": round + 1}

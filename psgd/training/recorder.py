@@ -23,9 +23,17 @@ SCORE_LINE_SECONDS = 0.5  # between two lines about evaluations; all evaluations
 
 @final
 class Recorder:
-    def __init__(self, directory: Path | None, examples: int, epochs: float, label: str, quiet: bool) -> None:
-        """`examples`: of an epoch. `label`: of this process, before each line."""
-        self._metrics = Metrics(directory)
+    def __init__(
+        self,
+        directory: Path | None,
+        examples: int,
+        epochs: float,
+        label: str,
+        quiet: bool,
+        history: list[Row] | None = None,
+    ) -> None:
+        """`examples`: of an epoch. `label`: of this process, before each line. `history`: gets the lines of metrics."""
+        self._metrics = Metrics(directory, history)
         self.writes = True  # whether this process is the one that writes
         self._examples, self._epochs = examples, epochs
         self._label, self._quiet = label, quiet
@@ -45,7 +53,7 @@ class Recorder:
         if mark == self._last_mark:
             return
         self._last_mark, seconds = mark, dict(stopwatch.seconds)
-        if self.writes:
+        if self.writes or self._metrics.history is not None:
             mean = self._loss / self._seen if self._seen else None
             self._metrics.add(partial(_rounds_row, self._examples, progress, seconds, self._written, bytes_sent, mean))
             if mean is not None:
@@ -59,7 +67,7 @@ class Recorder:
 
     def scores(self, progress: Progress, scores: dict[str, float], last: bool, stopwatch: Stopwatch) -> None:
         """After an evaluation; `last`: training ends here."""
-        if self.writes:
+        if self.writes or self._metrics.history is not None:
             self._metrics.add(partial(_row, self._examples, progress, dict(stopwatch.seconds), scores))
         if last or time.perf_counter() - self._spoke > SCORE_LINE_SECONDS:
             words = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())

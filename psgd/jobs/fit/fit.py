@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from psgd.backends.blas import libraries
+from psgd.core.errors import PsgdError
 from psgd.core.launcher import launched
 from psgd.group.serial import Serial
+from psgd.jobs.fit.check_gradient import check_gradient
 from psgd.jobs.fit.session import Fitted, fit_on, fit_with_mpi, fit_with_threads
-from psgd.jobs.fit.settings import check_settings, plain, section_of
+from psgd.jobs.fit.settings import check_settings, in_words_of_fit, plain, section_of
 from psgd.jobs.fit.task import build_task
 from psgd.learners.user_function import Gradient, Measure
 
@@ -35,6 +38,7 @@ def fit(
     score: Measure | None = None,
     on_nonfinite: str = "stop",
     progress: bool = False,
+    check: bool = True,
 ) -> Fitted:
     """Train `parameters` with your own function, in parallel. Under mpirun every process calls it with equal arguments.
 
@@ -50,33 +54,39 @@ def fit(
     speeds: of the workers, relative to the fastest (weighted-averaging).
     test: (X, y), evaluated once an epoch by loss(parameters, X, y), a mean, and by score(parameters, X, y), the share
         of right answers; one of them is enough (without `loss`, test_loss is the share of wrong answers).
-    progress: print lines to stderr; `gradient` must then return its loss.
+    progress: show the loss on stderr, as a bar on a terminal or in a notebook, else in lines; `gradient` must then
+        return it.
+    check: before training, call gradient some ten times on one batch: equal calls must give equal bits, the gradient
+        must be the slope of the loss that is returned with it, and a mean over the rows; with threads, calls at the
+        same time must not disturb each other. False for a function that means not to, with dropout or clipping.
 
     An exception of your function is raised here, with a note that names worker and round; under mpirun the other
     processes raise SystemExit(1). UsageError and DataError for wrong arguments, Diverged if a value is not finite.
     """
     built, failure = None, None
-    try:
-        settings = check_settings(
-            {
-                "strategy": section_of("strategy", strategy, "period", period),
-                "optimizer": section_of("optimizer", optimizer, "learning_rate", learning_rate),
-                "workers": plain(workers),
-                "group": group,
-                "cluster": {"processes": plain(processes), "speeds": plain(speeds)},
-                "training": {
-                    "epochs": plain(epochs),
-                    "batch_size_per_worker": plain(batch_size_per_worker),
-                    "seed": plain(seed),
-                    "on_nonfinite": on_nonfinite,
-                },
-            }
-        )
-        task = build_task(settings, gradient, parameters, dataset, test, loss, score, progress)
-        built = task, task.job()
-    except Exception as error:
-        failure = error
-    with _one_blas_thread() as (threads, note):
+    with _arguments_in_messages(), _one_blas_thread() as (threads, note):
+        try:
+            settings = check_settings(
+                {
+                    "strategy": section_of("strategy", strategy, "period", period),
+                    "optimizer": section_of("optimizer", optimizer, "learning_rate", learning_rate),
+                    "workers": plain(workers),
+                    "group": group,
+                    "cluster": {"processes": plain(processes), "speeds": plain(speeds)},
+                    "training": {
+                        "epochs": plain(epochs),
+                        "batch_size_per_worker": plain(batch_size_per_worker),
+                        "seed": plain(seed),
+                        "on_nonfinite": on_nonfinite,
+                    },
+                }
+            )
+            task = build_task(settings, gradient, parameters, dataset, test, loss, score, progress)
+            built = task, task.job()
+            if check:
+                check_gradient(task)
+        except Exception as error:
+            failure = error
         if launched() or (built and built[0].settings.group == "mpi"):
             return fit_with_mpi(built, failure, threads, note)
         if failure:
@@ -85,9 +95,28 @@ def fit(
         task, job = built
         if note:
             print(note, file=sys.stderr, flush=True)
+        if group == "auto" and workers > 1:
+            _say_once(
+                f"psgd: {workers} workers take turns in this one process; to run them in parallel, use group='threads' "
+                f"(if gradient keeps nothing between calls) or mpirun -n {workers} python script.py"
+            )
         if task.settings.group == "threads":
             return fit_with_threads(task, job, threads)
         return fit_on(Serial(), task, job, threads)
+
+
+@cache
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _arguments_in_messages() -> Iterator[None]:
+    try:
+        yield
+    except PsgdError as error:
+        error.args = (in_words_of_fit(str(error)),)
+        raise
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from psgd.jobs.auto_group import thread_count
 from psgd.jobs.environment import all_gather_json
 from psgd.jobs.fit.task import Task
 from psgd.jobs.summary import summarize
+from psgd.learners.user_function import UserFunction
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -26,6 +27,9 @@ class Fitted:
 
     parameters: Any  # new arrays, in the structure that was given
     summary: dict[str, Any]  # as in summary.json: parameters_sha256, train_seconds, ...
+    # As in metrics.jsonl: plain dicts of round, epoch, examples, seconds and loss, or of these and test_loss; at most
+    # a hundred an epoch and a thousand in all. pandas.DataFrame(history) is a table of them.
+    history: list[dict[str, Any]]
     first: bool  # whether this process should print and save, if there are several
 
 
@@ -39,7 +43,8 @@ def fit_on(
 ) -> Fitted:
     """Collective: train on one process or thread. `threads`: of BLAS, before it was limited to one."""
     examples, processes = job.sampler.examples, len(transport.members)
-    recorder = Recorder(None, examples, job.epochs, str(transport.process), not task.progress)
+    history: list[dict[str, Any]] = []
+    recorder = Recorder(None, examples, job.epochs, str(transport.process), not task.progress, history)
     loop = Loop(job, transport, recorder, signals=signals, agreement=agreement)
     recorder.say(
         f"{task.data.note}; {task.structure.size:,} parameters; {job.workers} workers on {processes} "
@@ -47,7 +52,14 @@ def fit_on(
     )
     replica = loop.run()
     summary = {**summarize(task.settings, loop, examples, "done"), "blas_threads": threads}
-    return Fitted(task.structure.copies(replica.parameters), summary, loop.group.first)
+    losses = [row["loss"] for row in history if row.get("loss") is not None]
+    if isinstance(job.learner, UserFunction) and not job.learner.returns_loss:
+        for row in history:
+            row.pop("loss", None)
+    elif losses:
+        recorder.say(f"{summary['train_seconds']:.1f} s; loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last")
+    told = [row for row in history if "weights" in row or "test_loss" in row or "validation_loss" in row]
+    return Fitted(task.structure.copies(replica.parameters), summary, told, loop.group.first)
 
 
 def fit_with_threads(task: Task, job: Job, threads: int | None) -> Fitted:
@@ -86,7 +98,8 @@ def fit_with_mpi(
         if note and transport.process == 0:
             print(note, file=sys.stderr, flush=True)
         fitted = fit_on(transport, task, job, threads, agreement=agreement)
-        return replace(fitted, summary=all_gather_json(transport, fitted.summary)[0])  # since clocks differ
+        same = all_gather_json(transport, {"summary": fitted.summary, "history": fitted.history})[0]
+        return replace(fitted, **same)  # of the first process, since clocks differ
     except BaseException as error:
         agreement.abort_unless_shared(error)
         if agreement.reports(error):

@@ -1,5 +1,6 @@
-"""Converts the arguments of `psgd.fit` to settings, which obey the same rules as those of a config."""
+"""Converts the arguments of `psgd.fit` to settings, which obey the same rules as those of a config, and back."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,37 @@ from psgd.config.value_checks import Problem
 from psgd.core.errors import UsageError
 from psgd.core.launcher import launched
 from psgd.jobs.auto_group import check_launched
+
+# Settings, as messages of other parts name them -> arguments of psgd.fit. Other settings of `strategy` and `optimizer`
+# are keys of these mappings.
+_ARGUMENTS = {
+    "strategy.name": "strategy",
+    "strategy.period": "period",
+    "optimizer.name": "optimizer",
+    "optimizer.learning_rate": "learning_rate",
+    "training.epochs": "epochs",
+    "training.batch_size_per_worker": "batch_size_per_worker",
+    "training.seed": "seed",
+    "training.on_nonfinite": "on_nonfinite",
+    "cluster.speeds": "speeds",
+    "cluster.processes": "processes",
+    "model.hidden": "the size of the parameters",
+}
+_SETTING = re.compile(r"\b(strategy|optimizer|training|cluster|model)\.(\w+)(?:: (\w+))?")
+
+
+def in_words_of_fit(message: str) -> str:
+    """Replace the names of settings in a message by the arguments of `psgd.fit`: training.on_nonfinite: exclude is
+    on_nonfinite='exclude'."""
+
+    def argument(found: re.Match[str]) -> str:
+        section, key, value = found.groups()
+        name = _ARGUMENTS.get(f"{section}.{key}")
+        if name is None and section in ("strategy", "optimizer"):
+            name = f"{section}['{key}']"
+        return str(found[0]) if name is None else f"{name}={value!r}" if value else name
+
+    return _SETTING.sub(argument, message).replace(", or null", ", or None")
 
 
 def section_of(section: str, given: str | Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -43,7 +75,7 @@ def check_settings(values: dict[str, Any]) -> Settings:
     if settings.workers == "auto":
         problems.append(Problem(("workers",), "is auto; it must be a whole number here"))
     if problems:
-        lines = [f"psgd.fit: {_keyword(problem.path)} {problem.text}" for problem in problems]
+        lines = [f"psgd.fit: {'.'.join(problem.path)} {problem.text.removesuffix(', or auto')}" for problem in problems]
         raise UsageError("\n".join(dict.fromkeys(lines)))
     return settings.replace(group=_group(settings))
 
@@ -59,8 +91,3 @@ def _group(settings: Settings) -> str:
         raise UsageError(f"processes is {processes}, but group auto is one process here; say group='threads' as well")
     # Not threads: they would silently give wrong results with a function that keeps its activations in an object.
     return "serial" if group == "auto" else group
-
-
-def _keyword(path: tuple[str, ...]) -> str:
-    """The name of a setting in a message: those of training and cluster are arguments of `psgd.fit` by themselves."""
-    return path[-1] if path[0] in ("training", "cluster") else ".".join(path)

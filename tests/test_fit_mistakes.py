@@ -1,0 +1,144 @@
+"""What psgd.fit says of arguments and of a function that are wrong, in the words of its arguments."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import psgd
+from psgd.config.names import SECTIONS
+from psgd.core.errors import DataError, UsageError
+from psgd.jobs.fit import fit as module
+from psgd.jobs.fit.settings import _ARGUMENTS, in_words_of_fit
+
+DATA = np.arange(12.0).reshape(6, 2), np.zeros(6)
+
+
+def still(parameters, X, y):
+    return np.zeros(2)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (np.zeros(3), r"gradient of parameters has shape \(3,\); it must be \(2,\)"),
+        (np.zeros((2, 1)), r"shape \(2, 1\); it must be \(2,\)"),
+        (np.zeros(2, np.float32), "is float32, but the parameters are float64"),
+        (np.zeros(2, complex), "is complex128, but"),
+        ([np.zeros(2)], "gradient returned a list of 1; it must return a gradient like the parameters"),
+        (None, "gradient returned None; end it with `return gradient`"),
+        ([None], "gradient returned a list of 1"),
+        ((0.5, np.zeros(2)), r"gradient returned \(loss, gradient\); return them in the order \(gradient, loss\)"),
+        ((np.float32(0.5), np.zeros(2)), r"returned \(loss, gradient\)"),
+        ((np.zeros(2), "0.5"), "the loss that gradient returned is str '0.5'; it must be one number"),
+        ((np.zeros(2), np.zeros(2)), "the loss that gradient returned is an array of shape"),
+    ],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_invalid_gradients_are_errors(returned, message, check):
+    def gradient(parameters, X, y):
+        return returned
+
+    with pytest.raises(UsageError, match=message) as caught:
+        psgd.fit(gradient, np.zeros(2), DATA, workers=2, batch_size_per_worker=3, check=check)
+    where = "first call, with the initial parameters" if check else "worker 0, round 0"
+    assert caught.value.__notes__ == [f"psgd.fit: in {'the ' * check}{where}"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ({"W": np.zeros(2), "c": np.zeros(1)}, "keys 'W', 'b', its gradient a dict of 2 with the keys 'W', 'c'"),
+        ({"W": np.zeros(2), "b": [1.0]}, r"parameters\['b'\] is an array of shape \(1,\), its gradient a list of 1"),
+        ({"W": np.zeros(2), "b": None}, r"the gradient of parameters\['b'\] is NoneType None"),
+        ({"W": np.zeros((2, 1)), "b": np.zeros(1)}, r"parameters\['W'\] has shape \(2, 1\); it must be \(2,\)"),
+        ((0.5, {"W": np.zeros(2), "b": np.zeros(1)}), r"returned \(loss, gradient\)"),
+    ],
+)  # fmt: skip
+def test_an_invalid_gradient_in_a_tree_is_named_by_its_leaf(returned, message):
+    with pytest.raises(UsageError, match=message):
+        psgd.fit(lambda parameters, X, y: returned, {"W": np.zeros(2), "b": np.zeros(1)}, DATA, batch_size_per_worker=3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"strategy": "averaging"}, "psgd.fit: strategy is \"averaging\"; it must be one of"),
+        ({"strategy": "gradient-averaging", "period": 5}, "period is not a .* change strategy$"),
+        ({"strategy": {"name": "parameter-averaging", "period": 5}, "period": 5}, "period is given twice"),
+        ({"strategy": {"nam": "parameter-averaging"}}, "did you mean name"),
+        ({"optimizer": {"name": "sgd", "l2": 0.1}}, r"optimizer\['l2'\] is 0.1, .* add it to your gradient"),
+        ({"epochs": 0}, "psgd.fit: epochs is 0"),
+        ({"workers": 2.5}, "workers is 2.5; it must be a whole number"),
+        ({"workers": "auto"}, "workers is auto"),
+        ({"workers": 0}, "workers is 0; it must be a whole number greater than 0$"),
+        ({"strategy": "zinkevich"}, r"did you mean parameter-averaging\?"),
+        ({"batch_size_per_worker": 7}, "^batch_size_per_worker is 7, but there are 6 training examples"),
+        ({"strategy": {"contraction": "auto"}}, r"set strategy\['contraction'\] to holdout"),
+        ({"group": "ray"}, "group is ray"),
+        ({"processes": 2}, "say group='threads'"),
+        ({"speeds": [1, 0.5]}, "speeds names 2 speeds, but workers is 4"),
+        ({"workers": 2, "speeds": [1, 0.5]}, "give one, or strategy="),
+        ({"test": DATA}, "test is scored by"),
+        ({"loss": 3.0}, "loss is float; it must be a function"),
+        ({"progress": True}, r"return \(gradient, loss\)"),
+    ],
+)  # fmt: skip
+def test_invalid_settings_are_errors(changed, message):
+    with pytest.raises(UsageError, match=message):
+        psgd.fit(still, np.zeros(2), DATA, **{"batch_size_per_worker": 3} | changed)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (np.zeros(2, int), "parameters is int64; parameters must be float32 or float64"),
+        ([np.zeros(2), np.zeros(2, np.float32)], r"parameters\[0\] is float64 and parameters\[1\] is float32"),
+        ([np.zeros(2), "b"], r"parameters\[1\] is str 'b'"),
+        ([], "parameters hold no array"),
+        ([DATA[1], DATA[1]], r"parameters\[1\] is the same array as parameters\[0\]"),
+    ],
+)
+def test_invalid_parameters_are_errors(parameters, message):
+    with pytest.raises(UsageError, match=message):
+        psgd.fit(still, parameters, DATA)
+
+
+@pytest.mark.parametrize("dataset", [DATA[0], (DATA[0], DATA[1][:3]), (DATA[0], None), (DATA[0][:0], DATA[1][:0])])
+def test_invalid_data_are_errors(dataset):
+    with pytest.raises(DataError, match="dataset"):
+        psgd.fit(still, np.zeros(2), dataset)
+
+
+def test_every_argument_in_a_message_exists():
+    arguments = inspect.signature(psgd.fit).parameters
+    for setting, argument in _ARGUMENTS.items():
+        section, _, key = setting.partition(".")
+        assert key in SECTIONS[section].all_keys()
+        assert argument in arguments or setting == "model.hidden"
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("lower optimizer.learning_rate", "lower learning_rate"),
+        ("set optimizer.clip_norm; training.on_nonfinite: exclude goes on", "set optimizer['clip_norm']; "
+         "on_nonfinite='exclude' goes on"),
+        ("cluster.speeds names 2", "speeds names 2"),
+        ("must be greater than 0, or null", "must be greater than 0, or None"),
+    ],
+)  # fmt: skip
+def test_messages_of_other_parts_are_translated(said, meant):
+    assert in_words_of_fit(said) == meant
+
+
+def test_workers_that_take_turns_are_told_so_once(capsys):
+    module._say_once.cache_clear()
+    for group in ("auto", "auto", "serial"):
+        psgd.fit(still, np.zeros(2), DATA, workers=3, batch_size_per_worker=2, group=group)
+    psgd.fit(still, np.zeros(2), DATA, workers=1, batch_size_per_worker=2)
+    said = capsys.readouterr().err
+    assert said.count("take turns") == 1
+    assert "3 workers take turns in this one process" in said
+    assert "group='threads'" in said
+    assert "mpirun -n 3 python script.py" in said
