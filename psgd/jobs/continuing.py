@@ -42,11 +42,6 @@ class Past(NamedTuple):
     round: int
 
 
-def experiment(settings: Settings, data: Data) -> dict[str, Any]:
-    """What checkpoints say about the training: plain JSON."""
-    return {"settings": settings.model_dump(mode="json"), "data": fingerprint(data)}
-
-
 def past(directory: Path) -> Past:
     """What the run in `directory` was trained with, by its newest checkpoint or, without one, by its config.yaml.
     UsageError if the run has ended, but its checkpoints were deleted: resumed, it would begin anew."""

@@ -9,8 +9,8 @@ from psgd.core.errors import Diverged, StorageError
 from psgd.core.files import print_result, to_json
 from psgd.group.failure import Agreement
 from psgd.group.transport import Transport
-from psgd.jobs.continuing import experiment
 from psgd.jobs.environment import describe_group
+from psgd.jobs.experiment import experiment
 from psgd.jobs.request import RunRequest
 from psgd.jobs.run_files import RunFiles
 from psgd.training.job import Job

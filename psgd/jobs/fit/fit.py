@@ -1,6 +1,5 @@
 """`psgd.fit`: trains a user's own numpy function."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -9,6 +8,7 @@ from typing import Any
 from psgd.backends.blas import libraries
 from psgd.core.errors import PsgdError
 from psgd.core.launcher import launched
+from psgd.core.log import LOG
 from psgd.group.serial import Serial
 from psgd.jobs.fit.check_gradient import check_gradient
 from psgd.jobs.fit.session import Fitted, fit_on, fit_with_mpi, fit_with_threads
@@ -94,7 +94,7 @@ def fit(
         assert built
         task, job = built
         if note:
-            print(note, file=sys.stderr, flush=True)
+            LOG.info(note)
         if group == "auto" and workers > 1:
             _say_once(
                 f"psgd: {workers} workers take turns in this one process; to run them in parallel, use group='threads' "
@@ -107,7 +107,7 @@ def fit(
 
 @cache
 def _say_once(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    LOG.info(text)
 
 
 @contextmanager

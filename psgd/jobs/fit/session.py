@@ -1,10 +1,10 @@
 """Runs a call of `psgd.fit` in one process, on threads or with MPI."""
 
-import sys
 from dataclasses import dataclass, replace
 from typing import Any, final
 
 from psgd.core.errors import UsageError
+from psgd.core.log import LOG
 from psgd.group import mpi
 from psgd.group.failure import Agreement, Ended
 from psgd.group.threads import run_threads
@@ -96,7 +96,7 @@ def fit_with_mpi(
         task, job = built
         _check_same(transport, task)
         if note and transport.process == 0:
-            print(note, file=sys.stderr, flush=True)
+            LOG.info(note)
         fitted = fit_on(transport, task, job, threads, agreement=agreement)
         same = all_gather_json(transport, {"summary": fitted.summary, "history": fitted.history})[0]
         return replace(fitted, **same)  # of the first process, since clocks differ
