@@ -108,6 +108,7 @@ def _check_categories(table: Table, names: list[str]) -> None:
 
 def _dataset(table: Table, preparation: dict[str, Any]) -> Dataset:
     inputs = prepare(preparation["columns"], table.columns).X
+    assert isinstance(inputs, np.ndarray), "tables are dense"
     about, classes = preparation["target"], preparation["classes"]
     column = table.columns[about["name"]]
     _check_known(table, column)
