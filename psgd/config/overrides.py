@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from psgd.config.document import NotYaml, parse
+from psgd.config.document import NotYaml, is_text, parse
 from psgd.config.names import SECTIONS, unknown
 from psgd.config.value_checks import Problem, shown
 
@@ -24,6 +24,9 @@ def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
     """Parse arguments to overrides, in order; also returns messages about arguments that cannot be parsed."""
     overrides, problems = [], []
     for argument in arguments:
+        if not is_text(argument):
+            problems.append(f"{argument!r} is not UTF-8 text; a config is saved in UTF-8, so that it must be")
+            continue
         key, equals, text = argument.partition("=")
         path = tuple(part.strip() for part in key.split("."))
         if not equals or not all(path):
