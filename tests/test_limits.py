@@ -1,6 +1,7 @@
 """Sizes that no machine can hold are refused in one line, before anything is allocated."""
 
 import pytest
+from processes import python
 
 from psgd.config.document import MOST_VALUES
 from psgd.config.resolve import resolve
@@ -72,7 +73,7 @@ def test_an_alias_that_repeats_little_is_fine(tmp_path):
 
 @pytest.mark.parametrize("argument", ["output=/tmp/\udcff", "caf\udce9=3", "model.hidden=[\udcff]", "\udcff"])
 def test_an_override_that_is_not_utf_8_is_named(argument):
-    with pytest.raises(UsageError, match="is not UTF-8 text") as caught:
+    with pytest.raises(UsageError, match="is not text in this locale's encoding, ") as caught:
         resolve(None, [argument])
     str(caught.value).encode()
 
@@ -82,3 +83,16 @@ def test_half_a_surrogate_pair_in_a_file_is_named(tmp_path):
     with pytest.raises(UsageError, match=r"s\.yaml:2: .* half of a surrogate pair") as caught:
         resolve(str(tmp_path / "s.yaml"), [])
     str(caught.value).encode()
+
+
+def test_names_that_the_locale_cannot_express_are_one_line(tmp_path):
+    """In one process: a locale of ASCII, file names of latin-1 in an argument, and of a euro sign in the config."""
+    (tmp_path / "p.yaml").write_text("data: {source: csv, path: gr€.csv, target: y}\n", encoding="utf-8")
+    (tmp_path / "o.yaml").write_text(f"output: {tmp_path}/gr€\n", encoding="utf-8")
+    more = ["training.epochs=1", "compile=never", "workers=1", "--quiet"]
+    calls = [[f"{tmp_path}/p.yaml", *more], [f"{tmp_path}/o.yaml", *more], ["output=\udcfc", *more]]
+    script = "from psgd.train import main\n" + "".join(f"print(main({call!a}))\n" for call in calls)
+    finished = python("-c", script, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert finished.stdout.split() == ["3", "2", "2"], finished
+    assert finished.stderr.count("not a name in this locale's encoding, ascii; set LC_ALL=C.UTF-8") == 2
+    assert finished.stderr.count("\n") == 3

@@ -1,5 +1,6 @@
 """Reads `key.path=value` arguments and applies them to the settings of a file."""
 
+import sys
 from typing import Any, NamedTuple
 
 from psgd.config.document import NotYaml, is_text, parse
@@ -25,7 +26,10 @@ def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
     overrides, problems = [], []
     for argument in arguments:
         if not is_text(argument):
-            problems.append(f"{argument!r} is not UTF-8 text; a config is saved in UTF-8, so that it must be")
+            encoding = sys.getfilesystemencoding()
+            problems.append(
+                f"{argument!r} is not text in this locale's encoding, {encoding}; set LC_ALL=C.UTF-8 or rename"
+            )
             continue
         key, equals, text = argument.partition("=")
         path = tuple(part.strip() for part in key.split("."))

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import os
 import sys
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 
 from psgd.config.settings import Libsvm
 from psgd.core.errors import DataError, StorageError, UsageError
-from psgd.data.sources.array_files import Named, find_part, read_arrays
+from psgd.data.sources.array_files import Named, find_part, holds_arrays, read_arrays
 from psgd.data.sources.csv_rows import read_header, read_table
 from psgd.data.sources.csv_table import collectors_of, labels_of
 from psgd.data.sources.idx import read_idx
@@ -35,7 +36,7 @@ def read_question(model: Model, path: Path) -> Question:
         path.stat()
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
-    arrays = path.is_dir() or path.suffix.lower() in (".npz", ".npy")
+    arrays = holds_arrays(path)
     if model.preparation["kind"] == "table":
         if arrays:
             raise DataError(f"{path}: this model was trained on a table; give a CSV file with its columns")
@@ -112,6 +113,8 @@ def write_csv(model: Model, outputs: np.ndarray, output: str | None) -> None:
     if model.probabilistic:
         header += [f"probability_{name}" for name in model.classes]
         columns += list(model.probabilities(outputs).T)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # CSV files are UTF-8 in any locale
+        sys.stdout.reconfigure(encoding="utf-8")
     try:
         new = open(output, "x", encoding="utf-8", newline="") if output else contextlib.nullcontext(sys.stdout)
         with new as file:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from itertools import pairwise
 from pathlib import Path
 
@@ -51,11 +52,13 @@ def load(path: str | Path) -> Model:
     """Load a model from a file or from a run's directory. DataError if it cannot be read or is not a model of psgd."""
     file = Path(path) / "model.safetensors" if os.path.isdir(path) else Path(path)
     try:
-        found = file.is_file()
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise DataError(f"{file}: cannot be read: {getattr(error, 'strerror', error)}") from None
-    if not found:
-        raise DataError(f"{file}: no such file; a run writes its model.safetensors when it is done")
+        regular = stat.S_ISREG(os.stat(file).st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null character in the name
+        raise DataError(f"{file}: no such file; a run writes its model.safetensors when it is done") from None
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from None
+    if not regular:
+        raise DataError(f"{file}: not a file; a run writes its model.safetensors when it is done")
     try:
         with open_arrays(file) as stored:
             text = stored.metadata.get("psgd")
