@@ -60,8 +60,9 @@ def test_libsvm_text_scipy_rows_and_dense_rows_agree(sparse, tmp_path):
 
 def test_entries_of_one_place_are_added(sparse):
     model, _ = sparse
-    twice = scipy.sparse.coo_matrix(([1.0, 2.0], ([0, 0], [4, 4])), (1, 20))
-    assert model.outputs(twice) == pytest.approx(model.outputs(3.0 * np.eye(20)[4:5]), rel=1e-5)
+    twice = scipy.sparse.csr_matrix((np.array([1.0, 2.0, 1.0]), np.array([4, 4, 5]), np.array([0, 3])), (1, 20))
+    assert model.outputs(twice) == pytest.approx(model.outputs(3 * np.eye(20)[4:5] + np.eye(20)[5:6]), rel=1e-5)
+    assert twice.nnz == 3, "the caller's rows are left as they are"
 
 
 def test_a_label_0_is_an_unknown_answer(sparse, tmp_path):
