@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
         "given. If the data contain the right answers, the accuracy or error is printed to stderr.",
     )
     parser.add_argument("model", metavar="MODEL", help="a run's model.safetensors, or the run's directory")
-    parser.add_argument("data", metavar="DATA", help="csv, npz, npy, a directory of npy files, or IDX images")
+    parser.add_argument("data", metavar="DATA", help="csv, npz, npy, a directory of npy files, IDX, or libsvm text")
     parser.add_argument("--output", metavar="CSV", help="the file to write; it must not exist")
     open_missing_streams()
     options = parser.parse_args(arguments)

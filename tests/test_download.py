@@ -1,7 +1,9 @@
 """Downloads, from a server on this machine: all files by checksum, or a clear error and nothing left behind."""
 
+import contextlib
 import hashlib
 import http.server
+import itertools
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,11 +15,17 @@ from processes import python
 
 from psgd.core.errors import DataError
 from psgd.data.sources import download as downloads
-from psgd.data.sources.download import REMOTES, Remote, download
+from psgd.data.sources.download import REMOTES, Remote, RemoteFile, download
 from psgd.data.sources.load import find
 
 FILES = {"a.gz": b"the first " * 20_000, "b.gz": b"the second"}
-REMOTE = Remote((), {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()})
+
+
+def remote(files: dict[str, bytes]) -> Remote:
+    return Remote((), {n: RemoteFile(len(c), hashlib.sha256(c).hexdigest()) for n, c in files.items()})
+
+
+REMOTE = remote(FILES)
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -27,6 +35,8 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = {f"/some/{name}": content for name, content in FILES.items()}
         self.short: set[str] = set()  # paths whose last bytes are never sent
+        self.announced: dict[str, str | None] = {}  # path -> a Content-Length that is not true, or none
+        self.endless = False  # whether files have no end
         self.asked: list[str] = []
 
     @property
@@ -44,9 +54,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
+        if length := self.server.announced.get(self.path, str(len(content))):
+            self.send_header("Content-Length", length)
         self.end_headers()
         self.wfile.write(content[:-3] if self.path in self.server.short else content)
+        with contextlib.suppress(OSError):  # the client has had enough
+            while self.server.endless:
+                self.wfile.write(bytes(1 << 16))
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -87,7 +101,9 @@ def test_all_files_are_downloaded(server, tmp_path, capsys):
 
 def test_a_wrong_checksum_is_refused(server, tmp_path):
     server.files["/some/b.gz"] = b"the sec0nd"
-    refused(tmp_path, f"{server.url}/some/b.gz", REMOTE.files["b.gz"], hashlib.sha256(b"the sec0nd").hexdigest())
+    refused(
+        tmp_path, f"{server.url}/some/b.gz", REMOTE.files["b.gz"].checksum, hashlib.sha256(b"the sec0nd").hexdigest()
+    )
 
 
 def test_a_missing_file_is_an_error(server, tmp_path):
@@ -98,6 +114,28 @@ def test_a_missing_file_is_an_error(server, tmp_path):
 def test_a_truncated_file_is_an_error(server, tmp_path):
     server.short.add("/some/a.gz")
     refused(tmp_path, "some/a.gz", "truncated: 199997 of 200000 bytes")
+
+
+def test_a_file_without_end_is_an_error(server, tmp_path):
+    server.announced, server.endless = {"/some/a.gz": None}, True
+    refused(tmp_path, "some/a.gz: more than its 200000 bytes came")
+
+
+@pytest.mark.parametrize("length", ["200001", "3", "-1", "many", "9" * 40])
+def test_a_wrong_length_is_an_error(server, tmp_path, length):
+    server.announced = {"/some/a.gz": length}
+    refused(tmp_path, f"some/a.gz: the server announces '{length[:20]}' bytes, but the file has 200000: these are")
+
+
+def test_a_truncated_file_without_a_length_is_an_error(server, tmp_path):
+    server.announced, server.short = {"/some/a.gz": None}, {"/some/a.gz"}
+    refused(tmp_path, "some/a.gz", "truncated: 199997 of 200000 bytes")
+
+
+def test_a_server_that_trickles_has_limited_time(server, monkeypatch, tmp_path):
+    ticks = itertools.count(0.0, downloads.FILE_SECONDS / 2 + 1)  # two reads are in time, the third is not
+    monkeypatch.setattr(downloads, "real_clock", lambda: next(ticks))
+    refused(tmp_path, "some/a.gz: timed out: ", "of 200000 bytes in 600 seconds; download it yourself")
 
 
 def test_a_mirror_where_nothing_listens_is_an_error(monkeypatch, tmp_path):
@@ -154,8 +192,7 @@ def mnist_like() -> dict[str, bytes]:
 
 def test_downloaded_data_are_not_downloaded_again(server, monkeypatch, tmp_path):
     contents = mnist_like()
-    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    monkeypatch.setitem(REMOTES, "mnist", Remote((), checksums))
+    monkeypatch.setitem(REMOTES, "mnist", remote(contents))
     server.files = {f"/mnist/{name}": content for name, content in contents.items()}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("PSGD_DATA", raising=False)
@@ -165,7 +202,7 @@ def test_downloaded_data_are_not_downloaded_again(server, monkeypatch, tmp_path)
 
 
 def test_the_command_reports_where_it_looked_and_why_the_download_failed(server, tmp_path):
-    """The real checksums against other files: exit code 3, and nothing in the cache."""
+    """The real sizes against other files: exit code 3, and nothing in the cache."""
     server.files = {f"/mnist/{name}": content for name, content in mnist_like().items()}
     places = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PSGD_DATA": str(tmp_path / "shared")}
     arguments = ("-m", "psgd.train", "data.source=mnist", f"output={tmp_path}/run")
@@ -173,7 +210,7 @@ def test_the_command_reports_where_it_looked_and_why_the_download_failed(server,
     assert finished.code == 3, finished
     said = finished.stderr
     assert f"no directory at {tmp_path}/shared/mnist, {tmp_path}/cache/psgd/mnist; set data.path" in said
-    assert f"Nor can they be downloaded: {server.url}/mnist/train-images-idx3-ubyte.gz: its SHA-256 is" in said
+    assert f"Nor can they be downloaded: {server.url}/mnist/train-images-idx3-ubyte.gz: the server announces" in said
     assert "Traceback" not in said
     assert left(tmp_path) == ["cache", "cache/psgd"]
     (tmp_path / "typo").mkdir()
@@ -187,4 +224,4 @@ def test_there_is_more_than_one_mirror():
     for remote in REMOTES.values():
         assert len(remote.mirrors) >= 2
         assert all(mirror.startswith("https://") and not mirror.endswith("/") for mirror in remote.mirrors)
-        assert all(len(bytes.fromhex(checksum)) == 32 for checksum in remote.files.values())
+        assert all(len(bytes.fromhex(file.checksum)) == 32 for file in remote.files.values())

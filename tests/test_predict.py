@@ -214,7 +214,7 @@ def test_invalid_models_and_data_that_do_not_fit_are_errors(digits, table, tmp_p
     model = psgd.load(digits[0] / "run")
     with pytest.raises(DataError, match=r"X has shape \(2, 63\); this model needs \(examples, 64\)"):
         model.predict(np.zeros((2, 63)))
-    with pytest.raises(UsageError, match="give rows as dicts with the columns age, town"):
+    with pytest.raises(UsageError, match="give a DataFrame, or rows as dicts with columns age, town"):
         psgd.load(table[0] / "run").predict(np.zeros((2, 2)))
     with pytest.raises(DataError, match="row 0 has no 'town'"):
         psgd.load(table[0] / "run").predict([{"age": 3}])
@@ -230,22 +230,3 @@ def test_a_closed_pipe_is_an_error_without_traceback(digits, tmp_path):
     finished = run(["bash", "-c", f"exec 3>&1; {{ {asked}; echo $? >&3; }} | true"])
     assert finished.stdout.strip() == "3"
     assert finished.stderr.strip() == "psgd: cannot write to stdout: Broken pipe"
-
-
-def test_a_sparse_model_accepts_dense_rows(tmp_path):
-    draw, lines, dense = np.random.default_rng(0), [], np.zeros((300, 20))
-    for row in dense:
-        row[draw.choice(20, 5, replace=False)] = draw.integers(1, 5, 5)
-        label = 1 if row[:10].sum() > row[10:].sum() else -1
-        lines.append(f"{label} " + " ".join(f"{place + 1}:{row[place]:g}" for place in np.flatnonzero(row)))
-    (tmp_path / "t.libsvm").write_text("\n".join(lines) + "\n")
-    accuracy = train(
-        tmp_path / "run", "data.source=libsvm", f"data.path={tmp_path}/t.libsvm", "data.train_rows=200",
-        "data.unit_length=true", "model.hidden=[]", "model.loss=hinge", "workers=1", "optimizer.learning_rate=0.05",
-    )  # fmt: skip
-    model = psgd.load(tmp_path / "run")
-    truth = np.array([int(line.split()[0]) for line in lines])
-    assert model.classes == [-1, 1]
-    assert np.mean(model.predict(dense) == truth) > 0.8
-    assert np.mean(model.predict(dense)[200:] == truth[200:]) == accuracy
-    assert predict(tmp_path / "run", tmp_path / "t.libsvm").code == 3

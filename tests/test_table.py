@@ -140,18 +140,6 @@ def test_equal_numbers_are_one_label(tmp_path):
     assert data.test.targets.tolist() == [1, 1]
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("size   y\n1   0\n", "data.separator may be another one"),
-        ("2019,a,z\n1,2,0\n", "the first row of the file must be a header"),
-    ],
-)
-def test_an_absent_column_gets_a_hint(tmp_path, text, words):
-    with pytest.raises(DataError, match=words):
-        table(tmp_path, text)
-
-
 def test_a_constant_column_is_zero(tmp_path):
     assert arrays(table(tmp_path, "a,y\n5,0\n5,1\n"))[0].tolist() == [[0], [0]]
 

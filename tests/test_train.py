@@ -166,7 +166,9 @@ def test_a_run_without_a_single_combination_has_diverged(tmp_path):
 
 def test_a_model_larger_than_memory_is_refused(tmp_path):
     refusal = train("model.hidden=[1000000000]", "--output", tmp_path / "run")
-    refused(refusal, 2, "75,000,000,010 parameters need 838 GiB at least, and this machine has", "model.hidden")
+    refused(
+        refusal, 2, "75,000,000,010 parameters, 4 workers and batches of 10 need ", "GiB at least, and", "model.hidden"
+    )
     assert not (tmp_path / "run").exists()
 
 

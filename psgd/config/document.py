@@ -4,7 +4,7 @@ PyYAML follows YAML 1.1, in which `1e-3` is text, `010` is eight and `on` is tru
 """
 
 import re
-from typing import Any
+from typing import Any, final
 
 import yaml
 
@@ -23,6 +23,9 @@ _PATTERNS = {
         r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
     ),
 }
+
+
+MOST_VALUES = 100_000  # in one document
 
 
 class NotYaml(Exception):
@@ -75,10 +78,10 @@ def read_file(path: str) -> dict[str, Any]:
 
 def parse(text: str) -> object:
     """Parse one YAML document, None if it is empty. Raises NotYaml."""
-    problems: list[tuple[int, str]] = []
+    builder = _Builder()
     try:
         node = yaml.compose(text, Loader=_Loader)
-        value = None if node is None else _value(node, "", problems)
+        value = None if node is None else builder.value(node, "")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
@@ -88,8 +91,8 @@ def parse(text: str) -> object:
         raise NotYaml([(line, f"not valid YAML: a character that is not allowed ({error.reason})")]) from None
     except RecursionError:
         raise NotYaml([(1, "nested too deeply, or an alias that contains itself")]) from None
-    if problems:
-        raise NotYaml(problems)
+    if builder.problems:
+        raise NotYaml(builder.problems)
     return value
 
 
@@ -101,42 +104,63 @@ def write(value: object) -> str:
     return text
 
 
-def _value(node: yaml.Node, path: str, problems: list[tuple[int, str]]) -> object:
-    """Return the value of a node; errors are appended to `problems`. `path` is the node's full name in messages."""
-    if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
-        return _mapping(node, path, problems)
-    if isinstance(node, yaml.SequenceNode) and node.tag == _LIST:
-        return [_value(item, f"{path}[{place}]", problems) for place, item in enumerate(node.value)]
-    line = node.start_mark.line + 1
-    if not isinstance(node, yaml.ScalarNode) or (node.tag != _TEXT and node.tag not in _PATTERNS):
-        problems.append((line, f"the tag {node.tag} cannot be used here; leave it out"))
-        return None
-    if node.tag == _TEXT:
-        return node.value
-    text = node.value
-    # Scalars with an explicit tag (`!!int 5`) have not been matched with the pattern of the tag yet.
-    if not _PATTERNS[node.tag].match(text) or len(text) > 1000:
-        problems.append((line, f"{text[:40]!r} is not a value of the tag {node.tag.rpartition(':')[2]}"))
-        return None
-    if node.tag == _INT:
-        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-    if node.tag == _FLOAT:
-        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-    return text.lower() == "true" if node.tag == _BOOL else None
+@final
+class _Builder:
+    """Turns nodes into values, and collects what is wrong with them in `problems`."""
+
+    def __init__(self) -> None:
+        self.problems: list[tuple[int, str]] = []
+        self._count = 0
+
+    def value(self, node: yaml.Node, path: str) -> object:
+        """Return the value of a node. `path` is its full name in messages. NotYaml if there are too many values."""
+        line = node.start_mark.line + 1
+        self._count += 1  # each alias counts what it repeats
+        if self._count > MOST_VALUES:
+            raise NotYaml([(line, f"more than {MOST_VALUES:,} values (an alias counts what it repeats)")])
+        if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode) and node.tag == _LIST:
+            return [self.value(item, f"{path}[{place}]") for place, item in enumerate(node.value)]
+        if not isinstance(node, yaml.ScalarNode) or (node.tag != _TEXT and node.tag not in _PATTERNS):
+            self.problems.append((line, f"the tag {node.tag} cannot be used here; leave it out"))
+            return None
+        text = node.value
+        if node.tag == _TEXT:
+            if not is_text(text):
+                self.problems.append((line, f"{text[:40]!r} has half of a surrogate pair, which is no character"))
+            return text
+        # Scalars with an explicit tag (`!!int 5`) have not been matched with the pattern of the tag yet.
+        if not _PATTERNS[node.tag].match(text) or len(text) > 1000:
+            self.problems.append((line, f"{text[:40]!r} is not a value of the tag {node.tag.rpartition(':')[2]}"))
+            return None
+        if node.tag == _INT:
+            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+        if node.tag == _FLOAT:
+            return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        return text.lower() == "true" if node.tag == _BOOL else None
+
+    def _mapping(self, node: yaml.MappingNode, path: str) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            key = self.value(key_node, path)
+            if not isinstance(key, str):
+                self.problems.append((line, f"the key {key!r} is not text; a setting's name is"))
+                continue
+            name = f"{path}.{key}" if path else key
+            if key in result:
+                self.problems.append((line, f"{name} is given twice (first in line {lines[key]}); keep one"))
+                continue
+            result[key], lines[key] = self.value(value_node, name), line
+        return result
 
 
-def _mapping(node: yaml.MappingNode, path: str, problems: list[tuple[int, str]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    lines: dict[str, int] = {}
-    for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
-        key = _value(key_node, path, problems)
-        if not isinstance(key, str):
-            problems.append((line, f"the key {key!r} is not text; a setting's name is"))
-            continue
-        name = f"{path}.{key}" if path else key
-        if key in result:
-            problems.append((line, f"{name} is given twice (first in line {lines[key]}); keep one"))
-            continue
-        result[key], lines[key] = _value(value_node, name, problems), line
-    return result
+def is_text(text: str) -> bool:
+    """Whether UTF-8 can express `text`: arguments of a command, which may be any bytes, need not be text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

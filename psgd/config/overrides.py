@@ -1,8 +1,9 @@
 """Reads `key.path=value` arguments and applies them to the settings of a file."""
 
+import sys
 from typing import Any, NamedTuple
 
-from psgd.config.document import NotYaml, parse
+from psgd.config.document import NotYaml, is_text, parse
 from psgd.config.names import SECTIONS, unknown
 from psgd.config.value_checks import Problem, shown
 
@@ -24,6 +25,12 @@ def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
     """Parse arguments to overrides, in order; also returns messages about arguments that cannot be parsed."""
     overrides, problems = [], []
     for argument in arguments:
+        if not is_text(argument):
+            encoding = sys.getfilesystemencoding()
+            problems.append(
+                f"{argument!r} is not text in this locale's encoding, {encoding}; set LC_ALL=C.UTF-8 or rename"
+            )
+            continue
         key, equals, text = argument.partition("=")
         path = tuple(part.strip() for part in key.split("."))
         if not equals or not all(path):

@@ -20,7 +20,10 @@ def _different(value: list[str | int]) -> list[str | int]:
     return value
 
 
-Count = Annotated[int, Field(gt=0, description="a whole number greater than 0")]
+# Upper limits are above what any machine can do, and low enough for numbers to be computed with. Messages say them.
+Count = Annotated[int, Field(gt=0, le=10**12, description="a whole number greater than 0")]
+Processes = Annotated[int, Field(gt=0, le=4096)]
+Workers = Annotated[int, Field(gt=0, le=16384)]
 Natural = Annotated[int, Field(ge=0, description="a whole number of at least 0")]
 Positive = Annotated[float, Field(gt=0, description="a number greater than 0")]
 NotNegative = Annotated[float, Field(ge=0, description="a number of at least 0")]
@@ -99,7 +102,7 @@ class Csv(File):
     labels: Annotated[list[Text | int], AfterValidator(_different)] | None = Field(
         default=None, min_length=2, description="a list of two different labels or more, or null (those found)"
     )
-    separator: Literal["comma", "semicolon", "tab"] = "comma"
+    separator: Literal["comma", "semicolon", "tab", "spaces"] = "comma"
 
 
 class Npz(File):
@@ -232,7 +235,7 @@ class Cluster(Section):
         default=None, min_length=1, description="a list of numbers greater than 0 and at most 1, one a worker, or null"
     )
     patience: Positive = 300.0  # seconds
-    processes: OptionalCount = None
+    processes: Annotated[Processes | None, Field(description="a whole number greater than 0, or null")] = None
 
     @property
     def unequal(self) -> bool:
@@ -253,7 +256,7 @@ class Settings(Section):
         default=WeightedAveraging(), discriminator="name"
     )
     training: Training = Training()
-    workers: Annotated[Count | Literal["auto"], Field(description="a whole number greater than 0, or auto")] = 4
+    workers: Annotated[Workers | Literal["auto"], Field(description="a whole number greater than 0, or auto")] = 4
     group: Literal["auto", "serial", "threads", "mpi", "ray"] = "auto"
     device: Literal["auto", "cpu"] = "auto"
     compile: Literal["auto", "always", "never"] = "auto"

@@ -40,9 +40,9 @@ def check_values(values: dict[str, Any]) -> tuple[Settings, list[Problem]]:
     try:
         return Settings.model_validate(values), problems
     except ValidationError as error:
-        wrong: dict[tuple[str, ...], set[str]] = {}
-        for item in error.errors(include_url=False, include_context=False):
-            wrong.setdefault(_path(item["loc"]), set()).add(item["type"])
+        wrong: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}  # path -> kinds of errors, and their details
+        for item in error.errors(include_url=False):
+            wrong.setdefault(_path(item["loc"]), {})[item["type"]] = item.get("ctx", {})
     for path, kinds in wrong.items():
         home = values if len(path) == 1 else values[path[0]]
         problems.append(Problem(path, _message(path, home.pop(path[-1]), kinds, _choice(values, path[0]))))
@@ -78,13 +78,16 @@ def _path(location: tuple[str | int, ...]) -> tuple[str, ...]:
     return (section, str(location[2 if SECTIONS[section].tag else 1]))
 
 
-def _message(path: tuple[str, ...], value: object, kinds: set[str], choice: str) -> str:
-    if kinds == {"extra_forbidden"}:
+def _message(path: tuple[str, ...], value: object, kinds: dict[str, dict[str, Any]], choice: str) -> str:
+    if kinds.keys() == {"extra_forbidden"}:
         return unknown(path, choice)
     must = rule(path[0] if len(path) > 1 else None, choice, path[-1])
     if "finite_number" in kinds and isinstance(value, float):
         return f"is {shown(value)}; it must be finite"
-    if kinds <= _BOUNDS and not isinstance(value, list):
+    if kinds.keys() <= _BOUNDS and not isinstance(value, list):
         must = must.removeprefix("a whole number ").removeprefix("a number ").removeprefix("of ")
+    largest = kinds.get("less_than_equal", {}).get("le", 1)
+    if isinstance(largest, int) and largest > 1:  # a limit that the rule leaves out, since hardly anybody meets it
+        must = f"at most {largest:,}" if isinstance(value, int) else f"{must}; each at most {largest:,}"
     words = [word.split()[0] for word in must.removeprefix("one of ").split(", ")] if "one of " in must else []
     return f"is {shown(value)}; it must be {must}{suggestion(value, words)}"

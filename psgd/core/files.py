@@ -1,5 +1,6 @@
 """JSON, and text files that are written atomically."""
 
+import io
 import json
 import math
 import os
@@ -30,6 +31,8 @@ def _finite(value: Any) -> Any:
 
 def print_result(text: str, what: str = "") -> None:
     """Print to standard output and flush. StorageError if that fails, as when the reader of a pipe has left."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a printed config is UTF-8 in any locale, like a saved one
+        sys.stdout.reconfigure(encoding="utf-8")
     try:
         print(text, flush=True)
     except OSError as error:

@@ -12,7 +12,7 @@ from psgd.backends.numpy.products import accumulator
 from psgd.config import settings as config
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
-from psgd.core.memory import memory_bytes
+from psgd.core.memory import check_fits
 from psgd.data.dataset import Data
 from psgd.data.sampling.partition import Partition
 from psgd.data.sampling.replacement import Replacement
@@ -47,13 +47,8 @@ def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner],
     backend = choose_backend(settings, len(data.train), learner, optimizer)
     if backend is not NUMPY:
         learner, optimizer = make(backend), _build_optimizer(settings, backend)
-    needed, there = 3 * learner.size * learner.dtype.itemsize, memory_bytes()  # a replica, a contribution, a gradient
-    if needed > there:
-        raise UsageError(
-            f"{learner.size:,} parameters need {needed >> 30} GiB at least, and this machine has {there >> 30}; lower "
-            "model.hidden or the number of inputs"
-        )
     sampler = _build_sampler(settings, data)
+    _check_memory(settings, learner, optimizer)
     if isinstance(learner, MLP) and settings.averaging is not None and optimizer.plain:
         accumulator(learner.dtype)  # local steps need it; its import takes time, which belongs to the start
     return Job(
@@ -71,6 +66,20 @@ def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner],
         stride=learner.stride if isinstance(learner, SparseLinear) else 1,
         caller=caller,
         backend=backend,
+    )
+
+
+def _check_memory(settings: Settings, learner: Learner, optimizer: Optimizer) -> None:
+    """UsageError if parameters, workers and batches cannot fit in memory: the least that a process needs for them."""
+    alone = settings.group in ("serial", "threads")  # all workers are here, with a contribution and moments each
+    workers = settings.worker_count if alone else 1
+    vectors = 2 + workers * (1 + (optimizer.rows if settings.averaging else 0))  # 2: a replica, a gradient
+    batch, people = settings.training.batch_size_per_worker, "worker" if workers == 1 else "workers"
+    a_row = sum(learner.layout.sizes) if isinstance(learner, MLP) else 1
+    check_fits(
+        (vectors * learner.size + batch * a_row) * learner.dtype.itemsize,
+        f"{learner.size:,} parameters, {workers:,} {people} and batches of {batch:,}",
+        "lower model.hidden, workers, training.batch_size_per_worker or the number of inputs",
     )
 
 

@@ -2,19 +2,23 @@
 
 import contextlib
 import csv
+import io
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from psgd.config.settings import Libsvm
 from psgd.core.errors import DataError, StorageError, UsageError
-from psgd.data.sources.array_files import Named, find_part, read_arrays
+from psgd.data.sources.array_files import Named, find_part, holds_arrays, read_arrays
 from psgd.data.sources.csv_rows import read_header, read_table
 from psgd.data.sources.csv_table import collectors_of, labels_of
 from psgd.data.sources.idx import read_idx
 from psgd.data.sources.labels import places_of, values_of
+from psgd.data.sources.libsvm import read_new_examples
 from psgd.data.sources.preparation import PreparedInputs, prepare
 from psgd.learners.model import Model
 
@@ -28,19 +32,21 @@ class Question(NamedTuple):
 
 def read_question(model: Model, path: Path) -> Question:
     """Read the data at `path` and prepare them for `model`. DataError if they are missing or do not fit."""
-    kind = model.preparation.get("kind")
     try:
         path.stat()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    if kind == "table":
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
+    arrays = holds_arrays(path)
+    if model.preparation["kind"] == "table":
+        if arrays:
+            raise DataError(f"{path}: this model was trained on a table; give a CSV file with its columns")
         return _read_table(model, path)
+    if arrays:
+        return _read_arrays(model, path)
+    if model.sparse:
+        return _read_libsvm(model, path)
     if path.name.lower().endswith((".csv", ".tsv", ".txt")):
         raise DataError(f"{path}: this model was trained on arrays; give an npz or npy file, or IDX images")
-    if path.is_dir() or path.suffix.lower() in (".npz", ".npy"):
-        return _read_arrays(model, path)
-    if kind == "libsvm":
-        raise DataError(f"{path}: libsvm text cannot be predicted from; give an npz or npy file with all features")
     return Question(_fitting(model, Named(str(path), read_idx(path))), None)
 
 
@@ -53,6 +59,29 @@ def _read_table(model: Model, path: Path) -> Question:
         column = table.columns[target]
         truth = labels_of(table, column, model.classes) if model.classes else column.values[:, np.newaxis]
     return Question(prepare(model.preparation["columns"], table.columns), truth)
+
+
+def _read_libsvm(model: Model, path: Path) -> Question:
+    """Read libsvm text. A label 0 that is no class stands for an unknown answer."""
+    about = model.preparation
+    settings = Libsvm(
+        task="classification" if model.classes else "regression",
+        zero_based=about.get("zero_based", False),
+        unit_length=about.get("unit", False),
+    )
+    data, labels, ignored = read_new_examples(path, settings, model.inputs)
+    data = replace(data, scale=about.get("scale", 1.0))
+    notes = [f"{ignored} entries are ignored: their features are not among the model's"] if ignored else []
+    if not model.classes:
+        return Question(PreparedInputs(data, 1.0, [], notes), labels[:, np.newaxis])
+    places = {name: place for place, name in enumerate(model.classes)}
+    truth = np.array([places.get(label, -1) for label in labels.tolist()])
+    wrong = np.flatnonzero((truth < 0) & (labels != 0))
+    if len(wrong):
+        names = ", ".join(map(str, model.classes[:20]))
+        what = f"example {wrong[0] + 1} has the label {labels[wrong[0]]:g}, which is none of {names}"
+        raise DataError(f"{path}: {what}; write 0 where the answer is not known")
+    return Question(PreparedInputs(data, 1.0, [], notes), truth)
 
 
 def _read_arrays(model: Model, path: Path) -> Question:
@@ -84,6 +113,8 @@ def write_csv(model: Model, outputs: np.ndarray, output: str | None) -> None:
     if model.probabilistic:
         header += [f"probability_{name}" for name in model.classes]
         columns += list(model.probabilities(outputs).T)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # CSV files are UTF-8 in any locale
+        sys.stdout.reconfigure(encoding="utf-8")
     try:
         new = open(output, "x", encoding="utf-8", newline="") if output else contextlib.nullcontext(sys.stdout)
         with new as file:

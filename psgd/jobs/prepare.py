@@ -47,12 +47,23 @@ def open_directory(request: RunRequest, data: Data) -> Path:
         if kept := keep_metrics(directory):
             notes.append(kept)
     else:
+        if not output:
+            _check_name(settings.output)
         directory = run_directory.exact(output, request.overwrite) if output else run_directory.fresh(settings.output)
         write_text(directory / "config.yaml", request.config)
     if not request.quiet:
         for note in (*notes, f"run directory {directory}"):
             LOG.info("[0] %s", note)
     return directory.absolute()
+
+
+def _check_name(name: str) -> None:
+    """UsageError for a name in a config that this locale cannot express. Arguments are always names."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:
+        what = f"output is {name!r}, which is not a name in this locale's encoding, {error.encoding}"
+        raise UsageError(f"{what}; set LC_ALL=C.UTF-8 or name a directory by --output") from None
 
 
 def resolve_auto(settings: Settings, processes: int) -> Resolved:

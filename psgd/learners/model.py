@@ -1,34 +1,24 @@
 """A trained model, which predicts classes or values from raw inputs, prepared as in training."""
 
 import warnings
-from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
 
 from psgd.backends.numpy.backend import NUMPY
-from psgd.core.errors import DataError, UsageError
-from psgd.data.sources.array_files import Named
-from psgd.data.sources.arrays import as_matrix
-from psgd.data.sources.column import Column
-from psgd.data.sources.csv_table import collectors_of
-from psgd.data.sources.preparation import PreparedInputs, prepare
+from psgd.core.errors import UsageError
+from psgd.data.dataset import Dataset, Examples
+from psgd.data.sources.preparation import PreparedInputs
+from psgd.data.sparse import SparseDataset
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
+from psgd.learners.model_about import About
+from psgd.learners.raw_inputs import Inputs, prepare_array, prepare_sparse, prepare_table
+from psgd.learners.sparse_linear import SparseLinear
 
 # Examples computed at a time. As many as in an evaluation: products of another size may have other bits.
 BLOCK_EXAMPLES = 1000
 PROBABILISTIC = ("cross-entropy", "binary-cross-entropy")
-
-# Raw inputs as in the training data: an array, or rows of a table as mappings from column names to values.
-Inputs = np.ndarray | Sequence[Mapping[str, Any]]
-
-
-def array_names(kind: str, layers: int) -> list[tuple[str, str]]:
-    """Return the names of a model file's arrays, (weights, biases) of each layer."""
-    if kind == "sparse-linear":
-        return [("weights", "bias")]
-    return [(f"layers.{number}.weights", f"layers.{number}.biases") for number in range(1, layers + 1)]
 
 
 @final
@@ -36,19 +26,23 @@ class Model:
     """`classes`: their names, empty in regression; `inputs`: the number of features; `preparation`: how raw inputs
     become features, as plain JSON. Not for use by several threads at a time."""
 
-    def __init__(self, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        model, sizes = about["model"], tuple(about["sizes"])
-        names = array_names(about["kind"], len(sizes) - 1)
-        dtype = arrays[names[0][0]].dtype
-        # The loss does not matter for predictions. A sparse linear model is an MLP without hidden layers here.
-        self._network = MLP(sizes, model["activation"], model["output"], LOSSES["squared-error"], dtype)
-        self._parameters = np.empty(self._network.size, dtype)
-        for (weights, biases), (W_IO, b_O) in zip(names, self._network.layout.views(self._parameters), strict=True):
-            W_IO[:], b_O[:] = arrays[weights], arrays[biases]
-        self.classes: list[int] | list[str] = about["classes"]
-        self.preparation: dict[str, Any] = about["preparation"]
-        self.loss: str = model["loss"]
-        self.inputs = int(sizes[0])
+    def __init__(self, about: About, preparation: dict[str, Any], parameters: np.ndarray) -> None:
+        network, sizes, dtype = about.model, tuple(about.sizes), parameters.dtype
+        # The loss does not matter for predictions.
+        self._network = MLP(sizes, network.activation, network.output, LOSSES["squared-error"], dtype)
+        self._sparse: SparseLinear | None = None  # the same network for sparse rows: the parameters lie in one order
+        if about.kind == "sparse-linear":
+            self._sparse = SparseLinear(sizes[0], network.output, LOSSES["squared-error"], dtype)
+        self._parameters = parameters
+        self.classes: list[int | str] = about.classes
+        self.preparation = preparation
+        self.loss: str = network.loss
+        self.inputs = sizes[0]
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the model was trained on sparse rows."""
+        return self._sparse is not None
 
     @property
     def probabilistic(self) -> bool:
@@ -72,33 +66,28 @@ class Model:
 
     def prepare(self, X: Inputs) -> PreparedInputs:
         """Convert raw inputs to inputs of the network. DataError if they do not fit."""
-        if self.preparation.get("kind") == "table":
-            if isinstance(X, np.ndarray):
-                names = ", ".join(about["name"] for about in self.preparation["columns"])
-                raise UsageError(f"this model was trained on a table; give rows as dicts with the columns {names}")
-            return prepare(self.preparation["columns"], _columns(X, self.preparation))
-        matrix = as_matrix(Named("X", np.asarray(X)))
-        if matrix.shape[1] != self.inputs:
-            shape = self.preparation.get("shape") or [self.inputs]
-            raise DataError(
-                f"X has shape {np.asarray(X).shape}; this model needs (examples, {', '.join(map(str, shape))})"
-            )
-        if self.preparation.get("unit"):
-            norms = np.sqrt(np.square(matrix, dtype=np.float64).sum(axis=1, keepdims=True))
-            matrix = matrix / np.where(norms == 0, 1.0, norms)
-        return PreparedInputs(matrix, self.preparation.get("scale", 1.0), [], [])
+        if self.preparation["kind"] == "table":
+            return prepare_table(X, self.preparation)
+        if not hasattr(X, "tocsr"):
+            return prepare_array(X, self.preparation, self.inputs)
+        if self._sparse is None:
+            raise UsageError("X is sparse, but this model was trained on dense arrays; give X.toarray()")
+        return prepare_sparse(X, self.preparation, self.inputs)
 
     def outputs_of(self, prepared: PreparedInputs) -> np.ndarray:
         """Return outputs (N, O) for prepared inputs; in regression in the units of the target."""
-        X, dtype = prepared.X, self._parameters.dtype
-        outputs_NO = np.empty((len(X), self._network.layout.sizes[-1]), dtype)
-        X_BI = np.empty((min(BLOCK_EXAMPLES, len(X)), self.inputs + 1), dtype)
+        X, dtype, outputs = prepared.X, self._parameters.dtype, self._network.layout.sizes[-1]
+        data: Examples = (
+            X if isinstance(X, SparseDataset) else Dataset(X, np.zeros((len(X), 1), dtype), 0, prepared.scale)
+        )
+        learner = self._sparse if isinstance(X, SparseDataset) else self._network
+        assert learner is not None, "checked by prepare"
+        outputs_NO = np.empty((len(X), outputs), dtype)
+        read = data.reader(min(BLOCK_EXAMPLES, len(X)), 1, dtype, NUMPY)
         with np.errstate(all="ignore"):  # as in training: the outputs show an overflow
             for start in range(0, len(X), BLOCK_EXAMPLES):
                 rows = slice(start, min(start + BLOCK_EXAMPLES, len(X)))
-                batch = X_BI[: rows.stop - start]
-                NUMPY.gather(X, rows, prepared.scale, batch)
-                outputs_NO[rows] = self._network.predict(self._parameters, batch)
+                outputs_NO[rows] = learner.predict(self._parameters, read(rows)[0])
         target = self.preparation.get("target", {})
         return outputs_NO if self.classes else outputs_NO * target.get("deviation", 1.0) + target.get("mean", 0.0)
 
@@ -124,19 +113,3 @@ class Model:
             what = f"the loss {self.loss}" if self.classes else "regression"
             raise UsageError(f"this model was trained with {what}, which gives no probabilities; use outputs")
         return np.hstack([1.0 - outputs_NO, outputs_NO]) if outputs_NO.shape[1] == 1 else outputs_NO
-
-
-def _columns(rows: Sequence[Mapping[str, Any]], preparation: Mapping[str, Any]) -> dict[str, Column]:
-    if not rows:
-        raise DataError("no rows to predict")
-    collectors = collectors_of(preparation, False)
-    for number, row in enumerate(rows):
-        for collector in collectors:
-            if collector.name not in row:
-                raise DataError(f"row {number} has no {collector.name!r}; give None where it is missing")
-            value = row[collector.name]
-            try:
-                collector.add("" if value is None else str(value))
-            except ValueError as error:
-                raise DataError(f"row {number}: {error}") from None
-    return {collector.name: collector.column() for collector in collectors}

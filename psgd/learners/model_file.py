@@ -2,22 +2,30 @@
 
 import json
 import os
+import stat
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from psgd.config import settings as config
 from psgd.core.errors import DataError, StorageError
 from psgd.core.files import write_atomically
-from psgd.core.safetensors_file import write_arrays
+from psgd.core.safetensors_file import StoredArrays, open_arrays, write_arrays
 from psgd.core.version import __version__
 from psgd.data.dataset import Data
 from psgd.learners.mlp import MLP
-from psgd.learners.model import Model, array_names
+from psgd.learners.model import Model
+from psgd.learners.model_about import About, read_about
 from psgd.learners.sparse_linear import SparseLinear
 
-KINDS = ("mlp", "sparse-linear")
+
+def array_names(kind: str, layers: int) -> list[tuple[str, str]]:
+    """Return the names of a model file's arrays, (weights, biases) of each layer."""
+    if kind == "sparse-linear":
+        return [("weights", "bias")]
+    return [(f"layers.{number}.weights", f"layers.{number}.biases") for number in range(1, layers + 1)]
 
 
 def write_model(
@@ -46,20 +54,40 @@ def load(path: str | Path) -> Model:
     """Load a model from a file or from a run's directory. DataError if it cannot be read or is not a model of psgd."""
     file = Path(path) / "model.safetensors" if os.path.isdir(path) else Path(path)
     try:
-        found = file.is_file()
+        regular = stat.S_ISREG(os.stat(file).st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null character in the name
+        raise DataError(f"{file}: no such file; a run writes its model.safetensors when it is done") from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from None
-    if not found:
-        raise DataError(f"{file}: no such file; a run writes its model.safetensors when it is done")
+    if not regular:
+        raise DataError(f"{file}: not a file; a run writes its model.safetensors when it is done")
     try:
-        with safe_open(file, "numpy") as stored:
-            text = (stored.metadata() or {}).get("psgd")
-            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{file}: cannot be read as a model: {error}") from None
-    about = json.loads(text) if text else {}
-    if "preparation" not in about:
-        raise DataError(f"{file}: not a model of psgd, or of a version that did not save how inputs are prepared")
-    if about.get("kind") not in KINDS:
-        raise DataError(f"{file}: a model of kind {about.get('kind')}; this version of psgd reads {', '.join(KINDS)}")
-    return Model(about, arrays)
+        with open_arrays(file) as stored:
+            text = stored.metadata.get("psgd")
+            if text is None:
+                raise DataError(
+                    f"{file}: not a model of psgd: it has no metadata 'psgd'; give a run's model.safetensors"
+                )
+            about, preparation = read_about(text)
+            return Model(about, preparation, _parameters(stored, about))
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read as a model: {error.strerror or error}") from None
+    except ValueError as error:
+        what = f"cannot be read as a model: {' '.join(str(error).split())[:300]}"  # it may quote the file
+        raise DataError(f"{file}: {what}; if a run wrote it, with this version of psgd, copy it again") from None
+
+
+def _parameters(stored: StoredArrays, about: About) -> np.ndarray:
+    """Read the parameters (P,). ValueError if arrays are missing, have other shapes or dtypes, or are not finite."""
+    layers = list(pairwise(about.sizes))
+    names = array_names(about.kind, len(layers))
+    arrays: list[np.ndarray] = []
+    for pair, (inputs, outputs) in zip(names, layers, strict=True):
+        for name, shape in zip(pair, ((inputs, outputs), (outputs,)), strict=True):
+            array = stored.read(name, shape)
+            if array.dtype.kind != "f" or (arrays and array.dtype != arrays[0].dtype):
+                raise ValueError(f"the array {name} holds {array.dtype}; all weights must be float32, or all float64")
+            if not np.isfinite(array).all():
+                raise ValueError(f"the array {name} has values that are not finite")
+            arrays.append(array.reshape(-1))
+    return np.concatenate(arrays)

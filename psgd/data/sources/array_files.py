@@ -1,6 +1,7 @@
 """Reading numpy's npz and npy files, and recognising inputs and targets by the names of the arrays."""
 
 import os
+import re
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,10 +11,12 @@ import numpy as np
 
 from psgd.core.errors import DataError
 from psgd.core.memory import memory_bytes
+from psgd.data.sources.compressed import open_unpacked, packing
 
 INPUTS = ("x", "inputs", "images", "data", "features")
 TARGETS = ("y", "labels", "targets", "target")
 PARTS = ("", "train", "test")
+_NPY = re.compile(r"([^.].*)\.npy(\.gz|\.bz2|\.xz)?", re.IGNORECASE)
 CHECKED_ROWS = 4096  # looked at in one call; raised, it takes fewer calls and more memory
 
 
@@ -25,20 +28,32 @@ class Named(NamedTuple):
 Arrays = dict[str, Named]  # by lower-case name
 
 
+def holds_arrays(path: Path) -> bool:
+    """Whether a path is that of a directory, or named like a file of arrays."""
+    return os.path.isdir(path) or bool(_NPY.fullmatch(path.name.lower().replace(".npz", ".npy")))
+
+
 def read_arrays(path: Path) -> Arrays:
     """Read the arrays of an npz file, or memory-map those of a directory of npy files or of one npy file (the inputs,
-    x). DataError if there are none or if a file cannot be read."""
+    x); compressed npy files are read. DataError if there are none or if a file cannot be read."""
     if os.path.isdir(path):
-        files = sorted(path.glob("*.npy"))
+        try:
+            files = {
+                match[1].lower(): path / name for name in sorted(os.listdir(path)) if (match := _NPY.fullmatch(name))
+            }
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
         if not files:
             raise DataError(f"{path}: no npy files there; expected x_train.npy, y_train.npy and so on")
-        return {file.stem.lower(): Named(str(file), _read_npy(file)) for file in files}
-    if path.suffix == ".npy":
+        return {name: Named(str(file), _read_npy(file)) for name, file in files.items()}
+    if _NPY.fullmatch(path.name):
         return {"x": Named(str(path), _read_npy(path))}
     try:
         if not zipfile.is_zipfile(path):
             with open(path, "rb") as file:
                 begun = file.read(2) == b"PK"
+            if packed := packing(path):
+                raise DataError(f"{path}: an npz file must not be compressed by {packed}; unpack it first")
             what = "truncated: the end of the npz file is missing" if begun else "not an npz file"
             advice = "copy or download it again" if begun else "numpy.savez makes them"
             raise DataError(f"{path}: {what} ({path.stat().st_size} bytes); {advice}")
@@ -49,7 +64,7 @@ def read_arrays(path: Path) -> Arrays:
             return arrays
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as arrays of numbers or text: {error}") from None
 
 
@@ -93,10 +108,17 @@ def _aliases(kind: tuple[str, ...], part: str) -> list[str]:
 
 
 def _read_npy(path: Path) -> np.ndarray:
+    """Memory-map an npy file, or read one that is compressed."""
     try:
-        mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        return mapped
+        if packing(path):
+            with open_unpacked(path) as file:
+                array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+                if file.read(1):  # reads to the end, where a checksum is
+                    raise ValueError("other bytes follow the array")
+        else:
+            array = np.lib.format.open_memmap(path, mode="r")
+        return array
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read as an array of numbers: {error}") from None
+    except (ValueError, EOFError, MemoryError) as error:
+        raise DataError(f"{path}: truncated, or not an npy file: {error}; numpy.save makes them") from None

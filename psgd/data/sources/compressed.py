@@ -20,6 +20,13 @@ _FORMATS: dict[bytes, tuple[str, Callable[[IO[bytes]], Any]]] = {
 _ZIP = b"PK\x03\x04"
 
 
+def packing(path: Path) -> str | None:
+    """Return the name of the format by which a file is compressed, or None. OSError if it cannot be read."""
+    with open(path, "rb") as file:
+        begin = file.read(6)
+    return next((name for magic, (name, _) in _FORMATS.items() if begin.startswith(magic)), None)
+
+
 @contextmanager
 def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     """Open a file of bytes, unpacked if it is compressed by gzip, bzip2 or xz. DataError, in the `with` block too, if

@@ -15,7 +15,7 @@ from psgd.core.errors import DataError
 from psgd.data.sources.column import Collector, Column, number
 from psgd.data.sources.compressed import open_unpacked
 
-SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "spaces": " "}  # spaces: any number of them, and tabs
 
 
 class Table(NamedTuple):
@@ -44,7 +44,7 @@ def read_header(path: Path, separator: str) -> list[str]:
 def read_table(path: Path, separator: str, collectors: Sequence[Collector]) -> Table:
     """Read the columns of `collectors`. DataError names the line of the first bad row."""
     header = read_header(path, separator)
-    places = [_place(path, header, collector.name) for collector in collectors]
+    places = [_place(path, header, collector.name, separator) for collector in collectors]
     lines = array("q")
     rows = _rows(path, separator)
     next(rows)
@@ -65,16 +65,25 @@ def read_table(path: Path, separator: str, collectors: Sequence[Collector]) -> T
     return Table(path, {c.name: c.column() for c in collectors}, np.array(lines, np.int64))
 
 
-def _place(path: Path, header: list[str], name: str) -> int:
+def _place(path: Path, header: list[str], name: str, separator: str) -> int:
     if name in header:
         return header.index(name)
     close = difflib.get_close_matches(name, header, 1)
     hint = f"did you mean {close[0]}?" if close else f"its columns are {', '.join(header)}"
-    if len(header) == 1:
-        hint += "; a single column: data.separator may be another one, comma, semicolon or tab (not spaces)"
+    if apparent := _apparent_separator(header, separator):
+        hint = f"the header seems to be separated by {apparent}: set data.separator: {apparent}"
     elif any(number(other) is not None for other in header):
         hint += "; the first row of the file must be a header, which names the columns"
     raise DataError(f"{path}: no column {name!r}; {hint}")
+
+
+def _apparent_separator(header: list[str], separator: str) -> str | None:
+    """The name of another separator that is within the only name of a header, or within all but one of several."""
+    for name, character in SEPARATORS.items():
+        found = sum(character in field for field in header)
+        if name != separator and found and (len(header) == 1 or (found >= len(header) - 1 and name != "spaces")):
+            return name
+    return None
 
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -82,11 +91,13 @@ def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
     try:
         with open_unpacked(path) as binary:
             file = io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
-            reader = csv.reader(file, delimiter=SEPARATORS[separator], strict=True)
+            lines = (line.strip().replace("\t", " ") + "\n" for line in file) if separator == "spaces" else file
+            # Spaces after a separator, as in aligned columns, come before the quote of a quoted field.
+            reader = csv.reader(lines, delimiter=SEPARATORS[separator], strict=True, skipinitialspace=True)
             line = 1
             try:
                 for fields in reader:
-                    if fields:
+                    if len(fields) > 1 or any(field.strip() for field in fields):
                         yield line, fields
                     line = reader.line_num + 1
             except csv.Error as error:

@@ -77,7 +77,8 @@ def _learn(table: Table, names: list[str], targets: Column, rows: np.ndarray, se
     if settings.task == "regression":
         about["mean"], about["deviation"] = standardization(targets.values[rows])
     else:
-        classes = settings.labels or _learn_classes(table, targets, rows)
+        found = _learn_classes(table, targets, rows)
+        classes = settings.labels or found
     learnt = [learn_column(table.columns[name], rows, settings.categories) for name in names]
     return {"kind": "table", "separator": settings.separator, "target": about, "columns": learnt, "classes": classes}
 
@@ -108,6 +109,7 @@ def _check_categories(table: Table, names: list[str]) -> None:
 
 def _dataset(table: Table, preparation: dict[str, Any]) -> Dataset:
     inputs = prepare(preparation["columns"], table.columns).X
+    assert isinstance(inputs, np.ndarray), "tables are dense"
     about, classes = preparation["target"], preparation["classes"]
     column = table.columns[about["name"]]
     _check_known(table, column)

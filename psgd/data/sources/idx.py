@@ -15,6 +15,8 @@ from psgd.data.sources.compressed import open_unpacked
 # The code in the header -> the type of the stored numbers.
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
+PACKED = (".gz", ".bz2", ".xz")
+
 
 def read_idx(path: str | Path) -> np.ndarray:
     """Read the array of an IDX file, in native byte order; an array of bytes is read-only. DataError if the file cannot
@@ -81,8 +83,8 @@ def _read_pair(directory: Path, *splits: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _find(directory: Path, splits: Sequence[str], rest: str) -> Path:
     """Find a file by MNIST's name for it, or by that of a relative, such as emnist-letters-test-images-idx3-ubyte."""
-    names = [f"{splits[0]}-{name}{packed}" for packed in ("", ".gz") for name in (rest, rest.replace("-idx", ".idx"))]
-    relative = re.compile(rf".*({'|'.join(splits)})-{rest.replace('-idx', '[-.]idx')}(\.gz)?")
+    names = [f"{splits[0]}-{name}{packed}" for packed in ("", *PACKED) for name in (rest, rest.replace("-idx", ".idx"))]
+    relative = re.compile(rf".*({'|'.join(splits)})-{rest.replace('-idx', '[-.]idx')}({'|'.join(PACKED)})?")
     try:
         there = sorted(path.name for path in directory.iterdir() if not path.is_dir())
     except OSError as error:

@@ -11,11 +11,11 @@ from psgd.data.sources.array_files import Named
 def learn_classes(y: Named) -> list[int] | list[str]:
     """Return the classes in training labels, sorted; of one-hot rows, a class for each column. Whole numbers from 0
     with few gaps are taken as class numbers: the gaps become classes, too. DataError if there are fewer than two."""
-    if _one_hot(y.array):
-        return list(range(y.array.shape[1]))
     classes = np.unique(_labels(y)).tolist()
     if len(classes) < 2:
         raise DataError(f"{y.name}: all labels are {classes[0]!r}; classification needs two classes at least")
+    if _one_hot(y.array):
+        return list(range(y.array.shape[1]))
     integers = [label for label in classes if isinstance(label, int)]
     if integers and integers[0] == 0 and integers[-1] < 2 * len(integers):
         return list(range(integers[-1] + 1))

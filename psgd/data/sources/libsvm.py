@@ -56,6 +56,14 @@ def load_libsvm(path: Path, test_path: Path | None, settings: Libsvm) -> Data:
     return Data(train, test, None, origin, preparation)
 
 
+def read_new_examples(path: Path, settings: Libsvm, features: int) -> tuple[SparseDataset, np.ndarray, int]:
+    """Read examples to predict from. Returns them, without targets; their labels (N,) as they are in the file; and how
+    many entries were left out because their features are not among the model's. DataError names file and line."""
+    rows = _read(path, settings, None)
+    data = rows.dataset(None, features)
+    return data, np.frombuffer(rows.labels), len(rows.indices) - len(data.indices)
+
+
 def _learn_labels(path: Path, found: np.ndarray) -> np.ndarray:
     """Return the different labels, ascending. A label's class number is its index. DataError if there is only one."""
     labels = np.unique(found)

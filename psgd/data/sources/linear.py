@@ -6,6 +6,7 @@ For example the price of a home by its size: inputs are uniform from 0.5 to 2.5 
 import numpy as np
 
 from psgd.config.settings import Linear
+from psgd.core.memory import check_fits
 from psgd.core.random_streams import stream
 from psgd.data.dataset import Dataset
 
@@ -16,6 +17,7 @@ SMALLEST_INPUT, LARGEST_INPUT = 0.5, 2.5
 def linear(settings: Linear) -> tuple[Dataset, Dataset]:
     """Generate the training examples, and a sixth as many for testing, of
     target = slope * input + intercept + noise * N(0, 1). The same settings give the same bits."""
+    check_fits(2 * 8 * settings.examples, "these data", "lower data.examples")
 
     def draw(count: int, part: int) -> Dataset:
         random = stream(settings.seed, "synthetic", part)

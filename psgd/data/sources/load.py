@@ -1,6 +1,8 @@
 """Loads the data sets that the `data` settings describe: finds files, calls the reader or generator, splits."""
 
 import os
+import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,9 +46,8 @@ def find(source: str, path: str | None) -> Path:
     else $PSGD_DATA/<source> or the user's cache, which a download may fill. DataError, which names these places, if
     none is there."""
     places = [Path(os.path.expanduser(path))] if path else _places(source)
-    for place in places:
-        if os.path.isdir(place):  # unlike Path.is_dir, not an exception where permission is missing
-            return place
+    if place := _first_there(places, stat.S_ISDIR):
+        return place
     failed = ""
     if not path:
         from psgd.data.sources.download import REMOTES, download  # slow to import, and most runs need no network
@@ -72,12 +73,30 @@ def locate(path: str | None) -> Path:
     assert path is not None, "checked with the settings"
     given = Path(os.path.expanduser(path))
     places = [given] if given.is_absolute() else [given, *_places(str(given))]
-    for place in places:
-        if os.path.exists(place):
-            return place
+    if place := _first_there(places):
+        return place
     looked = ", ".join(str(place) for place in places)
     unset = "" if given.is_absolute() or os.environ.get("PSGD_DATA") else " (PSGD_DATA is not set)"
     raise DataError(f"data.path {path}: nothing at {looked}{unset}; correct the path")
+
+
+def _first_there(places: list[Path], right: Callable[[int], bool] = lambda mode: True) -> Path | None:
+    """Return the first place that exists and whose mode is `right`; None if there is none. DataError if one of them
+    may not be looked at, and the others are not there."""
+    refused = ""
+    for place in places:
+        try:
+            if right(os.stat(place).st_mode):
+                return place
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except UnicodeEncodeError as error:
+            refused = f"{place}: not a name in this locale's encoding, {error.encoding}; set LC_ALL=C.UTF-8"
+        except OSError as error:
+            refused = refused or f"{place}: cannot be read: {error.strerror}"
+    if refused:
+        raise DataError(refused)
+    return None
 
 
 def _places(source: str) -> list[Path]:

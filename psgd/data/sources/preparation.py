@@ -14,6 +14,7 @@ import numpy as np
 
 from psgd.core.errors import DataError
 from psgd.data.sources.column import Column
+from psgd.data.sparse import SparseDataset
 
 NUMBER, CODES = "number", "codes"
 CONSTANT = 8 * 2.0**-52  # a deviation relative to the values' magnitude, up to which they are taken for a constant
@@ -22,8 +23,8 @@ CONSTANT = 8 * 2.0**-52  # a deviation relative to the values' magnitude, up to 
 class PreparedInputs(NamedTuple):
     """Inputs for a network, and notes for people, each on one column of a table."""
 
-    X: np.ndarray  # (N, F), to be multiplied by `scale`; float64 if made of a table
-    scale: float
+    X: np.ndarray | SparseDataset  # (N, F), to be multiplied by `scale`; float64 if made of a table
+    scale: float  # of an array; sparse rows have their own
     missing: list[str]  # how missing values were filled
     unseen: list[str]  # how categories that no training row has were replaced
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from psgd.config.settings import Synthetic
+from psgd.core.memory import check_fits
 from psgd.core.random_streams import stream
 from psgd.data.dataset import Dataset
 
@@ -34,6 +35,8 @@ def synthetic(settings: Synthetic) -> tuple[Dataset, Dataset]:
     """Generate the training examples, and a sixth as many for testing, with float32 inputs. `classes` 0 means
     regression on one output. The same settings give the same bits."""
     examples, seed = settings.examples, settings.seed
+    numbers = examples * settings.features + UNITS * (settings.features + settings.classes)
+    check_fits(4 * numbers, "these data", "lower data.examples, data.features or data.classes")
     teacher = _draw_teacher(settings.features, settings.classes, seed)
     return _draw(examples, teacher, seed, TRAIN), _draw(max(1, examples // 6), teacher, seed, TEST)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from psgd.config.settings import SyntheticSparse
 from psgd.core.errors import UsageError
+from psgd.core.memory import check_fits
 from psgd.core.random_streams import stream
 from psgd.data.sources.synthetic import STREAM_ROWS
 from psgd.data.sparse import SparseDataset
@@ -35,6 +36,7 @@ def synthetic_sparse(settings: SyntheticSparse) -> tuple[SparseDataset, SparseDa
     features, active = settings.features, settings.active
     if not active <= features < 2**31:
         raise UsageError(f"data.features is {features}; expected at least data.active = {active}, and less than 2^31")
+    check_fits(4 * settings.examples * active, "these data", "lower data.examples or data.active")
     teacher = _draw_teacher(features, active, settings.seed)
     examples = settings.examples
     return _draw(settings, examples, teacher, TRAIN), _draw(settings, max(1, examples // 6), teacher, TEST)
