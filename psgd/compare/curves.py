@@ -27,6 +27,20 @@ class Run(NamedTuple):
 
 def read_run(path: Path) -> Run:
     """Read the curves of the run in `path`. DataError, with file and line, if metrics are missing or broken."""
+    rows = read_rows(path)
+    sent = 0.0
+    for row in rows:  # rows of evaluations have no bytes: nothing was sent since the last round
+        sent = row.setdefault("bytes", sent)
+    run = Run(path, {kind: curve for kind in KINDS if (curve := _curve(rows, kind)).values})
+    if not run.curves:
+        raise DataError(
+            f"{path / 'metrics.jsonl'}:{len(rows)}: no loss is recorded up to here; let the run go on for a while"
+        )
+    return run
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read the lines of metrics of the run in `path`, without one that is being written. DataError as above."""
     file = path / "metrics.jsonl"
     try:
         lines = file.read_text("utf-8").splitlines(keepends=True)
@@ -37,14 +51,7 @@ def read_run(path: Path) -> Run:
         raise DataError(f"{file} cannot be read: {error}") from None
     if lines and not lines[-1].endswith("\n"):
         lines.pop()  # incomplete: the run is still writing
-    rows = [_row(line, f"{file}:{number}") for number, line in enumerate(lines, 1)]
-    sent = 0.0
-    for row in rows:  # rows of evaluations have no bytes: nothing was sent since the last round
-        sent = row.setdefault("bytes", sent)
-    run = Run(path, {kind: curve for kind in KINDS if (curve := _curve(rows, kind)).values})
-    if not run.curves:
-        raise DataError(f"{file}:{len(rows)}: no loss is recorded up to here; let the run go on for a while")
-    return run
+    return [_row(line, f"{file}:{number}") for number, line in enumerate(lines, 1)]
 
 
 def _row(line: str, where: str) -> dict[str, Any]:

@@ -1,0 +1,164 @@
+"""The plan of a comparison: its cells, and the settings and identity of each run.
+
+A cell is an arm at one point of the grid. A run is a cell with a seed and a value of the tuned setting. Runs of equal
+settings on equal data are one run, whatever the cells that want it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from itertools import product
+from typing import Any, NamedTuple, final
+
+from psgd.config.comparison import MAX_CELLS, Comparison, Space
+from psgd.config.document import write
+from psgd.config.resolve import dump, resolve
+from psgd.config.settings import Settings, WeightedAveraging
+from psgd.core.errors import UsageError
+from psgd.core.version import __version__
+
+# Settings that change where and how fast a run is trained, and no number of it.
+_NEUTRAL = ("group", "output", "device", "compile")
+_NEUTRAL_IN = {"data": ("path",), "cluster": ("patience", "processes"), "training": ("checkpoint_seconds", "target")}
+VALIDATION = 0.1  # share of the training data set aside where the base sets none: arms are judged by it
+
+
+class Cell(NamedTuple):
+    """An arm at one point of the grid. `at`: (axis, label) in the order of the grid."""
+
+    arm: str
+    at: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        return ", ".join([self.arm, *(f"{axis} {label}" for axis, label in self.at)])
+
+    def key(self, for_each: list[str]) -> tuple[str, ...]:
+        """What cells have in common that are tuned together."""
+        return tuple(self.arm if name == "arm" else dict(self.at)[name] for name in for_each)
+
+
+class Trial(NamedTuple):
+    """A run to be trained."""
+
+    settings: Settings
+    identity: str  # 16 hex digits
+
+
+@final
+class Plan:
+    def __init__(self, comparison: Comparison, data_fingerprint: str = "") -> None:
+        """UsageError, with all problems, if the settings of a cell are wrong. `data_fingerprint` becomes part of the
+        runs' identity."""
+        self.comparison = comparison
+        self._fingerprint = data_fingerprint
+        self._spaces = {arm: _space(comparison, arm) for arm in comparison.arms}
+        self.axes = {axis: list(_choices(axis, values)) for axis, values in comparison.grid.items()}
+        self.cells = list(self._cells())
+        if not self.cells:
+            raise UsageError("exclude leaves no cell of the grid")
+        problems = []
+        for cell in self.cells:
+            try:
+                self.settings(cell, comparison.seeds[0])
+            except UsageError as error:
+                problems += [f"{cell.name}: {line}" for line in str(error).splitlines()]
+        if problems:
+            raise UsageError("\n".join(dict.fromkeys(problems)))
+
+    def _cells(self) -> Iterator[Cell]:
+        count = len(self.comparison.arms)
+        for labels in self.axes.values():
+            count *= len(labels)
+        if count > MAX_CELLS:
+            raise UsageError(f"arms and grid have {count:,} cells; at most {MAX_CELLS:,} can be compared")
+        for arm, *labels in product(self.comparison.arms, *self.axes.values()):
+            cell = Cell(arm, tuple(zip(self.axes, labels, strict=True)))
+            place = {"arm": arm, **dict(cell.at)}
+            if not any(all(place[key] == _label(value) for key, value in e.items()) for e in self.comparison.exclude):
+                yield cell
+
+    def space(self, arm: str) -> Space | None:
+        """The values to try for the tuned setting."""
+        return self._spaces[arm]
+
+    def settings(self, cell: Cell, seed: int, tuned: float | None = None) -> Settings:
+        """The settings of a run. UsageError if they are wrong."""
+        comparison, tune = self.comparison, self.comparison.tune
+        given = {key: value for key, value in comparison.arms[cell.arm].items() if key != "tune"}
+        for axis, label in cell.at:
+            given |= _choices(axis, comparison.grid[axis])[label]
+        if tune and tuned is not None:
+            given[tune.setting] = tuned
+        given |= {"training.epochs": comparison.budget.epochs, "training.seed": seed, "training.target": None}
+        if comparison.budget.evaluate_every:
+            given["training.evaluate_every"] = comparison.budget.evaluate_every
+        base = resolve(comparison.base, []).settings
+        if base.data.validation == 0:
+            given.setdefault("data.validation", VALIDATION)
+        speeds = given.get("cluster.speeds")
+        if isinstance(speeds, dict):
+            given["cluster.speeds"] = _repeated(speeds, given.get("workers", base.workers))
+        elif base.cluster.speeds and "workers" in given:
+            given.setdefault("cluster.speeds", None)
+        return resolve(comparison.base, [f"{key}={write(value).strip()}" for key, value in given.items()]).settings
+
+    def trial(self, cell: Cell, seed: int, tuned: float | None = None) -> Trial:
+        """The run of a cell, as it is trained: speeds that only move the modelled clock are left out."""
+        settings = self.settings(cell, seed, tuned)
+        if not isinstance(settings.strategy, WeightedAveraging):
+            settings = settings.replace(cluster=settings.cluster.replace(speeds=None))
+        return Trial(settings, identity(settings, self._fingerprint))
+
+
+def identity(settings: Settings, data_fingerprint: str) -> str:
+    """16 hex digits that differ wherever the results of two runs may."""
+    values = settings.model_dump(mode="json", exclude={*_NEUTRAL})
+    for section, names in _NEUTRAL_IN.items():
+        for name in names:
+            values[section].pop(name, None)
+    text = json.dumps([__version__, data_fingerprint, values], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def differences(base: Settings, settings: Settings) -> dict[str, Any]:
+    """The settings that differ from those of the base, by full name."""
+    old, new = flat(base), flat(settings)
+    return {key: new.get(key) for key in new if old.get(key) != new.get(key)}
+
+
+def flat(settings: Settings) -> dict[str, Any]:
+    """All settings by full name, as plain JSON."""
+    found: dict[str, Any] = {}
+    for key, value in settings.model_dump(mode="json").items():
+        found |= {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
+    return found
+
+
+def config_of(settings: Settings) -> str:
+    """The YAML config of a run."""
+    return dump(settings)
+
+
+def _choices(axis: str, values: list[Any] | dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The points of an axis by label, each as settings: a list has values of the setting of its name."""
+    return values if isinstance(values, dict) else {_label(value): {axis: value} for value in values}
+
+
+def _label(value: Any) -> str:
+    return value if isinstance(value, str) else write(value).strip().removesuffix("\n...").strip()
+
+
+def _repeated(speeds: dict[str, Any], workers: Any) -> list[Any] | dict[str, Any]:
+    """`{repeat: [1, 0.5]}`: these speeds, again and again, for all workers."""
+    pattern = speeds.get("repeat")
+    if speeds.keys() != {"repeat"} or not isinstance(pattern, list) or not pattern or not isinstance(workers, int):
+        return speeds  # whose rule is quoted by the check of settings
+    return [pattern[worker % len(pattern)] for worker in range(workers)]
+
+
+def _space(comparison: Comparison, arm: str) -> Space | None:
+    own = comparison.arms[arm].get("tune")
+    if own is None or comparison.tune is None:
+        return comparison.tune.space if comparison.tune else None
+    return comparison.tune.space.replace(**own[comparison.tune.setting])

@@ -1,0 +1,57 @@
+"""Reads what a run of a comparison left: its series of evaluations and its result, as plain JSON."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from psgd.compare.curves import read_rows
+from psgd.core.errors import DataError
+
+ENDED = ("done", "target-reached", "diverged")  # the status of a run that need not be trained again
+SCORES = ("validation_accuracy", "validation_loss", "test_accuracy", "test_loss")
+
+
+def read_record(seed: int, directory: Path, error: str | None, diverged: bool) -> dict[str, Any]:
+    """The entry of a run in results.json. DataError if its files are broken."""
+    summary = _summary(directory)
+    return {
+        "seed": seed,
+        "id": directory.name,
+        "status": "diverged" if diverged else "failed" if error else "done",
+        "error": error or ("it diverged" if diverged else None),
+        "sha256": summary.get("parameters_sha256"),
+        "rounds": summary.get("rounds", 0),
+        "worker_steps": summary.get("worker_steps", []),
+        "series": _series(directory),
+        "measured": None,
+    }
+
+
+def status(directory: Path) -> str | None:
+    """The status of the run in `directory`, None if it has not ended."""
+    return _summary(directory).get("status")
+
+
+def read_seconds(directory: Path) -> list[float]:
+    """The seconds of training at each evaluation."""
+    return [float(row["seconds"]) for row in _evaluations(directory)]
+
+
+def _series(directory: Path) -> dict[str, list[Any]]:
+    rows = _evaluations(directory) if (directory / "metrics.jsonl").exists() else []
+    series: dict[str, list[Any]] = {"examples": [r["examples"] for r in rows], "rounds": [r["round"] for r in rows]}
+    return series | {name: [row[name] for row in rows] for name in SCORES if any(name in row for row in rows)}
+
+
+def _evaluations(directory: Path) -> list[dict[str, Any]]:
+    return [row for row in read_rows(directory) if any(name in row for name in SCORES)]
+
+
+def _summary(directory: Path) -> dict[str, Any]:
+    path = directory / "summary.json"
+    if not path.exists():
+        return {}
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read: {error}; remove {directory} and call psgd.compare again") from None

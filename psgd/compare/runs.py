@@ -1,0 +1,101 @@
+"""Trains the runs of a comparison: ordinary runs in a directory each, several side by side, each in its own process.
+
+A run that is done is kept; one that was interrupted goes on from its checkpoint; one that failed is tried again when
+the comparison is called again.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import NamedTuple, final
+
+from psgd.compare.plan import Trial, config_of
+from psgd.compare.record import ENDED, status
+from psgd.core.errors import Diverged, StorageError
+from psgd.core.files import write_text
+
+ERROR_CHARACTERS = 500  # of a failed run's last line
+
+
+class Outcome(NamedTuple):
+    directory: Path
+    error: str | None  # the last line that the run said, if it failed
+    diverged: bool = False
+
+
+Watch = Callable[[int, int], None]  # called with (runs that have ended, all runs)
+
+
+@final
+class Runs:
+    def __init__(self, directory: Path, side_by_side: int) -> None:
+        """`side_by_side`: how many runs are trained at once, each on one core."""
+        self._directory, self._side_by_side = directory, side_by_side
+        self._children: set[subprocess.Popen[str]] = set()
+        self._stopping = False
+
+    def train(self, trials: Sequence[Trial], watch: Watch = lambda done, count: None) -> dict[str, Outcome]:
+        """Train the distinct runs among `trials`, as far as they are not done yet; outcomes by identity. Raises
+        KeyboardInterrupt, after the runs under way have saved a checkpoint, if this process is interrupted."""
+        distinct = {trial.identity: trial for trial in trials}
+        outcomes: dict[str, Outcome] = {}
+        with ThreadPoolExecutor(self._side_by_side) as pool:
+            try:
+                waiting: set[Future[Outcome]] = {pool.submit(self._train, trial) for trial in distinct.values()}
+                while waiting:
+                    ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in ended:
+                        outcome = future.result()
+                        outcomes[outcome.directory.name] = outcome
+                    watch(len(outcomes), len(distinct))
+            except BaseException:
+                self._stop()
+                pool.shutdown(cancel_futures=True)
+                raise
+        return outcomes
+
+    def timed(self, trial: Trial, group: str) -> Outcome:
+        """Train a run again from its beginning, alone on this machine, in order to measure its time."""
+        directory = self._directory.parent / "timed" / trial.identity
+        if status(directory) in ENDED:
+            return Outcome(directory, None)
+        return self._run(trial, directory, [f"group={group}", "--overwrite"])
+
+    def _train(self, trial: Trial) -> Outcome:
+        directory = self._directory / trial.identity
+        before = status(directory)
+        if before in ENDED:
+            return Outcome(directory, None, before == "diverged")
+        begun = (directory / "config.yaml").exists()
+        return self._run(trial, directory, ["group=serial", *(["--resume"] if begun else [])])
+
+    def _run(self, trial: Trial, directory: Path, arguments: list[str]) -> Outcome:
+        if self._stopping:
+            return Outcome(directory, "stopped before it began")
+        try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot make {directory.parent}: {error.strerror}") from None
+        config = directory.with_suffix(".yaml")
+        write_text(config, config_of(trial.settings))
+        command = [sys.executable, "-m", "psgd.train", str(config), *arguments, "--quiet", "--output", str(directory)]
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            errors="replace", start_new_session=True,
+        )  # fmt: skip
+        self._children.add(child)
+        _, said = child.communicate()
+        self._children.discard(child)
+        if child.returncode == 0:
+            return Outcome(directory, None)
+        lines = said.strip().splitlines() or [f"it ended with code {child.returncode} and said nothing"]
+        words = lines[-1].removeprefix("[0] ").removeprefix("psgd: ")[:ERROR_CHARACTERS]
+        return Outcome(directory, words, child.returncode == Diverged.code)
+
+    def _stop(self) -> None:
+        """Ask the runs under way to save a checkpoint and end."""
+        self._stopping = True
+        for child in list(self._children):
+            child.terminate()
