@@ -4,7 +4,7 @@ from functools import partial
 
 from psgd.group.failure import Agreement
 from psgd.group.serial import Serial
-from psgd.jobs.prepare import open_directory, read_request
+from psgd.jobs.prepare import read_request
 from psgd.jobs.request import parse
 from psgd.training.signals import Signals
 
@@ -23,6 +23,7 @@ def launch(arguments: list[str] | None) -> int:
     from psgd.jobs.auto_group import thread_count
     from psgd.jobs.build import build_job
     from psgd.jobs.environment import limit_blas
+    from psgd.jobs.open_directory import open_directory
     from psgd.jobs.session import Result, print_summary, run_session
 
     settings = request.settings

@@ -61,7 +61,7 @@ def run(request: RunRequest, world: World, agreement: Agreement, signals: Signal
     assert data, "None only if loading failed on another process"
 
     def open_first() -> Path:
-        from psgd.jobs.prepare import open_directory
+        from psgd.jobs.open_directory import open_directory
 
         return open_directory(request, data)
 
