@@ -55,7 +55,7 @@ def test_the_bits_of_serial_over_two_hosts_of_two(serial):
 
 def test_the_bits_of_serial_without_shared_memory(serial):
     """Every process counts as a host, which is what happens where /dev/shm is small."""
-    code = "import psgd.group.mpi as m, runpy, sys; m._fits = lambda size: False; sys.argv = ['', '3']; "
+    code = "import psgd.group.mpi_world as m, runpy, sys; m.fits = lambda size: False; sys.argv = ['', '3']; "
     code += "runpy.run_path('tests/contract.py', run_name='__main__')"
     finished = run(Mpi("mpich", mpi_bin()).command(3, "-c", code))
     assert finished.code == 0, finished

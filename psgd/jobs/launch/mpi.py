@@ -8,7 +8,8 @@ from typing import TypeVar
 from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
 from psgd.group.failure import Agreement
-from psgd.group.mpi import Mpi, World
+from psgd.group.mpi import Mpi
+from psgd.group.mpi_world import World
 from psgd.jobs.build import build_job
 from psgd.jobs.environment import limit_blas
 from psgd.jobs.request import RunRequest, parse
@@ -18,25 +19,28 @@ from psgd.training.signals import Signals, Stopped
 Answer = TypeVar("Answer")
 
 
-def launch(arguments: list[str] | None) -> int:
+def launch(arguments: list[str] | None, signals: Signals) -> int:
     """Collective: run a job to its end; returns the exit code, the same on all processes."""
-    signals, world = Signals(), World()
-    signals.listen()  # after World, because MPI installs its own handlers
+    world = World()
+    signals.listen()  # again, because MPI installs its own handlers
     agreement = Agreement(world)
     code = agreement.conclude(lambda: _read_and_run(arguments, world, agreement, signals))
-    world.free_shared()
+    world.close()
     return code
 
 
 def _read_and_run(arguments: list[str] | None, world: World, agreement: Agreement, signals: Signals) -> int:
-    options = agreement.together(lambda: parse(arguments))
-    if options.dry_run and world.process:
+    options = agreement.attempt(lambda: parse(arguments), None)
+    if options and options.dry_run and world.process:
         os.nice(19)  # the first process measures this machine, while MPI makes the others wait busily
 
     def read() -> RunRequest | None:
         from psgd.jobs.prepare import read_request  # imports YAML, which the other processes do without
 
-        return read_request(options, len(world.members))
+        request = read_request(options, len(world.members)) if options else None
+        if request:
+            world.watchdog.patience = request.settings.cluster.patience
+        return request
 
     request = _by_first(world, agreement, read)
     return run(request, world, agreement, signals) if request else 0
@@ -50,6 +54,7 @@ def _by_first(world: World, agreement: Agreement, act: Callable[[], Answer]) -> 
 def run(request: RunRequest, world: World, agreement: Agreement, signals: Signals) -> int:
     """Collective: load the data once a host, build the job, open the run directory and train."""
     settings = request.settings
+    world.watchdog.patience = settings.cluster.patience
 
     def load() -> Data | None:
         data = world.load_once_per_host(lambda: load_data(settings))
@@ -68,7 +73,7 @@ def run(request: RunRequest, world: World, agreement: Agreement, signals: Signal
     directory = _by_first(world, agreement, open_first)
     assert directory
     limit_blas()
-    transport = Mpi(settings.cluster.patience, job.vectors.shared_bytes)
+    transport = Mpi(world, settings.cluster.patience, job.vectors.shared_bytes)
     result = run_session(request, directory, lambda: job, transport, signals)
     transport.close()
     return print_summary(result)
