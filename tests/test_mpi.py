@@ -191,4 +191,4 @@ def test_a_hanging_process_ends_the_job_after_the_patience(mpi, tmp_path):
         if victim in running.ranks():
             os.kill(victim, signal.SIGKILL)
     assert finished.code == 5, finished
-    assert "waited" in finished.stderr
+    assert "waited for process" in finished.stderr

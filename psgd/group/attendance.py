@@ -5,7 +5,7 @@ from typing import final
 
 from psgd.group.spin_barrier import CACHE_LINE_BYTES
 
-STILL_SECONDS = 3.0  # a process whose watchdog has not moved for that long does not run: a watchdog moves every second
+STILL_LOOKS = 2  # a process whose pulse did not move in more looks than that does not run
 _STEP = CACHE_LINE_BYTES // 8  # a process's numbers have a cache line of their own
 _COME, _WAITING, _PULSE = range(3)  # collective waits so far; 1 while in a wait; a counter that its watchdog increments
 
@@ -23,7 +23,7 @@ class Attendance:
         self._table, self.members, self._rank = table.cast("q"), members, rank
         self._own = rank * _STEP
         self._pulses = [0] * len(members)
-        self._still = [0.0] * len(members)  # seconds since the pulse of each has moved
+        self._still = [0] * len(members)  # looks since the pulse of each has moved
 
     def come(self) -> None:
         self._table[self._own + _COME] += 1
@@ -31,12 +31,12 @@ class Attendance:
     def wait(self, waiting: bool) -> None:
         self._table[self._own + _WAITING] = waiting
 
-    def move(self, seconds: float) -> None:
-        """Move this process's pulse, `seconds` after the last time, and look at those of the others."""
+    def look(self) -> None:
+        """Move this process's pulse, and look at those of the others; to be called several times within a patience."""
         self._table[self._own + _PULSE] += 1
         pulses = [self._table[rank * _STEP + _PULSE] for rank in range(len(self.members))]
         for rank, (before, pulse) in enumerate(zip(self._pulses, pulses, strict=True)):
-            self._still[rank] = self._still[rank] + seconds if pulse == before else 0.0
+            self._still[rank] = self._still[rank] + 1 if pulse == before else 0
         self._pulses = pulses
 
     def absent(self) -> list[int]:
@@ -46,12 +46,12 @@ class Attendance:
             rank
             for rank in range(len(self.members))
             if self._table[rank * _STEP + _COME] < come
-            and (not self._table[rank * _STEP + _WAITING] or self._still[rank] > STILL_SECONDS)
+            and (not self._table[rank * _STEP + _WAITING] or not self.runs(rank))
         ]
 
     def runs(self, rank: int) -> bool:
         """Whether that process runs, though it may be busy or hang."""
-        return self._still[rank] <= STILL_SECONDS
+        return self._still[rank] <= STILL_LOOKS
 
     @property
     def speaks(self) -> bool:

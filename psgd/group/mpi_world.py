@@ -1,6 +1,7 @@
 """All processes that an MPI launcher started: their start and end, and memory that a host shares. The only importer of
 mpi4py."""
 
+import ctypes
 import mmap
 import os
 import signal
@@ -12,7 +13,7 @@ from typing import Any, NoReturn, TypeVar, cast, final
 
 import numpy as np
 
-from psgd.core.errors import UsageError
+from psgd.core.errors import ProcessLost, UsageError
 from psgd.core.launcher import launched
 from psgd.group import shared_arrays
 from psgd.group.attendance import Attendance, table_bytes
@@ -23,6 +24,8 @@ Made = TypeVar("Made")
 Message = TypeVar("Message")
 
 _SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # environment variables in which launchers give the number of processes
+_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
+INITIAL_SECONDS = 20.0  # of waiting at least, until the processes of a host can see which of them are busy
 DEFAULT_PATIENCE = 300.0  # seconds, until the config has been read
 ORPHAN_SECONDS = 10.0  # that a process has to save a checkpoint when the launcher is gone
 ABORT_DELAY = 0.2  # seconds before an abort; where it is too short, a launcher may drop what was printed before
@@ -32,12 +35,25 @@ def _library() -> Any:
     # Of Open MPI's one-sided components only shared memory is used; that for UCX warns at every window.
     os.environ.setdefault("OMPI_MCA_osc", "^ucx")
     try:
+        import mpi4py
+
+        mpi4py.rc.initialize, mpi4py.rc.finalize = False, True
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # mpi4py or an MPI library is missing
         reason = str(error).splitlines()[0]
         raise UsageError(f"group mpi needs mpi4py and an MPI ({reason}): pip install mpi4py mpich") from None
-    _refuse_singletons(MPI.COMM_WORLD.size)
     return MPI
+
+
+def _initialize(mpi: Any) -> None:
+    """Collective: what mpi4py does when it is imported, but without the interpreter's lock, so that threads go on."""
+    if not mpi.Is_initialized():
+        library = ctypes.CDLL(mpi.__file__)  # finds the functions of the MPI to which mpi4py is linked
+        if library.MPI_Init_thread(None, None, mpi.THREAD_MULTIPLE, ctypes.byref(ctypes.c_int())):
+            raise UsageError("MPI cannot be initialized")
+        for communicator in (mpi.COMM_WORLD, mpi.COMM_SELF):
+            communicator.Set_errhandler(mpi.ERRORS_RETURN)  # which mpi4py raises
+    _refuse_singletons(mpi.COMM_WORLD.size)
 
 
 @final
@@ -48,27 +64,34 @@ class World:
     """
 
     def __init__(self, patience: float = DEFAULT_PATIENCE) -> None:
-        """Collective."""
+        """Collective. `patience`: seconds to wait for the others, until more is known."""
         self.MPI = _library()
-        self._world = self.MPI.COMM_WORLD
-        self.process: int = self._world.rank
-        self.members: Sequence[int] = range(self._world.size)
+        self.members: Sequence[int] = ()
+        self.process = next((int(os.environ[name]) for name in _RANKS if os.environ.get(name, "").isdigit()), 0)
         self._launcher = os.getppid() if launched() else None
         self._orphaned: float | None = None  # seconds since the launcher was gone
-        self.host_peers = self._world.Split_type(self.MPI.COMM_TYPE_SHARED)
         self._windows: list[Any] = []
         table = memoryview(bytearray(table_bytes(1)))
-        peers, rank = [self.process], 0
-        if self.host_peers.bcast(fits(table_bytes(self.host_peers.size)), root=0):
-            peers, rank = self.host_peers.allgather(self.process), self.host_peers.rank
-            window, part = shared_window(self.MPI, self.host_peers, table_bytes(len(peers)))
-            self._windows.append(window)
-            if rank == 0:
-                part[:] = 0
-            self.host_peers.Barrier()
-            table = part.data
-        self.watchdog = Watchdog(patience, self._expired, Attendance(table, peers, rank), self._look_for_launcher)
-        self.watchdog.allows_busy = True
+        self.watchdog = Watchdog(
+            max(patience, INITIAL_SECONDS), self._expired, Attendance(table, [0], 0), self._look_for_launcher
+        )
+        with self.watchdog:
+            _initialize(self.MPI)
+            self._world = self.MPI.COMM_WORLD
+            self.process, self.members = self._world.rank, range(self._world.size)
+            self.host_peers = self._world.Split_type(self.MPI.COMM_TYPE_SHARED)
+            if self.host_peers.bcast(fits(table_bytes(self.host_peers.size)), root=0):
+                self._see_host_peers()
+        self.watchdog.patience, self.watchdog.allows_busy = patience, True
+
+    def _see_host_peers(self) -> None:
+        peers, rank = self.host_peers.allgather(self.process), self.host_peers.rank
+        window, table = shared_window(self.MPI, self.host_peers, table_bytes(len(peers)))
+        self._windows.append(window)
+        if rank == 0:
+            table[:] = 0
+        self.host_peers.Barrier()
+        self.watchdog.attendance = Attendance(table.data, peers, rank)
 
     def all_gather(self, row: bytes) -> list[bytes]:
         """Collective: everyone's row, in process order."""
@@ -124,12 +147,17 @@ class World:
         with suppress(OSError, ValueError):
             sys.stderr.flush()
         time.sleep(ABORT_DELAY)
-        self._world.Abort(code)
-        raise SystemExit(code)
+        if self.MPI.Is_initialized():
+            self.MPI.COMM_WORLD.Abort(code)
+        elif "PMI_FD" in os.environ:  # MPICH's launcher would give the code of a process that it kills
+            with suppress(OSError):
+                os.write(int(os.environ["PMI_FD"]), b"cmd=abort exitcode=%d\n" % code)
+            time.sleep(ABORT_DELAY)
+        os._exit(code)
 
     def _expired(self, message: str) -> NoReturn:
         self._say(message)
-        self.abort(5)
+        self.abort(ProcessLost.code)
 
     def _look_for_launcher(self, seconds: float) -> None:
         """Without the launcher, which may have been killed, nobody would end this process: it stops and leaves."""
@@ -141,7 +169,7 @@ class World:
             os.kill(os.getpid(), signal.SIGTERM)  # saves a checkpoint
         self._orphaned += seconds
         if self._orphaned > ORPHAN_SECONDS:
-            os._exit(5)
+            os._exit(ProcessLost.code)
 
     def _say(self, message: str) -> None:
         with suppress(OSError):

@@ -1,7 +1,9 @@
 """Launches a job whose processes mpirun (or another MPI launcher) started."""
 
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,7 +11,7 @@ from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
 from psgd.group.failure import Agreement
 from psgd.group.mpi import Mpi
-from psgd.group.mpi_world import World
+from psgd.group.mpi_world import DEFAULT_PATIENCE, World
 from psgd.jobs.build import build_job
 from psgd.jobs.environment import limit_blas
 from psgd.jobs.request import RunRequest, parse
@@ -21,12 +23,21 @@ Answer = TypeVar("Answer")
 
 def launch(arguments: list[str] | None, signals: Signals) -> int:
     """Collective: run a job to its end; returns the exit code, the same on all processes."""
-    world = World()
+    world = World(_given_patience(sys.argv[1:] if arguments is None else arguments))
     signals.listen()  # again, because MPI installs its own handlers
     agreement = Agreement(world)
     code = agreement.conclude(lambda: _read_and_run(arguments, world, agreement, signals))
     world.close()
     return code
+
+
+def _given_patience(arguments: list[str]) -> float:
+    """`cluster.patience` of the command line, since processes may have to wait before the config has been read."""
+    for argument in reversed(arguments):
+        with suppress(ValueError):
+            if argument.startswith("cluster.patience=") and (patience := float(argument.split("=")[1])) > 0:
+                return patience
+    return DEFAULT_PATIENCE
 
 
 def _read_and_run(arguments: list[str] | None, world: World, agreement: Agreement, signals: Signals) -> int:
