@@ -31,7 +31,7 @@ def test_a_signal_that_other_code_would_swallow_ends_the_start(tmp_path, name, c
 def test_more_signals_while_the_first_is_obeyed_change_nothing(tmp_path):
     """In the first segment, while a checkpoint is saved, and when the interpreter ends."""
     script = f"""{RUN}
-import atexit, runpy
+import runpy
 from psgd.training.checkpoints import Checkpoints
 from psgd.training.local_steps import LocalSteps
 
@@ -43,8 +43,11 @@ def signalled(function, number):
 
 LocalSteps.run = signalled(LocalSteps.run, signal.SIGHUP)
 Checkpoints.save = signalled(Checkpoints.save, signal.SIGTERM)
-atexit.register(signalled(lambda: None, signal.SIGTERM))
-atexit.register(signalled(lambda: None, signal.SIGHUP))
+class Late:  # when modules are cleared, after the interpreter has given up its handlers
+    def __del__(self, kill=os.kill, pid=os.getpid()):
+        kill(pid, 15)
+
+late = Late()
 del sys.modules["psgd.train"]
 runpy.run_module("psgd.train", run_name="__main__", alter_sys=True)
 """
