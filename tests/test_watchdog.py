@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from psgd.core.errors import ProcessLost
+from psgd.core.errors import ProcessLost, UsageError
 from psgd.group import watchdog as module
 from psgd.group.attendance import STILL_LOOKS, Attendance, table_bytes
 from psgd.group.threads import Threads, run_threads
@@ -123,3 +123,19 @@ def test_a_thread_that_hangs_does_not_hide_another_ones_failure():
     with pytest.raises(ZeroDivisionError):
         run_threads(2, 0.2, main)
     forever.set()
+
+
+def test_more_threads_than_the_system_starts_are_refused(monkeypatch):
+    started, start = [], threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if len(started) == 7:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(
+        UsageError, match=r"cluster.processes is 9, but the system lets psgd start no more than 3 threads"
+    ):
+        run_threads(9, 20.0, lambda transport: transport.all_gather(b""))

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, final
 
 import numpy as np
 
-from psgd.core.errors import ProcessLost
+from psgd.core.errors import ProcessLost, UsageError
 from psgd.group.attendance import Attendance, table_bytes
 from psgd.group.watchdog import Watchdog
 
@@ -102,19 +102,25 @@ def run_threads(processes: int, patience: float, main: Callable[[Threads], Any])
     failures: list[BaseException] = []
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-    def body(process: int) -> None:
-        transport = Threads(process, shared)
+    def body(transport: Threads) -> None:
         try:
-            results[process] = main(transport)
+            results[transport.process] = main(transport)
         except BaseException as failure:  # raised again in the caller's thread; the others must not wait for this one
             failures.append(failure)
             shared.break_barrier()
         finally:
             transport.close()
-            ended.put(process)
+            ended.put(transport.process)
 
     for process in range(processes):
-        threading.Thread(target=body, args=(process,), name=f"process {process}", daemon=True).start()
+        try:
+            transport = Threads(process, shared)
+            threading.Thread(target=body, args=(transport,), name=f"process {process}", daemon=True).start()
+        except RuntimeError:
+            shared.break_barrier()
+            raise UsageError(
+                f"cluster.processes is {processes}, but the system lets psgd start no more than {process} threads"
+            ) from None
     for _ in range(processes):
         # Those that are at work when another one fails come to their next wait and end; one that hangs does not.
         with suppress(queue.Empty):

@@ -67,10 +67,17 @@ def run(request: RunRequest, world: World, agreement: Agreement, signals: Signal
     settings = request.settings
     world.watchdog.patience = settings.cluster.patience
 
-    def load() -> Data | None:
-        data = world.load_once_per_host(lambda: load_data(settings))
+    def stop_if_asked() -> None:
         if signals.asked:
             raise Stopped(signals.asked, None)
+
+    def load() -> Data | None:
+        stop_if_asked()
+        return load_data(settings)
+
+    def load_once() -> Data | None:
+        data = world.load_once_per_host(load)
+        stop_if_asked()
         return data
 
     def open_first() -> Path:
@@ -78,7 +85,7 @@ def run(request: RunRequest, world: World, agreement: Agreement, signals: Signal
 
         return open_directory(request)
 
-    data = agreement.together(load)
+    data = agreement.together(load_once)
     assert data, "None only if loading failed on another process"
     job = agreement.together(lambda: build_job(settings, data))
     directory = _by_first(world, agreement, open_first)
