@@ -144,7 +144,7 @@ class World:
 
     def abort(self, code: int) -> NoReturn:
         """End every process at once, after a delay in which the launcher passes on what was printed."""
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, AttributeError):  # a closed stderr may be None
             sys.stderr.flush()
         time.sleep(ABORT_DELAY)
         if self.MPI.Is_initialized():
