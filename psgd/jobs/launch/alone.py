@@ -9,10 +9,9 @@ from psgd.jobs.request import parse
 from psgd.training.signals import Signals
 
 
-def launch(arguments: list[str] | None) -> int:
-    """Run a job to its end and print the summary; returns the exit code."""
-    options, signals = parse(arguments), Signals()
-    signals.listen(leave_at_once=True)
+def launch(arguments: list[str] | None, signals: Signals) -> int:
+    """Run a job to its end and print the summary; returns the exit code. `signals`: which end the process at once."""
+    options = parse(arguments)
     request = read_request(options, 1)
     if request is None:
         return 0
@@ -28,13 +27,14 @@ def launch(arguments: list[str] | None) -> int:
 
     settings = request.settings
     if settings.group == "mpi":
-        from psgd.group.mpi import World
+        from psgd.group.mpi_world import World
         from psgd.jobs.launch.mpi import run
 
         world = World()
         signals.listen()  # again, because MPI installs its own handlers
         return run(request, world, Agreement(world), signals)
     first = build_job(settings, load_data(settings))
+    signals.listen()  # from here on there may be a run directory: a signal leaves a checkpoint in it
     if settings.group == "ray":
         from psgd.jobs.launch.ray import run_on_ray
 
@@ -48,7 +48,6 @@ def launch(arguments: list[str] | None) -> int:
         build = (lambda: build_job(settings, first.data)) if transport.process else (lambda: first)
         return run_session(request, directory, build, transport, signals)
 
-    signals.listen()
     if settings.group == "serial":
         return print_summary(session(Serial()))
     results: list[Result] = run_threads(thread_count(settings), settings.cluster.patience, session)
