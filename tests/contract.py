@@ -90,7 +90,8 @@ def hashes(make: Callable[[], Transport], all_workers: tuple[int, ...] = (4, 8))
 if __name__ == "__main__":
     import json
 
-    from psgd.group.mpi import Mpi, World
+    from psgd.group.mpi import Mpi
+    from psgd.group.mpi_world import World
 
     assert len(SPEEDS) >= 8
     world = World()
@@ -98,18 +99,19 @@ if __name__ == "__main__":
     wanted = int(sys.argv[1])
     assert processes == wanted, f"{processes} processes instead of {wanted}"
     for workers in (1, 3, 4, 5):
-        transport = Mpi(30.0, 1 << 20)
+        transport = Mpi(world, 30.0, 1 << 20)
         check_group(transport, workers)
         transport.close()
     transports: list[Mpi] = []
 
     def make() -> Mpi:
-        transports.append(Mpi(30.0, 1 << 20))
+        transports.append(Mpi(world, 30.0, 1 << 20))
         return transports[-1]
 
     found = hashes(make)
     hosts = len(set(transports[0].hosts))
     for transport in transports:
         transport.close()
+    world.close()
     if process == 0:
         print(json.dumps({"hosts": hosts, "hashes": {name: sha for name, (sha, _) in found.items()}}))

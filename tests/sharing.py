@@ -5,7 +5,8 @@ import sys
 import numpy as np
 
 from psgd.data.dataset import Data, Dataset
-from psgd.group.mpi import Mpi, World
+from psgd.group.mpi import Mpi
+from psgd.group.mpi_world import World
 
 world = World()
 process = world.process
@@ -42,7 +43,7 @@ world.all_gather(b"")
 mapped = world.load_once_per_host(lambda: np.load(sys.argv[1], mmap_mode="r"))
 assert isinstance(mapped, np.memmap)
 print("mapped", flush=True)
-transport = Mpi(20.0, 0)
+transport = Mpi(world, 20.0, 0)
 transport.close()
-world.free_shared()
+world.close()
 assert not world._windows

@@ -26,7 +26,7 @@ LEVELS = (
 )
 LEVEL = {room: len(LEVELS) - number for number, rooms in enumerate(LEVELS) for room in rooms}
 DOORS = {
-    "mpi4py": {"psgd.group.mpi"},
+    "mpi4py": {"psgd.group.mpi_world"},
     "ray": {"psgd.group.ray.library"},
     "pydantic": {"psgd.config.settings", "psgd.config.value_checks", "psgd.learners.model_about"},
     "yaml": {"psgd.config.document"},

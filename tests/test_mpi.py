@@ -4,12 +4,14 @@ import json
 import os
 import signal
 import tempfile
+import time
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from contract import hashes
-from processes import Finished, Mpi, Running, mpi, python, run
+from processes import Finished, Mpi, Running, mpi, mpis, python, run
 from test_train import write_idx
 
 from psgd.group.serial import Serial
@@ -55,7 +57,7 @@ def test_the_bits_of_serial_over_two_hosts_of_two(serial):
 
 def test_the_bits_of_serial_without_shared_memory(serial):
     """Every process counts as a host, which is what happens where /dev/shm is small."""
-    code = "import psgd.group.mpi as m, runpy, sys; m._fits = lambda size: False; sys.argv = ['', '3']; "
+    code = "import psgd.group.mpi_world as m, runpy, sys; m.fits = lambda size: False; sys.argv = ['', '3']; "
     code += "runpy.run_path('tests/contract.py', run_name='__main__')"
     finished = run(Mpi("mpich", mpi_bin()).command(3, "-c", code))
     assert finished.code == 0, finished
@@ -63,8 +65,6 @@ def test_the_bits_of_serial_without_shared_memory(serial):
 
 
 def mpi_bin():
-    from processes import mpis
-
     found = mpis()[0].bin
     if not (found / "mpirun").exists():
         pytest.skip("no MPICH here: scripts/test makes an environment for each MPI")
@@ -191,4 +191,46 @@ def test_a_hanging_process_ends_the_job_after_the_patience(mpi, tmp_path):
         if victim in running.ranks():
             os.kill(victim, signal.SIGKILL)
     assert finished.code == 5, finished
-    assert "waited" in finished.stderr
+    assert "waited for process" in finished.stderr
+
+
+@pytest.mark.parametrize(("name", "event"), [("mpich", "share"), ("mpich", "windows"), ("openmpi", "start")])
+def test_a_process_that_is_stopped_before_training_ends_the_job(name, event, tmp_path):
+    there = next(one for one in mpis() if one.name == name)
+    if not (there.bin / "mpirun").exists():
+        pytest.skip(f"no {name} here: scripts/test makes an environment for each MPI")
+    arguments = ("tests/stopping.py", event, "cluster.patience=1", "--quiet", "--output", str(tmp_path / "r"))
+    finished = run(there.command(3, *arguments))
+    assert finished.code == 5, finished
+    who = "another process" if event == "start" else "process 1"
+    assert f"waited for {who}, which did not come to an exchange" in finished.stderr
+
+
+def test_nothing_is_left_behind_when_the_launcher_is_killed(mpi, tmp_path):
+    """The parent of the processes: MPICH's proxy, or Open MPI's mpirun itself."""
+    endless = (*LONG, "training.epochs=1e6", "--output", str(tmp_path / "r"))
+    running = Running(mpi.command(2, "-m", "psgd.train", *endless))
+    running.wait_until(lambda: (tmp_path / "r" / "metrics.jsonl").exists())
+    ranks = running.ranks()
+    assert len(ranks) == 2
+    os.kill(parent(ranks[0]), signal.SIGKILL)
+    try:
+        running.process.communicate(timeout=20)
+        limit = time.monotonic() + 20
+        while any(map(alive, ranks)):
+            assert time.monotonic() < limit, "the processes go on"
+            time.sleep(0.01)
+    finally:
+        for rank in filter(alive, ranks):
+            os.kill(rank, signal.SIGKILL)
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -97,9 +97,17 @@ class Case:
         assert "\n" not in said
 
 
-@pytest.fixture(params=[(reader, part) for reader in READERS for part in PARTS], ids=lambda both: "-".join(both))
+BOTH = [(reader, part) for reader in READERS for part in PARTS]
+
+
+@pytest.fixture(params=BOTH, ids="-".join)
 def case(request, tmp_path) -> Case:
     return Case(tmp_path, *request.param)
+
+
+def of(chosen: list[tuple[str, str]]) -> pytest.MarkDecorator:
+    """These cases alone."""
+    return pytest.mark.parametrize("case", chosen, indirect=True, ids="-".join)
 
 
 @pytest.fixture
@@ -115,10 +123,10 @@ def unprivileged() -> Iterator[None]:
         os.seteuid(0)
 
 
+@of([(reader, part) for reader, part in BOTH if reader != "npy" or part == "predict"])
 def test_an_absent_file(case):
+    """A directory of npy files without x_test.npy has no test data."""
     case.path.unlink()
-    if case.reader == "npy" and case.part != "predict":
-        pytest.skip("a directory without x_test.npy has no test data")
     case.refused("nothing at", "No such file", "is there; set data.path", "expected arrays x_train and y_train")
 
 
@@ -169,10 +177,19 @@ def test_a_zip_archive(case):
     case.refused("a zip archive; unpack it first", "not an npy file", "expected x_train, y_train and so on; it holds")
 
 
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
-def test_inputs_that_are_not_finite(case, value):
-    if case.reader == "idx" or (case.reader, value) == ("csv", "nan"):
-        pytest.skip("IDX files of images hold bytes; nan is a missing value in a table")
+@of([(reader, part) for reader, part in BOTH if reader not in ("idx", "csv")])
+def test_inputs_that_are_not_a_number(case):
+    """IDX files of images hold bytes; nan is a missing value in a table."""
+    check_not_finite(case, "nan")
+
+
+@of([(reader, part) for reader, part in BOTH if reader != "idx"])
+@pytest.mark.parametrize("value", ["inf", "-inf", "1e999"])
+def test_inputs_that_are_infinite(case, value):
+    check_not_finite(case, value)
+
+
+def check_not_finite(case: Case, value: str) -> None:
     rows = [*ROWS[:3], (1, (7, float(value)))]
     if case.reader in TEXT:
         case.path.write_text(case.path.read_text().replace("7,8", f"7,{value}").replace("2:8", f"2:{value}"))
@@ -187,18 +204,17 @@ def test_inputs_that_are_not_finite(case, value):
     )
 
 
-@pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("more", ["", "one-hot", "labels"])
+@pytest.mark.parametrize(
+    ("reader", "more"), [*((reader, "") for reader in READERS), ("npy", "one-hot"), ("csv", "labels")]
+)
 def test_a_single_class(tmp_path, reader, more):
     one = [(1, x) for _, x in ROWS]
     for part in ("train", "test"):
         write(tmp_path / "d", reader, part, one)
     overrides = given(tmp_path / "d", reader)
-    if more == "one-hot" and reader == "npy":
+    if more == "one-hot":
         np.save(tmp_path / "d" / "y_train.npy", np.eye(3)[[1, 1, 1, 1]])
-    elif more == "labels" and reader == "csv":
+    elif more == "labels":
         overrides += ["data.labels=[0, 1]"]
-    elif more:
-        pytest.skip("other readers have neither")
     with pytest.raises(DataError, match=r"labels? (are|is) 1|is '1' in all training rows"):
         load_data(resolve(None, overrides).settings)

@@ -4,7 +4,7 @@ It knows weights, contributions and slices; it knows no strategy, learner, file 
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, final
+from typing import NamedTuple, TypeVar, final
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from psgd.group.vector_shape import VectorShape
 
 CACHE_LINE_ELEMENTS = 64  # slices of two processes start that far apart at least: they never write to one cache line
 
+Key = TypeVar("Key")
 BeginApply = Callable[[float], ApplyBlock]  # from the squared norm of the reduced row 0, or nan
 
 
@@ -37,6 +38,7 @@ class Group:
         self._reducer = TreeReducer(shape.contribution_rows, BLOCK_ELEMENTS, shape.dtype)
         self._placement = default_placement(shape.workers, transport.members)
         self._terms: _Terms | None = None
+        self._contributions: dict[int, np.ndarray] = {}
         self._lay_out()
 
     @property
@@ -106,17 +108,13 @@ class Group:
             for host in sorted(set(hosts))
         }
         self._nodes = {host: maximal_subtrees(workers, shape.workers) for host, workers in on_host.items()}
-        self._contributions = {
-            w: self._array(f"contribution {w}", shape.contribution_rows) for w in sorted(on_host[host])
-        }
+        new = [w for w in sorted(on_host[host]) if w not in self._contributions]
+        self._contributions |= self._arrays(f"contributions from {len(self._contributions)}", new)
         replica = self._array("replica 0", 1 + shape.state_rows)
         second = self._array("replica 1", 1 + shape.state_rows) if self.transport.recovers else replica
         self._replicas = (replica, second)
-        self._sums = {
-            node: self._array(f"sum {node}", shape.contribution_rows)
-            for nodes in (self._nodes.values() if len(self._nodes) > 1 else ())
-            for node in nodes
-        }
+        nodes = [node for nodes in self._nodes.values() for node in nodes] if len(self._nodes) > 1 else []
+        self._sums = self._arrays(f"{len(nodes)} sums", nodes)
         self._slice = self._cut(CACHE_LINE_ELEMENTS, host_peers)
         self._norm_slice = self._cut(BLOCK_ELEMENTS, host_peers)
         self._terms = None
@@ -128,9 +126,24 @@ class Group:
         units = -(-parameters // unit)
         return list(blocks(units * i // n * unit, min(units * (i + 1) // n * unit, parameters)))
 
+    def _arrays(self, name: str, keys: Sequence[Key]) -> dict[Key, np.ndarray]:
+        """An array of contribution rows for each key, all in one memory: MPICH has room for some 2,000 memories."""
+        if not keys:
+            return {}
+        stride = self._shape.contribution_stride
+        memory = self.transport.memory(name, stride * len(keys))
+        starts = range(0, stride * len(keys), stride)
+        return {
+            key: self._in(memory[start:], self._shape.contribution_rows)
+            for key, start in zip(keys, starts, strict=True)
+        }
+
     def _array(self, name: str, rows: int) -> np.ndarray:
         size = rows * self._shape.parameters * self._shape.dtype.itemsize
-        return np.frombuffer(self.transport.memory(name, size), self._shape.dtype).reshape(rows, -1)
+        return self._in(self.transport.memory(name, size), rows)
+
+    def _in(self, memory: memoryview, rows: int) -> np.ndarray:
+        return np.frombuffer(memory, self._shape.dtype, rows * self._shape.parameters).reshape(rows, -1)
 
     def _terms_of(self, weights: np.ndarray) -> _Terms:
         """On one host straight from the contributions, else from the sums of all hosts' subtrees."""

@@ -1,12 +1,16 @@
 """The transport of threads in one process. BLAS and numpy release the interpreter's lock where the work is."""
 
+import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn, final
 
 import numpy as np
 
-from psgd.core.errors import ProcessLost
+from psgd.core.errors import ProcessLost, UsageError
+from psgd.group.attendance import Attendance, table_bytes
+from psgd.group.watchdog import Watchdog
 
 
 @final
@@ -18,20 +22,29 @@ class SharedState:
         self.rows: list[list[bytes]] = [[b""] * processes for _ in range(2)]
         self.memory: dict[str, memoryview] = {}
         self.lock = threading.Lock()
+        self.attendance = memoryview(bytearray(table_bytes(processes)))
+        self.patience = patience
+        self.lost: ProcessLost | None = None  # because a thread did not come to a wait
         self.exit_code: int | None = None  # of a thread that ended the job
         self._barrier = threading.Barrier(processes)
-        self._patience = patience
 
     def wait(self) -> None:
-        """Wait for all threads. ProcessLost if one ended or did not come in time; SystemExit if one ended the job."""
-        if self.processes == 1:
-            return
+        """Wait for all threads. ProcessLost if one ended; SystemExit if the job was ended."""
         try:
-            self._barrier.wait(self._patience)
+            self._barrier.wait()
         except threading.BrokenBarrierError:
             if self.exit_code is not None:
-                raise SystemExit(self.exit_code) from None  # silently: that thread has printed the reason
-            raise ProcessLost(f"a thread ended, or did not come to an exchange within {self._patience:g} s") from None
+                raise SystemExit(self.exit_code) from None  # silently: the reason is said elsewhere
+            raise ProcessLost("a thread ended") from None
+
+    def end(self, code: int) -> None:
+        """End the waits of all threads."""
+        self.exit_code = code
+        self.break_barrier()
+
+    def expire(self, message: str) -> None:
+        self.lost = ProcessLost(message)
+        self.end(ProcessLost.code)
 
     def break_barrier(self) -> None:
         self._barrier.abort()
@@ -48,6 +61,7 @@ class Threads:
         self.hosts: Sequence[int] = [0] * shared.processes
         self._shared = shared
         self._table = 0
+        self._watchdog = Watchdog(shared.patience, shared.expire, Attendance(shared.attendance, self.members, process))
 
     def all_gather(self, row: bytes) -> list[bytes]:
         # Two tables, used alternately, need one barrier only: nobody writes to a table again before everybody has left
@@ -55,7 +69,7 @@ class Threads:
         self._table ^= 1
         rows = self._shared.rows[self._table]
         rows[self.process] = row
-        self._shared.wait()
+        self.barrier()
         return list(rows)
 
     def memory(self, name: str, size: int) -> memoryview:
@@ -63,7 +77,8 @@ class Threads:
             return self._shared.memory.setdefault(name, memoryview(bytearray(size)))
 
     def barrier(self) -> None:
-        self._shared.wait()
+        with self._watchdog.come():
+            self._shared.wait()
 
     def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
         raise AssertionError("threads are one host")
@@ -72,30 +87,46 @@ class Threads:
         raise ProcessLost("a thread cannot be lost and the others go on")
 
     def abort(self, code: int) -> NoReturn:
-        self._shared.exit_code = code
-        self._shared.break_barrier()
+        self._shared.end(code)
         raise SystemExit(code)
+
+    def close(self) -> None:
+        self._watchdog.close()
 
 
 def run_threads(processes: int, patience: float, main: Callable[[Threads], Any]) -> list[Any]:
     """Run `main(transport)` in each of `processes` threads and return their results. The first exception is raised
-    here. `patience`: seconds that a thread waits for the others."""
+    here. `patience`: seconds that a thread waits for the others; ProcessLost if one hangs, which is left behind."""
     shared = SharedState(processes, patience)
     results: list[Any] = [None] * processes
     failures: list[BaseException] = []
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-    def body(process: int) -> None:
+    def body(transport: Threads) -> None:
         try:
-            results[process] = main(Threads(process, shared))
+            results[transport.process] = main(transport)
         except BaseException as failure:  # raised again in the caller's thread; the others must not wait for this one
             failures.append(failure)
             shared.break_barrier()
+        finally:
+            transport.close()
+            ended.put(transport.process)
 
-    threads = [threading.Thread(target=body, args=(p,), name=f"process {p}", daemon=True) for p in range(processes)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for process in range(processes):
+        try:
+            transport = Threads(process, shared)
+            threading.Thread(target=body, args=(transport,), name=f"process {process}", daemon=True).start()
+        except RuntimeError:
+            shared.break_barrier()
+            raise UsageError(
+                f"cluster.processes is {processes}, but the system lets psgd start no more than {process} threads"
+            ) from None
+    for _ in range(processes):
+        # Those that are at work when another one fails come to their next wait and end; one that hangs does not.
+        with suppress(queue.Empty):
+            ended.get(timeout=patience if failures else None)
+    if shared.lost:
+        raise shared.lost
     if failures:
         raise next((f for f in failures if not isinstance(f, ProcessLost)), failures[0])
     return results

@@ -1,4 +1,4 @@
-"""Prepares a run on the first process: reads the command line and the config, probes, opens the run directory."""
+"""Prepares a run on the first process: reads the command line and the config, and probes for a dry run."""
 
 import argparse
 import os
@@ -9,13 +9,9 @@ from pathlib import Path
 from psgd.config.resolve import Resolved, dump, resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
-from psgd.core.files import print_result, write_text
+from psgd.core.files import print_result
 from psgd.core.launcher import launched
-from psgd.core.log import LOG
-from psgd.data.dataset import Data
-from psgd.jobs import run_directory
 from psgd.jobs.auto_group import check_launched, choose_group, cores
-from psgd.jobs.continuing import check_continues, keep_metrics
 from psgd.jobs.request import RunRequest
 
 
@@ -34,36 +30,6 @@ def read_request(options: argparse.Namespace, processes: int) -> RunRequest | No
     output = Path(options.output) if options.output else None
     chosen = options.resume, options.overwrite, options.accept_changes, options.quiet
     return RunRequest(settings, saved, notes + more, output, *chosen)
-
-
-def open_directory(request: RunRequest, data: Data) -> Path:
-    """Make and lock the run directory, or find and lock the one to resume. To be called after the job has been built,
-    so that wrong input leaves no directory. UsageError if it cannot be used, StorageError if it cannot be written."""
-    settings, output, notes = request.settings, request.output, list(request.notes)
-    if request.resume:
-        directory = output or run_directory.latest(settings.output)
-        run_directory.lock(directory)
-        notes += check_continues(directory, settings, data, request.accept_changes)
-        if kept := keep_metrics(directory):
-            notes.append(kept)
-    else:
-        if not output:
-            _check_name(settings.output)
-        directory = run_directory.exact(output, request.overwrite) if output else run_directory.fresh(settings.output)
-        write_text(directory / "config.yaml", request.config)
-    if not request.quiet:
-        for note in (*notes, f"run directory {directory}"):
-            LOG.info("[0] %s", note)
-    return directory.absolute()
-
-
-def _check_name(name: str) -> None:
-    """UsageError for a name in a config that this locale cannot express. Arguments are always names."""
-    try:
-        os.fsencode(name)
-    except UnicodeEncodeError as error:
-        what = f"output is {name!r}, which is not a name in this locale's encoding, {error.encoding}"
-        raise UsageError(f"{what}; set LC_ALL=C.UTF-8 or name a directory by --output") from None
 
 
 def resolve_auto(settings: Settings, processes: int) -> Resolved:

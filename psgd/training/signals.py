@@ -2,13 +2,13 @@
 
 import os
 import signal
-import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import final
 
 from psgd.core.errors import INTERRUPTED, STOPPED, PsgdError
 
-_NAMES = ("SIGTERM", "SIGUSR1", "SIGINT")
+_NAMES = ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP")
 
 
 @final
@@ -21,18 +21,31 @@ class Signals:
 
     def listen(self, leave_at_once: bool = False) -> None:
         """Install the handlers; only the main thread may. `leave_at_once`: exit on the first signal, while there is
-        nothing to save and no other process waits for this one."""
+        nothing to save and no other process waits for this one. SIGHUP stays ignored under nohup."""
         self._leave_at_once = leave_at_once
-        for name in _NAMES:
-            signal.signal(getattr(signal, name), self._note)
+        for number in _numbers():
+            if number != getattr(signal, "SIGHUP", None) or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._note)
 
     def _note(self, number: int, _frame: object) -> None:
         if self._leave_at_once:
-            os.write(2, b"psgd: stopped before training began\n")
-            sys.exit(exit_code(number))
+            with suppress(OSError):
+                os.write(2, b"psgd: stopped before training began\n")
+            os._exit(exit_code(number))  # an exception could be swallowed by whatever runs just now
         if number == signal.SIGINT and self.asked == signal.SIGINT:
             os._exit(INTERRUPTED)
         self.asked = self.asked or number
+
+
+def ignore() -> None:
+    """Ignore the signals from now on, but for Ctrl-C: the interpreter's own handlers would end it with another code."""
+    for number in _numbers():
+        if number != signal.SIGINT:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _numbers() -> list[signal.Signals]:
+    return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
 def exit_code(number: int) -> int:

@@ -5,8 +5,9 @@ from typing import Any, final
 
 from psgd.core.errors import UsageError
 from psgd.core.log import LOG
-from psgd.group import mpi
 from psgd.group.failure import Agreement, Ended
+from psgd.group.mpi import Mpi
+from psgd.group.mpi_world import DEFAULT_PATIENCE, World
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
 from psgd.jobs.auto_group import thread_count
@@ -86,8 +87,9 @@ def fit_with_mpi(
 ) -> Fitted:
     """Collective: train what was built on all processes. `failure`: the reason why nothing was built here; one process
     raises it, the others raise SystemExit(1)."""
-    patience = built[0].settings.cluster.patience if built else 300.0
-    transport = mpi.Mpi(patience, built[1].vectors.shared_bytes if built else 0)
+    world = World()
+    patience = built[0].settings.cluster.patience if built else DEFAULT_PATIENCE
+    transport = Mpi(world, patience, built[1].vectors.shared_bytes if built else 0)
     agreement = Agreement(transport)
     agreement.failure = failure
     try:
@@ -107,6 +109,7 @@ def fit_with_mpi(
         raise SystemExit(1) from None
     finally:
         transport.close()
+        world.close()
 
 
 def _check_same(transport: Transport, task: Task) -> None:

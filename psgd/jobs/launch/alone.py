@@ -4,15 +4,14 @@ from functools import partial
 
 from psgd.group.failure import Agreement
 from psgd.group.serial import Serial
-from psgd.jobs.prepare import open_directory, read_request
+from psgd.jobs.prepare import read_request
 from psgd.jobs.request import parse
 from psgd.training.signals import Signals
 
 
-def launch(arguments: list[str] | None) -> int:
-    """Run a job to its end and print the summary; returns the exit code."""
-    options, signals = parse(arguments), Signals()
-    signals.listen(leave_at_once=True)
+def launch(arguments: list[str] | None, signals: Signals) -> int:
+    """Run a job to its end and print the summary; returns the exit code. `signals`: which end the process at once."""
+    options = parse(arguments)
     request = read_request(options, 1)
     if request is None:
         return 0
@@ -23,17 +22,19 @@ def launch(arguments: list[str] | None) -> int:
     from psgd.jobs.auto_group import thread_count
     from psgd.jobs.build import build_job
     from psgd.jobs.environment import limit_blas
+    from psgd.jobs.open_directory import open_directory
     from psgd.jobs.session import Result, print_summary, run_session
 
     settings = request.settings
     if settings.group == "mpi":
-        from psgd.group.mpi import World
+        from psgd.group.mpi_world import World
         from psgd.jobs.launch.mpi import run
 
         world = World()
         signals.listen()  # again, because MPI installs its own handlers
         return run(request, world, Agreement(world), signals)
     first = build_job(settings, load_data(settings))
+    signals.listen()  # from here on there may be a run directory: a signal leaves a checkpoint in it
     if settings.group == "ray":
         from psgd.jobs.launch.ray import run_on_ray
 
@@ -47,7 +48,6 @@ def launch(arguments: list[str] | None) -> int:
         build = (lambda: build_job(settings, first.data)) if transport.process else (lambda: first)
         return run_session(request, directory, build, transport, signals)
 
-    signals.listen()
     if settings.group == "serial":
         return print_summary(session(Serial()))
     results: list[Result] = run_threads(thread_count(settings), settings.cluster.patience, session)

@@ -1,14 +1,17 @@
 """Launches a job whose processes mpirun (or another MPI launcher) started."""
 
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
 from psgd.group.failure import Agreement
-from psgd.group.mpi import Mpi, World
+from psgd.group.mpi import Mpi
+from psgd.group.mpi_world import DEFAULT_PATIENCE, World
 from psgd.jobs.build import build_job
 from psgd.jobs.environment import limit_blas
 from psgd.jobs.request import RunRequest, parse
@@ -18,25 +21,37 @@ from psgd.training.signals import Signals, Stopped
 Answer = TypeVar("Answer")
 
 
-def launch(arguments: list[str] | None) -> int:
+def launch(arguments: list[str] | None, signals: Signals) -> int:
     """Collective: run a job to its end; returns the exit code, the same on all processes."""
-    signals, world = Signals(), World()
-    signals.listen()  # after World, because MPI installs its own handlers
+    world = World(_given_patience(sys.argv[1:] if arguments is None else arguments))
+    signals.listen()  # again, because MPI installs its own handlers
     agreement = Agreement(world)
     code = agreement.conclude(lambda: _read_and_run(arguments, world, agreement, signals))
-    world.free_shared()
+    world.close()
     return code
 
 
+def _given_patience(arguments: list[str]) -> float:
+    """`cluster.patience` of the command line, since processes may have to wait before the config has been read."""
+    for argument in reversed(arguments):
+        with suppress(ValueError):
+            if argument.startswith("cluster.patience=") and (patience := float(argument.split("=")[1])) > 0:
+                return patience
+    return DEFAULT_PATIENCE
+
+
 def _read_and_run(arguments: list[str] | None, world: World, agreement: Agreement, signals: Signals) -> int:
-    options = agreement.together(lambda: parse(arguments))
-    if options.dry_run and world.process:
+    options = agreement.attempt(lambda: parse(arguments), None)
+    if options and options.dry_run and world.process:
         os.nice(19)  # the first process measures this machine, while MPI makes the others wait busily
 
     def read() -> RunRequest | None:
         from psgd.jobs.prepare import read_request  # imports YAML, which the other processes do without
 
-        return read_request(options, len(world.members))
+        request = read_request(options, len(world.members)) if options else None
+        if request:
+            world.watchdog.patience = request.settings.cluster.patience
+        return request
 
     request = _by_first(world, agreement, read)
     return run(request, world, agreement, signals) if request else 0
@@ -50,18 +65,26 @@ def _by_first(world: World, agreement: Agreement, act: Callable[[], Answer]) -> 
 def run(request: RunRequest, world: World, agreement: Agreement, signals: Signals) -> int:
     """Collective: load the data once a host, build the job, open the run directory and train."""
     settings = request.settings
+    world.watchdog.patience = settings.cluster.patience
 
-    def load() -> Data | None:
-        data = world.load_once_per_host(lambda: load_data(settings))
+    def stop_if_asked() -> None:
         if signals.asked:
             raise Stopped(signals.asked, None)
+
+    def load() -> Data | None:
+        stop_if_asked()
+        return load_data(settings)
+
+    def load_once() -> Data | None:
+        data = world.load_once_per_host(load)
+        stop_if_asked()
         return data
 
-    data = agreement.together(load)
+    data = agreement.together(load_once)
     assert data, "None only if loading failed on another process"
 
     def open_first() -> Path:
-        from psgd.jobs.prepare import open_directory
+        from psgd.jobs.open_directory import open_directory
 
         return open_directory(request, data)
 
@@ -69,7 +92,7 @@ def run(request: RunRequest, world: World, agreement: Agreement, signals: Signal
     directory = _by_first(world, agreement, open_first)
     assert directory
     limit_blas()
-    transport = Mpi(settings.cluster.patience, job.vectors.shared_bytes)
+    transport = Mpi(world, settings.cluster.patience, job.vectors.shared_bytes)
     result = run_session(request, directory, lambda: job, transport, signals)
     transport.close()
     return print_summary(result)

@@ -1,0 +1,31 @@
+"""psgd.train, but process 1 stops itself at an event: `mpirun -n 3 python tests/stopping.py EVENT [its arguments]`.
+
+Events: start (before MPI is initialized), share (data), windows (before the transport makes its memory).
+"""
+
+import os
+import signal
+import sys
+
+from psgd.group import mpi, mpi_world
+from psgd.train import main
+
+if __name__ == "__main__":
+    rank, event = int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"))), sys.argv.pop(1)
+    mpi_world.INITIAL_SECONDS = 3.0
+
+    def stop_before(function):
+        def stopping(*arguments, **named):
+            if rank == 1:
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return function(*arguments, **named)
+
+        return stopping
+
+    if event == "start":
+        mpi_world._initialize = stop_before(mpi_world._initialize)
+    if event == "share":
+        mpi_world.World.load_once_per_host = stop_before(mpi_world.World.load_once_per_host)
+    if event == "windows":
+        mpi.Mpi.memory = stop_before(mpi.Mpi.memory)
+    sys.exit(main())
