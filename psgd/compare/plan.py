@@ -52,6 +52,8 @@ class Plan:
         runs' identity."""
         self.comparison = comparison
         self._fingerprint = data_fingerprint
+        self.base = resolve(comparison.base, []).settings
+        self.evaluate_every = comparison.budget.evaluate_every or self.base.training.evaluate_every  # epochs
         self._spaces = {arm: _space(comparison, arm) for arm in comparison.arms}
         self.axes = {axis: list(_choices(axis, values)) for axis, values in comparison.grid.items()}
         self.cells = list(self._cells())
@@ -91,9 +93,8 @@ class Plan:
         if tune and tuned is not None:
             given[tune.setting] = tuned
         given |= {"training.epochs": comparison.budget.epochs, "training.seed": seed, "training.target": None}
-        if comparison.budget.evaluate_every:
-            given["training.evaluate_every"] = comparison.budget.evaluate_every
-        base = resolve(comparison.base, []).settings
+        given["training.evaluate_every"] = self.evaluate_every
+        base = self.base
         if base.data.validation == 0:
             given.setdefault("data.validation", VALIDATION)
         speeds = given.get("cluster.speeds")

@@ -32,6 +32,12 @@ def status(directory: Path) -> str | None:
     return _summary(directory).get("status")
 
 
+def read_group(directory: Path) -> dict[str, Any]:
+    """How the run in `directory` was trained: its group and number of processes."""
+    summary = _summary(directory)
+    return {"group": summary.get("group"), "processes": summary.get("processes")}
+
+
 def read_seconds(directory: Path) -> list[float]:
     """The seconds of training at each evaluation."""
     return [float(row["seconds"]) for row in _evaluations(directory)]

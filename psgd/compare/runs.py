@@ -25,20 +25,20 @@ class Outcome(NamedTuple):
     diverged: bool = False
 
 
-Watch = Callable[[int, int], None]  # called with (runs that have ended, all runs)
+Watch = Callable[[str, int, int], None]  # called with (what is done, runs that have ended, all runs)
 
 
 @final
 class Runs:
-    def __init__(self, directory: Path, side_by_side: int) -> None:
+    def __init__(self, directory: Path, side_by_side: int, watch: Watch = lambda what, done, count: None) -> None:
         """`side_by_side`: how many runs are trained at once, each on one core."""
-        self._directory, self._side_by_side = directory, side_by_side
+        self._directory, self._side_by_side, self._watch = directory / "runs", side_by_side, watch
         self._children: set[subprocess.Popen[str]] = set()
         self._stopping = False
 
-    def train(self, trials: Sequence[Trial], watch: Watch = lambda done, count: None) -> dict[str, Outcome]:
-        """Train the distinct runs among `trials`, as far as they are not done yet; outcomes by identity. Raises
-        KeyboardInterrupt, after the runs under way have saved a checkpoint, if this process is interrupted."""
+    def train(self, trials: Sequence[Trial], what: str) -> dict[str, Outcome]:
+        """Train the distinct runs among `trials`, as far as they are not done yet; outcomes by identity. `what`: the
+        step of the comparison, in a word. If this process is interrupted, the runs under way save a checkpoint and end."""
         distinct = {trial.identity: trial for trial in trials}
         outcomes: dict[str, Outcome] = {}
         with ThreadPoolExecutor(self._side_by_side) as pool:
@@ -49,19 +49,21 @@ class Runs:
                     for future in ended:
                         outcome = future.result()
                         outcomes[outcome.directory.name] = outcome
-                    watch(len(outcomes), len(distinct))
+                    self._watch(what, len(outcomes), len(distinct))
             except BaseException:
                 self._stop()
                 pool.shutdown(cancel_futures=True)
                 raise
         return outcomes
 
-    def timed(self, trial: Trial, group: str) -> Outcome:
-        """Train a run again from its beginning, alone on this machine, in order to measure its time."""
-        directory = self._directory.parent / "timed" / trial.identity
+    def timed(self, trial: Trial, number: int, count: int) -> Outcome:
+        """Train a run again from its beginning, alone on this machine, in order to measure its time. It is the run
+        `number` of `count`."""
+        self._watch("timing", number, count)
+        directory = self._directory.with_name("timed") / trial.identity
         if status(directory) in ENDED:
             return Outcome(directory, None)
-        return self._run(trial, directory, [f"group={group}", "--overwrite"])
+        return self._run(trial, directory, ["--overwrite"])
 
     def _train(self, trial: Trial) -> Outcome:
         directory = self._directory / trial.identity

@@ -1,0 +1,166 @@
+"""Carries out a comparison: tunes, trains, times and measures what is missing, and gathers it as results.json."""
+
+import os
+import platform
+from collections.abc import Sequence
+from statistics import median
+from typing import Any, final
+
+from psgd.backends.blas import describe
+from psgd.compare.plan import Cell, Plan, Trial, differences, flat
+from psgd.compare.record import read_group, read_record, read_seconds
+from psgd.compare.runs import Outcome, Runs
+from psgd.compare.tuning import Tuned, tune
+from psgd.core.log import LOG
+from psgd.core.version import __version__
+from psgd.jobs.environment import environment
+
+SCHEMA = 1
+BUSY = 0.7  # programs that run, above which a measured time counts as disturbed
+
+Costs = dict[str, float]
+
+
+@final
+class Comparing:
+    """Runs in the directory of `runs` that are done are not trained again."""
+
+    def __init__(self, plan: Plan, runs: Runs, fixed_target: float | None) -> None:
+        """`fixed_target`: an automatic target that was set before; more seeds do not change it."""
+        self._plan, self._comparison, self._runs, self._fixed_target = plan, plan.comparison, runs, fixed_target
+        self._base = plan.base
+        self._tuned: dict[tuple[str, ...], Tuned] = {}
+        self._cells: dict[Cell, dict[str, Any]] = {}
+
+    def carry_out(self) -> dict[str, Any]:
+        """Train what is missing; return results.json, without costs and findings."""
+        self._tuned = tune(self._plan, lambda trials: self._train("tuning", trials))
+        references = self._target_cells()
+        self._score(references)
+        target = self._target(references)
+        self._score([cell for cell in self._plan.cells if cell not in references])
+        if "measured" in self._comparison.price.values():
+            self._time()
+        c = self._comparison
+        return {
+            "schema": SCHEMA,
+            "psgd": __version__,
+            "question": c.question,
+            "config": c.model_dump(mode="json"),
+            "base": flat(self._base),
+            "machine": _machine(),
+            "reference": c.first,
+            "arms": list(c.arms),
+            "axes": self._plan.axes,
+            "seeds": c.seeds,
+            "budget": {"epochs": c.budget.epochs, "evaluate_every": self._plan.evaluate_every},
+            "target": target,
+            "cells": [self._cells[cell] for cell in self._plan.cells],
+            "prices": c.model_dump(mode="json")["price"],
+        }
+
+    def _train(self, what: str, trials: Sequence[Trial]) -> dict[str, Outcome]:
+        return self._runs.train(trials, what)
+
+    def _tuned_for(self, cell: Cell) -> Tuned | None:
+        section = self._comparison.tune
+        return self._tuned[cell.key(section.for_each)] if section else None
+
+    def _trial(self, cell: Cell, seed: int) -> Trial:
+        tuned = self._tuned_for(cell)
+        return self._plan.trial(cell, seed, tuned.value if tuned else None)
+
+    def _target_cells(self) -> list[Cell]:
+        """The cells by which an automatic target is set: the reference's, or else another arm's, with one worker or the
+        fewest."""
+        workers = {cell: self._plan.settings(cell, self._comparison.seeds[0]).worker_count for cell in self._plan.cells}
+        own = [cell for cell in self._plan.cells if cell.arm == self._comparison.first]
+        candidates = own if any(workers[cell] == 1 for cell in own) else self._plan.cells
+        fewest = min(workers[cell] for cell in candidates)
+        return [next(cell for cell in candidates if workers[cell] == fewest)]
+
+    def _target(self, cells: list[Cell]) -> dict[str, Any]:
+        given = self._comparison.target
+        common = {"metric": given.metric}
+        if given.value != "auto":
+            return {**common, "value": given.value, "origin": "given", "note": "as the config says"}
+        choose = min if given.metric.endswith("loss") else max
+        runs = [run for cell in cells for run in self._cells[cell]["runs"]]
+        best = [choose(run["series"][given.metric]) for run in runs if run["series"].get(given.metric)]
+        note = f"the median over the seeds of the best {given.metric.replace('_', ' ')} of {cells[0].name}"
+        value = self._fixed_target if self._fixed_target is not None else median(best) if best else None
+        return {**common, "value": value, "origin": "auto", "note": note}
+
+    def _score(self, cells: list[Cell]) -> None:
+        """Train all seeds of these cells. After a cell's first run has failed, its others are not trained."""
+        first, *rest = self._comparison.seeds
+        self._outcomes_of(cells, [first])
+        whole = [cell for cell in cells if not self._cells[cell]["error"]]
+        if rest:
+            self._outcomes_of(whole, rest)
+
+    def _outcomes_of(self, cells: list[Cell], seeds: list[int]) -> None:
+        usable = [cell for cell in cells if not (tuned := self._tuned_for(cell)) or tuned.value is not None]
+        trials = {(cell, seed): self._trial(cell, seed) for cell in usable for seed in seeds}
+        outcomes = self._train("scoring", list(trials.values()))
+        for cell in cells:
+            entry = self._cells.setdefault(cell, self._entry(cell))
+            for seed in seeds if cell in usable else ():
+                outcome = outcomes[trials[cell, seed].identity]
+                entry["runs"].append(read_record(seed, *outcome))
+                if outcome.error and not outcome.diverged:
+                    entry["error"] = entry["error"] or outcome.error
+                    LOG.warning("psgd: %s failed: %s", cell.name, outcome.error)
+
+    def _entry(self, cell: Cell) -> dict[str, Any]:
+        tuned = self._tuned_for(cell)
+        value = tuned.value if tuned else None
+        settings = self._plan.settings(cell, self._comparison.seeds[0], value)
+        why_not = tuned.why_not if tuned else ""
+        strategy, workers = settings.strategy, settings.worker_count
+        return {
+            "arm": cell.arm,
+            "at": dict(cell.at),
+            "settings": differences(self._base, settings),
+            "strategy": strategy.name,
+            "workers": workers,
+            "speeds": settings.cluster.speeds or [1.0] * workers,
+            "period": settings.averaging.period if settings.averaging else None,
+            "batch": settings.training.batch_size_per_worker,
+            "learning_rate": settings.optimizer.learning_rate,
+            "tuned": {self._comparison.tune.setting: value} if self._comparison.tune and tuned else {},
+            "tuning": tuned.report if tuned else None,
+            "comparable": not why_not,
+            "why_not": why_not,
+            "error": why_not if tuned and value is None else None,
+            "parameters": None,
+            "message_bytes": None,
+            "costs": None,
+            "runs": [],
+        }
+
+    def _time(self) -> None:
+        """Train the runs again, one at a time, with the group of the base, and note the seconds at each evaluation."""
+        wanted = [
+            (cell, run) for cell, entry in self._cells.items() for run in entry["runs"] if run["status"] == "done"
+        ]
+        for number, (cell, run) in enumerate(wanted):
+            idle = os.getloadavg()[0] < BUSY + (number > 0)  # the run before is still in the average
+            outcome = self._runs.timed(self._trial(cell, run["seed"]), number, len(wanted))
+            if outcome.error:
+                LOG.warning("psgd: %s, seed %d, could not be timed: %s", cell.name, run["seed"], outcome.error)
+                continue
+            summary = read_record(run["seed"], *outcome)
+            if summary["sha256"] != run["sha256"]:
+                LOG.warning("psgd: %s, seed %d, has another hash when it is timed", cell.name, run["seed"])
+            run["measured"] = {
+                **read_group(outcome.directory),
+                "idle": idle,
+                "seconds": [read_seconds(outcome.directory)],
+            }
+
+
+def _machine() -> dict[str, Any]:
+    found, blas = environment([]), describe()
+    kept = {name: found[name] for name in ("cpu", "cores", "platform", "python", "packages")}
+    return {**kept, "platform": platform.platform(), "blas": f"{blas['name']} {blas['version']} {blas['kernel']}"}

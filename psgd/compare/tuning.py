@@ -1,0 +1,137 @@
+"""Tunes a setting, usually the learning rate, for each arm and each of the chosen axes: equally many values for all, on
+validation data, with seeds that are never scored."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from psgd.compare.plan import Cell, Plan, Trial
+from psgd.compare.record import read_record
+from psgd.compare.runs import Outcome
+from psgd.config.comparison import Space
+
+MAX_EXTENSIONS = 2  # of a space at whose edge the best value lies
+EXTENDED_BY = 2  # values
+DIGITS = 6  # of tuned values
+
+Train = Callable[[Sequence[Trial]], dict[str, Outcome]]
+
+
+class Tuned(NamedTuple):
+    value: float | None  # None if every value failed
+    why_not: str  # why cells with this value cannot be compared; empty if they can
+    report: dict[str, Any]  # the entry "tuning" of results.json
+
+
+def tune(plan: Plan, train: Train) -> dict[tuple[str, ...], Tuned]:
+    """Tune for each group of cells that the config names by for_each, represented by the first of its cells. Returns
+    the outcomes by `Cell.key`; nothing is tuned without a section `tune`."""
+    section = plan.comparison.tune
+    if section is None:
+        return {}
+    cells: dict[tuple[str, ...], Cell] = {}
+    for cell in plan.cells:
+        cells.setdefault(cell.key(section.for_each), cell)
+    tried = {key: first_values(_space(plan, cell)) for key, cell in cells.items()}
+    extensions = dict.fromkeys(cells, 0)
+    trials: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    while True:
+        runs = {key: {v: _trials(plan, cells[key], v) for v in tried[key]} for key in cells}
+        outcomes = train([t for by_value in runs.values() for each in by_value.values() for t in each])
+        for key, by_value in runs.items():
+            trials[key] = [_scored(plan, value, each, outcomes) for value, each in sorted(by_value.items())]
+        more = {}
+        for key, cell in cells.items():
+            values = beyond(_space(plan, cell), [t["value"] for t in trials[key]], best(trials[key]))
+            if values and extensions[key] < MAX_EXTENSIONS:
+                more[key] = values
+        if not more:
+            break
+        for key, values in more.items():
+            tried[key] += values
+            extensions[key] += 1
+    return {key: _outcome(plan, cells[key], trials[key], extensions[key]) for key in cells}
+
+
+def first_values(space: Space) -> list[float]:
+    """The values to try first, ascending."""
+    if space.values:
+        return sorted(space.values)
+    low, high = space.limits or [0.0, 0.0]
+    spaced = np.geomspace if space.log else np.linspace
+    return [_rounded(value) for value in spaced(low, high, space.points).tolist()]
+
+
+def beyond(space: Space, tried: list[float], winner: float | None) -> list[float]:
+    """Values beyond the edge of those tried (ascending) if the best lies there; [] if not, or if there are none."""
+    if winner is None or space.values or winner not in (tried[0], tried[-1]):
+        return []
+    edge, next_to_it = (tried[-1], tried[-2]) if winner == tried[-1] else (tried[0], tried[1])
+    values = []
+    for _ in range(EXTENDED_BY):
+        edge, next_to_it = _rounded(edge * edge / next_to_it if space.log else 2 * edge - next_to_it), edge
+        values.append(edge)
+    positive = (space.limits or [0.0])[0] > 0
+    return [value for value in values if value > 0 or not positive]
+
+
+def best(trials: list[dict[str, Any]]) -> float | None:
+    """The value with the best score. None if every value failed."""
+    scored = [trial for trial in trials if trial["rank"] is not None]
+    return float(max(scored, key=lambda trial: tuple(trial["rank"]))["value"]) if scored else None
+
+
+def _space(plan: Plan, cell: Cell) -> Space:
+    space = plan.space(cell.arm)
+    assert space
+    return space
+
+
+def _trials(plan: Plan, cell: Cell, value: float) -> list[Trial]:
+    assert plan.comparison.tune
+    return [plan.trial(cell, seed, value) for seed in plan.comparison.tune.seeds]
+
+
+def _scored(plan: Plan, value: float, trials: list[Trial], outcomes: dict[str, Outcome]) -> dict[str, Any]:
+    """The best score of each tuning seed, and the rank of the value: the mean of these and, where they tie, the mean
+    over all evaluations, which is better for a run that is good earlier. A value with which a run failed has no rank."""
+    metric, sign = plan.comparison.target.metric, -1 if plan.comparison.target.metric.endswith("loss") else 1
+    scores: list[float | None] = []
+    means, error, examples = [], None, 0
+    for trial in trials:
+        directory, failure, diverged = outcomes[trial.identity]
+        record = read_record(0, directory, failure, diverged)
+        series = [sign * each for each in record["series"].get(metric, []) if each is not None and math.isfinite(each)]
+        examples += (record["series"]["examples"] or [0])[-1]
+        if record["error"] or not series:
+            error = record["error"] or f"it has no {metric}"
+            scores.append(None)
+            continue
+        scores.append(sign * max(series))
+        means.append((max(series), float(np.mean(series))))
+    rank = None if error else np.mean(means, axis=0).tolist()
+    return {"value": value, "scores": scores, "error": error, "rank": rank, "examples": examples}
+
+
+def _outcome(plan: Plan, cell: Cell, trials: list[dict[str, Any]], extended: int) -> Tuned:
+    assert plan.comparison.tune
+    setting, winner = plan.comparison.tune.setting, best(trials)
+    why_not = ""
+    if winner is None:
+        why_not = f"every value of {setting} failed: {trials[0]['error']}"
+    elif winner in (trials[0]["value"], trials[-1]["value"]):
+        tries = f"although they were extended {extended} times" if extended else "and a list of values is not extended"
+        why_not = f"the best {setting}, {winner:g}, is at the edge of the values tried, {tries}"
+    report = {
+        "setting": setting,
+        "trials": [{name: trial[name] for name in ("value", "scores", "error")} for trial in trials],
+        "extended": extended,
+        "examples": sum(trial["examples"] for trial in trials),
+    }
+    return Tuned(winner, why_not, report)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")
