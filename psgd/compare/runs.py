@@ -38,7 +38,7 @@ class Runs:
 
     def train(self, trials: Sequence[Trial], what: str) -> dict[str, Outcome]:
         """Train the distinct runs among `trials`, as far as they are not done yet; outcomes by identity. `what`: the
-        step of the comparison, in a word. If this process is interrupted, the runs under way save a checkpoint and end."""
+        step of the comparison, in a word. On an interrupt, the runs under way save a checkpoint and end."""
         distinct = {trial.identity: trial for trial in trials}
         outcomes: dict[str, Outcome] = {}
         with ThreadPoolExecutor(self._side_by_side) as pool:

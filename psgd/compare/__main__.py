@@ -1,0 +1,55 @@
+"""The command `python -m psgd.compare CONFIG`: which arm of a comparison reaches the target soonest, at what price."""
+
+from psgd.backends.blas import limit_before_numpy
+
+limit_before_numpy()  # must come before anything that imports numpy
+
+import argparse  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import NoReturn  # noqa: E402
+
+from psgd.compare.command import compare  # noqa: E402
+from psgd.core.errors import INTERRUPTED, PsgdError  # noqa: E402
+from psgd.core.log import LOG, open_missing_streams  # noqa: E402
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m psgd.compare",
+        description="Compare strategies, numbers of workers or any settings, fairly: train each arm with several seeds, "
+        "and report which reaches the target soonest. Called again, it trains only what is missing.",
+    )
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file (see configs/compare/)")
+    parser.add_argument("--output", metavar="DIR", type=Path, help="default: runs/compare/ and the config's name")
+    parser.add_argument("--dry-run", action="store_true", help="list what would be trained, and estimate the time")
+    parser.add_argument("--against", metavar="RESULTS", type=Path, help="earlier results.json, or their directory")
+    parser.add_argument("--max-regress", metavar="PERCENT", default="10%", help="exit with 6 beyond; default: 10%%")
+    parser.add_argument("--verify", metavar="CELL", help="train a cell again, and compare the hashes")
+    parser.add_argument("--group", default="serial", help="with --verify: serial, threads, mpi or ray")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code after errors have been printed."""
+    open_missing_streams()
+    options = parse(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return compare(options)
+    except PsgdError as error:
+        for line in str(error).splitlines():
+            LOG.error("psgd: %s", line)
+        return error.code
+    except KeyboardInterrupt:
+        LOG.error("psgd: interrupted; call it again to go on")
+        return INTERRUPTED
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
