@@ -18,8 +18,8 @@ from psgd.core.log import LOG, open_missing_streams  # noqa: E402
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m psgd.compare",
-        description="Compare strategies, numbers of workers or any settings, fairly: train each arm with several seeds, "
-        "and report which reaches the target soonest. Called again, it trains only what is missing.",
+        description="Compare strategies, numbers of workers or any settings, fairly: train each arm with several "
+        "seeds, and report which reaches the target soonest. Called again, it trains only what is missing.",
     )
     parser.add_argument("config", metavar="CONFIG", help="a YAML file (see configs/compare/)")
     parser.add_argument("--output", metavar="DIR", type=Path, help="default: runs/compare/ and the config's name")

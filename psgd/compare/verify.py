@@ -1,0 +1,59 @@
+"""Trains the runs of a cell again, on any group, and compares the hashes of their parameters."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from psgd.compare.record import read_record
+from psgd.core.errors import PsgdError, UsageError
+
+GROUPS = ("serial", "threads", "mpi", "ray")
+
+
+def verify(directory: Path, results: dict[str, Any], name: str, group: str) -> list[str]:
+    """Train the runs of the cell `name` again; lines that say what was found. UsageError if there is no such cell, or
+    the group cannot be used; PsgdError if a hash differs."""
+    if group not in GROUPS:
+        raise UsageError(f"--group is {group}; choose one of {', '.join(GROUPS)}")
+    cell = find_cell(results, name)
+    lines = []
+    for run in cell["runs"]:
+        again = _train(directory, run["id"], group, cell["workers"])
+        if again != run["sha256"]:
+            raise PsgdError(f"seed {run['seed']} of {name} on {group} has the hash {again}, not {run['sha256']}")
+        lines.append(f"seed {run['seed']}: {run['sha256']}, on {group} too")
+    return lines
+
+
+def find_cell(results: dict[str, Any], name: str) -> dict[str, Any]:
+    """The cell of this name, such as `sync, workers 4`. UsageError, which lists all names, if there is none."""
+    names = {cell_name(cell): cell for cell in results["cells"]}
+    wanted = ", ".join(part.strip() for part in name.split(","))
+    if wanted not in names:
+        raise UsageError(f"there is no cell {name!r}; there are: {'; '.join(names)}")
+    return dict(names[wanted])
+
+
+def cell_name(cell: dict[str, Any]) -> str:
+    return ", ".join([cell["arm"], *(f"{axis} {label}" for axis, label in cell["at"].items())])
+
+
+def _train(directory: Path, identity: str, group: str, workers: int) -> str | None:
+    launcher = ["mpirun", "-n", str(workers)] if group == "mpi" else []
+    if launcher and not shutil.which("mpirun"):
+        raise UsageError("--group mpi needs mpirun: pip install mpich, or choose another group")
+    output = directory / "verified" / f"{identity}-{group}"
+    config = directory / "runs" / f"{identity}.yaml"
+    command = [sys.executable, "-m", "psgd.train", str(config), f"group={group}", "--quiet"]
+    if output.exists():
+        command.append("--overwrite")
+    output.parent.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [*launcher, *command, "--output", str(output)], stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise PsgdError(f"the run could not be trained again on {group} (code {done.returncode}): {last}")
+    return read_record(0, output, None, False)["sha256"]
