@@ -103,6 +103,11 @@ def test_summaries(times, reached, median, mean):
     assert summarize(list(until(10, *times).values())) == (reached, len(times), median, mean)
 
 
+def test_a_censored_time_is_infinite_to_the_median_even_if_it_is_short():
+    times = [Crossing(t, t, True) for t in (5, 6, 7)]
+    assert summarize([Crossing(2, 2, False), *times]).median == 6.5  # 5 6 7 inf
+
+
 def test_an_arm_without_runs_has_no_summary():
     with pytest.raises(ValueError, match="without runs"):
         summarize([])
