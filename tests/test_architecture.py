@@ -34,7 +34,7 @@ DOORS = {
     "matplotlib": {"psgd.compare.picture"},
     "rich": {"psgd.training.progress_bar"},
     "sklearn": set(),
-    "scipy": {"psgd.backends.numpy.products", "psgd.backends.native"},
+    "scipy": {"psgd.backends.numpy.products", "psgd.backends.native", "psgd.compare.statistics"},
 }
 
 
