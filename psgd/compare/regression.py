@@ -23,8 +23,8 @@ def parse_share(text: str) -> float:
 
 
 def check(results: dict[str, Any], before: dict[str, Any], most: float) -> list[str]:
-    """Return a line for each time that both have. Regressed if one is more than the share `most` above that before, or a
-    target that was reached is reached no more; UsageError if nothing can be compared."""
+    """Return a line for each time that both have. Regressed if one is more than the share `most` above that before, or
+    if a target is reached no more; UsageError if nothing can be compared."""
     old = dict(_rows(before))
     lines, worse = [], []
     for key, row in _rows(results):

@@ -1,0 +1,184 @@
+"""The findings of a comparison, computed from results.json alone: times to the target by place and price, the paired
+comparison of each arm with the reference, and whether the verdict depends on the target."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from itertools import product
+from math import isfinite
+from statistics import fmean, median
+from typing import Any, NamedTuple
+
+from psgd.compare.clock import Parts, spent, times
+from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
+from psgd.compare.statistics import across_arms, paired, summarize
+
+# Factors by which the distance of a target from perfection is changed, to see whether the verdict depends on it.
+DISTANCES = (1.5, 1.2, 0.9)
+
+Json = dict[str, Any]
+
+
+class Timed(NamedTuple):
+    """A run under a price: seconds at its evaluations, and those of its whole budget."""
+
+    run: Json
+    parts: Parts
+    budget: float
+
+
+def analyse(results: Json) -> Json:
+    """Return the entry `findings` of results.json, without sentences."""
+    targets = all_targets(results["target"]["metric"], results["target"]["value"])
+    tables, verdicts = [], {}
+    for at, price in product(places(results), results["prices"] or {"here": "measured"}):
+        for target in targets:
+            table = _table(results, at, price, target)
+            if table and target == results["target"]["value"]:
+                tables.append(table)
+            for row in table["rows"] if table else ():
+                if row["ratio"]:
+                    key = (tuple(at.items()), price, row["arm"])
+                    verdicts.setdefault(key, {})[target] = row["ratio"]["verdict"]
+    flips = [
+        {"at": dict(at), "price": price, "arm": arm, "verdicts": {f"{t:g}": v for t, v in by_target.items()}}
+        for (at, price, arm), by_target in verdicts.items()
+        if {"faster", "slower"} <= set(by_target.values())
+    ]
+    return {"tables": tables, "targets": targets, "flips": flips}
+
+
+def places(results: Json) -> list[dict[str, str]]:
+    """The points of the grid that some cell has, in order."""
+    found = [dict(zip(results["axes"], labels, strict=True)) for labels in product(*results["axes"].values())]
+    return [at for at in found if any(cell["at"] == at for cell in results["cells"])]
+
+
+def all_targets(metric: str, value: float | None) -> list[float]:
+    """The target and others around it, which are further from and closer to perfection, the easiest first."""
+    if value is None:
+        return []
+    if not higher_is_better(metric):
+        return sorted({value * factor for factor in (*DISTANCES, 1.0)}, reverse=True)
+    around = {round(1 - (1 - value) * factor, 6) for factor in DISTANCES if value < 1}
+    return sorted({target for target in around if target > 0} | {value})
+
+
+def timed_runs(cell: Json, price: Any, budget_examples: float) -> Iterator[Timed]:
+    """The runs of a cell under a price; those that cannot be timed are left out. A run that diverged has the budget
+    that it would have taken."""
+    for run in cell["runs"]:
+        parts = times(cell, run, price)
+        if parts is None or not len(parts.seconds):
+            continue
+        examples, end = run["series"]["examples"][-1], float(parts.seconds[-1])
+        whole = end * max(1.0, budget_examples / examples) if run["status"] != "done" and examples else end
+        yield Timed(run, parts, whole)
+
+
+def crossings(results: Json, cell: Json, price: Any, target: float) -> dict[int, tuple[Timed, Crossing]]:
+    """When each run of a cell reached the target, by seed."""
+    metric = results["target"]["metric"]
+    higher, budget = higher_is_better(metric), _budget_examples(results)
+    return {
+        timed.run["seed"]: (
+            timed,
+            first_crossing(
+                timed.parts.seconds.tolist(), timed.run["series"].get(metric, []), target, higher, timed.budget
+            ),
+        )
+        for timed in timed_runs(cell, price, budget)
+    }
+
+
+def same_runs(one: Json, other: Json) -> list[int]:
+    """The seeds with which two cells trained the same bits."""
+    hashes = {run["seed"]: run["sha256"] for run in one["runs"] if run["sha256"]}
+    return [run["seed"] for run in other["runs"] if run["sha256"] and hashes.get(run["seed"]) == run["sha256"]]
+
+
+def _budget_examples(results: Json) -> float:
+    done = [
+        run["series"]["examples"][-1] for cell in results["cells"] for run in cell["runs"] if run["status"] == "done"
+    ]
+    return float(max(done, default=0))
+
+
+def _table(results: Json, at: Mapping[str, str], price_name: str, target: float) -> Json | None:
+    """The arms at one place under one price. None if nothing was timed there."""
+    price = results["prices"].get(price_name, "measured")
+    cells = {cell["arm"]: cell for cell in results["cells"] if cell["at"] == at}
+    found = {arm: crossings(results, cell, price, target) for arm, cell in cells.items()}
+    if not any(found.values()):
+        return None
+    rows = [_row(results, cells[arm], price, target, found[arm]) for arm in results["arms"] if found.get(arm)]
+    reference = {seed: time for seed, (_, time) in found.get(results["reference"], {}).items()}
+    others = [row for row in rows if row["arm"] != results["reference"]]
+    hashes = {
+        arm: {timed.run["seed"]: timed.run["sha256"] for timed, _ in each.values()} for arm, each in found.items()
+    }
+    if reference:
+        compared = []
+        for row in others:
+            own, theirs = hashes[row["arm"]], hashes[results["reference"]]
+            same = [seed for seed, sha in own.items() if sha and sha == theirs.get(seed)]
+            compared.append(paired({s: time for s, (_, time) in found[row["arm"]].items()}, reference, same_runs=same))
+        for row, comparison in zip(others, across_arms(compared), strict=True):
+            row["ratio"] = asdict(comparison)
+    return {"at": dict(at), "price": price_name, "target": target, "rows": rows}
+
+
+def _row(results: Json, cell: Json, price: Any, target: float, found: dict[int, tuple[Timed, Crossing]]) -> Json:
+    metric = results["target"]["metric"]
+    higher = higher_is_better(metric)
+    summary = summarize([time for _, time in found.values()])
+    ends = {seed: _end(timed, metric, target, higher) for seed, (timed, _) in found.items()}
+    middle = sorted(found, key=lambda seed: found[seed][1].high)[(len(found) - 1) // 2]
+    parts, place = found[middle][0].parts, ends[middle]
+    scores = [timed.run["series"].get(metric, []) for timed, _ in found.values()]
+    finals, bests = [final_score(s) for s in scores], [best_score(s, higher) for s in scores]
+    dollars, watts = (None, None) if price == "measured" else spent(cell, price, found[middle][1].high)
+    crossed = [seed for seed, (_, time) in found.items() if time.reached]
+    reached = summary.median is not None
+    return {
+        "arm": cell["arm"],
+        "reached": summary.reached,
+        "of": summary.of,
+        "median": summary.median,
+        "restricted_mean": summary.restricted_mean,
+        "times": [
+            {"seed": seed, "seconds": time.high, "low": time.low, "reached": time.reached}
+            for seed, (_, time) in found.items()
+        ],
+        "epochs_median": median(_epochs(results, found[s][0], ends[s]) for s in crossed) if reached else None,
+        "bytes_median": median(_bytes(cell, found[s][0], ends[s]) for s in crossed) if reached else None,
+        "final": _mean(finals),
+        "best": _mean(bests),
+        **{
+            name: None if (values := getattr(parts, name)) is None else float(values[place])
+            for name in ("computing", "waiting", "moving")
+        },
+        "ratio": None,
+        "dollars": dollars,
+        "watt_hours": watts,
+    }
+
+
+def _end(timed: Timed, metric: str, target: float, higher: bool) -> int:
+    """The evaluation at which the target was reached, or the last."""
+    index = first_reached(timed.run["series"].get(metric, []), target, higher)
+    return len(timed.parts.seconds) - 1 if index is None else index
+
+
+def _epochs(results: Json, timed: Timed, place: int) -> float:
+    per_epoch = _budget_examples(results) / results["budget"]["epochs"]
+    return float(timed.run["series"]["examples"][place] / per_epoch)
+
+
+def _bytes(cell: Json, timed: Timed, place: int) -> int:
+    """What one worker sent until then, if it is alone on its host."""
+    return int(timed.run["series"]["rounds"][place] * (cell["message_bytes"] or 0)) if cell["workers"] > 1 else 0
+
+
+def _mean(scores: list[float | None]) -> float | None:
+    finite = [score for score in scores if score is not None and isfinite(score)]
+    return fmean(finite) if finite else None
