@@ -1,7 +1,7 @@
 """The findings of a comparison, computed from results.json alone: times to the target by place and price, the paired
 comparison of each arm with the reference, and whether the verdict depends on the target."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import product
 from math import isfinite
@@ -78,50 +78,22 @@ def timed_runs(cell: Json, price: Any, budget_examples: float) -> Iterator[Timed
 def crossings(results: Json, cell: Json, price: Any, target: float) -> dict[int, tuple[Timed, Crossing]]:
     """When each run of a cell reached the target, by seed."""
     metric = results["target"]["metric"]
-    higher, budget = higher_is_better(metric), _budget_examples(results)
-    return {
-        timed.run["seed"]: (
-            timed,
-            first_crossing(
-                timed.parts.seconds.tolist(), timed.run["series"].get(metric, []), target, higher, timed.budget
-            ),
-        )
-        for timed in timed_runs(cell, price, budget)
-    }
+    higher, found = higher_is_better(metric), {}
+    for timed in timed_runs(cell, price, _budget_examples(results)):
+        scores = timed.run["series"].get(metric, [])
+        crossing = first_crossing(timed.parts.seconds.tolist(), scores, target, higher, timed.budget)
+        found[int(timed.run["seed"])] = timed, crossing
+    return found
 
 
 def same_runs(one: Json, other: Json) -> list[int]:
     """The seeds with which two cells trained the same bits."""
-    hashes = {run["seed"]: run["sha256"] for run in one["runs"] if run["sha256"]}
-    return [run["seed"] for run in other["runs"] if run["sha256"] and hashes.get(run["seed"]) == run["sha256"]]
-
-
-def _budget_examples(results: Json) -> float:
-    done = [
-        run["series"]["examples"][-1] for cell in results["cells"] for run in cell["runs"] if run["status"] == "done"
-    ]
-    return float(max(done, default=0))
-
-
-def _table(results: Json, at: Mapping[str, str], price_name: str, target: float) -> Json | None:
-    """The arms at one place under one price. None if nothing was timed there."""
-    price = results["prices"].get(price_name, "measured")
-    cells = {cell["arm"]: cell for cell in results["cells"] if cell["at"] == at}
-    found = {arm: crossings(results, cell, price, target) for arm, cell in cells.items()}
-    if not any(found.values()):
-        return None
-    rows = [_row(results, cells[arm], price, target, found[arm]) for arm in results["arms"] if found.get(arm)]
-    reference = {seed: time for seed, (_, time) in found.get(results["reference"], {}).items()}
-    others = [row for row in rows if row["arm"] != results["reference"]]
-    hashes = {
-        arm: {timed.run["seed"]: timed.run["sha256"] for timed, _ in each.values()} for arm, each in found.items()
-    }
     if reference:
         compared = []
         for row in others:
-            own, theirs = hashes[row["arm"]], hashes[results["reference"]]
-            same = [seed for seed, sha in own.items() if sha and sha == theirs.get(seed)]
-            compared.append(paired({s: time for s, (_, time) in found[row["arm"]].items()}, reference, same_runs=same))
+            own = found[row["arm"]]
+            same = same_runs(cells[row["arm"]], cells[results["reference"]])
+            compared.append(paired({seed: time for seed, (_, time) in own.items()}, reference, same_runs=same))
         for row, comparison in zip(others, across_arms(compared), strict=True):
             row["ratio"] = asdict(comparison)
     return {"at": dict(at), "price": price_name, "target": target, "rows": rows}
