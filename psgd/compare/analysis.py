@@ -88,12 +88,31 @@ def crossings(results: Json, cell: Json, price: Any, target: float) -> dict[int,
 
 def same_runs(one: Json, other: Json) -> list[int]:
     """The seeds with which two cells trained the same bits."""
+    hashes = {run["seed"]: run["sha256"] for run in one["runs"] if run["sha256"]}
+    return [run["seed"] for run in other["runs"] if run["sha256"] and hashes.get(run["seed"]) == run["sha256"]]
+
+
+def _budget_examples(results: Json) -> float:
+    runs = [run for cell in results["cells"] for run in cell["runs"] if run["status"] == "done"]
+    return float(max((run["series"]["examples"][-1] for run in runs), default=0))
+
+
+def _table(results: Json, at: Mapping[str, str], price_name: str, target: float) -> Json | None:
+    """The arms at one place under one price. None if nothing was timed there."""
+    price = results["prices"].get(price_name, "measured")
+    cells = {cell["arm"]: cell for cell in results["cells"] if cell["at"] == at}
+    found = {arm: crossings(results, cell, price, target) for arm, cell in cells.items()}
+    if not any(found.values()):
+        return None
+    rows = [_row(results, cells[arm], price, target, found[arm]) for arm in results["arms"] if found.get(arm)]
+    reference = {seed: time for seed, (_, time) in found.get(results["reference"], {}).items()}
     if reference:
+        others = [row for row in rows if row["arm"] != results["reference"]]
         compared = []
         for row in others:
-            own = found[row["arm"]]
+            own = {seed: time for seed, (_, time) in found[row["arm"]].items()}
             same = same_runs(cells[row["arm"]], cells[results["reference"]])
-            compared.append(paired({seed: time for seed, (_, time) in own.items()}, reference, same_runs=same))
+            compared.append(paired(own, reference, same_runs=same))
         for row, comparison in zip(others, across_arms(compared), strict=True):
             row["ratio"] = asdict(comparison)
     return {"at": dict(at), "price": price_name, "target": target, "rows": rows}
