@@ -1,7 +1,7 @@
 """The findings of a comparison, computed from results.json alone: times to the target by place and price, the paired
 comparison of each arm with the reference, and whether the verdict depends on the target."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import product
 from math import isfinite
