@@ -52,7 +52,7 @@ def write_mnist_like(
         for kind, rank, values in (("images", 3, images), ("labels", 1, np.arange(count))):
             content = idx_bytes(values)
             name = f"{split}-{kind}{separator}idx{rank}-ubyte" + (".gz" if packed else "")
-            (directory / name).write_bytes(gzip.compress(content) if packed else content)
+            (directory / name).write_bytes(gzip.compress(content, mtime=0) if packed else content)
     return directory
 
 
@@ -172,7 +172,7 @@ def test_idx_of_every_type_plain_or_gzipped(tmp_path, stored, packed):
     values = np.arange(6).reshape(1, 2, 3) * (1 if stored in ("u1", "i1") else 21)
     content = idx_bytes(values, stored)
     path = tmp_path / "some-file"  # recognised by content, whatever its name
-    path.write_bytes(gzip.compress(content) if packed else content)
+    path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
     array = read_idx(path)
     assert array.dtype.isnative
     assert array.dtype == np.dtype(stored).newbyteorder("=")
@@ -190,9 +190,9 @@ def test_idx_of_every_type_plain_or_gzipped(tmp_path, stored, packed):
         (b"", "begins with nothing"),
         (b"\0\0\x08\x03" + b"\xff" * 12, "truncated: expected"),
         (b"\0\0\x08\xff" + b"\0" * 1020, "cannot be represented"),
-        (gzip.compress(idx_bytes([1, 2, 3]))[:-3], "gzip data are truncated or corrupt"),
-        (gzip.compress(idx_bytes([1, 2, 3]))[:10] + b"\xff" * 20, "gzip data are truncated or corrupt"),
-        (gzip.compress(idx_bytes([1, 2, 3])) + b"tail", "gzip data are truncated or corrupt"),
+        (gzip.compress(idx_bytes([1, 2, 3]), mtime=0)[:-3], "gzip data are truncated or corrupt"),
+        (gzip.compress(idx_bytes([1, 2, 3]), mtime=0)[:10] + b"\xff" * 20, "gzip data are truncated or corrupt"),
+        (gzip.compress(idx_bytes([1, 2, 3]), mtime=0) + b"tail", "gzip data are truncated or corrupt"),
     ],
 )
 def test_a_damaged_idx_file_is_named(tmp_path, content, message):
