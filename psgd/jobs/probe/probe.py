@@ -57,9 +57,10 @@ def probe(settings: Settings, data: Data) -> Findings:
     """Measure the job of `settings`, with one worker, and forecast other numbers of workers and strategies."""
     began, load = time.perf_counter(), os.getloadavg()[0]
     with np.errstate(all="ignore"):
-        benches = [_Bench(each, data) for each in _strategies(settings)]
+        both = GradientAveraging(), settings.averaging or ParameterAveraging()
+        benches = [Bench(one_worker(settings.replace(strategy=strategy)), data) for strategy in both]
         rounds = [bench.round() for bench in benches]
-        machine = _machine(benches[-1], benches[0])
+        machine = measure_machine(benches[-1], benches[0])
     job = benches[0].job
     forecasts = forecast_all(rounds, machine, job.batch, settings.worker_count)
     return Findings(machine, rounds, forecasts, job.batch, job.learner.size, time.perf_counter() - began, load)
@@ -121,16 +122,14 @@ def _several(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
-def _strategies(settings: Settings) -> list[Settings]:
-    """Settings of the job with one worker, by gradient averaging and by averaging parameters (as in the config, or by
-    default)."""
-    both = GradientAveraging(), settings.averaging or ParameterAveraging()
+def one_worker(settings: Settings) -> Settings:
+    """Settings of the job with one worker that does the same work, and does not diverge."""
     cluster, optimizer = settings.cluster.replace(speeds=None), settings.optimizer
     optimizer = optimizer.replace(learning_rate=RATE_FACTOR * optimizer.learning_rate)
-    return [settings.replace(strategy=one, cluster=cluster, optimizer=optimizer, workers=1) for one in both]
+    return settings.replace(cluster=cluster, optimizer=optimizer, workers=1)
 
 
-def _machine(averaging: "_Bench", synchronous: "_Bench") -> Machine:
+def measure_machine(averaging: "Bench", synchronous: "Bench") -> Machine:
     """Measure slowdowns and exchanges on the cores of this process."""
     most = cores()
     slowdowns, exchanges = {1: 1.0}, {1: 0.0}
@@ -151,7 +150,7 @@ def _shortest(processes: int, work: Work) -> float | None:
 
 
 @final
-class _Bench:
+class Bench:
     """Times the parts of a round of one strategy, with one worker in this process."""
 
     def __init__(self, settings: Settings, data: Data) -> None:
@@ -186,10 +185,10 @@ class _Bench:
 
     def round(self) -> Round:
         """Measure the parts of one round."""
-        first = _median(lambda: self._local(1))
+        first = median_seconds(lambda: self._local(1))
         step = first
         if self._steps > 1:
-            step = max(0.0, _median(lambda: self._local(self._steps)) - first) / (self._steps - 1)
+            step = max(0.0, median_seconds(lambda: self._local(self._steps)) - first) / (self._steps - 1)
         leaf, apply = self._combination()
         expected = first + (self._steps - 1) * step + leaf + apply
         whole = self._whole_rounds(expected) if step < LONG else 0.0
@@ -206,22 +205,24 @@ class _Bench:
 
     def _combination(self) -> tuple[float, float]:
         """Measure the seconds of (reducing one contribution, applying the sum), over all parameters."""
-        job = build_job(self._settings.replace(workers=2), self._data)
+        two, four = self._combined(2), self._combined(4)
+        leaf = min(two / 2, max(0.0, (four - two) / 2))
+        return leaf, two - 2 * leaf
+
+    def _combined(self, workers: int) -> float:
+        """Measure the seconds of a combination of so many workers."""
+        job = build_job(self._settings.replace(workers=workers), self._data)
         group, strategy = Group(Serial(), job.vectors), job.strategy
-        for worker in range(2):
+        for worker in range(workers):
             group.contribution(worker)[:] = self._replica.parameters
         old, new = (Replica(vectors, Progress(steps=1)) for vectors in group.replicas)
         old.vectors[0] = self._replica.parameters
+        weights = np.full(workers, 1 / workers)
 
         def begin(squared_norm: float) -> ApplyBlock:
             return strategy.application.begin(old, new, 0.0, squared_norm)
 
-        def combine(weights: np.ndarray) -> float:
-            return _median(lambda: group.combine(weights, begin, strategy.needs.norm))
-
-        one, both = combine(np.array([1.0, 0.0])), combine(np.array([0.5, 0.5]))
-        leaf = min(one, max(0.0, both - one))
-        return leaf, one - leaf
+        return median_seconds(lambda: group.combine(weights, begin, strategy.needs.norm))
 
     def _whole_rounds(self, expected: float) -> float:
         """Measure the seconds of a round of the loop, with exchanges and combination. `expected`: an estimate."""
@@ -242,7 +243,7 @@ class _Bench:
         return min(times)
 
 
-def _median(act: Callable[[], None]) -> float:
+def median_seconds(act: Callable[[], object]) -> float:
     """The median seconds of as many calls as fit into SECONDS, after one that is not counted."""
     timer = timeit.Timer(act)
     timer.timeit(1)

@@ -1,0 +1,103 @@
+"""Networks as prices name them, and the seconds that psgd's messages take on them."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from psgd.core.errors import UsageError
+
+BITS = {"kbit": 1e3, "mbit": 1e6, "gbit": 1e9}  # a second
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+PAYLOAD = 1448 / 1538  # of an Ethernet link, by TCP: bytes of data in a packet, bytes that it takes on the wire
+SCATTERED_FROM = 8  # hosts; MPICH sends to fewer along a binomial tree, whatever the size
+SCATTERED_BYTES = 12288  # shorter messages too
+
+_NETWORK = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([kmg]bit)(?:/s)?\s*,\s*(\d+(?:\.\d*)?)\s*(us|ms|s)\s*", re.IGNORECASE)
+
+
+class Network(NamedTuple):
+    """A link between two hosts. Each host has one card, which sends and receives at the same time."""
+
+    bandwidth: float  # bits a second, of one card
+    latency: float  # seconds, one way
+
+
+class Library(NamedTuple):
+    """What the library that moves bytes adds to the network, fitted to small messages."""
+
+    overhead: float  # seconds that a message takes beside latency and bandwidth
+    eager_bytes: int  # longer messages are agreed upon before they are sent
+    trips: int  # over the network, of a longer message: request, reply, data
+
+
+MPICH = Library(overhead=60e-6, eager_bytes=160_000, trips=3)
+
+
+@lru_cache
+def parse(text: str) -> Network:
+    """Parse a network such as "100Mbit,1ms". UsageError if it is none."""
+    if found := _NETWORK.fullmatch(text):
+        bandwidth, bits, latency, seconds = found.groups()
+        network = Network(float(bandwidth) * BITS[bits.lower()], float(latency) * SECONDS[seconds.lower()])
+        if network.bandwidth > 0:
+            return network
+    raise UsageError(
+        f"network is {text!r}; give bandwidth and one-way latency, as in 100Mbit,1ms (kbit, Mbit, Gbit; us, ms, s)"
+    )
+
+
+def bandwidth_text(bandwidth: float) -> str:
+    """Format bits a second in two digits or more, as in 340 Mbit/s."""
+    return _scaled(bandwidth, (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)))
+
+
+def latency_text(latency: float) -> str:
+    """Format seconds in two digits or more, as in 1.5 ms."""
+    return _scaled(latency, (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)))
+
+
+def _scaled(value: float, units: Sequence[tuple[str, float]]) -> str:
+    rounded = float(f"{value:.2g}")
+    name, unit = next(((name, unit) for name, unit in units if rounded >= unit), units[-1])
+    return f"{rounded / unit:g} {name}"
+
+
+def all_gather_seconds(network: Network, library: Library, hosts: int, processes: int, row: int) -> float:
+    """Seconds of an all-gather between hosts: `processes` of each give a row of `row` bytes. In each stage the
+    processes exchange with twice as many as before, those of a host through one card."""
+    stages = (hosts - 1).bit_length()
+    received = processes * (hosts - 1) * processes * row
+    return stages * (network.latency + library.overhead) + 8 * received / (network.bandwidth * PAYLOAD)
+
+
+def broadcasts_seconds(network: Network, library: Library, roots: tuple[int, ...], hosts: int, size: int) -> float:
+    """Seconds of broadcasts of `size` bytes between hosts, one after another, from the hosts `roots`.
+
+    MPICH sends along a binomial tree; from SCATTERED_FROM hosts, longer messages are scattered and gathered in a ring.
+    """
+    eager = size <= library.eager_bytes
+    one_way, on_wire = network.latency * (1 if eager else library.trips), 8 * size / (network.bandwidth * PAYLOAD)
+    if hosts >= SCATTERED_FROM and size >= SCATTERED_BYTES:
+        messages = (hosts - 1).bit_length() + hosts - 1
+        return len(roots) * (messages * (one_way + library.overhead) + 2 * (hosts - 1) / hosts * on_wire)
+    after, sent = binomial_stages(roots, hosts, waits=not eager), binomial_stages(roots, hosts, waits=True)
+    return after * (one_way + library.overhead) + sent * on_wire
+
+
+@lru_cache
+def binomial_stages(roots: tuple[int, ...], hosts: int, waits: bool) -> int:
+    """Messages on the longest path through broadcasts along binomial trees. `waits`: a sender goes on when its message
+    has been received, which is so for long ones."""
+    done = [0] * hosts
+    for root in roots:
+        distance = 1 << (hosts - 1).bit_length() >> 1
+        while distance:
+            for place in range(0, hosts - distance, 2 * distance):
+                sender, receiver = (root + place) % hosts, (root + place + distance) % hosts
+                arrived = max(done[sender], done[receiver] if waits else 0) + 1
+                done[receiver] = max(done[receiver], arrived)
+                if waits:
+                    done[sender] = arrived
+            distance >>= 1
+    return max(done)

@@ -1,0 +1,380 @@
+"""The modelled clock: seconds computed by hand, identities, and the messages that the group really sends."""
+
+import inspect
+import itertools
+
+import numpy as np
+import pytest
+from processes import python
+
+from psgd.compare.clock import ROW_BYTES, SEGMENT_SECONDS, Price, as_price, hosts_used, layout, spent, times
+from psgd.compare.costs import measure
+from psgd.compare.diagram import best_period, break_even, diagram, first_crossing
+from psgd.compare.network import (
+    MPICH,
+    PAYLOAD,
+    Library,
+    Network,
+    all_gather_seconds,
+    bandwidth_text,
+    binomial_stages,
+    broadcasts_seconds,
+    latency_text,
+    parse,
+)
+from psgd.config.resolve import resolve
+from psgd.core.errors import UsageError
+from psgd.data.sources.load import load_data
+from psgd.group.group import Group
+from psgd.group.reports import Notice, Report, pack
+from psgd.group.vector_shape import VectorShape
+from psgd.strategy.plans import PacedPlan, exact_speeds
+from psgd.training.loop import Loop
+
+COSTS = {"step": 8.0, "leaf": 1.0, "apply": 2.0, "rest": 0.5, "meeting": 0.25}
+NO_OVERHEAD = MPICH._replace(overhead=0.0)
+NOT_MODELLED = 1e-9  # of seconds: rounding
+
+
+def a_cell(strategy="parameter-averaging", speeds=(1.0, 1.0), period=10, size=1000, **costs):
+    return {
+        "strategy": strategy,
+        "workers": len(speeds),
+        "speeds": list(speeds),
+        "period": None if strategy == "gradient-averaging" else period,
+        "message_bytes": size,
+        "costs": {**COSTS, **costs},
+    }
+
+
+def a_run(*rounds, steps=10, **series):
+    return {"rounds": rounds[-1], "worker_steps": [steps * rounds[-1]], "series": {"rounds": list(rounds), **series}}
+
+
+def network(bandwidth=1e9, latency=0.0):
+    """`bandwidth`: payload, in bytes a second."""
+    return Network(8 * bandwidth / PAYLOAD, latency)
+
+
+def seconds(cell, run, price, library=NO_OVERHEAD):
+    parts = times(cell, run, price, library)
+    assert parts.seconds == pytest.approx(parts.computing + parts.waiting + parts.moving, rel=1e-12)
+    return [pytest.approx(each, rel=NOT_MODELLED) for each in parts.seconds]
+
+
+@pytest.mark.parametrize(
+    ("text", "bandwidth", "latency"),
+    [
+        ("100Mbit,1ms", 1e8, 1e-3),
+        ("2.5 Gbit/s, 20us", 2.5e9, 20e-6),
+        ("512kbit,0.5s", 512e3, 0.5),
+        ("1gbit,0ms", 1e9, 0),
+    ],
+)
+def test_networks_are_read(text, bandwidth, latency):
+    assert parse(text) == pytest.approx((bandwidth, latency))
+
+
+@pytest.mark.parametrize(
+    "text", ["100Mbit", "100MB,1ms", "0Mbit,1ms", "-1Mbit,1ms", "1..2Mbit,1ms", "fast", "1Mbit,1m"]
+)
+def test_other_networks_are_refused(text):
+    with pytest.raises(UsageError, match="100Mbit,1ms"):
+        parse(text)
+
+
+def test_bandwidths_and_latencies_are_written_in_two_digits():
+    assert [bandwidth_text(b) for b in (3.4e8, 999.6e6, 2e4)] == ["340 Mbit/s", "1 Gbit/s", "20 kbit/s"]
+    assert [latency_text(t) for t in (1.5e-3, 0.25, 0, 2e-5)] == ["1.5 ms", "250 ms", "0 us", "20 us"]
+
+
+def test_one_worker_by_hand():
+    """10 steps of 8, apply 2, the loop 0.5: 82.5 a round. Its contribution is its own sum."""
+    assert seconds(a_cell(speeds=[1.0]), a_run(0, 1, 4), Price()) == [0, 82.5, 330]
+
+
+def test_two_workers_of_one_host_by_hand():
+    """8 + (2 x 1 + 2) / 2 + 0.5 + two meetings of 0.25 = 11 a round."""
+    cell = a_cell("gradient-averaging")
+    assert seconds(cell, a_run(0, 2), Price()) == [0, 2 * (8 + 2 + 0.5 + 0.5)]
+    parts = times(cell, a_run(0, 2), Price())
+    assert (parts.computing[1], parts.waiting[1], parts.moving[1]) == (21, 0, 1)
+
+
+def test_two_hosts_by_hand():
+    """Two messages of 1 s, one after the other, and reports of 0.16 s: each worker gives 80 bytes and gets 80.
+    Computing: 8 + reducing the own contribution, then both sums, 3 x 1 + apply 2 + 0.5."""
+    cell, price = a_cell("gradient-averaging"), Price(hosts=2, network=network(1000, 0))
+    assert seconds(cell, a_run(0, 1), price) == [0, 8 + 3 + 2 + 0.5 + 2 * 1 + 0.08]
+
+
+def test_latency_by_hand():
+    """Reports: one stage. Two short messages of one trip each; long ones are agreed upon before: three trips."""
+    short, long = a_cell("gradient-averaging", size=8), a_cell("gradient-averaging", size=10**6)
+    near, far = (Price(hosts=2, network=network(1e30, latency)) for latency in (0.0, 1.0))
+    run = a_run(0, 1)
+    for cell, trips in ((short, 1 + 2), (long, 1 + 2 * 3)):
+        apart = times(cell, run, far).moving - times(cell, run, near).moving
+        assert apart == pytest.approx([0, trips])
+
+
+def test_two_hosts_of_two_workers_by_hand():
+    """Workers 0, 1 and 2, 3: one subtree each. (2 own + 2 sums + apply 2) / 2 processes; three meetings and that of the
+    reports; the card carries 2 x 80 bytes to each of two processes."""
+    cell = a_cell("gradient-averaging", speeds=[1.0] * 4)
+    computing, meetings = 8 + (2 + 2 + 2) / 2 + 0.5, 4 * 0.25
+    price = Price(hosts=2, network=network(1000))
+    assert seconds(cell, a_run(0, 1), price) == [0, computing + meetings + 2 * 1 + 2 * 2 * 80 / 1000]
+
+
+def test_a_process_is_slowed_down_by_the_others_of_its_host():
+    """Each further process takes a tenth more."""
+    cell, crowded = a_cell(speeds=[1.0] * 3), a_cell(speeds=[1.0] * 3, crowding=0.1)
+    alone, together = times(cell, a_run(5), Price()), times(crowded, a_run(5), Price())
+    assert together.seconds == pytest.approx(1.2 * alone.seconds)
+    apart = Price(hosts=3)
+    assert times(crowded, a_run(5), apart).seconds == times(cell, a_run(5), apart).seconds
+
+
+def test_machine_speed_scales_computing_alone():
+    cell, run = a_cell(speeds=[1.0, 0.5], meeting=0.0), a_run(0, 3)
+    one, two = (times(cell, run, Price(2, network=network(1e3), machine_speed=speed)) for speed in (1, 2))
+    assert two.computing == pytest.approx(one.computing / 2)
+    assert two.waiting == pytest.approx(one.waiting / 2)
+    assert two.moving.tolist() == one.moving.tolist()
+
+
+@pytest.mark.parametrize("strategy", ["gradient-averaging", "parameter-averaging"])
+def test_those_that_take_equal_steps_wait_for_the_slowest(strategy):
+    """Speeds 1 and 1/4: the slow one takes 4 steps' time, the mean is 2.5, 1.5 is waiting."""
+    parts = times(a_cell(strategy, [1.0, 0.25], leaf=0, apply=0, rest=0, meeting=0), a_run(1), Price())
+    period = 1 if strategy == "gradient-averaging" else 10
+    assert (parts.computing[0], parts.waiting[0]) == (period * 2.5 * 8, period * 1.5 * 8)
+
+
+@pytest.mark.parametrize(
+    ("speeds", "period"), [([1, 0.5], 3), ([1, 0.29, 0.7], 7), ([1, 0.1, 1 / 3], 1), ([1, 0.25], 8)]
+)
+def test_weighted_averaging_waits_for_rounding_alone(speeds, period):
+    """The critical steps are those of the plan, round by round, in exact fractions."""
+    plan = PacedPlan(period, exact_speeds(speeds, len(speeds)))
+    by_round = [max(n / s for n, s in zip(plan.steps(r), plan.speeds, strict=True)) for r in range(40)]
+    expected = [8 * float(total) for total in (0, *itertools.accumulate(by_round))]
+    cell = a_cell("weighted-averaging", speeds, period, leaf=0, apply=0, rest=0, meeting=0)
+    parts = times(cell, a_run(*range(41)), Price())
+    assert parts.seconds == pytest.approx(expected, rel=1e-12)
+    assert parts.waiting[-1] <= 8 * 40 / min(speeds)
+    if period == 8:
+        assert parts.waiting[-1] == 0
+
+
+def test_an_only_round_has_as_many_steps_as_were_taken():
+    cell = a_cell("weighted-averaging", [1.0, 0.5], "end", leaf=0, apply=0, rest=0, meeting=0)
+    run = {"rounds": 1, "worker_steps": [301, 150], "series": {"rounds": [0, 1]}}
+    assert times(cell, run, Price()).seconds.tolist() == [0, 301 * 8]
+
+
+def test_candidates_are_combined_and_scored_where_steps_differ():
+    """Period 2, speeds 1 and 1/2: steps (2, 1) in each round, so that 3 candidates are tried and one applied again."""
+    cell = a_cell("weighted-averaging", [1.0, 0.5], 2, rest=0, meeting=0)
+    chosen = {**cell, "costs": {**cell["costs"], "candidates": 3, "score": 10.0}}
+    one, three = (times(each, a_run(0, 5), Price()).computing[1] for each in (cell, chosen))
+    assert three - one == pytest.approx(5 * 3 * ((2 * 1 + 2) / 2 + 10.0 / 2))
+    equal = {**chosen, "speeds": [1.0, 1.0]}
+    assert (
+        times(equal, a_run(0, 5), Price()).seconds.tolist()
+        == times({**equal, "costs": cell["costs"]}, a_run(0, 5), Price()).seconds.tolist()
+    )
+
+
+def test_long_rounds_exchange_reports_every_second():
+    """10 steps of 0.25 s are 2.5 s: three exchanges; steps of 8 s are each a segment."""
+    far = Price(hosts=2, network=network(1e30, 1.0))
+    for step, exchanges in ((0.01, 1), (0.25, 3), (8.0, 10)):
+        cell = a_cell(step=step, size=8, meeting=0)
+        assert times(cell, a_run(1), far, NO_OVERHEAD).moving == pytest.approx(exchanges + 2)
+
+
+def test_weighted_averaging_with_equal_speeds_is_parameter_averaging():
+    price = Price(hosts=2, network=parse("100Mbit,1ms"))
+    weighted, uniform = (times(a_cell(s), a_run(0, 5, 9), price) for s in ("weighted-averaging", "parameter-averaging"))
+    assert all(a.tolist() == b.tolist() for a, b in zip(weighted, uniform, strict=True))
+
+
+def test_an_infinitely_fast_network_is_none():
+    ideal = Price(hosts=2, network=Network(float("inf"), 0.0))
+    cell, run = a_cell(), a_run(0, 5)
+    assert times(cell, run, ideal, NO_OVERHEAD).seconds.tolist() == times(cell, run, Price(hosts=2)).seconds.tolist()
+
+
+def test_prices_are_read_as_results_have_them():
+    given = {"hosts": 2, "workers_per_host": None, "network": "100Mbit,1ms", "machine_speed": 2.0}
+    assert as_price(given) == Price(2, None, Network(1e8, 1e-3), 2.0)
+    assert as_price({}) == Price()
+    assert (
+        times(a_cell(), a_run(3), given).seconds.tolist() == times(a_cell(), a_run(3), as_price(given)).seconds.tolist()
+    )
+
+
+def test_wrong_prices_are_refused():
+    with pytest.raises(UsageError, match="machine_speed is 0"):
+        as_price({"machine_speed": 0})
+    with pytest.raises(UsageError, match="4 workers, 1 a host, need 4"):
+        times(a_cell(speeds=[1.0] * 4), a_run(1), {"hosts": 2, "workers_per_host": 1})
+
+
+def test_measured_seconds_are_the_median_of_the_repeats():
+    run = {**a_run(0, 1), "measured": {"seconds": [[0.0, 3.0], [0.0, 1.0], [0.5, 2.0]]}}
+    assert times(a_cell(), run, "measured").seconds.tolist() == [0.0, 2.0]
+    assert times(a_cell(), run, "measured").computing is None
+    assert times(a_cell(), {**run, "measured": None}, "measured") is None
+    assert times({**a_cell(), "costs": None}, run, Price()) is None
+
+
+def test_money_and_energy_are_of_the_hosts_used():
+    cell, price = a_cell(), {"hosts": 4, "dollars_per_host_hour": 3.0, "watts_per_host": 100.0}
+    assert hosts_used(cell, price) == 2
+    assert spent(cell, price, 1800) == (3.0, 100.0)
+    assert spent(cell, Price(hosts=4), 1800) == (None, None)
+
+
+def test_stages_of_broadcasts_by_hand():
+    """Two hosts: one message after the other. Four: two stages a broadcast; short messages do not wait, but the last
+    root has waited for three messages, and sends two stages."""
+    assert [binomial_stages(tuple(range(n)), n, waits=True) for n in (2, 3, 4)] == [2, 6, 8]
+    assert [binomial_stages(tuple(range(n)), n, waits=False) for n in (2, 3, 4)] == [2, 3, 5]
+
+
+def test_many_hosts_scatter_and_gather():
+    """8 hosts: 3 + 7 messages, 7/8 of the vector twice."""
+    library = Library(overhead=0.0, eager_bytes=10**6, trips=3)
+    found = broadcasts_seconds(network(1e6, 1.0), library, (0,), 8, 80_000)
+    assert found == pytest.approx(10 * 1.0 + 2 * 7 / 8 * 0.08)
+
+
+def test_reports_of_three_hosts_take_two_stages():
+    assert all_gather_seconds(network(1e30, 1.0), NO_OVERHEAD, 3, 1, 80) == pytest.approx(2)
+
+
+class TwoByTwo:
+    """A transport that only notes the messages: four processes, two a host."""
+
+    kind, recovers, process = "noted", False, 0
+
+    def __init__(self, hosts):
+        self.members, self.hosts, self.roots, self.barriers = range(len(hosts)), hosts, [], 0
+
+    def memory(self, name, size):
+        return memoryview(bytearray(size))
+
+    def barrier(self):
+        self.barriers += 1
+
+    def exchange_between_hosts(self, parts):
+        self.roots += [host for host, part in enumerate(parts) if part.size]
+
+
+@pytest.mark.parametrize(("workers", "hosts"), [(4, [0, 0, 2, 2]), (8, [0, 1, 2]), (7, [0, 1]), (3, [0, 1, 2])])
+def test_the_messages_are_those_that_the_group_sends(workers, hosts):
+    transport = TwoByTwo(hosts)
+    group = Group(transport, VectorShape(workers, 5, 0, 1, np.dtype("f4")))
+    group.combine(np.full(workers, 1 / workers), lambda norm: lambda reduced, where: None)
+    assert layout(workers, len(set(hosts)), None).roots == tuple(transport.roots)
+    assert transport.barriers == 3
+
+
+def test_rows_and_segments_are_those_of_the_loop():
+    assert len(pack(Notice(), [Report(0)], 1)) == ROW_BYTES
+    assert inspect.signature(Loop).parameters["segment_seconds"].default == SEGMENT_SECONDS
+
+
+def results(**more):
+    """Steps of 1 ms. `sync` needs 100 rounds of 1 step, `average` 30 of 10: 100 against 300 ms of computing, and 200
+    against 60 messages of 1 MB."""
+    free = {"leaf": 0.0, "apply": 0.0, "rest": 0.0, "meeting": 0.0, "step": 1e-3}
+    sync = {**a_cell("gradient-averaging", size=10**6, **free), "runs": [a_run(0, 100, test_loss=[1, 0.1])]}
+    average = {**a_cell(size=10**6, **free), "runs": [a_run(0, 30, test_loss=[1, 0.1])]}
+    common = {"at": {"workers": "2"}, "comparable": True, "error": None, "settings": {}, "tuned": {}}
+    cells = [{**common, **sync, "arm": "sync"}, {**common, **average, "arm": "average"}]
+    return {
+        "cells": cells,
+        "arms": ["sync", "average"],
+        "reference": "sync",
+        "target": {"metric": "test_loss", "value": 0.5},
+        "prices": {"here": "measured", "slow": {"hosts": 2, "network": "100Mbit,0us"}},
+        **more,
+    }
+
+
+def test_break_even_by_hand():
+    """140 messages more against 0.2 s of computing: 1 MB in 0.2 s / 140 (less the 70 exchanges of reports), which is
+    5.6 Gbit/s of payload, 5.9 of Ethernet, less what the library's overhead takes."""
+    by_bandwidth, by_latency = sorted(break_even(results()), key=lambda sentence: "at 0 us" not in sentence)
+    exact = 140 * (8e6 + 70 / 140 * 640) / (0.2 - 210 * MPICH.overhead) / PAYLOAD
+    assert by_bandwidth == (
+        f"workers 2, price slow: at 0 us, sync wins above {bandwidth_text(exact)} and average below"
+    )
+    assert by_latency == ("workers 2, price slow: at 100 Mbit/s, average wins over sync anywhere from 10 us to 100 ms")
+
+
+def test_the_diagram_has_the_winner_on_each_network():
+    found = diagram(results())
+    winner = np.array(found["winner"])
+    assert winner.shape == (len(found["latencies"]), len(found["bandwidths"]))
+    assert winner[0, 0] == 1  # slow: few messages
+    assert winner[0, -1] == 0  # fast: less computing
+    assert winner[-1].tolist() == [1] * len(found["bandwidths"])  # 300 trips more of 0.1 s
+    assert (np.diff(winner, axis=1) <= 0).all()
+
+
+def test_no_winner_where_nobody_reaches_the_target():
+    found = diagram(results(target={"metric": "test_loss", "value": 0.0}))
+    assert {each for row in found["winner"] for each in row} == {None}
+    assert break_even(results(target={"metric": "test_loss", "value": 0.0})) == []
+
+
+def test_the_best_period_of_a_network():
+    """Periods 1, 10: 200 rounds of 1 step, 30 of 10. On a slow network rounds count, on none steps do."""
+    cells = results()["cells"]
+    often = {**cells[1], "arm": "often", "period": 1, "runs": [a_run(0, 200, steps=1, test_loss=[1, 0.1])]}
+    with_prices = results(
+        cells=[*cells, often], prices={"slow": {"hosts": 2, "network": "1Mbit,0us"}, "one": {"hosts": 1}}
+    )
+    slow, one = best_period(with_prices)
+    assert slow.startswith("workers 2, price slow: the best period of parameter-averaging is 10, ")
+    assert slow.endswith("; 1 takes 6.66 times as long")
+    assert one == (
+        "workers 2, price one: the best period of parameter-averaging is 1, 0.2 s to the target; "
+        "10 takes 1.50 times as long"
+    )
+
+
+def test_the_first_crossing_counts():
+    run = a_run(0, 1, 2, validation_accuracy=[0.1, 0.9, 0.8], validation_loss=[3, 2, 1])
+    assert first_crossing(run, {"metric": "validation_accuracy", "value": 0.8}) == 1
+    assert first_crossing(run, {"metric": "validation_loss", "value": 1}) == 2
+    assert first_crossing(run, {"metric": "validation_loss", "value": 0.5}) is None
+    assert first_crossing(run, {"metric": "test_loss", "value": 9}) is None
+
+
+def test_pricing_imports_no_learner():
+    code = (
+        "import sys, psgd.compare.clock, psgd.compare.diagram;"
+        "found = [m for m in sys.modules if m.startswith(('psgd.learners', 'psgd.jobs', 'psgd.training', 'psgd.data'))"
+        " or m in ('numba', 'scipy', 'pydantic', 'yaml')]; sys.exit(str(found) if found else 0)"
+    )
+    assert python("-c", code).code == 0
+
+
+def test_costs_are_measured(monkeypatch):
+    monkeypatch.setattr("psgd.jobs.probe.probe.SECONDS", 0.005)
+    monkeypatch.setattr("psgd.jobs.probe.probe.TOGETHER", 0.002)
+    data = "data.source=synthetic", "data.examples=300", "data.features=20", "model.hidden=[8]"
+    uneven = "strategy.name=weighted-averaging", "workers=2", "cluster.speeds=[1,0.5]"
+    settings = resolve(None, [*data, *uneven, "optimizer.name=sgd", "optimizer.clip_norm=1"]).settings
+    costs = measure(settings, load_data(settings))
+    assert costs["candidates"] == len({*range(7), "bound"}) - (settings.optimizer.l2 == 0)
+    assert costs["gathers"] == 0  # nothing is clipped when parameters are averaged
+    assert costs["step"] > 0
+    assert costs["score"] > 0
+    assert all(each >= 0 for each in costs.values())
