@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from psgd.compare.picture import FAR
 from psgd.compare.report.numbers import short
 from psgd.compare.report.panels import Axis
 
-TICKS = 4  # intervals between ticks, about; raised, labels come closer
+TICKS = 5  # intervals between ticks, about; raised, labels come closer
 ONES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999)  # ticks of kind "ones"
 
 
@@ -61,6 +63,14 @@ def ticks(axis: Axis) -> list[tuple[float, str]]:
     first = math.ceil(axis.low / step - 1e-9)
     values = [i * step for i in range(first, math.floor(axis.high / step + 1e-9) + 1)]
     return [(v, short(round(v, 12))) for v in values]
+
+
+def decades(values: list[float], every: int) -> list[tuple[float, float]]:
+    """Powers of ten within ascending positive `values`, each with the index at which it would stand among them; only
+    every so many of them."""
+    logs = [math.log10(value) for value in values]
+    powers = range(math.ceil(logs[0] - 1e-9), math.floor(logs[-1] + 1e-9) + 1, every)
+    return [(10.0**power, float(np.interp(power, logs, range(len(logs))))) for power in powers]
 
 
 def _apart(axis: Axis, labelled: list[tuple[float, str]]) -> list[tuple[float, str]]:

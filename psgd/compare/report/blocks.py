@@ -63,11 +63,10 @@ class Figure:
 @dataclass(frozen=True)
 class Sliders:
     """A table of times that a script reprices for any network. `runs`: for each place and arm a list of (seed,
-    reached, seconds without a network, latencies, bits) per run."""
+    reached, seconds without a network, latencies, bits) per run. `first`: the place shown at first."""
 
     price: str
-    bandwidth: float
-    latency: float
+    first: int
     places: list[tuple[str, list[tuple[str, list[list[float]]]]]]
 
 

@@ -103,8 +103,14 @@ def _panel(results: view.Results, found: Found, quantity: str, title: str, posit
     unit, label = next((unit, label) for least, unit, label in UNITS[quantity] if end >= least)
     lines = [Line(line.arm, [x / unit for x in line.x], line.y, line.low, line.high) for line in lines]
     x = axes.axis_of(label, (x for line in lines for x in line.x), (line.x[-1] for line in lines))
+    if x.kind == "log":  # an evaluation before training has no place on it
+        lines = [_from(line, sum(x <= 0 for x in line.x)) for line in lines]
     y = axes.score_axis(view.metric_name(results), _visible(lines, results["target"]["value"]))
     return Curves(title, x, y, lines, results["target"]["value"])
+
+
+def _from(line: Line, first: int) -> Line:
+    return Line(line.arm, line.x[first:], line.y[first:], line.low[first:], line.high[first:])
 
 
 def _visible(lines: list[Line], target: float | None) -> list[float]:

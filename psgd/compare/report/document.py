@@ -47,9 +47,10 @@ def _reading(results: view.Results) -> Section:
         "Median time: over all runs, and only where more than half of them reached the target. Restricted mean: of all "
         "runs, with the time at the end of the budget for those that missed it.",
         f"Ratio: the geometric mean over seeds of the time divided by that of {reference}, with a 95 % interval "
-        f"(paired t on logarithms). Faster or slower: the interval excludes 1; equivalent: it lies within {MARGIN} "
-        "of 1; undecided: neither, so train more seeds.",
-        "Indication or verdict: 3 to 5 seeds give an indication; 6 and more give a verdict. p is corrected for the "
+        f"(paired t on logarithms). Faster or slower: the whole interval lies more than "
+        f"{MARGIN} from 1; equivalent: it lies within {MARGIN} of 1; undecided: neither, so train more seeds. An end "
+        "that is open is a dash.",
+        "Indication or verdict: up to 5 pairs give an indication; 6 and more give a verdict. p is corrected for the "
         "number of arms by Holm's method.",
         "Measured and modelled: measured seconds were taken on this machine. Modelled seconds are computed from costs "
         "measured on this machine and the messages that psgd sends. They never stand in one column.",

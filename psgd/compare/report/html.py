@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import math
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from psgd.compare.report.blocks import Block, Bullets, Code, Document, Figure, S
 from psgd.compare.report.marks import DARK, LIGHT, colours, definitions, rules
 
 FIGURES_BYTES = 700_000  # of all figures in the page; those beyond it are linked. Raised, the page may exceed 1 MB
-BANDWIDTHS = (6.0, 11.0)  # limits of the slider, powers of ten of bits a second
-LATENCIES = (-6.0, -1.0)  # limits of the slider, powers of ten of seconds
+BANDWIDTHS = (6, 11, 8)  # least, most and first of the slider: powers of ten of bits a second
+LATENCIES = (-6, -1, -3)  # the same, of seconds
 
 
 class Page:
@@ -74,6 +73,7 @@ class Page:
         if self._figures + len(panels) > FIGURES_BYTES:
             panels = f'<p class="note">This figure is in <a href="figures/{escape(figure.name)}.svg">a file</a>.</p>'
         self._figures += len(panels)
+        wide = " wide" if len(figure.panels.panels) in (3, 5, 6, 9) else ""  # three in a row rather than four
         samples = "".join(
             f'<span><svg width="34" height="18" viewBox="0 0 34 18" aria-hidden="true">{sample}</svg>'
             f"{escape(name)}</span>"
@@ -81,14 +81,15 @@ class Page:
         )
         table = _table(figure.table) if figure.table else ""
         return (
-            f'\n<figure><div class="legend">{samples}</div><div class="panels">{panels}</div>'
+            f'\n<figure><div class="legend">{samples}</div><div class="panels{wide}">{panels}</div>'
             f"<figcaption>{escape(figure.caption)}</figcaption>{table}</figure>"
         )
 
     def _sliders(self, sliders: Sliders) -> str:
         self._data["sliders"].append({"places": sliders.places})
         options = "".join(
-            f'<option value="{i}">{escape(place)}</option>' for i, (place, _) in enumerate(sliders.places)
+            f'<option value="{i}"{" selected" * (i == sliders.first)}>{escape(place)}</option>'
+            for i, (place, _) in enumerate(sliders.places)
         )
         head = "".join(
             f'<th scope="col"{_class("number" * (i > 0))}>{escape(name)}</th>'
@@ -96,10 +97,10 @@ class Page:
         )
         return (
             '<div class="sliders" hidden>'
-            f"<p>Another network for the machines of {escape(sliders.price)}: modelled times to the target from the "
+            f"<p>The machines of {escape(sliders.price)} with another network: modelled times to the target from the "
             "same runs, without intervals or verdicts.</p>"
             f"<label>at <select>{options}</select></label>"
-            f"{_slider('bandwidth', BANDWIDTHS, sliders.bandwidth)}{_slider('latency', LATENCIES, sliders.latency)}"
+            f"{_slider('bandwidth', BANDWIDTHS)}{_slider('latency', LATENCIES)}"
             f'<div class="box" tabindex="0" role="region" aria-label="Times at this network"><table><thead>'
             f"<tr>{head}</tr></thead><tbody></tbody></table></div></div>"
             f'<noscript><p class="note">With JavaScript there are sliders here that reprice {escape(sliders.price)} '
@@ -119,10 +120,10 @@ def _class(name: str) -> str:
     return f' class="{name}"' if name else ""
 
 
-def _slider(name: str, limits: tuple[float, float], value: float) -> str:
-    low, high = limits
+def _slider(name: str, powers: tuple[int, int, int]) -> str:
+    low, high, first = powers
     return (
-        f'<label>{name} <input type="range" min="{low}" max="{high}" step="0.02" value="{math.log10(value):.2f}">'
+        f'<label>{name} <input type="range" min="{low}" max="{high}" step="0.02" value="{first}">'
         "<output></output></label>"
     )
 

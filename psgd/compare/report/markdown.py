@@ -63,4 +63,4 @@ def _right(table: Table, column: int) -> bool:
 
 
 def _line(cells: list[str], raw: bool = False) -> str:
-    return "| " + " | ".join(cell if raw else escaped(cell) for cell in cells) + " |"
+    return "| " + " | ".join(cell if raw else escaped(cell.replace("\n", "; ")) for cell in cells) + " |"

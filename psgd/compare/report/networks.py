@@ -1,6 +1,7 @@
 """What other networks would change: who wins at which latency and bandwidth, where two arms break even, which period is
 the best, and a table that a script reprices."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,12 @@ def section(results: view.Results, clock: view.Clock) -> Section | None:
         blocks.append(Bullets(findings["best_period"]))
     if findings["diagram"]:
         blocks.append(_diagram(results, findings["diagram"]))
-    blocks += [sliders for price in view.modelled(results) if (sliders := _sliders(results, price, clock))]
+    machines: dict[tuple[Any, ...], str] = {}  # prices that differ in the network only have one table
+    for price in view.modelled(results):
+        settings = results["prices"][price]
+        if settings["network"] and settings["hosts"] > 1:
+            machines.setdefault((settings["hosts"], settings["workers_per_host"], settings["machine_speed"]), price)
+    blocks += [sliders for price in machines.values() if (sliders := _sliders(results, price, clock))]
     return Section("Other networks", blocks) if blocks else None
 
 
@@ -53,10 +59,7 @@ def _name(arms: list[str], arm: int | None) -> str:
 
 def _sliders(results: view.Results, price: str, clock: view.Clock) -> Sliders | None:
     """The modelled time to the target of every run as seconds + latencies x latency + bits / bandwidth. None if the
-    clock is not that simple, or the price has no network."""
-    settings = results["prices"][price]
-    if not settings["network"] or settings["hosts"] < 2:
-        return None
+    clock is not that simple."""
     found = []
     for table in results["findings"]["tables"]:
         if table["price"] != price:
@@ -70,7 +73,14 @@ def _sliders(results: view.Results, price: str, clock: view.Clock) -> Sliders | 
             if not all(fitted):
                 return None
         found.append((view.place_name(table["at"]), arms))
-    return Sliders(price, 1e8, 1e-3, found) if found else None
+    first = next((i for i, (place, _) in enumerate(found) if place == _shown(results)), len(found) - 1)
+    return Sliders(price, first, found) if found else None
+
+
+def _shown(results: view.Results) -> str:
+    """The point of the grid that the table shows at first: that of the diagram."""
+    diagram = results["findings"]["diagram"]
+    return view.place_name(diagram["at"]) if diagram else ""
 
 
 def _fitted(
@@ -83,14 +93,15 @@ def _fitted(
 
     def at(bits: float, latency: float) -> float:
         network = f"{bits / 1e6:.12g}Mbit,{latency * 1e6:.12g}us"
-        return float(clock.times(cell, run, {**clock.prices[price], "network": network}).seconds[index])
+        parts = clock.times(cell, run, {**clock.prices[price], "network": network})
+        return math.nan if parts is None else float(parts.seconds[index])
 
     def rows(points: tuple[tuple[float, float], ...]) -> Any:
         return np.array([[1.0, latency, 1 / bits] for bits, latency in points])
 
     found = np.linalg.solve(rows(PROBES), [at(*point) for point in PROBES])
     expected = np.array([at(*point) for point in CHECKS])
-    if np.any(np.abs(rows(CHECKS) @ found - expected) > TOLERANCE * expected):
+    if not np.all(np.abs(rows(CHECKS) @ found - expected) <= TOLERANCE * expected):
         return None
     return [float(time["seed"]), float(time["reached"]), *(float(f"{value:.6g}") for value in found)]
 

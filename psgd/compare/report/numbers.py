@@ -22,14 +22,14 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
-def seconds(value: float | None) -> str:
-    """A duration in us, ms, s, min or h."""
+def seconds(value: float | None, count: int = 3) -> str:
+    """A duration in µs, ms, s, min or h, to `count` significant digits."""
     if value is None:
         return NONE
     for least, unit, name in ((7200.0, 3600.0, "h"), (120.0, 60.0, "min"), (1.0, 1.0, "s"), (1e-3, 1e-3, "ms")):
         if value >= least:
-            return f"{digits(value / unit)} {name}"
-    return f"{digits(value * 1e6)} µs" if value else "0 s"
+            return f"{digits(value / unit, count)} {name}"
+    return f"{digits(value * 1e6, count)} µs" if value else "0 s"
 
 
 def size(value: float | None) -> str:
@@ -42,11 +42,11 @@ def size(value: float | None) -> str:
     return f"{value:.0f} B"
 
 
-def bandwidth(value: float) -> str:
-    """Bits a second in kbit/s, Mbit/s or Gbit/s."""
+def bandwidth(value: float, count: int = 3) -> str:
+    """Bits a second in kbit/s, Mbit/s or Gbit/s, to `count` significant digits."""
     for unit, name in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")):
         if value >= unit:
-            return f"{digits(value / unit)} {name}"
+            return f"{digits(value / unit, count)} {name}"
     return f"{digits(value)} bit/s"
 
 

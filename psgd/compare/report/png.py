@@ -96,9 +96,9 @@ def _map(place: Any, panel: Map) -> None:
                 place.fill_between([j, j + 1], i, i + 1, color=style["color"], alpha=0.6, linewidth=0)
                 if i % max(1, rows // 8) == 0 and j % max(1, columns // 8) == 0:
                     place.plot([j + 0.5], [i + 0.5], style["marker"], color=LIGHT["text"], markersize=4)
-    across, up = range(0, columns, max(1, (columns - 1) // 2)), range(0, rows, max(1, (rows - 1) // 4))
-    place.set_xticks([j + 0.5 for j in across], [bandwidth(panel.bandwidths[j]) for j in across])
-    place.set_yticks([i + 0.5 for i in up], [seconds(panel.latencies[i]) for i in up])
+    across, up = axes.decades(panel.bandwidths, 2), axes.decades(panel.latencies, 1)
+    place.set_xticks([at + 0.5 for _, at in across], [bandwidth(value, 1) for value, _ in across])
+    place.set_yticks([at + 0.5 for _, at in up], [seconds(value, 1) for value, _ in up])
     place.set(xlim=(0, columns), ylim=(0, rows), xlabel="bandwidth")
 
 

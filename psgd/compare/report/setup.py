@@ -124,7 +124,9 @@ def _machine(results: view.Results) -> Section:
     blocks: list[Block] = [Table("Machine", ["what", "which"], [Group(rows)])]
     if known:
         parts = ("step", "leaf", "apply", "rest")
-        costs = [[view.cell_name(cell), *(numbers.seconds(cell["costs"][part]) for part in parts)] for cell in known]
+        costs = [
+            [view.cell_name(cell), *(numbers.seconds(cell["costs"].get(part)) for part in parts)] for cell in known
+        ]
         head = ["cell", "a local step", "reducing a contribution", "applying the sum", "the loop, a round"]
         caption = "Costs measured on this machine, from which modelled times are computed"
         blocks.append(Table(caption, head, [Group(costs)], frozenset({1, 2, 3, 4}), details=True))
@@ -160,4 +162,5 @@ def _measured(run: dict[str, Any]) -> str:
         return numbers.NONE
     busy = "" if measured["idle"] else "; the machine was not idle"
     times = len(measured["seconds"])
-    return f"{measured['group']}, {measured['processes']} processes, {times} times{busy}"
+    processes = f"{measured['processes']} process{'es' * (measured['processes'] != 1)}"
+    return f"{measured['group']}, {processes}, {'once' if times == 1 else f'{times} times'}{busy}"

@@ -151,7 +151,7 @@ def _bars(panel: Bars) -> str:
 
 
 def _map(panel: Map) -> str:
-    left, bottom = 58, HEIGHT - BOTTOM
+    left, bottom = 60, HEIGHT - BOTTOM
     rows, columns = len(panel.latencies), len(panel.bandwidths)
     wide, high = (WIDTH - left - RIGHT) / columns, (bottom - TOP) / rows
     parts = [f'<text x="4" y="13">{escape(panel.title)}</text>']
@@ -166,7 +166,7 @@ def _map(panel: Map) -> str:
             if arm is not None:
                 parts.append(
                     f'<rect class="area {colour(arm)}" x="{left + start * wide:.1f}" y="{y:.1f}" '
-                    f'width="{(j - start) * wide:.1f}" height="{high + 0.3:.1f}"/>'
+                    f'width="{(j - start) * wide:.1f}" height="{high:.1f}"/>'
                 )
             start = j
         for j in range(each // 2, columns, each):
@@ -174,16 +174,12 @@ def _map(panel: Map) -> str:
             if winner is not None and i % each == each // 2:
                 x = left + (j + 0.5) * wide
                 parts.append(f'<use class="sign" href="#{marker(winner)}" x="{x:.1f}" y="{y + high / 2:.1f}"/>')
-    for i in range(0, rows, max(1, (rows - 1) // 4)):
-        y = bottom - (i + 0.5) * high + 4
-        parts.append(f'<text x="{left - 4}" y="{y:.1f}" text-anchor="end">{seconds(panel.latencies[i])}</text>')
-    for j in range(0, columns, max(1, (columns - 1) // 3)):
-        x = left + (j + 0.5) * wide
-        anchor = "start" if j == 0 else "end" if j > columns - columns / 6 else "middle"
-        x += {"start": -wide / 2, "end": wide / 2, "middle": 0.0}[anchor]
-        parts.append(
-            f'<text x="{x:.1f}" y="{bottom + 14}" text-anchor="{anchor}">{bandwidth(panel.bandwidths[j])}</text>'
-        )
+    for value, at in axes.decades(panel.latencies, 1):
+        y = bottom - (at + 0.5) * high + 4
+        parts.append(f'<text x="{left - 4}" y="{y:.1f}" text-anchor="end">{seconds(value, 1)}</text>')
+    for value, at in axes.decades(panel.bandwidths, 2):
+        x = left + (at + 0.5) * wide
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{bandwidth(value, 1)}</text>')
     parts.append(f'<path class="frame" d="M{left} {TOP}V{bottom}H{WIDTH - RIGHT}"/>')
     parts.append(f'<text class="faint" x="{(left + WIDTH) / 2}" y="{HEIGHT - 6}" text-anchor="middle">bandwidth</text>')
     return "".join(parts)

@@ -9,6 +9,8 @@ from psgd.compare.report.blocks import Block, Bullets, Group, Section, Table, Te
 def sections(results: view.Results) -> list[Section]:
     """An overview of all verdicts, then a table for each price."""
     tables = results["findings"]["tables"]
+    if not tables:
+        return [Section("Time to the target", [Text("There is no target, or no run could be timed.", "warning")])]
     goal = f"{view.metric_name(results)} {numbers.short(results['target']['value'])}"
     intro = Text(
         f"Time until a run first reaches {goal}, and its ratio to the time of {results['reference']}: below 1 is "
@@ -33,7 +35,7 @@ def _overview(results: view.Results) -> Table:
         for price in prices:
             table = next((t for t in results["findings"]["tables"] if t["at"] == at and t["price"] == price), None)
             rows_of = [each for each in table["rows"] if each["ratio"]] if table else []
-            row.append("; ".join(f"{each['arm']}: {_brief(each['ratio'])}" for each in rows_of) or numbers.NONE)
+            row.append("\n".join(f"{each['arm']}: {_brief(each['ratio'])}" for each in rows_of) or numbers.NONE)
         rows.append(row)
     return Table(f"Verdicts against {results['reference']}", ["at", *prices], [Group(rows)])
 
@@ -48,8 +50,10 @@ def _table(results: view.Results, title: str, tables: list[dict[str, Any]]) -> T
     rows = [row for table in tables for row in table["rows"]]
     money = any(row.get("dollars") is not None for row in rows)
     energy = any(row.get("watt_hours") is not None for row in rows)
-    head = ["arm", "median time", "restricted mean", f"ratio to {results['reference']} (95 %)", "verdict", "epochs"]
+    head = ["arm", "verdict", "median time", f"ratio to {results['reference']}", "95 % interval", "pairs", "p"]
     head += [
+        "restricted mean",
+        "epochs",
         "sent by a worker",
         "final score",
         "best score",
@@ -69,18 +73,19 @@ def _table(results: view.Results, title: str, tables: list[dict[str, Any]]) -> T
                 continue
             inside.append(_row(cell, row, money, energy))
         groups.append(Group(inside, view.place_name(table["at"])))
-    numeric = frozenset({1, 2, 3, *range(5, len(head))})
+    numeric = frozenset(range(2, len(head)))
     return Table(f"Time to the target, {title}", head, groups, numeric)
 
 
 def _row(cell: dict[str, Any], row: dict[str, Any], money: bool, energy: bool) -> list[str]:
     of = f"({row['reached']} of {row['of']})"
+    ratio = row["ratio"]
     cells = [
         cell["arm"],
+        _verdict(cell, ratio),
         f"{numbers.seconds(row['median'])} {of}" if row["median"] is not None else f"not reached by most {of}",
+        *(_ratio(ratio) if ratio else [numbers.NONE] * 4),
         numbers.seconds(row["restricted_mean"]),
-        _ratio(row["ratio"]),
-        _verdict(cell, row["ratio"]),
         f"{numbers.digits(row['epochs_median'])} {of}",
         f"{numbers.size(row['bytes_median'])} {of}",
         numbers.share(row["final"]),
@@ -90,25 +95,22 @@ def _row(cell: dict[str, Any], row: dict[str, Any], money: bool, energy: bool) -
     return cells + ([numbers.digits(row["watt_hours"])] if energy else [])
 
 
-def _ratio(ratio: dict[str, Any] | None) -> str:
-    if ratio is None:
-        return "reference"
-    if ratio["ratio"] is None:
-        return f"{numbers.NONE} ({ratio['n']} pairs)"
-    text = f"{ratio['bound']} " if ratio["bound"] else ""
-    text += numbers.digits(ratio["ratio"])
-    if ratio["low"] is not None and ratio["high"] is not None:
-        text += f" [{numbers.digits(ratio['low'])}, {numbers.digits(ratio['high'])}]"
-    censored = f", {ratio['pairs_censored']} of them censored" if ratio["pairs_censored"] else ""
-    return f"{text} ({ratio['n']} pair{'s' * (ratio['n'] != 1)}{censored})"
+def _ratio(ratio: dict[str, Any]) -> list[str]:
+    """The cells for the ratio, its interval (an end that is open: a dash), the number of pairs, and p."""
+    bound = f"{ratio['bound']} " if ratio["bound"] else ""
+    censored = f", {ratio['pairs_censored']} censored" if ratio["pairs_censored"] else ""
+    ends = [numbers.digits(ratio[end]) for end in ("low", "high")]
+    return [
+        bound + numbers.digits(ratio["ratio"]),
+        " to ".join(ends) if set(ends) != {numbers.NONE} else numbers.NONE,
+        f"{ratio['n']}{censored}",
+        numbers.digits(ratio["p_holm"], 2),
+    ]
 
 
 def _verdict(cell: dict[str, Any], ratio: dict[str, Any] | None) -> str:
-    stamp = "" if cell["comparable"] else "not comparable: "
-    if ratio is None:
-        return stamp.removesuffix(": ")
-    p = "" if ratio["p_holm"] is None else f", p = {numbers.digits(ratio['p_holm'], 2)}"
-    return f"{stamp}{ratio['verdict']} ({ratio['strength']}{p})"
+    text = "reference" if ratio is None else f"{ratio['verdict']} ({ratio['strength']})"
+    return text if cell["comparable"] else f"{text}; not comparable"
 
 
 def _seeds(title: str, tables: list[dict[str, Any]]) -> Table:

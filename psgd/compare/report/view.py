@@ -16,7 +16,18 @@ class Parts(Protocol):
     def seconds(self) -> Any: ...
 
 
-Times = Callable[[dict[str, Any], dict[str, Any], Any], Parts]  # of (cell, run, price)
+Times = Callable[[dict[str, Any], dict[str, Any], Any], Parts | None]  # of (cell, run, price); None if unknown
+
+NO_FINDINGS: dict[str, Any] = {
+    **{name: [] for name in ("tables", "targets", "flips", "identities", "break_even", "best_period", "answer")},
+    "diagram": None,
+}
+
+
+def completed(results: Results) -> Results:
+    """The results with what may be left out of them: a comparison without prices is of measured times, named here."""
+    prices = results["prices"] or {"here": "measured"}
+    return {**results, "prices": prices, "findings": {**NO_FINDINGS, **results["findings"]}}
 
 
 def places(results: Results) -> list[dict[str, str]]:
@@ -104,12 +115,11 @@ class Clock:
         return self._known[key]
 
     def _seconds(self, price: Any, cell: dict[str, Any], run: dict[str, Any]) -> list[float] | None:
-        known = run.get("measured") if price == "measured" else cell["costs"]
-        if not known or not run["series"].get("examples"):
-            return None
-        return [float(value) for value in self.times(cell, run, price).seconds]
+        parts = self.times(cell, run, price) if run["series"].get("examples") else None
+        return None if parts is None else [float(value) for value in parts.seconds]
 
 
 def sent(cell: dict[str, Any], run: dict[str, Any]) -> list[float]:
-    """Bytes that a worker has sent at every evaluation: a contribution a round."""
-    return [float(rounds * cell["message_bytes"]) for rounds in run["series"].get("rounds", ())]
+    """Bytes that a worker has sent at every evaluation: a contribution a round, unless it is the only worker."""
+    size = (cell["message_bytes"] or 0) if cell["workers"] > 1 else 0
+    return [float(rounds * size) for rounds in run["series"].get("rounds", ())]

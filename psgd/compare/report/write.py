@@ -39,6 +39,7 @@ def read_results(directory: Path) -> view.Results:
 def write_report(directory: Path, results: view.Results, times: view.Times) -> list[Path]:
     """Write all files of the report of `results` into `directory`; returns their paths. `times` prices a run, as
     psgd.compare.clock does. StorageError if a file cannot be written."""
+    results = view.completed(results)
     document = compose(results, times)
     written = {
         directory / "report.html": Page(document, results["arms"], results["reference"]).text(),
