@@ -52,9 +52,11 @@ class Code:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels side by side, their caption and, under it, a table of what they show."""
+    """Panels side by side under a title, their caption and, under it, a table of what they show. `name`: of its
+    file."""
 
     name: str
+    title: str
     panels: Panels
     caption: str
     table: Table | None

@@ -14,7 +14,8 @@ POINTS = 12_000  # of all lines of the report; raised, long runs are drawn with 
 LEAST, MOST = 12, 120  # points of a line
 ROWS = 10  # evaluations of an arm in the table under a figure, about
 UNITS = {  # quantity: (least end of the longest line, unit, label), of which the first that applies is used
-    "seconds": ((7200.0, 3600.0, "hours"), (300.0, 60.0, "minutes"), (1.0, 1.0, "seconds"), (0.0, 1e-3, "ms")),
+    "seconds": ((7200.0, 3600.0, "hours"), (300.0, 60.0, "minutes"), (1.0, 1.0, "seconds"),
+                (0.0, 1e-3, "milliseconds")),
     "examples": ((2e6, 1e6, "million examples"), (2e3, 1e3, "thousand examples"), (0.0, 1.0, "examples")),
     "rounds": ((2e6, 1e6, "million rounds"), (2e4, 1e3, "thousand rounds"), (0.0, 1.0, "rounds")),
     "bytes": ((1e9, 1e9, "GB sent by each worker"), (1e6, 1e6, "MB sent by each worker"),
@@ -55,7 +56,9 @@ def at_place(results: view.Results, at: dict[str, str], clock: view.Clock) -> Fi
     figure = Panels(
         drawn, legend, f"{view.metric_name(results)} at {name} against {', '.join(p.x.label for p in drawn)}"
     )
-    return Figure(slug(f"curves {name}"), figure, caption, _table(results, name, found, clock))
+    return Figure(
+        slug(f"curves {name}"), name[0].upper() + name[1:], figure, caption, _table(results, name, found, clock)
+    )
 
 
 def in_measured_time(results: view.Results, clock: view.Clock) -> Figure | None:
@@ -72,7 +75,13 @@ def in_measured_time(results: view.Results, clock: view.Clock) -> Figure | None:
         return None
     caption = f"{view.metric_name(results).capitalize()} by time measured on this machine. {BAND}; dotted: the target."
     description = f"{view.metric_name(results)} against measured time, a panel for each point of the grid"
-    return Figure("measured", Panels(panels, sorted(legend.items()), description), caption, _groups(results, clock))
+    return Figure(
+        "measured",
+        "Measured time",
+        Panels(panels, sorted(legend.items()), description),
+        caption,
+        _groups(results, clock),
+    )
 
 
 Found = list[tuple[dict[str, Any], list[bands.Point]]]

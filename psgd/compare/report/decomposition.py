@@ -42,4 +42,4 @@ def _figure(results: view.Results, price: str) -> Figure | None:
     name = view.price_name(results, price)
     table = Table("The numbers of this figure", ["arm", *PARTS, "sum", "moving"], groups, frozenset(range(1, 6)), True)
     figure = Panels(panels, [], f"Computing, waiting and moving of every arm, {name}", PARTS)
-    return Figure(slug(f"parts {price}"), figure, f"{name}. In each panel the longest bar fills the width.", table)
+    return Figure(slug(f"parts {price}"), name, figure, "In each panel the longest bar fills the width.", table)

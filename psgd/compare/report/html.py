@@ -81,7 +81,8 @@ class Page:
         )
         table = _table(figure.table) if figure.table else ""
         return (
-            f'\n<figure><div class="legend">{samples}</div><div class="panels{wide}">{panels}</div>'
+            f'\n<figure><p class="title">{escape(figure.title)}</p>'
+            f'<div class="legend">{samples}</div><div class="panels{wide}">{panels}</div>'
             f"<figcaption>{escape(figure.caption)}</figcaption>{table}</figure>"
         )
 
@@ -98,7 +99,7 @@ class Page:
         return (
             '<div class="sliders" hidden>'
             f"<p>The machines of {escape(sliders.price)} with another network: modelled times to the target from the "
-            "same runs, without intervals or verdicts.</p>"
+            "same runs, without intervals or verdicts; ratios are of the seeds with which both reached it.</p>"
             f"<label>at <select>{options}</select></label>"
             f"{_slider('bandwidth', BANDWIDTHS)}{_slider('latency', LATENCIES)}"
             f'<div class="box" tabindex="0" role="region" aria-label="Times at this network"><table><thead>'

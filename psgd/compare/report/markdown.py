@@ -39,6 +39,7 @@ def _block(block: Block) -> list[str]:
         return [f"{escaped(block.caption)}:", f"{fence}\n{block.text}\n{fence}"]
     if isinstance(block, Figure):
         return [
+            f"**{escaped(block.title)}**",
             f"![{escaped(block.panels.description)}](figures/{block.name}.svg)",
             escaped(block.caption),
             *(_table(block.table) if block.table else []),

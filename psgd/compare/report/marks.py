@@ -60,7 +60,7 @@ def rules() -> str:
         "svg .line{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linejoin:round}"
         "svg .band{fill:currentColor;opacity:.16}svg .mark{fill:currentColor;stroke:var(--paper);stroke-width:.7}"
         "svg .ring{fill:none;stroke:var(--text);stroke-width:1.2}"
-        "svg .area{fill:currentColor;opacity:.6;shape-rendering:crispEdges}"
+        "svg .area{fill:currentColor;opacity:.6}"
         "svg .sign{fill:var(--text)}svg .p0{fill:var(--faint)}svg .p1{fill:var(--paper)}"
         "svg .p1-line{stroke:var(--faint)}svg .p2{fill:var(--grid)}svg .bar{stroke:var(--faint);stroke-width:.6}" + arms
     )

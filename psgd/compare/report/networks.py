@@ -50,7 +50,7 @@ def _diagram(results: view.Results, diagram: dict[str, Any]) -> Figure:
     head = ["latency", *(numbers.bandwidth(bandwidths[j]) for j in across)]
     table = Table("The numbers of this figure", head, [Group(rows)], details=True)
     caption = f"Who reaches the target first at {name}, by latency and bandwidth between hosts: all from the same runs."
-    return Figure("diagram", figure, caption, table)
+    return Figure("diagram", f"The winner at {name}", figure, caption, table)
 
 
 def _name(arms: list[str], arm: int | None) -> str:

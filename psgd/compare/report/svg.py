@@ -155,25 +155,23 @@ def _map(panel: Map) -> str:
     rows, columns = len(panel.latencies), len(panel.bandwidths)
     wide, high = (WIDTH - left - RIGHT) / columns, (bottom - TOP) / rows
     parts = [f'<text x="4" y="13">{escape(panel.title)}</text>']
-    each = max(1, round(columns / 8))  # a marker in every so many columns and rows
+    areas: dict[int, str] = {}  # neighbours of one arm are one rectangle, and all of an arm one path
     for i, row in enumerate(panel.winner):
-        y = bottom - (i + 1) * high
         start = 0
-        for j in range(1, columns + 1):  # neighbours of one arm are one rectangle
+        for j in range(1, columns + 1):
             if j < columns and row[j] == row[start]:
                 continue
-            arm = row[start]
-            if arm is not None:
-                parts.append(
-                    f'<rect class="area {colour(arm)}" x="{left + start * wide:.1f}" y="{y:.1f}" '
-                    f'width="{(j - start) * wide:.1f}" height="{high:.1f}"/>'
-                )
+            if (arm := row[start]) is not None:
+                x, y, width = left + start * wide, bottom - (i + 1) * high, (j - start) * wide
+                areas[arm] = areas.get(arm, "") + f"M{x:.1f} {y:.1f}h{width:.2f}v{high + 0.2:.2f}h{-width:.2f}z"
             start = j
+    parts += [f'<path class="area {colour(arm)}" d="{path}"/>' for arm, path in areas.items()]
+    each = max(1, round(columns / 8))  # a marker in every so many columns and rows
+    for i in range(each // 2, rows, each):
         for j in range(each // 2, columns, each):
-            winner = row[j]
-            if winner is not None and i % each == each // 2:
-                x = left + (j + 0.5) * wide
-                parts.append(f'<use class="sign" href="#{marker(winner)}" x="{x:.1f}" y="{y + high / 2:.1f}"/>')
+            if (arm := panel.winner[i][j]) is not None:
+                x, y = left + (j + 0.5) * wide, bottom - (i + 0.5) * high
+                parts.append(f'<use class="sign" href="#{marker(arm)}" x="{x:.1f}" y="{y:.1f}"/>')
     for value, at in axes.decades(panel.latencies, 1):
         y = bottom - (at + 0.5) * high + 4
         parts.append(f'<text x="{left - 4}" y="{y:.1f}" text-anchor="end">{seconds(value, 1)}</text>')

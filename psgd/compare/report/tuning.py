@@ -35,7 +35,7 @@ def section(results: view.Results) -> Section | None:
     caption = (
         "Mean score over the tuning seeds for every value tried; ring: the value chosen; a failed value has no point."
     )
-    return Section("Tuning", [*blocks, Figure("tuning", figure, caption, table)])
+    return Section("Tuning", [*blocks, Figure("tuning", f"Scores by {setting}", figure, caption, table)])
 
 
 def _scores(cell: dict[str, Any]) -> list[tuple[float, float | None]]:

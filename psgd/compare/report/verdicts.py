@@ -67,9 +67,7 @@ def _table(results: view.Results, title: str, tables: list[dict[str, Any]]) -> T
             row = next((each for each in table["rows"] if each["arm"] == cell["arm"]), None)
             if cell["error"] or not row:
                 why = f"broken: {cell['error']}" if cell["error"] else "no time: nothing was measured or modelled"
-                inside.append(
-                    [cell["arm"], numbers.NONE, numbers.NONE, numbers.NONE, why, *[numbers.NONE] * (len(head) - 5)]
-                )
+                inside.append([cell["arm"], why, *[numbers.NONE] * (len(head) - 2)])
                 continue
             inside.append(_row(cell, row, money, energy))
         groups.append(Group(inside, view.place_name(table["at"])))
