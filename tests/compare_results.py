@@ -125,7 +125,7 @@ def results(seeds: tuple[int, ...] = SEEDS, evaluations: int = EPOCHS) -> dict[s
 def cell(arm: str, workers: int, speeds: str, seeds: tuple[int, ...], evaluations: int) -> dict[str, Any]:
     broken = (arm, workers, speeds) == ("average", 4, "uneven")
     comparable = (arm, workers, speeds) != ("weighted", 4, "uneven")
-    rate = {1: 0.1, 2: 0.18, 4: 0.32}[workers]
+    rate = {1: 0.1, 2: 0.1, 4: 0.32}[workers]
     trials = [0.01, 0.032, 0.1, 0.32, 1.0]
     return {
         "arm": arm,
@@ -143,7 +143,7 @@ def cell(arm: str, workers: int, speeds: str, seeds: tuple[int, ...], evaluation
             "trials": [
                 {
                     "value": v,
-                    "scores": [None if v == 1.0 else 0.94 - 0.05 * math.log10(v / rate) ** 2],
+                    "scores": [None if v == 1.0 else 0.94 - 0.01 * len(arm) * math.log10(v / rate) ** 2],
                     "error": "diverged: the loss is not finite in round 12" if v == 1.0 else None,
                 }
                 for v in trials

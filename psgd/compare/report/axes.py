@@ -28,7 +28,7 @@ def score_axis(label: str, values: Iterable[float]) -> Axis:
     magnitudes logarithmically: what matters is near the end."""
     found = [v for v in values if math.isfinite(v)] or [0.0, 1.0]
     low, high = min(found), max(found)
-    if "accuracy" in label and 0.9 < high < 0.9999:
+    if "accuracy" in label and 0.9 < high < 0.9999 and 1 - low > 3 * (1 - high):
         return Axis(f"{label} (stretched towards 1)", "ones", max(0.0, 1 - (1 - low) * 1.1), 1 - (1 - high) * 0.85)
     if "loss" in label and low > 0 and high > FAR * low:
         return Axis(f"{label} (logarithmic)", "log", low * 0.9, high * 1.1)

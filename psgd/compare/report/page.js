@@ -32,6 +32,7 @@
       data.arms[g.dataset.arm],
       g.querySelector("polyline").getAttribute("points").split(" ").map((p) => p.split(",").map(Number)),
     ]);
+    const unit = svg.querySelector(".faint").textContent.replace(" (logarithmic)", "");
     const show = (event) => {
       const box = svg.getBoundingClientRect();
       const at = ((event.clientX - box.left) / box.width) * svg.viewBox.baseVal.width;
@@ -39,7 +40,7 @@
         const near = points.reduce((a, b) => (Math.abs(b[0] - at) < Math.abs(a[0] - at) ? b : a));
         const x = value(svg.dataset.x, (near[0] - left) / (right - left));
         const y = value(svg.dataset.y, (bottom - near[1]) / (bottom - top));
-        return `${arm}: ${number(y)} at ${number(x)}`;
+        return `${arm}: ${number(y)} at ${number(x)} ${unit}`;
       }).join("\n");
       tip.hidden = false;
       const room = document.documentElement.clientWidth - tip.offsetWidth - 8;
@@ -75,7 +76,7 @@
           .map(([seed, t]) => Math.log(t / reference.get(seed)));
         const ratio = Math.exp(logs.reduce((a, b) => a + b, 0) / logs.length);
         const row = document.createElement("tr");
-        const texts = [arm, `${middle < Infinity ? time(middle) : "not reached by most"} (${reached} of ${runs.length})`,
+        const texts = [arm, `${middle < Infinity ? time(middle) : "–"} (${reached} of ${runs.length})`,
           arm === data.reference ? "reference" : logs.length ? `${number(+ratio.toPrecision(3))} (${logs.length} pairs)` : "–"];
         texts.forEach((text, i) => {
           const cell = document.createElement(i ? "td" : "th");

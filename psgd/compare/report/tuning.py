@@ -23,7 +23,7 @@ def section(results: view.Results) -> Section | None:
     times = f", {numbers.digits(whole / training, 2)} times what the scored runs took" if training else ""
     intro = Text(
         f"{setting} was chosen on validation data with seeds that are not scored, the same number of values for all. "
-        f"Tuning took {numbers.digits(float(whole))} examples{times}."
+        f"Tuning took {numbers.count(whole)} examples{times}."
     )
     blocks: list[Block] = [intro]
     panels = [panel for at in view.places(results) if (panel := _panel(results, at, setting))]

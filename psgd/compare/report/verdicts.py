@@ -23,7 +23,7 @@ def sections(results: view.Results) -> list[Section]:
         mine = [table for table in tables if table["price"] == price]
         if mine:
             title = view.price_name(results, price)
-            found.append(Section(title, [_table(results, title, mine), _seeds(title, mine)], sub=True))
+            found.append(Section(title, [_table(results, mine), _seeds(mine)], sub=True))
     return found
 
 
@@ -46,7 +46,7 @@ def _brief(ratio: dict[str, Any]) -> str:
     return f"{ratio['verdict']}{value}"
 
 
-def _table(results: view.Results, title: str, tables: list[dict[str, Any]]) -> Table:
+def _table(results: view.Results, tables: list[dict[str, Any]]) -> Table:
     rows = [row for table in tables for row in table["rows"]]
     money = any(row.get("dollars") is not None for row in rows)
     energy = any(row.get("watt_hours") is not None for row in rows)
@@ -72,7 +72,7 @@ def _table(results: view.Results, title: str, tables: list[dict[str, Any]]) -> T
             inside.append(_row(cell, row, money, energy))
         groups.append(Group(inside, view.place_name(table["at"])))
     numeric = frozenset(range(2, len(head)))
-    return Table(f"Time to the target, {title}", head, groups, numeric)
+    return Table("Times to the target, and their ratios", head, groups, numeric)
 
 
 def _row(cell: dict[str, Any], row: dict[str, Any], money: bool, energy: bool) -> list[str]:
@@ -81,7 +81,7 @@ def _row(cell: dict[str, Any], row: dict[str, Any], money: bool, energy: bool) -
     cells = [
         cell["arm"],
         _verdict(cell, ratio),
-        f"{numbers.seconds(row['median'])} {of}" if row["median"] is not None else f"not reached by most {of}",
+        f"{numbers.seconds(row['median'])} {of}",
         *(_ratio(ratio) if ratio else [numbers.NONE] * 4),
         numbers.seconds(row["restricted_mean"]),
         f"{numbers.digits(row['epochs_median'])} {of}",
@@ -111,7 +111,7 @@ def _verdict(cell: dict[str, Any], ratio: dict[str, Any] | None) -> str:
     return text if cell["comparable"] else f"{text}; not comparable"
 
 
-def _seeds(title: str, tables: list[dict[str, Any]]) -> Table:
+def _seeds(tables: list[dict[str, Any]]) -> Table:
     """The time of every run, as the interval between two evaluations in which it reached the target."""
     seeds = sorted({time["seed"] for table in tables for row in table["rows"] for time in row["times"]})
     groups = []
@@ -122,7 +122,7 @@ def _seeds(title: str, tables: list[dict[str, Any]]) -> Table:
             rows.append([row["arm"], *(_time(of[seed]) if seed in of else numbers.NONE for seed in seeds)])
         groups.append(Group(rows, view.place_name(table["at"])))
     head = ["arm", *(f"seed {seed}" for seed in seeds)]
-    return Table(f"Every run's time, {title}", head, groups, frozenset(range(1, len(head))), details=True)
+    return Table("The time of every run", head, groups, frozenset(range(1, len(head))), details=True)
 
 
 def _time(time: dict[str, Any]) -> str:
