@@ -14,7 +14,7 @@ PACKAGE = ROOT / "psgd"
 # The rooms from top to bottom (DESIGN, section 3). A module may import from its own room and from the levels below its
 # own, but not from another room of the same level.
 LEVELS = (
-    ("train", "predict", "plot"),
+    ("train", "predict", "plot", "report"),
     ("compare",),
     ("jobs",),
     ("training",),
@@ -31,7 +31,7 @@ DOORS = {
     "pydantic": {"psgd.config.settings", "psgd.config.value_checks", "psgd.learners.model_about"},
     "yaml": {"psgd.config.document"},
     "cupy": set(),
-    "matplotlib": {"psgd.compare.picture"},
+    "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},
     "rich": {"psgd.training.progress_bar"},
     "sklearn": set(),
     "scipy": {"psgd.backends.numpy.products", "psgd.backends.native", "psgd.compare.statistics"},

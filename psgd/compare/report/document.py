@@ -1,0 +1,62 @@
+"""The whole report as headings, text, tables and figures: the answer first, then what it rests on."""
+
+from psgd.compare.report import curves, decomposition, networks, numbers, setup, tuning, verdicts, view
+from psgd.compare.report.blocks import Block, Bullets, Document, Section, Text
+
+MARGIN = "5 %"
+
+
+def compose(results: view.Results, times: view.Times) -> Document:
+    """Compose the report of results.json with findings. `times` prices a run."""
+    clock = view.Clock(results, times)
+    answer: list[Block] = [Bullets(results["findings"]["answer"], "answer"), *verdicts.warnings(results)]
+    sections = [Section("Answer", answer), *verdicts.sections(results)]
+    sections += [each for each in (decomposition.section(results), networks.section(results, clock)) if each]
+    sections.append(_curves(results, clock))
+    sections.append(verdicts.flips(results))
+    sections += [each for each in (networks.checks(results), tuning.section(results)) if each]
+    sections += [_reading(results), *setup.sections(results)]
+    return Document(results["question"], _about(results), sections)
+
+
+def _about(results: view.Results) -> str:
+    arms, places, seeds = len(results["arms"]), len(view.places(results)), len(results["seeds"])
+    target = results["target"]
+    value = "no target" if target["value"] is None else f"target {numbers.short(target['value'])}"
+    return (
+        f"psgd {results['psgd']}: {arms} arm{'s' * (arms != 1)} at {places} point{'s' * (places != 1)} of the grid, "
+        f"{seeds} seed{'s' * (seeds != 1)} each; {view.metric_name(results)}, {value} ({target['origin']})"
+    )
+
+
+def _curves(results: view.Results, clock: view.Clock) -> Section:
+    figures = [figure for at in view.places(results) if (figure := curves.at_place(results, at, clock))]
+    measured = curves.in_measured_time(results, clock)
+    blocks: list[Block] = [*figures, *([measured] if measured else [])]
+    return Section("Learning curves", blocks or [Text("No run has a score.", "warning")])
+
+
+def _reading(results: view.Results) -> Section:
+    reference = results["reference"]
+    lines = [
+        "Seeds: a seed decides initial parameters and batches; arms are compared seed by seed, so luck cancels out.",
+        "Censoring: a run that misses the target within the budget is not dropped; its time is “more than the budget”, "
+        "and a pair in which one of two runs missed it bounds the ratio on one side.",
+        "Reached: the first evaluation at which the score is at the target, unsmoothed; the run got there at some time "
+        "between the evaluation before and this one, and the later is what is used.",
+        "Median time: over all runs, and only where more than half of them reached the target, else a dash. Restricted "
+        "mean: of all runs, with the time at the end of the budget for those that missed it.",
+        f"Ratio: the geometric mean over seeds of the time divided by that of {reference}, with a 95 % interval "
+        f"(paired t on logarithms). Faster or slower: the whole interval lies more than "
+        f"{MARGIN} from 1; equivalent: it lies within {MARGIN} of 1; undecided: neither, so train more seeds. An end "
+        "that is open is a dash.",
+        "Indication or verdict: up to 5 pairs give an indication; 6 and more give a verdict. p is corrected for the "
+        "number of arms by Holm's method.",
+        "Measured and modelled: measured seconds were taken on this machine. Modelled seconds are computed from costs "
+        "measured on this machine and the messages that psgd sends. They never stand in one column.",
+        "Not comparable: the best value of the tuned setting was still at the edge of its range after two extensions, "
+        "so the arm may do better than shown.",
+        "Final and best: means over seeds of the last and of the best validation score. Test scores are in series.csv; "
+        "nothing was chosen by them.",
+    ]
+    return Section("How to read this", [Bullets(lines)])

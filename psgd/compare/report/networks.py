@@ -1,0 +1,127 @@
+"""What other networks would change: who wins at which latency and bandwidth, where two arms break even, which period is
+the best, and a table that a script reprices."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from psgd.compare.report import numbers, view
+from psgd.compare.report.blocks import Block, Bullets, Figure, Group, Section, Sliders, Table, Text
+from psgd.compare.report.panels import Map, Panels
+
+SHOWN = 9  # columns and rows of the table under a diagram, about
+PROBES = ((1e9, 1e-3), (1e9, 0.1), (1e6, 1e-3))  # (bits a second, seconds) from which the three numbers of a run follow
+CHECKS = ((3e7, 2e-2), (2e10, 1e-5))  # where they must agree with the clock
+TOLERANCE = 0.01  # relative; raised, a clock that is less nearly affine is offered as sliders
+
+
+def section(results: view.Results, clock: view.Clock) -> Section | None:
+    """The diagram, sentences and sliders. None if there are none of them."""
+    findings = results["findings"]
+    blocks: list[Block] = []
+    if findings["break_even"]:
+        blocks.append(Bullets(findings["break_even"]))
+    if findings["best_period"]:
+        blocks.append(Bullets(findings["best_period"]))
+    if findings["diagram"]:
+        blocks.append(_diagram(results, findings["diagram"]))
+    machines: dict[tuple[Any, ...], str] = {}  # prices that differ in the network only have one table
+    for price in view.modelled(results):
+        settings = results["prices"][price]
+        if settings["network"] and settings["hosts"] > 1:
+            machines.setdefault((settings["hosts"], settings["workers_per_host"], settings["machine_speed"]), price)
+    blocks += [sliders for price in machines.values() if (sliders := _sliders(results, price, clock))]
+    return Section("Other networks", blocks) if blocks else None
+
+
+def _diagram(results: view.Results, diagram: dict[str, Any]) -> Figure:
+    arms = results["arms"]
+    name = view.place_name(diagram["at"])
+    latencies, bandwidths, winner = diagram["latencies"], diagram["bandwidths"], diagram["winner"]
+    won = sorted({arm for row in winner for arm in row if arm is not None})
+    panel = Map("latency (upwards) and bandwidth", latencies, bandwidths, winner)
+    figure = Panels([panel], [(arm, arms[arm]) for arm in won], f"The arm that reaches the target first at {name}")
+    across = range(0, len(bandwidths), -(-len(bandwidths) // SHOWN))
+    rows = [
+        [numbers.seconds(latencies[i]), *(_name(arms, winner[i][j]) for j in across)]
+        for i in range(0, len(latencies), -(-len(latencies) // SHOWN))
+    ]
+    head = ["latency", *(numbers.bandwidth(bandwidths[j]) for j in across)]
+    table = Table("The numbers of this figure", head, [Group(rows)], details=True)
+    caption = f"Who reaches the target first at {name}, by latency and bandwidth between hosts: all from the same runs."
+    return Figure("diagram", f"The winner at {name}", figure, caption, table)
+
+
+def _name(arms: list[str], arm: int | None) -> str:
+    return numbers.NONE if arm is None else str(arms[arm])
+
+
+def _sliders(results: view.Results, price: str, clock: view.Clock) -> Sliders | None:
+    """The modelled time to the target of every run as seconds + latencies x latency + bits / bandwidth. None if the
+    clock is not that simple."""
+    found = []
+    for table in results["findings"]["tables"]:
+        if table["price"] != price:
+            continue
+        arms = []
+        for row in table["rows"]:
+            cell = next(c for c in view.cells_at(results, table["at"]) if c["arm"] == row["arm"])
+            runs = {run["seed"]: run for run in cell["runs"]}
+            fitted = [_fitted(cell, runs[time["seed"]], time, price, clock) for time in row["times"]]
+            arms.append((row["arm"], [each for each in fitted if each]))
+            if not all(fitted):
+                return None
+        found.append((view.place_name(table["at"]), arms))
+    first = next((i for i, (place, _) in enumerate(found) if place == _shown(results)), len(found) - 1)
+    return Sliders(price, first, found) if found else None
+
+
+def _shown(results: view.Results) -> str:
+    """The point of the grid that the table shows at first: that of the diagram."""
+    diagram = results["findings"]["diagram"]
+    return view.place_name(diagram["at"]) if diagram else ""
+
+
+def _fitted(
+    cell: dict[str, Any], run: dict[str, Any], time: dict[str, Any], price: str, clock: view.Clock
+) -> list[float] | None:
+    own = clock.seconds(price, cell, run)
+    if own is None:
+        return None
+    index = int(np.argmin(np.abs(np.array(own) - time["seconds"])))  # the evaluation that reached the target
+
+    def at(bits: float, latency: float) -> float:
+        network = f"{bits / 1e6:.12g}Mbit,{latency * 1e6:.12g}us"
+        parts = clock.times(cell, run, {**clock.prices[price], "network": network})
+        return math.nan if parts is None else float(parts.seconds[index])
+
+    def rows(points: tuple[tuple[float, float], ...]) -> Any:
+        return np.array([[1.0, latency, 1 / bits] for bits, latency in points])
+
+    found = np.linalg.solve(rows(PROBES), [at(*point) for point in PROBES])
+    expected = np.array([at(*point) for point in CHECKS])
+    if not np.all(np.abs(rows(CHECKS) @ found - expected) <= TOLERANCE * expected):
+        return None
+    return [float(time["seed"]), float(time["reached"]), *(float(f"{value:.6g}") for value in found)]
+
+
+def checks(results: view.Results) -> Section | None:
+    """Identities that must hold between cells, whatever the data. None if none was checked."""
+    identities = results["findings"]["identities"]
+    if not identities:
+        return None
+    failed = any(not each["holds"] for each in identities)
+    text = "What theory says must come out, and whether it did."
+    rows = [
+        [
+            each["name"],
+            "holds" if each["holds"] else "DOES NOT HOLD",
+            "; ".join(map(str, each["cells"])) or numbers.NONE,
+            each["detail"],
+        ]
+        for each in identities
+    ]
+    table = Table("Identities", ["identity", "result", "cells", "detail"], [Group(rows)])
+    warning = [Text("An identity does not hold: find out why before believing the rest.", "warning")] if failed else []
+    return Section("Free checks", [Text(text), *warning, table])

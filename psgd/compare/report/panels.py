@@ -1,0 +1,71 @@
+"""Figures before they are drawn: panels of lines, bars or a map, with their axes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm's line: points, and the band around it from `low` to `high` (empty for none). `marked`: index of the
+    point with a ring around it. `arm` decides on colour, dash and marker."""
+
+    arm: int
+    x: list[float]
+    y: list[float]
+    low: list[float] = field(default_factory=list)
+    high: list[float] = field(default_factory=list)
+    marked: int | None = None
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis: its label, and its kind: "linear", "log", or "ones" (logarithmic in the distance to 1)."""
+
+    label: str
+    kind: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Curves:
+    """A panel of lines, and a horizontal line at `target`."""
+
+    title: str
+    x: Axis
+    y: Axis
+    lines: list[Line]
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A panel of stacked bars: for each arm the lengths of its parts, and a label for their sum."""
+
+    title: str
+    parts: list[str]
+    rows: list[tuple[int, str, list[float], str]]  # (arm, its name, lengths, label)
+
+
+@dataclass(frozen=True)
+class Map:
+    """A panel of cells coloured by arm (None: no arm), by latency (rows, in seconds) and bandwidth (columns, in bits a
+    second), both ascending."""
+
+    title: str
+    latencies: list[float]
+    bandwidths: list[float]
+    winner: list[list[int | None]]
+
+
+Panel = Curves | Bars | Map
+
+
+@dataclass(frozen=True)
+class Panels:
+    """The panels of a figure, the arms of its legend (number, name), and what it shows in words."""
+
+    panels: Sequence[Panel]
+    legend: list[tuple[int, str]]
+    description: str
+    parts: list[str] = field(default_factory=list)  # names of the parts of bars

@@ -1,0 +1,125 @@
+"""What a report asks of results.json (schema 1): places, cells, names, series, and seconds at a price."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from psgd.compare.report import numbers
+
+Results = dict[str, Any]
+
+
+class Parts(Protocol):
+    """Seconds at every evaluation of a run, and the computing, waiting and moving that they consist of."""
+
+    @property
+    def seconds(self) -> Any: ...
+
+
+Times = Callable[[dict[str, Any], dict[str, Any], Any], Parts | None]  # of (cell, run, price); None if unknown
+
+NO_FINDINGS: dict[str, Any] = {
+    **{name: [] for name in ("tables", "targets", "flips", "identities", "break_even", "best_period", "answer")},
+    "diagram": None,
+}
+
+
+def completed(results: Results) -> Results:
+    """The results with what may be left out of them: a comparison without prices is of measured times, named here."""
+    prices = results["prices"] or {"here": "measured"}
+    return {**results, "prices": prices, "findings": {**NO_FINDINGS, **results["findings"]}}
+
+
+def places(results: Results) -> list[dict[str, str]]:
+    """The points of the grid, in the order of the cells."""
+    found: list[dict[str, str]] = []
+    for cell in results["cells"]:
+        if cell["at"] not in found:
+            found.append(cell["at"])
+    return found
+
+
+def place_name(at: dict[str, str]) -> str:
+    """A point of the grid in words: "workers 4, speeds uneven"."""
+    return ", ".join(f"{axis} {label}" for axis, label in at.items()) or "all settings"
+
+
+def cells_at(results: Results, at: dict[str, str]) -> list[dict[str, Any]]:
+    """The cells of a point of the grid, in the order of the arms."""
+    found = [cell for cell in results["cells"] if cell["at"] == at]
+    return sorted(found, key=lambda cell: results["arms"].index(cell["arm"]))
+
+
+def cell_name(cell: dict[str, Any]) -> str:
+    return f"{cell['arm']} at {place_name(cell['at'])}"
+
+
+def modelled(results: Results) -> list[str]:
+    """The names of the prices that are modelled."""
+    return [name for name, price in results["prices"].items() if price != "measured"]
+
+
+def measured(results: Results) -> list[str]:
+    return [name for name, price in results["prices"].items() if price == "measured"]
+
+
+def price_name(results: Results, name: str) -> str:
+    """A price in words, with its name."""
+    price = results["prices"][name]
+    if price == "measured":
+        return f"{name}: measured on this machine"
+    hosts = f"{price['hosts']} host{'s' * (price['hosts'] != 1)}"
+    speed = "" if price["machine_speed"] == 1 else f", cores of {numbers.short(price['machine_speed'])} times the speed"
+    network = f", network {price['network']}" if price["network"] else ", no network"
+    per_host = f" of {price['workers_per_host']} workers" if price["workers_per_host"] else ""
+    return f"{name}: modelled for {hosts}{per_host}{network}{speed}"
+
+
+def metric_name(results: Results) -> str:
+    return str(results["target"]["metric"]).replace("_", " ")
+
+
+def higher_is_better(results: Results) -> bool:
+    return bool(results["target"]["metric"] == "validation_accuracy")
+
+
+def scores(run: dict[str, Any], metric: str) -> list[float]:
+    """A series with NaN for values that are not finite."""
+    return [math.nan if value is None else value for value in run["series"].get(metric, ())]
+
+
+def examples_per_epoch(results: Results) -> float | None:
+    """Examples of an epoch: as given, or else estimated from the shortest finished run, which ends with the first round
+    at or after the budget."""
+    if given := results["budget"].get("examples_per_epoch"):
+        return float(given)
+    ends = [
+        run["series"]["examples"][-1] for cell in results["cells"] for run in cell["runs"] if run["status"] == "done"
+    ]
+    return min(ends) / results["budget"]["epochs"] if ends else None
+
+
+class Clock:
+    """Seconds of runs at the prices of a comparison, each computed once."""
+
+    def __init__(self, results: Results, times: Times) -> None:
+        self.prices: dict[str, Any] = results["prices"]
+        self.times = times
+        self._known: dict[tuple[str, int, int], list[float] | None] = {}
+
+    def seconds(self, name: str, cell: dict[str, Any], run: dict[str, Any]) -> list[float] | None:
+        """Seconds at every evaluation of a run at the price `name`; None where they are unknown."""
+        key = (name, id(cell), id(run))
+        if key not in self._known:
+            self._known[key] = self._seconds(self.prices[name], cell, run)
+        return self._known[key]
+
+    def _seconds(self, price: Any, cell: dict[str, Any], run: dict[str, Any]) -> list[float] | None:
+        parts = self.times(cell, run, price) if run["series"].get("examples") else None
+        return None if parts is None else [float(value) for value in parts.seconds]
+
+
+def sent(cell: dict[str, Any], run: dict[str, Any]) -> list[float]:
+    """Bytes that a worker has sent at every evaluation: a contribution a round, unless it is the only worker."""
+    size = (cell["message_bytes"] or 0) if cell["workers"] > 1 else 0
+    return [float(rounds * size) for rounds in run["series"].get("rounds", ())]

@@ -1,0 +1,36 @@
+"""The command `python -m psgd.report DIR`: the report of a comparison, rebuilt from its results without training."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from psgd.compare.report.write import read_results, write_report
+from psgd.core.errors import PsgdError
+from psgd.core.files import print_result
+from psgd.core.log import LOG, open_missing_streams
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code after errors have been printed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m psgd.report",
+        description="Rebuild report.html, report.md, series.csv and the figures of a comparison from its results.json, "
+        "without training.",
+    )
+    parser.add_argument("directory", metavar="DIR", type=Path, help="the directory that psgd.compare made")
+    open_missing_streams()
+    options = parser.parse_args(arguments)
+    try:
+        results = read_results(options.directory)
+        from psgd.compare.clock import times
+
+        write_report(options.directory, results, times)
+        print_result(str(options.directory / "report.html"))
+    except PsgdError as error:
+        LOG.error("psgd: %s", error)
+        return error.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
