@@ -29,7 +29,8 @@ class Timed(NamedTuple):
 def analyse(results: Json) -> Json:
     """Return the entry `findings` of results.json, without sentences."""
     targets = all_targets(results["target"]["metric"], results["target"]["value"])
-    tables, verdicts = [], {}
+    tables: list[Json] = []
+    verdicts: dict[tuple[Any, ...], dict[float, str]] = {}
     for at, price in product(places(results), results["prices"] or {"here": "measured"}):
         for target in targets:
             table = _table(results, at, price, target)

@@ -2,12 +2,19 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
+from psgd.compare.clock import times
 from psgd.compare.comparing import Comparing
-from psgd.compare.directory import RESULTS, fixed_target, open_directory
+from psgd.compare.cost_book import CostBook
+from psgd.compare.directory import RESULTS, fixed_target, open_directory, read_results
+from psgd.compare.findings import findings
 from psgd.compare.plan import Plan
-from psgd.compare.runs import Runs
+from psgd.compare.regression import check, parse_share
+from psgd.compare.report.write import write_report
+from psgd.compare.runs import Runs, Watch
+from psgd.compare.verify import verify
 from psgd.config.comparison import Comparison, read_comparison
 from psgd.core.files import print_result, write_json
 from psgd.core.log import LOG
@@ -15,6 +22,8 @@ from psgd.data.fingerprint import fingerprint
 from psgd.data.sources.load import load_data
 from psgd.jobs.auto_group import cores
 from psgd.training.progress_bar import bar_for
+
+LINE_SECONDS = 5.0  # between two lines about how many runs have ended
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -26,17 +35,41 @@ def compare(options: argparse.Namespace) -> int:
         return 0
     directory = options.output or Path("runs") / "compare" / Path(options.config).stem
     open_directory(directory, comparison)
+    if options.verify:
+        print_result("\n".join(verify(directory, read_results(directory), options.verify, options.group)))
+        return 0
+    most = parse_share(options.max_regress)
+    before = read_results(options.against) if options.against else None
+    results = Comparing(
+        plan, Runs(directory, cores(), _watcher()), CostBook(directory), fixed_target(directory)
+    ).carry_out()
+    results["findings"] = findings(results)
+    write_json(directory / RESULTS, results)
+    write_report(directory, results, times)
+    print_result("\n".join(results["findings"]["answer"]))
+    LOG.info("psgd: the report is %s", directory / "report.html")
+    if before:
+        print_result("\n".join(check(results, before, most)))
+    return 0
+
+
+def _watcher() -> Watch:
+    """Show how many runs have ended: by a bar on a terminal, elsewhere by a line now and then."""
     bar = bar_for(sys.stderr)
+    said = time.monotonic()
 
     def watch(what: str, done: int, count: int) -> None:
+        nonlocal said
+        text = f"{what}: {done} of {count} runs"
         if bar:
-            bar.show(done / count, f"{what}: {done} of {count} runs")
+            bar.show(done / count, text)
+            if done == count:
+                bar.clear()
+        elif time.monotonic() - said > LINE_SECONDS or done == count:
+            said = time.monotonic()
+            LOG.info("psgd: %s", text)
 
-    runs = Runs(directory, cores(), watch)
-    results = Comparing(plan, runs, fixed_target(directory)).carry_out()
-    write_json(directory / RESULTS, results)
-    LOG.info("psgd: %s", directory / RESULTS)
-    return 0
+    return watch
 
 
 def _fingerprint(comparison: Comparison) -> str:

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any, final
 
 from psgd.backends.blas import describe
+from psgd.compare.cost_book import CostBook
 from psgd.compare.plan import Cell, Plan, Trial, differences, flat
 from psgd.compare.record import read_group, read_record, read_seconds
 from psgd.compare.runs import Outcome, Runs
@@ -18,29 +19,31 @@ from psgd.jobs.environment import environment
 SCHEMA = 1
 BUSY = 0.7  # programs that run, above which a measured time counts as disturbed
 
-Costs = dict[str, float]
-
 
 @final
 class Comparing:
     """Runs in the directory of `runs` that are done are not trained again."""
 
-    def __init__(self, plan: Plan, runs: Runs, fixed_target: float | None) -> None:
+    def __init__(self, plan: Plan, runs: Runs, costs: CostBook, fixed_target: float | None) -> None:
         """`fixed_target`: an automatic target that was set before; more seeds do not change it."""
-        self._plan, self._comparison, self._runs, self._fixed_target = plan, plan.comparison, runs, fixed_target
+        self._plan, self._comparison, self._runs, self._costs = plan, plan.comparison, runs, costs
+        self._fixed_target = fixed_target
         self._base = plan.base
         self._tuned: dict[tuple[str, ...], Tuned] = {}
         self._cells: dict[Cell, dict[str, Any]] = {}
 
     def carry_out(self) -> dict[str, Any]:
-        """Train what is missing; return results.json, without costs and findings."""
+        """Train what is missing; return results.json, without findings."""
         self._tuned = tune(self._plan, lambda trials: self._train("tuning", trials))
         references = self._target_cells()
         self._score(references)
         target = self._target(references)
         self._score([cell for cell in self._plan.cells if cell not in references])
-        if "measured" in self._comparison.price.values():
+        if "measured" in self._comparison.price.values() or not self._comparison.price:
             self._time()
+        for cell, entry in self._cells.items():
+            if not entry["error"]:
+                entry |= self._costs.look_up(self._plan.settings(cell, self._comparison.seeds[0]))
         c = self._comparison
         return {
             "schema": SCHEMA,

@@ -56,4 +56,5 @@ def _train(directory: Path, identity: str, group: str, workers: int) -> str | No
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise PsgdError(f"the run could not be trained again on {group} (code {done.returncode}): {last}")
-    return read_record(0, output, None, False)["sha256"]
+    sha256: str | None = read_record(0, output, None, False)["sha256"]
+    return sha256

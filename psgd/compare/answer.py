@@ -1,0 +1,114 @@
+"""The answer of a comparison in plain sentences."""
+
+from typing import Any
+
+Json = dict[str, Any]
+
+MAX_PLACES = 6  # of which each has a sentence; the tables have all
+
+
+def answer(results: Json, findings: Json) -> list[str]:
+    """The answer first, then what limits it."""
+    target, tables = results["target"], findings["tables"]
+    if target["value"] is None:
+        return ["No run of the arm that sets the target has a score, so there is no target and no answer."]
+    sentences = [_overall(results, tables)] if len(tables) > 1 else []
+    sentences += [_sentence(results, table) for table in tables[:MAX_PLACES]]
+    if len(tables) > MAX_PLACES:
+        sentences.append(f"The tables below have the other {len(tables) - MAX_PLACES} places and prices.")
+    sentences += _limits(results, findings)
+    return [each for each in sentences if each]
+
+
+def seconds(value: float) -> str:
+    """A duration with three digits and a unit."""
+    for unit, length in (("h", 3600.0), ("min", 60.0), ("s", 1.0)):
+        if value >= 2 * length:
+            return f"{value / length:.3g} {unit}"
+    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def winner(table: Json) -> Json | None:
+    """The row of the arm with the shortest median time; None if no arm has one."""
+    reached = [row for row in table["rows"] if row["median"] is not None]
+    return min(reached, key=lambda row: float(row["median"]), default=None)
+
+
+def place_of(table: Json) -> str:
+    parts = [f"{axis} {label}" for axis, label in table["at"].items()]
+    return ", ".join([*parts, f"price {table['price']}"])
+
+
+def _overall(results: Json, tables: list[Json]) -> str:
+    """Which arm is ahead in how many places."""
+    wins: dict[str, int] = {}
+    for table in tables:
+        first = winner(table)
+        if first:
+            wins[first["arm"]] = wins.get(first["arm"], 0) + 1
+    if not wins:
+        return f"No arm reaches the target of {_target(results)} in more than half of its runs, at any place."
+    counted = [f"{arm} in {count}" for arm, count in sorted(wins.items(), key=lambda item: -item[1])]
+    return (
+        f"The shortest median time to {_target(results)} has {', '.join(counted)} of {len(tables)} places and prices."
+    )
+
+
+def _sentence(results: Json, table: Json) -> str:
+    first = winner(table)
+    place = place_of(table)
+    place = place[0].upper() + place[1:]
+    if first is None:
+        counts = ", ".join(f"{row['arm']} {row['reached']} of {row['of']}" for row in table["rows"])
+        return f"{place}: no arm reaches the target in more than half of its runs ({counts})."
+    reached = f"in {seconds(first['median'])} ({first['reached']} of {first['of']} runs)"
+    return f"{place}: {first['arm']} reaches the target first, {reached}{_compared(results, table, first)}."
+
+
+def _compared(results: Json, table: Json, first: Json) -> str:
+    """How the first stands to the reference, or the reference to the others."""
+    ratio = first["ratio"]
+    if ratio:
+        return f"; {_ratio(ratio)} the time of {results['reference']}: {_verdict(ratio)}"
+    others = [
+        f"{row['arm']} takes {_ratio(row['ratio'])} its time ({_verdict(row['ratio'])})"
+        for row in table["rows"]
+        if row["ratio"]
+    ]
+    return f"; {', '.join(others)}" if others else ""
+
+
+def _ratio(ratio: Json) -> str:
+    if ratio["ratio"] is None:
+        return "an unknown multiple of"
+    bound = f"{ratio['bound']} " if ratio["bound"] else ""
+    low = "?" if ratio["low"] is None else f"{ratio['low']:.2f}"
+    high = "?" if ratio["high"] is None else f"{ratio['high']:.2f}"
+    return f"{bound}{ratio['ratio']:.2f} times ({low} to {high})"
+
+
+def _verdict(ratio: Json) -> str:
+    if ratio["verdict"] == "undecided":
+        return "undecided"
+    strength = "an indication" if ratio["strength"] == "indication" else "a verdict"
+    return f"{ratio['verdict']}, {strength} from {ratio['n']} seeds"
+
+
+def _limits(results: Json, findings: Json) -> list[str]:
+    """What a reader must know before relying on it."""
+    names: dict[bool, list[str]] = {True: [], False: []}
+    for cell in results["cells"]:
+        if cell["error"] or not cell["comparable"]:
+            names[bool(cell["error"])].append(", ".join([cell["arm"], *cell["at"].values()]))
+    found = [f"Failed: {'; '.join(names[True])}."] if names[True] else []
+    found += [f"Not comparable, its tuning ended at the edge: {'; '.join(names[False])}."] if names[False] else []
+    found += [f"The verdict on {flip['arm']} depends on the target." for flip in findings["flips"]]
+    broken = [each for each in findings["identities"] if not each["holds"]]
+    found += [f"A check fails: {each['name']} ({', '.join(each['cells'])}: {each['detail']})." for each in broken]
+    diverged = sum(run["status"] == "diverged" for cell in results["cells"] for run in cell["runs"])
+    return found + ([f"{diverged} runs diverged and count as not having reached the target."] if diverged else [])
+
+
+def _target(results: Json) -> str:
+    target = results["target"]
+    return f"a {target['metric'].replace('_', ' ')} of {target['value']:.4g}"

@@ -1,0 +1,21 @@
+"""All findings of a comparison, from results.json: numbers, checks, what networks change, and sentences."""
+
+from typing import Any
+
+from psgd.compare.analysis import analyse
+from psgd.compare.answer import answer
+from psgd.compare.diagram import best_period, break_even, diagram
+from psgd.compare.identities import identities
+
+
+def findings(results: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry `findings` of results.json. Trains nothing, and needs no learner."""
+    found = {**analyse(results), "identities": identities(results)}
+    modelled = results["target"]["value"] is not None and any(
+        price != "measured" for price in results["prices"].values()
+    )
+    found["break_even"] = break_even(results) if modelled else []
+    found["best_period"] = best_period(results) if modelled else []
+    found["diagram"] = diagram(results) if modelled else None
+    found["answer"] = answer(results, found)
+    return found

@@ -1,0 +1,69 @@
+"""Free checks of a comparison: arms that must agree, because what they do is the same."""
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+Json = dict[str, Any]
+
+TOLERANCE = 1e-3  # relative, of losses whose runs differ by rounding alone
+
+AVERAGES = {"parameter-averaging", "weighted-averaging"}
+EQUAL_SPEEDS = "with equal speeds, weighted averaging is parameter averaging: the same hash"
+PERIOD_ONE = "with period 1 and plain SGD, averaging parameters is averaging gradients: the same losses to rounding"
+
+
+def identities(results: Json) -> list[Json]:
+    """Check all pairs of cells that must agree; entries of findings["identities"]."""
+    found = []
+    for one, other in combinations(results["cells"], 2):
+        if one["at"] != other["at"] or _rest(results, one) != _rest(results, other):
+            continue
+        strategies = {one["strategy"], other["strategy"]}
+        if strategies == AVERAGES and one["period"] == other["period"] and set(one["speeds"]) == {1.0}:
+            found.append(_entry(EQUAL_SPEEDS, one, other, _same_hashes(one, other)))
+        elif "gradient-averaging" in strategies and len(strategies) == 2 and _period_one(results, one, other):
+            found.append(_entry(PERIOD_ONE, one, other, _same_losses(one, other)))
+    return found
+
+
+def _rest(results: Json, cell: Json) -> Json:
+    """The settings of a cell that its strategy does not explain."""
+    values = {**results["base"], **cell["settings"]}
+    return {key: value for key, value in values.items() if not key.startswith("strategy.")}
+
+
+def _period_one(results: Json, one: Json, other: Json) -> bool:
+    values = {**results["base"], **one["settings"]}
+    plain = values.get("optimizer.name") == "sgd" and not values.get("optimizer.momentum")
+    return plain and {one["period"], other["period"]} == {None, 1} and set(one["speeds"]) == {1.0}
+
+
+def _runs(one: Json, other: Json) -> list[tuple[Json, Json]]:
+    by_seed = {run["seed"]: run for run in other["runs"]}
+    return [(run, by_seed[run["seed"]]) for run in one["runs"] if run["seed"] in by_seed]
+
+
+def _same_hashes(one: Json, other: Json) -> tuple[bool, str]:
+    pairs = _runs(one, other)
+    equal = sum(a["sha256"] is not None and a["sha256"] == b["sha256"] for a, b in pairs)
+    return equal == len(pairs) > 0, f"{equal} of {len(pairs)} seeds have one hash"
+
+
+def _same_losses(one: Json, other: Json) -> tuple[bool, str]:
+    worst, pairs = 0.0, _runs(one, other)
+    for a, b in pairs:
+        x, y = (np.array(run["series"].get("validation_loss", []), float) for run in (a, b))
+        if len(x) != len(y) or not len(x):
+            return False, f"seed {a['seed']}: {len(x)} and {len(y)} evaluations"
+        worst = max(worst, float(np.max(np.abs(x - y) / np.maximum(np.abs(x), 1e-12))))
+    return bool(pairs) and worst <= TOLERANCE, f"validation losses differ by {worst:.1e} at most"
+
+
+def _entry(name: str, one: Json, other: Json, outcome: tuple[bool, str]) -> Json:
+    return {"name": name, "cells": [_name(one), _name(other)], "holds": outcome[0], "detail": outcome[1]}
+
+
+def _name(cell: Json) -> str:
+    return ", ".join([cell["arm"], *(f"{axis} {label}" for axis, label in cell["at"].items())])
