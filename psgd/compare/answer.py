@@ -49,9 +49,8 @@ def _overall(results: Json, tables: list[Json]) -> str:
     if not wins:
         return f"No arm reaches the target of {_target(results)} in more than half of its runs, at any place."
     counted = [f"{arm} in {count}" for arm, count in sorted(wins.items(), key=lambda item: -item[1])]
-    return (
-        f"The shortest median time to {_target(results)} has {', '.join(counted)} of {len(tables)} places and prices."
-    )
+    where = f"of {len(tables)} places and prices"
+    return f"First to reach {_target(results)}, by the median time: {', '.join(counted)} {where}."
 
 
 def _sentence(results: Json, table: Json) -> str:
@@ -70,12 +69,9 @@ def _compared(results: Json, table: Json, first: Json) -> str:
     ratio = first["ratio"]
     if ratio:
         return f"; {_ratio(ratio)} the time of {results['reference']}: {_verdict(ratio)}"
-    others = [
-        f"{row['arm']} takes {_ratio(row['ratio'])} its time ({_verdict(row['ratio'])})"
-        for row in table["rows"]
-        if row["ratio"]
-    ]
-    return f"; {', '.join(others)}" if others else ""
+    others = [(row["arm"], row["ratio"]) for row in table["rows"] if row["ratio"]]
+    said = [f"{arm} takes {_ratio(ratio)} its time ({_verdict(ratio)})" for arm, ratio in others]
+    return f"; {', '.join(said)}" if said else ""
 
 
 def _ratio(ratio: Json) -> str:

@@ -40,9 +40,8 @@ def compare(options: argparse.Namespace) -> int:
         return 0
     most = parse_share(options.max_regress)
     before = read_results(options.against) if options.against else None
-    results = Comparing(
-        plan, Runs(directory, cores(), _watcher()), CostBook(directory), fixed_target(directory)
-    ).carry_out()
+    runs, costs = Runs(directory, cores(), _watcher()), CostBook(directory)
+    results = Comparing(plan, runs, costs, fixed_target(directory)).carry_out()
     results["findings"] = findings(results)
     write_json(directory / RESULTS, results)
     write_report(directory, results, times)

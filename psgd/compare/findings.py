@@ -11,11 +11,9 @@ from psgd.compare.identities import identities
 def findings(results: dict[str, Any]) -> dict[str, Any]:
     """Return the entry `findings` of results.json. Trains nothing, and needs no learner."""
     found = {**analyse(results), "identities": identities(results)}
-    modelled = results["target"]["value"] is not None and any(
-        price != "measured" for price in results["prices"].values()
-    )
-    found["break_even"] = break_even(results) if modelled else []
-    found["best_period"] = best_period(results) if modelled else []
-    found["diagram"] = diagram(results) if modelled else None
+    known = results["target"]["value"] is not None
+    found["break_even"] = break_even(results) if known else []
+    found["best_period"] = best_period(results) if known else []
+    found["diagram"] = diagram(results) if known else None
     found["answer"] = answer(results, found)
     return found
