@@ -4,7 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from psgd.compare.report.write import read_results, write_report
+from psgd.compare.clock import times
+from psgd.compare.findings import findings
+from psgd.compare.report.write import write_report
+from psgd.compare.results_file import read_results
 from psgd.core.errors import PsgdError
 from psgd.core.files import print_result
 from psgd.core.log import LOG, open_missing_streams
@@ -22,8 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         results = read_results(options.directory)
-        from psgd.compare.clock import times
-
+        results["findings"] = findings(results)  # anew: those in the file may be of an earlier psgd
         write_report(options.directory, results, times)
         print_result(str(options.directory / "report.html"))
     except PsgdError as error:

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "psgd"
 # The rooms from top to bottom (DESIGN, section 3). A module may import from its own room and from the levels below its
 # own, but not from another room of the same level.
 LEVELS = (
-    ("train", "predict", "plot", "report"),
+    ("train", "predict", "plot", "report", "explain"),
     ("compare",),
     ("jobs",),
     ("training",),
@@ -28,7 +28,10 @@ LEVEL = {room: len(LEVELS) - number for number, rooms in enumerate(LEVELS) for r
 DOORS = {
     "mpi4py": {"psgd.group.mpi_world"},
     "ray": {"psgd.group.ray.library"},
-    "pydantic": {"psgd.config.settings", "psgd.config.value_checks", "psgd.learners.model_about"},
+    "pydantic": {
+        *(f"psgd.config.{module}" for module in ("settings", "value_checks", "comparison", "comparison_file")),
+        "psgd.learners.model_about",
+    },
     "yaml": {"psgd.config.document"},
     "cupy": set(),
     "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},

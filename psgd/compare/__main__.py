@@ -11,11 +11,12 @@ from pathlib import Path  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
 from psgd.compare.command import compare  # noqa: E402
-from psgd.core.errors import INTERRUPTED, PsgdError  # noqa: E402
+from psgd.core.errors import INTERRUPTED, PsgdError, UsageError  # noqa: E402
 from psgd.core.log import LOG, open_missing_streams  # noqa: E402
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line. UsageError if options contradict each other."""
     parser = argparse.ArgumentParser(
         prog="python -m psgd.compare",
         description="Compare strategies, numbers of workers or any settings, fairly: train each arm with several "
@@ -25,19 +26,26 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", metavar="DIR", type=Path, help="default: runs/compare/ and the config's name")
     parser.add_argument("--dry-run", action="store_true", help="list what would be trained, and estimate the time")
     parser.add_argument("--against", metavar="RESULTS", type=Path, help="earlier results.json, or their directory")
-    parser.add_argument("--max-regress", metavar="PERCENT", default="10%", help="exit with 6 beyond; default: 10%%")
+    parser.add_argument("--max-regress", metavar="PERCENT", help="with --against: exit with 6 beyond; default: 10%%")
     parser.add_argument("--verify", metavar="CELL", help="train a cell again, and compare the hashes")
-    parser.add_argument("--group", default="serial", help="with --verify: serial, threads, mpi or ray")
-    return parser.parse_args(arguments)
+    parser.add_argument("--group", help="with --verify: serial (the default), threads, mpi or ray")
+    options = parser.parse_args(arguments)
+    if options.max_regress is not None and not options.against:
+        raise UsageError("--max-regress is for --against, the earlier results: name them")
+    if options.group is not None and not options.verify:
+        raise UsageError("--group is for --verify; runs are trained serially, and timed with the group of the base")
+    if options.verify and (options.against or options.dry_run):
+        raise UsageError("--verify trains a cell again and does nothing else: leave out --against and --dry-run")
+    options.max_regress, options.group = options.max_regress or "10%", options.group or "serial"
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code after errors have been printed."""
     open_missing_streams()
-    options = parse(arguments)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return compare(options)
+        return compare(parse(arguments))
     except PsgdError as error:
         for line in str(error).splitlines():
             LOG.error("psgd: %s", line)

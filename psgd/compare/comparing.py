@@ -1,6 +1,5 @@
 """Carries out a comparison: tunes, trains, times and measures what is missing, and gathers it as results.json."""
 
-import os
 import platform
 from collections.abc import Sequence
 from statistics import median
@@ -9,25 +8,24 @@ from typing import Any, final
 from psgd.backends.blas import describe
 from psgd.compare.cost_book import CostBook
 from psgd.compare.plan import Cell, Plan, Trial, differences, flat
-from psgd.compare.record import read_group, read_record, read_seconds
+from psgd.compare.record import read_record
+from psgd.compare.results_file import SCHEMA
 from psgd.compare.runs import Outcome, Runs
+from psgd.compare.timing import time_runs
 from psgd.compare.tuning import Tuned, tune
 from psgd.core.log import LOG
 from psgd.core.version import __version__
 from psgd.jobs.environment import environment
-
-SCHEMA = 1
-BUSY = 0.7  # programs that run, above which a measured time counts as disturbed
 
 
 @final
 class Comparing:
     """Runs in the directory of `runs` that are done are not trained again."""
 
-    def __init__(self, plan: Plan, runs: Runs, costs: CostBook, fixed_target: float | None) -> None:
-        """`fixed_target`: an automatic target that was set before; more seeds do not change it."""
+    def __init__(self, plan: Plan, runs: Runs, costs: CostBook, earlier: dict[str, Any] | None = None) -> None:
+        """`earlier`: the results of an earlier call, whose automatic target more seeds and arms do not change."""
         self._plan, self._comparison, self._runs, self._costs = plan, plan.comparison, runs, costs
-        self._fixed_target = fixed_target
+        self._earlier = earlier
         self._base = plan.base
         self._tuned: dict[tuple[str, ...], Tuned] = {}
         self._cells: dict[Cell, dict[str, Any]] = {}
@@ -40,10 +38,14 @@ class Comparing:
         target = self._target(references)
         self._score([cell for cell in self._plan.cells if cell not in references])
         if "measured" in self._comparison.price.values() or not self._comparison.price:
-            self._time()
+            timed = [(cell, entry) for cell, entry in self._cells.items() if set(entry["speeds"]) == {1.0}]
+            if len(timed) < len(self._cells):
+                LOG.info("psgd: workers of unequal speeds are not timed here, where all are equally fast: give a price")
+            wanted = [(self._trial(cell, run["seed"]), cell.name, run) for cell, e in timed for run in e["runs"]]
+            time_runs(self._runs, [each for each in wanted if each[2]["status"] == "done"])
         for cell, entry in self._cells.items():
             if not entry["error"]:
-                entry |= self._costs.look_up(self._plan.settings(cell, self._comparison.seeds[0]))
+                entry |= self._costs.look_up(self._trial(cell, self._comparison.seeds[0]).settings)
         c = self._comparison
         return {
             "schema": SCHEMA,
@@ -87,12 +89,29 @@ class Comparing:
         common = {"metric": given.metric}
         if given.value != "auto":
             return {**common, "value": given.value, "origin": "given", "note": "as the config says"}
+        if earlier := self._earlier_target():
+            return earlier
         choose = min if given.metric.endswith("loss") else max
         runs = [run for cell in cells for run in self._cells[cell]["runs"]]
         best = [choose(run["series"][given.metric]) for run in runs if run["series"].get(given.metric)]
         note = f"the median over the seeds of the best {given.metric.replace('_', ' ')} of {cells[0].name}"
-        value = self._fixed_target if self._fixed_target is not None else median(best) if best else None
-        return {**common, "value": value, "origin": "auto", "note": note}
+        return {**common, "value": median(best) if best else None, "origin": "auto", "note": note}
+
+    def _earlier_target(self) -> dict[str, Any] | None:
+        """The automatic target that an earlier call has set, if its runs are those of this call: by another version of
+        psgd, or on other data, they would not be."""
+        if self._earlier is None or self._earlier["target"]["value"] is None:
+            return None
+        old = {
+            (c["arm"], *c["at"].values(), run["seed"]): run["id"] for c in self._earlier["cells"] for run in c["runs"]
+        }
+        new = {
+            (cell.arm, *dict(cell.at).values(), run["seed"]): run["id"]
+            for cell, entry in self._cells.items()
+            for run in entry["runs"]
+        }
+        common = old.keys() & new.keys()
+        return dict(self._earlier["target"]) if common and all(old[key] == new[key] for key in common) else None
 
     def _score(self, cells: list[Cell]) -> None:
         """Train all seeds of these cells. After a cell's first run has failed, its others are not trained."""
@@ -141,26 +160,6 @@ class Comparing:
             "costs": None,
             "runs": [],
         }
-
-    def _time(self) -> None:
-        """Train the runs again, one at a time, with the group of the base, and note the seconds at each evaluation."""
-        wanted = [
-            (cell, run) for cell, entry in self._cells.items() for run in entry["runs"] if run["status"] == "done"
-        ]
-        for number, (cell, run) in enumerate(wanted):
-            idle = os.getloadavg()[0] < BUSY + (number > 0)  # the run before is still in the average
-            outcome = self._runs.timed(self._trial(cell, run["seed"]), number, len(wanted))
-            if outcome.error:
-                LOG.warning("psgd: %s, seed %d, could not be timed: %s", cell.name, run["seed"], outcome.error)
-                continue
-            summary = read_record(run["seed"], *outcome)
-            if summary["sha256"] != run["sha256"]:
-                LOG.warning("psgd: %s, seed %d, has another hash when it is timed", cell.name, run["seed"])
-            run["measured"] = {
-                **read_group(outcome.directory),
-                "idle": idle,
-                "seconds": [read_seconds(outcome.directory)],
-            }
 
 
 def _machine() -> dict[str, Any]:

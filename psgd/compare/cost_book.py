@@ -2,20 +2,20 @@
 
 import hashlib
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
 
 from psgd.backends.blas import limit_after_numpy
 from psgd.compare.costs import measure
+from psgd.compare.idle import BUSY, busy_cores
 from psgd.config.settings import Settings
 from psgd.core.files import write_json
 from psgd.core.log import LOG
+from psgd.core.version import __version__
 from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
 
-BUSY = 0.7  # programs that run, above which measurements are disturbed
 _NOT_WORK = {"optimizer": ("learning_rate",), "training": ("seed", "epochs", "evaluate_every")}
 
 
@@ -30,13 +30,13 @@ class CostBook:
 
     def look_up(self, settings: Settings) -> dict[str, Any]:
         """The entries `parameters`, `message_bytes` and `costs` of a cell, measured now if they are not known."""
-        key = _key(settings)
+        key = work_key(settings)
         if key not in self._known:
             limit_after_numpy()
-            load = os.getloadavg()[0]
-            if load > BUSY and not self._warned:
+            busy = 0.0 if self._warned else busy_cores()
+            if busy > BUSY:
                 self._warned = True
-                LOG.warning("psgd: other programs are running (load %.1f): modelled times may be too long", load)
+                LOG.warning("psgd: other programs use %.1f cores: modelled times may be too long", busy)
             data = load_data(settings)
             job = build_job(settings, data)
             size, sent = job.learner.size, job.vectors.contribution_bytes
@@ -45,10 +45,10 @@ class CostBook:
         return dict(self._known[key])
 
 
-def _key(settings: Settings) -> str:
-    """Equal for settings whose rounds take the same work."""
+def work_key(settings: Settings) -> str:
+    """Equal for settings whose rounds take the same work in this version of psgd."""
     values = settings.model_dump(mode="json")
     for section, names in _NOT_WORK.items():
         for name in names:
             values[section].pop(name, None)
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([__version__, values], sort_keys=True).encode()).hexdigest()[:16]

@@ -1,72 +1,61 @@
-"""The directory of a comparison: its config, its runs, its results. Made once, locked, and called again for what is
-missing."""
+"""The directory of a comparison: its config, its base, its runs, its results. Made once, locked, and called again for
+what is missing."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from psgd.compare.plan import differences
+from psgd.compare.results_file import RESULTS, read_results
 from psgd.config.comparison import Comparison
 from psgd.config.document import read_file, write
-from psgd.core.errors import DataError, StorageError, UsageError
+from psgd.config.resolve import dump, resolve
+from psgd.config.settings import Settings
+from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import write_text
 from psgd.jobs.run_directory import lock
 
-CONFIG, RESULTS = "comparison.yaml", "results.json"
+CONFIG, BASE = "comparison.yaml", "base.yaml"  # the first names the second, so that it can be run as it is
 # What may change when a comparison is called again: none of it changes a result that is there.
 FREE = ("question", "seeds", "price", "reference")
+FREE_OF_BASE = ("output", "group", "device", "compile", "data.path", "cluster.patience", "cluster.processes")
 
 
-def open_directory(path: Path, comparison: Comparison) -> None:
+def open_directory(path: Path, comparison: Comparison, base: Settings) -> None:
     """Make and lock the directory of a comparison, or find the one that was begun there. UsageError if another one was,
     or if there is something else."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not path.is_dir():
+        if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; a comparison needs a directory")
+        path.mkdir(parents=True, exist_ok=True)
         lock(path)
-        there = [each.name for each in path.iterdir()]
+        there = {each.name for each in path.iterdir()}
     except OSError as error:
         raise StorageError(f"cannot use {path} as the directory of a comparison: {error.strerror}") from None
-    given = comparison.model_dump(mode="json")
-    if (path / CONFIG).is_file():
-        _check_same(path, read_file(str(path / CONFIG)), given)
-    elif set(there) - {f".{CONFIG}.partial"}:
+    given = comparison.replace(base=BASE).model_dump(mode="json")
+    if CONFIG in there:
+        _check_same(path, given, base)
+    elif there - {f".{CONFIG}.partial", BASE, f".{BASE}.partial"}:
         raise UsageError(f"{path} exists and is not the directory of a comparison; choose another --output")
+    write_text(path / BASE, dump(base))
     write_text(path / CONFIG, write(given))
 
 
-def read_results(path: Path) -> dict[str, Any]:
-    """Read results.json in the directory `path`. DataError if it is missing or broken."""
-    file = path / RESULTS if path.is_dir() else path
-    try:
-        results = json.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{file} does not exist; python -m psgd.compare CONFIG --output {path} makes it") from None
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise DataError(f"{file}: not JSON ({error}); it is not as psgd.compare wrote it") from None
-    if not isinstance(results, dict) or results.get("schema") != 1:
-        found = results.get("schema") if isinstance(results, dict) else None
-        raise DataError(f"{file}: results of schema {found!r}; this psgd reads schema 1")
-    return results
+def earlier_results(path: Path) -> dict[str, Any] | None:
+    """The results of an earlier call; None if there are none yet."""
+    return read_results(path) if (path / RESULTS).is_file() else None
 
 
-def fixed_target(path: Path) -> float | None:
-    """The automatic target that an earlier call has set, which more seeds do not change."""
-    if not (path / RESULTS).is_file():
-        return None
-    target = read_results(path)["target"]
-    return float(target["value"]) if target["origin"] == "auto" and target["value"] is not None else None
-
-
-def _check_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """UsageError unless `now` is the comparison `before`, perhaps with more arms and seeds, or with other prices."""
+def _check_same(path: Path, now: dict[str, Any], base: Settings) -> None:
+    """UsageError unless the comparison is the one in the directory, perhaps with more arms and seeds, or with other
+    prices."""
+    before = read_file(str(path / CONFIG))
     changed = [key for key in now if key not in (*FREE, "arms") and before.get(key) != now[key]]
     arms = before.get("arms", {})
     changed += [f"arms.{arm}" for arm, given in arms.items() if now["arms"].get(arm) != given]
     if not set(before.get("seeds", [])) <= set(now["seeds"]):
         changed.append("seeds")
+    others = differences(resolve(str(path / BASE), []).settings, base)
+    changed += [f"{name} of the base" for name in others if name not in FREE_OF_BASE]
     if changed:
         raise UsageError(
             f"{path} has another comparison: {', '.join(changed)} differ from its {CONFIG}; choose another --output"

@@ -21,7 +21,8 @@ def identities(results: Json) -> list[Json]:
         if one["at"] != other["at"] or _rest(results, one) != _rest(results, other):
             continue
         strategies = {one["strategy"], other["strategy"]}
-        if strategies == AVERAGES and one["period"] == other["period"] and set(one["speeds"]) == {1.0}:
+        equal = set(one["speeds"]) == {1.0} and one["period"] == other["period"]
+        if strategies == AVERAGES and equal and _same_state(results, one, other):
             found.append(_entry(EQUAL_SPEEDS, one, other, _same_hashes(one, other)))
         elif "gradient-averaging" in strategies and len(strategies) == 2 and _period_one(results, one, other):
             found.append(_entry(PERIOD_ONE, one, other, _same_losses(one, other)))
@@ -30,13 +31,23 @@ def identities(results: Json) -> list[Json]:
 
 def _rest(results: Json, cell: Json) -> Json:
     """The settings of a cell that its strategy does not explain."""
-    values = {**results["base"], **cell["settings"]}
-    return {key: value for key, value in values.items() if not key.startswith("strategy.")}
+    return {key: value for key, value in _all(results, cell).items() if not key.startswith("strategy.")}
+
+
+def _all(results: Json, cell: Json) -> Json:
+    return {**results["base"], **cell["settings"]}
+
+
+def _same_state(results: Json, one: Json, other: Json) -> bool:
+    """Whether both do the same with the optimizer's moments at a combination."""
+    name = "strategy.optimizer_state"
+    return bool(_all(results, one).get(name) == _all(results, other).get(name))
 
 
 def _period_one(results: Json, one: Json, other: Json) -> bool:
-    values = {**results["base"], **one["settings"]}
+    values = _all(results, one)
     plain = values.get("optimizer.name") == "sgd" and not values.get("optimizer.momentum")
+    plain = plain and values.get("optimizer.clip_norm") is None  # gradients are clipped before or after their mean
     return plain and {one["period"], other["period"]} == {None, 1} and set(one["speeds"]) == {1.0}
 
 

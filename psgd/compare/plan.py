@@ -6,11 +6,14 @@ settings on equal data are one run, whatever the cells that want it.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from typing import Any, NamedTuple, final
 
-from psgd.config.comparison import MAX_CELLS, Comparison, Space
+from psgd.compare.clock import hosts_used
+from psgd.compare.spaces import first_values
+from psgd.config.checks import classification
+from psgd.config.comparison import MAX_CELLS, OWN_TUNE, Comparison
 from psgd.config.document import write
 from psgd.config.resolve import dump, resolve
 from psgd.config.settings import Settings, WeightedAveraging
@@ -47,61 +50,97 @@ class Trial(NamedTuple):
 
 @final
 class Plan:
-    def __init__(self, comparison: Comparison, data_fingerprint: str = "") -> None:
-        """UsageError, with all problems, if the settings of a cell are wrong. `data_fingerprint` becomes part of the
-        runs' identity."""
+    def __init__(self, comparison: Comparison, fingerprint: Callable[[Settings], str] = lambda settings: "") -> None:
+        """UsageError, with all problems, if the settings of a cell are wrong; DataError for data that cannot be read.
+        `fingerprint` returns that of the data of
+        settings, which becomes part of the identity of their runs."""
         self.comparison = comparison
-        self._fingerprint = data_fingerprint
+        self._fingerprint = fingerprint
         self.base = resolve(comparison.base, []).settings
         self.evaluate_every = comparison.budget.evaluate_every or self.base.training.evaluate_every  # epochs
-        self._spaces = {arm: _space(comparison, arm) for arm in comparison.arms}
+        self.spaces = {arm: comparison.space(arm) for arm in comparison.arms}
         self.axes = {axis: list(_choices(axis, values)) for axis, values in comparison.grid.items()}
         self.cells = list(self._cells())
         if not self.cells:
             raise UsageError("exclude leaves no cell of the grid")
-        problems = []
+        if problems := self._problems():
+            raise UsageError("\n".join(problems))
         for cell in self.cells:
-            try:
-                self.settings(cell, comparison.seeds[0])
-            except UsageError as error:
-                problems += [f"{cell.name}: {line}" for line in str(error).splitlines()]
-        if problems:
-            raise UsageError("\n".join(dict.fromkeys(problems)))
+            self.trial(cell, comparison.seeds[0])  # reads the data
 
     def _cells(self) -> Iterator[Cell]:
-        count = len(self.comparison.arms)
+        """UsageError for too many cells, or an exclusion that fits none."""
+        count, excluded = len(self.comparison.arms), self.comparison.exclude
         for labels in self.axes.values():
             count *= len(labels)
         if count > MAX_CELLS:
             raise UsageError(f"arms and grid have {count:,} cells; at most {MAX_CELLS:,} can be compared")
+        unused = set(range(len(excluded)))
         for arm, *labels in product(self.comparison.arms, *self.axes.values()):
             cell = Cell(arm, tuple(zip(self.axes, labels, strict=True)))
             place = {"arm": arm, **dict(cell.at)}
-            if not any(all(place[key] == _label(value) for key, value in e.items()) for e in self.comparison.exclude):
+            fits = [n for n, each in enumerate(excluded) if all(place[key] == _label(v) for key, v in each.items())]
+            unused -= set(fits)
+            if not fits:
                 yield cell
+        for number in sorted(unused):
+            raise UsageError(
+                f"exclude[{number}] is {excluded[number]}, which fits no cell; arms and grid have the names"
+            )
 
-    def space(self, arm: str) -> Space | None:
-        """The values to try for the tuned setting."""
-        return self._spaces[arm]
+    def _problems(self) -> list[str]:
+        """What is wrong with the settings of cells: a line for each problem, which says where it is."""
+        where: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            for problem in self._problems_of(cell):
+                where.setdefault(problem, []).append(cell)
+        return [f"{self._place(cells)}{problem}" for problem, cells in where.items()]
+
+    def _problems_of(self, cell: Cell) -> Iterable[str]:
+        comparison, space = self.comparison, self.spaces[cell.arm]
+        values = first_values(space) if space else []
+        try:
+            settings = self.settings(cell, comparison.seeds[0])
+            for value in (*values[:1], *values[-1:]):
+                self.settings(cell, comparison.seeds[0], value)
+        except UsageError as error:
+            return [line.removeprefix("command line: ") for line in str(error).splitlines()]
+        if settings.workers == "auto":
+            return ["workers is auto, which depends on the machine; set a number"]
+        if comparison.target.metric.endswith("accuracy") and not classification(settings):
+            return [f"target.metric is {comparison.target.metric}, but there are no classes; set validation_loss"]
+        found = []
+        for name, price in comparison.price.items():
+            try:
+                _ = price == "measured" or hosts_used({"workers": settings.workers}, price.model_dump())
+            except UsageError as error:
+                found.append(f"price {name}: {error}")
+        return found
+
+    def _place(self, cells: list[Cell]) -> str:
+        """The beginning of a message about these cells."""
+        arms = dict.fromkeys(cell.arm for cell in cells)
+        if cells == self.cells:
+            return ""
+        if cells == [cell for cell in self.cells if cell.arm in arms]:
+            return f"{', '.join(arms)}: "
+        return f"{cells[0].name}{f', and {len(cells) - 1} more' * (len(cells) > 1)}: "
 
     def settings(self, cell: Cell, seed: int, tuned: float | None = None) -> Settings:
         """The settings of a run. UsageError if they are wrong."""
         comparison, tune = self.comparison, self.comparison.tune
-        given = {key: value for key, value in comparison.arms[cell.arm].items() if key != "tune"}
+        given = {key: value for key, value in comparison.arms[cell.arm].items() if key != OWN_TUNE}
         for axis, label in cell.at:
             given |= _choices(axis, comparison.grid[axis])[label]
         if tune and tuned is not None:
             given[tune.setting] = tuned
         given |= {"training.epochs": comparison.budget.epochs, "training.seed": seed, "training.target": None}
         given["training.evaluate_every"] = self.evaluate_every
-        base = self.base
-        if base.data.validation == 0:
+        if self.base.data.validation == 0:
             given.setdefault("data.validation", VALIDATION)
         speeds = given.get("cluster.speeds")
         if isinstance(speeds, dict):
-            given["cluster.speeds"] = _repeated(speeds, given.get("workers", base.workers))
-        elif base.cluster.speeds and "workers" in given:
-            given.setdefault("cluster.speeds", None)
+            given["cluster.speeds"] = _repeated(speeds, given.get("workers", self.base.workers))
         return resolve(comparison.base, [f"{key}={write(value).strip()}" for key, value in given.items()]).settings
 
     def trial(self, cell: Cell, seed: int, tuned: float | None = None) -> Trial:
@@ -109,7 +148,7 @@ class Plan:
         settings = self.settings(cell, seed, tuned)
         if not isinstance(settings.strategy, WeightedAveraging):
             settings = settings.replace(cluster=settings.cluster.replace(speeds=None))
-        return Trial(settings, identity(settings, self._fingerprint))
+        return Trial(settings, identity(settings, self._fingerprint(settings)))
 
 
 def identity(settings: Settings, data_fingerprint: str) -> str:
@@ -123,9 +162,9 @@ def identity(settings: Settings, data_fingerprint: str) -> str:
 
 
 def differences(base: Settings, settings: Settings) -> dict[str, Any]:
-    """The settings that differ from those of the base, by full name."""
+    """The settings that differ from those of the base, by full name; but for the seed, which is that of a run."""
     old, new = flat(base), flat(settings)
-    return {key: new.get(key) for key in new if old.get(key) != new.get(key)}
+    return {key: value for key, value in new.items() if old.get(key) != value and key != "training.seed"}
 
 
 def flat(settings: Settings) -> dict[str, Any]:
@@ -156,10 +195,3 @@ def _repeated(speeds: dict[str, Any], workers: Any) -> list[Any] | dict[str, Any
     if speeds.keys() != {"repeat"} or not isinstance(pattern, list) or not pattern or not isinstance(workers, int):
         return speeds  # whose rule is quoted by the check of settings
     return [pattern[worker % len(pattern)] for worker in range(workers)]
-
-
-def _space(comparison: Comparison, arm: str) -> Space | None:
-    own = comparison.arms[arm].get("tune")
-    if own is None or comparison.tune is None:
-        return comparison.tune.space if comparison.tune else None
-    return comparison.tune.space.replace(**own[comparison.tune.setting])

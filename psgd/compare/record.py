@@ -18,7 +18,7 @@ def read_record(seed: int, directory: Path, error: str | None, diverged: bool) -
         "seed": seed,
         "id": directory.name,
         "status": "diverged" if diverged else "failed" if error else "done",
-        "error": error or ("it diverged" if diverged else None),
+        "error": "it diverged" if diverged else error,  # the same when it is read again
         "sha256": summary.get("parameters_sha256"),
         "rounds": summary.get("rounds", 0),
         "worker_steps": summary.get("worker_steps", []),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from psgd.compare.analysis import analyse
 from psgd.core.errors import PsgdError, UsageError
 
 
@@ -23,38 +24,48 @@ def parse_share(text: str) -> float:
 
 
 def check(results: dict[str, Any], before: dict[str, Any], most: float) -> list[str]:
-    """Return a line for each time that both have. Regressed if one is more than the share `most` above that before, or
-    if a target is reached no more; UsageError if nothing can be compared."""
-    old = dict(_rows(before))
-    lines, worse = [], []
-    for key, row in _rows(results):
-        if key not in old:
+    """Return a line for each time that both have, to the target of those before. Regressed if one is more than the
+    share `most` above that before, or if a target is reached no more; UsageError if nothing can be compared."""
+    metrics = results["target"]["metric"], before["target"]["metric"]
+    if metrics[0] != metrics[1]:
+        raise UsageError(f"the target is a {metrics[0]} and was a {metrics[1]} before; times to it cannot be compared")
+    new, lines, worse = dict(_rows(results, before["target"])), [], []
+    for key, row in _rows(before, before["target"]):
+        arm, then, name = row["arm"], row["median"], ", ".join(key)
+        if then is None or arm not in results["arms"] or (key not in new and not _broken(results, arm, key)):
             continue
-        name = ", ".join(key)
-        then, now = old[key]["median"], row["median"]
-        if then is None:
-            continue
+        now = new[key]["median"] if key in new else None
         if now is None:
-            worse.append(
-                f"{name}: the target was reached in {then:.4g} s, and is reached by {row['reached']} of {row['of']} now"
-            )
+            reached = f"reached by {new[key]['reached']} of {new[key]['of']}" if key in new else "failed"
+            lines.append(f"{name}: {then:.4g} s before, {reached} now")
+            worse.append(lines[-1])
             continue
-        change = now / then - 1
+        change = now / then - 1 if then else 0.0
         lines.append(f"{name}: {then:.4g} s before, {now:.4g} s now ({change:+.1%})")
         if change > most:
             worse.append(lines[-1])
-    if not lines and not worse:
-        raise UsageError(
-            "the results before have no arm, place and price in common with these; nothing can be compared"
-        )
+    if not lines:
+        raise UsageError("the earlier results have no time to the target that these have, too; nothing can be compared")
     if worse:
         raise Regressed("\n".join([f"slower by more than {most:.0%}:", *worse]))
-    return lines
+    cpus = results["machine"]["cpu"], before["machine"]["cpu"]
+    return lines + [f"The earlier results are of another machine: {cpus[1]}, not {cpus[0]}."] * (cpus[0] != cpus[1])
 
 
-def _rows(results: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+def _broken(results: dict[str, Any], arm: str, key: tuple[str, ...]) -> bool:
+    """Whether the cell of a row failed."""
+    return any(
+        cell["error"]
+        and cell["arm"] == arm
+        and [f"{axis} {label}" for axis, label in cell["at"].items()] == [*key[1:-1]]
+        for cell in results["cells"]
+    )
+
+
+def _rows(results: dict[str, Any], target: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The rows of all tables for a target, by arm, place and price."""
     return [
-        ((row["arm"], *(f"{axis} {label}" for axis, label in table["at"].items()), table["price"]), row)
-        for table in results["findings"]["tables"]
+        ((row["arm"], *(f"{axis} {label}" for axis, label in table["at"].items()), f"price {table['price']}"), row)
+        for table in analyse({**results, "target": target})["tables"]
         for row in table["rows"]
     ]

@@ -6,6 +6,7 @@ the comparison is called again.
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -15,8 +16,11 @@ from psgd.compare.plan import Trial, config_of
 from psgd.compare.record import ENDED, status
 from psgd.core.errors import Diverged, StorageError
 from psgd.core.files import write_text
+from psgd.core.log import LOG
+from psgd.jobs.run_directory import is_locked
 
 ERROR_CHARACTERS = 500  # of a failed run's last line
+LOOK_SECONDS = 0.1  # between two looks at a run that an earlier call left at work
 
 
 class Outcome(NamedTuple):
@@ -32,7 +36,7 @@ Watch = Callable[[str, int, int], None]  # called with (what is done, runs that 
 class Runs:
     def __init__(self, directory: Path, side_by_side: int, watch: Watch = lambda what, done, count: None) -> None:
         """`side_by_side`: how many runs are trained at once, each on one core."""
-        self._directory, self._side_by_side, self._watch = directory / "runs", side_by_side, watch
+        self._directory, self._side_by_side, self.watch = directory / "runs", side_by_side, watch
         self._children: set[subprocess.Popen[str]] = set()
         self._stopping = False
 
@@ -49,24 +53,28 @@ class Runs:
                     for future in ended:
                         outcome = future.result()
                         outcomes[outcome.directory.name] = outcome
-                    self._watch(what, len(outcomes), len(distinct))
+                    self.watch(what, len(outcomes), len(distinct))
             except BaseException:
                 self._stop()
                 pool.shutdown(cancel_futures=True)
                 raise
         return outcomes
 
-    def timed(self, trial: Trial, number: int, count: int) -> Outcome:
-        """Train a run again from its beginning, alone on this machine, in order to measure its time. It is the run
-        `number` of `count`."""
-        self._watch("timing", number, count)
-        directory = self._directory.with_name("timed") / trial.identity
-        if status(directory) in ENDED:
-            return Outcome(directory, None)
+    def timed(self, trial: Trial) -> Outcome:
+        """Train a run again from its beginning, alone on this machine, in order to measure its time."""
+        directory = self.timed_directory(trial)
+        self._wait_for(directory)
         return self._run(trial, directory, ["--overwrite"])
+
+    def is_timed(self, trial: Trial) -> bool:
+        return status(self.timed_directory(trial)) in ENDED
+
+    def timed_directory(self, trial: Trial) -> Path:
+        return self._directory.with_name("timed") / trial.identity
 
     def _train(self, trial: Trial) -> Outcome:
         directory = self._directory / trial.identity
+        self._wait_for(directory)
         before = status(directory)
         if before in ENDED:
             return Outcome(directory, None, before == "diverged")
@@ -85,16 +93,32 @@ class Runs:
         command = [sys.executable, "-m", "psgd.train", str(config), *arguments, "--quiet", "--output", str(directory)]
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            errors="replace", start_new_session=True,
+            errors="replace",
         )  # fmt: skip
         self._children.add(child)
-        _, said = child.communicate()
+        if self._stopping:  # meanwhile
+            child.terminate()
+        try:
+            _, said = child.communicate()
+        except BaseException:  # an interrupt, if this is the main thread
+            self._stop()
+            child.wait()
+            raise
         self._children.discard(child)
         if child.returncode == 0:
             return Outcome(directory, None)
         lines = said.strip().splitlines() or [f"it ended with code {child.returncode} and said nothing"]
         words = lines[-1].removeprefix("[0] ").removeprefix("psgd: ")[:ERROR_CHARACTERS]
         return Outcome(directory, words, child.returncode == Diverged.code)
+
+    def _wait_for(self, directory: Path) -> None:
+        """Wait for a run that an earlier call left at work when it was killed: what it does need not be done again."""
+        said = False
+        while not self._stopping and is_locked(directory):
+            if not said:
+                LOG.info("psgd: an earlier call left a run at work in %s; waiting for its end", directory)
+            said = True
+            time.sleep(LOOK_SECONDS)
 
     def _stop(self) -> None:
         """Ask the runs under way to save a checkpoint and end."""

@@ -10,11 +10,11 @@ import numpy as np
 from psgd.compare.plan import Cell, Plan, Trial
 from psgd.compare.record import read_record
 from psgd.compare.runs import Outcome
-from psgd.config.comparison import Space
+from psgd.compare.spaces import beyond, first_values
+from psgd.config.comparison import Space, Tune
+from psgd.core.errors import UsageError
 
 MAX_EXTENSIONS = 2  # of a space at whose edge the best value lies
-EXTENDED_BY = 2  # values
-DIGITS = 6  # of tuned values
 
 Train = Callable[[Sequence[Trial]], dict[str, Outcome]]
 
@@ -31,9 +31,7 @@ def tune(plan: Plan, train: Train) -> dict[tuple[str, ...], Tuned]:
     section = plan.comparison.tune
     if section is None:
         return {}
-    cells: dict[tuple[str, ...], Cell] = {}
-    for cell in plan.cells:
-        cells.setdefault(cell.key(section.for_each), cell)
+    cells = _representatives(plan, section)
     tried = {key: first_values(_space(plan, cell)) for key, cell in cells.items()}
     extensions = dict.fromkeys(cells, 0)
     trials: dict[tuple[str, ...], list[dict[str, Any]]] = {}
@@ -44,8 +42,10 @@ def tune(plan: Plan, train: Train) -> dict[tuple[str, ...], Tuned]:
             trials[key] = [_scored(plan, value, each, outcomes) for value, each in sorted(by_value.items())]
         more = {}
         for key, cell in cells.items():
-            values = beyond(_space(plan, cell), [t["value"] for t in trials[key]], best(trials[key]))
-            if values and extensions[key] < MAX_EXTENSIONS:
+            if extensions[key] == MAX_EXTENSIONS:
+                continue
+            values = _further(plan, cell, [t["value"] for t in trials[key]], best(trials[key]))
+            if values:
                 more[key] = values
         if not more:
             break
@@ -55,36 +55,45 @@ def tune(plan: Plan, train: Train) -> dict[tuple[str, ...], Tuned]:
     return {key: _outcome(plan, cells[key], trials[key], extensions[key]) for key in cells}
 
 
-def first_values(space: Space) -> list[float]:
-    """The values to try first, ascending."""
-    if space.values:
-        return sorted(space.values)
-    low, high = space.limits or [0.0, 0.0]
-    spaced = np.geomspace if space.log else np.linspace
-    return [_rounded(value) for value in spaced(low, high, space.points).tolist()]
-
-
-def beyond(space: Space, tried: list[float], winner: float | None) -> list[float]:
-    """Values beyond the edge of those tried (ascending) if the best lies there; [] if not, or if there are none."""
-    if winner is None or space.values or winner not in (tried[0], tried[-1]):
-        return []
-    edge, next_to_it = (tried[-1], tried[-2]) if winner == tried[-1] else (tried[0], tried[1])
-    values = []
-    for _ in range(EXTENDED_BY):
-        edge, next_to_it = _rounded(edge * edge / next_to_it if space.log else 2 * edge - next_to_it), edge
-        values.append(edge)
-    positive = (space.limits or [0.0])[0] > 0
-    return [value for value in values if value > 0 or not positive]
-
-
 def best(trials: list[dict[str, Any]]) -> float | None:
     """The value with the best score. None if every value failed."""
     scored = [trial for trial in trials if trial["rank"] is not None]
-    return float(max(scored, key=lambda trial: tuple(trial["rank"]))["value"]) if scored else None
+    return max(scored, key=lambda trial: tuple(trial["rank"]))["value"] if scored else None
+
+
+def tuning_trials(plan: Plan) -> dict[tuple[str, ...], list[Trial]]:
+    """The runs that are trained first, by `Cell.key`."""
+    section = plan.comparison.tune
+    if section is None:
+        return {}
+    return {
+        key: [trial for value in first_values(_space(plan, cell)) for trial in _trials(plan, cell, value)]
+        for key, cell in _representatives(plan, section).items()
+    }
+
+
+def _representatives(plan: Plan, section: Tune) -> dict[tuple[str, ...], Cell]:
+    """The first cell of each group that is tuned together."""
+    cells: dict[tuple[str, ...], Cell] = {}
+    for cell in plan.cells:
+        cells.setdefault(cell.key(section.for_each), cell)
+    return cells
+
+
+def _further(plan: Plan, cell: Cell, tried: list[float], winner: float | None) -> list[float]:
+    """Values beyond the edge, as far as the settings may have them: a momentum, say, must be below 1."""
+    found = []
+    for value in beyond(_space(plan, cell), tried, winner):
+        try:
+            plan.settings(cell, plan.comparison.seeds[0], value)
+        except UsageError:
+            break
+        found.append(value)
+    return found
 
 
 def _space(plan: Plan, cell: Cell) -> Space:
-    space = plan.space(cell.arm)
+    space = plan.spaces[cell.arm]
     assert space
     return space
 
@@ -122,7 +131,9 @@ def _outcome(plan: Plan, cell: Cell, trials: list[dict[str, Any]], extended: int
     if winner is None:
         why_not = f"every value of {setting} failed: {trials[0]['error']}"
     elif winner in (trials[0]["value"], trials[-1]["value"]):
-        tries = f"although they were extended {extended} times" if extended else "and a list of values is not extended"
+        tries = f"although they were extended {extended} times"
+        if extended < MAX_EXTENSIONS:
+            tries = "and a list of values is not extended" if _space(plan, cell).values else "and cannot lie beyond it"
         why_not = f"the best {setting}, {winner:g}, is at the edge of the values tried, {tries}"
     report = {
         "setting": setting,
@@ -131,7 +142,3 @@ def _outcome(plan: Plan, cell: Cell, trials: list[dict[str, Any]], extended: int
         "examples": sum(trial["examples"] for trial in trials),
     }
     return Tuned(winner, why_not, report)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from psgd.compare.record import read_record
-from psgd.core.errors import PsgdError, UsageError
+from psgd.core.errors import Diverged, PsgdError, UsageError
+from psgd.jobs.auto_group import cores
 
 GROUPS = ("serial", "threads", "mpi", "ray")
 
@@ -18,8 +19,13 @@ def verify(directory: Path, results: dict[str, Any], name: str, group: str) -> l
     if group not in GROUPS:
         raise UsageError(f"--group is {group}; choose one of {', '.join(GROUPS)}")
     cell = find_cell(results, name)
+    if not any(run["sha256"] for run in cell["runs"]):
+        raise UsageError(f"{name} has no run that ended, so there is no hash to compare: {cell['error']}")
     lines = []
     for run in cell["runs"]:
+        if not run["sha256"]:
+            lines.append(f"seed {run['seed']}: it failed, so there is no hash to compare")
+            continue
         again = _train(directory, run["id"], group, cell["workers"])
         if again != run["sha256"]:
             raise PsgdError(f"seed {run['seed']} of {name} on {group} has the hash {again}, not {run['sha256']}")
@@ -41,7 +47,7 @@ def cell_name(cell: dict[str, Any]) -> str:
 
 
 def _train(directory: Path, identity: str, group: str, workers: int) -> str | None:
-    launcher = ["mpirun", "-n", str(workers)] if group == "mpi" else []
+    launcher = ["mpirun", "-n", str(min(workers, cores()))] if group == "mpi" else []
     if launcher and not shutil.which("mpirun"):
         raise UsageError("--group mpi needs mpirun: pip install mpich, or choose another group")
     output = directory / "verified" / f"{identity}-{group}"
@@ -53,7 +59,7 @@ def _train(directory: Path, identity: str, group: str, workers: int) -> str | No
     done = subprocess.run(
         [*launcher, *command, "--output", str(output)], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
-    if done.returncode:
+    if done.returncode not in (0, Diverged.code):  # a run that diverged has a hash, too
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise PsgdError(f"the run could not be trained again on {group} (code {done.returncode}): {last}")
     sha256: str | None = read_record(0, output, None, False)["sha256"]

@@ -99,6 +99,23 @@ def lock(path: Path) -> None:
         return  # a file system without locks
 
 
+def is_locked(path: Path) -> bool:
+    """Whether another process has locked the directory `path`; False if there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # a file system without locks
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _numbered(base: str) -> list[tuple[int, Path]]:
     root = Path(base)
     pattern = re.compile(re.escape(root.name) + r"-(\d{3,})")

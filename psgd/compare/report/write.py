@@ -1,6 +1,5 @@
 """Writes the files of a report: report.html, report.md, series.csv, and figures as SVG and PNG."""
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,30 +9,8 @@ from psgd.compare.report.document import compose
 from psgd.compare.report.html import Page
 from psgd.compare.report.markdown import markdown
 from psgd.compare.report.series_csv import table
-from psgd.core.errors import DataError, StorageError
+from psgd.core.errors import StorageError
 from psgd.core.files import write_text
-
-SCHEMA = 1
-
-
-def read_results(directory: Path) -> view.Results:
-    """Read results.json of a comparison. DataError if it is missing, broken, of another schema or without findings."""
-    path = directory / "results.json"
-    try:
-        results = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: give the directory of a comparison that psgd.compare made") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}); run psgd.compare again") from None
-    if not isinstance(results, dict) or "schema" not in results:
-        raise DataError(f"{path} has no schema version: it is not of psgd.compare")
-    if results["schema"] != SCHEMA:
-        raise DataError(f"{path} has schema {results['schema']}; this psgd reads {SCHEMA}: use the psgd that wrote it")
-    if not results.get("findings"):
-        raise DataError(f"{path} has no findings yet: run psgd.compare again, which trains only what is missing")
-    return results
 
 
 def write_report(directory: Path, results: view.Results, times: view.Times) -> list[Path]:

@@ -1,0 +1,112 @@
+"""What a comparison would train, and an estimate of the time that it takes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from psgd.compare.answer import seconds
+from psgd.compare.directory import earlier_results
+from psgd.compare.estimate import Estimator
+from psgd.compare.plan import Cell, Plan, Trial
+from psgd.compare.record import ENDED, status
+from psgd.compare.spaces import EXTENDED_BY
+from psgd.compare.tuning import MAX_EXTENSIONS, tuning_trials
+from psgd.core.errors import PsgdError
+
+REPORT_SECONDS = 3.0  # of computing the findings and drawing the figures
+
+
+class Phase(NamedTuple):
+    """Runs of one kind: all distinct ones, and those that are not done yet."""
+
+    all: list[Trial]
+    missing: list[Trial]
+
+
+def describe(plan: Plan, directory: Path, side_by_side: int) -> list[str]:
+    """Lines about the cells, the distinct runs, and the time that those take which are missing in `directory`, with
+    `side_by_side` runs at once. Measures for some seconds, and writes nothing. DataError for broken earlier results."""
+    tuned = _tuned(directory)
+    scored = {
+        cell: [plan.trial(cell, seed, tuned.get((cell.arm, cell.at))) for seed in plan.comparison.seeds]
+        for cell in plan.cells
+    }
+    tuning = _phase([t for trials in tuning_trials(plan).values() for t in trials], directory / "runs")
+    scoring = _phase([t for trials in scored.values() for t in trials], directory / "runs")
+    lines = [f"{_count(len(plan.cells), 'cell')}, each with {_count(len(plan.comparison.seeds), 'seed')}:"]
+    lines += _cells(scored)
+    measured = not plan.comparison.price or "measured" in plan.comparison.price.values()
+    even = [t for cell in plan.cells if not plan.settings(cell, 0).cluster.unequal for t in scored[cell]]
+    timing = _phase(even if measured else [], directory / "timed")
+    lines += [_runs("tuning", tuning), *_extensions(plan)] if tuning.all else []
+    lines.append(_runs("scoring", scoring))
+    lines += [_runs("timing, one at a time", timing)] if timing.all else []
+    try:
+        return [*lines, _estimate(tuning, scoring, timing, side_by_side)]
+    except PsgdError as error:
+        return [*lines, f"The time cannot be estimated: {error}"]
+
+
+def _cells(scored: dict[Cell, list[Trial]]) -> Iterable[str]:
+    """A line for each cell; one whose runs are those of another says so."""
+    first: dict[tuple[str, ...], Cell] = {}
+    for cell, trials in scored.items():
+        same = first.setdefault(tuple(trial.identity for trial in trials), cell)
+        yield f"  {cell.name}" + (f" (the same runs as {same.name})" if same != cell else "")
+
+
+def _phase(trials: list[Trial], directory: Path) -> Phase:
+    distinct = list({trial.identity: trial for trial in trials}.values())
+    return Phase(distinct, [trial for trial in distinct if status(directory / trial.identity) not in ENDED])
+
+
+def _runs(name: str, phase: Phase) -> str:
+    done = len(phase.all) - len(phase.missing)
+    return f"Runs for {name}: {len(phase.all)}" + (f", of which {done} are done" if done else "")
+
+
+def _extensions(plan: Plan) -> list[str]:
+    """How many runs the extension of spaces may add."""
+    tune = plan.comparison.tune
+    if tune is None:
+        return []
+    groups = {cell.key(tune.for_each): plan.spaces[cell.arm] for cell in plan.cells}
+    extensible = sum(space is not None and not space.values for space in groups.values())
+    most = extensible * MAX_EXTENSIONS * EXTENDED_BY * len(tune.seeds)
+    return [f"  and up to {most} more, where the best value lies at the edge of those tried"] if most else []
+
+
+def _tuned(directory: Path) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """The tuned values of an earlier call, by arm and place."""
+    results = earlier_results(directory) or {"cells": []}
+    return {
+        (cell["arm"], tuple(cell["at"].items())): value
+        for cell in results["cells"]
+        for value in cell["tuned"].values()
+        if value is not None
+    }
+
+
+def _estimate(tuning: Phase, scoring: Phase, timing: Phase, side_by_side: int) -> str:
+    estimator = Estimator()
+
+    def together(phase: Phase) -> float:
+        """Seconds of runs side by side."""
+        each = [estimator.run(trial.settings, alone=False) for trial in phase.missing]
+        if not each:
+            return 0.0
+        slowdown = estimator.slowdown(phase.missing[0].settings) if side_by_side > 1 and len(each) > 1 else 1.0
+        return max(sum(each) / side_by_side, max(each)) * slowdown
+
+    parts = {
+        "tuning": together(tuning),
+        "scoring": together(scoring),
+        "timing": sum(estimator.run(trial.settings, alone=True) for trial in timing.missing),
+        "costs and report": estimator.costs([trial.settings for trial in scoring.all]) + REPORT_SECONDS,
+    }
+    said = ", ".join(f"{name} {seconds(value)}" for name, value in parts.items() if value)
+    return f"Estimated time: {seconds(sum(parts.values()))} ({said}), with {_count(side_by_side, 'run')} at once"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' * (number != 1)}"

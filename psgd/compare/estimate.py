@@ -1,0 +1,139 @@
+"""Estimates how long runs take on this machine, from short measurements of the work that they consist of."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple, final
+
+import numpy as np
+
+from psgd.backends.blas import limit_after_numpy
+from psgd.compare.cost_book import work_key
+from psgd.config.resolve import chooses_on_validation, dump
+from psgd.config.settings import GradientAveraging, Settings
+from psgd.core.errors import PsgdError
+from psgd.core.files import write_text
+from psgd.data.dataset import Data
+from psgd.data.sources.load import load_data
+from psgd.group.group import Group
+from psgd.group.serial import Serial
+from psgd.jobs.auto_group import choose_group, thread_count
+from psgd.jobs.build import build_job
+from psgd.jobs.probe.forecast import ASSUMED_EXCHANGE, EXCHANGES, Round
+from psgd.jobs.probe.probe import Bench, measure_machine, median_seconds, one_worker
+from psgd.strategy.weights import ByDelay
+from psgd.training.evaluation import Evaluator
+
+ROUNDS = 16  # over which the steps of a round are averaged, if they differ
+
+
+class Measured(NamedTuple):
+    """Seconds of the parts of a run, whatever the number of its workers."""
+
+    round: Round
+    validation: float  # scoring the validation data
+    test: float
+    measuring: float  # what it took to measure these
+
+
+@final
+class Estimator:
+    """Measures each kind of work once, in about a second."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, Measured] = {}
+        self._data: dict[str, Data] = {}
+        self._start: float | None = None
+        self._slowdown: tuple[float, float] | None = None
+
+    def costs(self, all_settings: Sequence[Settings]) -> float:
+        """Seconds that measuring the costs of these settings takes, once their runs have ended."""
+        kinds = {work_key(settings): settings for settings in all_settings}
+        machine = self._slowdown[1] if self._slowdown else 0.0
+        return sum(self._measured(settings).measuring + machine for settings in kinds.values())
+
+    def run(self, settings: Settings, alone: bool) -> float:
+        """Seconds of a run from the start of its process to its end: in one process, or, if it is `alone`, with the
+        group of its settings. PsgdError if the run cannot be built."""
+        if self._start is None:
+            self._start = _start_seconds(settings)
+        kind, data = self._measured(settings), self._load(settings)
+        job, workers = build_job(settings, data), settings.worker_count
+        processes = _processes(settings) if alone else 1
+        steps = sum(sum(job.strategy.plan.steps(t)) for t in range(ROUNDS)) / ROUNDS
+        rounds = max(1.0, job.end / max(1e-9, steps * job.batch))
+        step, score = kind.round.local / kind.round.steps, kind.validation / processes
+        combination = (workers * kind.round.leaf + kind.round.apply) / processes
+        weights, combinations = job.strategy.weights, combination
+        if isinstance(weights, ByDelay) and chooses_on_validation(settings):
+            combinations += len(weights.contractions) * (combination + score)
+        exchanges = EXCHANGES * ASSUMED_EXCHANGE * (processes > 1)
+        hosted = ceil(workers / processes) / workers  # share of the steps in the process that has most of them
+        training = rounds * (hosted * steps * step + combinations + kind.round.rest + exchanges)
+        evaluations = 1 + ceil(job.epochs / job.evaluate_every)
+        return self._start + training + evaluations * (score + kind.test / processes)
+
+    def slowdown(self, settings: Settings) -> float:
+        """How many times longer runs take if there is one on each core, because they share memory and clock rate."""
+        if self._slowdown is None:
+            began = time.perf_counter()
+            bench = Bench(one_worker(settings), self._load(settings))
+            slowdowns = measure_machine(bench, bench).slowdowns
+            self._slowdown = slowdowns[max(slowdowns)], time.perf_counter() - began
+        return self._slowdown[0]
+
+    def _measured(self, settings: Settings) -> Measured:
+        settings = one_worker(settings)
+        key = work_key(settings)
+        if key not in self._kinds:
+            limit_after_numpy()
+            began, data = time.perf_counter(), self._load(settings)
+            with np.errstate(all="ignore"):  # as in the loop
+                bench = Bench(settings, data)
+                round = bench.round()
+            job = bench.job
+            evaluator = Evaluator(job.learner, Group(Serial(), job.vectors), job.outputs)
+            parameters = job.learner.initial(job.seed)
+            validation, test = (
+                median_seconds(partial(evaluator.score, parameters, part)) if part else 0.0
+                for part in (data.validation, data.test)
+            )
+            self._kinds[key] = Measured(round, validation, test, time.perf_counter() - began)
+        return self._kinds[key]
+
+    def _load(self, settings: Settings) -> Data:
+        key = settings.data.model_dump_json()
+        if key not in self._data:
+            self._data[key] = load_data(settings)
+        return self._data[key]
+
+
+def _processes(settings: Settings) -> int:
+    group = choose_group(settings)[0] if settings.group == "auto" else settings.group
+    return thread_count(settings) if group in ("threads", "ray") else 1
+
+
+def _start_seconds(settings: Settings) -> float:
+    """Seconds of a run of a single step: of starting Python, reading the data, and writing files."""
+    training = settings.training.replace(epochs=1e-9, evaluate_every=1e-9)
+    shortest = settings.replace(training=training, strategy=GradientAveraging(), workers=1)
+    shortest = shortest.replace(cluster=settings.cluster.replace(speeds=None))
+    with tempfile.TemporaryDirectory(prefix="psgd-estimate-") as directory:
+        config = Path(directory, "run.yaml")
+        write_text(config, dump(shortest))
+        command = [sys.executable, "-m", "psgd.train", str(config), "group=serial", "--quiet"]
+        began = time.perf_counter()
+        done = subprocess.run(
+            [*command, "--output", str(Path(directory, "run"))],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise PsgdError((done.stderr.strip().splitlines() or ["a run of one step failed"])[-1])
+        return time.perf_counter() - began

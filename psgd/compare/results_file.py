@@ -1,0 +1,29 @@
+"""The results.json of a comparison: its name, its version, and how it is read."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from psgd.core.errors import DataError
+
+RESULTS, SCHEMA = "results.json", 1
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read the file `path`, or results.json in the directory `path`. DataError if it is missing, broken, not of
+    psgd.compare or of another schema. Its findings may be those of an earlier psgd: psgd.compare.findings computes them
+    anew."""
+    file = path / RESULTS if path.is_dir() or path.suffix != ".json" else path
+    try:
+        results = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{file} does not exist: give the directory of a comparison that psgd.compare made") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{file}:{error.lineno}: not JSON ({error.msg}); run psgd.compare again") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read: {error}") from None
+    if not isinstance(results, dict) or "schema" not in results:
+        raise DataError(f"{file} has no schema version: it is not of psgd.compare")
+    if results["schema"] != SCHEMA:
+        raise DataError(f"{file} has schema {results['schema']}; this psgd reads {SCHEMA}: use the psgd that wrote it")
+    return results
