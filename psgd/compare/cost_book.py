@@ -32,7 +32,7 @@ class CostBook:
         self._warned = False
 
     def look_up(self, settings: Settings) -> dict[str, Any]:
-        """The entries `parameters`, `message_bytes` and `costs` of a cell, measured now if they are not known. Cells whose
+        """The entries `parameters`, `message_bytes` and `costs` of a cell, measured now if unknown. Cells whose
         rounds take the same work share one measurement, so that noise does not decide between them."""
         common = _common(settings)
         known = self._measured(common, _of_rounds)
