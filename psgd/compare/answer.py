@@ -64,9 +64,8 @@ def _shortest(results: Json, tables: list[Json]) -> list[str]:
         if len(there) > 1:
             table, first = min(there, key=lambda each: float(each[1]["median"]))
             place = ", ".join(f"{axis} {label}" for axis, label in table["at"].items())
-            sentences.append(
-                f"Price {price}: {first['arm']} with {place} is first of all, in {seconds(first['median'])}."
-            )
+            time = seconds(first["median"])
+            sentences.append(f"Price {price}: {first['arm']} with {place} is first of all, in {time}.")
     return sentences
 
 
