@@ -17,7 +17,9 @@ def escaped(text: str) -> str:
     """Text in which nothing is markup, on one line."""
     text = re.sub(r"([\\`*\[\]|~])", r"\\\1", " ".join(text.split()))
     text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
-    return re.sub(r"^([#+-]|\d+[.)])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    text = re.sub(r"^([#+-])", r"\\\1", text)
+    text = re.sub(r"^(\d+)([.)])(?= )", r"\1\\\2", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _section(section: Section) -> list[str]:

@@ -81,7 +81,7 @@
         texts.forEach((text, i) => {
           const cell = document.createElement(i ? "td" : "th");
           cell.textContent = text;
-          if (i) cell.className = "number";
+          if (i) cell.className = "n";
           else cell.scope = "row";
           row.append(cell);
         });

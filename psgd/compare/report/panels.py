@@ -69,3 +69,9 @@ class Panels:
     legend: list[tuple[int, str]]
     description: str
     parts: list[str] = field(default_factory=list)  # names of the parts of bars
+
+    @property
+    def columns(self) -> int:
+        """Panels in a row, if there is room."""
+        count = len(self.panels)
+        return min(count, 3 if count in (5, 6, 9) else 4)

@@ -10,7 +10,6 @@ from psgd.compare.report.marks import BLACK, LIGHT
 from psgd.compare.report.numbers import bandwidth, seconds
 from psgd.compare.report.panels import Axis, Bars, Curves, Map, Panel, Panels
 
-COLUMNS = 4
 PARTS = (("#5b636e", ""), ("#ffffff", "////"), ("#dfe3e8", ""))  # fill and hatching of the parts of bars
 
 
@@ -19,7 +18,7 @@ def write(path: Path, figure: Panels) -> None:
     os.environ["MPLBACKEND"] = "agg"
     import matplotlib
 
-    columns = min(COLUMNS, len(figure.panels))
+    columns = figure.columns
     rows = -(-len(figure.panels) // columns)
     style: Any = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(style):
@@ -110,4 +109,10 @@ def _legend(drawn: Any, figure: Panels) -> None:
     for part, (fill, hatch) in zip(figure.parts, PARTS, strict=False):
         handles.append(Patch(facecolor=fill, hatch=hatch, edgecolor=LIGHT["faint"], label=part))
     if handles:
-        drawn.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, handlelength=4)
+        drawn.legend(
+            handles=handles,
+            loc="outside lower left",
+            ncols=2 if figure.columns == 1 else 4,
+            frameon=False,
+            handlelength=4,
+        )

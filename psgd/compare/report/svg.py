@@ -31,7 +31,7 @@ def drawn(panel: Panel, description: str) -> str:
 
 def file(figure: Panels) -> str:
     """A whole figure as an SVG file, with a legend under its panels."""
-    columns = min(4, len(figure.panels))
+    columns = figure.columns
     rows = [figure.panels[i : i + columns] for i in range(0, len(figure.panels), columns)]
     parts, top = [], 0
     for row in rows:
@@ -115,7 +115,7 @@ def _band(panel: Curves, line: Line) -> str:
 
 def _line(panel: Curves, line: Line, number: int) -> str:
     points = [(_x(panel, x), _y(panel, y)) for x, y in zip(line.x, line.y, strict=True)]
-    every = max(1, len(points) // MARKS)
+    every = max(1, -(-len(points) // MARKS))
     start = every * number // max(1, len(panel.lines))  # staggered, so that markers of equal lines are all seen
     marks = "".join(
         f'<use class="mark" href="#{marker(line.arm)}" x="{x:.1f}" y="{y:.1f}"/>' for x, y in points[start::every]
