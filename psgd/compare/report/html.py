@@ -68,7 +68,10 @@ class Page:
         if isinstance(block, Text):
             return f"<p{_class(block.kind)}>{escape(block.text)}</p>"
         if isinstance(block, Bullets):
-            return f"<ul{_class(block.kind)}>{''.join(f'<li>{escape(item)}</li>' for item in block.items)}</ul>"
+            items = "".join(f"<li>{escape(item)}</li>" for item in block.items)
+            hidden = f"<summary>{escape(block.summary)}</summary>" if block.summary else ""
+            text = f"<ul{_class(block.kind)}>{items}</ul>"
+            return f"<details>{hidden}{text}</details>" if hidden else text
         if isinstance(block, Table):
             return _table(block)
         if isinstance(block, Code):

@@ -33,7 +33,8 @@ def _block(block: Block) -> list[str]:
     if isinstance(block, Text):
         return [f"**{escaped(block.text)}**" if block.kind == "warning" else escaped(block.text)]
     if isinstance(block, Bullets):
-        return ["\n".join(f"- {escaped(item)}" for item in block.items)]
+        items = "\n".join(f"- {escaped(item)}" for item in block.items)
+        return [f"{escaped(block.summary)}:", items] if block.summary else [items]
     if isinstance(block, Table):
         return _table(block)
     if isinstance(block, Code):
