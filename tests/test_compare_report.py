@@ -314,6 +314,7 @@ def test_the_csv_has_every_evaluation_and_leaves_out_what_is_unknown(tmp_path, w
     assert float(second["test_accuracy"]) == pytest.approx(run["series"]["test_accuracy"][1])
     assert second["validation_loss"] == ""
     assert second["measured seconds: here"] == ""
+    assert {row["workers"] for row in rows if row["bytes"] == "0"} == {"1"}  # who has nobody to send to
     expected = times(cell, run, found["prices"]["slow"])
     assert expected
     assert float(second["modelled seconds: slow"]) == pytest.approx(expected.seconds[1])
