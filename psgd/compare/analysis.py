@@ -104,8 +104,8 @@ def same_runs(one: Json, other: Json) -> list[int]:
 
 
 def _budget_examples(results: Json) -> float:
-    runs = [run for cell in results["cells"] for run in cell["runs"] if run["status"] == "done"]
-    return float(max((run["series"]["examples"][-1] for run in runs), default=0))
+    """Examples of the budget; a run ends with the first round at or after them."""
+    return float((results["budget"]["examples_per_epoch"] or 0) * results["budget"]["epochs"])
 
 
 def _table(results: Json, at: Mapping[str, str], price_name: str, target: float) -> Json | None:
@@ -172,8 +172,7 @@ def _end(timed: Timed, metric: str, target: float, higher: bool) -> int:
 
 
 def _epochs(results: Json, timed: Timed, place: int) -> float:
-    per_epoch = _budget_examples(results) / results["budget"]["epochs"]
-    return float(timed.run["series"]["examples"][place] / per_epoch)
+    return float(timed.run["series"]["examples"][place] / results["budget"]["examples_per_epoch"])
 
 
 def _bytes(cell: Json, timed: Timed, place: int) -> int:

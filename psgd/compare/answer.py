@@ -92,7 +92,7 @@ def _compared(results: Json, table: Json, first: Json) -> str:
 
 def _ratio(ratio: Json) -> str:
     if ratio["ratio"] is None:
-        return "an unknown multiple of"
+        return "somewhere between less and more than"
     bound = f"{ratio['bound']} " if ratio["bound"] else ""
     low = "?" if ratio["low"] is None else f"{ratio['low']:.2f}"
     high = "?" if ratio["high"] is None else f"{ratio['high']:.2f}"
