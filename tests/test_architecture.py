@@ -28,7 +28,12 @@ LEVEL = {room: len(LEVELS) - number for number, rooms in enumerate(LEVELS) for r
 DOORS = {
     "mpi4py": {"psgd.group.mpi_world"},
     "ray": {"psgd.group.ray.library"},
-    "pydantic": {"psgd.config.settings", "psgd.config.value_checks", "psgd.learners.model_about"},
+    "pydantic": {
+        "psgd.config.comparison",
+        "psgd.config.settings",
+        "psgd.config.value_checks",
+        "psgd.learners.model_about",
+    },
     "yaml": {"psgd.config.document"},
     "cupy": set(),
     "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},

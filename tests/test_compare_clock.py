@@ -8,7 +8,7 @@ import pytest
 from processes import python
 
 from psgd.compare.clock import ROW_BYTES, SEGMENT_SECONDS, Price, as_price, hosts_used, layout, spent, times
-from psgd.compare.costs import measure
+from psgd.compare.costs import measure, measure_choice
 from psgd.compare.diagram import best_period, break_even, diagram, first_crossing
 from psgd.compare.network import (
     MPICH,
@@ -385,7 +385,8 @@ def test_costs_are_measured(monkeypatch):
     data = "data.source=synthetic", "data.examples=300", "data.features=20", "model.hidden=[8]"
     uneven = "strategy.name=weighted-averaging", "workers=2", "cluster.speeds=[1,0.5]"
     settings = resolve(None, [*data, *uneven, "optimizer.name=sgd", "optimizer.clip_norm=1"]).settings
-    costs = measure(settings, load_data(settings))
+    data = load_data(settings)
+    costs = {**measure(settings, data), **measure_choice(settings, data)}
     assert costs["candidates"] == len({*range(7), "bound"}) - (settings.optimizer.l2 == 0)
     assert costs["gathers"] == 0  # nothing is clipped when parameters are averaged
     assert costs["step"] > 0
