@@ -109,7 +109,11 @@ def results(seeds: tuple[int, ...] = SEEDS, evaluations: int = EPOCHS) -> dict[s
         "arms": list(ARMS),
         "axes": {"workers": [str(w) for w in WORKERS], "speeds": list(SPEEDS)},
         "seeds": list(seeds),
-        "budget": {"epochs": float(EPOCHS), "evaluate_every": EPOCHS / evaluations},
+        "budget": {
+            "epochs": float(EPOCHS),
+            "evaluate_every": EPOCHS / evaluations,
+            "examples_per_epoch": float(EXAMPLES),
+        },
         "target": {
             "metric": "validation_accuracy",
             "value": TARGET,

@@ -29,7 +29,10 @@ DOORS = {
     "mpi4py": {"psgd.group.mpi_world"},
     "ray": {"psgd.group.ray.library"},
     "pydantic": {
-        *(f"psgd.config.{module}" for module in ("settings", "value_checks", "comparison", "comparison_file")),
+        "psgd.config.comparison",
+        "psgd.config.comparison_file",
+        "psgd.config.settings",
+        "psgd.config.value_checks",
         "psgd.learners.model_about",
     },
     "yaml": {"psgd.config.document"},

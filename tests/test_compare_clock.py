@@ -8,7 +8,7 @@ import pytest
 from processes import python
 
 from psgd.compare.clock import ROW_BYTES, SEGMENT_SECONDS, Price, as_price, hosts_used, layout, spent, times
-from psgd.compare.costs import measure
+from psgd.compare.costs import measure, measure_choice
 from psgd.compare.diagram import best_period, break_even, diagram, first_crossing
 from psgd.compare.network import (
     MPICH,
@@ -163,7 +163,8 @@ def test_weighted_averaging_waits_for_rounding_alone(speeds, period):
     cell = a_cell("weighted-averaging", speeds, period, leaf=0, apply=0, rest=0, meeting=0)
     parts = times(cell, a_run(*range(41)), Price())
     assert parts.seconds == pytest.approx(expected, rel=1e-12)
-    assert parts.waiting[-1] <= 8 * 40 / min(speeds)
+    steps = np.mean([n / float(s) for r in range(40) for n, s in zip(plan.steps(r), plan.speeds, strict=True)])
+    assert parts.computing[-1] == pytest.approx(8 * 40 * steps)
     if period == 8:
         assert parts.waiting[-1] == 0
 
@@ -243,6 +244,11 @@ def test_stages_of_broadcasts_by_hand():
     root has waited for three messages, and sends two stages."""
     assert [binomial_stages(tuple(range(n)), n, waits=True) for n in (2, 3, 4)] == [2, 6, 8]
     assert [binomial_stages(tuple(range(n)), n, waits=False) for n in (2, 3, 4)] == [2, 3, 5]
+
+
+def test_packets_have_headers():
+    """A full packet of 1538 bytes on the wire carries 1448."""
+    assert broadcasts_seconds(Network(8 * 1538, 0.0), NO_OVERHEAD, (0,), 2, 1448) == pytest.approx(1.0)
 
 
 def test_many_hosts_scatter_and_gather():
@@ -327,6 +333,13 @@ def test_the_diagram_has_the_winner_on_each_network():
     assert (np.diff(winner, axis=1) <= 0).all()
 
 
+def test_the_diagram_is_of_the_last_place_with_most_workers():
+    cells = [{**cell, "at": {"speeds": label}} for label in ("equal", "uneven") for cell in results()["cells"]]
+    alone = [{**cell, "at": {"speeds": "one"}, "workers": 1, "speeds": [1.0]} for cell in results()["cells"]]
+    assert diagram(results(cells=[*cells, *alone]))["at"] == {"speeds": "uneven"}
+    assert diagram(results(cells=alone)) is None
+
+
 def test_no_winner_where_nobody_reaches_the_target():
     found = diagram(results(target={"metric": "test_loss", "value": 0.0}))
     assert {each for row in found["winner"] for each in row} == {None}
@@ -372,7 +385,8 @@ def test_costs_are_measured(monkeypatch):
     data = "data.source=synthetic", "data.examples=300", "data.features=20", "model.hidden=[8]"
     uneven = "strategy.name=weighted-averaging", "workers=2", "cluster.speeds=[1,0.5]"
     settings = resolve(None, [*data, *uneven, "optimizer.name=sgd", "optimizer.clip_norm=1"]).settings
-    costs = measure(settings, load_data(settings))
+    data = load_data(settings)
+    costs = {**measure(settings, data), **measure_choice(settings, data)}
     assert costs["candidates"] == len({*range(7), "bound"}) - (settings.optimizer.l2 == 0)
     assert costs["gathers"] == 0  # nothing is clipped when parameters are averaged
     assert costs["step"] > 0

@@ -218,6 +218,20 @@ def test_a_directory_named_like_mnist(tmp_path, separator, packed):
     assert (train.classes, test.classes, train.scale) == (4, 4, 1 / 255)
 
 
+@pytest.mark.parametrize("stored", ["i1", ">i2", ">i4"])
+def test_labels_of_every_type_and_those_of_qmnist(tmp_path, stored):
+    """QMNIST's labels are rows of eight numbers of four bytes, of which the first is the class."""
+    directory = write_mnist_like(tmp_path / "d")
+    for split, labels in (("train", [3, 0, 1, 2]), ("test", [2, 1])):
+        images = directory / f"{'t10k' if split == 'test' else split}-images-idx3-ubyte"
+        images.rename(directory / f"qmnist-{split}-images-idx3-ubyte")
+        (directory / f"{'t10k' if split == 'test' else split}-labels-idx1-ubyte").unlink()
+        rows = [[label, *range(90, 97)] for label in labels]
+        (directory / f"qmnist-{split}-labels-idx2-int").write_bytes(idx_bytes(rows, stored))
+    train, test = load_idx_directory(directory)
+    assert (train.targets.tolist(), test.targets.tolist()) == ([3, 0, 1, 2], [2, 1])
+
+
 @pytest.mark.parametrize("prefix", ["emnist-letters-", "gzip_"])
 def test_a_directory_named_like_relatives_of_mnist(tmp_path, prefix):
     directory = write_mnist_like(tmp_path / "d", packed=True)
@@ -235,7 +249,7 @@ def test_images_and_labels_must_agree(tmp_path):
     (directory / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes([0]))
     with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte holds 2 images but .*t10k-labels-idx1-ubyte 1 labels"):
         load_idx_directory(directory)
-    (directory / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes([0, 1], ">i4"))
+    (directory / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes([0, -1], ">i4"))
     with pytest.raises(DataError, match="int32"):
         load_idx_directory(directory)
     (directory / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes([0, 4]))

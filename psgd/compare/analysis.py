@@ -81,10 +81,20 @@ def crossings(results: Json, cell: Json, price: Any, target: float) -> dict[int,
     metric = results["target"]["metric"]
     higher, found = higher_is_better(metric), {}
     for timed in timed_runs(cell, price, _budget_examples(results)):
-        scores = timed.run["series"].get(metric, [])
-        crossing = first_crossing(timed.parts.seconds.tolist(), scores, target, higher, timed.budget)
+        scores, seconds = timed.run["series"].get(metric, []), timed.parts.seconds.tolist()
+        crossing = first_crossing(seconds, scores, target, higher, timed.budget)
+        if crossing.reached:
+            index = seconds.index(crossing.high)
+            crossing = crossing._replace(low=_first_round_after(timed.run["series"]["rounds"], seconds, index))
         found[int(timed.run["seed"])] = timed, crossing
     return found
+
+
+def _first_round_after(rounds: list[int], seconds: list[float], index: int) -> float:
+    """The end of the first round after the evaluation before `index`: parameters change at the end of a round, so that
+    the target was not reached earlier. Rounds between two evaluations are taken to be equally long."""
+    begun, since = (rounds[index - 1], seconds[index - 1]) if index else (0, 0.0)
+    return since + (seconds[index] - since) / max(1, rounds[index] - begun)
 
 
 def same_runs(one: Json, other: Json) -> list[int]:
@@ -94,8 +104,8 @@ def same_runs(one: Json, other: Json) -> list[int]:
 
 
 def _budget_examples(results: Json) -> float:
-    runs = [run for cell in results["cells"] for run in cell["runs"] if run["status"] == "done"]
-    return float(max((run["series"]["examples"][-1] for run in runs), default=0))
+    """Examples of the budget; a run ends with the first round at or after them."""
+    return float((results["budget"]["examples_per_epoch"] or 0) * results["budget"]["epochs"])
 
 
 def _table(results: Json, at: Mapping[str, str], price_name: str, target: float) -> Json | None:
@@ -162,8 +172,7 @@ def _end(timed: Timed, metric: str, target: float, higher: bool) -> int:
 
 
 def _epochs(results: Json, timed: Timed, place: int) -> float:
-    per_epoch = _budget_examples(results) / results["budget"]["epochs"]
-    return float(timed.run["series"]["examples"][place] / per_epoch)
+    return float(timed.run["series"]["examples"][place] / results["budget"]["examples_per_epoch"])
 
 
 def _bytes(cell: Json, timed: Timed, place: int) -> int:

@@ -13,6 +13,7 @@ def answer(results: Json, findings: Json) -> list[str]:
     if target["value"] is None:
         return ["No run of the arm that sets the target has a score, so there is no target and no answer."]
     sentences = [_overall(results, tables)] if len(tables) > 1 else []
+    sentences += _shortest(results, tables)
     sentences += [_sentence(results, table) for table in tables[:MAX_PLACES]]
     if len(tables) > MAX_PLACES:
         sentences.append(f"The tables below have the other {len(tables) - MAX_PLACES} places and prices.")
@@ -53,6 +54,21 @@ def _overall(results: Json, tables: list[Json]) -> str:
     return f"First to reach {_target(results)}, by the median time: {', '.join(counted)} {where}."
 
 
+def _shortest(results: Json, tables: list[Json]) -> list[str]:
+    """For each price, the shortest median time over the whole grid, if it has several places."""
+    if not results["axes"]:
+        return []
+    sentences = []
+    for price in dict.fromkeys(table["price"] for table in tables):
+        there = [(table, first) for table in tables if table["price"] == price and (first := winner(table))]
+        if len(there) > 1:
+            table, first = min(there, key=lambda each: float(each[1]["median"]))
+            place = ", ".join(f"{axis} {label}" for axis, label in table["at"].items())
+            time = seconds(first["median"])
+            sentences.append(f"Price {price}: {first['arm']} with {place} is first of all, in {time}.")
+    return sentences
+
+
 def _sentence(results: Json, table: Json) -> str:
     first = winner(table)
     place = place_of(table)
@@ -76,7 +92,7 @@ def _compared(results: Json, table: Json, first: Json) -> str:
 
 def _ratio(ratio: Json) -> str:
     if ratio["ratio"] is None:
-        return "an unknown multiple of"
+        return "somewhere between less and more than"
     bound = f"{ratio['bound']} " if ratio["bound"] else ""
     low = "?" if ratio["low"] is None else f"{ratio['low']:.2f}"
     high = "?" if ratio["high"] is None else f"{ratio['high']:.2f}"

@@ -135,7 +135,7 @@ def times(
         cell["strategy"] == "weighted-averaging",
         cell["period"] or 1,
         tuple(cell["speeds"]),
-        tuple(run["series"]["rounds"]),
+        tuple(run["series"].get("rounds", ())),
         max(run["worker_steps"], default=0) // max(1, run["rounds"]),
     )
     speed = _speed(cell["workers"], costs.get("crowding", 0.0), price)

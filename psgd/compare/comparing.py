@@ -58,11 +58,22 @@ class Comparing:
             "arms": list(c.arms),
             "axes": self._plan.axes,
             "seeds": c.seeds,
-            "budget": {"epochs": c.budget.epochs, "evaluate_every": self._plan.evaluate_every},
+            "budget": {
+                "epochs": c.budget.epochs,
+                "evaluate_every": self._plan.evaluate_every,
+                "examples_per_epoch": self._examples_per_epoch(),
+            },
             "target": target,
             "cells": [self._cells[cell] for cell in self._plan.cells],
             "prices": c.model_dump(mode="json")["price"],
         }
+
+    def _examples_per_epoch(self) -> float | None:
+        for cell in self._cells.values():
+            for run in cell["runs"]:
+                if run["status"] == "done" and run["epochs"]:
+                    return float(run["series"]["examples"][-1] / run["epochs"])
+        return None
 
     def _train(self, what: str, trials: Sequence[Trial]) -> dict[str, Outcome]:
         return self._runs.train(trials, what)

@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
 
 from psgd.backends.blas import limit_after_numpy
-from psgd.compare.costs import measure
+from psgd.compare.costs import measure, measure_choice
 from psgd.compare.idle import BUSY, busy_cores
-from psgd.config.settings import Settings
+from psgd.config.resolve import chooses_on_validation
+from psgd.config.settings import ParameterAveraging, Settings, WeightedAveraging
 from psgd.core.files import write_json
 from psgd.core.log import LOG
 from psgd.core.version import __version__
+from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
 
@@ -29,20 +32,41 @@ class CostBook:
         self._warned = False
 
     def look_up(self, settings: Settings) -> dict[str, Any]:
-        """The entries `parameters`, `message_bytes` and `costs` of a cell, measured now if they are not known."""
-        key = work_key(settings)
+        """The entries `parameters`, `message_bytes` and `costs` of a cell, measured now if unknown. Cells whose
+        rounds take the same work share one measurement, so that noise does not decide between them."""
+        common = common_work(settings)
+        known = self._measured(common, _of_rounds)
+        choice = self._measured(settings, measure_choice) if chooses_on_validation(settings) else {"candidates": 1.0}
+        return {**known, "costs": {**known["costs"], **choice}}
+
+    def _measured(self, settings: Settings, act: Callable[[Settings, Data], dict[str, Any]]) -> dict[str, Any]:
+        key = f"{act.__name__.strip('_')} {work_key(settings)}"
         if key not in self._known:
-            limit_after_numpy()
-            busy = 0.0 if self._warned else busy_cores()
-            if busy > BUSY:
-                self._warned = True
-                LOG.warning("psgd: other programs use %.1f cores: modelled times may be too long", busy)
-            data = load_data(settings)
-            job = build_job(settings, data)
-            size, sent = job.learner.size, job.vectors.contribution_bytes
-            self._known[key] = {"parameters": size, "message_bytes": sent, "costs": measure(settings, data)}
+            self._warn_if_busy()
+            self._known[key] = act(settings, load_data(settings))
             write_json(self._path, self._known)
         return dict(self._known[key])
+
+    def _warn_if_busy(self) -> None:
+        limit_after_numpy()
+        busy = 0.0 if self._warned else busy_cores()
+        if busy > BUSY:
+            self._warned = True
+            LOG.warning("psgd: other programs use %.1f cores: modelled times may be too long", busy)
+
+
+def _of_rounds(settings: Settings, data: Data) -> dict[str, Any]:
+    job = build_job(settings, data)
+    size, sent = job.learner.size, job.vectors.contribution_bytes
+    return {"parameters": size, "message_bytes": sent, "costs": measure(settings, data)}
+
+
+def common_work(settings: Settings) -> Settings:
+    """Settings with the same work in a round: weights are numbers, whatever they are, and costs are of one worker."""
+    strategy = settings.strategy
+    if isinstance(strategy, WeightedAveraging):
+        strategy = ParameterAveraging(period=strategy.period, optimizer_state=strategy.optimizer_state)
+    return settings.replace(strategy=strategy, workers=2, cluster=settings.cluster.replace(speeds=None))
 
 
 def work_key(settings: Settings) -> str:

@@ -20,10 +20,9 @@ def measure(settings: Settings, data: Data) -> dict[str, float]:
     - `leaf`, `apply`: reducing one contribution, applying the sum, over all parameters
     - `rest`: the loop itself, in a round
     - `meeting`: a meeting of two processes of one host
-    - `score`: scoring the validation data, where the strategy chooses between `candidates` for the weights
 
-    and `crowding`, by what share of its time each further process on this machine slows a process down; `candidates`
-    (1 if there is nothing to choose); and `gathers`, all-gathers in a combination, beside that of the reports.
+    and `crowding`, by what share of its time each further process on this machine slows a process down; and `gathers`,
+    all-gathers in a combination, beside that of the reports.
     """
     with np.errstate(all="ignore"):  # as in the loop
         bench = Bench(one_worker(settings), data)
@@ -35,15 +34,22 @@ def measure(settings: Settings, data: Data) -> dict[str, float]:
             "apply": round.apply,
             "rest": round.rest,
             "crowding": (machine.slowdowns[most] - 1) / max(1, most - 1),
-            "candidates": 1.0,
             "gathers": float(job.strategy.needs.norm),
         }
         if most > 1:
             costs["meeting"] = machine.exchange(2)
-        weights, validation = job.strategy.weights, data.validation
-        if isinstance(weights, ByDelay) and chooses_on_validation(settings) and validation:
-            evaluator = Evaluator(job.learner, Group(Serial(), job.vectors), job.outputs)
-            parameters = job.learner.initial(job.seed)
-            costs["candidates"] = float(len(weights.contractions))
-            costs["score"] = median_seconds(lambda: evaluator.score(parameters, validation))
     return costs
+
+
+def measure_choice(settings: Settings, data: Data) -> dict[str, float]:
+    """Measure what choosing among weights costs: `candidates` and, where there are several, the seconds of one process
+    that `score`s the validation data with one of them."""
+    job = build_job(settings, data)
+    weights, validation = job.strategy.weights, data.validation
+    if not (isinstance(weights, ByDelay) and chooses_on_validation(settings) and validation):
+        return {"candidates": 1.0}
+    evaluator = Evaluator(job.learner, Group(Serial(), job.vectors), job.outputs)
+    parameters = job.learner.initial(job.seed)
+    with np.errstate(all="ignore"):
+        score = median_seconds(lambda: evaluator.score(parameters, validation))
+    return {"candidates": float(len(weights.contractions)), "score": score}

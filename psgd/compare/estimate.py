@@ -13,7 +13,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from psgd.backends.blas import limit_after_numpy
-from psgd.compare.cost_book import work_key
+from psgd.compare.cost_book import common_work, work_key
 from psgd.config.resolve import chooses_on_validation, dump
 from psgd.config.settings import GradientAveraging, Settings
 from psgd.core.errors import PsgdError
@@ -53,7 +53,7 @@ class Estimator:
 
     def costs(self, all_settings: Sequence[Settings]) -> float:
         """Seconds that measuring the costs of these settings takes, once their runs have ended."""
-        kinds = {work_key(settings): settings for settings in all_settings}
+        kinds = {work_key(common): common for common in map(common_work, all_settings)}
         machine = self._slowdown[1] if self._slowdown else 0.0
         return sum(self._measured(settings).measuring + machine for settings in kinds.values())
 
@@ -88,7 +88,7 @@ class Estimator:
         return self._slowdown[0]
 
     def _measured(self, settings: Settings) -> Measured:
-        settings = one_worker(settings)
+        settings = one_worker(common_work(settings))
         key = work_key(settings)
         if key not in self._kinds:
             limit_after_numpy()

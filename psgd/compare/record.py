@@ -21,6 +21,7 @@ def read_record(seed: int, directory: Path, error: str | None, diverged: bool) -
         "error": "it diverged" if diverged else error,  # the same when it is read again
         "sha256": summary.get("parameters_sha256"),
         "rounds": summary.get("rounds", 0),
+        "epochs": summary.get("epochs"),
         "worker_steps": summary.get("worker_steps", []),
         "series": _series(directory),
         "measured": None,

@@ -15,10 +15,12 @@ class Text:
 
 @dataclass(frozen=True)
 class Bullets:
-    """A list of sentences. `kind`: "" or "answer"."""
+    """A list of sentences. `kind`: "", "answer" or "warning". `summary`: what it is hidden behind until
+    it is opened."""
 
     items: list[str]
     kind: str = ""
+    summary: str = ""
 
 
 @dataclass(frozen=True)

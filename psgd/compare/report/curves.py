@@ -181,7 +181,7 @@ def _groups(results: view.Results, clock: view.Clock) -> Table:
 
 
 def _epochs(results: view.Results, examples: float | None) -> str:
-    whole = view.examples_per_epoch(results)
+    whole = results["budget"]["examples_per_epoch"]
     return numbers.digits(examples / whole) if whole and examples is not None else numbers.NONE
 
 

@@ -11,7 +11,7 @@ from psgd.compare.report import svg
 from psgd.compare.report.blocks import Block, Bullets, Code, Document, Figure, Section, Sliders, Table, Text
 from psgd.compare.report.marks import DARK, LIGHT, colours, definitions, rules
 
-FIGURES_BYTES = 700_000  # of all figures in the page; those beyond it are linked. Raised, the page may exceed 1 MB
+MOST_BYTES = 950_000  # of the page's text, tables and figures; what is beyond is linked. Raised, it may exceed 1 MB
 BANDWIDTHS = (6, 11, 8)  # least, most and first of the slider: powers of ten of bits a second
 LATENCIES = (-6, -1, -3)  # the same, of seconds
 
@@ -22,7 +22,7 @@ class Page:
     def __init__(self, document: Document, arms: list[str], reference: str) -> None:
         self._document = document
         self._data: dict[str, Any] = {"arms": arms, "reference": reference, "sliders": []}
-        self._figures = 0  # bytes of them so far
+        self._bytes = 0  # so far
 
     def text(self) -> str:
         document = self._document
@@ -52,14 +52,26 @@ class Page:
 
     def _section(self, number: int, section: Section) -> str:
         level = 3 if section.sub else 2
-        blocks = "".join(self._block(block) for block in section.blocks)
+        blocks = "".join(self._fitting(block) for block in section.blocks)
         return f'\n<section id="s{number}"><h{level}>{escape(section.title)}</h{level}>{blocks}</section>'
+
+    def _fitting(self, block: Block) -> str:
+        """A block, or a link to where it is if the page has no room for it."""
+        text = self._block(block)
+        if self._bytes + len(text.encode()) > MOST_BYTES and not isinstance(block, Text | Bullets | Sliders):
+            what = escape(block.title if isinstance(block, Figure) else block.caption)
+            text = f'<p class="note">In <a href="report.md">report.md</a>, being too large for this page: {what}</p>'
+        self._bytes += len(text.encode())
+        return text
 
     def _block(self, block: Block) -> str:
         if isinstance(block, Text):
             return f"<p{_class(block.kind)}>{escape(block.text)}</p>"
         if isinstance(block, Bullets):
-            return f"<ul{_class(block.kind)}>{''.join(f'<li>{escape(item)}</li>' for item in block.items)}</ul>"
+            items = "".join(f"<li>{escape(item)}</li>" for item in block.items)
+            hidden = f"<summary>{escape(block.summary)}</summary>" if block.summary else ""
+            text = f"<ul{_class(block.kind)}>{items}</ul>"
+            return f"<details>{hidden}{text}</details>" if hidden else text
         if isinstance(block, Table):
             return _table(block)
         if isinstance(block, Code):
@@ -70,10 +82,7 @@ class Page:
     def _figure(self, figure: Figure) -> str:
         description = figure.panels.description
         panels = "".join(svg.drawn(panel, f"{description}: {panel.title}") for panel in figure.panels.panels)
-        if self._figures + len(panels) > FIGURES_BYTES:
-            panels = f'<p class="note">This figure is in <a href="figures/{escape(figure.name)}.svg">a file</a>.</p>'
-        self._figures += len(panels)
-        wide = " wide" if len(figure.panels.panels) in (3, 5, 6, 9) else ""  # three in a row rather than four
+        wide = " wide" if figure.panels.columns == 3 else ""
         samples = "".join(
             f'<span><svg width="34" height="18" viewBox="0 0 34 18" aria-hidden="true">{sample}</svg>'
             f"{escape(name)}</span>"
@@ -87,13 +96,17 @@ class Page:
         )
 
     def _sliders(self, sliders: Sliders) -> str:
+        size = len(json.dumps(sliders.places))
+        if self._bytes + size > MOST_BYTES:
+            return ""
+        self._bytes += size
         self._data["sliders"].append({"places": sliders.places})
         options = "".join(
             f'<option value="{i}"{" selected" * (i == sliders.first)}>{escape(place)}</option>'
             for i, (place, _) in enumerate(sliders.places)
         )
         head = "".join(
-            f'<th scope="col"{_class("number" * (i > 0))}>{escape(name)}</th>'
+            f'<th scope="col"{_class("n" * (i > 0))}>{escape(name)}</th>'
             for i, name in enumerate(("arm", "median time", f"ratio to {self._data['reference']}"))
         )
         return (
@@ -130,12 +143,9 @@ def _slider(name: str, powers: tuple[int, int, int]) -> str:
 
 
 def _table(table: Table) -> str:
-    classes = [
-        "number" if i in table.numeric else "mono" if i in table.mono else "text" for i in range(len(table.head))
-    ]
+    classes = ["n" if i in table.numeric else "mono" if i in table.mono else "text" for i in range(len(table.head))]
     head = "".join(
-        f'<th scope="col"{_class("number" * (classes[i] == "number"))}>{escape(name)}</th>'
-        for i, name in enumerate(table.head)
+        f'<th scope="col"{_class("n" * (classes[i] == "n"))}>{escape(name)}</th>' for i, name in enumerate(table.head)
     )
     bodies = []
     for group in table.groups:
@@ -158,7 +168,7 @@ def _table(table: Table) -> str:
 def _row(row: list[str], classes: list[str]) -> str:
     cells = []
     for i, text in enumerate(row):
-        if i == 0 and classes[0] != "number":
+        if i == 0 and classes[0] != "n":
             cells.append(f'<th scope="row">{escape(text)}</th>')
         else:
             cells.append(f"<td{_class(classes[i])}>{escape(text)}</td>")

@@ -17,7 +17,9 @@ def escaped(text: str) -> str:
     """Text in which nothing is markup, on one line."""
     text = re.sub(r"([\\`*\[\]|~])", r"\\\1", " ".join(text.split()))
     text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
-    return re.sub(r"^([#+-]|\d+[.)])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    text = re.sub(r"^([#+-])", r"\\\1", text)
+    text = re.sub(r"^(\d+)([.)])(?= )", r"\1\\\2", text)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _section(section: Section) -> list[str]:
@@ -31,7 +33,8 @@ def _block(block: Block) -> list[str]:
     if isinstance(block, Text):
         return [f"**{escaped(block.text)}**" if block.kind == "warning" else escaped(block.text)]
     if isinstance(block, Bullets):
-        return ["\n".join(f"- {escaped(item)}" for item in block.items)]
+        items = "\n".join(f"- {escaped(item)}" for item in block.items)
+        return [f"{escaped(block.summary)}:", items] if block.summary else [items]
     if isinstance(block, Table):
         return _table(block)
     if isinstance(block, Code):

@@ -57,7 +57,7 @@ def rules() -> str:
         "svg text{fill:var(--text);font:11px system-ui,sans-serif}svg .faint{fill:var(--faint)}"
         "svg .grid{stroke:var(--grid);fill:none}svg .frame{stroke:var(--faint);fill:none}"
         "svg .target{stroke:var(--text);stroke-dasharray:2 3;fill:none}"
-        "svg .line{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linejoin:round}"
+        "svg .line{fill:none;stroke:currentColor;stroke-linejoin:round}"
         "svg .band{fill:currentColor;opacity:.16}svg .mark{fill:currentColor;stroke:var(--paper);stroke-width:.7}"
         "svg .ring{fill:none;stroke:var(--text);stroke-width:1.2}"
         "svg .area{fill:currentColor;opacity:.6}"

@@ -10,6 +10,7 @@ from psgd.compare.report import numbers, view
 from psgd.compare.report.blocks import Block, Bullets, Figure, Group, Section, Sliders, Table, Text
 from psgd.compare.report.panels import Map, Panels
 
+OPEN = 6  # sentences in a list that is not hidden
 SHOWN = 9  # columns and rows of the table under a diagram, about
 PROBES = ((1e9, 1e-3), (1e9, 0.1), (1e6, 1e-3))  # (bits a second, seconds) from which the three numbers of a run follow
 CHECKS = ((3e7, 2e-2), (2e10, 1e-5))  # where they must agree with the clock
@@ -20,10 +21,6 @@ def section(results: view.Results, clock: view.Clock) -> Section | None:
     """The diagram, sentences and sliders. None if there are none of them."""
     findings = results["findings"]
     blocks: list[Block] = []
-    if findings["break_even"]:
-        blocks.append(Bullets(findings["break_even"]))
-    if findings["best_period"]:
-        blocks.append(Bullets(findings["best_period"]))
     if findings["diagram"]:
         blocks.append(_diagram(results, findings["diagram"]))
     machines: dict[tuple[Any, ...], str] = {}  # prices that differ in the network only have one table
@@ -32,6 +29,9 @@ def section(results: view.Results, clock: view.Clock) -> Section | None:
         if settings["network"] and settings["hosts"] > 1:
             machines.setdefault((settings["hosts"], settings["workers_per_host"], settings["machine_speed"]), price)
     blocks += [sliders for price in machines.values() if (sliders := _sliders(results, price, clock))]
+    for name, sentences in (("best_period", "The best period"), ("break_even", "Break-even points")):
+        if found := findings[name]:
+            blocks.append(Bullets(found, summary=f"{sentences} ({len(found)})" if len(found) > OPEN else ""))
     return Section("Other networks", blocks) if blocks else None
 
 
@@ -49,7 +49,12 @@ def _diagram(results: view.Results, diagram: dict[str, Any]) -> Figure:
     ]
     head = ["latency", *(numbers.bandwidth(bandwidths[j]) for j in across)]
     table = Table("The numbers of this figure", head, [Group(rows)], details=True)
-    caption = f"Who reaches the target first at {name}, by latency and bandwidth between hosts: all from the same runs."
+    machines = f" of the machines of {diagram['price']}" if diagram.get("price") else ""
+    hosts = f" between {diagram['hosts']} hosts" if diagram.get("hosts") else " between hosts"
+    caption = (
+        f"Who reaches the target first{machines}, by latency (one way) and bandwidth{hosts}: all from the same runs, "
+        "by the median time. Blank: no arm reaches it in more than half of its runs."
+    )
     return Figure("diagram", f"The winner at {name}", figure, caption, table)
 
 

@@ -77,11 +77,11 @@
         const ratio = Math.exp(logs.reduce((a, b) => a + b, 0) / logs.length);
         const row = document.createElement("tr");
         const texts = [arm, `${middle < Infinity ? time(middle) : "–"} (${reached} of ${runs.length})`,
-          arm === data.reference ? "reference" : logs.length ? `${number(+ratio.toPrecision(3))} (${logs.length} pairs)` : "–"];
+          arm === data.reference ? "reference" : logs.length ? `${number(+ratio.toPrecision(3))} (${logs.length} pair${logs.length > 1 ? "s" : ""})` : "–"];
         texts.forEach((text, i) => {
           const cell = document.createElement(i ? "td" : "th");
           cell.textContent = text;
-          if (i) cell.className = "number";
+          if (i) cell.className = "n";
           else cell.scope = "row";
           row.append(cell);
         });

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+MARKS = 7  # markers on a line, about; raised, lines are told apart more easily, but covered
+
 
 @dataclass(frozen=True)
 class Line:
@@ -37,6 +39,16 @@ class Curves:
     lines: list[Line]
     target: float | None = None
 
+    def marked(self, number: int) -> tuple[int, int]:
+        """The first point of a line with a marker, and every how many have one: in turn, for where lines are equal."""
+        points, lines = len(self.lines[number].x), len(self.lines)
+        every = min(points, max(lines, -(-points // MARKS)))
+        return every * number // lines, every
+
+    def width(self, number: int) -> float:
+        """The width of a line: the first are drawn below, and thicker, for where lines are equal."""
+        return 1.6 + 0.7 * min(3, len(self.lines) - 1 - number)
+
 
 @dataclass(frozen=True)
 class Bars:
@@ -69,3 +81,9 @@ class Panels:
     legend: list[tuple[int, str]]
     description: str
     parts: list[str] = field(default_factory=list)  # names of the parts of bars
+
+    @property
+    def columns(self) -> int:
+        """Panels in a row, if there is room."""
+        count = len(self.panels)
+        return min(count, 3 if count in (5, 6, 9) else 4)

@@ -10,7 +10,6 @@ from psgd.compare.report.marks import BLACK, LIGHT
 from psgd.compare.report.numbers import bandwidth, seconds
 from psgd.compare.report.panels import Axis, Bars, Curves, Map, Panel, Panels
 
-COLUMNS = 4
 PARTS = (("#5b636e", ""), ("#ffffff", "////"), ("#dfe3e8", ""))  # fill and hatching of the parts of bars
 
 
@@ -19,7 +18,7 @@ def write(path: Path, figure: Panels) -> None:
     os.environ["MPLBACKEND"] = "agg"
     import matplotlib
 
-    columns = min(COLUMNS, len(figure.panels))
+    columns = figure.columns
     rows = -(-len(figure.panels) // columns)
     style: Any = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False}
     with matplotlib.rc_context(style):
@@ -50,14 +49,21 @@ def _style(arm: int) -> dict[str, Any]:
 
 def _curves(place: Any, panel: Curves) -> None:
     """Lines over positions from 0 to 1, so that axes are those of the page."""
-    for line in panel.lines:
+    for number, line in enumerate(panel.lines):
         x = [axes.place(panel.x, value) for value in line.x]
         style = _style(line.arm)
         if line.low:
             low, high = ([axes.place(panel.y, v) for v in values] for values in (line.low, line.high))
             place.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
         y = [axes.place(panel.y, value) for value in line.y]
-        place.plot(x, y, linewidth=1.4, markersize=4, markevery=max(1, len(x) // 7), **style)
+        place.plot(
+            x,
+            y,
+            linewidth=0.7 * panel.width(number),
+            markersize=4,
+            markevery=panel.marked(number),
+            **style,
+        )
         if line.marked is not None:
             place.plot([x[line.marked]], [y[line.marked]], "o", markersize=9, fillstyle="none", color=LIGHT["text"])
     if panel.target is not None and panel.y.low <= panel.target <= panel.y.high:
@@ -110,4 +116,10 @@ def _legend(drawn: Any, figure: Panels) -> None:
     for part, (fill, hatch) in zip(figure.parts, PARTS, strict=False):
         handles.append(Patch(facecolor=fill, hatch=hatch, edgecolor=LIGHT["faint"], label=part))
     if handles:
-        drawn.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, handlelength=4)
+        drawn.legend(
+            handles=handles,
+            loc="outside lower left",
+            ncols=2 if figure.columns == 1 else 4,
+            frameon=False,
+            handlelength=4,
+        )

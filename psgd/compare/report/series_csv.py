@@ -13,7 +13,7 @@ def table(results: view.Results, times: view.Times) -> str:
     """CSV with arm, axes, seed, run, examples, epochs, rounds, bytes sent by a worker, scores, and seconds at every
     price. A value that is unknown is empty."""
     clock = view.Clock(results, times)
-    epoch, prices = view.examples_per_epoch(results), list(results["prices"])
+    epoch, prices = results["budget"]["examples_per_epoch"], list(results["prices"])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     axes = list(results["axes"])

@@ -9,7 +9,6 @@ from psgd.compare.report.panels import Bars, Curves, Line, Map, Panel, Panels
 
 WIDTH, HEIGHT = 300, 236  # of a panel of lines, in pixels at its natural size
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 22, 36  # margins around its axes
-MARKS = 7  # markers on a line, about; raised, lines are told apart more easily, but covered
 ROW = 36  # height of a bar and its label
 
 
@@ -31,7 +30,7 @@ def drawn(panel: Panel, description: str) -> str:
 
 def file(figure: Panels) -> str:
     """A whole figure as an SVG file, with a legend under its panels."""
-    columns = min(4, len(figure.panels))
+    columns = figure.columns
     rows = [figure.panels[i : i + columns] for i in range(0, len(figure.panels), columns)]
     parts, top = [], 0
     for row in rows:
@@ -56,7 +55,7 @@ def legend(figure: Panels) -> list[tuple[str, str]]:
     """Samples of 34 x 18 of every arm and part in a figure, and their names."""
     arms = [
         (
-            f'<g class="{colour(arm)}"><path class="line"{dash(arm)} d="M2 9H32"/>'
+            f'<g class="{colour(arm)}"><path class="line" stroke-width="2"{dash(arm)} d="M2 9H32"/>'
             f'<use class="mark" href="#{marker(arm)}" x="17" y="9"/></g>',
             name,
         )
@@ -115,8 +114,7 @@ def _band(panel: Curves, line: Line) -> str:
 
 def _line(panel: Curves, line: Line, number: int) -> str:
     points = [(_x(panel, x), _y(panel, y)) for x, y in zip(line.x, line.y, strict=True)]
-    every = max(1, len(points) // MARKS)
-    start = every * number // max(1, len(panel.lines))  # staggered, so that markers of equal lines are all seen
+    start, every = panel.marked(number)
     marks = "".join(
         f'<use class="mark" href="#{marker(line.arm)}" x="{x:.1f}" y="{y:.1f}"/>' for x, y in points[start::every]
     )
@@ -125,7 +123,8 @@ def _line(panel: Curves, line: Line, number: int) -> str:
         marks += f'<circle class="ring" cx="{x:.1f}" cy="{y:.1f}" r="6.5"/>'
     path = " ".join(f"{x:.2f},{y:.2f}" for x, y in points)
     return (
-        f'<g class="{colour(line.arm)}" data-arm="{line.arm}"><polyline class="line"{dash(line.arm)} points="{path}"/>'
+        f'<g class="{colour(line.arm)}" data-arm="{line.arm}"><polyline class="line"{dash(line.arm)} '
+        f'stroke-width="{panel.width(number):.1f}" points="{path}"/>'
         f"{marks}</g>"
     )
 

@@ -107,7 +107,9 @@ def _ratio(ratio: dict[str, Any]) -> list[str]:
 
 
 def _verdict(cell: dict[str, Any], ratio: dict[str, Any] | None) -> str:
-    text = "reference" if ratio is None else f"{ratio['verdict']} ({ratio['strength']})"
+    text = "reference" if ratio is None else ratio["verdict"]
+    if text in ("faster", "slower", "equivalent") and ratio:
+        text += f" ({ratio['strength']})"
     return text if cell["comparable"] else f"{text}; not comparable"
 
 

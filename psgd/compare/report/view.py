@@ -25,9 +25,18 @@ NO_FINDINGS: dict[str, Any] = {
 
 
 def completed(results: Results) -> Results:
-    """The results with what may be left out of them: a comparison without prices is of measured times, named here."""
-    prices = results["prices"] or {"here": "measured"}
-    return {**results, "prices": prices, "findings": {**NO_FINDINGS, **results["findings"]}}
+    """The results with what may be left out of them. A comparison without prices is of measured times, named here; the
+    examples of an epoch follow from the shortest finished run, which ends with the first round at or after the budget
+    (None if no run has finished)."""
+    runs = [run for cell in results["cells"] for run in cell["runs"] if run["status"] == "done"]
+    ends = [run["series"]["examples"][-1] for run in runs if run["series"]["examples"]]
+    epoch = min(ends) / results["budget"]["epochs"] if ends else None
+    return {
+        **results,
+        "prices": results["prices"] or {"here": "measured"},
+        "budget": {"examples_per_epoch": epoch, **results["budget"]},
+        "findings": {**NO_FINDINGS, **results["findings"]},
+    }
 
 
 def places(results: Results) -> list[dict[str, str]]:
@@ -86,17 +95,6 @@ def higher_is_better(results: Results) -> bool:
 def scores(run: dict[str, Any], metric: str) -> list[float]:
     """A series with NaN for values that are not finite."""
     return [math.nan if value is None else value for value in run["series"].get(metric, ())]
-
-
-def examples_per_epoch(results: Results) -> float | None:
-    """Examples of an epoch: as given, or else estimated from the shortest finished run, which ends with the first round
-    at or after the budget."""
-    if given := results["budget"].get("examples_per_epoch"):
-        return float(given)
-    ends = [
-        run["series"]["examples"][-1] for cell in results["cells"] for run in cell["runs"] if run["status"] == "done"
-    ]
-    return min(ends) / results["budget"]["epochs"] if ends else None
 
 
 class Clock:

@@ -15,6 +15,9 @@ from psgd.data.sources.compressed import open_unpacked
 # The code in the header -> the type of the stored numbers.
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
+QMNIST_COLUMNS = 8  # of its labels, of which the first is the class
+KINDS = "ubyte|byte|short|int"  # of numbers, as file names say
+
 PACKED = (".gz", ".bz2", ".xz")
 
 
@@ -74,17 +77,24 @@ def _read_pair(directory: Path, *splits: str) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(
             f"{images_path}: holds {images.dtype} of shape {images.shape}; expected bytes (images, rows, columns)"
         )
-    if labels.dtype != np.uint8 or labels.ndim != 1:
-        raise DataError(f"{labels_path}: holds {labels.dtype} of shape {labels.shape}; expected one byte an image")
+    if labels.ndim == 2 and labels.shape[1] == QMNIST_COLUMNS:
+        labels = labels[:, 0]
+    if labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.min(initial=0) < 0:
+        raise DataError(
+            f"{labels_path}: holds {labels.dtype} of shape {labels.shape}, from {labels.min(initial=0)}; expected one "
+            "whole number of at least 0 an image"
+        )
     if len(images) != len(labels):
         raise DataError(f"{images_path} holds {len(images)} images but {labels_path} {len(labels)} labels")
     return images.reshape(len(images), math.prod(images.shape[1:])), labels.astype(np.int64)
 
 
 def _find(directory: Path, splits: Sequence[str], rest: str) -> Path:
-    """Find a file by MNIST's name for it, or by that of a relative, such as emnist-letters-test-images-idx3-ubyte."""
+    """Find a file by MNIST's name for it, or by that of a relative, such as emnist-letters-test-images-idx3-ubyte or
+    qmnist-test-labels-idx2-int."""
     names = [f"{splits[0]}-{name}{packed}" for packed in ("", *PACKED) for name in (rest, rest.replace("-idx", ".idx"))]
-    relative = re.compile(rf".*({'|'.join(splits)})-{rest.replace('-idx', '[-.]idx')}({'|'.join(PACKED)})?")
+    what = rest.partition("-")[0]
+    relative = re.compile(rf".*({'|'.join(splits)})-{what}[-.]idx\d-({KINDS})({'|'.join(PACKED)})?")
     try:
         there = sorted(path.name for path in directory.iterdir() if not path.is_dir())
     except OSError as error:
