@@ -4,9 +4,11 @@ comparison of each arm with the reference, and whether the verdict depends on th
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import product
-from math import isfinite
+from math import ceil, isfinite
 from statistics import fmean, median
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from psgd.compare.clock import Parts, spent, times
 from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
@@ -65,15 +67,30 @@ def all_targets(metric: str, value: float | None) -> list[float]:
 
 
 def timed_runs(cell: Json, price: Any, budget_examples: float) -> Iterator[Timed]:
-    """The runs of a cell under a price; those that cannot be timed are left out. A run that diverged has the budget
-    that it would have taken."""
-    for run in cell["runs"]:
-        parts = times(cell, run, price)
-        if parts is None or not len(parts.seconds):
-            continue
-        examples, end = run["series"]["examples"][-1], float(parts.seconds[-1])
-        whole = end * max(1.0, budget_examples / examples) if run["status"] != "done" and examples else end
-        yield Timed(run, parts, whole)
+    """The runs of a cell under a price. One that diverged took as long up to each evaluation, and would have taken as
+    long for its budget, as those that are done: their rounds are the same. Runs that cannot be timed are left out."""
+    found = [(run, times(cell, run, price)) for run in cell["runs"]]
+    done = [parts for run, parts in found if run["status"] == "done" and parts and len(parts.seconds)]
+    for run, parts in found:
+        if run["status"] == "diverged":
+            count = len(run["series"]["examples"])
+            if parts is None and done:
+                parts = Parts(np.median([each.seconds for each in done], axis=0)[:count], None, None, None)
+            whole = float(np.median([each.seconds[-1] for each in done])) if done else None
+            whole = _whole(cell, run, price, budget_examples) if whole is None and parts else whole
+            if parts and count and whole:
+                yield Timed(run, parts, whole)
+        elif parts and len(parts.seconds):
+            yield Timed(run, parts, float(parts.seconds[-1]))
+
+
+def _whole(cell: Json, run: Json, price: Any, budget_examples: float) -> float:
+    """Modelled seconds of the whole budget of a run that was not trained to its end."""
+    period = cell["period"] or 1
+    workers = sum(cell["speeds"]) if cell["strategy"] == "weighted-averaging" else cell["workers"]
+    rounds = 1 if period == "end" else ceil(budget_examples / (period * workers * cell["batch"]))
+    parts = times(cell, {**run, "series": {"rounds": [max(1, rounds)]}}, price)
+    return float(parts.seconds[-1]) if parts else 0.0
 
 
 def crossings(results: Json, cell: Json, price: Any, target: float) -> dict[int, tuple[Timed, Crossing]]:
@@ -140,7 +157,7 @@ def _row(results: Json, cell: Json, price: Any, target: float, found: dict[int, 
     finals, bests = [final_score(s) for s in scores], [best_score(s, higher) for s in scores]
     dollars, watts = (None, None) if price == "measured" else spent(cell, price, found[middle][1].high)
     crossed = [seed for seed, (_, time) in found.items() if time.reached]
-    reached = summary.median is not None
+    reached, per_epoch = summary.median is not None, results["budget"]["examples_per_epoch"]
     return {
         "arm": cell["arm"],
         "reached": summary.reached,
@@ -151,7 +168,9 @@ def _row(results: Json, cell: Json, price: Any, target: float, found: dict[int, 
             {"seed": seed, "seconds": time.high, "low": time.low, "reached": time.reached}
             for seed, (_, time) in found.items()
         ],
-        "epochs_median": median(_epochs(results, found[s][0], ends[s]) for s in crossed) if reached else None,
+        "epochs_median": median(found[s][0].run["series"]["examples"][ends[s]] / per_epoch for s in crossed)
+        if reached and per_epoch
+        else None,
         "bytes_median": median(_bytes(cell, found[s][0], ends[s]) for s in crossed) if reached else None,
         "final": _mean(finals),
         "best": _mean(bests),
@@ -169,10 +188,6 @@ def _end(timed: Timed, metric: str, target: float, higher: bool) -> int:
     """The evaluation at which the target was reached, or the last."""
     index = first_reached(timed.run["series"].get(metric, []), target, higher)
     return len(timed.parts.seconds) - 1 if index is None else index
-
-
-def _epochs(results: Json, timed: Timed, place: int) -> float:
-    return float(timed.run["series"]["examples"][place] / results["budget"]["examples_per_epoch"])
 
 
 def _bytes(cell: Json, timed: Timed, place: int) -> int:

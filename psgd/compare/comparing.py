@@ -7,6 +7,7 @@ from typing import Any, final
 
 from psgd.backends.blas import describe
 from psgd.compare.cost_book import CostBook
+from psgd.compare.crossing import best_score, higher_is_better
 from psgd.compare.plan import Cell, Plan, Trial, differences, flat
 from psgd.compare.record import read_record
 from psgd.compare.results_file import SCHEMA
@@ -102,9 +103,10 @@ class Comparing:
             return {**common, "value": given.value, "origin": "given", "note": "as the config says"}
         if earlier := self._earlier_target():
             return earlier
-        choose = min if given.metric.endswith("loss") else max
+        higher = higher_is_better(given.metric)
         runs = [run for cell in cells for run in self._cells[cell]["runs"]]
-        best = [choose(run["series"][given.metric]) for run in runs if run["series"].get(given.metric)]
+        scores = [best_score(run["series"].get(given.metric, ()), higher) for run in runs]
+        best = [score for score in scores if score is not None]
         note = f"the median over the seeds of the best {given.metric.replace('_', ' ')} of {cells[0].name}"
         return {**common, "value": median(best) if best else None, "origin": "auto", "note": note}
 

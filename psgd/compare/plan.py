@@ -17,6 +17,7 @@ from psgd.config.comparison import MAX_CELLS, OWN_TUNE, Comparison
 from psgd.config.document import write
 from psgd.config.resolve import dump, resolve
 from psgd.config.settings import Settings, WeightedAveraging
+from psgd.config.value_checks import shown
 from psgd.core.errors import UsageError
 from psgd.core.version import __version__
 
@@ -84,9 +85,7 @@ class Plan:
             if not fits:
                 yield cell
         for number in sorted(unused):
-            raise UsageError(
-                f"exclude[{number}] is {excluded[number]}, which fits no cell; arms and grid have the names"
-            )
+            raise UsageError(f"exclude[{number}] is {shown(excluded[number])}, which fits no cell; correct or drop it")
 
     def _problems(self) -> list[str]:
         """What is wrong with the settings of cells: a line for each problem, which says where it is."""

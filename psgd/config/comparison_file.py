@@ -167,13 +167,14 @@ def _messages(error: ValidationError, home: type[Any] = Comparison) -> list[str]
         # pydantic adds the forms that it tried, such as int, list[any], literal['auto'] and Price, to the path
         parts = [str(part) for part in each["loc"] if part not in ("Price", "int", "float") and "[" not in str(part)]
         found.setdefault(".".join(parts), _message(parts, each, home))
-    return list(found.values())
+    # Of `price.x`, a text or a mapping, and a key of that mapping, the key is the reason.
+    return [text for path, text in found.items() if not any(other.startswith(f"{path}.") for other in found)]
 
 
 def _message(parts: list[str], error: Any, home: type[Any]) -> str:
     path = ".".join(parts)
     if error["type"] == "missing":
-        return f"{path} is missing"
+        return f"{path} is missing" + "; name one arm or more and their settings" * (path == "arms")
     if error["type"] == "extra_forbidden":
         sections = {"tune": Space if "space" in parts else Tune, "budget": Budget, "target": Target, "price": Price}
         words = list((sections[parts[0]] if len(parts) > 1 else home).model_fields)
