@@ -78,7 +78,7 @@ def timed_runs(cell: Json, price: Any, budget_examples: float) -> Iterator[Timed
                 parts = Parts(np.median([each.seconds for each in done], axis=0)[:count], None, None, None)
             whole = float(np.median([each.seconds[-1] for each in done])) if done else None
             whole = _whole(cell, run, price, budget_examples) if whole is None and parts else whole
-            if parts and count and whole:
+            if parts and whole:
                 yield Timed(run, parts, whole)
         elif parts and len(parts.seconds):
             yield Timed(run, parts, float(parts.seconds[-1]))
@@ -175,7 +175,7 @@ def _row(results: Json, cell: Json, price: Any, target: float, found: dict[int, 
         "final": _mean(finals),
         "best": _mean(bests),
         **{
-            name: None if (values := getattr(parts, name)) is None else float(values[place])
+            name: float(values[place]) if (values := getattr(parts, name)) is not None and len(values) else None
             for name in ("computing", "waiting", "moving")
         },
         "ratio": None,

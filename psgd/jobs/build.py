@@ -136,6 +136,11 @@ def _build_optimizer(settings: Settings, backend: Backend) -> Optimizer:
     return Optimizer(rule, schedule, o.clip_norm, backend)
 
 
+def strategy_of(settings: Settings, examples: int) -> Strategy:
+    """The strategy of a job, to be looked at; `examples`: in one epoch."""
+    return _build_strategy(settings, examples, _build_optimizer(settings, NUMPY))
+
+
 def _build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> Strategy:
     """`examples`: in one epoch."""
     strategy, training, workers = settings.strategy, settings.training, settings.worker_count

@@ -1,0 +1,36 @@
+"""The command `python -m psgd.explain RUN`: how a run combined its workers, with its numbers."""
+
+from psgd.backends.blas import limit_before_numpy
+
+limit_before_numpy()  # must come before anything that imports numpy
+
+import argparse  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from psgd.compare.explain import explain  # noqa: E402
+from psgd.core.errors import PsgdError  # noqa: E402
+from psgd.core.files import print_result  # noqa: E402
+from psgd.core.log import LOG, open_missing_streams  # noqa: E402
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code after errors have been printed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m psgd.explain",
+        description="Explain a run: the formula by which its strategy combines the workers, with the run's numbers; "
+        "the weights of the workers, their steps, who waited for whom, and what was sent.",
+    )
+    parser.add_argument("run", metavar="RUN", type=Path, help="the directory of a run")
+    open_missing_streams()
+    options = parser.parse_args(arguments)
+    try:
+        print_result("\n".join(explain(options.run)))
+    except PsgdError as error:
+        LOG.error("psgd: %s", error)
+        return error.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
