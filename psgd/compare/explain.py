@@ -40,10 +40,10 @@ def explain(directory: Path) -> list[str]:
     settings, last = run.settings, run.last
     status = run.summary.get("status", "not ended")
     epochs = run.summary.get("epochs", run.rounds[-1]["epoch"])
-    count = settings.worker_count
+    workers = f"{settings.worker_count:,} worker{'s' * (settings.worker_count > 1)}"
+    rounds = f"{last:,} round{'s' * (last != 1)}"
     return [
-        f"{directory}: {settings.strategy.name} with {count} worker{'s' * (count > 1)}; {last:,} round{'s' * (last != 1)}, "
-        f"{epochs:.2f} epochs ({status})",
+        f"{directory}: {settings.strategy.name} with {workers}; {rounds}, {epochs:.2f} epochs ({status})",
         *formula(settings, run.strategy),
         *_weights(run),
         *_workers(run),

@@ -21,8 +21,9 @@ def identities(results: Json) -> list[Json]:
         if one["at"] != other["at"] or _rest(results, one) != _rest(results, other):
             continue
         strategies = {one["strategy"], other["strategy"]}
-        equal = set(one["speeds"]) == {1.0} and one["period"] == other["period"]
-        if strategies == AVERAGES and equal and _same_state(results, one, other):
+        if {*one["speeds"], *other["speeds"]} != {1.0}:
+            continue
+        if strategies == AVERAGES and one["period"] == other["period"] and _same_state(results, one, other):
             found.append(_entry(EQUAL_SPEEDS, one, other, _same_hashes(one, other)))
         elif "gradient-averaging" in strategies and len(strategies) == 2 and _period_one(results, one, other):
             found.append(_entry(PERIOD_ONE, one, other, _same_losses(one, other)))
@@ -48,7 +49,7 @@ def _period_one(results: Json, one: Json, other: Json) -> bool:
     values = _all(results, one)
     plain = values.get("optimizer.name") == "sgd" and not values.get("optimizer.momentum")
     plain = plain and values.get("optimizer.clip_norm") is None  # gradients are clipped before or after their mean
-    return plain and {one["period"], other["period"]} == {None, 1} and set(one["speeds"]) == {1.0}
+    return plain and {one["period"], other["period"]} == {None, 1}
 
 
 def _runs(one: Json, other: Json) -> list[tuple[Json, Json]]:
