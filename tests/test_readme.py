@@ -50,7 +50,7 @@ def test_a_command_of_the_readme(checkout, command):
 
 def test_the_comparison_of_the_readme_can_be_planned(tmp_path):
     from psgd.compare.plan import Plan
-    from psgd.config.comparison import read_comparison
+    from psgd.config.comparison_file import read_comparison
 
     (block,) = re.findall(r"```yaml compare\n(.*?)```", README, re.S)
     (tmp_path / "compare").mkdir()
@@ -62,7 +62,7 @@ def test_the_comparison_of_the_readme_can_be_planned(tmp_path):
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "compare").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_comparison_in_configs_can_be_planned(path):
     from psgd.compare.plan import Plan
-    from psgd.config.comparison import read_comparison
+    from psgd.config.comparison_file import read_comparison
 
     assert path.read_text().startswith("# ")
     assert Plan(read_comparison(str(path))).cells
