@@ -6,7 +6,8 @@ from pathlib import Path
 
 from psgd.compare.curves import read_run
 from psgd.compare.picture import FORMATS, draw, labels, save
-from psgd.core.errors import PsgdError, UsageError
+from psgd.core.errors import INTERRUPTED, PsgdError, UsageError
+from psgd.core.files import print_result
 from psgd.core.log import LOG, open_missing_streams
 
 
@@ -22,10 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
             raise UsageError(f"--output is {options.output}; its name must end in one of {', '.join(FORMATS)}")
         runs = [read_run(path) for path in options.runs]
         save(draw(runs, labels(runs)), options.output)
+        print_result(str(options.output))
     except PsgdError as error:
         LOG.error("psgd: %s", error)
         return error.code
-    print(options.output)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 

@@ -1,10 +1,15 @@
 """Which environment variables mean that an MPI launcher started a process, and which were merely inherited."""
 
+from contextlib import nullcontext as nothing
+
 import pytest
 from processes import run
 from test_train import command, refused
 
-from psgd.core.launcher import launched, unconnected_tasks
+from psgd.core.errors import UsageError
+from psgd.core.launcher import disconnected, launched, unconnected_tasks
+from psgd.group.mpi_world import refuse_pmix
+from psgd.jobs.auto_group import check_launched
 
 NAMES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_FD", "PMI_PORT", "PMIX_RANK", "PMIX_SERVER_URI3")
 SLURM_STEP = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}
@@ -28,7 +33,10 @@ def environment(monkeypatch):
         ({}, False),
         ({"OMPI_COMM_WORLD_SIZE": "1"}, True),
         ({"PMI_SIZE": "2"}, True),
-        ({"PMI_SIZE": "1", "PMI_FD": "6"}, True),
+        ({"PMI_SIZE": "1", "PMI_FD": "0"}, True),
+        ({"PMI_SIZE": "1", "PMI_FD": "999999"}, False),  # an interactive shell that closed it
+        ({"PMI_SIZE": "4", "PMI_FD": "999999"}, False),
+        ({"PMI_SIZE": "4", "PMI_FD": "x"}, False),
         ({"PMI_SIZE": "1", "PMI_PORT": "host:1"}, True),
         ({"PMI_SIZE": "1", "PMI_RANK": "0"}, False),
         ({"PMIX_RANK": "0", "PMIX_SERVER_URI3": "pmix-server.1;tcp4://127.0.0.1:1"}, True),
@@ -53,6 +61,35 @@ def test_a_launcher_is_one_that_answers(environment, variables, started):
 def test_tasks_that_nothing_connects_are_counted(environment, variables, tasks):
     environment(variables)
     assert unconnected_tasks() == tasks
+
+
+@pytest.mark.parametrize(
+    ("variables", "lost"),
+    [
+        ({}, 0),
+        ({"PMI_SIZE": "4", "PMI_FD": "999999"}, 4),
+        ({"PMI_SIZE": "4", "PMI_FD": "0"}, 0),
+        ({"PMI_SIZE": "1", "PMI_FD": "999999"}, 0),  # alone anyway
+        ({"PMI_SIZE": "4"}, 0),
+    ],
+)
+def test_processes_that_lost_their_launcher_are_refused(environment, variables, lost):
+    environment(variables)
+    assert disconnected() == lost
+    with (
+        pytest.raises(UsageError, match=r"started 4 processes .* let mpirun start python itself") if lost else nothing()
+    ):
+        check_launched("auto", "group: auto or mpi")
+
+
+def test_an_mpich_without_pmix_is_refused_instead_of_aborting(environment):
+    environment({"PMIX_RANK": "0"})
+    with pytest.raises(UsageError, match=r"speaks PMIx .*srun --mpi=pmi2.*unset PMIX_RANK"):
+        refuse_pmix("MPICH Version: 5.0\nMPICH configure: --with-pm=hydra")
+    refuse_pmix("MPICH Version: 5.0\nMPICH configure: --with-pmix=/usr")
+    refuse_pmix("Open MPI v5.0.8")
+    environment({"PMI_FD": "6"})  # mpirun in a shell of Slurm's
+    refuse_pmix("MPICH Version: 5.0")
 
 
 def test_in_an_interactive_shell_of_slurm_psgd_trains_alone(tmp_path):

@@ -1,5 +1,7 @@
 """Learning curves: reading runs, drawing them, and errors about runs that cannot be read."""
 
+import errno
+import io
 import json
 import struct
 import sys
@@ -184,3 +186,15 @@ def test_without_matplotlib_the_message_says_how_to_get_it(tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main([str(write(tmp_path / "run", metrics())), "--output", str(tmp_path / "out.png")]) == 2
     assert "pip install matplotlib" in capsys.readouterr().err
+
+
+class Full(io.StringIO):
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_stdout_is_an_error_without_traceback(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert main([str(write(tmp_path / "run", metrics())), "--output", str(tmp_path / "a.png")]) == 3
+    sys.stdout.close()  # the null device, so that nothing is written at exit
+    assert capsys.readouterr().err == "psgd: cannot write to standard output: No space left on device\n"

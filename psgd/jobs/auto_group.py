@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from psgd.config.settings import Digits, Settings, Synthetic, SyntheticSparse
 from psgd.core.errors import UsageError
-from psgd.core.launcher import launched, unconnected_tasks
+from psgd.core.launcher import disconnected, launched, unconnected_tasks
 
 # Floating-point operations in a step below which threads are not worth starting. Measured: two threads were 1.2 times
 # as fast as one with 5e6, and slower with 0.1e6. Raised, more jobs run in one thread.
@@ -29,6 +29,11 @@ def check_launched(group: str, choices: str) -> None:
         raise UsageError(
             f"srun started {tasks} processes, but no MPI connects them: each would train alone; use srun --mpi=pmix or "
             "pmi2 (srun --mpi=list shows which there are), mpirun, or srun -n 1"
+        )
+    if tasks := disconnected():
+        raise UsageError(
+            f"an MPI launcher started {tasks} processes (PMI_SIZE), but its connection (PMI_FD) is closed here: each "
+            "would train alone; let mpirun start python itself, or unset PMI_SIZE and PMI_FD to train alone"
         )
     if launched() and group not in ("auto", "mpi"):
         raise UsageError(

@@ -113,6 +113,8 @@ def write_csv(model: Model, outputs: np.ndarray, output: str | None) -> None:
     if model.probabilistic:
         header += [f"probability_{name}" for name in model.classes]
         columns += list(model.probabilities(outputs).T)
+    if output is None and sys.stdout is None:
+        raise StorageError("cannot write to stdout, which is closed; name a file by --output")
     if isinstance(sys.stdout, io.TextIOWrapper):  # CSV files are UTF-8 in any locale
         sys.stdout.reconfigure(encoding="utf-8")
     try:

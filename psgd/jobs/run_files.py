@@ -43,6 +43,10 @@ class RunFiles:
             period = "" if self._request.settings.averaging is None else "strategy.period, "
             advice = f"lower {period}training.batch_size_per_worker or workers, or raise training.epochs"
             say(f"warning: {text}: {advice}")
+        together, epoch = job.workers * job.batch, job.sampler.examples
+        if together > epoch:
+            text = f"a step of all workers uses {together} examples, more than the {epoch} of an epoch"
+            say(f"warning: {text}: it counts as several; lower training.batch_size_per_worker or workers")
         if resumed:
             progress = loop.replica.progress
             say(f"going on from round {progress.round}, epoch {progress.position / job.sampler.examples:.2f}")
