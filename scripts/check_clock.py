@@ -1,25 +1,30 @@
 #!/usr/bin/env python
 """Check the modelled clock against whole runs over links of known speed: python scripts/check_clock.py
 
-Two hosts, network namespaces joined by a bridge, have one worker each; `tc tbf` limits their links. Runs of `psgd.train`
-under MPICH's mpirun, over TCP, are compared with their modelled seconds: contributions of about 0.1, 1 and 10 MB,
-periods 1, 10 and 50, two links. The library's overhead is fitted to runs with smaller messages. Exit code 1 if the
-median error exceeds 7 %, the worst 15 %, or the order is wrong where measured times are more than 15 % apart.
+Two hosts, network namespaces joined by a bridge, have one worker each; `tc tbf` limits their links. Runs of psgd's own
+command under MPICH's mpirun, over TCP, are compared with their modelled seconds: contributions of about 0.1, 1 and
+10 MB, periods 1, 10 and 50, two links. The library's overhead is fitted to runs with smaller messages. Exit code 1 if
+the median error exceeds 7 %, the worst 15 %, or the order is wrong where measured times are more than 15 % apart.
 
-Needs root, iproute2, MPICH and an idle machine of two cores. The least of several runs counts, since other programs can
-only add to it. What was made is taken down at the end, also after a failure.
+A step is a wait of known duration, since both hosts are one machine, whose cores they would have to share with whatever
+else runs there. With --compute it is a step of a real network, as measured alone: for an idle machine.
+
+Needs root, iproute2, MPICH and two cores. The least of several runs counts, since other programs can only add to it.
+What was made is taken down at the end, also after a failure.
 """
 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import combinations
+from functools import cache
+from itertools import combinations, pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -28,17 +33,25 @@ from psgd.compare.clock import Price, times
 from psgd.compare.costs import measure
 from psgd.compare.network import MPICH, Library, parse
 from psgd.config.resolve import resolve
+from psgd.config.settings import Settings
+from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
+from psgd.jobs.build import build_job
+from psgd.jobs.launch import mpi as launch
+from psgd.learners.learner import Batch, TrainState
+from psgd.optimizers.optimizer import Optimizer
+from psgd.training.job import Job
 
 ROOT = Path(__file__).parents[1]
-LINKS = {"100mbit": "8kb", "400mbit": "32kb"}  # rate: what passes at once after a pause
+LINKS = "100mbit", "300mbit"
+BURST = "8kb"  # passes at once after a pause; lowered, it distorts short messages less and takes more of the CPU
 SIZES = {"0.1 MB": "[32]", "1 MB": "[300]", "10 MB": "[1200,1200]"}  # contribution: hidden layers
 SMALL = ["[2]", "[9]"]  # hidden layers of the networks to which the overhead is fitted, of 4 inputs: 0.2 and 0.6 kB
+WAITS = {"[32]": 0.2e-3, "[300]": 1e-3, "[1200,1200]": 5e-3}  # hidden layers: seconds of a step
 PERIODS = 1, 10, 50
 UNCOUNTED = 1538 / 1514  # bytes of a packet on Ethernet, bytes that tbf counts: without preamble, CRC and gap
 EXAMPLES, BATCH, WORKERS = 6000, 20, 2
 SECONDS = 2.5  # of a run, about
-OTHERS, TRIES = 0.2, 8  # share of a core that other programs may take; measurements until that is so
 MEDIAN, WORST, GAP = 0.07, 0.15, 0.15
 
 
@@ -52,7 +65,7 @@ class Point(NamedTuple):
             *(
                 "data.source=synthetic",
                 f"data.examples={EXAMPLES}",
-                f"data.features={4 if self.hidden in SMALL else 784}",
+                f"data.features={inputs_of(self.hidden)}",
                 f"model.hidden={self.hidden}",
             ),
             *("strategy.name=parameter-averaging", f"strategy.period={self.period}", "optimizer.name=sgd"),
@@ -64,36 +77,50 @@ class Point(NamedTuple):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=3, help="runs of each point, of which the least counts")
-    parser.add_argument("--links", default=",".join(LINKS), help="rates of tc tbf; 100mbit,400mbit if not given")
+    parser.add_argument("--links", default=",".join(LINKS), help=f"rates of tc tbf; {','.join(LINKS)} if not given")
+    parser.add_argument("--compute", action="store_true", help="steps of a real network, not waits")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was made is taken down
     links = options.links.split(",")
     grid = [Point(link, hidden, period) for link in links for hidden in SIZES.values() for period in PERIODS]
     small = [Point(link, hidden, 1) for link in links for hidden in SMALL]
-    costs = {(p.hidden, p.period): cell_of(p) for p in (*small, *grid) if p.link == links[0]}
+    cells = {(p.hidden, p.period): cell_of(p, options.compute) for p in (*small, *grid) if p.link == links[0]}
     found: dict[Point, list[float]] = {point: [] for point in (*small, *grid)}
     for link in links:
         with hosts(link):
             for _ in range(options.repetitions):
                 for point in (p for p in found if p.link == link):
-                    found[point].append(measured(point, costs[point.hidden, point.period]))
+                    wait = 0.0 if options.compute else cells[point.hidden, point.period]["costs"]["step"]
+                    found[point].append(whole_run(point, cells[point.hidden, point.period], wait))
+                    print(*point, found[point], file=sys.stderr)
     least = {point: min(times) for point, times in found.items()}
-    library = fitted(small, costs, least)
-    print(f"fitted overhead {library.overhead * 1e6:.0f} us")
-    return verdict({p: (modelled(p, costs[p.hidden, p.period], library), least[p]) for p in grid}, found)
+    library = fitted(small, cells, least)
+    print(f"overhead of a message, fitted: {library.overhead * 1e6:.0f} microseconds")
+    return verdict({p: (modelled(p, cells[p.hidden, p.period], library), least[p]) for p in grid}, found)
 
 
-def cell_of(point: Point) -> dict[str, Any]:
-    """The entries of a cell of results.json on which the clock relies."""
-    settings = resolve(None, point.settings(1.0)).settings
+@cache
+def costs_of(hidden: str, period: int) -> dict[str, float]:
+    settings = resolve(None, Point("", hidden, period).settings(1.0)).settings
     data = load_data(settings)
-    costs = [undisturbed(lambda: measure(settings, data)) for _ in range(2)]
-    least = {name: min(each[name] for each in costs) for name in costs[0]}
-    from psgd.jobs.build import build_job
+    costs = [measure(settings, data) for _ in range(3)]
+    return {name: median(each[name] for each in costs) for name in costs[0]}
 
-    size = build_job(settings, data).vectors.contribution_bytes
-    cell = {"workers": WORKERS, "strategy": settings.strategy.name, "period": point.period, "speeds": [1.0] * WORKERS}
-    print(point.hidden, point.period, {k: f"{v:.3g}" for k, v in least.items()}, file=sys.stderr)
-    return {**cell, "message_bytes": size, "costs": least}
+
+def cell_of(point: Point, compute: bool) -> dict[str, Any]:
+    """The entries of a cell of results.json on which the clock relies."""
+    costs = costs_of(point.hidden, point.period if compute else 1)
+    if not compute:
+        costs = {**costs, "step": WAITS.get(point.hidden, min(WAITS.values())), "crowding": 0.0}
+    inputs, *units = inputs_of(point.hidden), *map(int, point.hidden.strip("[]").split(",")), 10
+    size = 4 * sum((above + 1) * below for above, below in pairwise([inputs, *units]))
+    print(point.hidden, point.period, {name: f"{value:.3g}" for name, value in costs.items()}, file=sys.stderr)
+    cell = {"workers": WORKERS, "strategy": "parameter-averaging", "period": point.period, "speeds": [1.0] * WORKERS}
+    return {**cell, "message_bytes": size, "costs": costs}
+
+
+def inputs_of(hidden: str) -> int:
+    return 4 if hidden in SMALL else 784
 
 
 def modelled(point: Point, cell: dict[str, Any], library: Library) -> float:
@@ -121,40 +148,8 @@ def fitted(small: list[Point], cells: dict[tuple[str, int], dict[str, Any]], lea
     return MPICH._replace(overhead=max(0.0, median(overheads)))
 
 
-def measured(point: Point, cell: dict[str, Any]) -> float:
-    """Seconds of a round, of training alone, in a run of about SECONDS during which no other program took much."""
-    return undisturbed(lambda: whole_run(point, cell))
-
-
-def undisturbed(act: Callable[[], Any]) -> Any:
-    """What `act` returns, called again if other programs took more than OTHERS of a core meanwhile."""
-    for _ in range(TRIES):
-        wait_for_idle_machine()
-        began, before, own = time.monotonic(), busy_seconds(), os.times()
-        found = act()
-        took, after = time.monotonic() - began, os.times()
-        spent = sum(after[:4]) - sum(own[:4])
-        if busy_seconds() - before - spent < OTHERS * took:
-            return found
-    print(f"other programs disturbed {TRIES} measurements in a row", file=sys.stderr)
-    return found
-
-
-def wait_for_idle_machine() -> None:
-    for _ in range(600):
-        before = busy_seconds()
-        time.sleep(0.5)
-        if busy_seconds() - before < OTHERS * 0.5:
-            return
-
-
-def busy_seconds() -> float:
-    """Seconds of all cores spent on processes, here or on other virtual machines, since the start."""
-    user, nice, system, _, _, _, _, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
-    return (user + nice + system + steal) / os.sysconf("SC_CLK_TCK")
-
-
-def whole_run(point: Point, cell: dict[str, Any]) -> float:
+def whole_run(point: Point, cell: dict[str, Any], wait: float) -> float:
+    """Seconds of a round, of training alone, in a run of about SECONDS. `wait`: of a step; 0 if it is a real one."""
     rounds = max(5, min(1000, round(SECONDS / modelled(point, cell, MPICH))))
     epochs = rounds * point.period * BATCH * WORKERS / EXAMPLES
     with tempfile.TemporaryDirectory() as directory:
@@ -164,7 +159,8 @@ def whole_run(point: Point, cell: dict[str, Any]) -> float:
         ssh.chmod(0o700)
         launcher = [str(Path(sys.executable).parent / "mpirun"), "-genvall", "-launcher", "ssh", "-launcher-exec"]
         where = ["-hosts", "10.77.8.1,10.77.8.2", "-ppn", "1", "-iface", "eth0", "-n", str(WORKERS)]
-        job = [sys.executable, "-m", "psgd.train", *point.settings(epochs), "--quiet", "--output", f"{directory}/run"]
+        command_line = [sys.executable, str(Path(__file__).resolve()), "run", str(wait)]
+        job = [*command_line, *point.settings(epochs), "--quiet", "--output", f"{directory}/run"]
         # All hosts are one machine: without these, they would share memory.
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "UCX_TLS": "tcp,self", "UCX_NET_DEVICES": "eth0"}
         command = ["ip", "netns", "exec", "psgd-clock-1", *launcher, str(ssh), *where, *job]
@@ -176,10 +172,27 @@ def whole_run(point: Point, cell: dict[str, Any]) -> float:
     return float(summary["train_seconds"]) / summary["rounds"]
 
 
+def train(wait: float, arguments: list[str]) -> int:
+    """Under mpirun: run `psgd.train`; if `wait` is not 0, each local step is a wait of so many seconds."""
+
+    def waits(state: TrainState, optimizer: Optimizer, batches: Iterable[Batch]) -> None:
+        until = time.monotonic() + wait * sum(1 for _ in batches)  # reading the batches is part of it
+        time.sleep(max(0.0, until - time.monotonic()))
+
+    def build(settings: Settings, data: Data) -> Job:
+        job = build_job(settings, data)
+        if wait:
+            job.learner.run = waits
+        return job
+
+    launch.build_job = build
+    return launch.launch(arguments)
+
+
 @contextmanager
 def hosts(rate: str) -> Iterator[None]:
     """Two network namespaces, 10.77.8.1 and 10.77.8.2, on a bridge, with links of this rate in both directions."""
-    limit = f"tbf rate {rate} burst {LINKS.get(rate, '64kb')} latency 50ms"
+    limit = f"tbf rate {rate} burst {BURST} latency 50ms"
     up, down = ["link add psgd-clock type bridge", "link set psgd-clock up"], ["link del psgd-clock"]
     shaped = []
     for i in range(1, WORKERS + 1):
@@ -191,7 +204,7 @@ def hosts(rate: str) -> Iterator[None]:
             *(f"-n {space} addr add {address} dev eth0", f"-n {space} link set lo up", f"-n {space} link set eth0 up"),
             f"-n {space} route change 10.77.8.0/24 dev eth0 src 10.77.8.{i} congctl cubic",
         ]
-        down.append(f"netns del {space}")
+        down += [f"link del {outside}", f"netns del {space}"]
         shaped += [f"-n {space} qdisc add dev eth0 root {limit}", f"qdisc add dev {outside} root {limit}"]
     try:
         for command in up:
@@ -227,4 +240,4 @@ def verdict(pairs: dict[Point, tuple[float, float]], found: dict[Point, list[flo
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(train(float(sys.argv[2]), sys.argv[3:]) if sys.argv[1:2] == ["run"] else main())

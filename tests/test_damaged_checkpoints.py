@@ -76,6 +76,7 @@ DAMAGE = {
     "the progress of another checkpoint": lambda new, old: shutil.copy(
         old / "checkpoint.json", new / "checkpoint.json"
     ),
+    "the older one copied to its name": lambda new, old: (shutil.rmtree(new), shutil.copytree(old, new)),
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from psgd.config.resolve import resolve
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
+from psgd.data.fingerprint import fingerprint
 from psgd.data.sources import arrays
 from psgd.data.sources.arrays import Selected
 from psgd.data.sources.load import load_data
@@ -118,9 +119,15 @@ def test_a_directory_is_mapped_and_never_copied(tmp_path, monkeypatch):
         ({"x": X, "y": Y[:5]}, [], "each row needs a target"),
         ({"x": X, "y": Y / 4}, [], "row 1 holds 0.25; labels are whole numbers or text"),
         ({"x": X, "y": Y * 0}, [], "all labels are 0"),
-        ({"x": X, "y": np.full(6, np.nan)}, ["data.task=regression"], "row 0 is not finite"),
+        ({"x": X, "y": np.full(6, np.nan)}, ["data.task=regression"], "row 0 is not finite in float32"),
         ({"x": X.astype(str), "y": Y}, [], "expected numbers"),
-        ({"x": X, "y": np.array([{}] * 6)}, [], "cannot be read as arrays"),
+        ({"x": X, "y": np.array([{}] * 6)}, [], "an array of Python objects is not read; save it as numbers or text"),
+        (
+            {"x": X.astype(np.float64) * 1e39, "y": Y},
+            [],
+            "row 0, element 0, 1 is 1e+39, too large for float32; scale it",
+        ),
+        ({"x": X, "y": np.full(6, 1e39)}, ["data.task=regression"], "row 0 is not finite in float32"),
         ({"a": X, "b": Y}, [], "it holds a, b"),
         ({"x": X}, [], "expected arrays x_train and y_train"),
         ({"x": X, "inputs": X, "y": Y}, [], "x and inputs could both be meant"),
@@ -149,6 +156,26 @@ def test_inputs_that_are_not_finite_are_named(tmp_path, value, part, mapped):
         DataError, match=rf"x_{part}.*: row 4999, element 1, 0 is {value}; correct it or remove the row"
     ):
         read(path)
+
+
+def test_x_and_y_may_be_beside_test_arrays(tmp_path):
+    data = read(saved(tmp_path, x=X, y=Y, x_test=X[:2], y_test=Y[:2]))
+    assert (len(data.train), len(data.test)) == (6, 2)
+    with pytest.raises(UsageError, match=r"data\.train_rows is 3, but .*a\.npz has test arrays; leave it out"):
+        read(tmp_path / "a.npz", "data.train_rows=3")
+
+
+def test_a_directory_has_the_fingerprint_of_its_rows(tmp_path):
+    """The same as in memory where all rows are used; of those that are, where some are set aside."""
+    for name, array in {"x": X, "y": Y}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    assert fingerprint(read(tmp_path)) == fingerprint(read(saved(tmp_path, x=X, y=Y)))
+    prints = [fingerprint(read(tmp_path, "data.validation=0.34", f"training.seed={seed}")) for seed in (0, 0, 1)]
+    assert prints[0] == prints[1]
+    assert prints[0]["training"] != prints[0]["validation"]
+    assert prints[0]["training"] != prints[2]["training"]
+    np.save(tmp_path / "y.npy", 2 - Y)
+    assert fingerprint(read(tmp_path, "data.validation=0.34")) != prints[0]
 
 
 def test_one_hot_rows_have_a_class_for_each_column(tmp_path):

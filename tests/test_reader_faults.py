@@ -17,6 +17,7 @@ import psgd
 from psgd.config.resolve import resolve
 from psgd.core.errors import DataError
 from psgd.data.dataset import Data
+from psgd.data.fingerprint import fingerprint
 from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
 from psgd.jobs.predictions import read_question
@@ -121,6 +122,18 @@ def unprivileged() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_what_a_reader_returns_has_a_fingerprint_of_its_content(tmp_path, reader):
+    """Every checkpoint has it: the same for files written again, another for each changed number."""
+    for number, rows in enumerate([ROWS, ROWS, [*ROWS[:3], (1, (7, 9))], [*ROWS[:3], (0, (7, 8))]]):
+        for part in ("train", "test"):
+            write(tmp_path / str(number), reader, part, rows)
+    found = [fingerprint(load(tmp_path / str(number), reader)) for number in range(4)]
+    assert found[0] == found[1]
+    for part in ("training", "test"):
+        assert len({each[part] for each in found}) == 3
 
 
 @of([(reader, part) for reader, part in BOTH if reader != "npy" or part == "predict"])

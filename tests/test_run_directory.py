@@ -11,6 +11,9 @@ from processes import Running
 from processes import run as run_command
 
 from psgd.config.resolve import resolve
+from psgd.core.errors import UsageError
+from psgd.jobs.request import parse
+from psgd.jobs.run_directory import fresh, latest
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,18 @@ def test_numbered_directories(tmp_path):
     assert more.code == 0, more
     assert json.loads((tmp_path / "digits-002" / "summary.json").read_text())["epochs"] >= 4
     assert not (tmp_path / "digits-003").exists()
+
+
+def test_the_end_and_the_beginning_of_output(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert fresh("~/a/b/") == tmp_path / "a" / "b-001" == latest("~/a/b")
+    assert parse(["--output=~/exact"]).output == f"{tmp_path}/exact"
+    for nameless in (".", "..", "/", "./", f"{tmp_path}/..", "~/../"):
+        with pytest.raises(UsageError, match=r"which ends in no name to append a number to; set it to .*/?run, say"):
+            fresh(nameless)
+    for arguments in (["--output", ""], ["--resume", "--output="]):
+        with pytest.raises(UsageError, match="--output is empty"):
+            parse(arguments)
 
 
 def test_the_saved_config_resumes_with_any_group(tmp_path):

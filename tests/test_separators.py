@@ -36,6 +36,8 @@ def test_spaces_after_a_comma_may_come_before_a_quote(tmp_path):
     [
         ("size;y\n1;0\n", "separated by semicolon: set data.separator: semicolon"),
         ("2019,a,z\n1,2,0\n", "the first row of the file must be a header|separator: comma"),
+        ('"size";"y"\n1;0\n', "correct the row, or data.separator, which is (comma|spaces)"),
+        ("a title in words\na,b,y\n1,2,0\n", "its columns are a title in words|its columns are a, title, in, words"),
         ("a,b,z\n1,2,0\n", "its columns are a, b, z$|separator: comma"),
     ],
 )
@@ -44,7 +46,7 @@ def test_an_absent_column_gets_a_hint(tmp_path, text, words, separator):
         table(tmp_path, text, separator)
 
 
-@pytest.mark.parametrize("header", ["size   y", "a\tb b\ty", "a;b;y", "  size y"])
+@pytest.mark.parametrize("header", ["size   y", "a\tb b\ty", "a;b;y", "  size y", "the size;b;y"])
 def test_the_hint_can_be_followed(tmp_path, header):
     """The separator that the message names reads the file."""
     text = f"{header}\n" + "".join(header.replace("size", n).replace("y", n) + "\n" for n in "01")

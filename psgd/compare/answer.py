@@ -94,9 +94,13 @@ def _ratio(ratio: Json) -> str:
     if ratio["ratio"] is None:
         return "somewhere between less and more than"
     bound = f"{ratio['bound']} " if ratio["bound"] else ""
-    low = "?" if ratio["low"] is None else f"{ratio['low']:.2f}"
-    high = "?" if ratio["high"] is None else f"{ratio['high']:.2f}"
-    return f"{bound}{ratio['ratio']:.2f} times ({low} to {high})"
+    low, high = ("?" if ratio[end] is None else _digits(ratio[end]) for end in ("low", "high"))
+    return f"{bound}{_digits(ratio['ratio'])} times ({low} to {high})"
+
+
+def _digits(value: float) -> str:
+    """Two digits, or all of a whole number."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _verdict(ratio: Json) -> str:

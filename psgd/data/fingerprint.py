@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from psgd.data.dataset import Data
+from psgd.data.sources.arrays import Selected
 
 WHOLE_BYTES = 1 << 28  # arrays up to this size are read whole; of larger ones, which may lie on a slow disk, samples
 SAMPLES, SAMPLE_BYTES = 256, 1 << 18
@@ -20,6 +21,10 @@ def fingerprint(data: Data) -> dict[str, str]:
 
 def _digest(part: Any) -> str:
     sha = hashlib.sha256()
+    if isinstance(part, Selected):
+        if len(part) < len(part.base):
+            _add(sha, part.rows.view(np.uint8))
+        part = part.base
     for field in fields(part):
         value = getattr(part, field.name)
         if isinstance(value, np.ndarray):

@@ -1,6 +1,7 @@
 """The command line's options, and the request that the first process makes of them and sends to the others."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +43,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options, others = parser.parse_known_intermixed_args(arguments)
     if others:
         raise UsageError("\n".join(unknown_option(other, arguments) for other in others if other.startswith("-")))
+    if options.output is not None:
+        options.output = os.path.expanduser(options.output)  # shells leave the ~ of --output=~/run as it is
+        if not options.output:
+            raise UsageError("--output is empty, as where a variable of the shell is not set; name a directory")
     if options.resume and options.overwrite:
         raise UsageError("--resume continues a run and --overwrite replaces it: choose one")
     if options.overwrite and not options.output:

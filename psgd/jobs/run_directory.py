@@ -21,10 +21,11 @@ WRITTEN = re.compile(
 
 def fresh(base: str) -> Path:
     """Make and lock the next numbered directory: runs/mnist-001, runs/mnist-002, ..."""
-    last = max((number for number, _ in _numbered(base)), default=0)
+    root = _root(base)
+    last = max((number for number, _ in _numbered(root)), default=0)
     while True:
         last += 1
-        path = Path(f"{Path(base)}-{last:03d}")
+        path = Path(f"{root}-{last:03d}")
         try:
             path.mkdir(parents=True)
             lock(path)
@@ -37,9 +38,10 @@ def fresh(base: str) -> Path:
 
 def latest(base: str) -> Path:
     """Find the newest numbered directory of `base`. UsageError if there is none."""
-    found = sorted(_numbered(base))
+    root = _root(base)
+    found = sorted(_numbered(root))
     if not found:
-        raise UsageError(f"nothing to resume: there is no {base}-001; name the run with --output DIR")
+        raise UsageError(f"nothing to resume: there is no {root}-001; name the run with --output DIR")
     return found[-1][1]
 
 
@@ -116,8 +118,17 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def _numbered(base: str) -> list[tuple[int, Path]]:
-    root = Path(base)
+def _root(base: str) -> Path:
+    """Return the path to which numbers are appended; ~ is the user's home. UsageError if it does not end in a name."""
+    root = Path(os.path.expanduser(base))
+    if root.name in ("", ".."):
+        raise UsageError(
+            f"output is {base}, which ends in no name to append a number to; set it to {root / 'run'}, say"
+        )
+    return root
+
+
+def _numbered(root: Path) -> list[tuple[int, Path]]:
     pattern = re.compile(re.escape(root.name) + r"-(\d{3,})")
     try:
         siblings = list(root.parent.iterdir()) if root.parent.is_dir() else []

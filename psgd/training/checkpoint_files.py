@@ -88,6 +88,7 @@ class CheckpointFiles:
         content = {
             "format": FORMAT,
             "psgd": __version__,
+            "name": tag.name,
             "experiment": experiment,
             "progress": progress._asdict(),
             "record": record,
@@ -137,6 +138,8 @@ class CheckpointFiles:
                 f"{path.parent}: another version of psgd ({content.get('psgd', 'an older one')}) wrote this "
                 f"checkpoint, in format {form}; this one ({__version__}) reads format {FORMAT}: resume with that one"
             )
+        if (name := content.get("name", tag.name)) != tag.name:
+            raise Damaged(f"it is a copy of the checkpoint {name}, or that one under another name")
         return dict(content)
 
     def load_replica(self, tag: CheckpointTag, vectors: np.ndarray) -> tuple[Progress, dict[str, Any]]:

@@ -67,7 +67,8 @@ class Metrics:
                 examples = int(row["examples"])
             write_text(self._path, "".join(kept))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StorageError(f"cannot read {self._path}, line {len(kept) + 1}: {error}") from None
+            what = f"cannot read {self._path}, line {len(kept) + 1}: {error}"
+            raise StorageError(f"{what}; correct it, or move the file away to go on without it") from None
         return examples
 
     def close(self) -> None:

@@ -17,6 +17,8 @@ INPUTS = ("x", "inputs", "images", "data", "features")
 TARGETS = ("y", "labels", "targets", "target")
 PARTS = ("", "train", "test")
 _NPY = re.compile(r"([^.].*)\.npy(\.gz|\.bz2|\.xz)?", re.IGNORECASE)
+# What numpy calls object arrays, when it refuses to unpickle them.
+_OBJECTS = "an array of Python objects is not read; save it as numbers or text, by .astype(float) or .astype(str)"
 CHECKED_ROWS = 4096  # looked at in one call; raised, it takes fewer calls and more memory
 
 
@@ -65,20 +67,30 @@ def read_arrays(path: Path) -> Arrays:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: cannot be read as arrays of numbers or text: {error}") from None
+        reason = _OBJECTS if "bject" in str(error) else error
+        raise DataError(f"{path}: cannot be read as arrays of numbers or text: {reason}") from None
 
 
 def check_finite(X: Named) -> None:
-    """DataError, which names the row and the position in it, if a floating number is infinite or not a number. Files
-    larger than memory are not read for this."""
+    """DataError, which names the row and the position in it, if a floating number is infinite or not a number, or
+    beyond float32, in which it would be infinite. Files larger than memory are not read for this."""
     if X.array.dtype.kind != "f" or X.array.nbytes > memory_bytes():
         return
     for start in range(0, len(X.array), CHECKED_ROWS):
-        wrong = np.argwhere(~np.isfinite(X.array[start : start + CHECKED_ROWS]))
+        wrong = np.argwhere(~fits_float32(X.array[start : start + CHECKED_ROWS]))
         if len(wrong):
             row, *place = (int(index) for index in wrong[0])
             value, where = X.array[(start + row, *place)], f", element {', '.join(map(str, place))}" if place else ""
-            raise DataError(f"{X.name}: row {start + row}{where} is {value}; correct it or remove the row")
+            advice = "; correct it or remove the row" if not np.isfinite(value) else ", too large for float32; scale it"
+            raise DataError(f"{X.name}: row {start + row}{where} is {value}{advice}")
+
+
+def fits_float32(array: np.ndarray) -> np.ndarray:
+    """Whether each floating number is finite, and remains so in float32."""
+    within: np.ndarray = np.isfinite(array)
+    if array.dtype.itemsize > 4:
+        within &= np.abs(array) <= np.finfo(np.float32).max
+    return within
 
 
 def find_part(path: Path, arrays: Arrays, part: str) -> tuple[Named, Named | None] | None:
@@ -121,4 +133,6 @@ def _read_npy(path: Path) -> np.ndarray:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError, MemoryError) as error:
+        if "bject" in str(error):
+            raise DataError(f"{path}: {_OBJECTS}") from None
         raise DataError(f"{path}: truncated, or not an npy file: {error}; numpy.save makes them") from None

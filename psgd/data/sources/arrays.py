@@ -51,8 +51,9 @@ class Selected:
 
 
 def load_arrays(path: Path, settings: Npz) -> Data:
-    """Load the arrays x_train, y_train, x_test and y_test (see `array_files` for other names); or x and y, whose first
-    `train_rows` rows are for training. DataError if they do not fit together, UsageError if `train_rows` does not."""
+    """Load the arrays x_train, y_train, x_test and y_test (see `array_files` for other names); or x and y, with test
+    arrays beside them, or with the first `train_rows` rows for training. DataError if they do not fit together,
+    UsageError if `train_rows` does not."""
     parts = _parts(path, read_arrays(path), settings.train_rows)
     X, y = parts[0]
     classes = learn_classes(y) if settings.task == "classification" else []
@@ -104,8 +105,10 @@ def _parts(path: Path, arrays: Arrays, rows: int | None) -> list[tuple[Named, Na
             f"it holds {', '.join(arrays)}"
         )
     X, y = whole[""]
+    if "test" in whole and rows:
+        raise UsageError(f"data.train_rows is {rows}, but {path} has test arrays; leave it out")
     if rows is None:
-        return [(X, y)]
+        return [whole[part] for part in ("", "test") if part in whole]
     if rows >= len(X.array):
         raise UsageError(f"data.train_rows is {rows}, but {X.name} has {len(X.array)} rows; leave some to test on")
     return [(Named(X.name, X.array[s]), Named(y.name, y.array[s])) for s in (slice(0, rows), slice(rows, None))]

@@ -70,20 +70,22 @@ def _place(path: Path, header: list[str], name: str, separator: str) -> int:
         return header.index(name)
     close = difflib.get_close_matches(name, header, 1)
     hint = f"did you mean {close[0]}?" if close else f"its columns are {', '.join(header)}"
-    if apparent := _apparent_separator(header, separator):
+    if apparent := _apparent_separator(header, separator, name):
         hint = f"the header seems to be separated by {apparent}: set data.separator: {apparent}"
     elif any(number(other) is not None for other in header):
         hint += "; the first row of the file must be a header, which names the columns"
     raise DataError(f"{path}: no column {name!r}; {hint}")
 
 
-def _apparent_separator(header: list[str], separator: str) -> str | None:
-    """The name of another separator that is within the only name of a header, or within all but one of several."""
+def _apparent_separator(header: list[str], separator: str, wanted: str) -> str | None:
+    """The name of another separator, by which the header has a column `wanted`, or which is within its only name. A
+    title above the header has spaces, too."""
+    line = SEPARATORS[separator].join(header)
     for name, character in SEPARATORS.items():
-        found = sum(character in field for field in header)
-        if name != separator and found and (len(header) == 1 or (found >= len(header) - 1 and name != "spaces")):
+        names = line.split() if name == "spaces" else line.split(character)
+        if name != separator and wanted in [part.strip(' "') for part in names]:
             return name
-    return None
+    return next((name for name in ("comma", "semicolon", "tab") if len(header) == 1 and SEPARATORS[name] in line), None)
 
 
 def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -101,7 +103,8 @@ def _rows(path: Path, separator: str) -> Iterator[tuple[int, list[str]]]:
                         yield line, fields
                     line = reader.line_num + 1
             except csv.Error as error:
-                raise DataError(f"{path}:{line}: not a row of a CSV file: {error}; correct the row") from None
+                advice = f"correct the row, or data.separator, which is {separator}"
+                raise DataError(f"{path}:{line}: not a row of a CSV file: {error}; {advice}") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}:{_undecodable(path)}: not UTF-8 text; save the file as UTF-8") from None
 

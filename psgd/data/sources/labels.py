@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from psgd.core.errors import DataError
-from psgd.data.sources.array_files import Named
+from psgd.data.sources.array_files import Named, fits_float32
 
 
 def learn_classes(y: Named) -> list[int] | list[str]:
@@ -45,9 +45,9 @@ def values_of(y: Named) -> np.ndarray:
         array = array.astype(np.float64)
     if array.dtype.kind != "f" or array.size == 0:
         raise DataError(f"{y.name}: holds {y.array.dtype} of shape {y.array.shape}; regression needs numbers")
-    wrong = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    wrong = np.flatnonzero(~fits_float32(array).all(axis=1))
     if len(wrong):
-        raise DataError(f"{y.name}: row {wrong[0]} is not finite; correct it or remove it")
+        raise DataError(f"{y.name}: row {wrong[0]} is not finite in float32; correct it, scale all or remove it")
     return array
 
 

@@ -162,7 +162,7 @@ class _Parser:
         self._check(indices > self._limit, numbers[row], entries[0::2], what)
         falls = np.zeros(len(indices), bool)
         falls[1:] = (indices[1:] <= indices[:-1]) & (row[1:] == row[:-1])
-        what = "the index {:.15g} does not come after the one before it; sort them"
+        what = "the index {:.15g} is not larger than the one before it; sort them, and keep one of equal ones"
         self._check(falls, numbers[row], entries[0::2], what)
         if self._settings.unit_length:
             norms = np.sqrt(np.bincount(row, values * values, len(counts)))
