@@ -85,7 +85,9 @@ class Costs:
 
 
 def _point(command: Sequence[str]) -> str:
-    """Which step of a comparison a run belongs to. Tuning seeds are those from 100."""
+    """Which step of a comparison a run belongs to; tuning seeds are those from 100. "other": it is no run."""
+    if "psgd.train" not in command:
+        return "other"
     config, directory = Path(command[3]), Path(command[-1])
     if directory.parent.name == "timed":
         return "timing"

@@ -8,6 +8,7 @@ from typing import Any, final
 from psgd.backends.blas import describe
 from psgd.compare.cost_book import CostBook
 from psgd.compare.crossing import best_score, higher_is_better
+from psgd.compare.directory import BASE
 from psgd.compare.plan import Cell, Plan, Trial, differences, flat
 from psgd.compare.record import read_record
 from psgd.compare.results_file import SCHEMA
@@ -52,7 +53,7 @@ class Comparing:
             "schema": SCHEMA,
             "psgd": __version__,
             "question": c.question,
-            "config": c.model_dump(mode="json"),
+            "config": c.replace(base=BASE).model_dump(mode="json"),
             "base": flat(self._base),
             "machine": _machine(),
             "reference": c.first,

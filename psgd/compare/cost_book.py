@@ -31,6 +31,10 @@ class CostBook:
             self._known = json.loads(self._path.read_text("utf-8"))
         self._warned = False
 
+    def knows(self, settings: Settings) -> bool:
+        """Whether looking up these settings measures nothing."""
+        return _name(_of_rounds, common_work(settings)) in self._known
+
     def look_up(self, settings: Settings) -> dict[str, Any]:
         """The entries `parameters`, `message_bytes` and `costs` of a cell, measured now if unknown. Cells whose
         rounds take the same work share one measurement, so that noise does not decide between them."""
@@ -40,7 +44,7 @@ class CostBook:
         return {**known, "costs": {**known["costs"], **choice}}
 
     def _measured(self, settings: Settings, act: Callable[[Settings, Data], dict[str, Any]]) -> dict[str, Any]:
-        key = f"{act.__name__.strip('_')} {work_key(settings)}"
+        key = _name(act, settings)
         if key not in self._known:
             self._warn_if_busy()
             self._known[key] = act(settings, load_data(settings))
@@ -53,6 +57,11 @@ class CostBook:
         if busy > BUSY:
             self._warned = True
             LOG.warning("psgd: other programs use %.1f cores: modelled times may be too long", busy)
+
+
+def _name(act: Callable[..., object], settings: Settings) -> str:
+    """Of an entry in costs.json."""
+    return f"{act.__name__.strip('_')} {work_key(settings)}"
 
 
 def _of_rounds(settings: Settings, data: Data) -> dict[str, Any]:

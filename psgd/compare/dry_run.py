@@ -1,16 +1,18 @@
 """What a comparison would train, and an estimate of the time that it takes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from psgd.compare.answer import seconds
+from psgd.compare.cost_book import CostBook
 from psgd.compare.directory import earlier_results
 from psgd.compare.estimate import Estimator
 from psgd.compare.plan import Cell, Plan, Trial
 from psgd.compare.record import ENDED, status
 from psgd.compare.spaces import EXTENDED_BY
 from psgd.compare.tuning import MAX_EXTENSIONS, tuning_trials
+from psgd.config.settings import Settings
 from psgd.core.errors import PsgdError
 
 REPORT_SECONDS = 3.0  # of computing the findings and drawing the figures
@@ -41,10 +43,10 @@ def describe(plan: Plan, directory: Path, side_by_side: int) -> list[str]:
     lines += [_runs("tuning", tuning), *_extensions(plan)] if tuning.all else []
     lines.append(_runs("scoring", scoring))
     lines += [_runs("timing, one at a time", timing)] if timing.all else []
-    try:
-        return [*lines, _estimate(tuning, scoring, timing, side_by_side)]
-    except PsgdError as error:
-        return [*lines, f"The time cannot be estimated: {error}"]
+    book = CostBook(directory)
+    unknown = [trial.settings for trials in scored.values() for trial in trials[:1] if not book.knows(trial.settings)]
+    names = {trial.identity: cell.name for cell, trials in reversed(scored.items()) for trial in trials}
+    return [*lines, *_estimate(Estimator(plan.base), tuning, scoring, timing, unknown, names, side_by_side)]
 
 
 def _cells(scored: dict[Cell, list[Trial]]) -> Iterable[str]:
@@ -87,25 +89,41 @@ def _tuned(directory: Path) -> dict[tuple[str, tuple[tuple[str, str], ...]], flo
     }
 
 
-def _estimate(tuning: Phase, scoring: Phase, timing: Phase, side_by_side: int) -> str:
-    estimator = Estimator()
+def _estimate(
+    estimator: Estimator,
+    tuning: Phase,
+    scoring: Phase,
+    timing: Phase,
+    unknown: Sequence[Settings],
+    names: Mapping[str, str],
+    side_by_side: int,
+) -> list[str]:
+    """A line about the time, after one for each cell whose runs will fail. `unknown`: settings whose costs must be
+    measured. `names`: of cells, by the identity of a run."""
+    problems: dict[str, str] = {}
+
+    def each(phase: Phase, alone: bool = False) -> list[float]:
+        found = []
+        for trial in phase.missing:
+            try:
+                found.append(estimator.run(trial.settings, alone))
+            except PsgdError as error:
+                problems.setdefault(str(error), names.get(trial.identity, "tuning"))
+        return found
 
     def together(phase: Phase) -> float:
         """Seconds of runs side by side."""
-        each = [estimator.run(trial.settings, alone=False) for trial in phase.missing]
-        if not each:
-            return 0.0
-        slowdown = estimator.slowdown(phase.missing[0].settings) if side_by_side > 1 and len(each) > 1 else 1.0
-        return max(sum(each) / side_by_side, max(each)) * slowdown
+        seconds = each(phase)
+        slowdown = estimator.slowdown() if side_by_side > 1 and len(seconds) > 1 else 1.0
+        return max(sum(seconds) / side_by_side, max(seconds, default=0.0)) * slowdown
 
-    parts = {
-        "tuning": together(tuning),
-        "scoring": together(scoring),
-        "timing": sum(estimator.run(trial.settings, alone=True) for trial in timing.missing),
-        "costs and report": estimator.costs([trial.settings for trial in scoring.all]) + REPORT_SECONDS,
-    }
+    parts = {"tuning": together(tuning), "scoring": together(scoring), "timing": sum(each(timing, alone=True))}
+    parts["costs and report"] = estimator.costs(unknown) + REPORT_SECONDS
     said = ", ".join(f"{name} {seconds(value)}" for name, value in parts.items() if value)
-    return f"Estimated time: {seconds(sum(parts.values()))} ({said}), with {_count(side_by_side, 'run')} at once"
+    return [
+        *(f"{name} will fail: {problem}" for problem, name in problems.items()),
+        f"Estimated time: {seconds(sum(parts.values()))} ({said}), with {_count(side_by_side, 'run')} at once",
+    ]
 
 
 def _count(number: int, thing: str) -> str:

@@ -45,7 +45,9 @@ class Measured(NamedTuple):
 class Estimator:
     """Measures each kind of work once, in about a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, base: Settings) -> None:
+        """`base`: settings of a run that can be trained, by which starting and crowding are measured."""
+        self._base = base
         self._kinds: dict[str, Measured] = {}
         self._data: dict[str, Data] = {}
         self._start: float | None = None
@@ -54,14 +56,17 @@ class Estimator:
     def costs(self, all_settings: Sequence[Settings]) -> float:
         """Seconds that measuring the costs of these settings takes, once their runs have ended."""
         kinds = {work_key(common): common for common in map(common_work, all_settings)}
+        measured = [self._kinds[key].measuring for common in kinds.values() if (key := _kind(common)) in self._kinds]
+        if measured and self._slowdown is None:
+            self.slowdown()
         machine = self._slowdown[1] if self._slowdown else 0.0
-        return sum(self._measured(settings).measuring + machine for settings in kinds.values())
+        return sum(seconds + machine for seconds in measured)
 
     def run(self, settings: Settings, alone: bool) -> float:
         """Seconds of a run from the start of its process to its end: in one process, or, if it is `alone`, with the
         group of its settings. PsgdError if the run cannot be built."""
         if self._start is None:
-            self._start = _start_seconds(settings)
+            self._start = _start_seconds(self._base)
         kind, data = self._measured(settings), self._load(settings)
         job, workers = build_job(settings, data), settings.worker_count
         processes = _processes(settings) if alone else 1
@@ -78,18 +83,17 @@ class Estimator:
         evaluations = 1 + ceil(job.epochs / job.evaluate_every)
         return self._start + training + evaluations * (score + kind.test / processes)
 
-    def slowdown(self, settings: Settings) -> float:
+    def slowdown(self) -> float:
         """How many times longer runs take if there is one on each core, because they share memory and clock rate."""
         if self._slowdown is None:
             began = time.perf_counter()
-            bench = Bench(one_worker(settings), self._load(settings))
+            bench = Bench(one_worker(self._base), self._load(self._base))
             slowdowns = measure_machine(bench, bench).slowdowns
             self._slowdown = slowdowns[max(slowdowns)], time.perf_counter() - began
         return self._slowdown[0]
 
     def _measured(self, settings: Settings) -> Measured:
-        settings = one_worker(common_work(settings))
-        key = work_key(settings)
+        key, settings = _kind(settings), one_worker(common_work(settings))
         if key not in self._kinds:
             limit_after_numpy()
             began, data = time.perf_counter(), self._load(settings)
@@ -111,6 +115,10 @@ class Estimator:
         if key not in self._data:
             self._data[key] = load_data(settings)
         return self._data[key]
+
+
+def _kind(settings: Settings) -> str:
+    return work_key(one_worker(common_work(settings)))
 
 
 def _processes(settings: Settings) -> int:

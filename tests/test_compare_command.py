@@ -1,0 +1,321 @@
+"""psgd.compare as a command, with real runs: killed, stopped, broken, called again, verified, compared with earlier."""
+
+import argparse
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from processes import TESTS, Finished, Running, descendants
+
+from psgd.compare import command, directory, dry_run, estimate
+from psgd.compare.__main__ import main
+from psgd.compare.plan import Plan
+from psgd.compare.record import status
+from psgd.compare.runs import Runs
+from psgd.compare.verify import verify
+from psgd.config.comparison_file import read_comparison
+from psgd.config.document import write
+from psgd.config.settings import Settings
+from psgd.core.errors import INTERRUPTED, PsgdError, UsageError
+from psgd.jobs.probe import probe
+
+ARMS = {
+    "sync": {"strategy.name": "gradient-averaging"},
+    "average": {"strategy.name": "parameter-averaging", "strategy.period": 1},
+    "weighted": {"strategy.name": "weighted-averaging", "strategy.period": 1},
+    "broken": {"strategy.name": "gradient-averaging", "training.batch_size_per_worker": 5000},
+}
+TINY = {
+    "arms": ARMS,
+    "seeds": [0],
+    "tune": {"optimizer.learning_rate": {"values": [0.1, 0.2]}, "for_each": [], "seeds": [100]},
+    "budget": {"epochs": 1, "evaluate_every": 0.5},
+    "price": {"here": "measured", "slow": {"hosts": 2, "network": "1Mbit,1ms"}},
+}
+BASE = {
+    "optimizer": {"name": "sgd"},
+    "workers": 2,
+    "training": {"batch_size_per_worker": 20},
+    "group": "serial",
+}
+
+
+def configured(where: Path, **sections: Any) -> Path:
+    (where / "base.yaml").write_text(write(BASE))
+    (where / "tiny.yaml").write_text(write({"base": "base.yaml", **TINY, **sections}))
+    return where / "tiny.yaml"
+
+
+def comparing(point: str, config: Path, *arguments: str) -> Running:
+    return Running([sys.executable, str(TESTS / "comparing.py"), point, str(config), *arguments])
+
+
+def read(where: Path) -> dict[str, Any]:
+    return dict(json.loads((where / "results.json").read_text()))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, Finished]:
+    """The directory of a comparison that was not disturbed, and what it said."""
+    where = tmp_path_factory.mktemp("compare")
+    return where / "out", comparing("", configured(where), "--output", str(where / "out")).finish()
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Lets `main` be called here: the report is left out, and neither the lock nor the handler of signals stays."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(directory, "lock", lambda path: None)
+    monkeypatch.setattr(command, "write_report", lambda where, results, times: [])
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_broken_arm_is_visible_and_the_free_checks_come_out(made):
+    where, finished = made
+    assert finished.code == 0, finished
+    assert "Failed: broken." in finished.stdout
+    assert finished.stderr.count("psgd: broken failed: training.batch_size_per_worker is 5000, but there are") == 1
+    assert "Traceback" not in finished.stderr
+    results = read(where)
+    sync, average, weighted, broken = results["cells"]
+    assert [len(cell["runs"]) for cell in results["cells"]] == [1, 1, 1, 1]
+    assert broken["runs"][0]["status"] == "failed"
+    assert average["runs"][0]["sha256"] == weighted["runs"][0]["sha256"] != sync["runs"][0]["sha256"]
+    assert [(entry["cells"], entry["holds"]) for entry in results["findings"]["identities"]] == [
+        (["sync", "average"], True),
+        (["sync", "weighted"], True),
+        (["average", "weighted"], True),
+    ]
+    assert len(list((where / "runs").glob("*/summary.json"))) == 5
+    assert all(cell["runs"][0]["measured"]["seconds"][0] for cell in (sync, average, weighted))
+
+
+def without_times(results: dict[str, Any]) -> dict[str, Any]:
+    """What must not depend on when and how often a comparison was called."""
+    for cell in results["cells"]:
+        for run in cell["runs"]:
+            if run["measured"]:
+                run["measured"]["seconds"] = [[0.0 for _ in row] for row in run["measured"]["seconds"]]
+                run["measured"]["idle"] = None
+    del results["findings"]  # of these times
+    return results
+
+
+def test_killed_at_three_points_and_called_again_it_has_the_same_results(made, tmp_path):
+    where, _ = made
+    config, again = configured(tmp_path), tmp_path / "out"
+    counts = []
+    for point in ("tuning", "scoring", "timing"):
+        assert comparing(point, config, "--output", str(again)).finish().code == -signal.SIGKILL
+        counts.append((len(list(again.glob("runs/*/summary.json"))), len(list(again.glob("timed/*/config.yaml")))))
+        assert not (again / "results.json").exists()
+    assert counts[0][0] <= 2 <= counts[1][0] <= 4
+    assert counts[2] == (5, 1)
+    assert comparing("", config, "--output", str(again)).finish().code == 0
+    first, second = without_times(read(where)), without_times(read(again))
+    assert second == first
+    assert not list(again.glob("**/*.partial"))
+
+
+@pytest.mark.parametrize(("number", "group"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
+def test_a_signal_ends_the_runs_with_a_checkpoint(tmp_path, number, group):
+    """SIGTERM from a job scheduler to psgd.compare alone; Ctrl-C of a terminal to all of its processes."""
+    config = configured(tmp_path, arms={"long": {}}, budget={"epochs": 10000}, tune=None)
+    running = comparing("", config, "--output", str(tmp_path / "out"))
+    running.wait_until(lambda: list(tmp_path.glob("out/runs/*/metrics.jsonl")))
+    children = descendants(running.process.pid)
+    (os.killpg if group else os.kill)(running.process.pid, number)
+    finished = running.finish()
+    assert finished.code == INTERRUPTED, finished
+    assert finished.stderr == "psgd: interrupted; call it again to go on\n"
+    assert children
+    assert not [process for process in children if Path(f"/proc/{process}").exists()]
+    (run,) = tmp_path.glob("out/runs/*/")
+    assert status(run) == "stopped"
+    assert list((run / "checkpoints").iterdir())
+
+
+def test_a_run_that_was_left_at_work_is_waited_for(tmp_path, capfd):
+    plan = Plan(read_comparison(str(configured(tmp_path, tune=None))))
+    trial, runs = plan.trial(plan.cells[0], 0), Runs(tmp_path, 1)
+    left = tmp_path / "runs" / trial.identity
+    left.mkdir(parents=True)
+    held = os.open(left, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    outcomes: dict[str, Any] = {}
+    thread = threading.Thread(target=lambda: outcomes.update(runs.train([trial], "scoring")))
+    thread.start()
+    said = ""
+    deadline = time.monotonic() + 20
+    while "an earlier call left a run at work" not in said and time.monotonic() < deadline:
+        said += capfd.readouterr().err
+    assert str(left) in said
+    assert not (left / "config.yaml").exists()
+    (left / "summary.json").write_text('{"status": "done"}')  # it ends
+    os.close(held)
+    thread.join(20)
+    assert outcomes[trial.identity] == (left, None, False)
+    assert sorted(path.name for path in left.iterdir()) == ["summary.json"]  # and was not trained again
+
+
+def test_called_again_nothing_that_is_done_is_trained_and_a_regression_has_code_6(made, tmp_path, in_process, capsys):
+    where, _ = made
+    shutil.copytree(where, tmp_path / "out")
+    config = str(configured(tmp_path))
+    arguments = [config, "--output", str(tmp_path / "out"), "--against", str(tmp_path / "earlier.json")]
+    earlier = read(where)
+    (tmp_path / "earlier.json").write_text(json.dumps(earlier))
+    ended = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*/summary.json")}
+    assert main(arguments) == 0
+    assert "sync, price slow: " in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*/summary.json")} == ended
+    assert without_times(read(tmp_path / "out")) == without_times(read(where))
+    for cell in earlier["cells"]:
+        for name in cell["costs"] or ():
+            cell["costs"][name] /= 2
+    (tmp_path / "earlier.json").write_text(json.dumps(earlier))
+    earlier["prices"].pop("here")
+    earlier["prices"]["slow"]["network"] = "1Gbit,1us"
+    (tmp_path / "earlier.json").write_text(json.dumps(earlier))
+    assert main([*arguments, "--max-regress", "5%"]) == 6
+    said = capsys.readouterr()
+    assert "psgd: slower by more than 5%:" in said.err
+    assert "sync, price slow: " in said.err
+    assert "reaches the target" in said.out  # the answer and the report come first
+
+
+def verify_on(where: Path, group: str) -> list[str]:
+    return verify(where, read(where), "average", group)
+
+
+@pytest.mark.parametrize("group", ["threads", "mpi"])
+def test_a_cell_is_verified_on_another_group(made, group):
+    if group == "mpi" and not shutil.which("mpirun"):
+        pytest.skip("no mpirun here")
+    where, _ = made
+    sha256 = read(where)["cells"][1]["runs"][0]["sha256"]
+    assert verify_on(where, group) == [f"seed 0: {sha256}, on {group} too"]
+
+
+def test_another_hash_is_an_error(made, tmp_path, monkeypatch):
+    where, _ = made
+    results = read(where)
+    results["cells"][1]["runs"][0]["sha256"] = "0" * 64
+    with pytest.raises(PsgdError, match=f"seed 0 of average on serial has the hash [0-9a-f]+, not {'0' * 64}"):
+        verify(where, results, "average", "serial")
+    with pytest.raises(UsageError, match=r"there is no cell 'averge'; there are: sync; average; weighted; broken"):
+        verify(where, results, "averge", "serial")
+    with pytest.raises(UsageError, match="broken has no run that ended, so there is no hash to compare: training"):
+        verify(where, results, "broken", "serial")
+    with pytest.raises(UsageError, match="--group is gpu; choose one of serial, threads, mpi, ray"):
+        verify(where, results, "average", "gpu")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(UsageError, match="--group mpi needs mpirun"):
+        verify(where, results, "average", "mpi")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--max-regress", "5%"], 2, "--max-regress is for --against"),
+        (["--group", "threads"], 2, "--group is for --verify"),
+        (["--verify", "sync", "--dry-run"], 2, "--verify trains a cell again and does nothing else"),
+        (["--against", "none.json"], 3, "none.json does not exist: give the directory of a comparison"),
+        (["--against", "none.json", "--max-regress", "x"], 2, "--max-regress is x; give a percentage such as 10%"),
+        (["--verify", "sync"], 3, "results.json does not exist: give the directory of a comparison"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_leave_nothing(tmp_path, in_process, capsys, arguments, code, words):
+    assert main([str(configured(tmp_path)), "--output", str(tmp_path / "out"), *arguments]) == code
+    said = capsys.readouterr()
+    assert words in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_config_has_code_2(tmp_path, in_process, capsys):
+    assert main([str(configured(tmp_path, sed=[1], budgt=2)), "--output", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"psgd: {tmp_path}/tiny.yaml: sed is not a setting of a comparison; did you mean seeds?",
+        f"psgd: {tmp_path}/tiny.yaml: budgt is not a setting of a comparison; did you mean budget?",
+    ]
+
+
+class Estimator:
+    """Stands in for that of psgd.compare.estimate."""
+
+    def __init__(self, base: Settings) -> None:
+        assert base.worker_count == 2
+
+    def run(self, settings: Settings, alone: bool) -> float:
+        return 3.0 if alone else 2.0
+
+    def slowdown(self) -> float:
+        return 1.5
+
+    def costs(self, all_settings: list[Settings]) -> float:
+        return 0.5 * len(all_settings)
+
+
+def test_the_dry_run_lists_cells_distinct_runs_and_the_time(tmp_path, in_process, capsys, monkeypatch):
+    monkeypatch.setattr(dry_run, "Estimator", Estimator)
+    monkeypatch.setattr(command, "cores", lambda: 2)
+    arms = {arm: ARMS[arm] for arm in ("sync", "weighted")}
+    speeds = {"equal": {}, "uneven": {"cluster.speeds": {"repeat": [1, 0.5]}}}
+    tune = {"optimizer.learning_rate": {"log": [0.1, 0.4], "points": 3}, "for_each": ["arm", "speeds"], "seeds": [100]}
+    config = configured(tmp_path, arms=arms, grid={"speeds": speeds}, tune=tune, seeds=[0, 1])
+    assert main([str(config), "--output", str(tmp_path / "out"), "--dry-run"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "4 cells, each with 2 seeds:",
+        "  sync, speeds equal",
+        "  sync, speeds uneven (the same runs as sync, speeds equal)",
+        "  weighted, speeds equal",
+        "  weighted, speeds uneven",
+        "Runs for tuning: 9",
+        "  and up to 16 more, where the best value lies at the edge of those tried",
+        "Runs for scoring: 6",
+        "Runs for timing, one at a time: 4",
+        # 9 and 6 runs of 2 s on 2 cores, 1.5 times as long together; 4 runs of 3 s; 4 cells of 0.5 s and the figures
+        "Estimated time: 39.5 s (tuning 13.5 s, scoring 9 s, timing 12 s, costs and report 5 s), with 2 runs at once",
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_dry_run_knows_what_is_done_and_what_will_fail(made, in_process, capsys):
+    where, _ = made
+    assert main([str(where.parent / "tiny.yaml"), "--output", str(where), "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Runs for tuning: 2, of which 2 are done" in lines
+    assert "Runs for scoring: 4, of which 3 are done" in lines
+    assert "Runs for timing, one at a time: 4, of which 3 are done" in lines
+    assert lines[-2].startswith("broken will fail: training.batch_size_per_worker is 5000, but there are 1293")
+    assert lines[-1] == f"Estimated time: 3 s (costs and report 3 s), with {command.cores()} runs at once"
+
+
+def test_the_estimate_grows_with_the_work(tmp_path, monkeypatch):
+    for name in ("SECONDS", "TOGETHER", "TIMED_SECONDS"):  # of measurements, which may be as noisy as they like
+        monkeypatch.setattr(probe, name, 0.005)
+    plan = Plan(read_comparison(str(configured(tmp_path, tune=None))))
+    estimator, settings = estimate.Estimator(plan.base), plan.settings(plan.cells[0], 0)
+    longer = settings.replace(training=settings.training.replace(epochs=5000.0))
+    more = longer.replace(training=longer.training.replace(evaluate_every=0.05))
+    seconds = [estimator.run(each, alone=False) for each in (settings, longer, more)]
+    assert 0 < seconds[0] < seconds[1] < seconds[2]
+    assert estimator.costs([settings, longer]) == estimator.costs([settings]) > 0
+
+
+def test_results_of_every_call_are_those_of_its_config(made):
+    """The directory can be given instead of the config that made it."""
+    where, _ = made
+    options = argparse.Namespace(config=str(where / "comparison.yaml"))
+    assert [cell.name for cell in Plan(read_comparison(options.config)).cells] == list(ARMS)
