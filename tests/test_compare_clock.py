@@ -15,12 +15,14 @@ from psgd.compare.network import (
     PAYLOAD,
     Library,
     Network,
+    after_broadcasts,
     all_gather_seconds,
     bandwidth_text,
-    binomial_stages,
     broadcasts_seconds,
     latency_text,
     parse,
+    stages_added,
+    stages_in_turn,
 )
 from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
@@ -109,11 +111,12 @@ def test_two_hosts_by_hand():
 
 
 def test_latency_by_hand():
-    """Reports: one stage. Two short messages of one trip each; long ones are agreed upon before: three trips."""
-    short, long = a_cell("gradient-averaging", size=8), a_cell("gradient-averaging", size=10**6)
+    """Short messages: there and back, and the next report travels with the second. Long ones are agreed upon before:
+    one trip of the reports, four of each message."""
+    short, long = a_cell("gradient-averaging", size=8), a_cell("gradient-averaging", size=10**7)
     near, far = (Price(hosts=2, network=network(1e30, latency)) for latency in (0.0, 1.0))
     run = a_run(0, 1)
-    for cell, trips in ((short, 1 + 2), (long, 1 + 2 * 3)):
+    for cell, trips in ((short, 2), (long, 1 + 2 * 4)):
         apart = times(cell, run, far).moving - times(cell, run, near).moving
         assert apart == pytest.approx([0, trips])
 
@@ -193,7 +196,7 @@ def test_long_rounds_exchange_reports_every_second():
     far = Price(hosts=2, network=network(1e30, 1.0))
     for step, exchanges in ((0.01, 1), (0.25, 3), (8.0, 10)):
         cell = a_cell(step=step, size=8, meeting=0)
-        assert times(cell, a_run(1), far, NO_OVERHEAD).moving == pytest.approx(exchanges + 2)
+        assert times(cell, a_run(1), far, NO_OVERHEAD).moving == pytest.approx(exchanges + 1)
 
 
 def test_weighted_averaging_with_equal_speeds_is_parameter_averaging():
@@ -240,10 +243,19 @@ def test_money_and_energy_are_of_the_hosts_used():
 
 
 def test_stages_of_broadcasts_by_hand():
-    """Two hosts: one message after the other. Four: two stages a broadcast; short messages do not wait, but the last
-    root has waited for three messages, and sends two stages."""
-    assert [binomial_stages(tuple(range(n)), n, waits=True) for n in (2, 3, 4)] == [2, 6, 8]
-    assert [binomial_stages(tuple(range(n)), n, waits=False) for n in (2, 3, 4)] == [2, 3, 5]
+    """Two hosts: one message after the other. Four: two stages a broadcast. A card carries one message at a time.
+    If senders do not wait, host 0 reaches 2 and 1, then 3; host 1 reaches 3 and 2, then 0; and so on."""
+    assert [stages_in_turn(tuple(range(n)), n) for n in (2, 3, 4)] == [2, 6, 8]
+    assert after_broadcasts([0, 1], [0, 0], waits=False) == [2, 1]
+    assert after_broadcasts([0, 1, 2, 3], [0] * 4, waits=False) == [4, 4, 5, 3]
+
+
+def test_rounds_of_short_messages_overlap():
+    """Host 1 sends last, goes on, and its report arrives with its sum: a round of two hosts is there and back, of which
+    the reports are one. Senders that wait end together, after one report and two messages."""
+    assert stages_added((0, 1), 2, waits=False) == 1
+    assert stages_added((0, 1), 2, waits=True) == 2
+    assert stages_added((0, 1, 2, 3), 4, waits=True) == 8
 
 
 def test_packets_have_headers():
@@ -316,7 +328,7 @@ def test_break_even_by_hand():
     """140 messages more against 0.2 s of computing: 1 MB in 0.2 s / 140 (less the 70 exchanges of reports), which is
     5.6 Gbit/s of payload, 5.9 of Ethernet, less what the library's overhead takes."""
     by_bandwidth, by_latency = sorted(break_even(results()), key=lambda sentence: "at 0 us" not in sentence)
-    exact = 140 * (8e6 + 70 / 140 * 640) / (0.2 - 210 * MPICH.overhead) / PAYLOAD
+    exact = 140 * (8e6 + 70 / 140 * 640) / (0.2 - 140 * MPICH.overhead) / PAYLOAD
     assert by_bandwidth == (
         f"workers 2, price slow: at 0 us, sync wins above {bandwidth_text(exact)} and average below"
     )
