@@ -99,8 +99,9 @@ def _ratio(ratio: Json) -> str:
 
 
 def _digits(value: float) -> str:
-    """Two digits, or all of a whole number."""
-    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+    if value >= 10:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
 
 
 def _verdict(ratio: Json) -> str:
