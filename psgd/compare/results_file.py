@@ -19,7 +19,9 @@ def read_results(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(f"{file} does not exist: give the directory of a comparison that psgd.compare made") from None
     except json.JSONDecodeError as error:
-        raise DataError(f"{file}:{error.lineno}: not JSON ({error.msg}); run psgd.compare again") from None
+        raise DataError(
+            f"{file}:{error.lineno}: not JSON ({error.msg}); remove it and call psgd.compare again"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}") from None
     if not isinstance(results, dict) or "schema" not in results:
