@@ -106,6 +106,19 @@ def test_a_config_that_is_cut_in_half_is_noticed(run):
     assert differing > len(lines) / 2
 
 
+def test_files_of_equal_data_may_have_another_name(tmp_path):
+    """Whether the data are the same, their fingerprints say."""
+    for name in "abc":
+        (tmp_path / f"{name}.csv").write_text("x,y\n" + "".join(f"{n},{n % 2}\n" for n in range(20 + (name == "c"))))
+    arguments = ("data.source=csv", f"data.path={tmp_path}/a.csv", "data.target=y", "training.batch_size_per_worker=5")
+    tested = (*arguments, f"data.test_path={tmp_path}/a.csv", "training.epochs=1", "compile=never")
+    assert train(*tested, "--output", tmp_path / "run").code == 0
+    for name, changes in (("b", []), ("c", ["the test data: they are not the same"])):
+        now = resolve(str(tmp_path / "run" / "config.yaml"), [f"data.test_path={tmp_path}/{name}.csv"]).settings
+        now = now.replace(group="serial")
+        assert check_continues(tmp_path / "run", now, load_data(now), consent=True)[1:] == changes
+
+
 def test_with_damaged_checkpoints_the_older_one_says_what_was_trained(run):
     (run / "checkpoints" / "000000099-000000000").mkdir()
     (run / "checkpoints" / "000000099-000000000" / "checkpoint.json").write_text("{")

@@ -7,7 +7,7 @@ import pytest
 
 import psgd
 from psgd.config.names import SECTIONS
-from psgd.core.errors import DataError, UsageError
+from psgd.core.errors import DataError, Diverged, UsageError
 from psgd.jobs.fit import fit as module
 from psgd.jobs.fit.settings import _ARGUMENTS, in_words_of_fit
 
@@ -142,3 +142,32 @@ def test_workers_that_take_turns_are_told_so_once(capsys):
     assert "3 workers take turns in this one process" in said
     assert "group='threads'" in said
     assert "mpirun -n 3 python script.py" in said
+
+
+@pytest.mark.parametrize("group", ["serial", "threads"])
+def test_numbers_in_the_data_that_are_not_finite_are_named_when_training_diverges(group):
+    def slope(w, X, y):
+        return X.T @ (X @ w - y) / len(X)
+
+    X, y = np.ones((40, 2)), np.zeros(40)
+    X[39, 1] = np.inf
+    with pytest.raises(Diverged, match=r"Lower learning_rate.* look at X of dataset: 1 numbers of it are nan or inf"):
+        psgd.fit(slope, np.zeros(2), (X, y), group=group, workers=2, check=False)  # which may see other rows
+    with pytest.raises(Diverged) as caught:
+        psgd.fit(slope, np.zeros(2), (np.ones((40, 2)), y + 1), learning_rate=1e200, group=group, workers=2)
+    assert "But first" not in str(caught.value)
+
+
+def test_rounds_that_are_longer_than_the_training_are_told(capsys):
+    def said(**arguments):
+        psgd.fit(still, np.zeros(2), DATA, batch_size_per_worker=2, **arguments)
+        return capsys.readouterr().err
+
+    examples = len(DATA[0])
+    long = said(workers=2, period=examples)
+    assert f"a round deals {4 * examples} examples, more than the {examples} of epochs; lower period, batch_s" in long
+    assert "training." not in long
+    assert "uses more" not in long
+    wide = said(workers=examples, strategy="gradient-averaging", epochs=100)
+    assert f"a step of all workers uses {2 * examples} examples, more than the {examples} of an epoch" in wide
+    assert "warning" not in said(workers=2, period=1)

@@ -19,6 +19,7 @@ FREE = {
     "device",
     "compile",
     "data.path",
+    "data.test_path",
     "cluster.patience",
     "cluster.processes",
     "training.epochs",

@@ -7,6 +7,7 @@ from typing import Any, final
 from psgd.backends.blas import kernel_warning
 from psgd.core.files import write_json, write_text
 from psgd.jobs.environment import environment, mixed_kernels
+from psgd.jobs.long_rounds import warnings
 from psgd.jobs.request import RunRequest
 from psgd.jobs.summary import summarize
 from psgd.learners.mlp import MLP
@@ -37,16 +38,8 @@ class RunFiles:
         for warning in (mixed_kernels(self._processes), kernel_warning()):
             if warning:
                 say(f"warning: {warning}")
-        examples = sum(job.strategy.plan.steps(0)) * job.batch
-        if examples >= 2 * job.end:
-            text = f"a round deals {examples} examples, more than the {job.end} of training.epochs"
-            period = "" if self._request.settings.averaging is None else "strategy.period, "
-            advice = f"lower {period}training.batch_size_per_worker or workers, or raise training.epochs"
-            say(f"warning: {text}: {advice}")
-        together, epoch = job.workers * job.batch, job.sampler.examples
-        if together > epoch:
-            text = f"a step of all workers uses {together} examples, more than the {epoch} of an epoch"
-            say(f"warning: {text}: it counts as several; lower training.batch_size_per_worker or workers")
+        for warning in warnings(self._request.settings, job):
+            say(warning)
         if resumed:
             progress = loop.replica.progress
             say(f"going on from round {progress.round}, epoch {progress.position / job.sampler.examples:.2f}")

@@ -3,8 +3,12 @@
 from dataclasses import dataclass, replace
 from typing import Any, final
 
-from psgd.core.errors import UsageError
+import numpy as np
+
+from psgd.core.errors import Diverged, UsageError
 from psgd.core.log import LOG
+from psgd.data.dataset import Data
+from psgd.data.user_arrays import UserArrays
 from psgd.group.failure import Agreement, Ended
 from psgd.group.mpi import Mpi
 from psgd.group.mpi_world import DEFAULT_PATIENCE, World
@@ -12,7 +16,9 @@ from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
 from psgd.jobs.auto_group import thread_count
 from psgd.jobs.environment import all_gather_json
+from psgd.jobs.fit.settings import in_words_of_fit
 from psgd.jobs.fit.task import Task
+from psgd.jobs.long_rounds import warnings
 from psgd.jobs.summary import summarize
 from psgd.learners.user_function import UserFunction
 from psgd.training.job import Job
@@ -51,7 +57,14 @@ def fit_on(
         f"{task.data.note}; {task.structure.size:,} parameters; {job.workers} workers on {processes} "
         f"{transport.kind} process{'es' * (processes > 1)}"
     )
-    replica = loop.run()
+    if loop.group.first:
+        for warning in warnings(task.settings, job):
+            LOG.warning("psgd: %s", in_words_of_fit(warning))
+    try:
+        replica = loop.run()
+    except Diverged as error:
+        error.args = (f"{error}{_holes(task.data)}",)
+        raise
     summary = {**summarize(task.settings, loop, examples, "done"), "blas_threads": threads}
     losses = [row["loss"] for row in history if row.get("loss") is not None]
     if isinstance(job.learner, UserFunction) and not job.learner.returns_loss:
@@ -61,6 +74,15 @@ def fit_on(
         recorder.say(f"{summary['train_seconds']:.1f} s; loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last")
     told = [row for row in history if "weights" in row or "test_loss" in row or "validation_loss" in row]
     return Fitted(task.structure.copies(replica.parameters), summary, told, loop.group.first)
+
+
+def _holes(data: Data) -> str:
+    """Say whether numbers of the user's data are not finite, a likelier reason for a divergence than others."""
+    assert isinstance(data.train, UserArrays)
+    for letter, array in (("X", data.train.X), ("y", data.train.y)):
+        if array.dtype.kind == "f" and (count := int(np.count_nonzero(~np.isfinite(array)))):
+            return f". But first look at {letter} of dataset: {count} numbers of it are nan or infinite"
+    return ""
 
 
 def fit_with_threads(task: Task, job: Job, threads: int | None) -> Fitted:
