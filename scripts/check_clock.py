@@ -93,6 +93,7 @@ def main() -> int:
                     wait = 0.0 if options.compute else cells[point.hidden, point.period]["costs"]["step"]
                     found[point].append(whole_run(point, cells[point.hidden, point.period], wait))
                     print(*point, found[point], file=sys.stderr)
+            print(f"{link}: load average {os.getloadavg()[1]:.1f} in the last five minutes; 2 are the runs' own")
     least = {point: min(times) for point, times in found.items()}
     library = fitted(small, cells, least)
     print(f"overhead of a message, fitted: {library.overhead * 1e6:.0f} microseconds")
