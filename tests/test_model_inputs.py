@@ -129,6 +129,11 @@ class Twice(Frame):
         (Frame({"age": ["x"], "town": ["A"], 7: [1]}), DataError, "row 0: age is 'x', which is not a number"),
         (Frame({"age": [], "town": [], 7: []}), DataError, "no rows to predict"),
         (Twice({"age": [1], "town": ["A"], 7: [1]}), DataError, "X has two columns named 'age'; keep one"),
+        (
+            [{"age": a, "town": "A", 7: 1, "7": 1} for a in (1, 1e99)],
+            DataError,
+            "row 1, counted from 0: its inputs are so large that the outputs are not finite",
+        ),
         (["age"], UsageError, "row 0 is str; a row is a dict"),
         ([], DataError, "no rows to predict"),
         (
@@ -151,3 +156,5 @@ def test_a_frame_of_numbers_is_an_array_for_a_model_of_arrays(tmp_path):
             return np.stack(list(self.values()), axis=1)
 
     assert model.outputs(Numbers({n: np.arange(3.0) for n in range(64)})).shape == (3, 10)
+    with pytest.raises(DataError, match="X is no array: its rows differ in length"):
+        model.predict([[0.0] * 64, [0.0] * 63])

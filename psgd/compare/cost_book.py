@@ -19,6 +19,7 @@ from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
 
+TRIES = 3  # of each measurement; raised, other programs disturb less, and each kind of work takes a second or two more
 _NOT_WORK = {"optimizer": ("learning_rate",), "training": ("seed", "epochs", "evaluate_every")}
 
 
@@ -67,7 +68,9 @@ def _name(act: Callable[..., object], settings: Settings) -> str:
 def _of_rounds(settings: Settings, data: Data) -> dict[str, Any]:
     job = build_job(settings, data)
     size, sent = job.learner.size, job.vectors.contribution_bytes
-    return {"parameters": size, "message_bytes": sent, "costs": measure(settings, data)}
+    tries = [measure(settings, data) for _ in range(TRIES)]
+    least = {name: min(each[name] for each in tries) for name in tries[0]}  # other programs can only add to it
+    return {"parameters": size, "message_bytes": sent, "costs": least}
 
 
 def common_work(settings: Settings) -> Settings:

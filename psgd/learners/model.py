@@ -6,7 +6,7 @@ from typing import Any, final
 import numpy as np
 
 from psgd.backends.numpy.backend import NUMPY
-from psgd.core.errors import UsageError
+from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Dataset, Examples
 from psgd.data.sources.preparation import PreparedInputs
 from psgd.data.sparse import SparseDataset
@@ -75,7 +75,8 @@ class Model:
         return prepare_sparse(X, self.preparation, self.inputs)
 
     def outputs_of(self, prepared: PreparedInputs) -> np.ndarray:
-        """Return outputs (N, O) for prepared inputs; in regression in the units of the target."""
+        """Return outputs (N, O) for prepared inputs; in regression in the units of the target. DataError if a row's are
+        not finite: its inputs are far beyond those of training."""
         X, dtype, outputs = prepared.X, self._parameters.dtype, self._network.layout.sizes[-1]
         data: Examples = (
             X if isinstance(X, SparseDataset) else Dataset(X, np.zeros((len(X), 1), dtype), 0, prepared.scale)
@@ -84,10 +85,13 @@ class Model:
         assert learner is not None, "checked by prepare"
         outputs_NO = np.empty((len(X), outputs), dtype)
         read = data.reader(min(BLOCK_EXAMPLES, len(X)), 1, dtype, NUMPY)
-        with np.errstate(all="ignore"):  # as in training: the outputs show an overflow
+        with np.errstate(all="ignore"):  # the outputs show an overflow
             for start in range(0, len(X), BLOCK_EXAMPLES):
                 rows = slice(start, min(start + BLOCK_EXAMPLES, len(X)))
                 outputs_NO[rows] = learner.predict(self._parameters, read(rows)[0])
+        wrong = np.flatnonzero(~np.isfinite(outputs_NO).all(axis=1))
+        if len(wrong):
+            raise DataError(f"row {wrong[0]}, counted from 0: its inputs are so large that the outputs are not finite")
         target = self.preparation.get("target", {})
         return outputs_NO if self.classes else outputs_NO * target.get("deviation", 1.0) + target.get("mean", 0.0)
 

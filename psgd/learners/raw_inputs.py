@@ -35,7 +35,12 @@ def prepare_table(X: Inputs, preparation: Mapping[str, Any]) -> PreparedInputs:
 
 def prepare_array(X: Inputs, preparation: Mapping[str, Any], inputs: int) -> PreparedInputs:
     """Prepare an array, or what numpy makes an array of. DataError if it does not fit."""
-    array = np.asarray(X)
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise DataError(
+            f"X is no array: its rows differ in length, or hold other things than numbers ({error})"
+        ) from None
     matrix = as_matrix(Named("X", array))
     _check_width(array.shape, matrix.shape[1], preparation, inputs)
     if preparation.get("unit"):
