@@ -9,9 +9,8 @@ import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from psgd.compare.explain import explain  # noqa: E402
-from psgd.core.errors import PsgdError  # noqa: E402
+from psgd.core.command import run_command  # noqa: E402
 from psgd.core.files import print_result  # noqa: E402
-from psgd.core.log import LOG, open_missing_streams  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,14 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         "the weights of the workers, their steps, who waited for whom, and what was sent.",
     )
     parser.add_argument("run", metavar="RUN", type=Path, help="the directory of a run")
-    open_missing_streams()
-    options = parser.parse_args(arguments)
-    try:
-        print_result("\n".join(explain(options.run)))
-    except PsgdError as error:
-        LOG.error("psgd: %s", error)
-        return error.code
-    return 0
+    return run_command(lambda: print_result("\n".join(explain(parser.parse_args(arguments).run))))
 
 
 if __name__ == "__main__":

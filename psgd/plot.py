@@ -6,9 +6,9 @@ from pathlib import Path
 
 from psgd.compare.curves import read_run
 from psgd.compare.picture import FORMATS, draw, labels, save
-from psgd.core.errors import INTERRUPTED, PsgdError, UsageError
+from psgd.core.command import run_command
+from psgd.core.errors import UsageError
 from psgd.core.files import print_result
-from psgd.core.log import LOG, open_missing_streams
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -16,20 +16,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m psgd.plot", description="Learning curves of runs as one picture.")
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="the directory of a run")
     parser.add_argument("--output", metavar="FILE", type=Path, default=Path("curves.png"), help="default: curves.png")
-    open_missing_streams()
-    options = parser.parse_args(arguments)
-    try:
-        if options.output.suffix not in FORMATS:
-            raise UsageError(f"--output is {options.output}; its name must end in one of {', '.join(FORMATS)}")
-        runs = [read_run(path) for path in options.runs]
-        save(draw(runs, labels(runs)), options.output)
-        print_result(str(options.output))
-    except PsgdError as error:
-        LOG.error("psgd: %s", error)
-        return error.code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    return run_command(lambda: _plot(parser.parse_args(arguments)))
+
+
+def _plot(options: argparse.Namespace) -> None:
+    if options.output.suffix not in FORMATS:
+        raise UsageError(f"--output is {options.output}; its name must end in one of {', '.join(FORMATS)}")
+    runs = [read_run(path) for path in options.runs]
+    save(draw(runs, labels(runs)), options.output)
+    print_result(str(options.output))
 
 
 if __name__ == "__main__":

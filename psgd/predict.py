@@ -8,8 +8,8 @@ import argparse  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from psgd.core.errors import INTERRUPTED, PsgdError  # noqa: E402
-from psgd.core.log import LOG, open_missing_streams  # noqa: E402
+from psgd.core.command import run_command  # noqa: E402
+from psgd.core.log import LOG  # noqa: E402
 from psgd.jobs.predictions import judge, read_question, write_csv  # noqa: E402
 from psgd.learners.model_file import load  # noqa: E402
 
@@ -24,27 +24,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("model", metavar="MODEL", help="a run's model.safetensors, or the run's directory")
     parser.add_argument("data", metavar="DATA", help="csv, npz, npy, a directory of npy files, IDX, or libsvm text")
     parser.add_argument("--output", metavar="CSV", help="the file to write; it must not exist")
-    open_missing_streams()
-    options = parser.parse_args(arguments)
-    try:
-        model = load(options.model)
-        question = read_question(model, Path(options.data))
-        for note in question.prepared.missing + question.prepared.unseen:
-            _say(note)
-        outputs = model.outputs_of(question.prepared)
-        write_csv(model, outputs, options.output)
-        if question.truth is not None:
-            _say(judge(model, outputs, question.truth))
-    except PsgdError as error:
-        _say(str(error))
-        return error.code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return 0
+    return run_command(lambda: _predict(parser.parse_args(arguments)))
 
 
-def _say(text: str) -> None:
-    LOG.info("psgd: %s", text)
+def _predict(options: argparse.Namespace) -> None:
+    model = load(options.model)
+    question = read_question(model, Path(options.data))
+    for note in question.prepared.missing + question.prepared.unseen:
+        LOG.info("psgd: %s", note)
+    outputs = model.outputs_of(question.prepared)
+    write_csv(model, outputs, options.output)
+    if question.truth is not None:
+        LOG.info("psgd: %s", judge(model, outputs, question.truth))
 
 
 if __name__ == "__main__":

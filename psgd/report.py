@@ -8,9 +8,8 @@ from psgd.compare.clock import times
 from psgd.compare.findings import findings
 from psgd.compare.report.write import write_report
 from psgd.compare.results_file import read_results
-from psgd.core.errors import PsgdError
+from psgd.core.command import run_command
 from psgd.core.files import print_result
-from psgd.core.log import LOG, open_missing_streams
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,17 +20,14 @@ def main(arguments: list[str] | None = None) -> int:
         "without training.",
     )
     parser.add_argument("directory", metavar="DIR", type=Path, help="the directory that psgd.compare made")
-    open_missing_streams()
-    options = parser.parse_args(arguments)
-    try:
-        results = read_results(options.directory)
-        results["findings"] = findings(results)  # anew: those in the file may be of an earlier psgd
-        write_report(options.directory, results, times)
-        print_result(str(options.directory / "report.html"))
-    except PsgdError as error:
-        LOG.error("psgd: %s", error)
-        return error.code
-    return 0
+    return run_command(lambda: _report(parser.parse_args(arguments).directory))
+
+
+def _report(directory: Path) -> None:
+    results = read_results(directory)
+    results["findings"] = findings(results)  # anew: those in the file may be of an earlier psgd
+    write_report(directory, results, times)
+    print_result(str(directory / "report.html"))
 
 
 if __name__ == "__main__":

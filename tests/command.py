@@ -1,7 +1,9 @@
 """The command psgd.train as tests call it."""
 
 import sys
+from pathlib import Path
 
+import pytest
 from processes import Finished, python
 
 SHORT = ("training.epochs=2", "--quiet")
@@ -22,3 +24,12 @@ def refused(finished: Finished, code: int, *words: str) -> None:
     for word in words:
         assert finished.stderr.count(word) == 1, (word, finished.stderr)
     assert finished.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """The directory of a finished run."""
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    finished = train(*SHORT, "--output", directory)
+    assert finished.code == 0, finished
+    return directory

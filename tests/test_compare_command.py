@@ -286,7 +286,8 @@ def test_the_dry_run_lists_cells_distinct_runs_and_the_time(tmp_path, in_process
         "Runs for scoring: 6",
         "Runs for timing, one at a time: 4",
         # 9 and 6 runs of 2 s on 2 cores, 1.5 times as long together; 4 runs of 3 s; 4 cells of 0.5 s and the figures
-        "Estimated time: 39.5 s (tuning 13.5 s, scoring 9 s, timing 12 s, costs and report 5 s), with 2 runs at once",
+        "Estimated time: 39.5 s (tuning 13.5 s, scoring 9.00 s, timing 12.0 s, costs and report 5.00 s), "
+        "with 2 runs at once",
     ]
     assert not (tmp_path / "out").exists()
 
@@ -299,7 +300,7 @@ def test_the_dry_run_knows_what_is_done_and_what_will_fail(made, in_process, cap
     assert "Runs for scoring: 4, of which 3 are done" in lines
     assert "Runs for timing, one at a time: 4, of which 3 are done" in lines
     assert lines[-2].startswith("broken will fail: training.batch_size_per_worker is 5000, but there are 1293")
-    assert lines[-1] == f"Estimated time: 3 s (costs and report 3 s), with {command.cores()} runs at once"
+    assert lines[-1] == f"Estimated time: 3.00 s (costs and report 3.00 s), with {command.cores()} runs at once"
 
 
 def test_the_estimate_grows_with_the_work(tmp_path, monkeypatch):

@@ -16,12 +16,13 @@ import pytest
 from compare_results import Parts, network, results, times
 
 import psgd.compare.report.write as write
-from psgd.compare.report import axes, bands, networks, numbers, view
+from psgd.compare import numbers
+from psgd.compare.numbers import NONE
+from psgd.compare.report import axes, bands, networks, view
 from psgd.compare.report.blocks import Sliders
 from psgd.compare.report.document import compose
 from psgd.compare.report.html import Page
 from psgd.compare.report.markdown import escaped
-from psgd.compare.report.numbers import NONE
 from psgd.compare.report.panels import Axis
 from psgd.compare.results_file import read_results
 from psgd.core.errors import DataError
@@ -173,9 +174,9 @@ def test_the_answer_comes_first_then_what_limits_it(page):
     order = [
         "<h1>Which strategy reaches",
         "average reaches 0.93 first",
-        "average at workers 4, speeds uneven is broken: cluster.speeds has 3 numbers",
-        "weighted at workers 4, speeds uneven is not comparable: the best learning rate",
-        "average at workers 4, speeds equal, seed 2: diverged",
+        "average, workers 4, speeds uneven is broken: cluster.speeds has 3 numbers",
+        "weighted, workers 4, speeds uneven is not comparable: the best learning rate",
+        "average, workers 4, speeds equal, seed 2: diverged",
         "<table",
     ]
     places = [page.index(text) for text in order]

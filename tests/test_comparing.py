@@ -111,7 +111,7 @@ def test_a_broken_arm_is_visible_and_the_others_are_finished(compared):
         assert [(run["seed"], run["status"]) for run in broken["runs"]] == [(0, "failed")]  # fails fast
     assert all(len(c["runs"]) == 3 and not c["error"] for c in results["cells"] if c["arm"] != "large")
     found = findings(results)
-    assert "Failed: large, 1; large, 2." in found["answer"]
+    assert "Failed: large, workers 1; large, workers 2." in found["answer"]
     assert [row["arm"] for row in found["tables"][0]["rows"]] == ["sync", "average"]
 
 

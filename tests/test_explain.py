@@ -116,7 +116,7 @@ def test_the_measured_seconds_are_those_of_the_summary(trained):
                 "config.yaml": "",
                 "summary.json": "{",
             },
-            "summary.json cannot be read",
+            "summary.json: cannot be read",
         ),
     ],
 )

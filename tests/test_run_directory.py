@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from command import SHORT, command, refused, train
+from command import SHORT, command, refused, run, train
 from processes import Running
 from processes import run as run_command
 
@@ -15,13 +15,7 @@ from psgd.core.errors import UsageError
 from psgd.jobs.request import parse
 from psgd.jobs.run_directory import fresh, latest
 
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("runs") / "run"
-    finished = train(*SHORT, "--output", directory)
-    assert finished.code == 0, finished
-    return directory
+__all__ = ["run"]  # a fixture
 
 
 def contents(directory: Path) -> dict[str, bytes]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import SHORT, command, refused, train
+from command import command, refused, run, train
 from processes import ROOT, Finished, Running
 from processes import run as run_command
 from safetensors.numpy import load_file
@@ -20,6 +20,8 @@ import psgd.train
 from psgd.config.resolve import resolve
 from psgd.config.settings import GradientAveraging
 from psgd.core.files import to_json
+
+__all__ = ["run"]  # a fixture
 
 
 @pytest.fixture
@@ -35,14 +37,6 @@ def call(capfd) -> Callable[..., Finished]:
         return Finished(code, *capfd.readouterr(), time.monotonic() - began)
 
     return call
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Path:
-    directory = tmp_path_factory.mktemp("runs") / "run"
-    finished = train(*SHORT, "--output", directory)
-    assert finished.code == 0, finished
-    return directory
 
 
 def test_json_has_null_where_a_number_is_not_finite():

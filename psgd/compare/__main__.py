@@ -11,8 +11,9 @@ from pathlib import Path  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
 from psgd.compare.command import compare  # noqa: E402
-from psgd.core.errors import INTERRUPTED, PsgdError, UsageError  # noqa: E402
-from psgd.core.log import LOG, open_missing_streams  # noqa: E402
+from psgd.core.command import run_command  # noqa: E402
+from psgd.core.errors import UsageError  # noqa: E402
+from psgd.core.log import LOG  # noqa: E402
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -42,17 +43,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code after errors have been printed."""
-    open_missing_streams()
     signal.signal(signal.SIGTERM, _interrupt)
+    return run_command(lambda: _compare(arguments))
+
+
+def _compare(arguments: list[str] | None) -> None:
     try:
-        return compare(parse(arguments))
-    except PsgdError as error:
-        for line in str(error).splitlines():
-            LOG.error("psgd: %s", line)
-        return error.code
+        compare(parse(arguments))
     except KeyboardInterrupt:
         LOG.error("psgd: interrupted; call it again to go on")
-        return INTERRUPTED
+        raise
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

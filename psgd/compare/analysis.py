@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from psgd.compare.cells import places
 from psgd.compare.clock import Parts, spent, times
 from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
 from psgd.compare.statistics import across_arms, paired, summarize
@@ -48,12 +49,6 @@ def analyse(results: Json) -> Json:
         if {"faster", "slower"} <= set(by_target.values())
     ]
     return {"tables": tables, "targets": targets, "flips": flips}
-
-
-def places(results: Json) -> list[dict[str, str]]:
-    """The points of the grid that some cell has, in order."""
-    found = [dict(zip(results["axes"], labels, strict=True)) for labels in product(*results["axes"].values())]
-    return [at for at in found if any(cell["at"] == at for cell in results["cells"])]
 
 
 def all_targets(metric: str, value: float | None) -> list[float]:

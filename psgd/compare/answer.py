@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from psgd.compare import numbers
+from psgd.compare.cells import cell_name, place_name
+
 Json = dict[str, Any]
 
 MAX_PLACES = 6  # of which each has a sentence; the tables have all
@@ -21,14 +24,6 @@ def answer(results: Json, findings: Json) -> list[str]:
     return [each for each in sentences if each]
 
 
-def seconds(value: float) -> str:
-    """A duration with three digits and a unit."""
-    for unit, length in (("h", 3600.0), ("min", 60.0), ("s", 1.0)):
-        if value >= 2 * length:
-            return f"{value / length:.3g} {unit}"
-    return f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
-
-
 def winner(table: Json) -> Json | None:
     """The row of the arm with the shortest median time; None if no arm has one."""
     reached = [row for row in table["rows"] if row["median"] is not None]
@@ -36,8 +31,7 @@ def winner(table: Json) -> Json | None:
 
 
 def place_of(table: Json) -> str:
-    parts = [f"{axis} {label}" for axis, label in table["at"].items()]
-    return ", ".join([*parts, f"price {table['price']}"])
+    return ", ".join(filter(None, (place_name(table["at"]), f"price {table['price']}")))
 
 
 def _overall(results: Json, tables: list[Json]) -> str:
@@ -63,8 +57,7 @@ def _shortest(results: Json, tables: list[Json]) -> list[str]:
         there = [(table, first) for table in tables if table["price"] == price and (first := winner(table))]
         if len(there) > 1:
             table, first = min(there, key=lambda each: float(each[1]["median"]))
-            place = ", ".join(f"{axis} {label}" for axis, label in table["at"].items())
-            time = seconds(first["median"])
+            place, time = place_name(table["at"]), numbers.seconds(first["median"])
             sentences.append(f"Price {price}: {first['arm']} with {place} is first of all, in {time}.")
     return sentences
 
@@ -76,7 +69,7 @@ def _sentence(results: Json, table: Json) -> str:
     if first is None:
         counts = ", ".join(f"{row['arm']} {row['reached']} of {row['of']}" for row in table["rows"])
         return f"{place}: no arm reaches the target in more than half of its runs ({counts})."
-    reached = f"in {seconds(first['median'])} ({first['reached']} of {first['of']} runs)"
+    reached = f"in {numbers.seconds(first['median'])} ({first['reached']} of {first['of']} runs)"
     return f"{place}: {first['arm']} reaches the target first, {reached}{_compared(results, table, first)}."
 
 
@@ -94,14 +87,8 @@ def _ratio(ratio: Json) -> str:
     if ratio["ratio"] is None:
         return "somewhere between less and more than"
     bound = f"{ratio['bound']} " if ratio["bound"] else ""
-    low, high = ("?" if ratio[end] is None else _digits(ratio[end]) for end in ("low", "high"))
-    return f"{bound}{_digits(ratio['ratio'])} times ({low} to {high})"
-
-
-def _digits(value: float) -> str:
-    if value >= 10:
-        return f"{value:.0f}"
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+    low, high = ("?" if ratio[end] is None else numbers.digits(ratio[end], 2) for end in ("low", "high"))
+    return f"{bound}{numbers.digits(ratio['ratio'], 2)} times ({low} to {high})"
 
 
 def _verdict(ratio: Json) -> str:
@@ -116,7 +103,7 @@ def _limits(results: Json, findings: Json) -> list[str]:
     names: dict[bool, list[str]] = {True: [], False: []}
     for cell in results["cells"]:
         if cell["error"] or not cell["comparable"]:
-            names[bool(cell["error"])].append(", ".join([cell["arm"], *cell["at"].values()]))
+            names[bool(cell["error"])].append(cell_name(cell))
     found = [f"Failed: {'; '.join(names[True])}."] if names[True] else []
     found += [f"Not comparable, its tuning ended at the edge: {'; '.join(names[False])}."] if names[False] else []
     found += [f"The verdict on {flip['arm']} depends on the target." for flip in findings["flips"]]

@@ -161,7 +161,7 @@ class _One(NamedTuple):
 
 
 def _speed(workers: int, crowding: float, price: Price) -> float:
-    """Of a process, relative to one alone on the machine on which costs were measured."""
+    """The speed of a process, relative to one alone on the machine on which costs were measured."""
     most = layout(workers, price.hosts, price.workers_per_host).most
     return price.machine_speed / (1 + crowding * (most - 1))
 

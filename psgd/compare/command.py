@@ -27,19 +27,19 @@ from psgd.training.progress_bar import bar_for
 LINE_SECONDS = 5.0  # between two lines about how many runs have ended
 
 
-def compare(options: argparse.Namespace) -> int:
-    """Carry out the comparison of the options; returns the exit code. PsgdError for what is wrong."""
+def compare(options: argparse.Namespace) -> None:
+    """Carry out what the options ask for. PsgdError for what is wrong."""
     most = parse_share(options.max_regress)
     before = read_results(options.against) if options.against else None
     comparison = read_comparison(options.config)
     directory = options.output or Path("runs") / "compare" / Path(options.config).stem
     if options.verify:
         print_result("\n".join(verify(directory, read_results(directory), options.verify, options.group)))
-        return 0
+        return
     plan = Plan(comparison, Fingerprints())
     if options.dry_run:
         print_result("\n".join(describe(plan, directory, cores())))
-        return 0
+        return
     open_directory(directory, comparison, plan.base)
     runs, costs = Runs(directory, cores(), _watcher()), CostBook(directory)
     results = Comparing(plan, runs, costs, earlier_results(directory)).carry_out()
@@ -50,7 +50,6 @@ def compare(options: argparse.Namespace) -> int:
     LOG.info("psgd: the report is %s", directory / "report.html")
     if before:
         print_result("\n".join(check(results, before, most)))
-    return 0
 
 
 def _watcher() -> Watch:

@@ -9,12 +9,13 @@ from psgd.backends.blas import describe
 from psgd.compare.cost_book import CostBook
 from psgd.compare.crossing import best_score, higher_is_better
 from psgd.compare.directory import BASE
-from psgd.compare.plan import Cell, Plan, Trial, differences, flat
+from psgd.compare.plan import Cell, Plan, Trial, differences
 from psgd.compare.record import read_record
 from psgd.compare.results_file import SCHEMA
 from psgd.compare.runs import Outcome, Runs
 from psgd.compare.timing import time_runs
 from psgd.compare.tuning import Tuned, tune
+from psgd.config.resolve import flat
 from psgd.core.log import LOG
 from psgd.core.version import __version__
 from psgd.jobs.environment import environment

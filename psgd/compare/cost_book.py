@@ -61,7 +61,7 @@ class CostBook:
 
 
 def _name(act: Callable[..., object], settings: Settings) -> str:
-    """Of an entry in costs.json."""
+    """The name of an entry in costs.json."""
     return f"{act.__name__.strip('_')} {work_key(settings)}"
 
 

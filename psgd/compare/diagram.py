@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from psgd.compare import numbers
+from psgd.compare.cells import place_name
 from psgd.compare.clock import Price, as_price, layout, times
-from psgd.compare.network import Network, bandwidth_text, latency_text
+from psgd.compare.crossing import first_reached, higher_is_better
+from psgd.compare.network import Network
 
 LATENCIES = tuple(10 ** (-5 + i / 4) for i in range(17))  # seconds: 10 us to 100 ms
 BANDWIDTHS = tuple(10 ** (6 + i / 4) for i in range(21))  # bits a second: 1 Mbit/s to 100 Gbit/s
@@ -27,24 +30,18 @@ class Place(NamedTuple):
     cells: dict[str, Json]
 
     def __str__(self) -> str:
-        return ", ".join(f"{axis} {label}" for axis, label in self.at.items()) or f"{self.workers} workers"
+        return place_name(self.at) or f"{self.workers} workers"
 
 
 def seconds_to_target(cell: Json, price: Price, target: Json) -> float:
     """The median over the cell's runs; infinite if half of them or more miss the target."""
     found: list[float] = []
     for run in cell["runs"]:
-        crossing = first_crossing(run, target)
-        parts = None if crossing is None else times(cell, run, price)
-        found.append(np.inf if parts is None else float(parts.seconds[crossing]))
+        scores = run["series"].get(target["metric"], ())
+        place = first_reached(scores, target["value"], higher_is_better(target["metric"]))
+        parts = None if place is None else times(cell, run, price)
+        found.append(np.inf if parts is None else float(parts.seconds[place]))
     return float(np.median(found)) if found else np.inf
-
-
-def first_crossing(run: Json, target: Json) -> int | None:
-    """The index of the first evaluation at which a run reaches the target; None if none does."""
-    scores = np.array(run["series"].get(target["metric"], ()), np.float64)
-    reached = scores <= target["value"] if target["metric"].endswith("loss") else scores >= target["value"]
-    return int(np.argmax(reached)) if reached.any() else None
 
 
 def diagram(results: Json) -> dict[str, Any] | None:
@@ -103,10 +100,23 @@ def _compared(place: Place, one: str, other: str, price: Price, target: Json) ->
         first, second = (seconds_to_target(place.cells[arm], there, target) for arm in (one, other))
         return second - first
 
-    by_bandwidth = BANDWIDTHS, lambda x: lead(network._replace(bandwidth=x)), bandwidth_text
-    by_latency = LATENCIES, lambda x: lead(network._replace(latency=x)), latency_text
-    where = f"at {latency_text(network.latency)}", f"at {bandwidth_text(network.bandwidth)}"
-    return [_sentence(one, other, place, *by) for place, by in zip(where, (by_bandwidth, by_latency), strict=True)]
+    bandwidth, latency = numbers.bandwidth(network.bandwidth, 2), numbers.seconds(network.latency, 2)
+    axes = [
+        (f"at {latency}", BANDWIDTHS, lambda x: lead(network._replace(bandwidth=x)), numbers.bandwidth),
+        (f"at {bandwidth}", LATENCIES, lambda x: lead(network._replace(latency=x)), numbers.seconds),
+    ]
+    ahead = {_ahead(one, other, over, leads) for _, over, leads, _ in axes}
+    if len(ahead) == 1 and (winner := ahead.pop()):
+        return [f"{winner} wins over {other if winner == one else one} on every network tried"]
+    return [_sentence(one, other, *axis) for axis in axes]
+
+
+def _ahead(one: str, other: str, over: tuple[float, ...], lead: Callable[[float], float]) -> str | None:
+    """The arm that is ahead from the first to the last value; None if that changes, or neither is ahead."""
+    ends = lead(over[0]), lead(over[-1])
+    if ends[0] * ends[1] < 0 or ends == (0, 0):
+        return None
+    return one if sum(ends) > 0 else other
 
 
 def _sentence(
@@ -115,18 +125,17 @@ def _sentence(
     where: str,
     over: tuple[float, ...],
     lead: Callable[[float], float],
-    text: Callable[[float], str],
+    text: Callable[[float, int], str],
 ) -> str:
     """Say where `one` is ahead of `other`: above, below, everywhere or nowhere."""
     low, high = over[0], over[-1]
-    at_low, at_high = lead(low), lead(high)
-    if at_low == 0 == at_high:
+    if ahead := _ahead(one, other, over, lead):
+        behind = other if ahead == one else one
+        return f"{where}, {ahead} wins over {behind} anywhere from {text(low, 2)} to {text(high, 2)}"
+    if lead(low) == 0 == lead(high):
         return f"{where}, {one} and {other} take equally long"
-    if at_low * at_high >= 0:
-        ahead, behind = (one, other) if at_low + at_high > 0 else (other, one)
-        return f"{where}, {ahead} wins over {behind} anywhere from {text(low)} to {text(high)}"
-    point = text(crossing(lead, low, high))
-    above, below = (one, other) if at_high > 0 else (other, one)
+    point = text(crossing(lead, low, high), 2)
+    above, below = (one, other) if lead(high) > 0 else (other, one)
     return f"{where}, {above} wins above {point} and {below} below"
 
 
@@ -151,10 +160,9 @@ def best_period(results: Json) -> list[str]:
                 if np.isfinite(seconds[best]):
                     kind = family[0]["strategy"]
                     others = [_against(period, s, seconds[best]) for period, s in seconds.items() if period != best]
-                    sentences.append(
-                        f"{place}, price {name}: the best period of {kind} is {best}, {seconds[best]:.3g} s to the "
-                        f"target; {', '.join(others)}"
-                    )
+                    time = f"{numbers.seconds(seconds[best])} to the target"
+                    text = f"{place}, price {name}: the best period of {kind} is {best}, {time}; {', '.join(others)}"
+                    sentences.append(text)
     return sentences
 
 
@@ -193,7 +201,7 @@ def _modelled(results: Json, workers: int) -> Iterator[tuple[str, Price]]:
 
 
 def _networks(results: Json, workers: int) -> Iterator[tuple[str, Price]]:
-    """Those in which the workers are on several hosts with a network between them."""
+    """The modelled prices in which the workers are on several hosts with a network between them."""
     for name, price in _modelled(results, workers):
         if price.network and layout(workers, price.hosts, price.workers_per_host).hosts > 1:
             yield name, price

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from psgd.compare.answer import seconds
+from psgd.compare import numbers
 from psgd.compare.cost_book import CostBook
 from psgd.compare.directory import earlier_results
 from psgd.compare.estimate import Estimator
@@ -119,10 +119,10 @@ def _estimate(
 
     parts = {"tuning": together(tuning), "scoring": together(scoring), "timing": sum(each(timing, alone=True))}
     parts["costs and report"] = estimator.costs(unknown) + REPORT_SECONDS
-    said = ", ".join(f"{name} {seconds(value)}" for name, value in parts.items() if value)
+    said = ", ".join(f"{name} {numbers.seconds(value)}" for name, value in parts.items() if value)
     return [
         *(f"{name} will fail: {problem}" for problem, name in problems.items()),
-        f"Estimated time: {seconds(sum(parts.values()))} ({said}), with {_count(side_by_side, 'run')} at once",
+        f"Estimated time: {numbers.seconds(sum(parts.values()))} ({said}), with {_count(side_by_side, 'run')} at once",
     ]
 
 

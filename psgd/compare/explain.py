@@ -1,6 +1,5 @@
 """Explains a run: its strategy's formula with its numbers, the weights of the workers, who waited for whom."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 
 from psgd.compare.curves import read_rows
 from psgd.compare.formulas import chosen, formula, numbers, weights_by_hand
+from psgd.compare.record import read_summary
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import DataError, UsageError
@@ -59,13 +59,9 @@ def read(directory: Path) -> Run:
         raise DataError(f"{directory / 'metrics.jsonl'} has no round yet; let the run go on for a while")
     try:
         settings = resolve(str(directory / "config.yaml"), []).settings
-        summary = json.loads((directory / "summary.json").read_text("utf-8"))
-    except FileNotFoundError:
-        summary = {}
     except UsageError as error:
         raise DataError(str(error)) from None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{directory / 'summary.json'} cannot be read: {error}") from None
+    summary = read_summary(directory)
     row = rounds[-1]
     try:
         examples = round(row["examples"] / row["epoch"])
@@ -123,7 +119,7 @@ def _workers(run: Run) -> list[str]:
 
 
 def _waiting(run: Run, times: Sequence[Sequence[float]]) -> list[str]:
-    """Who waited for whom, by the speeds."""
+    """Say who waited for whom, as the speeds have it."""
     if run.settings.worker_count == 1:
         return []
     last = Counter(

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from psgd.compare.cells import cell_name
+
 Json = dict[str, Any]
 
 TOLERANCE = 1e-3  # relative, of losses whose runs differ by rounding alone
@@ -74,8 +76,4 @@ def _same_losses(one: Json, other: Json) -> tuple[bool, str]:
 
 
 def _entry(name: str, one: Json, other: Json, outcome: tuple[bool, str]) -> Json:
-    return {"name": name, "cells": [_name(one), _name(other)], "holds": outcome[0], "detail": outcome[1]}
-
-
-def _name(cell: Json) -> str:
-    return ", ".join([cell["arm"], *(f"{axis} {label}" for axis, label in cell["at"].items())])
+    return {"name": name, "cells": [cell_name(one), cell_name(other)], "holds": outcome[0], "detail": outcome[1]}

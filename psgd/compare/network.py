@@ -1,7 +1,7 @@
 """Networks as prices name them, and the seconds that psgd's messages take on them."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -32,8 +32,8 @@ class Library(NamedTuple):
     trips: int  # over the network, of a longer message: request, reply, data, confirmation
 
 
-# Of MPICH 5 over UCX's TCP. With an added latency of 2 and 10 ms, an exchange of two messages of up to 3 MB took two to
-# three latencies, and one of 4 or 6 MB eight to ten.
+# The constants of MPICH 5 over UCX's TCP. With an added latency of 2 and 10 ms, an exchange of two messages of up to
+# 3 MB took two to three latencies, and one of 4 or 6 MB eight to ten.
 MPICH = Library(overhead=60e-6, eager_bytes=3_177_811, trips=4)
 
 
@@ -48,22 +48,6 @@ def parse(text: str) -> Network:
     raise UsageError(
         f"network is {text!r}; give bandwidth and one-way latency, as in 100Mbit,1ms (kbit, Mbit, Gbit; us, ms, s)"
     )
-
-
-def bandwidth_text(bandwidth: float) -> str:
-    """Format bits a second in two digits or more, as in 340 Mbit/s."""
-    return _scaled(bandwidth, (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)))
-
-
-def latency_text(latency: float) -> str:
-    """Format seconds in two digits or more, as in 1.5 ms."""
-    return _scaled(latency, (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)))
-
-
-def _scaled(value: float, units: Sequence[tuple[str, float]]) -> str:
-    rounded = float(f"{value:.2g}")
-    name, unit = next(((name, unit) for name, unit in units if rounded >= unit), units[-1])
-    return f"{rounded / unit:g} {name}"
 
 
 def all_gather_seconds(network: Network, library: Library, hosts: int, processes: int, row: int) -> float:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from typing import Any, NamedTuple, final
 
+from psgd.compare.cells import cell_name
 from psgd.compare.clock import hosts_used
 from psgd.compare.spaces import first_values
 from psgd.config.checks import classification
 from psgd.config.comparison import MAX_CELLS, OWN_TUNE, Comparison
 from psgd.config.document import write
-from psgd.config.resolve import dump, resolve
+from psgd.config.resolve import flat, resolve
 from psgd.config.settings import Settings, WeightedAveraging
 from psgd.config.value_checks import shown
 from psgd.core.errors import UsageError
@@ -35,7 +36,7 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        return ", ".join([self.arm, *(f"{axis} {label}" for axis, label in self.at)])
+        return cell_name({"arm": self.arm, "at": dict(self.at)})
 
     def key(self, for_each: list[str]) -> tuple[str, ...]:
         """What cells have in common that are tuned together."""
@@ -53,8 +54,7 @@ class Trial(NamedTuple):
 class Plan:
     def __init__(self, comparison: Comparison, fingerprint: Callable[[Settings], str] = lambda settings: "") -> None:
         """UsageError, with all problems, if the settings of a cell are wrong; DataError for data that cannot be read.
-        `fingerprint` returns that of the data of
-        settings, which becomes part of the identity of their runs."""
+        `fingerprint` returns that of the data of settings, which becomes part of the identity of their runs."""
         self.comparison = comparison
         self._fingerprint = fingerprint
         self.base = resolve(comparison.base, []).settings
@@ -164,19 +164,6 @@ def differences(base: Settings, settings: Settings) -> dict[str, Any]:
     """The settings that differ from those of the base, by full name; but for the seed, which is that of a run."""
     old, new = flat(base), flat(settings)
     return {key: value for key, value in new.items() if old.get(key) != value and key != "training.seed"}
-
-
-def flat(settings: Settings) -> dict[str, Any]:
-    """All settings by full name, as plain JSON."""
-    found: dict[str, Any] = {}
-    for key, value in settings.model_dump(mode="json").items():
-        found |= {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
-    return found
-
-
-def config_of(settings: Settings) -> str:
-    """The YAML config of a run."""
-    return dump(settings)
 
 
 def _choices(axis: str, values: list[Any] | dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ SCORES = ("validation_accuracy", "validation_loss", "test_accuracy", "test_loss"
 
 def read_record(seed: int, directory: Path, error: str | None, diverged: bool) -> dict[str, Any]:
     """The entry of a run in results.json. DataError if its files are broken."""
-    summary = _summary(directory)
+    summary = read_summary(directory)
     return {
         "seed": seed,
         "id": directory.name,
@@ -30,12 +30,12 @@ def read_record(seed: int, directory: Path, error: str | None, diverged: bool) -
 
 def status(directory: Path) -> str | None:
     """The status of the run in `directory`, None if it has not ended."""
-    return _summary(directory).get("status")
+    return read_summary(directory).get("status")
 
 
 def read_group(directory: Path) -> dict[str, Any]:
     """How the run in `directory` was trained: its group and number of processes."""
-    summary = _summary(directory)
+    summary = read_summary(directory)
     return {"group": summary.get("group"), "processes": summary.get("processes")}
 
 
@@ -54,11 +54,12 @@ def _evaluations(directory: Path) -> list[dict[str, Any]]:
     return [row for row in read_rows(directory) if any(name in row for name in SCORES)]
 
 
-def _summary(directory: Path) -> dict[str, Any]:
+def read_summary(directory: Path) -> dict[str, Any]:
+    """The summary of the run in `directory`, empty if it has not ended. DataError if it is broken."""
     path = directory / "summary.json"
     if not path.exists():
         return {}
     try:
         return dict(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read: {error}; remove {directory} and call psgd.compare again") from None
+        raise DataError(f"{path}: cannot be read: {error}; move it away to go on without it") from None

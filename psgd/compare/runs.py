@@ -12,8 +12,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple, final
 
-from psgd.compare.plan import Trial, config_of
+from psgd.compare.plan import Trial
 from psgd.compare.record import ENDED, status
+from psgd.config.resolve import dump
 from psgd.core.errors import Diverged, StorageError
 from psgd.core.files import write_text
 from psgd.core.log import LOG
@@ -89,7 +90,7 @@ class Runs:
         except OSError as error:
             raise StorageError(f"cannot make {directory.parent}: {error.strerror}") from None
         config = directory.with_suffix(".yaml")
-        write_text(config, config_of(trial.settings))
+        write_text(config, dump(trial.settings))
         command = [sys.executable, "-m", "psgd.train", str(config), *arguments, "--quiet", "--output", str(directory)]
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from psgd.compare.crossing import higher_is_better
 from psgd.compare.plan import Cell, Plan, Trial
 from psgd.compare.record import read_record
 from psgd.compare.runs import Outcome
@@ -106,7 +107,8 @@ def _trials(plan: Plan, cell: Cell, value: float) -> list[Trial]:
 def _scored(plan: Plan, value: float, trials: list[Trial], outcomes: dict[str, Outcome]) -> dict[str, Any]:
     """The best score of each tuning seed, and the rank of the value: the mean of these and, where they tie, the mean
     over all evaluations, which is better for a run that is good earlier. A value with a failed run has no rank."""
-    metric, sign = plan.comparison.target.metric, -1 if plan.comparison.target.metric.endswith("loss") else 1
+    metric = plan.comparison.target.metric
+    sign = 1 if higher_is_better(metric) else -1
     scores: list[float | None] = []
     means, error, examples = [], None, 0
     for trial in trials:

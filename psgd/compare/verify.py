@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from psgd.compare.cells import cell_name
 from psgd.compare.record import read_record
 from psgd.core.errors import Diverged, PsgdError, UsageError
 from psgd.jobs.auto_group import cores
@@ -40,10 +41,6 @@ def find_cell(results: dict[str, Any], name: str) -> dict[str, Any]:
     if wanted not in names:
         raise UsageError(f"there is no cell {name!r}; there are: {'; '.join(names)}")
     return dict(names[wanted])
-
-
-def cell_name(cell: dict[str, Any]) -> str:
-    return ", ".join([cell["arm"], *(f"{axis} {label}" for axis, label in cell["at"].items())])
 
 
 def _train(directory: Path, identity: str, group: str, workers: int) -> str | None:

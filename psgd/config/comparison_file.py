@@ -167,7 +167,7 @@ def _messages(error: ValidationError, home: type[Any] = Comparison) -> list[str]
         # pydantic adds the forms that it tried, such as int, list[any], literal['auto'] and Price, to the path
         parts = [str(part) for part in each["loc"] if part not in ("Price", "int", "float") and "[" not in str(part)]
         found.setdefault(".".join(parts), _message(parts, each, home))
-    # Of `price.x`, a text or a mapping, and a key of that mapping, the key is the reason.
+    # Both `price.x`, which may be a text, and a key of the mapping `price.x` are reported; the key is the reason.
     return [text for path, text in found.items() if not any(other.startswith(f"{path}.") for other in found)]
 
 

@@ -1,6 +1,6 @@
 """Resolves a file and the command line to the complete, checked settings of a job, and writes them back to YAML."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from psgd.config.checks import OUTPUTS, check, classification
 from psgd.config.document import read_file, write
@@ -44,6 +44,14 @@ def dump(settings: Settings) -> str:
         if names.tag:
             values[section] = {names.tag: values[section][names.tag], **values[section]}
     return write(values)
+
+
+def flat(settings: Settings) -> dict[str, Any]:
+    """All settings by full name, as plain JSON."""
+    found: dict[str, Any] = {}
+    for key, value in settings.model_dump(mode="json").items():
+        found |= {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
+    return found
 
 
 def _fill_in(settings: Settings, notes: list[str]) -> Resolved:

@@ -1,10 +1,10 @@
 """Whether a run may be resumed: by the settings and data that its newest checkpoint was trained with."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from psgd.config.checks import check
-from psgd.config.resolve import dump, resolve
+from psgd.config.resolve import dump, flat, resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.core.files import write_text
@@ -65,7 +65,7 @@ def check_continues(directory: Path, settings: Settings, data: Data, consent: bo
     """Return how `settings` and `data` differ from those that the run in `directory` was trained with, in words.
     UsageError if they differ in what cannot be changed, or the user has not consented."""
     before = past(directory)
-    old, new = _flat(before.settings), _flat(settings)
+    old, new = flat(before.settings), flat(settings)
     free = set(FREE)
     if settings.optimizer.schedule == "cosine" or (settings.averaging and settings.averaging.period == "end"):
         free.discard("training.epochs")  # all of the training depends on the number of epochs
@@ -98,11 +98,3 @@ def keep_metrics(directory: Path) -> str | None:
     number = next(n for n in range(1, 10**9) if not (directory / f"metrics.before-{n}.jsonl").exists())
     kept = metrics.rename(directory / f"metrics.before-{number}.jsonl")
     return f"the metrics of the run so far, which has no checkpoint, are kept in {kept.name}"
-
-
-def _flat(settings: Settings) -> dict[str, Any]:
-    """All settings by their full names."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.model_dump().items():
-        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-    return flat

@@ -57,13 +57,15 @@ class CheckpointFiles:
     def tags(self) -> list[CheckpointTag]:
         """All complete checkpoints, the newest first. StorageError if the directory cannot be read."""
         try:
-            paths = self.directory.iterdir() if self.directory.is_dir() else ()
-            # After --overwrite, the directory of a checkpoint stays if there are other files in it.
-            names = [path.name for path in paths if path.is_dir() and len(_foreign(path)) < len(list(path.iterdir()))]
+            found = []
+            for path in self.directory.iterdir() if self.directory.is_dir() else ():
+                match = _CHECKPOINT.fullmatch(path.name)
+                # After --overwrite, the directory of a checkpoint stays if there are other files in it.
+                if match and path.is_dir() and any(_FILE.fullmatch(each.name) for each in path.iterdir()):
+                    found.append(CheckpointTag(int(match[1]), int(match[2])))
         except OSError as error:
             raise StorageError(f"{self.directory}: cannot be read: {error.strerror}") from None
-        matches = map(_CHECKPOINT.fullmatch, names)
-        return sorted((CheckpointTag(int(match[1]), int(match[2])) for match in matches if match), reverse=True)
+        return sorted(found, reverse=True)
 
     def write_worker(self, tag: CheckpointTag, worker: WorkerState) -> int:
         """Write the part of a worker and return its checksum."""
@@ -142,17 +144,14 @@ class CheckpointFiles:
             raise Damaged(f"it is a copy of the checkpoint {name}, or that one under another name")
         return dict(content)
 
-    def load_replica(self, tag: CheckpointTag, vectors: np.ndarray) -> tuple[Progress, dict[str, Any]]:
-        """Fill `vectors` (1 + rows, P); return the progress, and the record given to `complete`."""
-        about = self.about(tag)
+    def load_replica(self, tag: CheckpointTag, about: dict[str, Any], vectors: np.ndarray) -> Progress:
+        """Fill `vectors` (1 + rows, P) and return the progress; `about` as `about` returns it."""
         self._fill(tag, vectors, self._read(tag, REPLICA, about["parts"])["vectors"])
-        progress = about["progress"]
-        for name in ("dealt", "worker_steps", "last_weights"):
-            progress[name] = tuple(progress[name])
-        return Progress(**progress), about["record"]
+        lists = {name: tuple(about["progress"][name]) for name in ("dealt", "worker_steps", "last_weights")}
+        return Progress(**{**about["progress"], **lists})
 
-    def load_worker(self, tag: CheckpointTag, worker: WorkerState) -> None:
-        arrays = self._read(tag, worker_part(worker.number), self.about(tag)["parts"])
+    def load_worker(self, tag: CheckpointTag, about: dict[str, Any], worker: WorkerState) -> None:
+        arrays = self._read(tag, worker_part(worker.number), about["parts"])
         self._fill(tag, worker.moments, arrays["moments"])
         worker.moment_steps, worker.steps_done = (int(n) for n in arrays["counts"])
         worker.loss = float(arrays["loss"][0])

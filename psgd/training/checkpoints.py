@@ -81,9 +81,10 @@ class Checkpoints:
 
         def read() -> tuple[Restored | None, str]:
             try:
-                progress, record = files.load_replica(tag, vectors)
+                about = files.about(tag)
+                progress, record = files.load_replica(tag, about, vectors), about["record"]
                 for worker in self._local_steps.workers.values():
-                    files.load_worker(tag, worker)
+                    files.load_worker(tag, about, worker)
             except Damaged as damage:
                 return None, str(damage)
             self._stopwatch.restore(record["seconds"])

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from psgd.compare.numbers import short
 from psgd.compare.picture import FAR
-from psgd.compare.report.numbers import short
 from psgd.compare.report.panels import Axis
 
 TICKS = 5  # intervals between ticks, about; raised, labels come closer

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from psgd.compare.report import axes, bands, numbers, view
+from psgd.compare import cells, numbers
+from psgd.compare.crossing import higher_is_better
+from psgd.compare.report import axes, bands, view
 from psgd.compare.report.blocks import Figure, Group, Table
 from psgd.compare.report.panels import Curves, Line, Panels
 
@@ -64,7 +66,7 @@ def at_place(results: view.Results, at: dict[str, str], clock: view.Clock) -> Fi
 def in_measured_time(results: view.Results, clock: view.Clock) -> Figure | None:
     """The figure of measured seconds: a panel for each point of the grid. None if nothing was measured."""
     metric, panels, legend = results["target"]["metric"], [], {}
-    for at in view.places(results):
+    for at in cells.places(results):
         found = _lines_of(results, at, metric)
         for price in view.measured(results):
             panel = _panel(results, found, "seconds", view.place_name(at), _by(clock, price))
@@ -89,7 +91,7 @@ Position = Callable[[dict[str, Any], dict[str, Any]], list[float] | None]
 
 
 def _lines_of(results: view.Results, at: dict[str, str], metric: str) -> Found:
-    higher = view.higher_is_better(results)
+    higher = higher_is_better(results["target"]["metric"])
     cells = view.cells_at(results, at)
     found = [(cell, bands.points([view.scores(run, metric) for run in cell["runs"]], higher)) for cell in cells]
     return [(cell, points) for cell, points in found if points]
@@ -158,7 +160,7 @@ def _table(results: view.Results, name: str, found: Found, clock: view.Clock) ->
 def _groups(results: view.Results, clock: view.Clock) -> Table:
     """The numbers of the figure of measured times, at the end of the runs and some evaluations before."""
     groups = []
-    for at in view.places(results):
+    for at in cells.places(results):
         for cell, points in _lines_of(results, at, results["target"]["metric"]):
             rows = []
             for point in bands.thinned(points, 4):
@@ -168,7 +170,7 @@ def _groups(results: view.Results, clock: view.Clock) -> Table:
                     row.append(numbers.seconds(bands.middle(seconds, point.at)))
                 examples = bands.middle([run["series"].get("examples") for run in cell["runs"]], point.at)
                 rows.append([_epochs(results, examples), *row, *_scores(cell, point)])
-            groups.append(Group(rows, view.cell_name(cell)))
+            groups.append(Group(rows, cells.cell_name(cell)))
     head = [
         "epochs",
         *(f"time, {price}" for price in view.measured(results)),

@@ -1,6 +1,7 @@
 """Where the time goes: computing, waiting and moving of the median run, at every modelled price."""
 
-from psgd.compare.report import numbers, view
+from psgd.compare import numbers
+from psgd.compare.report import view
 from psgd.compare.report.blocks import Figure, Group, Section, Table, Text
 from psgd.compare.report.curves import slug
 from psgd.compare.report.panels import Bars, Panels

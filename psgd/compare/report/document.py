@@ -1,6 +1,7 @@
 """The whole report as headings, text, tables and figures: the answer first, then what it rests on."""
 
-from psgd.compare.report import curves, decomposition, networks, numbers, setup, tuning, verdicts, view
+from psgd.compare import cells, numbers
+from psgd.compare.report import curves, decomposition, networks, setup, tuning, verdicts, view
 from psgd.compare.report.blocks import Block, Bullets, Document, Section, Text
 
 MARGIN = "5 %"
@@ -20,7 +21,7 @@ def compose(results: view.Results, times: view.Times) -> Document:
 
 
 def _about(results: view.Results) -> str:
-    arms, places, seeds = len(results["arms"]), len(view.places(results)), len(results["seeds"])
+    arms, places, seeds = len(results["arms"]), len(cells.places(results)), len(results["seeds"])
     target = results["target"]
     value = "no target" if target["value"] is None else f"target {numbers.short(target['value'])}"
     return (
@@ -30,7 +31,7 @@ def _about(results: view.Results) -> str:
 
 
 def _curves(results: view.Results, clock: view.Clock) -> Section:
-    figures = [figure for at in view.places(results) if (figure := curves.at_place(results, at, clock))]
+    figures = [figure for at in cells.places(results) if (figure := curves.at_place(results, at, clock))]
     measured = curves.in_measured_time(results, clock)
     blocks: list[Block] = [*figures, *([measured] if measured else [])]
     return Section("Learning curves", blocks or [Text("No run has a score.", "warning")])

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from psgd.compare.report import numbers, view
+from psgd.compare import numbers
+from psgd.compare.report import view
 from psgd.compare.report.blocks import Block, Bullets, Figure, Group, Section, Sliders, Table, Text
 from psgd.compare.report.panels import Map, Panels
 

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from psgd.compare.report import numbers, view
+from psgd.compare import cells, numbers
+from psgd.compare.report import view
 from psgd.compare.report.blocks import Block, Code, Group, Section, Table, Text
 
 
@@ -39,7 +40,7 @@ def _rates(price: Any) -> list[str]:
 
 def _cells(results: view.Results) -> Table:
     groups = []
-    for at in view.places(results):
+    for at in cells.places(results):
         rows = []
         for cell in view.cells_at(results, at):
             tuned = " (tuned)" if "optimizer.learning_rate" in cell["tuned"] else ""
@@ -125,7 +126,7 @@ def _machine(results: view.Results) -> Section:
     if known:
         parts = ("step", "leaf", "apply", "rest")
         costs = [
-            [view.cell_name(cell), *(numbers.seconds(cell["costs"].get(part)) for part in parts)] for cell in known
+            [cells.cell_name(cell), *(numbers.seconds(cell["costs"].get(part)) for part in parts)] for cell in known
         ]
         head = ["cell", "a local step", "reducing a contribution", "applying the sum", "the loop, a round"]
         caption = "Costs measured on this machine, from which modelled times are computed"
@@ -139,7 +140,7 @@ def _runs(results: view.Results) -> Section:
         for run in cell["runs"]:
             status = run["status"] + (f": {run['error']}" if run["error"] else "")
             rows.append(
-                [view.cell_name(cell), str(run["seed"]), run["id"], status, numbers.count(run["rounds"]), _steps(run)]
+                [cells.cell_name(cell), str(run["seed"]), run["id"], status, numbers.count(run["rounds"]), _steps(run)]
             )
             rows[-1] += [_measured(run), run["sha256"] or numbers.NONE]
     head = ["cell", "seed", "run", "status", "rounds", "steps of a worker", "measured on", "SHA-256 of the parameters"]

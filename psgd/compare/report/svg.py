@@ -2,9 +2,9 @@
 
 from html import escape
 
+from psgd.compare.numbers import bandwidth, seconds
 from psgd.compare.report import axes
 from psgd.compare.report.marks import LIGHT, colour, colours, dash, definitions, marker, rules
-from psgd.compare.report.numbers import bandwidth, seconds
 from psgd.compare.report.panels import Bars, Curves, Line, Map, Panel, Panels
 
 WIDTH, HEIGHT = 300, 236  # of a panel of lines, in pixels at its natural size

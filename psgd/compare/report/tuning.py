@@ -4,7 +4,8 @@ import math
 from statistics import fmean
 from typing import Any
 
-from psgd.compare.report import axes, numbers, view
+from psgd.compare import cells, numbers
+from psgd.compare.report import axes, view
 from psgd.compare.report.blocks import Block, Figure, Group, Section, Table, Text
 from psgd.compare.report.panels import Axis, Curves, Line, Panels
 
@@ -26,7 +27,7 @@ def section(results: view.Results) -> Section | None:
         f"Tuning took {numbers.count(whole)} examples{times}."
     )
     blocks: list[Block] = [intro]
-    panels = [panel for at in view.places(results) if (panel := _panel(results, at, setting))]
+    panels = [panel for at in cells.places(results) if (panel := _panel(results, at, setting))]
     table = _table(results, tuned, setting)
     if not panels:
         return Section("Tuning", [*blocks, table])
@@ -75,7 +76,7 @@ def _panel(results: view.Results, at: dict[str, str], setting: str) -> Curves | 
 
 def _table(results: view.Results, tuned: list[dict[str, Any]], setting: str) -> Table:
     groups = []
-    for at in view.places(results):
+    for at in cells.places(results):
         rows = [_row(cell, setting) for cell in view.cells_at(results, at) if cell["tuning"]]
         if rows:
             groups.append(Group(rows, view.place_name(at)))

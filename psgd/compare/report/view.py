@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from psgd.compare.report import numbers
+from psgd.compare import cells, numbers
 
 Results = dict[str, Any]
 
@@ -25,42 +25,20 @@ NO_FINDINGS: dict[str, Any] = {
 
 
 def completed(results: Results) -> Results:
-    """The results with what may be left out of them. A comparison without prices is of measured times, named here; the
-    examples of an epoch follow from the shortest finished run, which ends with the first round at or after the budget
-    (None if no run has finished)."""
-    runs = [run for cell in results["cells"] for run in cell["runs"] if run["status"] == "done"]
-    ends = [run["series"]["examples"][-1] for run in runs if run["series"]["examples"]]
-    epoch = min(ends) / results["budget"]["epochs"] if ends else None
-    return {
-        **results,
-        "prices": results["prices"] or {"here": "measured"},
-        "budget": {"examples_per_epoch": epoch, **results["budget"]},
-        "findings": {**NO_FINDINGS, **results["findings"]},
-    }
-
-
-def places(results: Results) -> list[dict[str, str]]:
-    """The points of the grid, in the order of the cells."""
-    found: list[dict[str, str]] = []
-    for cell in results["cells"]:
-        if cell["at"] not in found:
-            found.append(cell["at"])
-    return found
+    """The results with what may be left out of them. A comparison without prices is of measured times, named here."""
+    prices = results["prices"] or {"here": "measured"}
+    return {**results, "prices": prices, "findings": {**NO_FINDINGS, **results["findings"]}}
 
 
 def place_name(at: dict[str, str]) -> str:
-    """A point of the grid in words: "workers 4, speeds uneven"."""
-    return ", ".join(f"{axis} {label}" for axis, label in at.items()) or "all settings"
+    """A point of the grid in words, also of a comparison without a grid."""
+    return cells.place_name(at) or "all settings"
 
 
 def cells_at(results: Results, at: dict[str, str]) -> list[dict[str, Any]]:
     """The cells of a point of the grid, in the order of the arms."""
     found = [cell for cell in results["cells"] if cell["at"] == at]
     return sorted(found, key=lambda cell: results["arms"].index(cell["arm"]))
-
-
-def cell_name(cell: dict[str, Any]) -> str:
-    return f"{cell['arm']} at {place_name(cell['at'])}"
 
 
 def modelled(results: Results) -> list[str]:
@@ -86,10 +64,6 @@ def price_name(results: Results, name: str) -> str:
 
 def metric_name(results: Results) -> str:
     return str(results["target"]["metric"]).replace("_", " ")
-
-
-def higher_is_better(results: Results) -> bool:
-    return bool(results["target"]["metric"] == "validation_accuracy")
 
 
 def scores(run: dict[str, Any], metric: str) -> list[float]:

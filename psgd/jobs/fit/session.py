@@ -34,8 +34,8 @@ class Fitted:
 
     parameters: Any  # new arrays, in the structure that was given
     summary: dict[str, Any]  # as in summary.json: parameters_sha256, train_seconds, ...
-    # As in metrics.jsonl: plain dicts of round, epoch, examples, seconds and loss, or of these and test_loss; at most
-    # a hundred an epoch and a thousand in all. pandas.DataFrame(history) is a table of them.
+    # The lines of metrics.jsonl: plain dicts of round, epoch, examples, seconds and loss, or of these and test_loss; at
+    # most a hundred an epoch and a thousand in all. pandas.DataFrame(history) is a table of them.
     history: list[dict[str, Any]]
     first: bool  # whether this process should print and save, if there are several
 

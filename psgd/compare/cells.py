@@ -1,0 +1,25 @@
+"""Cells of results.json by their place in the grid, and their names."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Json = Mapping[str, Any]
+
+
+def places(results: Json) -> list[dict[str, str]]:
+    """The points of the grid that some cell has, in the order of the cells."""
+    found: list[dict[str, str]] = []
+    for cell in results["cells"]:
+        if cell["at"] not in found:
+            found.append(cell["at"])
+    return found
+
+
+def place_name(at: Mapping[str, str]) -> str:
+    """A point of the grid in words, "workers 4, speeds uneven"; empty without a grid."""
+    return ", ".join(f"{axis} {label}" for axis, label in at.items())
+
+
+def cell_name(cell: Json) -> str:
+    """An arm and its place in words, "sync, workers 4"."""
+    return ", ".join(filter(None, (cell["arm"], place_name(cell["at"]))))
