@@ -8,6 +8,7 @@ import pytest
 from processes import python
 
 from psgd.compare import numbers
+from psgd.compare.answer import answer
 from psgd.compare.clock import ROW_BYTES, SEGMENT_SECONDS, Price, as_price, hosts_used, layout, spent, times
 from psgd.compare.costs import measure, measure_choice
 from psgd.compare.diagram import best_period, break_even, diagram
@@ -335,6 +336,20 @@ def test_an_arm_that_wins_on_every_network_has_one_sentence():
     sync, average = found["cells"]
     sync["costs"], average["costs"] = {**sync["costs"], "step": 1.0}, {**average["costs"], "step": 0.001}
     assert break_even(found) == ["workers 2, price slow: average wins over sync on every network tried"]
+
+
+def test_the_answer_has_the_break_even_points_of_a_single_place_and_says_once_what_is_the_same_everywhere():
+    found = {
+        **results(prices={name: {"hosts": 2, "network": "100Mbit,0us"} for name in ("near", "far")}),
+        "axes": {},
+        "cells": [],
+    }
+    points = ["workers 2, price near: a", "workers 2, price near: b", "workers 2, price far: a"]
+    one = [{"at": {"workers": "2"}, "price": name, "rows": []} for name in ("near", "far")]
+    said = answer(found, {"tables": one, "break_even": points, "flips": [], "identities": []})
+    assert said[-2:] == ["Price near and far: a.", "Price near: b."]
+    two = [*one, {**one[0], "at": {"workers": "4"}}]
+    assert "Price near: b." not in answer(found, {"tables": two, "break_even": points, "flips": [], "identities": []})
 
 
 def test_the_diagram_has_the_winner_on_each_network():

@@ -20,7 +20,7 @@ def answer(results: Json, findings: Json) -> list[str]:
     sentences += [_sentence(results, table) for table in tables[:MAX_PLACES]]
     if len(tables) > MAX_PLACES:
         sentences.append(f"The tables below have the other {len(tables) - MAX_PLACES} places and prices.")
-    sentences += _limits(results, findings)
+    sentences += _break_even(results, findings) + _limits(results, findings)
     return [each for each in sentences if each]
 
 
@@ -96,6 +96,19 @@ def _verdict(ratio: Json) -> str:
         return "undecided"
     strength = "an indication" if ratio["strength"] == "indication" else "a verdict"
     return f"{ratio['verdict']}, {strength} from {ratio['n']} seeds"
+
+
+def _break_even(results: Json, findings: Json) -> list[str]:
+    """Where the reference and each arm break even, if there is one place; what is the same at several prices, once."""
+    if len({place_name(table["at"]) for table in findings["tables"]}) > 1:
+        return []
+    prices: dict[str, list[str]] = {}
+    for point in findings["break_even"]:
+        for price in results["prices"]:
+            _, found, sentence = point.partition(f", price {price}: ")
+            if found:
+                prices.setdefault(sentence, []).append(price)
+    return [f"Price {' and '.join(names)}: {sentence}." for sentence, names in prices.items()]
 
 
 def _limits(results: Json, findings: Json) -> list[str]:

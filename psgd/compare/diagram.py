@@ -167,7 +167,11 @@ def best_period(results: Json) -> list[str]:
 
 
 def _against(period: int | str, seconds: float, best: float) -> str:
-    return f"{period} takes {seconds / best:.2f} times as long" if np.isfinite(seconds) else f"{period} misses it"
+    return (
+        f"{period} takes {numbers.digits(seconds / best, 3)} times as long"
+        if np.isfinite(seconds)
+        else f"{period} misses it"
+    )
 
 
 def _families(cells: Iterable[Json]) -> list[list[Json]]:
