@@ -347,7 +347,7 @@ def test_the_answer_has_the_break_even_points_of_a_single_place_and_says_once_wh
     points = ["workers 2, price near: a", "workers 2, price near: b", "workers 2, price far: a"]
     one = [{"at": {"workers": "2"}, "price": name, "rows": []} for name in ("near", "far")]
     said = answer(found, {"tables": one, "break_even": points, "flips": [], "identities": []})
-    assert said[-2:] == ["Price near and far: a.", "Price near: b."]
+    assert said[-2:] == ["Prices near and far: a.", "Price near: b."]
     two = [*one, {**one[0], "at": {"workers": "4"}}]
     assert "Price near: b." not in answer(found, {"tables": two, "break_even": points, "flips": [], "identities": []})
 

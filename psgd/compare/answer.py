@@ -103,12 +103,16 @@ def _break_even(results: Json, findings: Json) -> list[str]:
     if len({place_name(table["at"]) for table in findings["tables"]}) > 1:
         return []
     prices: dict[str, list[str]] = {}
-    for point in findings["break_even"]:
-        for price in results["prices"]:
+    for price in results["prices"]:
+        for point in findings["break_even"]:
             _, found, sentence = point.partition(f", price {price}: ")
             if found:
                 prices.setdefault(sentence, []).append(price)
-    return [f"Price {' and '.join(names)}: {sentence}." for sentence, names in prices.items()]
+    return [
+        f"Price {name}: {sentence}." if len(names) == 1 else f"Prices {', '.join(names[:-1])} and {name}: {sentence}."
+        for sentence, names in prices.items()
+        for name in names[-1:]
+    ]
 
 
 def _limits(results: Json, findings: Json) -> list[str]:
