@@ -25,7 +25,7 @@ All settings of a job, as in a config (strict YAML) or on the command line, `tra
 column "of" says for which `data.source`, `optimizer.name` or `strategy.name` there is such a setting, if not for all.
 
 An editor that knows the YAML language server (VS Code with the YAML extension, for one) checks and completes a config
-whose last line is this, with the path from the config to the file:
+that has this line, with the path from the config to the file:
 
 ```yaml
 # yaml-language-server: $schema=../psgd/config/settings.schema.json

@@ -72,10 +72,9 @@ def test_every_setting_has_a_meaning_and_nothing_else_has_one():
 def test_shipped_configs_are_valid_and_name_their_schema(path: Path):
     schema = COMPARISON if path.parent.name == "compare" else SETTINGS
     schema.validate(read_file(str(path)))
-    first, *_, last = path.read_text().splitlines()
-    assert first.startswith("# ")
-    named = path.parent / last.removeprefix("# yaml-language-server: $schema=")
-    assert json.loads(named.read_text()) == schema.schema
+    assert not path.read_text().startswith("# yaml"), "the first line says what it is"
+    (named,) = re.findall(r"^# yaml-language-server: \$schema=(\S+)$", path.read_text(), re.M)
+    assert json.loads((path.parent / named).read_text()) == schema.schema
     if schema is SETTINGS:
         complete = resolve(str(path), []).settings.model_dump(mode="json")
         schema.validate(complete)
