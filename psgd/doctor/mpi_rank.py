@@ -1,0 +1,29 @@
+"""The program of the trial `mpirun -n 2 python -m psgd.doctor.mpi_rank`: starts as a process of a job does, and prints
+how many processes there are, or what is wrong, as a line of JSON."""
+
+import json
+import signal
+import sys
+
+SECONDS = 20  # after which it ends itself, whatever becomes of its launcher
+
+
+def main() -> int:
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(SECONDS)
+    from psgd.core.errors import PsgdError
+    from psgd.group.mpi_world import World
+
+    try:
+        world = World()
+    except PsgdError as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+        return error.code
+    rows = world.all_gather(bytes([world.process]))
+    print(json.dumps({"processes": len(rows), "host": world.host_peers.size}), flush=True)
+    world.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
