@@ -22,13 +22,14 @@ def judge_cores(there: int, usable: int, quota: float | None, threads: int) -> F
     """`there`: cores of the machine; `usable`: those in the affinity mask, which psgd counts; `quota`: CPUs' time that
     the control group allows; `threads`: hardware threads on a core."""
     details: dict[str, Any] = {"machine": there, "affinity": usable, "quota": quota, "threads_per_core": threads}
+    text = f"{usable} core{'s' * (usable != 1)}"
     if quota is not None and quota < usable:
         workers = max(1, int(quota))
-        text = f"{usable} cores, but the control group (container) allows the time of {quota:g}: more processes stall"
-        return note(
-            "cores", text, f"set workers or cluster.processes to {workers}: auto would take {usable}", **details
+        text += (
+            f", but the control group (container) allows the time of {quota:g}: what runs beyond it is stopped again"
         )
-    text = f"{usable} core{'s' * (usable != 1)}"
+        advice = f"set workers or cluster.processes to {workers}: auto would take {usable}" if workers < usable else ""
+        return note("cores", text, advice, **details)
     if usable < there:
         return note(
             "cores", f"{text} of {there}: the affinity mask has no more (taskset, Slurm, a container)", **details
@@ -41,9 +42,14 @@ def judge_cores(there: int, usable: int, quota: float | None, threads: int) -> F
 
 def judge_load(load: float, usable: int) -> Finding:
     """`load`: how many processes ran on average in the last minute."""
-    text = f"{load:.1f} processes ran on average in the last minute"
+    text = f"on average {load:.1f} processes ran in the last minute"
     if load > usable / 2:
-        return note("load", f"{text}, on {usable} cores", "measure times when the machine is idle", load=load)
+        return note(
+            "load",
+            f"{text}, on {usable} core{'s' * (usable != 1)}",
+            "measure times when the machine is idle",
+            load=load,
+        )
     return ok("load", text, load=load)
 
 

@@ -3,15 +3,16 @@
 import os
 from pathlib import Path
 
+from psgd.core.errors import DataError
 from psgd.doctor.finding import Finding, note, ok, size, wrong
 
 _SHOWN = 8  # directories
 
 
 def check() -> list[Finding]:
-    from psgd.data.sources.load import places
+    from psgd.data.sources.load import default_places
 
-    return [judge_variable(os.environ.get("PSGD_DATA")), judge_mnist(places("mnist"))]
+    return [judge_variable(os.environ.get("PSGD_DATA")), judge_mnist(default_places("mnist"))]
 
 
 def judge_variable(given: str | None) -> Finding:
@@ -33,15 +34,15 @@ def judge_variable(given: str | None) -> Finding:
 def judge_mnist(places: list[Path]) -> Finding:
     """`places`: the directories where MNIST is looked for."""
     from psgd.data.sources.download import REMOTES
+    from psgd.data.sources.idx import find_files
 
     files = REMOTES["mnist"].files
-    for place in places:
-        names = {each.name.removesuffix(".gz") for each in place.iterdir()} if place.is_dir() else set()
-        if missing := sorted({name.removesuffix(".gz") for name in files} - names):
-            if names:
-                return wrong("data", f"{place} lacks {', '.join(missing)}", "copy them there, or move it away")
-            continue
-        return ok("data", f"mnist: {place}")
+    if there := [place for place in places if place.is_dir()]:
+        try:
+            find_files(there[0])
+        except DataError as error:
+            return wrong("data", f"mnist: {error}")
+        return ok("data", f"mnist: {there[0]}")
     if not places:
         return note("data", "there is no home directory for downloads", "set XDG_CACHE_HOME or PSGD_DATA")
     total = size(sum(file.size for file in files.values()))

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,19 @@ _LAUNCHERS = {
 
 
 def check() -> list[Finding]:
-    return [judge(os.environ, launcher_above())]
+    return [judge(launcher_above())]
 
 
-def judge(names: Iterable[str], above: str | None) -> Finding:
-    """`names`: of environment variables, which are also read from os.environ; `above`: see `launcher_above`."""
+def left_behind() -> list[str]:
+    """The variables that tell a process its place in an MPI job."""
+    return sorted(name for name in os.environ if _OF_MPI.match(name))
+
+
+def judge(above: str | None) -> Finding:
+    """What the environment makes of a plain `psgd train`. `above`: see `launcher_above`."""
     from psgd.jobs.auto_group import check_launched
 
-    mpi = sorted(name for name in names if _OF_MPI.match(name))
-    slurm = sorted(name for name in names if _OF_SLURM.match(name))
+    mpi, slurm = left_behind(), sorted(name for name in os.environ if _OF_SLURM.match(name))
     details: dict[str, Any] = {"variables": {name: os.environ[name] for name in mpi + slurm}, "launcher": above}
     try:
         check_launched("auto", "group: auto or mpi")
@@ -49,10 +52,10 @@ def judge(names: Iterable[str], above: str | None) -> Finding:
         advice = "call it without a launcher, to check what mpirun does"
         return note("launcher", f"{above} started psgd doctor as a process of an MPI job", advice, **details)
     if launched():
-        text = f"{', '.join(mpi)} are set, but no launcher is running: psgd train takes itself for a process of MPI"
+        text = f"a launcher left {', '.join(mpi)} behind: a plain psgd train takes itself for a process of MPI"
         return wrong("launcher", text, f"unset {' '.join(mpi)}", **details)
     if mpi:
-        text = f"{', '.join(mpi)} are set, but no launcher is running: psgd sees that, other MPI programs may not"
+        text = f"a launcher left {', '.join(mpi)} behind: a plain psgd train sees that, mpirun may not"
         return note("launcher", text, f"unset {' '.join(mpi)}", **details)
     if slurm:
         return ok("launcher", f"in a job of Slurm ({', '.join(slurm)}), not started as a process of MPI", **details)

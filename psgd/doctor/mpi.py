@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from psgd.core.errors import UsageError
 from psgd.doctor import program, shared_memory
 from psgd.doctor.finding import Finding, note, ok, wrong
-from psgd.doctor.launchers import launcher_above
+from psgd.doctor.launchers import launcher_above, left_behind
 from psgd.doctor.mpi_rank import SECONDS
 
 _QUESTION_SECONDS = 10.0  # that a program may take to say its version
@@ -40,7 +41,10 @@ def check() -> list[Finding]:
         ]
     rank, variables = program.module("psgd.doctor.mpi_rank")
     trial = program.run([launcher.path, "-n", "2", *rank], SECONDS + 5.0, **variables)
-    return [judge_trial(launcher, library, trial, _ulfm(launcher))]
+    found = judge_trial(launcher, library, trial, _ulfm(launcher))
+    if found.level == "wrong" and (names := left_behind()):
+        found = replace(found, advice=f"first unset what another launcher left behind: unset {' '.join(names)}")
+    return [found]
 
 
 def judge_parts(launcher: Launcher | None, library: str, wheels: Sequence[str], here: str) -> Finding | None:

@@ -4,6 +4,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import psgd
@@ -26,6 +27,8 @@ def check() -> list[Finding]:
     python = ok("python", about)
     if (installed := described["Version"]) != __version__:
         python = note("python", f"{about}, but {installed} is installed", "pip install it again")
+    if find_spec("packaging") is None:
+        return [python, wrong("packages", "what psgd needs: packaging is missing", "pip install packaging")]
     extras = described.get_all("Provides-Extra") or []
     return [python, *judge(metadata.requires("psgd") or [], extras, _installed)]
 

@@ -25,7 +25,8 @@ def judge_environment() -> list[Finding]:
     """What the environment does to the BLAS."""
     findings = []
     if slow := kernel_warning():
-        findings.append(note("blas", *slow.split(". ", 1)))
+        text, _, advice = slow.partition(". ")
+        findings.append(note("blas", text, advice[:1].lower() + advice[1:]))
     elif kernel := os.environ.get("OPENBLAS_CORETYPE"):
         findings.append(note("blas", f"OPENBLAS_CORETYPE={kernel} fixes OpenBLAS's kernel, and so the bits"))
     if more := _set(v for v in VARIABLES if os.environ.get(v, "1") != "1"):

@@ -8,7 +8,7 @@ from pathlib import Path
 from psgd.doctor import program
 from psgd.doctor.finding import Finding, note, ok, wrong
 
-_ANSWER_SECONDS = 25.0  # that Ray's own health check may take; importing ray alone takes seconds on a busy machine
+_ANSWER_SECONDS = 15.0  # that Ray's own health check may take; importing ray alone takes seconds on a busy machine
 _TOKEN_FILE = Path("~/.ray/auth_token")
 
 
@@ -23,7 +23,8 @@ def check() -> list[Finding]:
     if place == LOCAL:
         text = f"{version}; RAY_ADDRESS is not set: group ray starts a Ray of its own, on loopback, closed by a token"
         return [ok("ray", text, version=version)]
-    return [judge_token(), judge_address(version, place)]
+    token = judge_token()
+    return [token] if token.level == "wrong" else [token, judge_address(version, place)]
 
 
 def judge_token() -> Finding:
@@ -60,7 +61,11 @@ def judge_address(version: str, place: str) -> Finding:
     asked = program.run([*command, "health-check", "--address", place], _ANSWER_SECONDS, **variables)
     if asked.code == 0:
         return ok("ray", f"{text} answers", **details)
+    if asked.code is None:
+        return wrong("ray", f"{text} does not answer within {_ANSWER_SECONDS:g} s", "start it again", **details)
+    if "InvalidAuthToken" in asked.output:
+        advice = "set RAY_AUTH_TOKEN to the token of the cluster's head, and RAY_AUTH_MODE=token"
+        return wrong("ray", f"{text} refuses this process's token, or its lack of one", advice, **details)
     last = next((line.strip() for line in reversed(asked.output.splitlines()) if line.strip()), "it says nothing")
-    reason = f"does not answer within {_ANSWER_SECONDS:g} s" if asked.code is None else f"refuses: {last}"
-    advice = "its token (RAY_AUTH_TOKEN) and its version of Ray must be those of this process"
-    return wrong("ray", f"{text} {reason}", advice, **details, output=asked.output[-2000:])
+    advice = "the versions of Ray and Python must be those of the cluster"
+    return wrong("ray", f"{text} does not answer as it should: {last}", advice, **details)
