@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from psgd.backends.blas import VARIABLES, describe, kernel_warning
 from psgd.doctor.finding import Finding, note, ok
 
-_ALSO_LIMITING = ("OPENBLAS_L2_SIZE", "OPENBLAS_VERBOSE", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "MKL_CBWR")
+_ALSO_LIMITING = ("OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "MKL_CBWR")
 
 
 def check() -> list[Finding]:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import psgd
 
+_REST_SECONDS = 2.0  # for the output of a program that was killed
+
 
 class Finished(NamedTuple):
     """A program's end. `code`: None if it ran past its limit."""
@@ -34,14 +36,25 @@ def run(command: Sequence[str], limit: float, **variables: str) -> Finished:
         env={**os.environ, **variables},
         start_new_session=True,
     )
+    code: int | None = None
     try:
         output, _ = process.communicate(timeout=limit)
-        code: int | None = process.returncode
-    except subprocess.TimeoutExpired as expired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        code, output = None, (expired.stdout or b"").decode(errors="replace")  # bytes, although text was asked for
+        code = process.returncode
+    except subprocess.TimeoutExpired:
+        output = _kill(process)
     return Finished(code, output, time.monotonic() - began)
+
+
+def _kill(process: subprocess.Popen[str]) -> str:
+    """Kill a program and what it started, and return what they wrote."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    try:
+        return process.communicate(timeout=_REST_SECONDS)[0]
+    except subprocess.TimeoutExpired:  # a process that left the group holds the pipe open
+        assert process.stdout
+        process.stdout.close()
+        return ""
 
 
 def module(name: str) -> tuple[list[str], dict[str, str]]:
