@@ -134,7 +134,8 @@ class TestControlGroups:
     def test_version_2_the_lowest_limit_on_the_way_up_counts(self, tmp_path):
         write(tmp_path / "proc/self/cgroup", "0::/user/job\n")
         write(tmp_path / "sys/fs/cgroup/user/cpu.max", "150000 100000\n")
-        write(tmp_path / "sys/fs/cgroup/user/job/cpu.max", "max 100000\n")
+        write(tmp_path / "sys/fs/cgroup/user/job/cpu.max", "400000 100000\n")
+        write(tmp_path / "sys/fs/cgroup/cpu.max", "max 100000\n")
         write(tmp_path / "sys/fs/cgroup/user/memory.max", "max\n")
         write(tmp_path / "sys/fs/cgroup/user/job/memory.max", "2147483648\n")
         assert cgroup_limits(tmp_path) == (1.5, 2**31)

@@ -22,7 +22,7 @@ class TestMpi:
     MPICH, OPEN = "MPICH Version:      5.0.2", "Open MPI v5.0.11, package: Open MPI user@localhost"
     HYDRA = mpi.Launcher("/venv/bin/mpirun", "HYDRA build details:\n Version: 5.0.2")
     PRTE = mpi.Launcher("/other/bin/mpirun", "mpirun (Open MPI) 5.0.11")
-    JOINED = '{"processes": 2, "host": 2}\n' * 2
+    JOINED = '{"processes": 2}\n' * 2
 
     def test_launcher_and_library_of_one_mpi_are_worth_a_trial(self):
         intel = mpi.Launcher("/opt/mpirun", "Intel(R) MPI Library for Linux* OS, Version 2021.9")
@@ -55,6 +55,8 @@ class TestMpi:
 
     def test_two_processes_that_meet(self):
         has(self.judge(0, f"a warning\n{self.JOINED}"), "ok", "MPICH 5.0.2", "joined two processes", "without ULFM")
+        on_one_line = '[0] {"noise ' + self.JOINED.replace("\n", "")
+        has(self.judge(0, on_one_line), "ok", "joined two processes")
         has(self.judge(0, self.JOINED, ulfm=True), "ok", "with ULFM")
         has(self.judge(0, self.JOINED, self.HYDRA._replace(on_path=False)), "note", "export PATH=/venv/bin:$PATH")
 
@@ -62,7 +64,7 @@ class TestMpi:
         ("code", "output", "level", "words"),
         [
             (None, "", "wrong", "has not ended within 1 s"),
-            (0, '{"processes": 1, "host": 1}\n' * 2, "wrong", "failed with exit code 0"),
+            (0, '{"processes": 1}\n' * 2, "wrong", "failed with exit code 0"),
             (
                 2,
                 '{"error": "the launcher started 2, but MPI sees 1"}\n',

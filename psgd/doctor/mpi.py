@@ -69,7 +69,7 @@ def judge_parts(launcher: Launcher | None, library: str, wheels: Sequence[str], 
 
 def judge_trial(launcher: Launcher, library: str, trial: program.Finished, ulfm: bool) -> Finding:
     """What two processes that mpirun started said. `ulfm`: whether this MPI can go on after a process was lost."""
-    said = [json.loads(line) for line in trial.output.splitlines() if line.startswith('{"')]
+    said = _messages(trial.output)
     details: dict[str, Any] = {"mpirun": launcher.path, "mpi4py": library, "ulfm": ulfm, "output": trial.output[-2000:]}
     what = f"mpirun -n 2 ({launcher.path})"
     if trial.code is None:
@@ -92,6 +92,19 @@ def judge_trial(launcher: Launcher, library: str, trial: program.Finished, ulfm:
             "mpi", f"{text}; mpirun is not in PATH", f"export PATH={Path(launcher.path).parent}:$PATH", **details
         )
     return ok("mpi", text, **details)
+
+
+def _messages(output: str) -> list[dict[str, Any]]:
+    """The JSON objects in what a launcher printed, which may put several on a line, between words of its own."""
+    found, start = [], output.find('{"')
+    while start >= 0:
+        try:
+            message, end = json.JSONDecoder().raw_decode(output, start)
+            found.append(message)
+        except ValueError:
+            end = start + 1
+        start = output.find('{"', end)
+    return found
 
 
 def family(text: str) -> str | None:

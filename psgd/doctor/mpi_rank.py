@@ -2,6 +2,7 @@
 how many processes there are, or what is wrong, as a line of JSON."""
 
 import json
+import os
 import signal
 import sys
 
@@ -17,12 +18,17 @@ def main() -> int:
     try:
         world = World()
     except PsgdError as error:
-        print(json.dumps({"error": str(error)}), flush=True)
+        _say({"error": str(error)})
         return error.code
     rows = world.all_gather(bytes([world.process]))
-    print(json.dumps({"processes": len(rows), "host": world.host_peers.size}), flush=True)
+    _say({"processes": len(rows)})
     world.close()
     return 0
+
+
+def _say(message: dict[str, object]) -> None:
+    """Print a line in one piece, so that the launcher does not mix it with the other process's."""
+    os.write(sys.stdout.fileno(), f"{json.dumps(message)}\n".encode())
 
 
 if __name__ == "__main__":
