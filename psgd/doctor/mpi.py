@@ -43,7 +43,7 @@ def check() -> list[Finding]:
     trial = program.run([launcher.path, "-n", "2", *rank], SECONDS + 5.0, **variables)
     found = judge_trial(launcher, library, trial, _ulfm(launcher))
     if found.level == "wrong" and (names := left_behind()):
-        found = replace(found, advice=f"first unset what another launcher left behind: unset {' '.join(names)}")
+        found = replace(found, advice=f"unset {' '.join(names)}, which another launcher left behind")
     return [found]
 
 
