@@ -15,7 +15,7 @@ PACKAGE = ROOT / "psgd"
 # own, but not from another room of the same level.
 LEVELS = (
     ("train", "predict", "plot", "report", "explain"),
-    ("compare",),
+    ("compare", "doctor"),
     ("jobs",),
     ("training",),
     ("strategy",),
@@ -37,6 +37,7 @@ DOORS = {
     },
     "yaml": {"psgd.config.document"},
     "cupy": set(),
+    "packaging": {"psgd.doctor.packages"},
     "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},
     "rich": {"psgd.training.progress_bar"},
     "sklearn": set(),

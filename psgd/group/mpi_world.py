@@ -45,6 +45,11 @@ def _library() -> Any:
     return MPI
 
 
+def library_version() -> str:
+    """What mpi4py's MPI says of itself; nothing is initialized. UsageError if mpi4py or an MPI is missing."""
+    return str(_library().Get_library_version()).split("\0")[0].splitlines()[0]
+
+
 def _initialize(mpi: Any) -> None:
     """Collective: what mpi4py does when it is imported, but without the interpreter's lock, so that threads go on."""
     if not mpi.Is_initialized():

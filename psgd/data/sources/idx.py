@@ -52,8 +52,9 @@ def load_idx_directory(path: str | Path) -> tuple[Dataset, Dataset]:
     """Load training and test data from a directory with the four files of MNIST: images (N, F) in 0..255, labels (N,).
     DataError if a file is missing or bad, or if images and labels differ in number."""
     directory = Path(path)
-    train_X, train_labels = _read_pair(directory, "train")
-    test_X, test_labels = _read_pair(directory, "t10k", "test")
+    train_images, train_labels_path, test_images, test_labels_path = find_files(directory)
+    train_X, train_labels = _read_pair(train_images, train_labels_path)
+    test_X, test_labels = _read_pair(test_images, test_labels_path)
     if train_X.shape[1] != test_X.shape[1]:
         raise DataError(f"{directory}: training images have {train_X.shape[1]} pixels, test images {test_X.shape[1]}")
     if train_labels.min() == train_labels.max():
@@ -69,9 +70,13 @@ def load_idx_directory(path: str | Path) -> tuple[Dataset, Dataset]:
     )
 
 
-def _read_pair(directory: Path, *splits: str) -> tuple[np.ndarray, np.ndarray]:
-    images_path = _find(directory, splits, "images-idx3-ubyte")
-    labels_path = _find(directory, splits, "labels-idx1-ubyte")
+def find_files(directory: Path) -> list[Path]:
+    """Find the four files: images and labels for training, then for tests. DataError if one is missing."""
+    kinds = ("images-idx3-ubyte", "labels-idx1-ubyte")
+    return [_find(directory, splits, kind) for splits in (("train",), ("t10k", "test")) for kind in kinds]
+
+
+def _read_pair(images_path: Path, labels_path: Path) -> tuple[np.ndarray, np.ndarray]:
     images, labels = read_idx(images_path), read_idx(labels_path)
     if images.dtype != np.uint8 or images.ndim < 2 or images.size == 0:
         raise DataError(

@@ -45,7 +45,7 @@ def find(source: str, path: str | None) -> Path:
     """Return the directory of data that are not embedded: `path` if given (a mistyped one must not select other data),
     else $PSGD_DATA/<source> or the user's cache, which a download may fill. DataError, which names these places, if
     none is there."""
-    places = [Path(os.path.expanduser(path))] if path else _places(source)
+    places = [Path(os.path.expanduser(path))] if path else default_places(source)
     if place := _first_there(places, stat.S_ISDIR):
         return place
     failed = ""
@@ -72,7 +72,7 @@ def locate(path: str | None) -> Path:
     cache. DataError, which names these places, if it is in none of them."""
     assert path is not None, "checked with the settings"
     given = Path(os.path.expanduser(path))
-    places = [given] if given.is_absolute() else [given, *_places(str(given))]
+    places = [given] if given.is_absolute() else [given, *default_places(str(given))]
     if place := _first_there(places):
         return place
     looked = ", ".join(str(place) for place in places)
@@ -99,7 +99,8 @@ def _first_there(places: list[Path], right: Callable[[int], bool] = lambda mode:
     return None
 
 
-def _places(source: str) -> list[Path]:
+def default_places(source: str) -> list[Path]:
+    """The directories in which data that are not embedded are looked for if no path is given."""
     shared = os.environ.get("PSGD_DATA")
     places = [Path(shared) / source] if shared else []
     with suppress(OSError):

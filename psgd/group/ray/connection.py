@@ -63,7 +63,7 @@ def _start(ray: Any, cpus: int) -> None:
 
 def _connect(ray: Any, place: str) -> None:
     try:
-        _check_reachable(place)
+        check_reachable(place)
         ray.init(place, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # of many types
         raise UsageError(
@@ -72,7 +72,7 @@ def _connect(ray: Any, place: str) -> None:
         ) from None
 
 
-def _check_reachable(place: str) -> None:
+def check_reachable(place: str) -> None:
     """OSError if nothing listens at HOST:PORT, after seconds; Ray itself would try for minutes."""
     host, colon, port = place.rpartition(":")
     if colon and port.isdigit() and "//" not in host:

@@ -1,0 +1,63 @@
+"""The cores that this process may use: affinity mask, control group, threads of a core, and the load by others."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from psgd.doctor.cgroup import limits
+from psgd.doctor.finding import Finding, note, ok
+
+
+def check() -> list[Finding]:
+    from psgd.jobs.auto_group import cores
+
+    there, usable = os.cpu_count() or 1, cores()
+    return [
+        judge_cores(there, usable, limits().cpus, threads_per_core()),
+        judge_load(os.getloadavg()[0], usable),
+    ]
+
+
+def judge_cores(there: int, usable: int, quota: float | None, threads: int) -> Finding:
+    """`there`: cores of the machine; `usable`: those in the affinity mask, which psgd counts; `quota`: CPUs' time that
+    the control group allows; `threads`: hardware threads on a core."""
+    details: dict[str, Any] = {"machine": there, "affinity": usable, "quota": quota, "threads_per_core": threads}
+    text = f"{usable} core{'s' * (usable != 1)}"
+    if quota is not None and quota < usable:
+        workers = max(1, int(quota))
+        text += (
+            f", but the control group (container) allows the time of {quota:g}: what runs beyond it is stopped again"
+        )
+        advice = f"set workers or cluster.processes to {workers}: auto would take {usable}" if workers < usable else ""
+        return note("cores", text, advice, **details)
+    if usable < there:
+        return note(
+            "cores", f"{text} of {there}: the affinity mask has no more (taskset, Slurm, a container)", **details
+        )
+    if threads > 1:
+        real = max(1, usable // threads)
+        text += f", which are {real} with {threads} threads each: more than {real} busy workers gain little"
+    return ok("cores", text, **details)
+
+
+def judge_load(load: float, usable: int) -> Finding:
+    """`load`: how many processes ran on average in the last minute."""
+    text = f"on average {load:.1f} processes ran in the last minute"
+    if load > usable / 2:
+        return note(
+            "load",
+            f"{text}, on {usable} core{'s' * (usable != 1)}",
+            "measure times when the machine is idle",
+            load=load,
+        )
+    return ok("load", text, load=load)
+
+
+def threads_per_core(root: Path = Path("/")) -> int:
+    """Hardware threads on the first core, as far as the kernel knows: virtual machines may not tell."""
+    try:
+        listed = (root / "sys/devices/system/cpu/cpu0/topology/thread_siblings_list").read_text().strip()
+    except OSError:
+        return 1
+    ends = [[int(number) for number in part.split("-")] for part in listed.split(",")]
+    return sum(each[-1] - each[0] + 1 for each in ends)

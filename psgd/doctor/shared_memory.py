@@ -1,0 +1,104 @@
+"""/dev/shm, where the processes of a host share vectors and data: its size, and what ended programs left there."""
+
+import os
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from psgd.doctor.finding import Finding, note, ok, size, wrong
+
+WORKERS = 4  # of the job that is taken as an example
+NEEDED_BYTES = 4 << 20  # for two processes: MPICH takes 1 MB for each, and dies of a bus error if that is not there
+_LITTLE = 256 << 20  # for jobs with data and networks of some size
+_NEW_SECONDS = 60.0  # a younger file may be one that a program has just made and will map
+_OF_MPI = re.compile(r"mpich_shm_|sm_segment\.|vader_segment\.|osc_rdma\.|psm2_shm|ucx_shm")
+
+SHM = Path("/dev/shm")
+
+
+def check() -> list[Finding]:
+    if not SHM.is_dir():
+        return [note("/dev/shm", "there is none: each process keeps its own copy of data and vectors, which is slower")]
+    disk = os.statvfs(SHM)
+    found = [judge_room(disk.f_blocks * disk.f_frsize, free_bytes())]
+    left = leftovers(SHM, in_use(Path("/proc")), time.time())
+    return found + ([judge_leftovers(left)] if left else [])
+
+
+def free_bytes() -> int:
+    disk = os.statvfs(SHM)
+    return disk.f_bavail * disk.f_frsize
+
+
+def judge_room(total: int, free: int) -> Finding:
+    """In bytes."""
+    text = f"{size(free)} free of {size(total)}"
+    details = {"total": total, "free": free, "parameters": parameters(free), "workers": WORKERS}
+    advice = "docker run --shm-size=1g, or mount -o remount,size=1g /dev/shm"
+    if free < NEEDED_BYTES:
+        return wrong("/dev/shm", f"{text}: MPI's processes die of a bus error (signal 7)", advice, **details)
+    enough = f"{text}: enough for {WORKERS} workers on a network of {parameters(free) / 1e6:.3g} million parameters"
+    if free < _LITTLE:
+        return note(
+            "/dev/shm",
+            f"{enough} (float32, Adam), less what the data take; beyond it each process keeps copies",
+            advice,
+            **details,
+        )
+    return ok("/dev/shm", f"{enough} (float32, Adam), less what the data take", **details)
+
+
+def parameters(free: int) -> int:
+    """How many parameters a network may have so that `free` bytes hold what WORKERS workers of a host share, with
+    float32 and an optimizer that has two numbers for each parameter."""
+    import numpy as np
+
+    from psgd.group.vector_shape import VectorShape
+
+    million = VectorShape(WORKERS, 1_000_000, 2, 1, np.dtype(np.float32))
+    return int(free / million.shared_bytes * 1e6)
+
+
+def leftovers(directory: Path, used: set[int], now: float) -> list[Path]:
+    """Files of this user's ended MPI programs: nobody has them open. `used`: the inodes of files that are in use;
+    `now`: seconds since 1970."""
+    found = []
+    for path in sorted(directory.iterdir()):
+        about = path.lstat()
+        old = now - about.st_mtime > _NEW_SECONDS
+        if _OF_MPI.match(path.name) and about.st_uid == os.getuid() and about.st_ino not in used and old:
+            found.append(path)
+    return found
+
+
+def judge_leftovers(left: list[Path]) -> Finding:
+    total = sum(path.stat().st_blocks * 512 for path in left)
+    kinds = sorted({str(path.with_name(_kind(path.name))) for path in left})
+    return note(
+        "/dev/shm",
+        f"{len(left)} file{'s' * (len(left) > 1)} of MPI programs that were killed take {size(total)}",
+        f"while no MPI program runs: rm {' '.join(kinds)}",
+        files=[str(path) for path in left],
+    )
+
+
+def _kind(name: str) -> str:
+    found = _OF_MPI.match(name)
+    return f"{found.group() if found else name}*"
+
+
+def in_use(proc: Path) -> set[int]:
+    """The inodes of files in /dev/shm that processes have mapped. Of other users' processes it cannot be read."""
+    found = set()
+    for maps in proc.glob("[0-9]*/maps"):
+        found |= set(_mapped(maps))
+    return found
+
+
+def _mapped(maps: Path) -> Iterable[int]:
+    try:
+        lines = maps.read_text(errors="replace").splitlines()
+    except OSError:  # ended meanwhile, or another user's
+        return []
+    return [int(line.split(None, 5)[4]) for line in lines if "/dev/shm/" in line]
