@@ -76,7 +76,8 @@ def test_a_foreign_value_leads_to_one_that_is_accepted(word):
 @pytest.mark.parametrize(
     ("argument", "words"),
     [
-        ("training.patience=3", "there is no early stopping, but training.target"),
+        ("training.patience=3", "did you mean training.early_stop, such as {patience: 5}?"),
+        ("n_iter_no_change=3", "did you mean training.early_stop, such as"),
         ("patience=3", "(cluster.patience: seconds of waiting for a process)"),
         ("batch_size=10", "batch_size is not a setting; did you mean training.batch_size_per_worker?"),
         ("momentum=0.9", "did you mean optimizer.momentum (of sgd)?"),

@@ -24,7 +24,11 @@ from psgd.core.version import __version__
 
 # Settings that change where and how fast a run is trained, and no number of it.
 _NEUTRAL = ("group", "output", "device", "compile")
-_NEUTRAL_IN = {"data": ("path",), "cluster": ("patience", "processes"), "training": ("checkpoint_seconds", "target")}
+_NEUTRAL_IN = {
+    "data": ("path",),
+    "cluster": ("patience", "processes"),
+    "training": ("checkpoint_seconds", "target", "early_stop"),
+}
 VALIDATION = 0.1  # share of the training data set aside where the base sets none: arms are judged by it
 
 
@@ -134,7 +138,7 @@ class Plan:
         if tune and tuned is not None:
             given[tune.setting] = tuned
         given |= {"training.epochs": comparison.budget.epochs, "training.seed": seed, "training.target": None}
-        given["training.evaluate_every"] = self.evaluate_every
+        given |= {"training.evaluate_every": self.evaluate_every, "training.early_stop": None}
         if self.base.data.validation == 0:
             given.setdefault("data.validation", VALIDATION)
         speeds = given.get("cluster.speeds")

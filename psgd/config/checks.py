@@ -19,7 +19,7 @@ def check(values: dict[str, Any], earlier: Sequence[Problem] = ()) -> tuple[Sett
     settings, problems = check_values(values)
     problems += earlier
     wrong = [problem.path for problem in problems]
-    rules = (_contraction, _nesterov, _speeds, _processes, _loss, _target, _files, _sparse)
+    rules = (_contraction, _nesterov, _speeds, _processes, _loss, _target, _early_stop, _files, _sparse)
     return settings, problems + [p for rule in rules for p in rule(settings) if not involves(p, wrong)]
 
 
@@ -111,6 +111,12 @@ def _target(settings: Settings) -> Iterator[Problem]:
     if target is not None and classification(settings) and not 0 < target <= 1:
         text = f"is {shown(target)}; for classes it is an accuracy, greater than 0 and at most 1"
         yield Problem(("training", "target"), text, _KIND_OF_TARGETS)
+
+
+def _early_stop(settings: Settings) -> Iterator[Problem]:
+    if settings.training.early_stop is not None and settings.data.validation == 0:
+        text = "is judged on validation data, but data.validation is 0; set data.validation, such as 0.1"
+        yield Problem(("training", "early_stop"), text, (("data", "validation"),))
 
 
 def _files(settings: Settings) -> Iterator[Problem]:

@@ -19,6 +19,10 @@ COMMON = {
     "training.seed": "seeds",
     "training.target": "target",
 }
+STOPPING = "training.early_stop"
+STOPPED_EARLY = (
+    f"{STOPPING} would end some runs before the budget that all have; leave it out: the best score is reported"
+)
 SAMPLING = "data.mode"  # how workers draw examples: part of an algorithm, unlike the data
 # What a value may be, where pydantic would answer for each of several forms.
 FORMS = {
@@ -77,6 +81,8 @@ def _problems(comparison: Comparison) -> Iterator[str]:
         for name in _names(overrides):
             if name in COMMON:
                 yield f"arms.{arm}: {name} is the same for all arms; set {COMMON[name]} of the comparison"
+            elif name.startswith(STOPPING):
+                yield f"arms.{arm}: {STOPPED_EARLY}"
             elif name.startswith("data.") and name != SAMPLING:
                 yield f"arms.{arm}: {name} would give the arm other data; all arms of a place are trained on the same"
     if comparison.tune:
@@ -100,6 +106,8 @@ def _grid_problems(comparison: Comparison) -> Iterator[str]:
         for name in sorted({name for overrides in labels for name in _names(overrides)}):
             if name in COMMON:
                 yield f"grid.{axis}: {name} is the same for all cells; set {COMMON[name]} of the comparison"
+            if name.startswith(STOPPING):
+                yield f"grid.{axis}: {STOPPED_EARLY}"
             if name in owners:
                 yield f"grid.{axis} sets {name}, as {owners[name]} does; leave out one of them"
             owners[name] = f"grid.{axis}"

@@ -33,11 +33,11 @@ FOREIGN = {
     **dict.fromkeys(("backend", "distributed"), "group"),
     **dict.fromkeys(("save_dir", "output_dir", "out", "logdir", "checkpoint_dir"), "output"),
 }
-_NO_EARLY_STOP = "; there is no early stopping, but training.target, the accuracy or loss at which training ends"
+_EARLY_STOP = "; did you mean training.early_stop, such as {patience: 5}?"
 # What to say of a setting that has no counterpart here.
 ABSENT = {
-    **dict.fromkeys(("early_stopping", "tol", "n_iter_no_change"), _NO_EARLY_STOP),
-    "patience": f"{_NO_EARLY_STOP} (cluster.patience: seconds of waiting for a process)",
+    **dict.fromkeys(("early_stopping", "tol", "n_iter_no_change", "min_delta"), _EARLY_STOP),
+    "patience": f"{_EARLY_STOP} (cluster.patience: seconds of waiting for a process)",
     **dict.fromkeys(("dropout", "batch_norm"), "; there is none; optimizer.l2 regularises"),
     "verbose": "; leave it out; the option --quiet prints less",
 }

@@ -49,9 +49,21 @@ SECTIONS = _sections()
 TOP = list(Settings.model_fields)
 
 
-def rule(section: str | None, choice: str, key: str) -> str:
-    """Return the rule for a value, which error messages quote."""
-    field = (SECTIONS[section].choices[choice] if section else Settings).model_fields[key]
+def inner(section: str, choice: str, key: str) -> type[Section] | None:
+    """The model of a setting that is itself a mapping of settings; None of any other."""
+    field = SECTIONS[section].choices[choice].model_fields.get(key)
+    parts = get_args(field.annotation) if field else ()
+    models = [part for part in parts if isinstance(part, type) and issubclass(part, Section)]
+    return models[0] if models else None
+
+
+def rule(path: tuple[str, ...], choice: str) -> str:
+    """Return the rule for a value, which error messages quote; `choice`: the value of its section's tag."""
+    model: type[Section] | None = SECTIONS[path[0]].choices[choice] if len(path) > 1 else Settings
+    if len(path) > 2:
+        model = inner(path[0], choice, path[1])
+    assert model
+    field = model.model_fields[path[-1]]
     if field.description:
         return field.description
     words = _words(field.annotation)
@@ -71,6 +83,9 @@ def unknown(path: tuple[str, ...], choice: str) -> str:
     if len(path) == 1:
         return f"is not a setting{_hint(None, path[0], TOP)}"
     section, key = path[0], path[1]
+    if len(path) > 2 and (model := inner(section, choice, key)):
+        keys = list(model.model_fields)
+        return f"is not a setting of {key}" + (suggestion(path[2], keys) or f"; known are {', '.join(keys)}")
     names = SECTIONS[section]
     subject = f"is not a setting of {choice or section}"
     if others := names.choices_with(key):

@@ -217,6 +217,11 @@ class WeightedAveraging(Averaging):
     )
 
 
+class EarlyStop(Section):
+    patience: Count = 5  # evaluations in a row without an improvement, after which training ends
+    minimum: NotNegative = 0.0  # an improvement exceeds the best score so far by more than this
+
+
 class Training(Section):
     """`epochs` and `evaluate_every` are numbers of epochs and may be fractions."""
 
@@ -226,6 +231,9 @@ class Training(Section):
     precision: Literal["float32", "float64"] = "float32"
     evaluate_every: Positive = 1.0
     target: float | None = Field(default=None, description="a number (an accuracy, or a loss in regression), or null")
+    early_stop: EarlyStop | None = Field(
+        default=None, description="a mapping such as {patience: 5, minimum: 0.0}, or null"
+    )
     on_nonfinite: Literal["stop", "exclude"] = "stop"
     checkpoint_seconds: NotNegative = 60.0  # between checkpoints; 0: at every exchange of reports
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from psgd.config.names import SECTIONS, rule, suggestion, unknown
+from psgd.config.names import SECTIONS, inner, rule, suggestion, unknown
 from psgd.config.settings import Settings
 
 _BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
@@ -44,7 +44,9 @@ def check_values(values: dict[str, Any]) -> tuple[Settings, list[Problem]]:
         for item in error.errors(include_url=False):
             wrong.setdefault(_path(item["loc"]), {})[item["type"]] = item.get("ctx", {})
     for path, kinds in wrong.items():
-        home = values if len(path) == 1 else values[path[0]]
+        home = values
+        for part in path[:-1]:
+            home[part] = home = dict(home[part])  # a copy, as the mapping may be the caller's
         problems.append(Problem(path, _message(path, home.pop(path[-1]), kinds, _choice(values, path[0]))))
     return Settings.model_validate(values), problems
 
@@ -75,13 +77,15 @@ def _path(location: tuple[str | int, ...]) -> tuple[str, ...]:
     section = str(location[0])
     if section not in SECTIONS:
         return (section,)
-    return (section, str(location[2 if SECTIONS[section].tag else 1]))
+    choice, *rest = location[1:] if SECTIONS[section].tag else ("", *location[1:])
+    depth = 2 if len(rest) > 1 and inner(section, str(choice), str(rest[0])) else 1
+    return (section, *map(str, rest[:depth]))
 
 
 def _message(path: tuple[str, ...], value: object, kinds: dict[str, dict[str, Any]], choice: str) -> str:
     if kinds.keys() == {"extra_forbidden"}:
         return unknown(path, choice)
-    must = rule(path[0] if len(path) > 1 else None, choice, path[-1])
+    must = rule(path, choice)
     if "finite_number" in kinds and isinstance(value, float):
         return f"is {shown(value)}; it must be finite"
     if kinds.keys() <= _BOUNDS and not isinstance(value, list):

@@ -31,6 +31,7 @@ from psgd.optimizers.schedule import Schedule
 from psgd.strategy.plans import PacedPlan, exact_speeds, period_to_end
 from psgd.strategy.presets import HOLDOUT, gradient_averaging, parameter_averaging, weighted_averaging
 from psgd.strategy.strategy import Strategy
+from psgd.training.early_stop import StopRule
 from psgd.training.job import Job, as_written
 
 
@@ -43,6 +44,7 @@ def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner],
     """Build the job of a learner, which `make` returns for a backend. `caller`: the name of psgd's entry point in notes
     on exceptions."""
     training = settings.training
+    early = training.early_stop
     learner, optimizer = make(NUMPY), _build_optimizer(settings, NUMPY)
     backend = choose_backend(settings, len(data.train), learner, optimizer)
     if backend is not NUMPY:
@@ -62,6 +64,7 @@ def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner],
         seed=training.seed,
         evaluate_every=training.evaluate_every,
         target=training.target,
+        early_stop=StopRule(early.patience, early.minimum) if early else None,
         exclude=training.on_nonfinite == "exclude",
         stride=learner.stride if isinstance(learner, SparseLinear) else 1,
         caller=caller,
@@ -74,6 +77,7 @@ def _check_memory(settings: Settings, learner: Learner, optimizer: Optimizer) ->
     alone = settings.group in ("serial", "threads")  # all workers are here, with a contribution and moments each
     workers = settings.worker_count if alone else 1
     vectors = 2 + workers * (1 + (optimizer.rows if settings.averaging else 0))  # 2: a replica, a gradient
+    vectors += settings.training.early_stop is not None  # the best parameters so far
     batch, people = settings.training.batch_size_per_worker, "worker" if workers == 1 else "workers"
     a_row = sum(learner.layout.sizes) if isinstance(learner, MLP) else 1
     check_fits(

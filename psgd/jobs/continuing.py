@@ -24,6 +24,7 @@ FREE = {
     "cluster.processes",
     "training.epochs",
     "training.target",
+    "training.early_stop",
     "training.checkpoint_seconds",
 }
 # Settings that may change with the user's consent: the state of the training fits them, but it is another experiment.

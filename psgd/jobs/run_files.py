@@ -13,6 +13,7 @@ from psgd.jobs.summary import summarize
 from psgd.learners.mlp import MLP
 from psgd.learners.model_file import write_model
 from psgd.learners.sparse_linear import SparseLinear
+from psgd.training.early_stop import Best
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -54,13 +55,33 @@ class RunFiles:
         """Write the model and the summary of a run that was not stopped. StorageError."""
         learner, path = self._job.learner, self._directory / "model.safetensors"
         assert isinstance(learner, MLP | SparseLinear)
-        write_model(path, self._request.settings.model, learner, loop.replica.parameters, self._job.data)
-        self.summarize(loop, "target-reached" if loop.replica.progress.reached else "done")
+        write_model(path, self._request.settings.model, learner, loop.result.parameters, self._job.data)
+        progress, early = loop.replica.progress, loop.early_stop
+        status = "target-reached" if progress.reached else "done"
+        if early.over and not progress.reached and progress.position < self._job.end:
+            status = "stopped-early"
+        if early.best:
+            self._recorder.say(_words_of(early.best, self._job, status))
+        self.summarize(loop, status)
 
     def summarize(self, loop: Loop, status: str) -> None:
         """Write the summary of a run that ended with `status`. StorageError."""
         self.summary = summarize(self._request.settings, loop, self._job.sampler.examples, status)
         write_json(self._directory / "summary.json", self.summary)
+
+
+def _words_of(best: Best, job: Job, status: str) -> str:
+    """Say which evaluation is the result, and why training ended before its last epoch."""
+    reason, rule = "", job.early_stop
+    if rule and status == "stopped-early":
+        times = f"{rule.patience} evaluations" if rule.patience > 1 else "an evaluation"
+        more = f" of more than {rule.minimum:g}" if rule.minimum else ""
+        reason = f"stopped early, after {times} without an improvement{more}; "
+    name = "validation_accuracy" if "validation_accuracy" in best.scores else "validation_loss"
+    return (
+        f"{reason}the result is the best evaluation, of epoch {best.position / job.sampler.examples:.2f}, round "
+        f"{best.round}: {name.replace('_', ' ')} {best.scores[name]:.4f}"
+    )
 
 
 def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]]) -> str:

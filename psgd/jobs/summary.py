@@ -19,7 +19,7 @@ def parameters_sha256(parameters: np.ndarray) -> str:
 def summarize(settings: Settings, loop: Loop, examples: int, status: str) -> dict[str, Any]:
     """The summary of a run that ended with `status`; `examples`: in one epoch."""
     progress, transport, seconds = loop.replica.progress, loop.group.transport, loop.stopwatch.train_seconds
-    blas = describe()
+    blas, best = describe(), loop.early_stop.best
     return {
         "status": status,
         "strategy": settings.strategy.name,
@@ -36,7 +36,8 @@ def summarize(settings: Settings, loop: Loop, examples: int, status: str) -> dic
         "examples_per_second": progress.examples / seconds if seconds else None,
         "bytes_sent_per_worker": loop.bytes_sent,
         **loop.scores,
-        "parameters_sha256": parameters_sha256(loop.replica.parameters),
+        **({"best_epoch": best.position / examples, "best_round": best.round} if best else {}),
+        "parameters_sha256": parameters_sha256(loop.result.parameters),
         "blas": f"{blas['name']} {blas['version']} {blas['kernel']}",
         "worker_steps": list(progress.worker_steps),
         "last_weights": list(progress.last_weights),

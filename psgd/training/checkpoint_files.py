@@ -78,9 +78,10 @@ class CheckpointFiles:
             arrays["out"] = worker.contribution
         return self._write(tag, worker_part(worker.number), arrays)
 
-    def write_replica(self, tag: CheckpointTag, replica: Replica) -> int:
-        """Write the part of the replica and return its checksum."""
-        return self._write(tag, REPLICA, {"vectors": replica.vectors})
+    def write_replica(self, tag: CheckpointTag, replica: Replica, best: np.ndarray | None = None) -> int:
+        """Write the part of the replica and return its checksum. `best`: parameters to be kept beside it."""
+        arrays = {"vectors": replica.vectors}
+        return self._write(tag, REPLICA, arrays if best is None else {**arrays, "best": best})
 
     def complete(
         self, tag: CheckpointTag, progress: Progress, parts: dict[str, int], record: dict[str, Any], experiment: Any
@@ -144,9 +145,15 @@ class CheckpointFiles:
             raise Damaged(f"it is a copy of the checkpoint {name}, or that one under another name")
         return dict(content)
 
-    def load_replica(self, tag: CheckpointTag, about: dict[str, Any], vectors: np.ndarray) -> Progress:
-        """Fill `vectors` (1 + rows, P) and return the progress; `about` as `about` returns it."""
-        self._fill(tag, vectors, self._read(tag, REPLICA, about["parts"])["vectors"])
+    def load_replica(
+        self, tag: CheckpointTag, about: dict[str, Any], vectors: np.ndarray, best: np.ndarray | None = None
+    ) -> Progress:
+        """Fill `vectors` (1 + rows, P), and `best` (P,) with the parameters that were kept beside them. Return the
+        progress; `about` as `about` returns it."""
+        arrays = self._read(tag, REPLICA, about["parts"])
+        self._fill(tag, vectors, arrays["vectors"])
+        if best is not None:
+            self._fill(tag, best, arrays["best"])
         lists = {name: tuple(about["progress"][name]) for name in ("dealt", "worker_steps", "last_weights")}
         return Progress(**{**about["progress"], **lists})
 

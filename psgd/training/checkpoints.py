@@ -12,6 +12,7 @@ from psgd.core.replica import Progress, Replica
 from psgd.group.failure import Agreement
 from psgd.group.group import Group
 from psgd.training.checkpoint_files import REPLICA, CheckpointFiles, CheckpointTag, Damaged, worker_part
+from psgd.training.early_stop import EarlyStop
 from psgd.training.local_steps import LocalSteps
 from psgd.training.recorder import Recorder
 from psgd.training.stopwatch import Stopwatch
@@ -22,7 +23,7 @@ _REASON_BYTES = 200  # of a message about damage that processes exchange
 
 class Restored(NamedTuple):
     progress: Progress
-    record: dict[str, Any]  # what the recorder and the stopwatch had, and the last scores
+    record: dict[str, Any]  # what the recorder, the stopwatch and the early stop had, and the last scores
 
 
 @final
@@ -37,13 +38,15 @@ class Checkpoints:
         group: Group,
         agreement: Agreement,
         local_steps: LocalSteps,
+        early_stop: EarlyStop,
         recorder: Recorder,
         stopwatch: Stopwatch,
     ) -> None:
         """`every`: seconds of training between two checkpoints. `experiment`: settings and data, to be saved too."""
         self._files, self._experiment = files, experiment
         self._every, self._group, self._agreement = every, group, agreement
-        self._local_steps, self._recorder, self._stopwatch = local_steps, recorder, stopwatch
+        self._local_steps, self._early_stop = local_steps, early_stop
+        self._recorder, self._stopwatch = recorder, stopwatch
         self._saved = 0.0  # seconds of training at the last checkpoint
 
     @property
@@ -82,7 +85,9 @@ class Checkpoints:
         def read() -> tuple[Restored | None, str]:
             try:
                 about = files.about(tag)
-                progress, record = files.load_replica(tag, about, vectors), about["record"]
+                record = about["record"]
+                best = self._early_stop.parameters if self._early_stop.restore(record) else None
+                progress = files.load_replica(tag, about, vectors, best)
                 for worker in self._local_steps.workers.values():
                     files.load_worker(tag, about, worker)
             except Damaged as damage:
@@ -130,21 +135,22 @@ class Checkpoints:
         self._saved = self._stopwatch.train_seconds
 
     def _save(self, files: CheckpointFiles, tag: CheckpointTag, replica: Replica, scores: dict[str, float]) -> None:
-        workers = replica.progress.dealt
+        workers, early_stop = replica.progress.dealt, self._early_stop
         checksums = np.zeros(1 + len(workers), np.int64)  # of the replica and of each worker; 0 where not written here
 
         def write() -> None:
             for number, worker in self._local_steps.workers.items():
                 checksums[1 + number] = files.write_worker(tag, worker)
             if self._group.first:
-                checksums[0] = files.write_replica(tag, replica)
+                checksums[0] = files.write_replica(tag, replica, early_stop.parameters if early_stop.best else None)
 
         def complete() -> None:
             self._recorder.flush()  # a resumed run finds the metrics up to here
             if self._group.first:
                 names = [REPLICA, *(worker_part(number) for number in range(len(workers)))]
                 parts = dict(zip(names, np.max(rows, axis=0).tolist(), strict=True))
-                record = {"seconds": self._stopwatch.seconds, "last_score": scores, **self._recorder.state()}
+                record = {"seconds": self._stopwatch.seconds, "last_score": scores}
+                record |= self._recorder.state() | early_stop.state()
                 files.complete(tag, replica.progress, parts, record, self._experiment())
 
         self._agreement.together(write)

@@ -12,6 +12,15 @@ from psgd.learners.learner import Learner
 CHUNK_EXAMPLES = 1000  # fixed: the bits of a product depend on its shape
 
 
+def reaches(target: float | None, scores: dict[str, float]) -> bool:
+    """Whether `scores`, such as validation_loss, reach the target; by validation data if there are any."""
+    for name in ("validation", "test"):
+        if target is not None and f"{name}_loss" in scores:
+            accuracy = scores.get(f"{name}_accuracy")
+            return scores[f"{name}_loss"] <= target if accuracy is None else accuracy >= target
+    return False
+
+
 class Score(NamedTuple):
     loss: float  # mean over the examples
     accuracy: float | None  # None without classes

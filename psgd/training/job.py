@@ -15,6 +15,7 @@ from psgd.data.sampling.sampler import Sampler
 from psgd.group.vector_shape import VectorShape
 from psgd.learners.learner import Learner
 from psgd.strategy.strategy import Strategy
+from psgd.training.early_stop import StopRule
 
 
 def as_written(number: float) -> Fraction:
@@ -43,6 +44,7 @@ class Job:
     seed: int = 0
     evaluate_every: float = 1.0  # epochs
     target: float | None = None  # accuracy, or loss where there are no classes, at which training ends
+    early_stop: StopRule | None = None
     exclude: bool = False  # a worker that is not finite counts as absent in that round, instead of ending the job
     stride: int = 1  # segments end after a multiple of so many steps; elsewhere the learner would round differently
     caller: str = "psgd"  # what notes on exceptions name

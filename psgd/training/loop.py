@@ -21,7 +21,8 @@ from psgd.training.batches import Plan
 from psgd.training.checkpoint_files import CheckpointFiles
 from psgd.training.checkpoints import Checkpoints, check_finite
 from psgd.training.combination import Combination
-from psgd.training.evaluation import Evaluator
+from psgd.training.early_stop import EarlyStop
+from psgd.training.evaluation import Evaluator, reaches
 from psgd.training.job import Job, Start
 from psgd.training.local_steps import LocalSteps
 from psgd.training.recorder import Recorder
@@ -34,7 +35,7 @@ MAX_PROCESS_LOSSES = 8  # without a completed round between them; then something
 
 @final
 class Loop:
-    """One process's part in a job. `run` is collective and returns the final replica on all processes."""
+    """One process's part in a job. `run` is collective and returns the result on all processes."""
 
     def __init__(
         self,
@@ -56,7 +57,8 @@ class Loop:
         self.group = Group(transport, job.vectors)
         self.agreement = agreement or Agreement(transport)
         self.stopwatch = Stopwatch(clock)
-        self.scores: dict[str, float] = {}  # of the last evaluation, such as test_loss
+        self.early_stop = EarlyStop(job.early_stop, job.learner.size, job.learner.dtype)
+        self._scores: dict[str, float] = {}  # of the last evaluation
         self._local_steps = LocalSteps(job, self.group, clock, segment_seconds)
         self._checkpoints = Checkpoints(
             CheckpointFiles(directory) if directory else None,
@@ -65,6 +67,7 @@ class Loop:
             self.group,
             self.agreement,
             self._local_steps,
+            self.early_stop,
             recorder,
             self.stopwatch,
         )
@@ -81,6 +84,16 @@ class Loop:
     @property
     def replica(self) -> Replica:
         return self._replicas.now
+
+    @property
+    def result(self) -> Replica:
+        """The replica; once training has ended, with the parameters of the best evaluation if it may stop early."""
+        return self.early_stop.result(self.replica) if self._finished() else self.replica
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores of the result, such as test_loss; during training those of the last evaluation."""
+        return self.early_stop.best.scores if self.early_stop.best and self._finished() else self._scores
 
     @property
     def bytes_sent(self) -> int:
@@ -111,14 +124,16 @@ class Loop:
             raise Diverged(
                 "no worker was finite in any round, so that nothing was learnt; lower optimizer.learning_rate"
             )
-        check_finite(self.replica)
+        for replica in (self.replica, self.result):
+            check_finite(replica)
         self.agreement.together(lambda: finish(self) if self.group.first else None)  # a full disk may have room for it
-        self._checkpoints.save(self.replica, 0, self.scores)
-        return self.replica
+        self._checkpoints.save(self.replica, 0, self._scores)
+        return self.result
 
     def _begin(self) -> None:
         """Start, resume or join: from the newest checkpoint, or from the seed."""
         self._begun = False
+        self.early_stop.forget()
         nothing = (0,) * self._job.workers
         steps = self._job.start.steps if self._job.start else 0
         self._replicas.begin(Progress(steps=steps, dealt=nothing, worker_steps=nothing))
@@ -127,9 +142,11 @@ class Loop:
             self.agreement.attempt(lambda: self._recorder.truncate(restored.progress.round if restored else 0), None)
         if restored:
             self._recorder.restore(restored.record)
-            self.scores = dict(restored.record["last_score"])
-            reached = self._target_reached()  # the target may have changed
-            self._replicas.begin(restored.progress._replace(reached=reached))
+            self._scores, progress = dict(restored.record["last_score"]), restored.progress
+            if self.early_stop.must_catch_up(restored.record):
+                progress = progress._replace(evaluated=-1)  # an evaluation is due at once
+            # The target may have changed.
+            self._replicas.begin(progress._replace(reached=reaches(self._job.target, self._scores)))
         else:
             self.agreement.together(self._initialize)
         self.agreement.together(lambda: self._started(self, restored is not None) if self.group.first else None)
@@ -144,7 +161,8 @@ class Loop:
         self._local_steps.reset()
 
     def _finished(self) -> bool:
-        return self.replica.progress.position >= self._job.end or self.replica.progress.reached
+        progress = self.replica.progress
+        return progress.position >= self._job.end or progress.reached or self.early_stop.over
 
     def _round(self) -> None:
         progress, lap = self.replica.progress, self.stopwatch.lap
@@ -206,7 +224,7 @@ class Loop:
         asked = max(n.signal for n in reports.notices)
         if asked or reports.notices[0].save:
             self.stopwatch.lap("wait")
-            self._checkpoints.save(self.replica, sum(reports.steps_done), self.scores)
+            self._checkpoints.save(self.replica, sum(reports.steps_done), self._scores)
             self.stopwatch.lap("other")
         if asked:
             raise Stopped(asked, self._directory)
@@ -233,23 +251,14 @@ class Loop:
             return
         parts = {"validation": data.validation, "test": data.test}
         found = {name: self._evaluator.score(self.replica.parameters, part) for name, part in parts.items() if part}
-        self.scores = {f"{name}_loss": score.loss for name, score in found.items()}
-        self.scores |= {f"{n}_accuracy": score.accuracy for n, score in found.items() if score.accuracy is not None}
-        self.replica.progress = progress = progress._replace(
-            evaluated=progress.position, reached=self._target_reached()
-        )
+        scores = {f"{name}_loss": score.loss for name, score in found.items()}
+        scores |= {f"{n}_accuracy": score.accuracy for n, score in found.items() if score.accuracy is not None}
+        reached = reaches(self._job.target, scores)
+        self._scores, self.replica.progress = scores, progress._replace(evaluated=progress.position, reached=reached)
+        self.early_stop.judge(self.replica, scores)
         last = self._finished()
-        self.agreement.attempt(lambda: self._recorder.scores(progress, self.scores, last, self.stopwatch), None)
+        self.agreement.attempt(lambda: self._recorder.scores(progress, scores, last, self.stopwatch), None)
         self.stopwatch.lap("other")
-
-    def _target_reached(self) -> bool:
-        """Judged by the last scores, on validation data if there are any."""
-        target = self._job.target
-        for name in ("validation", "test"):
-            if target is not None and f"{name}_loss" in self.scores:
-                accuracy = self.scores.get(f"{name}_accuracy")
-                return self.scores[f"{name}_loss"] <= target if accuracy is None else accuracy >= target
-        return False
 
     def _recover(self, loss: ProcessLost) -> None:
         """The survivors agree on the lowest round; those ahead step back; orphaned workers are adopted and start that
@@ -279,6 +288,8 @@ class Loop:
         if self.replica.progress.round > round:
             self._replicas.step_back()
             self._local_steps.restart_round()
-        self.replica.progress = self.replica.progress._replace(evaluated=evaluated, reached=False)
+        progress = self.replica.progress
+        reached = progress.reached and progress.evaluated == evaluated  # else it is evaluated again
+        self.replica.progress = progress._replace(evaluated=evaluated, reached=reached)
         if self.group.first:
             self._recorder.truncate(round)
