@@ -49,7 +49,8 @@ PARAMETERS = """\
 
     After fitting: parameters_ (P,); coefs_ and intercepts_, views of it as MLPClassifier has them; parameters_sha256_,
     that of a run by `python -m psgd.train` with the same data, settings and seed; n_iter_, epochs; loss_curve_, the
-    mean loss of each epoch without penalties; loss_; n_outputs_; out_activation_; n_features_in_, feature_names_in_.
+    mean loss of each epoch without penalties; loss_; validation_scores_ with early_stopping, of each epoch: accuracy,
+    or the loss times -1; n_outputs_; out_activation_; n_features_in_, feature_names_in_.
     X may be an array (bytes are not scaled), a DataFrame of numbers, or sparse rows of scipy, of which only those of a
     batch become dense; a linear model with one output does without that.
     Wrong parameters and data are a ValueError (psgd.errors.UsageError too); psgd.errors.Diverged if values are not
@@ -61,7 +62,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
     """A multilayer perceptron, or a linear model, trained by parallel SGD. Subclasses prepare the targets."""
 
     _task: str
-    _default_loss: str
+    _losses: tuple[str, ...]  # the default first
 
     def __init__(
         self,
@@ -142,9 +143,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         self._seed = self._draw_seed()
         trained = self._train(X, targets, classes, start, self.get_params(deep=False), self._seed)
         self._calls = 0
-        self._state: Start | None = None  # from which partial_fit goes on
+        self._state: tuple[Any, ...] | None = None  # a Start, from which partial_fit goes on, for pickles
         self.loss_curve_ = trained.losses
         self.n_iter_ = len(trained.losses)
+        self.validation_scores_ = trained.scores if self.early_stopping else None
         return self._keep(trained)
 
     def _partial_fit(self, X: Any, targets: np.ndarray, classes: int) -> Self:
@@ -160,17 +162,19 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         seed = self._seed
         if self._calls:
             seed = int(np.random.SeedSequence(self._seed, spawn_key=(self._calls,)).generate_state(1)[0])
-        start = None if first else self._state or Start(self.parameters_[None])
+        start = None if first else Start(*(self._state or (self.parameters_[None],)))
         trained = self._train(X, targets, classes, start, {**self.get_params(deep=False), "max_iter": 1}, seed)
         self.loss_curve_ = [*self.loss_curve_, *trained.losses]
         self.n_iter_ += len(trained.losses)
-        self._state = Start(trained.vectors, trained.steps)
+        self._state = tuple(trained.end)
         return self._keep(trained)
 
     def _train(
         self, X: Any, targets: np.ndarray, classes: int, start: Start | None, parameters: dict[str, Any], seed: int
     ) -> Trained:
-        loss = self.loss or self._default_loss
+        loss = self.loss or self._losses[0]
+        if loss not in self._losses:
+            raise InvalidParameter(f"loss is {loss!r}; it must be one of {', '.join(self._losses)}")
         if loss == "cross-entropy" and classes == 2:
             loss = "binary-cross-entropy"  # one output, as in scikit-learn
         settings = settings_of(parameters, loss, self._task, seed)
@@ -184,7 +188,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
     def _keep(self, trained: Trained) -> Self:
         self._sizes = trained.sizes
-        self.parameters_ = trained.vectors[0].copy()
+        self.parameters_ = trained.parameters
         self.n_outputs_ = trained.sizes[-1]
         self.loss_ = self.loss_curve_[-1]
         return self

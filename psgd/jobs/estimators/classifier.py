@@ -17,7 +17,7 @@ from psgd.jobs.estimators.scikit_learn import (
 
 
 def _probabilistic(estimator: Any) -> bool:
-    if (estimator.loss or estimator._default_loss) == "cross-entropy":
+    if estimator.loss in (None, "cross-entropy"):
         return True
     raise AttributeError(f"loss is {estimator.loss}, which gives no probabilities; cross-entropy does")
 
@@ -29,7 +29,7 @@ class PSGDClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     loss: cross-entropy (the default), hinge, squared-error. With two classes, the first two have one output.
 {PARAMETERS}"""
     __module__ = "psgd.sklearn"  # where pickles look for it
-    _task, _default_loss = "classification", "cross-entropy"
+    _task, _losses = "classification", ("cross-entropy", "hinge", "squared-error")
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train on X (N, F) and labels y (N,), numbers or texts. Two classes at least."""
@@ -91,5 +91,5 @@ class PSGDClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
 
     def _set_classes(self, classes: np.ndarray) -> None:
         if len(classes) < 2:
-            raise InvalidParameter(f"y has one class, {classes[0]!r}; a classifier needs two or more")
+            raise InvalidParameter(f"y has one class, {classes.tolist()[0]!r}; a classifier needs two or more")
         self.classes_ = classes

@@ -54,7 +54,9 @@ def settings_of(parameters: Mapping[str, Any], loss: str, task: str, seed: int) 
     InvalidParameter names all problems."""
     p = {name: plain(value) for name, value in parameters.items()}
     sizes, early = p["hidden_layer_sizes"], p["early_stopping"]
-    optimizer, strategy = p["optimizer"], p["strategy"]
+    # As in scikit-learn, a parameter of some solvers does nothing for the others: a grid may name it beside all.
+    period = None if _name(p["strategy"]) == "gradient-averaging" else p["period"]
+    momentum = ("momentum",) if _name(p["optimizer"]) == "sgd" else ()
     try:
         values = {
             "data": {
@@ -68,20 +70,20 @@ def settings_of(parameters: Mapping[str, Any], loss: str, task: str, seed: int) 
                 "activation": p["activation"],
                 "loss": loss,
             },
-            "optimizer": section_of("optimizer", optimizer, "learning_rate", p["learning_rate"]),
-            # As in scikit-learn, a parameter for some solvers does nothing for the others: a grid may name it for all.
-            "strategy": section_of("strategy", strategy, "period", None if strategy == _ALONE else p["period"]),
+            "optimizer": section_of("optimizer", p["optimizer"], "learning_rate", p["learning_rate"]),
+            "strategy": section_of("strategy", p["strategy"], "period", period),
             "training": {
                 "epochs": p["max_iter"],
                 "batch_size_per_worker": p["batch_size"],
                 "seed": seed,
                 "precision": p["precision"],
+                "early_stop": {"patience": p["n_iter_no_change"], "minimum": p["tol"]} if early else None,
             },
             "workers": p["workers"],
             "group": p["group"],
             "cluster": {"processes": p["processes"], "speeds": p["speeds"]},
         }
-        for name in ("l1", "l2", *(("momentum",) if optimizer == "sgd" else ())):
+        for name in ("l1", "l2", *momentum):
             if p[name]:
                 values["optimizer"][name] = p[name]
         settings, problems = check(values)
@@ -98,7 +100,8 @@ def settings_of(parameters: Mapping[str, Any], loss: str, task: str, seed: int) 
     return fill_in(settings, []).settings
 
 
-_ALONE = "gradient-averaging"  # the strategy without a period
+def _name(section: Any) -> Any:
+    return section.get("name") if isinstance(section, Mapping) else section
 
 
 def fit_to(settings: Settings, examples: int) -> Settings:

@@ -16,7 +16,7 @@ class PSGDRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     loss: squared-error (the default), half the sum over outputs; huber.
 {PARAMETERS}"""
     __module__ = "psgd.sklearn"  # where pickles look for it
-    _task, _default_loss = "regression", "squared-error"
+    _task, _losses = "regression", ("squared-error", "huber")
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

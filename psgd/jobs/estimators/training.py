@@ -8,7 +8,7 @@ import numpy as np
 
 from psgd.backends.blas import one_blas_thread
 from psgd.config.settings import Settings
-from psgd.core.errors import PsgdError
+from psgd.core.errors import Diverged, PsgdError, UsageError
 from psgd.data.dataset import Data
 from psgd.group.failure import Ended
 from psgd.group.serial import Serial
@@ -25,17 +25,19 @@ from psgd.training.signals import Signals
 
 
 class Trained(NamedTuple):
-    vectors: np.ndarray  # (1 + rows, P): the parameters, and the strategy's state
-    steps: int  # optimizer steps of the worker with the most
+    parameters: np.ndarray  # (P,), the best of them with early stopping
+    end: Start  # from which training can go on
     losses: list[float]  # the mean loss of each whole epoch
-    rows: list[dict[str, Any]]  # the lines of metrics
+    scores: list[float]  # of each evaluation on validation data, greater is better: accuracies, or losses below 0
     sizes: tuple[int, ...]  # of the layers, inputs first
 
 
 def train(settings: Settings, data: Data, start: Start | None, verbose: bool) -> Trained:
     """Train on one thread or several. PsgdError, in the words of estimators, if it cannot be done."""
     try:
-        first = replace(build_job(settings, data), start=start)
+        first = build_job(settings, data)
+        start = _fitting(start, first)
+        first = replace(first, start=start)
         if settings.group == "auto":
             settings = settings.replace(group=choose_group(settings, first.learner.size)[0])
         with one_blas_thread():
@@ -46,8 +48,24 @@ def train(settings: Settings, data: Data, start: Start | None, verbose: bool) ->
         text = in_words_of_estimators(str(error))
         if error.code in (2, 3):
             raise InvalidParameter(text) from None
+        if isinstance(error, Diverged):
+            text += ", or scale X (and the y of a regressor), as StandardScaler does"
         error.args = (text,)
         raise
+
+
+def _fitting(start: Start | None, job: Job) -> Start | None:
+    """Return `start`, without the strategy's state if this strategy has another. UsageError if the network is another
+    one."""
+    if start is None:
+        return None
+    parameters = start.vectors.shape[1]
+    if parameters != job.learner.size:
+        raise UsageError(
+            f"the network has {job.learner.size} parameters, and the fit from which this one goes on {parameters}; "
+            "clone the estimator, or set warm_start to False"
+        )
+    return start if len(start.vectors) == 1 + job.vectors.state_rows else Start(start.vectors[:1])
 
 
 def _on_threads(settings: Settings, first: Job, build: Callable[[], Job], verbose: bool) -> Trained:
@@ -73,11 +91,14 @@ def _train_on(transport: Transport, job: Job, verbose: bool, signals: Signals) -
     rows: list[dict[str, Any]] = []
     examples = job.sampler.examples
     recorder = Recorder(None, examples, job.epochs, str(transport.process), not verbose, rows)
-    replica = Loop(job, transport, recorder, signals=signals).run()
-    epochs = max(1, replica.progress.position // examples)
+    loop = Loop(job, transport, recorder, signals=signals)
+    result, last = loop.run(), loop.replica
+    losses = epoch_losses(rows, examples, max(1, last.progress.position // examples))
+    evaluated = [row for row in rows if "validation_loss" in row]
+    scores = [row.get("validation_accuracy", -row["validation_loss"]) for row in evaluated]
+    end = Start(last.vectors.copy(), last.progress.steps)
     assert isinstance(job.learner, LayeredLearner)
-    losses, sizes = epoch_losses(rows, examples, epochs), job.learner.layout.sizes
-    return Trained(replica.vectors.copy(), replica.progress.steps, losses, rows, sizes)
+    return Trained(result.parameters.copy(), end, losses, scores, job.learner.layout.sizes)
 
 
 def epoch_losses(rows: list[dict[str, Any]], examples: int, epochs: int) -> list[float]:
