@@ -11,13 +11,13 @@ import pytest
 from processes import python
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.compose import ColumnTransformer
-from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine, make_regression
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine, make_regression
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
@@ -159,6 +159,16 @@ def test_it_is_as_accurate_as_scikit_learns_network(name, load):
         for estimator in (PSGDClassifier(random_state=0), MLPClassifier(random_state=0))
     ]
     assert scores[0] > scores[1] - 0.03, name
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_it_is_as_accurate_as_scikit_learns_network_on_values():
+    X, tested, y, values = train_test_split(*load_diabetes(return_X_y=True), test_size=0.4, random_state=0)
+    scores = []
+    for estimator in (PSGDRegressor(random_state=0), MLPRegressor(random_state=0)):
+        scaled = TransformedTargetRegressor(estimator, transformer=StandardScaler())
+        scores.append(make_pipeline(StandardScaler(), scaled).fit(X, y).score(tested, values))
+    assert scores[0] > scores[1] - 0.1
 
 
 def test_parts_of_whole_batches_are_steps_of_one_training():
