@@ -25,7 +25,8 @@ from sklearn.utils.estimator_checks import check_estimator
 from psgd.core.errors import Diverged, UsageError
 from psgd.data.dataset import Dataset
 from psgd.data.densified import Densified
-from psgd.jobs.estimators.training import epoch_losses
+from psgd.jobs.estimators import base
+from psgd.jobs.estimators.training import epoch_losses, train
 from psgd.sklearn import PSGDClassifier, PSGDRegressor
 
 ESTIMATORS = {
@@ -184,16 +185,37 @@ def test_parts_of_whole_batches_are_steps_of_one_training():
     assert parts.loss_curve_ == pytest.approx(whole.loss_curve_, rel=1e-9)
 
 
-def test_the_first_part_is_an_epoch_and_the_others_draw_other_batches():
+def test_the_first_part_is_an_epoch_and_the_others_draw_other_batches(monkeypatch):
     X, y = curved()
     options = {"hidden_layer_sizes": (6,), "random_state": 3}
     parts = PSGDRegressor(**options).partial_fit(X, y)
     assert parts.parameters_sha256_ == PSGDRegressor(max_iter=1, **options).fit(X, y).parameters_sha256_
-    again = PSGDRegressor(**options, warm_start=True, max_iter=1, optimizer="sgd").fit(X, y)
-    first = again.parameters_.copy()
-    assert not np.array_equal(again.fit(X, y).parameters_, first)
-    assert again.fit(X, y).n_iter_ == 1
-    assert parts.set_params(optimizer="sgd", learning_rate=0.01).partial_fit(X, y).n_iter_ == 2
+    assert parts.set_params(optimizer="sgd", learning_rate=0.01).partial_fit(X, y).n_iter_ == 2  # without Adam's state
+    seeds = []
+
+    def noted(settings, *arguments):
+        seeds.append(settings.training.seed)
+        return train(settings, *arguments)
+
+    monkeypatch.setattr(base, "train", noted)
+    for estimator in (PSGDRegressor(**options), PSGDRegressor(**options)):
+        estimator.partial_fit(X, y).partial_fit(X, y).partial_fit(X, y)
+    assert seeds[0] == 3
+    assert seeds[:3] == seeds[3:]
+    assert len(set(seeds)) == 3
+
+
+def test_steps_and_rounds_fit_into_an_epoch():
+    X, y = blobs(examples=40)
+    options = {"hidden_layer_sizes": (4,), "max_iter": 3, "workers": 4, "random_state": 0}
+    for strategy, wanted in (("gradient-averaging", {}), ("parameter-averaging", {"period": 1})):
+        limited = PSGDClassifier(strategy=strategy, **options).fit(X, y)
+        same = PSGDClassifier(strategy=strategy, batch_size=10, **wanted, **options).fit(X, y)
+        assert limited.parameters_sha256_ == same.parameters_sha256_
+        assert limited.n_iter_ == 3
+    few = PSGDClassifier(batch_size=5, strategy="parameter-averaging", **options)
+    assert few.fit(X, y).parameters_sha256_ == few.set_params(period=2).fit(X, y).parameters_sha256_
+    assert PSGDClassifier((), workers=8, max_iter=1).fit(X[:3], y[:3]).n_iter_ == 2  # fewer examples than workers
 
 
 def test_parts_may_lack_classes_but_have_no_others():
@@ -296,6 +318,7 @@ def test_bytes_stay_bytes_and_inputs_are_left_alone():
     assert np.array_equal(X, before)
     assert found.parameters_sha256_ == PSGDClassifier(**options).fit(X.astype(float), y[:200]).parameters_sha256_
     np.testing.assert_array_equal(found.predict(X), found.predict(X.astype(float)))
+    np.testing.assert_allclose(found.predict_proba(X[:3]), found.predict_proba(X)[:3], rtol=1e-12)  # in float64
 
 
 def test_a_generator_draws_the_seed():
