@@ -45,7 +45,8 @@ def in_words_of_estimators(message: str) -> str:
         inner = f"{section}[{key!r}]" if section in ("optimizer", "strategy") else name
         return _PARAMETERS.get(name) or _OWN.get(name) or inner
 
-    message = message.partition("; training.on_nonfinite")[0]  # which estimators do not have
+    for absent in (r"; training\.on_nonfinite.*", r" \(softmax is for model\.output only\)"):  # in estimators
+        message = re.sub(absent, "", message)
     return _SETTING.sub(parameter, message).replace("null", "None")
 
 
