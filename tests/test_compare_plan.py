@@ -65,6 +65,7 @@ def test_the_budget_is_the_same_for_all_and_validation_data_are_set_aside(plan):
         settings = found.settings(cell, 7)
         training = settings.training
         assert (training.epochs, training.evaluate_every, training.seed, training.target) == (3, 0.5, 7, None)
+        assert training.early_stop is None
         assert settings.data.validation == VALIDATION
 
 
@@ -112,6 +113,8 @@ def test_what_changes_a_result_changes_the_identity_and_nothing_else_does(plan, 
     assert plan(tune=RATES, budget={"epochs": 11}).trial(cell, 0, 0.1).identity != same
     (tmp_path / "base.yaml").write_text("{group: threads, output: runs/other, cluster: {processes: 2, patience: 5}}")
     assert plan(base="base.yaml", tune=RATES, question="Another?").trial(cell, 0, 0.1).identity == same
+    (tmp_path / "base.yaml").write_text("training: {early_stop: {patience: 2}, target: 0.9}\ndata: {validation: 0.1}")
+    assert plan(base="base.yaml", tune=RATES).trial(cell, 0, 0.1).identity == same
     (tmp_path / "base.yaml").write_text("model: {hidden: [65]}")
     assert plan(base="base.yaml", tune=RATES).trial(cell, 0, 0.1).identity != same
     monkeypatch.setattr("psgd.compare.plan.__version__", f"{version.__version__}.1")
@@ -186,6 +189,11 @@ def test_the_saved_config_and_base_are_the_same_comparison(plan, tmp_path):
         ),
         ({"arms": {"a": {"training.epochs": 3}}}, "training.epochs is the same for all arms; set budget.epochs"),
         ({"arms": {"a": {"training": {"seed": 3}}}}, "training.seed is the same for all arms; set seeds"),
+        (
+            {"arms": {"a": {"training.early_stop.patience": 3}}},
+            "arms.a: training.early_stop would end some runs before",
+        ),
+        ({"grid": {"training.early_stop": [{}]}}, "grid.training.early_stop: training.early_stop would end some runs"),
         ({"arms": {"a": {"data.source": "mnist"}}}, "arms.a: data.source would give the arm other data"),
         ({"arms": {"a": {"workers": "auto"}}}, "workers is auto, which depends on the machine; set a number"),
         (

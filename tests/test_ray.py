@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from contract import check_group, hashes
-from processes import descendants, listening
+from processes import descendants, listening, python
 
 from psgd import train
 from psgd.core.errors import UsageError
@@ -147,6 +147,20 @@ def test_the_script_on_a_running_cluster_gives_the_bits_of_serial(cluster, tmp_p
     serial = json.loads(capsys.readouterr().out)
     assert found["parameters_sha256"] == serial["parameters_sha256"]
     assert found["worker_steps"] == serial["worker_steps"]
+
+
+def test_a_run_stops_early_as_in_one_process(cluster, monkeypatch, tmp_path):
+    early = ("training.early_stop.patience=2", "training.epochs=30")
+    code, _ = train_by(cluster, monkeypatch, tmp_path, ray_driver._session, *early, "--quiet")
+    assert code == 0
+    here = (config(tmp_path), *early, "cluster.processes=null")
+    alone = python("-m", "psgd.train", *here, "group=serial", "--output", str(tmp_path / "serial"))
+    found = [json.loads(text) for text in ((tmp_path / "run" / "summary.json").read_text(), alone.stdout)]
+    assert [each["group"] for each in found] == ["ray", "serial"]
+    keys = ("status", "rounds", "best_round", "best_epoch", "validation_accuracy", "parameters_sha256")
+    ray_run, serial = ({key: each[key] for key in keys} for each in found)
+    assert ray_run == serial
+    assert serial["status"] == "stopped-early"
 
 
 def test_a_local_ray_listens_on_loopback_only_and_ctrl_c_saves_a_checkpoint(tmp_path):

@@ -30,15 +30,22 @@ NotNegative = Annotated[float, Field(ge=0, description="a number of at least 0")
 Fraction = Annotated[float, Field(ge=0, lt=1, description="a number of at least 0 and less than 1")]
 Share = Annotated[float, Field(gt=0, le=1, description="a number greater than 0 and at most 1")]
 Flag = Annotated[bool, Field(description="true or false")]
-# Without control characters and line separators, which YAML would not read back as they were saved.
-Text = Annotated[str, Field(pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]+$", description="text that is not empty, of one line")]
+# Without control characters and line separators, which YAML would not read back as they were saved. For the regular
+# expressions of pydantic, of Python and of editors.
+Text = Annotated[
+    str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$", description="text that is not empty, of one line")
+]
 Classes = Annotated[
-    int, Field(ge=0), AfterValidator(_classes), Field(description="a whole number of at least 2, or 0 for regression")
+    int,
+    Field(ge=0, json_schema_extra={"not": {"const": 1}}),
+    AfterValidator(_classes),
+    Field(description="a whole number of at least 2, or 0 for regression"),
 ]
 OptionalCount = Annotated[Count | None, Field(description="a whole number greater than 0, or null")]
 Path = Annotated[Text | None, Field(description="a path, or null")]
 Limit = Annotated[Positive | None, Field(description="a number greater than 0, or null")]
-Names = Annotated[list[Text], AfterValidator(_different)]
+_unique = {"uniqueItems": True}  # in the JSON Schema, what _different checks
+Names = Annotated[list[Text], AfterValidator(_different), Field(json_schema_extra=_unique)]
 Activation = Annotated[
     Literal["relu", "sigmoid", "tanh", "identity"],
     Field(description="one of relu, sigmoid, tanh, identity (softmax is for model.output only)"),
@@ -46,7 +53,10 @@ Activation = Annotated[
 Initializer = Annotated[
     Literal["xavier", "he", "normal", "constant"],
     BeforeValidator(lambda value: "xavier" if value == "glorot" else value),
-    Field(description="one of xavier (or glorot), he, normal, constant"),
+    Field(
+        description="one of xavier (or glorot), he, normal, constant",
+        json_schema_extra={"enum": ["xavier", "glorot", "he", "normal", "constant"]},
+    ),
 ]
 
 
