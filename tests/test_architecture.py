@@ -14,7 +14,7 @@ PACKAGE = ROOT / "psgd"
 # The rooms from top to bottom (DESIGN, section 3). A module may import from its own room and from the levels below its
 # own, but not from another room of the same level.
 LEVELS = (
-    ("train", "predict", "plot", "report", "explain"),
+    ("train", "predict", "plot", "report", "explain", "sklearn"),
     ("compare", "doctor"),
     ("jobs",),
     ("training",),
@@ -40,7 +40,7 @@ DOORS = {
     "packaging": {"psgd.doctor.packages"},
     "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},
     "rich": {"psgd.training.progress_bar"},
-    "sklearn": set(),
+    "sklearn": {"psgd.jobs.estimators.scikit_learn"},
     "scipy": {"psgd.backends.numpy.products", "psgd.backends.native", "psgd.compare.statistics"},
 }
 

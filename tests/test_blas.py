@@ -40,3 +40,20 @@ def test_a_run_warns_of_a_slow_kernel_and_records_its_blas(tmp_path):
     described = json.loads((tmp_path / "run" / "environment.json").read_text())["processes"][0]["blas"]
     assert (described["kernel"], described["threads"]) == ("Nehalem", 1)
     assert described["scipy_version"]  # plain SGD on each worker's own parameters uses scipy's products
+
+
+def test_calls_that_overlap_have_one_thread_until_the_last_one_ends():
+    code = """
+import numpy
+from psgd.backends.blas import libraries, one_blas_thread
+counts = lambda: [info["num_threads"] for info in libraries()]
+before, first, second = counts(), one_blas_thread(), one_blas_thread()
+assert [info["num_threads"] for info in first.__enter__()] == before
+second.__enter__()
+first.__exit__(None, None, None)
+assert max(counts()) == 1
+second.__exit__(None, None, None)
+assert counts() == before and max(counts()) == 2
+"""
+    finished = python("-c", code, OPENBLAS_NUM_THREADS="2")
+    assert finished.code == 0, finished

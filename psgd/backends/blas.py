@@ -3,6 +3,9 @@
 Importing this module does not import numpy, which reads the environment when it is imported."""
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
@@ -26,11 +29,39 @@ def limit_after_numpy() -> str | None:
     return f"one BLAS thread a worker, although {settings}: other numbers give other bits; use more workers instead"
 
 
+@contextmanager
+def one_blas_thread() -> Iterator[list[dict[str, Any]]]:
+    """Limit every BLAS that is loaded by now to one thread. Yields what `libraries` says before. The threads of a
+    program may limit at the same time: the last one to leave restores the numbers that the first one found."""
+    global _limiting
+    from threadpoolctl import ThreadpoolController
+
+    with _lock:
+        controller = ThreadpoolController()
+        found = _sorted(controller.info())
+        _limits.enter_context(controller.limit(limits=1, user_api="blas"))
+        _limiting += 1
+    try:
+        yield found
+    finally:
+        with _lock:
+            _limiting -= 1
+            if not _limiting:
+                _limits.close()
+
+
+_lock, _limits, _limiting = threading.Lock(), ExitStack(), 0  # of one_blas_thread: what to undo, and calls inside
+
+
 def libraries() -> list[dict[str, Any]]:
     """Return threadpoolctl's information on each loaded BLAS, numpy's before scipy's."""
     from threadpoolctl import threadpool_info
 
-    found = [info for info in threadpool_info() if info["user_api"] == "blas"]
+    return _sorted(threadpool_info())
+
+
+def _sorted(infos: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = [info for info in infos if info["user_api"] == "blas"]
     return sorted(found, key=lambda info: "scipy" in info["filepath"].rsplit("/", 2)[-2])
 
 

@@ -34,7 +34,7 @@ def resolve(path: str | None, overrides: list[str]) -> Resolved:
         messages.append(f"{source}: {'.'.join(problem.path)} {problem.text}")
     if messages:
         raise UsageError("\n".join(dict.fromkeys(messages)))
-    return _fill_in(settings, merged.notes)
+    return fill_in(settings, merged.notes)
 
 
 def dump(settings: Settings) -> str:
@@ -54,7 +54,7 @@ def flat(settings: Settings) -> dict[str, Any]:
     return found
 
 
-def _fill_in(settings: Settings, notes: list[str]) -> Resolved:
+def fill_in(settings: Settings, notes: list[str]) -> Resolved:
     """Fill in settings whose defaults depend on others: the output activation, and the share of validation data."""
     if settings.model.output is None:
         settings = settings.replace(model=settings.model.replace(output=_output(settings)))

@@ -42,15 +42,15 @@ def check_launched(group: str, choices: str) -> None:
         )
 
 
-def choose_group(settings: Settings) -> tuple[str, str]:
-    """Choose (group, reason) for a job that no launcher started."""
+def choose_group(settings: Settings, weights: int | None = None) -> tuple[str, str]:
+    """Choose (group, reason) for a job that no launcher started. `weights`: their number, if it is known."""
     if settings.workers == 1:
         return "serial", "one worker"
     if thread_count(settings) == 1:
         return "serial", "one core" if settings.cluster.processes is None else "cluster.processes is 1"
     if settings.cluster.processes:
         return "threads", f"cluster.processes is {thread_count(settings)}"
-    work = 6.0 * settings.training.batch_size_per_worker * _weights(settings)
+    work = 6.0 * settings.training.batch_size_per_worker * (weights or _weights(settings))
     if work < WORTH_A_THREAD:
         return "serial", f"a step of about {work / 1e6:.1f} million operations is too short to gain from threads"
     return "threads", f"{thread_count(settings)} cores; mpirun -n {settings.workers} works too"

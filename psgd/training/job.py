@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import ceil, floor
-from typing import final
+from typing import NamedTuple, final
+
+import numpy as np
 
 from psgd.backends.backend import Backend
 from psgd.backends.numpy.backend import NUMPY
@@ -20,6 +22,13 @@ def as_written(number: float) -> Fraction:
     """The decimal fraction as written: 0.07 is seven hundredths. In floating point, 0.07 * 100 is more than 7 and its
     ceiling 8."""
     return Fraction(str(number))
+
+
+class Start(NamedTuple):
+    """The end of an earlier training, from which another one goes on."""
+
+    vectors: np.ndarray  # (1 + rows, P): the parameters, and the strategy's state; (1, P): its state begins anew
+    steps: int = 0  # optimizer steps that the state has seen: t in Adam
 
 
 @final
@@ -40,6 +49,7 @@ class Job:
     stride: int = 1  # segments end after a multiple of so many steps; elsewhere the learner would round differently
     caller: str = "psgd"  # what notes on exceptions name
     backend: Backend = NUMPY  # gathers rows for this learner
+    start: Start | None = None  # where training begins; None: the initial parameters of the seed
 
     @property
     def batch(self) -> int:

@@ -23,7 +23,7 @@ from psgd.training.checkpoints import Checkpoints, check_finite
 from psgd.training.combination import Combination
 from psgd.training.early_stop import EarlyStop
 from psgd.training.evaluation import Evaluator, reaches
-from psgd.training.job import Job
+from psgd.training.job import Job, Start
 from psgd.training.local_steps import LocalSteps
 from psgd.training.recorder import Recorder
 from psgd.training.signals import Signals, Stopped
@@ -135,7 +135,8 @@ class Loop:
         self._begun = False
         self.early_stop.forget()
         nothing = (0,) * self._job.workers
-        self._replicas.begin(Progress(dealt=nothing, worker_steps=nothing))
+        steps = self._job.start.steps if self._job.start else 0
+        self._replicas.begin(Progress(steps=steps, dealt=nothing, worker_steps=nothing))
         restored = self._checkpoints.load(self.replica.vectors)
         if self.group.first:
             self.agreement.attempt(lambda: self._recorder.truncate(restored.progress.round if restored else 0), None)
@@ -154,8 +155,9 @@ class Loop:
 
     def _initialize(self) -> None:
         # Every process of a host writes the same bytes to the same memory.
-        self.replica.vectors[0] = self._job.learner.initial(self._job.seed)
-        self.replica.vectors[1:] = 0
+        start = self._job.start or Start(self._job.learner.initial(self._job.seed)[None])
+        self.replica.vectors[:] = 0
+        self.replica.vectors[: len(start.vectors)] = start.vectors
         self._local_steps.reset()
 
     def _finished(self) -> bool:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from psgd.backends.blas import libraries
+from psgd.backends.blas import one_blas_thread
 from psgd.core.errors import PsgdError
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
@@ -64,7 +64,8 @@ def fit(
     processes raise SystemExit(1). UsageError and DataError for wrong arguments, Diverged if a value is not finite.
     """
     built, failure = None, None
-    with _arguments_in_messages(), _one_blas_thread() as (threads, note):
+    with _arguments_in_messages(), one_blas_thread() as blas:
+        threads, note = _several_threads(blas)
         try:
             settings = check_settings(
                 {
@@ -119,20 +120,14 @@ def _arguments_in_messages() -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _one_blas_thread() -> Iterator[tuple[int | None, str | None]]:
-    """Limit BLAS to one thread. Yields (the threads that BLAS had, a note for the user if there were several)."""
-    from threadpoolctl import threadpool_limits
-
-    found = libraries()
-    threads, note = max((info["num_threads"] for info in found), default=None), None
-    if threads is not None and threads > 1:
-        blas = found[0]["internal_api"]
-        names = {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}
-        note = (
-            f"psgd: {blas} has {threads} threads and is limited to 1 during psgd.fit: a worker is one core, and other "
-            "numbers give other bits. Before importing numpy, set "
-            f'os.environ["{names.get(blas, "OMP_NUM_THREADS")}"] = "1"'
-        )
-    with threadpool_limits(1, user_api="blas"):
-        yield threads, note
+def _several_threads(blas: list[dict[str, Any]]) -> tuple[int | None, str | None]:
+    """Return (the threads that BLAS had, a note for the user if there were several)."""
+    threads = max((info["num_threads"] for info in blas), default=None)
+    if threads is None or threads == 1:
+        return threads, None
+    name = blas[0]["internal_api"]
+    names = {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}
+    return threads, (
+        f"psgd: {name} has {threads} threads and is limited to 1 during psgd.fit: a worker is one core, and other "
+        f'numbers give other bits. Before importing numpy, set os.environ["{names.get(name, "OMP_NUM_THREADS")}"] = "1"'
+    )

@@ -1,0 +1,43 @@
+"""Imports scikit-learn, as the only module that does."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from psgd.core.errors import UsageError
+
+
+class Missing(UsageError, ImportError):
+    """scikit-learn is not installed."""
+
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.utils import check_random_state
+    from sklearn.utils.metaestimators import available_if as _available_if
+    from sklearn.utils.multiclass import _check_partial_fit_first_call as first_partial_fit
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+except ImportError as error:
+    raise Missing(f"psgd.sklearn needs scikit-learn 1.6 or later ({error}): pip install 'psgd[sklearn]'") from None
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
+    """Decorate a method that an estimator has where `check(estimator)` is true and raises no AttributeError."""
+    decorate: Callable[[Method], Method] = _available_if(check)
+    return decorate
+
+
+__all__ = [
+    "BaseEstimator",
+    "ClassifierMixin",
+    "RegressorMixin",
+    "available_if",
+    "check_classification_targets",
+    "check_is_fitted",
+    "check_random_state",
+    "column_or_1d",
+    "first_partial_fit",
+    "validate_data",
+]
