@@ -9,14 +9,14 @@ import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from psgd.compare.explain import explain  # noqa: E402
-from psgd.core.command import run_command  # noqa: E402
+from psgd.core.command import program, run_command  # noqa: E402
 from psgd.core.files import print_result  # noqa: E402
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code after errors have been printed."""
     parser = argparse.ArgumentParser(
-        prog="python -m psgd.explain",
+        prog=program("explain"),
         description="Explain a run: the formula by which its strategy combines the workers, with the run's numbers; "
         "the weights of the workers, their steps, who waited for whom, and what was sent.",
     )

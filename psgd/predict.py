@@ -8,7 +8,7 @@ import argparse  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from psgd.core.command import run_command  # noqa: E402
+from psgd.core.command import program, run_command  # noqa: E402
 from psgd.core.log import LOG  # noqa: E402
 from psgd.jobs.predictions import judge, read_question, write_csv  # noqa: E402
 from psgd.learners.model_file import load  # noqa: E402
@@ -17,7 +17,7 @@ from psgd.learners.model_file import load  # noqa: E402
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code after errors have been printed."""
     parser = argparse.ArgumentParser(
-        prog="python -m psgd.predict",
+        prog=program("predict"),
         description="Predictions of a trained model as CSV, a row for each example, on stdout unless --output is "
         "given. If the data contain the right answers, the accuracy or error is printed to stderr.",
     )

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "psgd"
 # The rooms from top to bottom (DESIGN, section 3). A module may import from its own room and from the levels below its
 # own, but not from another room of the same level.
 LEVELS = (
-    ("train", "predict", "plot", "report", "explain"),
+    ("__main__", "train", "predict", "plot", "report", "explain", "configs", "completion"),
     ("compare",),
     ("jobs",),
     ("training",),

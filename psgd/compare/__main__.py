@@ -11,7 +11,7 @@ from pathlib import Path  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
 from psgd.compare.command import compare  # noqa: E402
-from psgd.core.command import run_command  # noqa: E402
+from psgd.core.command import program, run_command  # noqa: E402
 from psgd.core.errors import UsageError  # noqa: E402
 from psgd.core.log import LOG  # noqa: E402
 
@@ -19,7 +19,7 @@ from psgd.core.log import LOG  # noqa: E402
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line. UsageError if options contradict each other."""
     parser = argparse.ArgumentParser(
-        prog="python -m psgd.compare",
+        prog=program("compare"),
         description="Compare strategies, numbers of workers or any settings, fairly: train each arm with several "
         "seeds, and report which reaches the target soonest. Called again, it trains only what is missing.",
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from psgd.config.names import unknown_option
 from psgd.config.settings import Settings
+from psgd.core.command import program
 from psgd.core.errors import UsageError
 
 
@@ -27,7 +28,7 @@ class RunRequest(NamedTuple):
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line. UsageError if options contradict each other."""
     parser = argparse.ArgumentParser(
-        prog="python -m psgd.train",
+        prog=program("train"),
         description="Train a network with parallel SGD. Without CONFIG: the embedded handwritten digits, 4 workers.",
     )
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file (see configs/)")
