@@ -1,35 +1,14 @@
-"""The command `psgd`: a table of subcommands, each a module that is imported when it is called."""
+"""The command `psgd SUBCOMMAND ...`, also `python -m psgd`. A subcommand's module is imported when it is called."""
 
 import sys
 from importlib import import_module
-from typing import NamedTuple
 
 from psgd.backends.blas import limit_before_numpy
 from psgd.core.command import run_command
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result
+from psgd.core.subcommands import SUBCOMMANDS
 from psgd.core.version import __version__
-
-
-class Subcommand(NamedTuple):
-    """A line of the table. The module's `main(arguments)` returns the exit code."""
-
-    module: str
-    about: str
-
-
-SUBCOMMANDS = {
-    "train": Subcommand("psgd.jobs.launch.command", "train a network with parallel SGD"),
-    "predict": Subcommand("psgd.predict", "predictions of a trained model for new data"),
-    "plot": Subcommand("psgd.plot", "learning curves of runs as one picture"),
-    "compare": Subcommand("psgd.compare.__main__", "which strategy reaches a target soonest, at what price"),
-    "report": Subcommand("psgd.report", "rebuild the report of a comparison, without training"),
-    "explain": Subcommand("psgd.explain", "how a run combined its workers, with its numbers"),
-    "export": Subcommand("psgd.export", "convert a trained model for other programs"),
-    "doctor": Subcommand("psgd.doctor.__main__", "check this machine: libraries, MPI, Ray, memory, cores"),
-    "configs": Subcommand("psgd.configs", "list, print or copy the configs that come with psgd"),
-    "completion": Subcommand("psgd.completion", "print the script that completes this command in bash or zsh"),
-}
 
 EXAMPLES = """\
   psgd train digits training.epochs=20                 train with four workers, with a setting changed

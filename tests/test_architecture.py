@@ -40,6 +40,7 @@ DOORS = {
     "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},
     "rich": {"psgd.training.progress_bar"},
     "sklearn": set(),
+    "shtab": {"psgd.completion"},
     "scipy": {"psgd.backends.numpy.products", "psgd.backends.native", "psgd.compare.statistics"},
 }
 
@@ -152,7 +153,7 @@ def test_compiled_code_stays_in_its_backend():
         assert not used or module.startswith("psgd.backends.numba"), module
 
 
-@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib", "rich", "scipy"])
+@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib", "rich", "scipy", "shtab"])
 def test_optional_packages_are_imported_lazily(package):
     for module, path in modules().items():
         at_once = {name.split(".")[0] for name, at_once in imports(path) if at_once}
