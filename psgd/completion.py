@@ -64,8 +64,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog=program("completion"),
-        description="Print the script that completes `psgd`: its commands, options, configs and settings. In ~/.bashrc: "
-        'eval "$(psgd completion bash)"; in ~/.zshrc, after compinit: eval "$(psgd completion zsh)".',
+        description="Print the script that completes `psgd`: its commands, options, configs and settings. "
+        'In ~/.bashrc: eval "$(psgd completion bash)"; in ~/.zshrc, after compinit: eval "$(psgd completion zsh)".',
     )
     parser.add_argument("shell", choices=SHELLS)
     return parser
@@ -84,9 +84,10 @@ def script(shell: str) -> str:
 
 def _library() -> ModuleType:
     try:
-        return import_module("shtab")
+        import shtab
     except ImportError:
         raise UsageError("completion needs shtab, which is not installed: pip install 'psgd[completion]'") from None
+    return shtab
 
 
 def _everything() -> argparse.ArgumentParser:
