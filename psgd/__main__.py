@@ -59,8 +59,12 @@ def _unknown(name: str) -> str:
     """What is wrong with a word that is no subcommand, and what may be meant."""
     import difflib
 
-    if "=" in name or name.endswith((".yaml", ".yml")):
+    from psgd.config.shipped import COMPARISON, configs
+
+    if "=" in name or name.endswith((".yaml", ".yml")) or name in configs(comparisons=False):
         return f"{name} is not a command of psgd; did you mean: psgd train {name}?"
+    if COMPARISON + name in configs(comparisons=True):
+        return f"{name} is not a command of psgd; did you mean: psgd compare {name}?"
     close = difflib.get_close_matches(name, [*SUBCOMMANDS, "--version", "--help"], 1, 0.5)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(SUBCOMMANDS)}"
     return f"{name} is not a command of psgd; {hint}"

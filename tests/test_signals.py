@@ -31,7 +31,8 @@ def test_a_signal_that_other_code_would_swallow_ends_the_start(tmp_path, name, c
     assert not (tmp_path / "run").exists()
 
 
-def test_more_signals_while_the_first_is_obeyed_change_nothing(tmp_path):
+@pytest.mark.parametrize("called", ["psgd", "psgd.train"])
+def test_more_signals_while_the_first_is_obeyed_change_nothing(tmp_path, called):
     """In the first segment, while a checkpoint is saved, and when the interpreter ends."""
     script = f"""{RUN}
 import runpy
@@ -51,7 +52,9 @@ class Late:  # when modules are cleared, after the interpreter has given up its 
         kill(pid, 15)
 
 late = Late()
-runpy.run_module("psgd.train", run_name="__main__", alter_sys=True)
+if {called == "psgd"}:
+    sys.argv.insert(1, "train")
+runpy.run_module("{called}", run_name="__main__", alter_sys=True)
 """
     finished = python("-c", script, str(tmp_path / "run"))
     assert finished.code == 75, finished
