@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Train on Ray: `psgd.train` with group ray, on a local Ray or a running cluster.
+"""Train on Ray: `psgd train` with group ray, on a local Ray or a running cluster.
 
-launch/ray_train.py CONFIG [key.path=value ...] [--address ADDRESS] [options of psgd.train]
+launch/ray_train.py CONFIG [key.path=value ...] [--address ADDRESS] [options of psgd train]
 """
 
 import argparse
@@ -9,9 +9,11 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+CHECKOUT = Path(__file__).resolve().parent.parent  # where psgd lies, unless it is installed
+if (CHECKOUT / "psgd" / "train.py").is_file():
+    sys.path.insert(0, str(CHECKOUT))
 
-from psgd import train
+from psgd.jobs.launch.command import main as train  # noqa: E402
 
 
 def main() -> int:
@@ -23,10 +25,10 @@ def main() -> int:
     options, others = parser.parse_known_args()
     if {"-h", "--help"} & set(others):
         parser.print_help()
-        print("\nand what psgd.train takes:\n")
+        print("\nand what psgd train takes:\n")
     if options.address:
         os.environ["RAY_ADDRESS"] = options.address
-    return train.main([*others, "group=ray"])
+    return train([*others, "group=ray"])
 
 
 if __name__ == "__main__":

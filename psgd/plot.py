@@ -6,17 +6,22 @@ from pathlib import Path
 
 from psgd.compare.curves import read_run
 from psgd.compare.picture import FORMATS, draw, labels, save
-from psgd.core.command import run_command
+from psgd.core.command import program, run_command
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code after errors have been printed."""
-    parser = argparse.ArgumentParser(prog="python -m psgd.plot", description="Learning curves of runs as one picture.")
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(prog=program("plot"), description="Learning curves of runs as one picture.")
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="the directory of a run")
     parser.add_argument("--output", metavar="FILE", type=Path, default=Path("curves.png"), help="default: curves.png")
-    return run_command(lambda: _plot(parser.parse_args(arguments)))
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code after errors have been printed."""
+    return run_command(lambda: _plot(parser().parse_args(arguments)))
 
 
 def _plot(options: argparse.Namespace) -> None:

@@ -8,23 +8,28 @@ import argparse  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from psgd.core.command import run_command  # noqa: E402
+from psgd.core.command import program, run_command  # noqa: E402
 from psgd.core.log import LOG  # noqa: E402
 from psgd.jobs.predictions import judge, read_question, write_csv  # noqa: E402
 from psgd.learners.model_file import load  # noqa: E402
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code after errors have been printed."""
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m psgd.predict",
+        prog=program("predict"),
         description="Predictions of a trained model as CSV, a row for each example, on stdout unless --output is "
         "given. If the data contain the right answers, the accuracy or error is printed to stderr.",
     )
     parser.add_argument("model", metavar="MODEL", help="a run's model.safetensors, or the run's directory")
     parser.add_argument("data", metavar="DATA", help="csv, npz, npy, a directory of npy files, IDX, or libsvm text")
     parser.add_argument("--output", metavar="CSV", help="the file to write; it must not exist")
-    return run_command(lambda: _predict(parser.parse_args(arguments)))
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code after errors have been printed."""
+    return run_command(lambda: _predict(parser().parse_args(arguments)))
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -8,19 +8,24 @@ from psgd.compare.clock import times
 from psgd.compare.findings import findings
 from psgd.compare.report.write import write_report
 from psgd.compare.results_file import read_results
-from psgd.core.command import run_command
+from psgd.core.command import program, run_command
 from psgd.core.files import print_result
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code after errors have been printed."""
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m psgd.report",
+        prog=program("report"),
         description="Rebuild report.html, report.md, series.csv and the figures of a comparison from its results.json, "
         "without training.",
     )
     parser.add_argument("directory", metavar="DIR", type=Path, help="the directory that psgd.compare made")
-    return run_command(lambda: _report(parser.parse_args(arguments).directory))
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code after errors have been printed."""
+    return run_command(lambda: _report(parser().parse_args(arguments).directory))
 
 
 def _report(directory: Path) -> None:

@@ -1,31 +1,18 @@
-"""The command `python -m psgd.train [CONFIG] [key.path=value ...]`, alone or under mpirun."""
+"""The door to training. `python -m psgd.train` is the command; imported, this module is the function `psgd.train`."""
 
-from psgd.backends.blas import limit_before_numpy
-
-limit_before_numpy()  # must come before anything that imports numpy
-
-import sys  # noqa: E402
-
-from psgd.core.launcher import launched  # noqa: E402
-from psgd.core.log import open_missing_streams  # noqa: E402
-from psgd.group.failure import Agreement  # noqa: E402
-from psgd.group.serial import Serial  # noqa: E402
-from psgd.training.signals import Signals, ignore  # noqa: E402
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code after errors have been printed."""
-    open_missing_streams()
-    signals = Signals()
-    signals.listen(leave_at_once=not launched())
-    if launched():
-        from psgd.jobs.launch.mpi import launch
-    else:
-        from psgd.jobs.launch.alone import launch
-    return Agreement(Serial(), prefix="").conclude(lambda: launch(arguments, signals))
-
+import sys
+from typing import Any
 
 if __name__ == "__main__":
+    from psgd.jobs.launch.command import main
+    from psgd.training.signals import ignore
+
     code = main()
     ignore()  # a second signal must not change the exit code
     sys.exit(code)
+else:
+    from psgd.jobs.train_function import train
+
+    # `import psgd.train` binds psgd.train to what it finds here. A module in its place would hide the function.
+    function: Any = train
+    sys.modules[__name__] = function

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from psgd.train import main
+from psgd.jobs.launch.command import main
 
 if __name__ == "__main__":
     from psgd.training.local_steps import LocalSteps

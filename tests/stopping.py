@@ -8,7 +8,7 @@ import signal
 import sys
 
 from psgd.group import mpi, mpi_world
-from psgd.train import main
+from psgd.jobs.launch.command import main
 
 if __name__ == "__main__":
     rank, event = int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"))), sys.argv.pop(1)

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "psgd"
 # The rooms from top to bottom (DESIGN, section 3). A module may import from its own room and from the levels below its
 # own, but not from another room of the same level.
 LEVELS = (
-    ("train", "predict", "plot", "report", "explain", "sklearn"),
+    ("__main__", "train", "predict", "plot", "report", "explain", "configs", "completion", "sklearn"),
     ("compare", "doctor"),
     ("jobs",),
     ("training",),
@@ -41,6 +41,7 @@ DOORS = {
     "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},
     "rich": {"psgd.training.progress_bar"},
     "sklearn": {"psgd.jobs.estimators.scikit_learn"},
+    "shtab": {"psgd.completion"},
     "scipy": {"psgd.backends.numpy.products", "psgd.backends.native", "psgd.compare.statistics"},
 }
 
@@ -153,7 +154,7 @@ def test_compiled_code_stays_in_its_backend():
         assert not used or module.startswith("psgd.backends.numba"), module
 
 
-@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib", "rich", "scipy"])
+@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib", "rich", "scipy", "shtab"])
 def test_optional_packages_are_imported_lazily(package):
     for module, path in modules().items():
         at_once = {name.split(".")[0] for name, at_once in imports(path) if at_once}

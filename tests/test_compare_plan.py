@@ -220,7 +220,7 @@ def test_the_saved_config_and_base_are_the_same_comparison(plan, tmp_path):
         ({"price": {"x": {"hosts": 2, "workers_per_host": 1}}}, "price x: hosts is 2: 4 workers, 1 a host, need 4"),
         ({"grid": {"s": {"s": {"cluster.speeds": {"repeat": [1, 5]}}}}}, "cluster.speeds is [1, 5, 1, 5]; it must be"),
         ({"grid": {"s": {"s": {"cluster.speeds": [1, 0.5]}}}}, "cluster.speeds names 2 speeds, but workers is 4"),
-        ({"base": "none.yaml"}, "none.yaml: cannot read this config"),
+        ({"base": "none.yaml"}, "none.yaml: there is neither such a file"),
         (
             {"arms": {"a": {}}, "grid": {"data": {"line": {"data.source": "linear", "model.loss": "squared-error"}}}},
             "target.metric is validation_accuracy, but there are no classes; set validation_loss",

@@ -5,11 +5,11 @@ import signal
 
 import pytest
 
-from psgd import train
 from psgd.compare.explain import explain, read
 from psgd.compare.formulas import chosen
 from psgd.core.errors import DataError
 from psgd.explain import main
+from psgd.jobs.launch import command
 
 SPEEDS = "cluster.speeds=[1, 1, 0.5, 0.25]"
 
@@ -20,7 +20,7 @@ def trained(tmp_path, capsys):
     handlers = {number: signal.getsignal(number) for number in (1, 2, 10, 15)}
 
     def run(*settings: str):
-        assert train.main([*settings, "group=serial", "--quiet", "--output", str(tmp_path / "run")]) == 0
+        assert command.main([*settings, "group=serial", "--quiet", "--output", str(tmp_path / "run")]) == 0
         capsys.readouterr()
         return tmp_path / "run"
 

@@ -91,7 +91,7 @@ def test_names_that_the_locale_cannot_express_are_one_line(tmp_path):
     (tmp_path / "o.yaml").write_text(f"output: {tmp_path}/gr€\n", encoding="utf-8")
     more = ["training.epochs=1", "compile=never", "workers=1", "--quiet"]
     calls = [[f"{tmp_path}/p.yaml", *more], [f"{tmp_path}/o.yaml", *more], ["output=\udcfc", *more]]
-    script = "from psgd.train import main\n" + "".join(f"print(main({call!a}))\n" for call in calls)
+    script = "from psgd.jobs.launch.command import main\n" + "".join(f"print(main({call!a}))\n" for call in calls)
     finished = python("-c", script, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert finished.stdout.split() == ["3", "2", "2"], finished
     assert finished.stderr.count("not a name in this locale's encoding, ascii; set LC_ALL=C.UTF-8") == 2

@@ -15,7 +15,7 @@ from psgd.core.log import LOG, StandardError
 TRAIN_WITH_FAILING_STDERR = """
 import contextlib, io, json, os, sys
 from psgd.core import log
-from psgd.train import main
+from psgd.jobs.launch.command import main
 from psgd.training import recorder
 
 fault, directory = sys.argv[1:]

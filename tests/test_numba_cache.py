@@ -14,7 +14,10 @@ pytest.importorskip("numba")
 JOB = ("data.source=synthetic", "data.examples=60", "model.hidden=[2]", "training.epochs=1", "workers=3")
 COMPILES = "numba compiles the inner loops"
 # numba is used wherever it saves any time
-EAGER = "import psgd.train, psgd.jobs.choose_backend as c; c.START_SECONDS = 0.0; raise SystemExit(psgd.train.main())"
+EAGER = (
+    "from psgd.jobs.launch.command import main; import psgd.jobs.choose_backend as c; c.START_SECONDS = 0.0;"
+    "raise SystemExit(main())"
+)
 
 
 def parameters(stdout: str) -> str:

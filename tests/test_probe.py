@@ -205,7 +205,8 @@ def test_the_answer_leaves_the_config_runnable_and_nothing_else_behind(tmp_path)
 
 def test_without_a_probe_numpy_is_not_imported():
     code = (
-        "import sys; from psgd.train import main; code = main(['--dry-run', '--no-probe', 'data.source=mnist']);"
+        "import sys; from psgd.jobs.launch.command import main;"
+        "code = main(['--dry-run', '--no-probe', 'data.source=mnist']);"
         "sys.exit(code or ('numpy' in sys.modules) * 9)"
     )
     assert python("-c", code).code == 0

@@ -145,7 +145,7 @@ def test_no_bar_without_a_capable_terminal(monkeypatch, name, value):
 def test_without_a_terminal_rich_is_not_imported(tmp_path):
     code = f"""
 import sys
-from psgd.train import main
+from psgd.jobs.launch.command import main
 assert main(["training.epochs=1", "workers=1", "--output", {str(tmp_path / "run")!r}]) == 0
 assert "psgd.training.progress_bar" in sys.modules and "rich" not in sys.modules
 """

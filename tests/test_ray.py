@@ -18,7 +18,6 @@ import pytest
 from contract import check_group, hashes
 from processes import descendants, listening, python
 
-from psgd import train
 from psgd.core.errors import UsageError
 from psgd.group.group import Group
 from psgd.group.ray import actors as ray_actors
@@ -28,6 +27,7 @@ from psgd.group.ray.coordinator import Coordinator
 from psgd.group.ray.transport import Ray
 from psgd.group.serial import Serial
 from psgd.jobs.launch import ray as ray_driver
+from psgd.jobs.launch.command import main
 from psgd.training.local_steps import LocalSteps
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install ray")
@@ -143,7 +143,7 @@ def test_the_script_on_a_running_cluster_gives_the_bits_of_serial(cluster, tmp_p
     assert (found["group"], found["processes"], found["hosts"]) == ("ray", 2, 2)
     assert done.stderr.count("4 workers on 2 Ray actors") == 1
     assert all(line.startswith("[0] ") for line in done.stderr.splitlines()), done.stderr
-    assert train.main([*here, str(tmp_path / "serial"), "--quiet", "group=serial", "cluster.processes=null"]) == 0
+    assert main([*here, str(tmp_path / "serial"), "--quiet", "group=serial", "cluster.processes=null"]) == 0
     serial = json.loads(capsys.readouterr().out)
     assert found["parameters_sha256"] == serial["parameters_sha256"]
     assert found["worker_steps"] == serial["worker_steps"]
@@ -194,7 +194,7 @@ def train_by(
     monkeypatch.setattr(ray_driver, "_session", session)
     monkeypatch.setattr(ray_actors, "GRACE_SECONDS", 40.0)
     began = time.monotonic()
-    code = train.main([config(tmp_path), *overrides, "group=ray", "--output", str(tmp_path / "run")])
+    code = main([config(tmp_path), *overrides, "group=ray", "--output", str(tmp_path / "run")])
     return code, time.monotonic() - began
 
 
@@ -310,5 +310,5 @@ def test_a_missing_actor_is_named_after_the_patience():
 
 
 def test_more_processes_than_cpus_are_refused_at_once(cluster, tmp_path, capsys):
-    assert train.main([config(tmp_path), "group=ray", "cluster.processes=9", "--output", str(tmp_path / "run")]) == 2
+    assert main([config(tmp_path), "group=ray", "cluster.processes=9", "--output", str(tmp_path / "run")]) == 2
     assert "cluster.processes is 9, but Ray has 3 CPUs" in capsys.readouterr().err

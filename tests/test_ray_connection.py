@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from psgd import train
 from psgd.core.errors import ProcessLost, UsageError
 from psgd.group.ray import connection, control_plane, deadline
 from psgd.group.ray.connection import connected
 from psgd.group.ray.control_plane import ControlPlane
 from psgd.group.ray.deadline import Deadline
 from psgd.group.ray.library import LOCAL, address, library
+from psgd.jobs.launch.command import main
 
 
 def fake_ray(
@@ -65,7 +65,7 @@ def test_the_variables_of_a_running_cluster_are_left_alone(monkeypatch):
 
 def test_without_ray_the_message_says_how_to_get_it(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert train.main(["group=ray", "--output", str(tmp_path / "run")]) == 2
+    assert main(["group=ray", "--output", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.rstrip().endswith("psgd: group ray needs ray: pip install ray")
 
 
@@ -74,7 +74,7 @@ def test_an_address_where_nothing_listens_is_an_error_at_once(monkeypatch, tmp_p
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{taken.getsockname()[1]}")
-        assert train.main(["group=ray", "--output", str(tmp_path / "run")]) == 2
+        assert main(["group=ray", "--output", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.startswith("psgd: cannot connect to Ray at 127.0.0.1:")
     assert not (tmp_path / "run").exists()
     assert calls == []
@@ -117,7 +117,7 @@ def test_a_local_ray_that_others_could_reach_is_stopped_and_refused(monkeypatch)
 def test_a_local_ray_that_does_not_start_is_one_line(monkeypatch, tmp_path, capsys, error, said):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     fake_ray(monkeypatch, init=fail(error))
-    assert train.main(["group=ray", "--output", str(tmp_path / "run")]) == ProcessLost.code
+    assert main(["group=ray", "--output", str(tmp_path / "run")]) == ProcessLost.code
     room = "is there room in RAY_TMPDIR, or else /tmp, and in memory?"
     assert capsys.readouterr().err == f"psgd: {said}; {room}\n"
     assert not (tmp_path / "run").exists()
@@ -126,7 +126,7 @@ def test_a_local_ray_that_does_not_start_is_one_line(monkeypatch, tmp_path, caps
 def test_a_cluster_that_refuses_this_driver_is_one_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     fake_ray(monkeypatch, init=fail(Exception("Version mismatch:\n  Ray: 2.59.0")))
-    assert train.main(["group=ray", "--output", str(tmp_path / "run")]) == UsageError.code
+    assert main(["group=ray", "--output", str(tmp_path / "run")]) == UsageError.code
     err = capsys.readouterr().err
     assert err.startswith("psgd: cannot connect to Ray at auto (RAY_ADDRESS): Version mismatch: Ray: 2.59.0; are its")
     assert err.count("\n") == 1

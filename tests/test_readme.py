@@ -1,30 +1,49 @@
-"""Every command of the README runs as it stands, and its config is the one in configs."""
+"""Every command of the README and of the pages in docs runs as it stands, with psgd installed from the wheel."""
 
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from installed import extras, installed  # noqa: F401
 from processes import ROOT, environment
 
+from psgd.config.shipped import shipped
+from psgd.core.version import __version__
+
 README = (ROOT / "README.md").read_text()
-NOT_HERE = {
-    "scripts/test": "it runs this test",
-    "source .venv/bin/activate": "the tests have an environment",
-}
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NOT_HERE = ("scripts/test", "source .venv/bin/activate", "pip install", "git clone", "cd ")  # beginnings of commands
+OF_A_CHECKOUT = ("scripts/", ".venv/", "configs/", "launch/")  # what files of a checkout begin with
 
 
-def commands() -> list[str]:
-    lines = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines()]
-    return [command for line in lines if (command := line.split("  #")[0].strip()) and command not in NOT_HERE]
+class Command(NamedTuple):
+    page: str
+    text: str
+    in_checkout: bool  # for all commands of a block, because one of them names a file of a checkout
+
+
+def commands() -> list[Command]:
+    """The lines of all blocks marked sh, without comments; those marked sh skip are not run."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.S | re.M):
+            lines = re.sub(r"\\\n\s*", "", block).splitlines()
+            texts = [re.split(r"(?:^|\s)#\s", line)[0].strip() for line in lines]
+            in_checkout = any(word.startswith(OF_A_CHECKOUT) for text in texts for word in text.split())
+            found += [Command(page.stem, text, in_checkout) for text in texts if text and not text.startswith(NOT_HERE)]
+    return found
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
-    """A directory with links to all that the commands need; they write to runs/ in it."""
+    """A directory with links to all that the commands of a checkout need; they write to runs/ in it."""
     directory = tmp_path_factory.mktemp("checkout")
     for name in ("psgd", "configs", "scripts", "launch", "pyproject.toml", "README.md", "LICENSE", ".venv"):
         if (ROOT / name).exists():
@@ -32,20 +51,97 @@ def checkout(tmp_path_factory) -> Path:
     return directory
 
 
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_readme(checkout, command):
-    if command.startswith("launch/ray_train.py"):
-        pytest.importorskip("ray", reason="the ray extra is not installed")
-    if "titanic" in command and not os.environ.get("PSGD_DATA"):
-        pytest.skip("PSGD_DATA is not set: no Titanic table here")
-    variables = environment(PATH=f"{Path(sys.executable).parent}:{environment()['PATH']}", PYTHONPATH="")
-    finished = subprocess.run(
-        ["bash", "-c", command], cwd=checkout, env=variables, capture_output=True, text=True, timeout=110
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory) -> Callable[[str], Path]:
+    """A function that returns the directory of a page, in which its commands run in their order."""
+    above = tmp_path_factory.mktemp("empty")
+
+    def directory(page: str) -> Path:
+        (above / page).mkdir(exist_ok=True)
+        return above / page
+
+    return directory
+
+
+def is_current(directory: str, names: str) -> bool:
+    """Whether scripts/environment.sh would leave an environment as it is. Made anew from this test's checkout, the
+    environment of the whole repository would lose its psgd with that checkout."""
+    read = b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "scripts/environment.sh"))
+    stamp = ROOT / directory / f"psgd-{names}"
+    return stamp.exists() and stamp.read_text().strip() == sha256(read).hexdigest()
+
+
+def shell(command: str, directory: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", command], cwd=directory, env=variables, capture_output=True, text=True, timeout=110
     )
+
+
+@pytest.mark.timeout(300)  # the first of them waits for the wheel to be built and installed
+@pytest.mark.parametrize(("page", "command", "in_checkout"), commands())
+def test_a_command_of_the_documentation(installed, checkout, empty, page, command, in_checkout):  # noqa: F811
+    directory, variables = empty(page), installed.variables()
+    if in_checkout:
+        directory = checkout
+        variables = environment(PATH=f"{Path(sys.executable).parent}:{environment()['PATH']}", PYTHONPATH="")
+    trains = re.search(r"psgd[ .]train\b", command) and not re.search(r"--dry-run|--help|>", command)
+    if not os.environ.get("PSGD_DATA") and (
+        "PSGD_DATA" in command or "titanic" in command or (trains and "mnist" in command)
+    ):
+        pytest.skip("PSGD_DATA is not set: no real data here")
+    if command == "scripts/train" and not is_current(".venv", "mpi"):
+        pytest.skip("no .venv for this pyproject.toml here: scripts/test makes it")
+    finished = shell(command, directory, variables)
     assert finished.returncode == 0, finished
-    if "psgd.train" in command and "--dry-run" not in command:
+    if trains:
         assert json.loads(finished.stdout)["status"] == "done"
+
+
+@pytest.fixture
+def answer(installed, tmp_path) -> Callable[[str], str]:  # noqa: F811
+    """A function that runs a command with the psgd of the wheel, in an empty directory, and returns its output."""
+
+    def run(command: str) -> str:
+        finished = shell(command, tmp_path, installed.variables())
+        assert finished.returncode == 0, finished
+        return finished.stdout
+
+    return run
+
+
+def test_psgd_comes_from_the_wheel(answer, installed):  # noqa: F811
+    assert answer("python -c 'import psgd; print(psgd.__file__)'").startswith(str(installed.bin.parent))
+    assert answer("psgd --version") == f"psgd {__version__}\n"
+    assert answer("psgd train --help").startswith("usage: psgd train ")
+    assert answer("python -m psgd.train --help").startswith("usage: python -m psgd.train ")
+
+
+def test_the_wheel_has_all_configs_and_scripts(answer, tmp_path):
+    assert [line.split()[0] for line in answer("psgd configs").splitlines()] == list(shipped())
+    answer("psgd configs --copy here")
+    for path in [*(ROOT / "configs").rglob("*.*"), *(ROOT / "launch").glob("*.py")]:
+        place = path.relative_to(ROOT / "configs" if "configs" in path.parts else ROOT)
+        if "__pycache__" not in path.parts:
+            assert (tmp_path / "here" / place).read_bytes() == path.read_bytes()
+    assert answer("here/launch/ray_train.py --help").startswith("usage: launch/ray_train.py")
+
+
+def test_the_command_runs_under_mpirun(answer):
+    together = json.loads(answer("mpirun -n 2 psgd train digits training.epochs=1 --quiet"))
+    alone = json.loads(answer("psgd train digits training.epochs=1 group=serial --quiet"))
+    assert (together["processes"], together["status"]) == (2, "done")
+    assert together["parameters_sha256"] == alone["parameters_sha256"]
+
+
+def test_extras_that_the_documentation_names_exist():
+    named = {
+        extra
+        for page in PAGES
+        for names in re.findall(r"pip install.*?\[([\w,-]+)\]", page.read_text())
+        for extra in names.split(",")
+    }
+    assert named
+    assert named <= {*extras()}
 
 
 def test_the_comparison_of_the_readme_can_be_planned(tmp_path):

@@ -9,7 +9,10 @@ from processes import python
 
 from psgd.training.signals import Signals
 
-RUN = "import os, signal, sys; sys.argv = ['psgd', '--quiet', '--output', sys.argv[1]]; from psgd import train\n"
+RUN = (
+    "import os, signal, sys; from psgd.jobs.launch.command import main;"
+    "sys.argv = ['psgd', '--quiet', '--output', sys.argv[1]]\n"
+)
 HERE = "os.kill(os.getpid(), signal.{})\n"
 
 
@@ -23,12 +26,13 @@ def test_a_signal_that_other_code_would_swallow_ends_the_start(tmp_path, name, c
         "def load_data(settings):\n    Swallows()\n    return before(settings)\n"
         "load.load_data = load_data\n"
     )
-    finished = python("-c", f"{RUN}{swallowing}sys.exit(train.main())", str(tmp_path / "run"))
+    finished = python("-c", f"{RUN}{swallowing}sys.exit(main())", str(tmp_path / "run"))
     assert (finished.code, finished.stderr) == (code, "psgd: stopped before training began\n")
     assert not (tmp_path / "run").exists()
 
 
-def test_more_signals_while_the_first_is_obeyed_change_nothing(tmp_path):
+@pytest.mark.parametrize("called", ["psgd", "psgd.train"])
+def test_more_signals_while_the_first_is_obeyed_change_nothing(tmp_path, called):
     """In the first segment, while a checkpoint is saved, and when the interpreter ends."""
     script = f"""{RUN}
 import runpy
@@ -48,8 +52,9 @@ class Late:  # when modules are cleared, after the interpreter has given up its 
         kill(pid, 15)
 
 late = Late()
-del sys.modules["psgd.train"]
-runpy.run_module("psgd.train", run_name="__main__", alter_sys=True)
+if {called == "psgd"}:
+    sys.argv.insert(1, "train")
+runpy.run_module("{called}", run_name="__main__", alter_sys=True)
 """
     finished = python("-c", script, str(tmp_path / "run"))
     assert finished.code == 75, finished

@@ -16,10 +16,10 @@ from processes import ROOT, Finished, Running
 from processes import run as run_command
 from safetensors.numpy import load_file
 
-import psgd.train
 from psgd.config.resolve import resolve
 from psgd.config.settings import GradientAveraging
 from psgd.core.files import to_json
+from psgd.jobs.launch.command import main
 
 __all__ = ["run"]  # a fixture
 
@@ -31,7 +31,7 @@ def call(capfd) -> Callable[..., Finished]:
     def call(*arguments: object) -> Finished:
         began = time.monotonic()
         try:
-            code = psgd.train.main([str(each) for each in arguments])
+            code = main([str(each) for each in arguments])
         except SystemExit as end:
             code = int(end.code or 0)
         return Finished(code, *capfd.readouterr(), time.monotonic() - began)

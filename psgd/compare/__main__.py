@@ -11,26 +11,31 @@ from pathlib import Path  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
 from psgd.compare.command import compare  # noqa: E402
-from psgd.core.command import run_command  # noqa: E402
+from psgd.core.command import program, run_command  # noqa: E402
 from psgd.core.errors import UsageError  # noqa: E402
 from psgd.core.log import LOG  # noqa: E402
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse the command line. UsageError if options contradict each other."""
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m psgd.compare",
+        prog=program("compare"),
         description="Compare strategies, numbers of workers or any settings, fairly: train each arm with several "
         "seeds, and report which reaches the target soonest. Called again, it trains only what is missing.",
     )
-    parser.add_argument("config", metavar="CONFIG", help="a YAML file (see configs/compare/)")
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file, or a name that `psgd configs` lists")
     parser.add_argument("--output", metavar="DIR", type=Path, help="default: runs/compare/ and the config's name")
     parser.add_argument("--dry-run", action="store_true", help="list what would be trained, and estimate the time")
     parser.add_argument("--against", metavar="RESULTS", type=Path, help="earlier results.json, or their directory")
     parser.add_argument("--max-regress", metavar="PERCENT", help="with --against: exit with 6 beyond; default: 10%%")
     parser.add_argument("--verify", metavar="CELL", help="train a cell again, and compare the hashes")
     parser.add_argument("--group", help="with --verify: serial (the default), threads, mpi or ray")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line. UsageError if options contradict each other."""
+    options = parser().parse_args(arguments)
     if options.max_regress is not None and not options.against:
         raise UsageError("--max-regress is for --against, the earlier results: name them")
     if options.group is not None and not options.verify:

@@ -19,6 +19,7 @@ from psgd.compare.results_file import RESULTS, read_results
 from psgd.compare.runs import Runs, Watch
 from psgd.compare.verify import verify
 from psgd.config.comparison_file import read_comparison
+from psgd.config.shipped import find_comparison
 from psgd.core.files import print_result, write_json
 from psgd.core.log import LOG
 from psgd.jobs.auto_group import cores
@@ -31,8 +32,11 @@ def compare(options: argparse.Namespace) -> None:
     """Carry out what the options ask for. PsgdError for what is wrong."""
     most = parse_share(options.max_regress)
     before = read_results(options.against) if options.against else None
-    comparison = read_comparison(options.config)
-    directory = options.output or Path("runs") / "compare" / Path(options.config).stem
+    config, notes = find_comparison(options.config)
+    for note in notes:
+        LOG.info("psgd: %s", note)
+    comparison = read_comparison(config)
+    directory = options.output or Path("runs") / "compare" / Path(config).stem
     if options.verify:
         print_result("\n".join(verify(directory, read_results(directory), options.verify, options.group)))
         return

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from psgd.config.comparison import OWN_TUNE, Budget, Comparison, Price, Space, Target, Tune
 from psgd.config.document import read_file
 from psgd.config.names import SECTIONS, suggestion
+from psgd.config.shipped import find_base
 from psgd.config.value_checks import shown
 from psgd.core.errors import UsageError
 
@@ -33,8 +34,8 @@ FORMS = {
 
 
 def read_comparison(path: str) -> Comparison:
-    """Read the config of a comparison; the path of its base is relative to its directory. UsageError with a line for
-    each problem."""
+    """Read the config of a comparison; its base is a path from its directory, or the name of a config that comes with
+    psgd. UsageError with a line for each problem."""
     document = read_file(path)
     tune = document.get("tune")
     if isinstance(tune, dict) and "setting" not in tune:
@@ -46,7 +47,7 @@ def read_comparison(path: str) -> Comparison:
     if problems := list(_problems(comparison)):
         raise UsageError("\n".join(f"{path}: {problem}" for problem in problems))
     if comparison.base:
-        comparison = comparison.replace(base=str(Path(path).parent / comparison.base))
+        comparison = comparison.replace(base=find_base(comparison.base, Path(path).parent).path)
     return comparison
 
 

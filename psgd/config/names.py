@@ -66,16 +66,27 @@ def rule(path: tuple[str, ...], choice: str) -> str:
     field = model.model_fields[path[-1]]
     if field.description:
         return field.description
-    words = _words(field.annotation)
+    words = _literals(field.annotation)
     return f"one of {', '.join(words)}" if len(words) > 1 else words[0]
 
 
-def _words(annotation: object) -> list[str]:
+def _literals(annotation: object) -> list[str]:
     if annotation is type(None):
         return ["null"]
     if get_origin(annotation) is Literal:
         return [str(word) for word in get_args(annotation)]
-    return [word for part in get_args(annotation) for word in _words(part)]
+    return [word for part in get_args(annotation) for word in _literals(part)]
+
+
+def value_words() -> dict[str, list[str]]:
+    """All settings by full name, each with the words that it may be; none for numbers and free text."""
+    found = {key: _literals(Settings.model_fields[key].annotation) for key in TOP if key not in SECTIONS}
+    for section, names in SECTIONS.items():
+        for key in names.all_keys():
+            fields = [names.choices[choice].model_fields[key] for choice in names.choices_with(key)]
+            words = dict.fromkeys(word for field in fields for word in _literals(field.annotation))
+            found[f"{section}.{key}"] = list(words) if words.keys() - {"null"} else []
+    return found
 
 
 def unknown(path: tuple[str, ...], choice: str) -> str:

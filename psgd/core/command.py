@@ -1,9 +1,22 @@
-"""The frame of the small commands: standard streams, errors, exit code."""
+"""The frame of the small commands: how they were called, standard streams, errors, exit code."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from psgd.core.errors import INTERRUPTED, PsgdError
 from psgd.core.log import LOG, open_missing_streams
+
+
+def program(command: str) -> str:
+    """Return how the user called a command, for its help: `psgd train`, `python -m psgd train` or
+    `python -m psgd.train`."""
+    called = Path(sys.argv[0])
+    if called.stem == "psgd":
+        return f"psgd {command}"
+    if called.parts[-2:] == ("psgd", "__main__.py"):
+        return f"python -m psgd {command}"
+    return f"python -m psgd.{command}"
 
 
 def run_command(act: Callable[[], object]) -> int:

@@ -60,7 +60,7 @@ def write_text(path: Path, text: str) -> None:
         raise StorageError(f"cannot write {path}: {error.strerror}") from None
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` write a temporary file in the directory of `path`, and rename it to `path`. If that fails, remove it
     and raise the failure."""
     partial = path.with_name(f".{path.name}.partial")

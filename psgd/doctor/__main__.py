@@ -4,7 +4,7 @@ import argparse
 import sys
 from dataclasses import asdict
 
-from psgd.core.command import run_command
+from psgd.core.command import program, run_command
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result, to_json
 from psgd.doctor.checks import CHECKS
@@ -13,16 +13,21 @@ from psgd.doctor.isolation import run_isolated
 from psgd.doctor.present import on_terminal, show, summary
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0, or 2 if anything is wrong."""
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="psgd doctor",
+        prog=program("doctor"),
         description="Check this machine: Python and libraries, BLAS, cores, memory, MPI, Ray, GPU, data, and where "
         "psgd writes files. Changes nothing. Exits with 2 if something is wrong.",
     )
     parser.add_argument("--json", action="store_true", help="print a list of {check, level, text, advice, details}")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0, or 2 if anything is wrong."""
     found: list[Finding] = []
-    code = run_command(lambda: _examine(parser.parse_args(arguments).json, found))
+    code = run_command(lambda: _examine(parser().parse_args(arguments).json, found))
     return code or (UsageError.code if any(each.level == "wrong" for each in found) else 0)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from psgd.config.resolve import Resolved, dump, resolve
 from psgd.config.settings import Settings
+from psgd.config.shipped import find_config
 from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import print_result
 from psgd.core.launcher import launched
+from psgd.core.log import LOG
 from psgd.jobs.auto_group import check_launched, choose_group, cores
 from psgd.jobs.request import RunRequest
 
@@ -18,18 +20,20 @@ from psgd.jobs.request import RunRequest
 def read_request(options: argparse.Namespace, processes: int) -> RunRequest | None:
     """Read the config and return the request for a run; None after a dry run. `processes`: how many an MPI launcher
     started, or 1. UsageError for a wrong config."""
-    config, overrides = _config_and_overrides(options)
+    config, overrides, found = _config_and_overrides(options)
     given, notes = resolve(config, overrides)
     settings, more = resolve_auto(given, processes)
     saved = dump(given.replace(workers=settings.workers))
     if options.dry_run:
+        for note in [] if options.quiet else found:
+            LOG.info("psgd: %s", note)
         print_result(saved.rstrip("\n"))
         if not options.no_probe:
             print_probe(settings)
         return None
     output = Path(options.output) if options.output else None
     chosen = options.resume, options.overwrite, options.accept_changes, options.quiet
-    return RunRequest(settings, saved, notes + more, output, *chosen)
+    return RunRequest(settings, saved, found + notes + more, output, *chosen)
 
 
 def resolve_auto(settings: Settings, processes: int) -> Resolved:
@@ -66,11 +70,10 @@ def print_probe(settings: Settings) -> None:
     print_result("\n".join(lines(probe(settings, load_data(settings)))))
 
 
-def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list[str]]:
+def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list[str], list[str]]:
+    """The path of the config, if there is one; the overrides; and notes on where the config was found."""
     config, overrides = options.config, list(options.overrides)
-    if config and "=" in config and not Path(config).exists():
-        if config.split("=")[0].count("/") or config.endswith((".yaml", ".yml")):
-            raise UsageError(f"there is no config file {config}")
+    if config and "=" in config and not Path(config).exists() and not _is_path(config):
         config, overrides = None, [config, *overrides]
     if options.resume and options.output:
         saved = Path(options.output) / "config.yaml"
@@ -81,4 +84,12 @@ def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list
         if not found:
             raise UsageError(f"there is no run to resume in {options.output}: it has no config.yaml")
         config = config or str(saved)
-    return config, overrides
+    if config is None:
+        return None, overrides, []
+    path, notes = find_config(config)
+    return path, overrides, notes
+
+
+def _is_path(argument: str) -> bool:
+    """Whether an argument with an equals sign looks like the path of a config rather than like an override."""
+    return "/" in argument.split("=")[0] or argument.endswith((".yaml", ".yml"))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from psgd.config.names import unknown_option
 from psgd.config.settings import Settings
+from psgd.core.command import program
 from psgd.core.errors import UsageError
 
 
@@ -24,13 +25,13 @@ class RunRequest(NamedTuple):
     quiet: bool
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Parse the command line. UsageError if options contradict each other."""
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m psgd.train",
+        prog=program("train"),
         description="Train a network with parallel SGD. Without CONFIG: the embedded handwritten digits, 4 workers.",
     )
-    parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file (see configs/)")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file, or a name that `psgd configs` lists")
     parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="settings that override the file's")
     parser.add_argument("--output", metavar="DIR", help="the run directory, exactly; it must be new or empty")
     parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint of the run")
@@ -39,8 +40,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dry-run", action="store_true", help="print the resolved config, and whether to parallelise")
     parser.add_argument("--no-probe", action="store_true", help="with --dry-run: the resolved config alone, at once")
     parser.add_argument("--quiet", action="store_true", help="print only errors and the summary")
+    return parser
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Parse the command line. UsageError if options contradict each other."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options, others = parser.parse_known_intermixed_args(arguments)
+    options, others = parser().parse_known_intermixed_args(arguments)
     if others:
         raise UsageError("\n".join(unknown_option(other, arguments) for other in others if other.startswith("-")))
     if options.output is not None:

@@ -1,0 +1,59 @@
+"""psgd as users have it: the wheel, built from an sdist, installed with its extras in a new virtual environment."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from processes import ROOT, environment
+
+# Extras that no command of the documentation needs: a GPU, another MPI, what only this checkout uses.
+LEFT_OUT = {"gpu", "gpu12", "mpi-ft", "bench", "dev"}
+
+
+def extras() -> list[str]:
+    """The names of psgd's extras."""
+    return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+
+
+def _uv(*arguments: object) -> None:
+    """Run uv, which builds and installs as pip does, in seconds: its cache is linked to, not copied."""
+    from uv import find_uv_bin
+
+    command = [find_uv_bin(), *map(str, arguments), "--quiet"]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert finished.returncode == 0, finished
+
+
+class Installed:
+    """A virtual environment outside of any checkout, whose psgd comes from the wheel."""
+
+    def __init__(self, directory: Path) -> None:
+        source = directory / "source"  # a copy: building writes to it
+        source.mkdir()
+        for name in ("psgd", "configs", "launch"):
+            shutil.copytree(ROOT / name, source / name, True, shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, source)
+        _uv("build", source, "--out-dir", directory)  # the sdist, and from it the wheel
+        shutil.rmtree(source)
+        (self.wheel,) = directory.glob("*.whl")
+        self.bin = directory / "environment" / "bin"
+        _uv("venv", self.bin.parent, "--python", sys.executable)
+        names = ",".join(sorted({*extras()} - LEFT_OUT))
+        _uv("pip", "install", "--python", self.bin / "python", f"{self.wheel}[{names}]")
+
+    def variables(self) -> dict[str, str]:
+        """The environment variables of a command that finds this psgd, and no other."""
+        known = environment()
+        return {**known, "PATH": f"{self.bin}:{known['PATH']}", "PYTHONPATH": "", "VIRTUAL_ENV": str(self.bin.parent)}
+
+
+@pytest.fixture(scope="module")
+def installed() -> Iterator[Installed]:
+    with tempfile.TemporaryDirectory(prefix="psgd-installed-") as directory:
+        yield Installed(Path(directory))
