@@ -39,6 +39,7 @@ DOORS = {
     "cupy": set(),
     "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},
     "rich": {"psgd.training.progress_bar"},
+    "pandas": {"psgd.jobs.run"},
     "sklearn": set(),
     "scipy": {"psgd.backends.numpy.products", "psgd.backends.native", "psgd.compare.statistics"},
 }

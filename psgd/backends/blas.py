@@ -3,9 +3,17 @@
 Importing this module does not import numpy, which reads the environment when it is imported."""
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+_changing = threading.Lock()
+_blocks = 0  # of `one_blas_thread`, that are being executed
+_limits: list[Any] = []  # what restores the threads that each BLAS had before these blocks, the last first
 
 
 def limit_before_numpy() -> None:
@@ -15,15 +23,51 @@ def limit_before_numpy() -> None:
 
 
 def limit_after_numpy() -> str | None:
-    """Limit every loaded BLAS to one thread. Return a note if the environment asks for more."""
+    """Limit every loaded BLAS to one thread, for good or until the end of a block of `one_blas_thread`. Return a note
+    if the environment asks for more, unless the block has made it."""
     from threadpoolctl import threadpool_limits
 
     asked = {v: os.environ[v] for v in VARIABLES if os.environ.get(v, "1") != "1"}
-    threadpool_limits(1, user_api="blas")
-    if not asked:
+    limit = threadpool_limits(1, user_api="blas")
+    with _changing:
+        within = _blocks > 0
+        if within:  # this BLAS may have been loaded within the block
+            _limits.append(limit)
+    if within or not asked:
         return None
     settings = ", ".join(f"{name}={value}" for name, value in asked.items())
     return f"one BLAS thread a worker, although {settings}: other numbers give other bits; use more workers instead"
+
+
+@contextmanager
+def one_blas_thread(caller: str) -> Iterator[tuple[int | None, str | None]]:
+    """Limit every loaded BLAS to one thread during a block, and give it back the threads that it had; where several
+    threads are in such blocks, when the last leaves.
+
+    Yields (that number, a note for the user if it was above one). `caller`: the function of psgd that needs it."""
+    from threadpoolctl import threadpool_limits
+
+    found = libraries()
+    threads, note = max((info["num_threads"] for info in found), default=None), None
+    if threads is not None and threads > 1:
+        blas = found[0]["internal_api"]
+        names = {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}
+        note = (
+            f"psgd: {blas} has {threads} threads and is limited to 1 during {caller}: a worker is one core, and other "
+            "numbers give other bits. Before importing numpy, set "
+            f'os.environ["{names.get(blas, "OMP_NUM_THREADS")}"] = "1"'
+        )
+    global _blocks
+    with _changing:
+        _blocks += 1
+        _limits.append(threadpool_limits(1, user_api="blas"))
+    try:
+        yield threads, note
+    finally:
+        with _changing:
+            _blocks -= 1
+            while _limits and not _blocks:
+                _limits.pop().restore_original_limits()
 
 
 def libraries() -> list[dict[str, Any]]:

@@ -1,6 +1,8 @@
 """Opens the directory of a run on the first process: a new one, or that of the run to resume or overwrite."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from psgd.core.errors import UsageError
@@ -19,18 +21,34 @@ def open_directory(request: RunRequest, data: Data) -> Path:
     if request.resume:
         directory = output or run_directory.latest(settings.output)
         run_directory.lock(directory)
-        notes += check_continues(directory, settings, data, request.accept_changes)
-        if kept := keep_metrics(directory):
-            notes.append(kept)
     else:
         if not output:
             _check_name(settings.output)
         directory = run_directory.exact(output, request.overwrite) if output else run_directory.fresh(settings.output)
-        write_text(directory / "config.yaml", request.config)
+    try:
+        if request.resume:
+            notes += check_continues(directory, settings, data, request.accept_changes)
+            if kept := keep_metrics(directory):
+                notes.append(kept)
+        else:
+            write_text(directory / "config.yaml", request.config)
+    except BaseException:
+        run_directory.unlock(directory)
+        raise
     if not request.quiet:
         for note in (*notes, f"run directory {directory}"):
             LOG.info("[0] %s", note)
     return directory.absolute()
+
+
+@contextmanager
+def opened_directory(request: RunRequest, data: Data) -> Iterator[Path]:
+    """Open the run directory as `open_directory` does, and unlock it afterwards."""
+    directory = open_directory(request, data)
+    try:
+        yield directory
+    finally:
+        run_directory.unlock(directory)
 
 
 def _check_name(name: str) -> None:

@@ -19,17 +19,30 @@ def read_request(options: argparse.Namespace, processes: int) -> RunRequest | No
     """Read the config and return the request for a run; None after a dry run. `processes`: how many an MPI launcher
     started, or 1. UsageError for a wrong config."""
     config, overrides = _config_and_overrides(options)
-    given, notes = resolve(config, overrides)
-    settings, more = resolve_auto(given, processes)
-    saved = dump(given.replace(workers=settings.workers))
-    if options.dry_run:
-        print_result(saved.rstrip("\n"))
-        if not options.no_probe:
-            print_probe(settings)
-        return None
     output = Path(options.output) if options.output else None
     chosen = options.resume, options.overwrite, options.accept_changes, options.quiet
-    return RunRequest(settings, saved, notes + more, output, *chosen)
+    request = request_for(resolve(config, overrides), processes, output, *chosen)
+    if options.dry_run:
+        print_result(request.config.rstrip("\n"))
+        if not options.no_probe:
+            print_probe(request.settings)
+        return None
+    return request
+
+
+def request_for(
+    resolved: Resolved,
+    processes: int,
+    output: Path | None,
+    resume: bool,
+    overwrite: bool,
+    accept_changes: bool,
+    quiet: bool,
+) -> RunRequest:
+    """Make the request for a run of resolved settings. UsageError for a group that cannot be used here."""
+    settings, notes = resolve_auto(resolved.settings, processes)
+    saved = dump(resolved.settings.replace(workers=settings.workers))
+    return RunRequest(settings, saved, resolved.notes + notes, output, resume, overwrite, accept_changes, quiet)
 
 
 def resolve_auto(settings: Settings, processes: int) -> Resolved:
@@ -73,12 +86,18 @@ def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list
             raise UsageError(f"there is no config file {config}")
         config, overrides = None, [config, *overrides]
     if options.resume and options.output:
-        saved = Path(options.output) / "config.yaml"
-        try:
-            found = saved.is_file()
-        except OSError as error:
-            raise StorageError(f"{saved}: cannot be read: {error.strerror}") from None
-        if not found:
-            raise UsageError(f"there is no run to resume in {options.output}: it has no config.yaml")
-        config = config or str(saved)
+        saved = config_of_run(Path(options.output))
+        config = config or saved
     return config, overrides
+
+
+def config_of_run(directory: Path) -> str:
+    """Return the path of the config of the run to resume in `directory`. UsageError if there is none."""
+    saved = directory / "config.yaml"
+    try:
+        found = saved.is_file()
+    except OSError as error:
+        raise StorageError(f"{saved}: cannot be read: {error.strerror}") from None
+    if not found:
+        raise UsageError(f"there is no run to resume in {directory}: it has no config.yaml")
+    return str(saved)

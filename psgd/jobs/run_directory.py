@@ -53,16 +53,24 @@ def exact(path: Path, overwrite: bool) -> Path:
             raise UsageError(f"{path} is a file; a run needs a directory that is new or empty")
         path.mkdir(parents=True, exist_ok=True)
         lock(path)  # before anything is removed
-        if any(each.name != PARTIAL for each in path.iterdir()):
-            if not overwrite:
-                raise UsageError(
-                    f"{path} exists and is not empty; continue it with --resume, replace it with --overwrite"
-                )
-            _check_is_run(path)
-            remove_run(path)
+        try:
+            _empty(path, overwrite)
+        except BaseException:
+            unlock(path)
+            raise
     except OSError as error:
         raise StorageError(f"cannot use {path} as run directory: {error.strerror}") from None
     return path
+
+
+def _empty(path: Path, overwrite: bool) -> None:
+    """Remove the run in `path`, if there is one and `overwrite` is set; UsageError if anything else is there."""
+    if all(each.name == PARTIAL for each in path.iterdir()):
+        return
+    if not overwrite:
+        raise UsageError(f"{path} exists and is not empty; continue it with --resume, replace it with --overwrite")
+    _check_is_run(path)
+    remove_run(path)
 
 
 def _check_is_run(path: Path) -> None:
@@ -88,17 +96,31 @@ def remove_run(path: Path) -> None:
     remove_checkpoints(path)
 
 
+_locks: dict[Path, int] = {}  # the run directories that this process has locked, and their descriptors
+
+
 def lock(path: Path) -> None:
-    """Lock the run directory until this process ends. UsageError if another process has locked it."""
+    """Lock the run directory until `unlock` or the end of this process. UsageError if somebody else has locked it."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+        _locks[path.absolute()] = descriptor
     except BlockingIOError:
         raise UsageError(f"another psgd is at work in {path}; wait for it or choose another --output") from None
     except PermissionError as error:
         raise StorageError(f"cannot use {path} as run directory: {error.strerror}") from None
     except OSError:
         return  # a file system without locks
+
+
+def unlock(path: Path) -> None:
+    """Unlock a run directory, if this process has locked it."""
+    if (descriptor := _locks.pop(path.absolute(), None)) is not None:
+        os.close(descriptor)
 
 
 def is_locked(path: Path) -> bool:

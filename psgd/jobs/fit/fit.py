@@ -5,15 +5,16 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from psgd.backends.blas import libraries
+from psgd.backends.blas import one_blas_thread
 from psgd.core.errors import PsgdError
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
 from psgd.group.serial import Serial
 from psgd.jobs.fit.check_gradient import check_gradient
 from psgd.jobs.fit.session import Fitted, fit_on, fit_with_mpi, fit_with_threads
-from psgd.jobs.fit.settings import check_settings, in_words_of_fit, plain, section_of
+from psgd.jobs.fit.settings import check_settings, in_words_of_fit, section_of
 from psgd.jobs.fit.task import build_task
+from psgd.jobs.plain_values import plain
 from psgd.learners.user_function import Gradient, Measure
 
 
@@ -64,7 +65,7 @@ def fit(
     processes raise SystemExit(1). UsageError and DataError for wrong arguments, Diverged if a value is not finite.
     """
     built, failure = None, None
-    with _arguments_in_messages(), _one_blas_thread() as (threads, note):
+    with _arguments_in_messages(), one_blas_thread("psgd.fit") as (threads, note):
         try:
             settings = check_settings(
                 {
@@ -117,22 +118,3 @@ def _arguments_in_messages() -> Iterator[None]:
     except PsgdError as error:
         error.args = (in_words_of_fit(str(error)),)
         raise
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[tuple[int | None, str | None]]:
-    """Limit BLAS to one thread. Yields (the threads that BLAS had, a note for the user if there were several)."""
-    from threadpoolctl import threadpool_limits
-
-    found = libraries()
-    threads, note = max((info["num_threads"] for info in found), default=None), None
-    if threads is not None and threads > 1:
-        blas = found[0]["internal_api"]
-        names = {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}
-        note = (
-            f"psgd: {blas} has {threads} threads and is limited to 1 during psgd.fit: a worker is one core, and other "
-            "numbers give other bits. Before importing numpy, set "
-            f'os.environ["{names.get(blas, "OMP_NUM_THREADS")}"] = "1"'
-        )
-    with threadpool_limits(1, user_api="blas"):
-        yield threads, note
