@@ -14,7 +14,7 @@ PACKAGE = ROOT / "psgd"
 # The rooms from top to bottom (DESIGN, section 3). A module may import from its own room and from the levels below its
 # own, but not from another room of the same level.
 LEVELS = (
-    ("train", "predict", "plot", "report", "explain"),
+    ("train", "predict", "plot", "report", "explain", "export"),
     ("compare",),
     ("jobs",),
     ("training",),
@@ -39,8 +39,9 @@ DOORS = {
     "cupy": set(),
     "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},
     "rich": {"psgd.training.progress_bar"},
-    "pandas": {"psgd.jobs.run"},
-    "sklearn": set(),
+    "onnx": {"psgd.jobs.export.onnx_library"},
+    "pandas": {"psgd.jobs.export.sklearn_library", "psgd.jobs.run"},
+    "sklearn": {"psgd.jobs.export.sklearn_library"},
     "scipy": {"psgd.backends.numpy.products", "psgd.backends.native", "psgd.compare.statistics"},
 }
 
