@@ -39,6 +39,8 @@ DOORS = {
     "cupy": set(),
     "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},
     "rich": {"psgd.training.progress_bar"},
+    "mlflow": {"psgd.jobs.record.mlflow"},
+    "tensorboardX": {"psgd.jobs.record.tensorboard"},
     "onnx": {"psgd.jobs.export.onnx_library"},
     "pandas": {"psgd.jobs.export.sklearn_library", "psgd.jobs.run"},
     "sklearn": {"psgd.jobs.export.sklearn_library"},
@@ -154,7 +156,9 @@ def test_compiled_code_stays_in_its_backend():
         assert not used or module.startswith("psgd.backends.numba"), module
 
 
-@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib", "rich", "scipy"])
+@pytest.mark.parametrize(
+    "package", ["mpi4py", "ray", "matplotlib", "rich", "scipy", "pandas", "sklearn", "onnx", "mlflow"]
+)
 def test_optional_packages_are_imported_lazily(package):
     for module, path in modules().items():
         at_once = {name.split(".")[0] for name, at_once in imports(path) if at_once}

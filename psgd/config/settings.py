@@ -39,6 +39,7 @@ OptionalCount = Annotated[Count | None, Field(description="a whole number greate
 Path = Annotated[Text | None, Field(description="a path, or null")]
 Limit = Annotated[Positive | None, Field(description="a number greater than 0, or null")]
 Names = Annotated[list[Text], AfterValidator(_different)]
+Recorders = Annotated[list[Literal["tensorboard", "mlflow"]], AfterValidator(_different)]
 Activation = Annotated[
     Literal["relu", "sigmoid", "tanh", "identity"],
     Field(description="one of relu, sigmoid, tanh, identity (softmax is for model.output only)"),
@@ -261,6 +262,7 @@ class Settings(Section):
     device: Literal["auto", "cpu"] = "auto"
     compile: Literal["auto", "always", "never"] = "auto"
     cluster: Cluster = Cluster()
+    record: Recorders = Field(default_factory=list, description="a list of different ones of tensorboard, mlflow")
     output: Text = "runs/run"
 
     @property

@@ -12,6 +12,7 @@ from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import print_result
 from psgd.core.launcher import launched
 from psgd.jobs.auto_group import check_launched, choose_group, cores
+from psgd.jobs.record.recorders import check_installed
 from psgd.jobs.request import RunRequest
 
 
@@ -39,7 +40,9 @@ def request_for(
     accept_changes: bool,
     quiet: bool,
 ) -> RunRequest:
-    """Make the request for a run of resolved settings. UsageError for a group that cannot be used here."""
+    """Make the request for a run of resolved settings. UsageError for a group or a recorder that cannot be used
+    here."""
+    check_installed(resolved.settings)
     settings, notes = resolve_auto(resolved.settings, processes)
     saved = dump(resolved.settings.replace(workers=settings.workers))
     return RunRequest(settings, saved, resolved.notes + notes, output, resume, overwrite, accept_changes, quiet)

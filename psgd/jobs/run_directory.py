@@ -3,19 +3,21 @@
 import fcntl
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from psgd.config.document import read_file
 from psgd.config.names import SECTIONS
 from psgd.config.resolve import resolve
 from psgd.core.errors import StorageError, UsageError
+from psgd.jobs.record import tensorboard
 from psgd.training.checkpoint_files import remove_checkpoints
 
 PARTIAL = ".config.yaml.partial"  # what a run leaves that is killed while it writes its first file
 # The files that psgd writes in a run directory, also those of an earlier beginning, and those that are being written.
 WRITTEN = re.compile(
-    r"(config(\.until-round-\d+)?\.yaml|environment\.json|metrics(\.before-\d+)?\.jsonl|summary\.json|"
-    r"model\.safetensors|\.(config\.yaml|environment\.json|metrics\.jsonl|summary\.json|model\.safetensors)\.partial)"
+    r"config\.until-round-\d+\.yaml|metrics\.before-\d+\.jsonl|"
+    r"\.?(config\.yaml|environment\.json|metrics\.jsonl|summary\.json|model\.safetensors|mlflow\.json)(\.partial)?"
 )
 
 
@@ -93,7 +95,17 @@ def remove_run(path: Path) -> None:
     for each in path.iterdir():
         if WRITTEN.fullmatch(each.name) and not each.is_dir():
             each.unlink()
+    _remove_events(path / tensorboard.DIRECTORY)
     remove_checkpoints(path)
+
+
+def _remove_events(path: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        return
+    for each in path.glob(tensorboard.OURS):
+        each.unlink()
+    with suppress(OSError):  # it holds something else, too
+        path.rmdir()
 
 
 _locks: dict[Path, int] = {}  # the run directories that this process has locked, and their descriptors

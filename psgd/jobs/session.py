@@ -11,6 +11,7 @@ from psgd.group.failure import Agreement, Ended, exit_code, portable
 from psgd.group.transport import Transport
 from psgd.jobs.environment import describe_group
 from psgd.jobs.experiment import experiment
+from psgd.jobs.record.recorders import relay
 from psgd.jobs.request import RunRequest
 from psgd.jobs.run_files import RunFiles
 from psgd.training.job import Job
@@ -80,7 +81,9 @@ class _Training:
         """Collective: train to the end, and return 0."""
         request, directory, transport, agreement = self._request, self._directory, self._transport, self.agreement
         job = agreement.together(self._build)
-        recorder = Recorder(directory, job.sampler.examples, job.epochs, str(transport.process), request.quiet)
+        label = str(transport.process)
+        told = relay(request.settings, request.config, directory, label)
+        recorder = Recorder(directory, job.sampler.examples, job.epochs, label, request.quiet, listener=told)
         files = RunFiles(request, directory, job, recorder, describe_group(transport))
         saving = request.settings.training.checkpoint_seconds
         loop = Loop(
@@ -101,6 +104,7 @@ class _Training:
             raise
         finally:
             self.summary = files.summary
+            told.close(files.summary)
         return 0
 
 
