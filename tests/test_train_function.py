@@ -142,7 +142,7 @@ def test_a_signal_saves_a_checkpoint_from_which_training_goes_on(run, tmp_path, 
     with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit) as left:
         train(tmp_path / "run", group=group)
     if number == signal.SIGINT:
-        assert f"continue with resume=True, output={tmp_path}/run" in str(left.value)
+        assert f"continue with resume=True, output='{tmp_path}/run'" in str(left.value)
     else:
         assert left.value.code == 75
     assert handlers() == before

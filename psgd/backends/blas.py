@@ -40,34 +40,37 @@ def limit_after_numpy() -> str | None:
 
 
 @contextmanager
-def one_blas_thread(caller: str) -> Iterator[tuple[int | None, str | None]]:
-    """Limit every loaded BLAS to one thread during a block, and give it back the threads that it had; where several
-    threads are in such blocks, when the last leaves.
-
-    Yields (that number, a note for the user if it was above one). `caller`: the function of psgd that needs it."""
+def one_blas_thread() -> Iterator[list[dict[str, Any]]]:
+    """Limit every BLAS to one thread during the block, those too that are loaded in it and limited by
+    `limit_after_numpy`. Yields what `libraries` says before. The threads of a program may be in such blocks at the same
+    time: the last one to leave restores the numbers that the first one found."""
+    global _blocks
     from threadpoolctl import threadpool_limits
 
-    found = libraries()
-    threads, note = max((info["num_threads"] for info in found), default=None), None
-    if threads is not None and threads > 1:
-        blas = found[0]["internal_api"]
-        names = {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}
-        note = (
-            f"psgd: {blas} has {threads} threads and is limited to 1 during {caller}: a worker is one core, and other "
-            "numbers give other bits. Before importing numpy, set "
-            f'os.environ["{names.get(blas, "OMP_NUM_THREADS")}"] = "1"'
-        )
-    global _blocks
     with _changing:
-        _blocks += 1
+        found = libraries()
         _limits.append(threadpool_limits(1, user_api="blas"))
+        _blocks += 1
     try:
-        yield threads, note
+        yield found
     finally:
         with _changing:
             _blocks -= 1
             while _limits and not _blocks:
                 _limits.pop().restore_original_limits()
+
+
+def several_threads(found: list[dict[str, Any]], caller: str) -> str | None:
+    """A note for the user if BLAS, as `libraries` describes it, has several threads and `caller` limits it to one."""
+    threads = max((info["num_threads"] for info in found), default=1)
+    if threads == 1:
+        return None
+    name = found[0]["internal_api"]
+    names = {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}
+    return (
+        f"psgd: {name} has {threads} threads and is limited to 1 during {caller}: a worker is one core, and other "
+        f'numbers give other bits. Before importing numpy, set os.environ["{names.get(name, "OMP_NUM_THREADS")}"] = "1"'
+    )
 
 
 def libraries() -> list[dict[str, Any]]:

@@ -47,14 +47,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         options.output = os.path.expanduser(options.output)  # shells leave the ~ of --output=~/run as it is
         if not options.output:
             raise UsageError("--output is empty, as where a variable of the shell is not set; name a directory")
-    check_together(options.output, options.resume, options.overwrite, options.accept_changes)
+    check_options(options.output, options.resume, options.overwrite, options.accept_changes)
     if options.no_probe and not options.dry_run:
         raise UsageError("--no-probe is for --dry-run, which probes; without it nothing is probed")
     return options
 
 
-def check_together(output: object, resume: bool, overwrite: bool, accept_changes: bool) -> None:
-    """UsageError if these options contradict each other."""
+def check_options(output: str | Path | None, resume: bool, overwrite: bool, accept_changes: bool) -> None:
+    """UsageError if options about the run directory contradict each other."""
     if resume and overwrite:
         raise UsageError("--resume continues a run and --overwrite replaces it: choose one")
     if overwrite and not output:

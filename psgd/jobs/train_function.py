@@ -5,10 +5,11 @@ import re
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from psgd.backends.blas import one_blas_thread
+from psgd.backends.blas import one_blas_thread, several_threads
 from psgd.config.document import read_file
 from psgd.config.overrides import named_overrides
 from psgd.config.resolve import Resolved, resolve_document
@@ -19,19 +20,15 @@ from psgd.group.failure import out_of_memory
 from psgd.jobs.launch.alone import run_alone
 from psgd.jobs.plain_values import plain
 from psgd.jobs.prepare import config_of_run, request_for
-from psgd.jobs.request import RunRequest, check_together
+from psgd.jobs.request import RunRequest, check_options
 from psgd.jobs.run import Run
 from psgd.jobs.session import Result, raising_session, returning_session
 from psgd.training.signals import Signals, Stopped
 
 # Options of the command, as messages of other parts name them -> arguments of psgd.train.
-_ARGUMENTS = {
-    "--resume --output ": "resume=True, output=",
-    "--output DIR": "output=DIR",
-    "--output": "output",
-    "--accept-changes": "accept_changes=True",
-}
-_OPTION = re.compile(r"--resume --output |--output DIR\b|--(?:output|resume|overwrite|accept-changes)\b")
+_ARGUMENTS = {"--output DIR": "output=DIR", "--output": "output", "--accept-changes": "accept_changes=True"}
+_OPTION = re.compile(r"--output DIR\b|--(?:output|resume|overwrite|accept-changes)\b")
+_CONTINUE = re.compile(r"--resume --output (.+)")  # the end of a message, with the directory
 
 
 def train(
@@ -60,13 +57,13 @@ def train(
     checkpoint and raises KeyboardInterrupt; SIGTERM, SIGUSR1 and SIGHUP save one and raise SystemExit(75); outside the
     main thread no signals are handled. BLAS has one thread during the call.
     """
-    with _in_words_of_train(), one_blas_thread("psgd.train") as (_, note):
-        if note and progress:
-            LOG.info(note)
+    with _in_words_of_train(), one_blas_thread() as blas:
+        if progress and (note := several_threads(blas, "psgd.train")):
+            _say_once(note)
         request = _request(config, output, resume, overwrite, accept_changes, progress, overrides)
-        signals = Signals(guest=True)
+        signals = Signals()
         try:
-            result = run_alone(request, signals, raising_session, returning_session)
+            result = run_alone(request, signals, signals.listening, raising_session, returning_session)
         except KeyboardInterrupt:  # before training, or a second one
             signals.asked = signals.asked or signal.SIGINT  # threads that are at work end at their next exchange
             raise
@@ -74,8 +71,6 @@ def train(
             _leave(stopped)
         except MemoryError as error:
             raise out_of_memory(error) from None
-        finally:
-            signals.restore()
         _check(result)
     return Run(result.directory)
 
@@ -97,7 +92,7 @@ def _request(
     directory = None if output is None else Path(output).expanduser()
     if directory is not None and not os.fspath(output or ""):
         raise UsageError("output is empty; name a directory, or leave it out")
-    check_together(directory, resume, overwrite, accept_changes)
+    check_options(directory, resume, overwrite, accept_changes)
     if resume and directory:
         saved = config_of_run(directory)
         config = saved if config is None else config
@@ -166,5 +161,11 @@ def _in_words_of_train() -> Iterator[None]:
         raise
 
 
+@cache
+def _say_once(text: str) -> None:
+    LOG.info(text)
+
+
 def _translated(message: str) -> str:
+    message = _CONTINUE.sub(lambda found: f"resume=True, output={found[1]!r}", message)
     return _OPTION.sub(lambda found: _ARGUMENTS.get(found[0], f"{found[0][2:]}=True"), message)

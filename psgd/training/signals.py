@@ -3,46 +3,54 @@
 import os
 import signal
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from psgd.core.errors import INTERRUPTED, STOPPED, PsgdError
 
 _NAMES = ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP")
+ENOUGH = 1 << 16  # no signal: the callback of the caller asks to end the training here, as if it had reached its end
 
 
 @final
 class Signals:
-    """The first signal asks to stop; a second Ctrl-C leaves at once, without a checkpoint.
+    """The first signal asks to stop; a second Ctrl-C leaves at once, without a checkpoint."""
 
-    `guest`: within a program that goes on afterwards. A second Ctrl-C raises KeyboardInterrupt, `restore` gives the
-    program its handlers back, and outside its main thread, where handlers cannot be installed, there are none."""
-
-    def __init__(self, guest: bool = False) -> None:
-        self.asked = 0  # the number of the first signal, or 0
-        self._leave_at_once, self._guest = False, guest
-        self._before: dict[signal.Signals, Any] = {}  # the program's handlers
+    def __init__(self) -> None:
+        self.asked = 0  # the number of the first signal, ENOUGH, or 0
+        self._leave_at_once = False
+        self._within_program = False
 
     def listen(self, leave_at_once: bool = False) -> None:
-        """Install the handlers; only the main thread may. `leave_at_once`: exit on the first signal, while there is
-        nothing to save and no other process waits for this one. SIGHUP stays ignored under nohup."""
+        """Install the handlers, in the main thread; elsewhere do nothing. `leave_at_once`: exit on the first signal, while
+        there is nothing to save and no other process waits for this one. SIGHUP stays ignored under nohup."""
         self._leave_at_once = leave_at_once
-        if self._guest and threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
             return
         for number in _numbers():
-            before = signal.getsignal(number)
-            if self._guest and before is None:  # not Python's, so that it could not be restored
-                continue
-            if number != getattr(signal, "SIGHUP", None) or before is not signal.SIG_IGN:
-                self._before.setdefault(number, before)
+            if number != getattr(signal, "SIGHUP", None) or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._note)
 
-    def restore(self) -> None:
-        """Install the handlers that were there before the first call of `listen`."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before.clear()
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen within the block, in somebody's program: its handlers are restored and get a signal that came too late
+        to be obeyed; a second Ctrl-C raises KeyboardInterrupt. In threads other than the main one, which cannot have
+        handlers, nothing is done."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in _numbers()}
+        self._within_program = True
+        self.listen()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not one of Python's
+        if self.asked not in (0, ENOUGH):
+            signal.raise_signal(self.asked)
 
     def _note(self, number: int, _frame: object) -> None:
         if self._leave_at_once:
@@ -50,10 +58,11 @@ class Signals:
                 os.write(2, b"psgd: stopped before training began\n")
             os._exit(exit_code(number))  # an exception could be swallowed by whatever runs just now
         if number == signal.SIGINT and self.asked == signal.SIGINT:
-            if self._guest:
+            if self._within_program:
                 raise KeyboardInterrupt
             os._exit(INTERRUPTED)
-        self.asked = self.asked or number
+        if self.asked in (0, ENOUGH):
+            self.asked = number
 
 
 def ignore() -> None:
@@ -79,8 +88,7 @@ class Stopped(PsgdError):
         super().__init__(
             f"stopped by signal {number}" + (f"; continue with --resume --output {where}" if where else "")
         )
-        self.code = exit_code(number)
-        self.number, self.where = number, where
+        self.number, self.where, self.code = number, where, exit_code(number)
 
     def __reduce__(self) -> tuple[type["Stopped"], tuple[int, Path | None]]:
         return Stopped, (self.number, self.where)

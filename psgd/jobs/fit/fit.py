@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from psgd.backends.blas import one_blas_thread
+from psgd.backends.blas import one_blas_thread, several_threads
 from psgd.core.errors import PsgdError
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
@@ -65,7 +65,8 @@ def fit(
     processes raise SystemExit(1). UsageError and DataError for wrong arguments, Diverged if a value is not finite.
     """
     built, failure = None, None
-    with _arguments_in_messages(), one_blas_thread("psgd.fit") as (threads, note):
+    with _arguments_in_messages(), one_blas_thread() as blas:
+        note, threads = several_threads(blas, "psgd.fit"), max((info["num_threads"] for info in blas), default=None)
         try:
             settings = check_settings(
                 {

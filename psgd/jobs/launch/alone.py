@@ -1,6 +1,9 @@
 """Launches a job that no MPI launcher started: in this process, on threads, on Ray, or as a single MPI process."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psgd.group.failure import Agreement
@@ -28,12 +31,23 @@ def launch(arguments: list[str] | None, signals: Signals) -> int:
         return run(request, world, Agreement(world), signals)
     from psgd.jobs.session import print_summary, run_session
 
-    return print_summary(run_alone(request, signals, run_session, run_session))
+    def listening() -> AbstractContextManager[None]:
+        signals.listen()
+        return nullcontext()  # to the end of the process
+
+    return print_summary(run_alone(request, signals, listening, run_session, run_session))
 
 
-def run_alone(request: RunRequest, signals: Signals, session: "Session", ray_session: "Session") -> "Result":
-    """Run a job in this process, on threads or on Ray, as the settings say; returns the first process's result. Of the
-    sessions, the first is for this process and its threads."""
+def run_alone(
+    request: RunRequest,
+    signals: Signals,
+    listening: Callable[[], AbstractContextManager[None]],
+    session: "Session",
+    ray_session: "Session",
+) -> "Result":
+    """Run a job in this process, on threads or on Ray, as the settings say; returns the first process's result.
+    `listening`: to signals, as soon as there may be a run directory, in which they leave a checkpoint. Of the sessions,
+    the first is for this process and its threads."""
     # Imported here because they import numpy, which a dry run does without.
     from psgd.data.sources.load import load_data
     from psgd.group.threads import run_threads
@@ -45,22 +59,23 @@ def run_alone(request: RunRequest, signals: Signals, session: "Session", ray_ses
 
     settings = request.settings
     first = build_job(settings, load_data(settings))
-    signals.listen()  # from here on there may be a run directory: a signal leaves a checkpoint in it
     opened = partial(opened_directory, request, first.data)
-    if settings.group == "ray":
-        from psgd.jobs.launch.ray import run_on_ray
 
-        limit_blas()
-        return run_on_ray(request, opened, signals, ray_session)
-    with opened() as directory:
-        limit_blas()
+    def work(directory: Path, transport: Transport) -> "Result":
+        # The first process trains the job built above; each other thread needs its own learner.
+        build = (lambda: build_job(settings, first.data)) if transport.process else (lambda: first)
+        return session(request, directory, build, transport, signals)
 
-        def work(transport: Transport) -> "Result":
-            # The first process trains the job built above; each other thread needs its own learner.
-            build = (lambda: build_job(settings, first.data)) if transport.process else (lambda: first)
-            return session(request, directory, build, transport, signals)
+    with listening():
+        if settings.group == "ray":
+            from psgd.jobs.launch.ray import run_on_ray
 
-        if settings.group == "serial":
-            return work(Serial())
-        results: list[Result] = run_threads(thread_count(settings), settings.cluster.patience, work)
-        return results[0]
+            limit_blas()
+            return run_on_ray(request, opened, signals, ray_session)
+        with opened() as directory:
+            limit_blas()
+            if settings.group == "serial":
+                return work(directory, Serial())
+            processes, patience = thread_count(settings), settings.cluster.patience
+            results: list[Result] = run_threads(processes, patience, partial(work, directory))
+            return results[0]
