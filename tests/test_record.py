@@ -63,31 +63,36 @@ def test_tensorboard_has_the_metrics_and_the_run_its_bits(run, tmp_path, group):
     assert ours.parameters_sha256 in summary.tensor_proto.string_val[0].decode()
 
 
-def stop_in_round(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    local_steps, sent = LocalSteps.run, []
-
-    def signalled(self, replica, plan):
-        if replica.progress.round == number and not sent:
-            sent.append(os.kill(os.getpid(), signal.SIGINT))
-        return local_steps(self, replica, plan)
-
-    monkeypatch.setattr(LocalSteps, "run", signalled)
+class Broken(Exception):
+    """What ends a run without a checkpoint."""
 
 
 def test_a_resumed_run_goes_on_in_tensorboard_without_steps_twice(tmp_path, monkeypatch):
     more = {**TENSORBOARD, "strategy": {"period": 3}, "training": {"epochs": 2, "evaluate_every": 0.2}}
     unbroken = psgd.train(output=tmp_path / "unbroken", **more)
-    stop_in_round(monkeypatch, 7)
+    local_steps, ends = LocalSteps.run, {3: lambda: os.kill(os.getpid(), signal.SIGINT), 9: broken}
+
+    def ending(self, replica, plan):
+        ends.pop(replica.progress.round, lambda: None)()
+        return local_steps(self, replica, plan)
+
+    monkeypatch.setattr(LocalSteps, "run", ending)
     with pytest.raises(KeyboardInterrupt):
         psgd.train(output=tmp_path / "run", **more)
+    with pytest.raises(Broken):
+        psgd.train(output=tmp_path / "run", resume=True, progress=False)
+    assert max(step for step, _ in curve(tmp_path / "run", "test_loss")) > 4 * 120, "nothing to take back"
     ours = psgd.train(output=tmp_path / "run", resume=True, progress=False)
     assert ours.parameters_sha256 == unbroken.parameters_sha256
-    assert len(list((ours.directory / "tensorboard").iterdir())) == 2
+    assert len(list((ours.directory / "tensorboard").iterdir())) == 3
     for name in ("loss", "test_loss"):
         assert curve(ours.directory, name) == curve(unbroken.directory, name) == in_metrics(ours.directory, name)
-    for name in ("resumed", "again"):  # from the end: nothing is added to the curves
-        psgd.train(output=tmp_path / "run", resume=True, progress=False)
-        assert curve(ours.directory, "loss") == curve(unbroken.directory, "loss"), name
+    psgd.train(output=tmp_path / "run", resume=True, progress=False)  # from the end: nothing is added to the curves
+    assert curve(ours.directory, "loss") == curve(unbroken.directory, "loss")
+
+
+def broken() -> None:
+    raise Broken
 
 
 def test_overwriting_a_run_removes_its_events_and_nothing_else(tmp_path):
@@ -235,17 +240,20 @@ from psgd.training.local_steps import LocalSteps
 
 place = sys.argv[1]
 given = {"record": ["mlflow"], "strategy": {"period": 3}, "training": {"epochs": 2}, "progress": False}
-local_steps, sent = LocalSteps.run, []
+local_steps, ends = LocalSteps.run, {3: lambda: os.kill(os.getpid(), signal.SIGINT), 9: lambda: 1 / 0}
 
-def signalled(self, replica, plan):
-    if replica.progress.round == 7 and not sent:
-        sent.append(os.kill(os.getpid(), signal.SIGINT))
+def ending(self, replica, plan):
+    ends.pop(replica.progress.round, lambda: None)()
     return local_steps(self, replica, plan)
 
-LocalSteps.run = signalled
+LocalSteps.run = ending
 try:
     psgd.train(output=place, **given)
 except KeyboardInterrupt:
+    pass
+try:
+    psgd.train(output=place, resume=True, progress=False)
+except ZeroDivisionError:
     pass
 resumed = psgd.train(output=place, resume=True, progress=False)
 from mlflow import MlflowClient

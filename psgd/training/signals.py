@@ -24,8 +24,8 @@ class Signals:
         self._within_program = False
 
     def listen(self, leave_at_once: bool = False) -> None:
-        """Install the handlers, in the main thread; elsewhere do nothing. `leave_at_once`: exit on the first signal, while
-        there is nothing to save and no other process waits for this one. SIGHUP stays ignored under nohup."""
+        """Install the handlers; in other threads than the main one, do nothing. `leave_at_once`: exit on the first
+        signal, while there is nothing to save and no other process waits. SIGHUP stays ignored under nohup."""
         self._leave_at_once = leave_at_once
         if threading.current_thread() is not threading.main_thread():
             return
