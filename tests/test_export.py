@@ -47,6 +47,7 @@ NUMBER = {"kind": "number", "missing": 30.0, "mean": 32.5, "deviation": 11.0}
 TEXTS = {"categories": ["A", "B", "C"], "missing": "B"}
 COLUMNS = [
     {"name": "age", **NUMBER},
+    {"name": "rooms", **NUMBER},
     {"name": "home town", "kind": "codes", "mean": 0.9, "deviation": 0.7, **TEXTS},
     {"name": "probabilities", "kind": "one-hot", **TEXTS},
 ]
@@ -125,6 +126,7 @@ def rows() -> dict[str, list[Any]]:
     """Rows of a table with missing values and categories that no training row has."""
     return {
         "age": [31.0, float("nan"), -4.5, 1e6],
+        "rooms": [1, 2, 3, 4],
         "home town": ["A", "C", "", "elsewhere"],
         "probabilities": ["C", "A", "NA", "B"],
     }
@@ -138,9 +140,10 @@ def table(target: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore:home town")
 def test_tables_are_prepared_by_onnx_and_by_scikit_learn(head):
     target = {} if head[3] else {"mean": 250e3, "deviation": 9e4}
-    model, frame = made(head, table(target), 5), pandas.DataFrame(rows())
+    model, frame = made(head, table(target), 6), pandas.DataFrame(rows())
     feeds = {name: np.array(column)[:, None] for name, column in rows().items()}
-    check_onnx(model, frame, {name: x.astype(object) if x.dtype.kind == "U" else x for name, x in feeds.items()})
+    texts = {name: x.astype(object if x.dtype.kind == "U" else np.float64) for name, x in feeds.items()}
+    check_onnx(model, frame, texts)
     check_sklearn(model, frame, frame.replace({"": None}))
 
 

@@ -98,9 +98,10 @@ def _columns(columns: list[dict[str, Any]]) -> Any:
 
 def _column(about: dict[str, Any]) -> list[tuple[str, Any]]:
     """The steps that prepare a column; a text that is no category is taken as missing."""
-    if about["kind"] == "number":
-        return [("missing", sklearn.filled(about["missing"])), ("scale", sklearn.scaler())]
+    if about["kind"] == "number":  # scaled first: an imputer refuses to fill a column of whole numbers with a float
+        usual = (about["missing"] - about["mean"]) / about["deviation"]
+        return [("scale", sklearn.scaler()), ("missing", sklearn.filled(usual))]
     categories: list[str] = about["categories"]
     last = ("one_hot", sklearn.one_hot(len(categories))) if about["kind"] == "one-hot" else ("scale", sklearn.scaler())
-    usual = float(categories.index(about["missing"]))
-    return [("code", sklearn.codes(categories)), ("missing", sklearn.filled(usual)), last]
+    code = float(categories.index(about["missing"]))
+    return [("code", sklearn.codes(categories)), ("missing", sklearn.filled(code)), last]
