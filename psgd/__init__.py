@@ -9,15 +9,19 @@ if TYPE_CHECKING:
     from psgd.core import errors
     from psgd.jobs.fit.fit import fit
     from psgd.jobs.fit.session import Fitted
+    from psgd.jobs.run import Run
+    from psgd.jobs.train_function import train
     from psgd.learners.model import Model
     from psgd.learners.model_file import load
 
-__all__ = ["Fitted", "Model", "__version__", "errors", "fit", "load"]
+__all__ = ["Fitted", "Model", "Run", "__version__", "errors", "fit", "load", "train"]
 _HOMES = {
     "Fitted": "psgd.jobs.fit.session",
     "Model": "psgd.learners.model",
+    "Run": "psgd.jobs.run",
     "fit": "psgd.jobs.fit.fit",
     "load": "psgd.learners.model_file",
+    "train": "psgd.jobs.train_function",
 }
 
 

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "psgd"
 # The rooms from top to bottom (DESIGN, section 3). A module may import from its own room and from the levels below its
 # own, but not from another room of the same level.
 LEVELS = (
-    ("__main__", "train", "predict", "plot", "report", "explain", "configs", "completion", "sklearn"),
+    ("__main__", "train", "predict", "plot", "report", "explain", "configs", "completion", "export", "sklearn"),
     ("compare", "doctor"),
     ("jobs",),
     ("training",),
@@ -40,7 +40,11 @@ DOORS = {
     "packaging": {"psgd.doctor.packages"},
     "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},
     "rich": {"psgd.training.progress_bar"},
-    "sklearn": {"psgd.jobs.estimators.scikit_learn"},
+    "mlflow": {"psgd.jobs.record.mlflow"},
+    "tensorboardX": {"psgd.jobs.record.tensorboard"},
+    "onnx": {"psgd.jobs.export.onnx_library"},
+    "pandas": {"psgd.jobs.export.sklearn_library", "psgd.jobs.run"},
+    "sklearn": {"psgd.jobs.estimators.scikit_learn", "psgd.jobs.export.sklearn_library"},
     "shtab": {"psgd.completion"},
     "scipy": {"psgd.backends.numpy.products", "psgd.backends.native", "psgd.compare.statistics"},
 }
@@ -154,7 +158,9 @@ def test_compiled_code_stays_in_its_backend():
         assert not used or module.startswith("psgd.backends.numba"), module
 
 
-@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib", "rich", "scipy", "shtab"])
+@pytest.mark.parametrize(
+    "package", ["mpi4py", "ray", "matplotlib", "rich", "scipy", "pandas", "sklearn", "onnx", "mlflow", "shtab"]
+)
 def test_optional_packages_are_imported_lazily(package):
     for module, path in modules().items():
         at_once = {name.split(".")[0] for name, at_once in imports(path) if at_once}

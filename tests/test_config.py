@@ -68,6 +68,7 @@ def test_the_defaults_are_the_digits_job() -> None:
             "device": "auto",
             "compile": "auto",
             "cluster": {"speeds": None, "patience": 300.0, "processes": None},
+            "record": [],
             "output": "runs/run",
         },
         [],
@@ -241,7 +242,7 @@ def test_every_problem_is_in_one_message_with_its_origin(file: WriteFile) -> Non
     path = file("strategy: {rat: 1}\ntraining: {epochs: -3, seed: x}\nfoo: 1\ncluster: {speeds: [1, 1]}\nmodel: 3\n")
     assert set(problems(path, "training.seed=-1", "workers", "group=mpi", "cluster.processes=2")) == {
         "a.yaml: foo is not a setting; known are data, model, optimizer, strategy, training, workers, group, device, "
-        "compile, cluster, output",
+        "compile, cluster, record, output",
         "a.yaml: model is 3; it must be a mapping of settings; did you mean model.hidden?",
         "a.yaml: strategy.rat is not a setting of weighted-averaging; known are name, period, optimizer_state, "
         "contraction",

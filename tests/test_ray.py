@@ -18,7 +18,8 @@ import pytest
 from contract import check_group, hashes
 from processes import descendants, listening, python
 
-from psgd.core.errors import UsageError
+import psgd
+from psgd.core.errors import Diverged, UsageError
 from psgd.group.group import Group
 from psgd.group.ray import actors as ray_actors
 from psgd.group.ray import control_plane
@@ -312,3 +313,21 @@ def test_a_missing_actor_is_named_after_the_patience():
 def test_more_processes_than_cpus_are_refused_at_once(cluster, tmp_path, capsys):
     assert main([config(tmp_path), "group=ray", "cluster.processes=9", "--output", str(tmp_path / "run")]) == 2
     assert "cluster.processes is 9, but Ray has 3 CPUs" in capsys.readouterr().err
+
+
+def test_psgd_train_gives_the_bits_of_serial_and_raises_errors(cluster, tmp_path):
+    given = {key: value for key, value in CONFIG.items() if key != "cluster"}
+    alone = psgd.train(given, output=tmp_path / "alone", group="serial", progress=False)
+    there = psgd.train(CONFIG, output=tmp_path / "there", group="ray", progress=False)
+    assert (there.summary["group"], there.summary["processes"]) == ("ray", 2)
+    assert there.parameters_sha256 == alone.parameters_sha256
+    with pytest.raises(Diverged, match="worker 0, round 0"):
+        psgd.train(
+            CONFIG,
+            output=tmp_path / "far",
+            group="ray",
+            progress=False,
+            optimizer={"name": "sgd", "learning_rate": 1e30},
+        )
+    again = psgd.train(output=tmp_path / "there", resume=True, group="ray", progress=False)
+    assert again.parameters_sha256 == alone.parameters_sha256

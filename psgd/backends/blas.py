@@ -5,10 +5,15 @@ Importing this module does not import numpy, which reads the environment when it
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+_changing = threading.Lock()
+_blocks = 0  # of `one_blas_thread`, that are being executed
+_limits: list[Any] = []  # what restores the threads that each BLAS had before these blocks, the last first
 
 
 def limit_before_numpy() -> None:
@@ -18,12 +23,17 @@ def limit_before_numpy() -> None:
 
 
 def limit_after_numpy() -> str | None:
-    """Limit every loaded BLAS to one thread. Return a note if the environment asks for more."""
+    """Limit every loaded BLAS to one thread, for good or until the end of a block of `one_blas_thread`. Return a note
+    if the environment asks for more, unless the block has made it."""
     from threadpoolctl import threadpool_limits
 
     asked = {v: os.environ[v] for v in VARIABLES if os.environ.get(v, "1") != "1"}
-    threadpool_limits(1, user_api="blas")
-    if not asked:
+    limit = threadpool_limits(1, user_api="blas")
+    with _changing:
+        within = _blocks > 0
+        if within:  # this BLAS may have been loaded within the block
+            _limits.append(limit)
+    if within or not asked:
         return None
     settings = ", ".join(f"{name}={value}" for name, value in asked.items())
     return f"one BLAS thread a worker, although {settings}: other numbers give other bits; use more workers instead"
@@ -31,26 +41,37 @@ def limit_after_numpy() -> str | None:
 
 @contextmanager
 def one_blas_thread() -> Iterator[list[dict[str, Any]]]:
-    """Limit every BLAS that is loaded by now to one thread. Yields what `libraries` says before. The threads of a
-    program may limit at the same time: the last one to leave restores the numbers that the first one found."""
-    global _limiting
+    """Limit every BLAS to one thread during the block, those too that are loaded in it and limited by
+    `limit_after_numpy`. Yields what `libraries` says before. The threads of a program may be in such blocks at the same
+    time: the last one to leave restores the numbers that the first one found."""
+    global _blocks
     from threadpoolctl import ThreadpoolController
 
-    with _lock:
+    with _changing:
         controller = ThreadpoolController()
         found = _sorted(controller.info())
-        _limits.enter_context(controller.limit(limits=1, user_api="blas"))
-        _limiting += 1
+        _limits.append(controller.limit(limits=1, user_api="blas"))
+        _blocks += 1
     try:
         yield found
     finally:
-        with _lock:
-            _limiting -= 1
-            if not _limiting:
-                _limits.close()
+        with _changing:
+            _blocks -= 1
+            while _limits and not _blocks:
+                _limits.pop().restore_original_limits()
 
 
-_lock, _limits, _limiting = threading.Lock(), ExitStack(), 0  # of one_blas_thread: what to undo, and calls inside
+def several_threads(found: list[dict[str, Any]], caller: str) -> str | None:
+    """A note for the user if BLAS, as `libraries` describes it, has several threads and `caller` limits it to one."""
+    threads = max((info["num_threads"] for info in found), default=1)
+    if threads == 1:
+        return None
+    name = found[0]["internal_api"]
+    names = {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}
+    return (
+        f"psgd: {name} has {threads} threads and is limited to 1 during {caller}: a worker is one core, and other "
+        f'numbers give other bits. Before importing numpy, set os.environ["{names.get(name, "OMP_NUM_THREADS")}"] = "1"'
+    )
 
 
 def libraries() -> list[dict[str, Any]]:

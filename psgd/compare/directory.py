@@ -17,7 +17,7 @@ from psgd.jobs.run_directory import lock
 CONFIG, BASE = "comparison.yaml", "base.yaml"  # the first names the second, so that it can be run as it is
 # What may change when a comparison is called again: none of it changes a result that is there.
 FREE = ("question", "seeds", "price", "reference")
-FREE_OF_BASE = ("output", "group", "device", "compile", "data.path", "cluster.patience", "cluster.processes")
+FREE_OF_BASE = ("output", "group", "device", "compile", "record", "data.path", "cluster.patience", "cluster.processes")
 
 
 def open_directory(path: Path, comparison: Comparison, base: Settings) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from psgd.compare.curves import read_rows
 from psgd.compare.formulas import chosen, formula, numbers, weights_by_hand
 from psgd.compare.record import read_summary
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import DataError, UsageError
 from psgd.jobs.build import strategy_of
+from psgd.jobs.metrics_file import read_rows
 from psgd.strategy.strategy import Strategy
 from psgd.training.stopwatch import TRAINING_PARTS
 

@@ -23,7 +23,7 @@ from psgd.core.errors import UsageError
 from psgd.core.version import __version__
 
 # Settings that change where and how fast a run is trained, and no number of it.
-_NEUTRAL = ("group", "output", "device", "compile")
+_NEUTRAL = ("record", "group", "output", "device", "compile")
 _NEUTRAL_IN = {
     "data": ("path",),
     "cluster": ("patience", "processes"),

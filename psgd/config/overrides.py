@@ -1,6 +1,7 @@
 """Reads `key.path=value` arguments and applies them to the settings of a file."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from psgd.config.document import NotYaml, is_text, parse
@@ -48,9 +49,24 @@ def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
     return overrides, problems
 
 
-def merge(document: dict[str, Any], overrides: list[Override], origin: str) -> Merged:
+def named_overrides(named: Mapping[str, Any]) -> tuple[list[Override], list[str]]:
+    """Make overrides of Python's keyword arguments, whose names are sections, or settings with a dot or two underscores
+    (training__epochs); also returns messages about names that are neither."""
+    overrides, problems = [], []
+    for name, value in named.items():
+        path = tuple(name.replace("__", ".").split("."))
+        if not all(path):
+            problems.append(f"{name!r} is no name of a setting, such as training.epochs or training__epochs")
+        elif path[0] in SECTIONS and len(path) == 1 and isinstance(value, dict):
+            overrides += [Override((name, key), item) for key, item in value.items()]
+        else:
+            overrides.append(Override(path, value))
+    return overrides, problems
+
+
+def merge(document: dict[str, Any], overrides: list[Override], origin: str, by: str = "the command line") -> Merged:
     """Apply overrides to the settings of a file; a later override of the same setting wins. Every section of the result
-    is a mapping; one that was not becomes a problem. `origin`: the name of the file in messages."""
+    is a mapping; one that was not becomes a problem. `origin`, `by`: in messages, where the two came from."""
     values: dict[str, Any] = {}
     problems, notes = [], []
     for key, value in document.items():
@@ -62,7 +78,7 @@ def merge(document: dict[str, Any], overrides: list[Override], origin: str) -> M
         chosen = [value for path, value in overrides if path == (section, names.tag)]
         if chosen and isinstance(chosen[-1], str) and chosen[-1] in names.choices:
             replaced = {path[1] for path, _ in overrides if len(path) > 1 and path[0] == section}
-            result = _change(values.get(section, {}), section, chosen[-1], origin, replaced)
+            result = _change(values.get(section, {}), section, chosen[-1], origin, by, replaced)
             values[section] = result.values
             problems += result.problems
             notes += result.notes
@@ -80,9 +96,9 @@ def _not_a_mapping(section: str, value: object) -> Problem:
     return Problem((section,), f"is {shown(value)}; it must be a mapping of settings; did you mean {section}.{key}?")
 
 
-def _change(given: dict[str, Any], section: str, new: str, origin: str, replaced: set[str]) -> Merged:
-    """Change a section of the file, `given`, to the choice `new` of the command line (such as another optimizer) and
-    drop settings that `new` does not have. `replaced`: keys that the command line sets anyway."""
+def _change(given: dict[str, Any], section: str, new: str, origin: str, by: str, replaced: set[str]) -> Merged:
+    """Change a section of the file, `given`, to the choice `new` of the overrides (such as another optimizer) and drop
+    settings that `new` does not have. `replaced`: keys that the overrides set anyway."""
     names = SECTIONS[section]
     old = given.get(names.tag or "", names.default)
     old = old if isinstance(old, str) and old in names.choices else None
@@ -97,7 +113,7 @@ def _change(given: dict[str, Any], section: str, new: str, origin: str, replaced
         elif field is None or (value is not None and field.annotation is type(None)):  # some keys accept null alone
             notes.append(
                 f"{section}.{key}: {shown(value)} of {origin} was left out: "
-                f"{new}, which the command line chose, has no such setting"
+                f"{new}, which {by} chose, has no such setting"
             )
         else:
             kept[key] = value

@@ -5,12 +5,11 @@ from typing import Any, NamedTuple
 from psgd.config.checks import OUTPUTS, check, classification
 from psgd.config.document import read_file, write
 from psgd.config.names import SECTIONS
-from psgd.config.overrides import merge, read_overrides
+from psgd.config.overrides import Override, merge, read_overrides
 from psgd.config.settings import Settings, WeightedAveraging
 from psgd.config.value_checks import involves
 from psgd.core.errors import UsageError
 
-_COMMAND_LINE = "command line"
 HELD_OUT = 0.05  # share of the training data set aside to choose a contraction, unless data.validation says otherwise
 
 
@@ -24,13 +23,24 @@ class Resolved(NamedTuple):
 def resolve(path: str | None, overrides: list[str]) -> Resolved:
     """Read the file and apply the command line to it. Raises UsageError with one line for each problem."""
     document = {} if path is None else read_file(path)
-    origin = "defaults" if path is None else path
-    given, unreadable = read_overrides(overrides)
-    merged = merge(document, given, origin)
+    return resolve_document(document, "defaults" if path is None else path, *read_overrides(overrides))
+
+
+def resolve_document(
+    document: dict[str, Any],
+    origin: str,
+    overrides: list[Override],
+    unreadable: list[str],
+    by: str = "the command line",
+) -> Resolved:
+    """Apply overrides to nested mappings, as a file has them. `unreadable`: messages about other overrides. `origin`,
+    `by`: in messages, where the two came from. Raises UsageError with one line for each problem."""
+    merged = merge(document, overrides, origin, by)
     settings, problems = check(merged.values, merged.problems)
-    messages = [f"{_COMMAND_LINE}: {what}" for what in unreadable]
+    called = by.removeprefix("the ")
+    messages = [f"{called}: {what}" for what in unreadable]
     for problem in problems:  # each message begins with where the setting was given
-        source = _COMMAND_LINE if involves(problem, [override.path for override in given]) else origin
+        source = called if involves(problem, [override.path for override in overrides]) else origin
         messages.append(f"{source}: {'.'.join(problem.path)} {problem.text}")
     if messages:
         raise UsageError("\n".join(dict.fromkeys(messages)))

@@ -46,6 +46,9 @@ Path = Annotated[Text | None, Field(description="a path, or null")]
 Limit = Annotated[Positive | None, Field(description="a number greater than 0, or null")]
 _unique = {"uniqueItems": True}  # in the JSON Schema, what _different checks
 Names = Annotated[list[Text], AfterValidator(_different), Field(json_schema_extra=_unique)]
+Recorders = Annotated[
+    list[Literal["tensorboard", "mlflow"]], AfterValidator(_different), Field(json_schema_extra=_unique)
+]
 Activation = Annotated[
     Literal["relu", "sigmoid", "tanh", "identity"],
     Field(description="one of relu, sigmoid, tanh, identity (softmax is for model.output only)"),
@@ -279,6 +282,7 @@ class Settings(Section):
     device: Literal["auto", "cpu"] = "auto"
     compile: Literal["auto", "always", "never"] = "auto"
     cluster: Cluster = Cluster()
+    record: Recorders = Field(default_factory=list, description="a list of different ones of tensorboard, mlflow")
     output: Text = "runs/run"
 
     @property

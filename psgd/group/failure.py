@@ -50,7 +50,7 @@ class Agreement:
     @property
     def code(self) -> int:
         """The exit code of this process's failure, or 0."""
-        return _exit_code(self.failure) if self.failure else 0
+        return exit_code(self.failure) if self.failure else 0
 
     def attempt(self, act: Callable[[], Answer], otherwise: Answer) -> Answer:
         """Local work before an exchange: what `act` returns, or `otherwise` if it fails; the failure is kept."""
@@ -107,19 +107,36 @@ class Agreement:
             self.abort_unless_shared(error)
             if self.reports(error):
                 self.complain(error)
-            return _exit_code(error)
+            return exit_code(error)
 
     def complain(self, error: BaseException) -> None:
         """Log an error: one line if it is for the user, else a traceback."""
         if isinstance(error, MemoryError):
-            error = PsgdError(f"there is not enough memory ({error or 'no more'}); lower the size of the model or data")
+            error = out_of_memory(error)
         if isinstance(error, PsgdError):
             LOG.error("%spsgd: %s", self._prefix, error)
         else:
             LOG.error("".join(traceback.format_exception(error)).rstrip("\n"))
 
 
-def _exit_code(error: Exception) -> int:
+def exit_code(error: Exception) -> int:
+    """The exit code of a job that an error ends."""
     if isinstance(error, MemoryError):
         return UsageError.code
     return error.code if isinstance(error, PsgdError) else 1
+
+
+def out_of_memory(error: MemoryError) -> UsageError:
+    """What to say to the user in place of a MemoryError."""
+    return UsageError(f"there is not enough memory ({error or 'no more'}); lower the size of the model or data")
+
+
+def portable(error: Exception, process: int) -> Exception:
+    """Convert an exception to one that can be sent to another process: a PsgdError, with the traceback as a note."""
+    if isinstance(error, PsgdError):
+        return error
+    if isinstance(error, MemoryError):
+        return out_of_memory(error)
+    sent = PsgdError(f"process {process}: {type(error).__name__}: {error}")
+    sent.add_note("".join(traceback.format_exception(error)).rstrip("\n"))
+    return sent

@@ -16,6 +16,7 @@ from psgd.training.checkpoint_files import CheckpointFiles, Damaged
 FREE = {
     "group",
     "output",
+    "record",
     "device",
     "compile",
     "data.path",

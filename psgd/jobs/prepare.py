@@ -14,6 +14,7 @@ from psgd.core.files import print_result
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
 from psgd.jobs.auto_group import check_launched, choose_group, cores
+from psgd.jobs.record.recorders import check_installed
 from psgd.jobs.request import RunRequest
 
 
@@ -21,19 +22,35 @@ def read_request(options: argparse.Namespace, processes: int) -> RunRequest | No
     """Read the config and return the request for a run; None after a dry run. `processes`: how many an MPI launcher
     started, or 1. UsageError for a wrong config."""
     config, overrides, found = _config_and_overrides(options)
-    given, notes = resolve(config, overrides)
-    settings, more = resolve_auto(given, processes)
-    saved = dump(given.replace(workers=settings.workers))
+    output = Path(options.output) if options.output else None
+    chosen = options.resume, options.overwrite, options.accept_changes, options.quiet
+    settings, notes = resolve(config, overrides)
+    request = request_for(Resolved(settings, found + notes), processes, output, *chosen)
     if options.dry_run:
         for note in [] if options.quiet else found:
             LOG.info("psgd: %s", note)
-        print_result(saved.rstrip("\n"))
+        print_result(request.config.rstrip("\n"))
         if not options.no_probe:
-            print_probe(settings)
+            print_probe(request.settings)
         return None
-    output = Path(options.output) if options.output else None
-    chosen = options.resume, options.overwrite, options.accept_changes, options.quiet
-    return RunRequest(settings, saved, found + notes + more, output, *chosen)
+    return request
+
+
+def request_for(
+    resolved: Resolved,
+    processes: int,
+    output: Path | None,
+    resume: bool,
+    overwrite: bool,
+    accept_changes: bool,
+    quiet: bool,
+) -> RunRequest:
+    """Make the request for a run of resolved settings. UsageError for a group or a recorder that cannot be used
+    here."""
+    check_installed(resolved.settings)
+    settings, notes = resolve_auto(resolved.settings, processes)
+    saved = dump(resolved.settings.replace(workers=settings.workers))
+    return RunRequest(settings, saved, resolved.notes + notes, output, resume, overwrite, accept_changes, quiet)
 
 
 def resolve_auto(settings: Settings, processes: int) -> Resolved:
@@ -76,14 +93,8 @@ def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list
     if config and "=" in config and not Path(config).exists() and not _is_path(config):
         config, overrides = None, [config, *overrides]
     if options.resume and options.output:
-        saved = Path(options.output) / "config.yaml"
-        try:
-            found = saved.is_file()
-        except OSError as error:
-            raise StorageError(f"{saved}: cannot be read: {error.strerror}") from None
-        if not found:
-            raise UsageError(f"there is no run to resume in {options.output}: it has no config.yaml")
-        config = config or str(saved)
+        saved = config_of_run(Path(options.output))
+        config = config or saved
     if config is None:
         return None, overrides, []
     path, notes = find_config(config)
@@ -93,3 +104,15 @@ def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list
 def _is_path(argument: str) -> bool:
     """Whether an argument with an equals sign looks like the path of a config rather than like an override."""
     return "/" in argument.split("=")[0] or argument.endswith((".yaml", ".yml"))
+
+
+def config_of_run(directory: Path) -> str:
+    """Return the path of the config of the run to resume in `directory`. UsageError if there is none."""
+    saved = directory / "config.yaml"
+    try:
+        found = saved.is_file()
+    except OSError as error:
+        raise StorageError(f"{saved}: cannot be read: {error.strerror}") from None
+    if not found:
+        raise UsageError(f"there is no run to resume in {directory}: it has no config.yaml")
+    return str(saved)

@@ -3,19 +3,22 @@
 import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from psgd.config.document import read_file
 from psgd.config.names import SECTIONS
 from psgd.config.resolve import resolve
 from psgd.core.errors import StorageError, UsageError
+from psgd.jobs.record import tensorboard
 from psgd.training.checkpoint_files import remove_checkpoints
 
 PARTIAL = ".config.yaml.partial"  # what a run leaves that is killed while it writes its first file
 # The files that psgd writes in a run directory, also those of an earlier beginning, and those that are being written.
 WRITTEN = re.compile(
-    r"(config(\.until-round-\d+)?\.yaml|environment\.json|metrics(\.before-\d+)?\.jsonl|summary\.json|"
-    r"model\.safetensors|\.(config\.yaml|environment\.json|metrics\.jsonl|summary\.json|model\.safetensors)\.partial)"
+    r"config\.until-round-\d+\.yaml|metrics\.before-\d+\.jsonl|"
+    r"\.?(config\.yaml|environment\.json|metrics\.jsonl|summary\.json|model\.safetensors|mlflow\.json)(\.partial)?"
 )
 
 
@@ -53,16 +56,22 @@ def exact(path: Path, overwrite: bool) -> Path:
             raise UsageError(f"{path} is a file; a run needs a directory that is new or empty")
         path.mkdir(parents=True, exist_ok=True)
         lock(path)  # before anything is removed
-        if any(each.name != PARTIAL for each in path.iterdir()):
-            if not overwrite:
-                raise UsageError(
-                    f"{path} exists and is not empty; continue it with --resume, replace it with --overwrite"
-                )
-            _check_is_run(path)
-            remove_run(path)
+        with unlocked_on_failure(path):
+            if not is_empty(path):
+                if not overwrite:
+                    raise UsageError(
+                        f"{path} exists and is not empty; continue it with --resume, replace it with --overwrite"
+                    )
+                _check_is_run(path)
+                remove_run(path)
     except OSError as error:
         raise StorageError(f"cannot use {path} as run directory: {error.strerror}") from None
     return path
+
+
+def is_empty(path: Path) -> bool:
+    """Whether there is nothing in the directory `path` but what a start that was killed at once may leave."""
+    return all(each.name == PARTIAL for each in path.iterdir())
 
 
 def _check_is_run(path: Path) -> None:
@@ -85,20 +94,54 @@ def remove_run(path: Path) -> None:
     for each in path.iterdir():
         if WRITTEN.fullmatch(each.name) and not each.is_dir():
             each.unlink()
+    _remove_events(path / tensorboard.DIRECTORY)
     remove_checkpoints(path)
 
 
+def _remove_events(path: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        return
+    for each in path.glob(tensorboard.OURS):
+        each.unlink()
+    with suppress(OSError):  # it holds something else, too
+        path.rmdir()
+
+
+_locks: dict[str, int] = {}  # descriptors of the directories that this process has locked
+
+
 def lock(path: Path) -> None:
-    """Lock the run directory until this process ends. UsageError if another process has locked it."""
+    """Lock the run directory until `unlock` or this process's end. UsageError if it is locked already."""
+    descriptor = None
     try:
         descriptor = os.open(path, os.O_RDONLY)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _locks[os.path.realpath(path)] = descriptor
     except BlockingIOError:
+        assert descriptor is not None
+        os.close(descriptor)
         raise UsageError(f"another psgd is at work in {path}; wait for it or choose another --output") from None
     except PermissionError as error:
         raise StorageError(f"cannot use {path} as run directory: {error.strerror}") from None
     except OSError:
         return  # a file system without locks
+
+
+def unlock(path: Path) -> None:
+    """Let others use a directory that this process has locked."""
+    descriptor = _locks.pop(os.path.realpath(path), None)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+@contextmanager
+def unlocked_on_failure(path: Path) -> Iterator[None]:
+    """Unlock a directory if the block fails."""
+    try:
+        yield
+    except BaseException:
+        unlock(path)
+        raise
 
 
 def is_locked(path: Path) -> bool:

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 from psgd.core.errors import Diverged, StorageError
 from psgd.core.files import print_result, to_json
-from psgd.group.failure import Agreement
+from psgd.group.failure import Agreement, Ended, exit_code, portable
 from psgd.group.transport import Transport
 from psgd.jobs.environment import describe_group
 from psgd.jobs.experiment import experiment
+from psgd.jobs.record.recorders import relay
 from psgd.jobs.request import RunRequest
 from psgd.jobs.run_files import RunFiles
 from psgd.training.job import Job
@@ -22,23 +23,72 @@ from psgd.training.signals import Signals, Stopped
 class Result(NamedTuple):
     code: int
     summary: dict[str, Any] | None  # on the first process
+    directory: Path
+    error: Exception | None = None  # the failure that this process reports, unless it was printed or raised
+
+
+# Runs a job on one process; which session it is decides what becomes of errors.
+Session = Callable[[RunRequest, Path, Callable[[], Job], Transport, Signals], Result]
 
 
 def run_session(
     request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
 ) -> Result:
     """Collective: train the job that `build` returns. Prints errors; every process returns the same code."""
-    agreement, summary = Agreement(transport), None
+    training = _Training(request, directory, build, transport, signals)
+    return Result(training.agreement.conclude(training.run), training.summary, directory)
 
-    def train() -> int:
-        nonlocal summary
-        job = agreement.together(build)
-        recorder = Recorder(directory, job.sampler.examples, job.epochs, str(transport.process), request.quiet)
+
+def raising_session(
+    request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
+) -> Result:
+    """Collective: train the job that `build` returns. Raises errors, on the process that failed first; the others
+    return its exit code. For processes that are threads of one."""
+    training = _Training(request, directory, build, transport, signals)
+    try:
+        return Result(training.run(), training.summary, directory)
+    except Ended as ended:
+        return Result(ended.code, training.summary, directory)
+
+
+def returning_session(
+    request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
+) -> Result:
+    """Collective: train the job that `build` returns. The process that reports an error returns it with the exit code;
+    the others return the code. For processes whose exceptions the caller cannot receive."""
+    training = _Training(request, directory, build, transport, signals)
+    try:
+        return Result(training.run(), training.summary, directory)
+    except Exception as error:
+        training.agreement.abort_unless_shared(error)
+        reported = portable(error, transport.process) if training.agreement.reports(error) else None
+        return Result(exit_code(error), training.summary, directory, reported)
+
+
+@final
+class _Training:
+    """One process's part in a run. `summary`: on the first process, once the run has ended."""
+
+    def __init__(
+        self, request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
+    ) -> None:
+        self._request, self._directory, self._build = request, directory, build
+        self._transport, self._signals = transport, signals
+        self.agreement = Agreement(transport)
+        self.summary: dict[str, Any] | None = None
+
+    def run(self) -> int:
+        """Collective: train to the end, and return 0."""
+        request, directory, transport, agreement = self._request, self._directory, self._transport, self.agreement
+        job = agreement.together(self._build)
+        label = str(transport.process)
+        told = relay(request.settings, request.config, directory, label)
+        recorder = Recorder(directory, job.sampler.examples, job.epochs, label, request.quiet, listener=told)
         files = RunFiles(request, directory, job, recorder, describe_group(transport))
         saving = request.settings.training.checkpoint_seconds
         loop = Loop(
             *(job, transport, recorder, directory, saving),
-            signals=signals,
+            signals=self._signals,
             started=files.started,
             agreement=agreement,
             experiment=cache(lambda: experiment(request.settings, job.data)),
@@ -53,10 +103,9 @@ def run_session(
                     agreement.complain(failure)
             raise
         finally:
-            summary = files.summary
+            self.summary = files.summary
+            told.close(files.summary)
         return 0
-
-    return Result(agreement.conclude(train), summary)
 
 
 def print_summary(result: Result) -> int:

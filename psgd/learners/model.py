@@ -1,7 +1,7 @@
 """A trained model, which predicts classes or values from raw inputs, prepared as in training."""
 
 import warnings
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -21,6 +21,12 @@ BLOCK_EXAMPLES = 1000
 PROBABILISTIC = ("cross-entropy", "binary-cross-entropy")
 
 
+class Layer(NamedTuple):
+    W_IO: np.ndarray  # weights (inputs, outputs)
+    b_O: np.ndarray  # biases (outputs,)
+    activation: str
+
+
 @final
 class Model:
     """`classes`: their names, empty in regression; `inputs`: the number of features; `preparation`: how raw inputs
@@ -34,6 +40,7 @@ class Model:
         if about.kind == "sparse-linear":
             self._sparse = SparseLinear(sizes[0], network.output, LOSSES["squared-error"], dtype)
         self._parameters = parameters
+        self.about = about
         self.classes: list[int | str] = about.classes
         self.preparation = preparation
         self.loss: str = network.loss
@@ -43,6 +50,22 @@ class Model:
     def sparse(self) -> bool:
         """Whether the model was trained on sparse rows."""
         return self._sparse is not None
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers of the network, the first first: views of its parameters."""
+        both = zip(self._network.layout.views(self._parameters), self._network.network.activations, strict=True)
+        return [Layer(*weights, activation) for weights, activation in both]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the parameters."""
+        return self._parameters.dtype
+
+    @property
+    def threshold(self) -> float:
+        """A single output above it predicts the second of two classes: of a margin, or of a probability."""
+        return 0.0 if self.loss == "hinge" else 0.5
 
     @property
     def probabilistic(self) -> bool:
@@ -107,8 +130,8 @@ class Model:
         indices: np.ndarray
         if outputs_NO.shape[1] > 1:
             indices = np.argmax(outputs_NO, axis=1)
-        else:  # a margin, or a probability
-            indices = (outputs_NO[:, 0] > (0.0 if self.loss == "hinge" else 0.5)).astype(np.int64)
+        else:
+            indices = (outputs_NO[:, 0] > self.threshold).astype(np.int64)
         return indices
 
     def probabilities(self, outputs_NO: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Protocol, final
 
 from psgd.core.log import LOG
 from psgd.core.replica import Progress
@@ -21,6 +21,18 @@ LINE_SECONDS = 5.0  # between two lines of progress on stderr
 SCORE_LINE_SECONDS = 0.5  # between two lines about evaluations; all evaluations are in the metrics
 
 
+class Listener(Protocol):
+    """Hears what is written to the metrics, on the process that writes them. It raises nothing, and nobody waits."""
+
+    def row(self, row: Callable[[], Row]) -> None:
+        """`row` returns the line."""
+        ...
+
+    def truncate(self, examples: int) -> None:
+        """The run begins, or goes on, after so many examples: later lines are not true any more."""
+        ...
+
+
 @final
 class Recorder:
     def __init__(
@@ -31,8 +43,10 @@ class Recorder:
         label: str,
         quiet: bool,
         history: list[Row] | None = None,
+        listener: Listener | None = None,
     ) -> None:
         """`examples`: of an epoch. `label`: of this process, before each line. `history`: gets the lines of metrics."""
+        self._listener = listener
         self._metrics = Metrics(directory, history)
         self.writes = True  # whether this process is the one that writes
         self._examples, self._epochs = examples, epochs
@@ -55,7 +69,7 @@ class Recorder:
         self._last_mark, seconds = mark, dict(stopwatch.seconds)
         if self.writes or self._metrics.history is not None:
             mean = self._loss / self._seen if self._seen else None
-            self._metrics.add(partial(_rounds_row, self._examples, progress, seconds, self._written, bytes_sent, mean))
+            self._add(partial(_rounds_row, self._examples, progress, seconds, self._written, bytes_sent, mean))
             if mean is not None:
                 self._show(progress, lambda: f"{self._epoch(progress)}, round {progress.round}, loss {mean:.4f}")
         self._written = seconds
@@ -68,7 +82,7 @@ class Recorder:
     def scores(self, progress: Progress, scores: dict[str, float], last: bool, stopwatch: Stopwatch) -> None:
         """After an evaluation; `last`: training ends here."""
         if self.writes or self._metrics.history is not None:
-            self._metrics.add(partial(_row, self._examples, progress, dict(stopwatch.seconds), scores))
+            self._add(partial(_row, self._examples, progress, dict(stopwatch.seconds), scores))
         if last or time.perf_counter() - self._spoke > SCORE_LINE_SECONDS:
             words = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
             self.say(f"{self._epoch(progress)}, {stopwatch.train_seconds:.1f} s: {words}")
@@ -89,7 +103,10 @@ class Recorder:
     def truncate(self, round: int) -> None:
         """Forget the lines after `round`, from which the run goes on."""
         self._loss, self._seen = 0.0, 0
-        self._last_mark = self._mark(self._metrics.truncate(round))
+        examples = self._metrics.truncate(round)
+        self._last_mark = self._mark(examples)
+        if self._listener:
+            self._listener.truncate(examples)
 
     def flush(self) -> None:
         """Write what is held back."""
@@ -106,6 +123,11 @@ class Recorder:
         if self._bar:
             self._bar.clear()
         self._metrics.close()
+
+    def _add(self, row: Callable[[], Row]) -> None:
+        self._metrics.add(row)
+        if self._listener and self.writes:
+            self._listener.row(row)
 
     def _mark(self, position: int) -> int:
         return int(position * min(LINES_PER_EPOCH, LINES_PER_RUN / self._epochs) / self._examples)

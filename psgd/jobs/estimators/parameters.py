@@ -8,7 +8,8 @@ from psgd.config.checks import check
 from psgd.config.resolve import fill_in
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
-from psgd.jobs.fit.settings import plain, section_of
+from psgd.jobs.fit.settings import section_of
+from psgd.jobs.plain_values import plain
 
 # Settings, as messages name them -> parameters of an estimator.
 _PARAMETERS = {

@@ -5,15 +5,16 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from psgd.backends.blas import one_blas_thread
+from psgd.backends.blas import one_blas_thread, several_threads
 from psgd.core.errors import PsgdError
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
 from psgd.group.serial import Serial
 from psgd.jobs.fit.check_gradient import check_gradient
 from psgd.jobs.fit.session import Fitted, fit_on, fit_with_mpi, fit_with_threads
-from psgd.jobs.fit.settings import check_settings, in_words_of_fit, plain, section_of
+from psgd.jobs.fit.settings import check_settings, in_words_of_fit, section_of
 from psgd.jobs.fit.task import build_task
+from psgd.jobs.plain_values import plain
 from psgd.learners.user_function import Gradient, Measure
 
 
@@ -65,7 +66,7 @@ def fit(
     """
     built, failure = None, None
     with _arguments_in_messages(), one_blas_thread() as blas:
-        threads, note = _several_threads(blas)
+        note, threads = several_threads(blas, "psgd.fit"), max((info["num_threads"] for info in blas), default=None)
         try:
             settings = check_settings(
                 {
@@ -118,16 +119,3 @@ def _arguments_in_messages() -> Iterator[None]:
     except PsgdError as error:
         error.args = (in_words_of_fit(str(error)),)
         raise
-
-
-def _several_threads(blas: list[dict[str, Any]]) -> tuple[int | None, str | None]:
-    """Return (the threads that BLAS had, a note for the user if there were several)."""
-    threads = max((info["num_threads"] for info in blas), default=None)
-    if threads is None or threads == 1:
-        return threads, None
-    name = blas[0]["internal_api"]
-    names = {"openblas": "OPENBLAS_NUM_THREADS", "mkl": "MKL_NUM_THREADS", "blis": "BLIS_NUM_THREADS"}
-    return threads, (
-        f"psgd: {name} has {threads} threads and is limited to 1 during psgd.fit: a worker is one core, and other "
-        f'numbers give other bits. Before importing numpy, set os.environ["{names.get(name, "OMP_NUM_THREADS")}"] = "1"'
-    )

@@ -4,14 +4,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from psgd.config.checks import check
 from psgd.config.settings import Settings
 from psgd.config.value_checks import Problem
 from psgd.core.errors import UsageError
 from psgd.core.launcher import launched
 from psgd.jobs.auto_group import check_launched
+from psgd.jobs.plain_values import plain
 
 # Settings, as messages of other parts name them -> arguments of psgd.fit. Other settings of `strategy` and `optimizer`
 # are keys of these mappings.
@@ -55,13 +54,6 @@ def section_of(section: str, given: str | Mapping[str, Any], key: str, value: An
             raise UsageError(f"{section}.{key} is given twice, {mapping[key]!r} and {value!r}; keep one")
         mapping[key] = plain(value)
     return mapping
-
-
-def plain(value: Any) -> Any:
-    """Convert numpy numbers to Python's and sequences to lists, which settings accept."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def check_settings(values: dict[str, Any]) -> Settings:

@@ -1,12 +1,19 @@
 """Launches a job that no MPI launcher started: in this process, on threads, on Ray, or as a single MPI process."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from psgd.group.failure import Agreement
 from psgd.group.serial import Serial
 from psgd.jobs.prepare import read_request
-from psgd.jobs.request import parse
+from psgd.jobs.request import RunRequest, parse
 from psgd.training.signals import Signals
+
+if TYPE_CHECKING:
+    from psgd.jobs.session import Result, Session
 
 
 def launch(arguments: list[str] | None, signals: Signals) -> int:
@@ -15,6 +22,32 @@ def launch(arguments: list[str] | None, signals: Signals) -> int:
     request = read_request(options, 1)
     if request is None:
         return 0
+    if request.settings.group == "mpi":
+        from psgd.group.mpi_world import World
+        from psgd.jobs.launch.mpi import run
+
+        world = World()
+        signals.listen()  # again, because MPI installs its own handlers
+        return run(request, world, Agreement(world), signals)
+    from psgd.jobs.session import print_summary, run_session
+
+    def listening() -> AbstractContextManager[None]:
+        signals.listen()
+        return nullcontext()  # to the end of the process
+
+    return print_summary(run_alone(request, signals, listening, run_session, run_session))
+
+
+def run_alone(
+    request: RunRequest,
+    signals: Signals,
+    listening: Callable[[], AbstractContextManager[None]],
+    session: "Session",
+    ray_session: "Session",
+) -> "Result":
+    """Run a job in this process, on threads or on Ray, as the settings say; returns the first process's result.
+    `listening`: to signals, as soon as there may be a run directory, in which they leave a checkpoint. Of the sessions,
+    the first is for this process and its threads."""
     # Imported here because they import numpy, which a dry run does without.
     from psgd.data.sources.load import load_data
     from psgd.group.threads import run_threads
@@ -22,33 +55,27 @@ def launch(arguments: list[str] | None, signals: Signals) -> int:
     from psgd.jobs.auto_group import thread_count
     from psgd.jobs.build import build_job
     from psgd.jobs.environment import limit_blas
-    from psgd.jobs.open_directory import open_directory
-    from psgd.jobs.session import Result, print_summary, run_session
+    from psgd.jobs.open_directory import opened_directory
 
     settings = request.settings
-    if settings.group == "mpi":
-        from psgd.group.mpi_world import World
-        from psgd.jobs.launch.mpi import run
-
-        world = World()
-        signals.listen()  # again, because MPI installs its own handlers
-        return run(request, world, Agreement(world), signals)
     first = build_job(settings, load_data(settings))
-    signals.listen()  # from here on there may be a run directory: a signal leaves a checkpoint in it
-    if settings.group == "ray":
-        from psgd.jobs.launch.ray import run_on_ray
+    opened = partial(opened_directory, request, first.data)
 
-        limit_blas()
-        return print_summary(run_on_ray(request, partial(open_directory, request, first.data), signals))
-    directory = open_directory(request, first.data)
-    limit_blas()
-
-    def session(transport: Transport) -> Result:
+    def work(directory: Path, transport: Transport) -> "Result":
         # The first process trains the job built above; each other thread needs its own learner.
         build = (lambda: build_job(settings, first.data)) if transport.process else (lambda: first)
-        return run_session(request, directory, build, transport, signals)
+        return session(request, directory, build, transport, signals)
 
-    if settings.group == "serial":
-        return print_summary(session(Serial()))
-    results: list[Result] = run_threads(thread_count(settings), settings.cluster.patience, session)
-    return print_summary(results[0])
+    with listening():
+        if settings.group == "ray":
+            from psgd.jobs.launch.ray import run_on_ray
+
+            limit_blas()
+            return run_on_ray(request, opened, signals, ray_session)
+        with opened() as directory:
+            limit_blas()
+            if settings.group == "serial":
+                return work(directory, Serial())
+            processes, patience = thread_count(settings), settings.cluster.patience
+            results: list[Result] = run_threads(processes, patience, partial(work, directory))
+            return results[0]

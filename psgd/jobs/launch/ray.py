@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -19,34 +20,38 @@ from psgd.group.ray.transport import Ray
 from psgd.jobs.auto_group import thread_count
 from psgd.jobs.build import build_job
 from psgd.jobs.request import RunRequest
-from psgd.jobs.session import Result, run_session
+from psgd.jobs.session import Result, Session
 from psgd.training.signals import Signals, exit_code
 
 # Environment variables of the driver that actors need: they affect bits, or where data are looked for.
 PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
 
 
-def run_on_ray(request: RunRequest, open_directory: Callable[[], Path], signals: Signals) -> Result:
-    """Run a job on actors and return the first process's result. The run directory is opened once Ray is connected.
-    UsageError if Ray cannot be reached or lacks CPUs, ProcessLost if an actor was lost."""
-    settings = request.settings
+def run_on_ray(
+    request: RunRequest, opened: Callable[[], AbstractContextManager[Path]], signals: Signals, session: Session
+) -> Result:
+    """Run a job on actors and return the first process's result, with the error that a process reports. The run
+    directory is opened once Ray is connected. UsageError if Ray cannot be reached or lacks CPUs, ProcessLost if an
+    actor was lost."""
+    settings, directory = request.settings, Path()
     try:
         with connected(thread_count(settings)):
             signals.listen()  # after connecting, because Ray installs its own handlers
             patience, processes = settings.cluster.patience, _processes(settings)
-            session = partial(_session, request, open_directory(), os.getcwd())
-            results: list[Result] = run_actors(processes, patience, _variables(), session, lambda: signals.asked)
+            with opened() as directory:
+                act = partial(_session, session, request, directory, os.getcwd())
+                results: list[Result] = run_actors(processes, patience, _variables(), act, lambda: signals.asked)
     except SystemExit as aborted:  # an actor aborted, after it reported why
-        return Result(aborted.code if isinstance(aborted.code, int) else 1, None)
+        return Result(aborted.code if isinstance(aborted.code, int) else 1, None, directory)
     except KeyboardInterrupt:  # before the actors ran
-        return Result(exit_code(signals.asked or signal.SIGINT), None)
+        return Result(exit_code(signals.asked or signal.SIGINT), None, directory)
     codes = [result.code for result in results]
     if len(set(codes)) > 1:
         raise PsgdError(f"the processes ended with unlike codes: {codes}")
-    return results[0]
+    return results[0]._replace(error=next((result.error for result in results if result.error), None))
 
 
-def _session(request: RunRequest, directory: Path, working_directory: str, transport: Ray) -> Result:
+def _session(session: Session, request: RunRequest, directory: Path, working_directory: str, transport: Ray) -> Result:
     """The work of one actor."""
     limit_after_numpy()
     # The paths of data are relative to the driver's working directory, which another host may not have.
@@ -59,7 +64,7 @@ def _session(request: RunRequest, directory: Path, working_directory: str, trans
 
     transport.on_signal = on_signal
     settings = request.settings
-    return run_session(request, directory, lambda: build_job(settings, load_data(settings)), transport, signals)
+    return session(request, directory, lambda: build_job(settings, load_data(settings)), transport, signals)
 
 
 def _processes(settings: Settings) -> int:

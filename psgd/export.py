@@ -1,0 +1,41 @@
+"""The command `python -m psgd.export RUN --to onnx|npz|sklearn [--output FILE]`: a trained model for other programs."""
+
+from psgd.backends.blas import limit_before_numpy
+
+limit_before_numpy()  # must come before anything that imports numpy
+
+import argparse  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from psgd.core.command import program, run_command  # noqa: E402
+from psgd.core.files import print_result  # noqa: E402
+from psgd.jobs.export.export import FORMATS, export  # noqa: E402
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog=program("export"),
+        description="Write a trained model for other programs: ONNX with the preparation of raw inputs, arrays of "
+        "numpy with a description as JSON, or a pickled pipeline of scikit-learn. Prints the path of the file.",
+    )
+    parser.add_argument("run", metavar="RUN", type=Path, help="the directory of a run, or its model.safetensors")
+    parser.add_argument("--to", required=True, choices=FORMATS, help="the format")
+    parser.add_argument(
+        "--output", metavar="FILE", type=Path, help="the file to write, which must not exist; default: NAME-OF-RUN.onnx"
+    )
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code after errors have been printed."""
+    return run_command(lambda: _export(parser().parse_args(arguments)))
+
+
+def _export(options: argparse.Namespace) -> None:
+    print_result(str(export(options.run, options.to, options.output)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

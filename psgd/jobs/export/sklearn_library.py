@@ -1,0 +1,112 @@
+"""What psgd takes from scikit-learn and pandas in order to write a pipeline: the only importer of them here."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from psgd.core.errors import UsageError
+
+
+def check_installed() -> None:
+    """UsageError if scikit-learn is missing."""
+    try:
+        import sklearn  # noqa: F401
+    except ImportError:
+        raise UsageError("--to sklearn needs scikit-learn: pip install 'psgd[sklearn]'") from None
+
+
+def frame(columns: dict[str, Sequence[object]]) -> Any:
+    """Make a DataFrame. UsageError if pandas is missing: scikit-learn knows columns by name only in DataFrames."""
+    try:
+        import pandas
+    except ImportError:
+        raise UsageError(
+            "--to sklearn of a model that was trained on a table needs pandas: pip install pandas"
+        ) from None
+    return pandas.DataFrame(columns)
+
+
+def pipeline(steps: list[tuple[str, Any]]) -> Any:
+    from sklearn.pipeline import Pipeline
+
+    return Pipeline(steps)
+
+
+def scaler(with_mean: bool = True) -> Any:
+    """A StandardScaler: (x - mean) / deviation; without mean it takes sparse rows, too."""
+    from sklearn.preprocessing import StandardScaler
+
+    return StandardScaler(with_mean=with_mean)
+
+
+def set_scale(fitted: Any, mean: float, deviation: float) -> None:
+    """Give the fitted scaler another mean and deviation, of all columns."""
+    inputs = fitted.n_features_in_
+    fitted.mean_, fitted.scale_ = np.full(inputs, mean), np.full(inputs, deviation)
+    fitted.var_ = np.square(fitted.scale_)
+
+
+def of_unit_length() -> Any:
+    from sklearn.preprocessing import Normalizer
+
+    return Normalizer()
+
+
+def filled(value: float) -> Any:
+    """An imputer that replaces what is missing in a column by a number."""
+    from sklearn.impute import SimpleImputer
+
+    return SimpleImputer(strategy="constant", fill_value=value, keep_empty_features=True)
+
+
+def codes(categories: list[str]) -> Any:
+    """An encoder of a column's categories by their places in a list; nan for any other text."""
+    from sklearn.preprocessing import OrdinalEncoder
+
+    return OrdinalEncoder(
+        categories=[np.array(categories, object)], handle_unknown="use_encoded_value", unknown_value=np.nan
+    )
+
+
+def one_hot(count: int) -> Any:
+    from sklearn.preprocessing import OneHotEncoder
+
+    return OneHotEncoder(categories=[np.arange(float(count))], sparse_output=False)
+
+
+def by_column(parts: list[tuple[str, Any]]) -> Any:
+    """A transformer that gives each column of a DataFrame to a transformer of its own."""
+    from sklearn.compose import ColumnTransformer
+
+    return ColumnTransformer([(name, part, [name]) for name, part in parts], sparse_threshold=0.0)
+
+
+def network(classes: np.ndarray | None, hidden: tuple[int, ...], activation: str, inputs: int, outputs: int) -> Any:
+    """A fitted MLPClassifier or, without classes, MLPRegressor, of any weights."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    kind = MLPRegressor if classes is None else MLPClassifier
+    estimator = kind(hidden_layer_sizes=hidden, activation=activation, max_iter=1, batch_size=1, random_state=0)
+    return _fitted(estimator, classes, inputs, outputs, ConvergenceWarning)
+
+
+def linear(classes: np.ndarray | None, margins: bool, inputs: int, outputs: int) -> Any:
+    """A fitted LogisticRegression, LinearSVC (of margins) or, without classes, LinearRegression, of any weights."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+    from sklearn.svm import LinearSVC
+
+    estimator = LinearRegression() if classes is None else LinearSVC(max_iter=1) if margins else LogisticRegression()
+    return _fitted(estimator, classes, inputs, outputs, ConvergenceWarning)
+
+
+def _fitted(estimator: Any, classes: np.ndarray | None, inputs: int, outputs: int, expected: type[Warning]) -> Any:
+    """Fit on an example of each class, so that the estimator has all that its version needs to predict."""
+    import warnings
+
+    y = np.zeros((2, outputs) if outputs > 1 else 2) if classes is None else classes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", expected)
+        return estimator.fit(np.zeros((len(y), inputs)), y)

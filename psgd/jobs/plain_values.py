@@ -1,0 +1,18 @@
+"""Converts what Python programs give for settings to what a YAML file would hold."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def plain(value: Any) -> Any:
+    """Convert mappings to dicts, sequences to lists, numpy's numbers to Python's and paths to text."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value

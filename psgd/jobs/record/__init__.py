@@ -1,0 +1,1 @@
+"""Recorders: what a run tells to TensorBoard and MLflow, beside metrics.jsonl."""

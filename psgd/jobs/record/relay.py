@@ -1,0 +1,119 @@
+"""Hands the lines of metrics to recorders, each in a thread of its own.
+
+The training neither waits for a recorder nor notices its failure, of which there is one warning; at the end of the run
+a recorder is given a while for what it has not written yet.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, final
+
+from psgd.core.log import LOG
+from psgd.jobs.record.destination import Destination, Scalars, scalars
+from psgd.training.metrics import Row
+
+LAST_SECONDS = 30.0  # that recorders may take after the end of the run; raised, a slow server gets more of it
+
+Open = Callable[[], Destination]
+
+
+class _Begin(NamedTuple):
+    step: int
+
+
+class _Row(NamedTuple):
+    row: Callable[[], Row]
+
+
+class _End(NamedTuple):
+    summary: dict[str, Any] | None
+
+
+@final
+class Relay:
+    """`openers`: by the names of recorders; each is called in the recorder's thread, when there is something to tell.
+    `label`: of this process, in warnings."""
+
+    def __init__(self, openers: Mapping[str, Open], label: str) -> None:
+        self._channels = [_Channel(name, opener, label) for name, opener in openers.items()]
+
+    def truncate(self, examples: int) -> None:
+        """The run begins, or goes on after so many examples."""
+        self._put(_Begin(examples))
+
+    def row(self, row: Callable[[], Row]) -> None:
+        """Tell what `row` returns, later."""
+        self._put(_Row(row))
+
+    def close(self, summary: dict[str, Any] | None) -> None:
+        """Tell the summary of the run, None after an error, and wait until the recorders have written everything."""
+        self._put(_End(summary))
+        deadline = time.monotonic() + LAST_SECONDS
+        for channel in self._channels:
+            channel.wait(max(0.0, deadline - time.monotonic()))
+
+    def _put(self, item: _Begin | _Row | _End) -> None:
+        for channel in self._channels:
+            channel.put(item)
+
+
+@final
+class _Channel:
+    """One recorder, its thread, and what it has not been told yet."""
+
+    def __init__(self, name: str, opener: Open, label: str) -> None:
+        self._name, self._open, self._label = name, opener, label
+        self._items: queue.SimpleQueue[_Begin | _Row | _End] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._warned = False
+
+    def put(self, item: _Begin | _Row | _End) -> None:
+        if self._thread is None:
+            if isinstance(item, _End):
+                return  # this process had nothing to tell: it is not the first
+            self._thread = threading.Thread(target=self._work, name=f"record {self._name}", daemon=True)
+            self._thread.start()
+        self._items.put(item)
+
+    def wait(self, seconds: float) -> None:
+        if self._thread is not None:
+            self._thread.join(seconds)
+            if self._thread.is_alive():
+                self._warn(f"it has not written everything {LAST_SECONDS:g} s after the end of the run")
+
+    def _work(self) -> None:
+        try:
+            destination, ended = self._open(), False
+            while not ended:
+                rows: list[Scalars] = []
+                for item in self._next():
+                    if isinstance(item, _Row):
+                        rows.append(scalars(item.row()))
+                        continue
+                    if rows:
+                        destination.write(rows)
+                        rows = []
+                    if isinstance(item, _Begin):
+                        destination.begin(item.step)
+                    else:
+                        destination.finish(item.summary)
+                        ended = True
+                if rows:
+                    destination.write(rows)
+        except BaseException as error:  # of any type, SystemExit too: a recorder must not end the run
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            self._warn(what if len(what) <= 300 else what[:297] + "...")
+
+    def _next(self) -> list[_Begin | _Row | _End]:
+        """Wait for an item; return it with those that came meanwhile."""
+        items = [self._items.get()]
+        while not self._items.empty():
+            items.append(self._items.get())
+        return items
+
+    def _warn(self, text: str) -> None:
+        if not self._warned:
+            self._warned = True
+            LOG.warning("[%s] warning: record: %s is incomplete, and the run is not: %s", self._label, self._name, text)

@@ -1,0 +1,174 @@
+"""`psgd.train`: a run from Python or a notebook, in this process, on threads or on Ray."""
+
+import os
+import re
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+from psgd.backends.blas import one_blas_thread, several_threads
+from psgd.config.document import read_file
+from psgd.config.overrides import named_overrides
+from psgd.config.resolve import Resolved, resolve_document
+from psgd.config.shipped import find_config
+from psgd.core.errors import INTERRUPTED, PsgdError, UsageError
+from psgd.core.launcher import launched
+from psgd.core.log import LOG
+from psgd.group.failure import out_of_memory
+from psgd.jobs.launch.alone import run_alone
+from psgd.jobs.plain_values import plain
+from psgd.jobs.prepare import config_of_run, request_for
+from psgd.jobs.request import RunRequest, check_options
+from psgd.jobs.run import Run
+from psgd.jobs.session import Result, raising_session, returning_session
+from psgd.training.signals import Signals, Stopped
+
+# Options of the command, as messages of other parts name them -> arguments of psgd.train.
+_ARGUMENTS = {"--output DIR": "output=DIR", "--output": "output", "--accept-changes": "accept_changes=True"}
+_OPTION = re.compile(r"--output DIR\b|--(?:output|resume|overwrite|accept-changes)\b")
+_CONTINUE = re.compile(r"--resume --output (.+)")  # the end of a message, with the directory
+
+
+def train(
+    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    accept_changes: bool = False,
+    progress: bool = True,
+    **overrides: Any,
+) -> Run:
+    """Train as the command `psgd train` does, with the same files and the same bits, and return the finished run.
+
+    config: a YAML file, the name of a config that comes with psgd, or nested mappings as in a file; None is the
+        embedded handwritten digits.
+    overrides: settings that override those of `config`: sections as mappings, training={"epochs": 3}, or single
+        settings, training__epochs=3 or **{"training.epochs": 3}.
+    output: the run directory, exactly; it must be new or empty, unless `resume` or `overwrite` is set. By default the
+        config's `output` gets the next number: runs/run-001.
+    resume: continue from the newest checkpoint of the run in `output`, whose own config is taken if none is given.
+    overwrite: replace the run in `output`. accept_changes: resume with other settings or data.
+    progress: show a bar on a terminal and in notebooks, lines elsewhere; False: show nothing.
+
+    Errors are raised as PsgdError: UsageError for settings, DataError, StorageError, Diverged. Ctrl-C saves a
+    checkpoint and raises KeyboardInterrupt; SIGTERM, SIGUSR1 and SIGHUP save one and raise SystemExit(75); outside the
+    main thread no signals are handled. BLAS has one thread during the call.
+    """
+    with _in_words_of_train(), one_blas_thread() as blas:
+        if progress and (note := several_threads(blas, "psgd.train")):
+            _say_once(note)
+        request = _request(config, output, resume, overwrite, accept_changes, progress, overrides)
+        signals = Signals()
+        try:
+            result = run_alone(request, signals, signals.listening, raising_session, returning_session)
+        except KeyboardInterrupt:  # before training, or a second one
+            signals.asked = signals.asked or signal.SIGINT  # threads that are at work end at their next exchange
+            raise
+        except Stopped as stopped:
+            _leave(stopped)
+        except MemoryError as error:
+            raise out_of_memory(error) from None
+        _check(result)
+    return Run(result.directory)
+
+
+def _request(
+    config: str | os.PathLike[str] | Mapping[str, Any] | None,
+    output: str | os.PathLike[str] | None,
+    resume: bool,
+    overwrite: bool,
+    accept_changes: bool,
+    progress: bool,
+    overrides: Mapping[str, Any],
+) -> RunRequest:
+    if launched():
+        raise UsageError(
+            "an MPI launcher started this process, and psgd.train runs in one process, on threads or on Ray; under "
+            "mpirun use the command: mpirun -n 4 psgd train CONFIG key.path=value ..."
+        )
+    directory = None if output is None else Path(output).expanduser()
+    if directory is not None and not os.fspath(output or ""):
+        raise UsageError("output is empty; name a directory, or leave it out")
+    check_options(directory, resume, overwrite, accept_changes)
+    if resume and directory:
+        saved = config_of_run(directory)
+        config = saved if config is None else config
+    resolved = _resolve(config, overrides)
+    if resolved.settings.group == "mpi":
+        raise UsageError(
+            "group is mpi, but psgd.train runs in one process, on threads or on Ray; use the command: mpirun -n 4 psgd "
+            "train CONFIG, or set group to auto, serial, threads or ray"
+        )
+    return request_for(resolved, 1, directory, resume, overwrite, accept_changes, not progress)
+
+
+def _resolve(config: str | os.PathLike[str] | Mapping[str, Any] | None, overrides: Mapping[str, Any]) -> Resolved:
+    """Read the config and apply the overrides. UsageError with one line for each problem."""
+    found: list[str] = []
+    if config is None:
+        document, origin = {}, "defaults"
+    elif isinstance(config, str | os.PathLike):
+        origin, found = find_config(os.fspath(config))
+        document = read_file(origin)
+    elif isinstance(config, Mapping):
+        document, origin = plain(config), "config"
+        _check_names(document)
+    else:
+        raise UsageError(f"config is {type(config).__name__}; it must be a path, a mapping of settings, or None")
+    given = plain(overrides)
+    _check_names(given)
+    settings, notes = resolve_document(document, origin, *named_overrides(given), by="the call")
+    return Resolved(settings, found + notes)
+
+
+def _check_names(settings: Mapping[Any, Any]) -> None:
+    """UsageError if a key of nested mappings is not text, which is always so in a file."""
+    for key, value in settings.items():
+        if not isinstance(key, str):
+            raise UsageError(f"the key {key!r} is no name of a section or a setting")
+        if isinstance(value, Mapping):
+            _check_names(value)
+
+
+def _check(result: Result) -> None:
+    """Raise what ended a job on Ray, unless it ended well."""
+    if isinstance(result.error, Stopped):
+        _leave(result.error)
+    if result.error:
+        raise result.error
+    if result.code == INTERRUPTED:
+        raise KeyboardInterrupt
+    if result.code:
+        raise PsgdError(f"a process of the job on Ray ended it with exit code {result.code}, and said why above")
+
+
+def _leave(stopped: Stopped) -> NoReturn:
+    """Raise KeyboardInterrupt after Ctrl-C, SystemExit after another signal; a checkpoint has been saved."""
+    if stopped.number == signal.SIGINT:
+        raise KeyboardInterrupt(_translated(str(stopped))) from None
+    LOG.info("psgd: %s", _translated(str(stopped)))
+    raise SystemExit(stopped.code) from None
+
+
+@contextmanager
+def _in_words_of_train() -> Iterator[None]:
+    """Replace options of the command in messages by arguments of psgd.train."""
+    try:
+        yield
+    except PsgdError as error:
+        error.args = (_translated(str(error)),)
+        raise
+
+
+@cache
+def _say_once(text: str) -> None:
+    LOG.info(text)
+
+
+def _translated(message: str) -> str:
+    message = _CONTINUE.sub(lambda found: f"resume=True, output={found[1]!r}", message)
+    return _OPTION.sub(lambda found: _ARGUMENTS.get(found[0], f"{found[0][2:]}=True"), message)
