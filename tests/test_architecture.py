@@ -34,6 +34,7 @@ DOORS = {
         "psgd.config.settings",
         "psgd.config.value_checks",
         "psgd.learners.model_about",
+        "psgd.learners.saved_structure",
     },
     "yaml": {"psgd.config.document"},
     "cupy": set(),
