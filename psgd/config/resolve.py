@@ -6,7 +6,7 @@ from psgd.config.checks import OUTPUTS, check, classification
 from psgd.config.document import read_file, write
 from psgd.config.names import SECTIONS
 from psgd.config.overrides import merge, read_overrides
-from psgd.config.settings import Settings, WeightedAveraging
+from psgd.config.settings import Own, Settings, WeightedAveraging
 from psgd.config.value_checks import involves
 from psgd.core.errors import UsageError
 
@@ -34,12 +34,14 @@ def resolve(path: str | None, overrides: list[str]) -> Resolved:
         messages.append(f"{source}: {'.'.join(problem.path)} {problem.text}")
     if messages:
         raise UsageError("\n".join(dict.fromkeys(messages)))
-    return _fill_in(settings, merged.notes)
+    return fill_in(settings, merged.notes)
 
 
 def dump(settings: Settings) -> str:
     """Write YAML that resolves to the same settings; the tag (name, source) comes first in its section."""
     values = settings.model_dump()
+    if isinstance(settings.data, Own):
+        values["model"] = {}  # a user's function, about which settings say nothing
     for section, names in SECTIONS.items():
         if names.tag:
             values[section] = {names.tag: values[section][names.tag], **values[section]}
@@ -54,7 +56,7 @@ def flat(settings: Settings) -> dict[str, Any]:
     return found
 
 
-def _fill_in(settings: Settings, notes: list[str]) -> Resolved:
+def fill_in(settings: Settings, notes: list[str]) -> Resolved:
     """Fill in settings whose defaults depend on others: the output activation, and the share of validation data."""
     if settings.model.output is None:
         settings = settings.replace(model=settings.model.replace(output=_output(settings)))

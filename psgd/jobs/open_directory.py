@@ -1,6 +1,7 @@
 """Opens the directory of a run on the first process: a new one, or that of the run to resume or overwrite."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from psgd.core.errors import UsageError
@@ -12,21 +13,24 @@ from psgd.jobs.continuing import check_continues, keep_metrics
 from psgd.jobs.request import RunRequest
 
 
-def open_directory(request: RunRequest, data: Data) -> Path:
+def open_directory(request: RunRequest, data: Data, more: Mapping[str, str] | None = None) -> Path:
     """Make and lock the run directory, or find and lock the one to resume. To be called after the job has been built,
-    so that wrong input leaves no directory. UsageError if it cannot be used, StorageError if it cannot be written."""
+    so that wrong input leaves no directory. `more`: fingerprints of what must be the same besides the data. UsageError
+    if it cannot be used, StorageError if it cannot be written; then it is not locked."""
     settings, output, notes = request.settings, request.output, list(request.notes)
     if request.resume:
         directory = output or run_directory.latest(settings.output)
         run_directory.lock(directory)
-        notes += check_continues(directory, settings, data, request.accept_changes)
-        if kept := keep_metrics(directory):
-            notes.append(kept)
+        with run_directory.unlocked_on_failure(directory):
+            notes += check_continues(directory, settings, data, request.accept_changes, more)
+            if kept := keep_metrics(directory):
+                notes.append(kept)
     else:
         if not output:
             _check_name(settings.output)
         directory = run_directory.exact(output, request.overwrite) if output else run_directory.fresh(settings.output)
-        write_text(directory / "config.yaml", request.config)
+        with run_directory.unlocked_on_failure(directory):
+            write_text(directory / "config.yaml", request.config)
     if not request.quiet:
         for note in (*notes, f"run directory {directory}"):
             LOG.info("[0] %s", note)

@@ -47,12 +47,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         options.output = os.path.expanduser(options.output)  # shells leave the ~ of --output=~/run as it is
         if not options.output:
             raise UsageError("--output is empty, as where a variable of the shell is not set; name a directory")
-    if options.resume and options.overwrite:
-        raise UsageError("--resume continues a run and --overwrite replaces it: choose one")
-    if options.overwrite and not options.output:
-        raise UsageError("--overwrite replaces the run in the directory of --output DIR: name it")
-    if options.accept_changes and not options.resume:
-        raise UsageError("--accept-changes is for --resume, which otherwise refuses other settings and data")
+    check_options(options.output, options.resume, options.overwrite, options.accept_changes)
     if options.no_probe and not options.dry_run:
         raise UsageError("--no-probe is for --dry-run, which probes; without it nothing is probed")
     return options
+
+
+def check_options(output: str | Path | None, resume: bool, overwrite: bool, accept_changes: bool) -> None:
+    """UsageError if options about the run directory contradict each other."""
+    if resume and overwrite:
+        raise UsageError("--resume continues a run and --overwrite replaces it: choose one")
+    if overwrite and not output:
+        raise UsageError("--overwrite replaces the run in the directory of --output DIR: name it")
+    if accept_changes and not resume:
+        raise UsageError("--accept-changes is for --resume, which otherwise refuses other settings and data")

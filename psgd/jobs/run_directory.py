@@ -3,6 +3,8 @@
 import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from psgd.config.document import read_file
@@ -53,16 +55,22 @@ def exact(path: Path, overwrite: bool) -> Path:
             raise UsageError(f"{path} is a file; a run needs a directory that is new or empty")
         path.mkdir(parents=True, exist_ok=True)
         lock(path)  # before anything is removed
-        if any(each.name != PARTIAL for each in path.iterdir()):
-            if not overwrite:
-                raise UsageError(
-                    f"{path} exists and is not empty; continue it with --resume, replace it with --overwrite"
-                )
-            _check_is_run(path)
-            remove_run(path)
+        with unlocked_on_failure(path):
+            if not is_empty(path):
+                if not overwrite:
+                    raise UsageError(
+                        f"{path} exists and is not empty; continue it with --resume, replace it with --overwrite"
+                    )
+                _check_is_run(path)
+                remove_run(path)
     except OSError as error:
         raise StorageError(f"cannot use {path} as run directory: {error.strerror}") from None
     return path
+
+
+def is_empty(path: Path) -> bool:
+    """Whether there is nothing in the directory `path` but what a start that was killed at once may leave."""
+    return all(each.name == PARTIAL for each in path.iterdir())
 
 
 def _check_is_run(path: Path) -> None:
@@ -88,17 +96,41 @@ def remove_run(path: Path) -> None:
     remove_checkpoints(path)
 
 
+_locks: dict[str, int] = {}  # descriptors of the directories that this process has locked
+
+
 def lock(path: Path) -> None:
-    """Lock the run directory until this process ends. UsageError if another process has locked it."""
+    """Lock the run directory until `unlock` or this process's end. UsageError if it is locked already."""
+    descriptor = None
     try:
         descriptor = os.open(path, os.O_RDONLY)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _locks[os.path.realpath(path)] = descriptor
     except BlockingIOError:
+        assert descriptor is not None
+        os.close(descriptor)
         raise UsageError(f"another psgd is at work in {path}; wait for it or choose another --output") from None
     except PermissionError as error:
         raise StorageError(f"cannot use {path} as run directory: {error.strerror}") from None
     except OSError:
         return  # a file system without locks
+
+
+def unlock(path: Path) -> None:
+    """Let others use a directory that this process has locked."""
+    descriptor = _locks.pop(os.path.realpath(path), None)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+@contextmanager
+def unlocked_on_failure(path: Path) -> Iterator[None]:
+    """Unlock a directory if the block fails."""
+    try:
+        yield
+    except BaseException:
+        unlock(path)
+        raise
 
 
 def is_locked(path: Path) -> bool:

@@ -25,7 +25,7 @@ from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.local_steps import LocalSteps
 from psgd.training.recorder import Recorder
-from psgd.training.signals import Signals, Stopped
+from psgd.training.signals import ENOUGH, Signals, Stopped
 from psgd.training.stopwatch import Stopwatch
 
 MAX_EMPTY_ROUNDS = 10  # rounds in a row in which all workers were excluded; then the job has diverged
@@ -57,6 +57,7 @@ class Loop:
         self.agreement = agreement or Agreement(transport)
         self.stopwatch = Stopwatch(clock)
         self.scores: dict[str, float] = {}  # of the last evaluation, such as test_loss
+        self.enough = False  # whether the caller's callback asked to end the training
         self._local_steps = LocalSteps(job, self.group, clock, segment_seconds)
         self._checkpoints = Checkpoints(
             CheckpointFiles(directory) if directory else None,
@@ -103,8 +104,9 @@ class Loop:
         if not self._begun:
             self._begin()
         self._evaluate_if_due()
+        steps_done = 0
         while not self._finished():
-            self._round()
+            steps_done = self._round()
             self._losses = 0
             self._evaluate_if_due()
         if self.replica.progress.round and not self.replica.progress.combinations:
@@ -112,8 +114,9 @@ class Loop:
                 "no worker was finite in any round, so that nothing was learnt; lower optimizer.learning_rate"
             )
         check_finite(self.replica)
+        self.agreement.check()  # what failed after the last exchange of reports
         self.agreement.together(lambda: finish(self) if self.group.first else None)  # a full disk may have room for it
-        self._checkpoints.save(self.replica, 0, self.scores)
+        self._checkpoints.save(self.replica, steps_done, self.scores)
         return self.replica
 
     def _begin(self) -> None:
@@ -142,9 +145,10 @@ class Loop:
         self._local_steps.reset()
 
     def _finished(self) -> bool:
-        return self.replica.progress.position >= self._job.end or self.replica.progress.reached
+        return self.replica.progress.position >= self._job.end or self.replica.progress.reached or self.enough
 
-    def _round(self) -> None:
+    def _round(self) -> int:
+        """Returns 0; where the callback ends the training, the steps of a round that is not completed."""
         progress, lap = self.replica.progress, self.stopwatch.lap
         plan = self._job.strategy.plan.steps(progress.round)
         while True:
@@ -156,6 +160,8 @@ class Loop:
             lap("compute")
             reports = self._exchange(segment)
             lap("wait")
+            if self.enough:
+                return sum(reports.steps_done)
             if reports.steps_done == plan:
                 break
             self._recorder.segment(progress, sum(reports.steps_done) / sum(plan))
@@ -173,6 +179,7 @@ class Loop:
         except Exception as failure:
             self.agreement.keep(failure)
         lap("combine")
+        return 0
 
     def _exchange(self, segment: list[Report]) -> RoundReports:
         """Everyone gets the same reports, and does what the notices ask."""
@@ -202,6 +209,9 @@ class Loop:
 
     def _save_or_stop(self, reports: RoundReports) -> None:
         asked = max(n.signal for n in reports.notices)
+        if asked == ENOUGH:
+            self.enough, asked = True, 0
+            return
         if asked or reports.notices[0].save:
             self.stopwatch.lap("wait")
             self._checkpoints.save(self.replica, sum(reports.steps_done), self.scores)
@@ -227,7 +237,7 @@ class Loop:
         progress, data = self.replica.progress, self._job.data
         if self._evaluated != progress.evaluated:
             self._evaluated, self._next_evaluation = progress.evaluated, self._job.next_evaluation(progress.evaluated)
-        if progress.position < self._next_evaluation:
+        if progress.position < self._next_evaluation and not (self.enough and progress.evaluated < progress.position):
             return
         parts = {"validation": data.validation, "test": data.test}
         found = {name: self._evaluator.score(self.replica.parameters, part) for name, part in parts.items() if part}

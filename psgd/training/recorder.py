@@ -31,9 +31,13 @@ class Recorder:
         label: str,
         quiet: bool,
         history: list[Row] | None = None,
+        has_loss: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`examples`: of an epoch. `label`: of this process, before each line. `history`: gets the lines of metrics."""
+        """`examples`: of an epoch. `label`: of this process, before each line. `history`: gets the lines of metrics.
+        `has_loss`: whether the learner computes one."""
         self._metrics = Metrics(directory, history)
+        self.listener: Callable[[Row], None] | None = None  # is called with each line, on the process that writes
+        self._has_loss = has_loss
         self.writes = True  # whether this process is the one that writes
         self._examples, self._epochs = examples, epochs
         self._label, self._quiet = label, quiet
@@ -54,8 +58,8 @@ class Recorder:
             return
         self._last_mark, seconds = mark, dict(stopwatch.seconds)
         if self.writes or self._metrics.history is not None:
-            mean = self._loss / self._seen if self._seen else None
-            self._metrics.add(partial(_rounds_row, self._examples, progress, seconds, self._written, bytes_sent, mean))
+            mean = self._loss / self._seen if self._seen and self._has_loss() else None
+            self._add(partial(_rounds_row, self._examples, progress, seconds, self._written, bytes_sent, mean))
             if mean is not None:
                 self._show(progress, lambda: f"{self._epoch(progress)}, round {progress.round}, loss {mean:.4f}")
         self._written = seconds
@@ -68,10 +72,15 @@ class Recorder:
     def scores(self, progress: Progress, scores: dict[str, float], last: bool, stopwatch: Stopwatch) -> None:
         """After an evaluation; `last`: training ends here."""
         if self.writes or self._metrics.history is not None:
-            self._metrics.add(partial(_row, self._examples, progress, dict(stopwatch.seconds), scores))
+            self._add(partial(_row, self._examples, progress, dict(stopwatch.seconds), scores))
         if last or time.perf_counter() - self._spoke > SCORE_LINE_SECONDS:
             words = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
             self.say(f"{self._epoch(progress)}, {stopwatch.train_seconds:.1f} s: {words}")
+
+    def _add(self, row: Callable[[], Row]) -> None:
+        self._metrics.add(row, self.writes)
+        if self.listener and self.writes:
+            self.listener(row())
 
     def say(self, text: str) -> None:
         if self.writes and not self._quiet:

@@ -2,13 +2,16 @@
 
 import os
 import signal
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import final
 
 from psgd.core.errors import INTERRUPTED, STOPPED, PsgdError
 
 _NAMES = ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP")
+ENOUGH = 1 << 16  # no signal: the callback of the caller asks to end the training here, as if it had reached its end
 
 
 @final
@@ -16,8 +19,9 @@ class Signals:
     """The first signal asks to stop; a second Ctrl-C leaves at once, without a checkpoint."""
 
     def __init__(self) -> None:
-        self.asked = 0  # the number of the first signal, or 0
+        self.asked = 0  # the number of the first signal, ENOUGH, or 0
         self._leave_at_once = False
+        self._within_program = False
 
     def listen(self, leave_at_once: bool = False) -> None:
         """Install the handlers; only the main thread may. `leave_at_once`: exit on the first signal, while there is
@@ -27,12 +31,30 @@ class Signals:
             if number != getattr(signal, "SIGHUP", None) or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._note)
 
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Listen within the block, in somebody's program: its handlers are restored, and a second Ctrl-C raises
+        KeyboardInterrupt. In threads other than the main one, which cannot have handlers, nothing is done."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in _numbers()}
+        self._within_program = True
+        self.listen()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not one of Python's
+
     def _note(self, number: int, _frame: object) -> None:
         if self._leave_at_once:
             with suppress(OSError):
                 os.write(2, b"psgd: stopped before training began\n")
             os._exit(exit_code(number))  # an exception could be swallowed by whatever runs just now
         if number == signal.SIGINT and self.asked == signal.SIGINT:
+            if self._within_program:
+                raise KeyboardInterrupt
             os._exit(INTERRUPTED)
         self.asked = self.asked or number
 
@@ -60,4 +82,4 @@ class Stopped(PsgdError):
         super().__init__(
             f"stopped by signal {number}" + (f"; continue with --resume --output {where}" if where else "")
         )
-        self.code = exit_code(number)
+        self.number, self.where, self.code = number, where, exit_code(number)
