@@ -34,7 +34,7 @@ class Recorder:
         has_loss: Callable[[], bool] = lambda: True,
     ) -> None:
         """`examples`: of an epoch. `label`: of this process, before each line. `history`: gets the lines of metrics.
-        `has_loss`: whether the learner computes one."""
+        `has_loss`: whether the learner is known to compute one; if it is not, a loss of 0 is none."""
         self._metrics = Metrics(directory, history)
         self.listener: Callable[[Row], None] | None = None  # is called with each line, on the process that writes
         self._has_loss = has_loss
@@ -58,7 +58,8 @@ class Recorder:
             return
         self._last_mark, seconds = mark, dict(stopwatch.seconds)
         if self.writes or self._metrics.history is not None:
-            mean = self._loss / self._seen if self._seen and self._has_loss() else None
+            known = self._loss or self._has_loss()  # a resumed learner may not have been called yet
+            mean = self._loss / self._seen if self._seen and known else None
             self._add(partial(_rounds_row, self._examples, progress, seconds, self._written, bytes_sent, mean))
             if mean is not None:
                 self._show(progress, lambda: f"{self._epoch(progress)}, round {progress.round}, loss {mean:.4f}")

@@ -46,6 +46,8 @@ class Callback:
 
     def told(self, loop: Loop, row: Row) -> None:
         """Exceptions of the function get a note that names the round."""
+        if "weights" not in row and not loop.scores:
+            return  # an evaluation without a data set to evaluate
         self._calls += 1
         call = self._calls
         self._loss = self._loss if row.get("loss") is None else row["loss"]

@@ -68,9 +68,6 @@ def fit_alone(call: Call, job: Job) -> Fitted:
             return _fit_on(Serial(), call, job, directory, signals)
     except Stopped as stopped:
         raise leave(stopped, True) from None
-    finally:
-        if directory:
-            unlock(directory)
 
 
 def _fit_on(
@@ -81,7 +78,17 @@ def _fit_on(
     signals: Signals,
     agreement: Agreement | None = None,
 ) -> Fitted:
-    """Collective: train on one process or thread."""
+    """Collective: train on one process or thread; at the end, unlock the directory."""
+    try:
+        return _train(transport, call, job, directory, signals, agreement or Agreement(transport))
+    finally:  # of this thread: after a second Ctrl-C, the caller does not wait for it
+        if directory and transport.process == 0:
+            unlock(directory)
+
+
+def _train(
+    transport: Transport, call: Call, job: Job, directory: Path | None, signals: Signals, agreement: Agreement
+) -> Fitted:
     task, learner, history = call.task, job.learner, list[Row]()
     assert isinstance(learner, UserFunction)
     label, quiet = str(transport.process), not task.progress
@@ -90,7 +97,7 @@ def _fit_on(
     )
 
     def say(text: str) -> None:
-        """Say what is always of interest, or with `progress` all; of an intended run directory, how it begins."""
+        """Say how training begins; without `progress` and a run directory, only what it warns of."""
         text = in_words_of_fit(text)
         if task.progress:
             recorder.say(text)
@@ -104,7 +111,6 @@ def _fit_on(
             recorder.listener = partial(Callback(call.callback, task.structure, signals).told, loop)
 
     files = RunFiles(call.request, directory, job, recorder, describe_group(transport), say)
-    agreement = agreement or Agreement(transport)
     try:
         loop = train_job(job, recorder, files, transport, agreement, signals, started, task.fingerprints())
     except Diverged as error:
@@ -157,7 +163,7 @@ def fit_with_mpi(built: tuple[Call, Job] | None, failure: Exception | None, note
     transport = Mpi(world, patience, built[1].vectors.shared_bytes if built else 0)
     agreement = Agreement(transport)
     agreement.failure = failure
-    first, opened, signals = transport.process == 0, None, Signals()
+    first, signals = transport.process == 0, Signals()
     try:
         agreement.check()
         assert built
@@ -179,8 +185,6 @@ def fit_with_mpi(built: tuple[Call, Job] | None, failure: Exception | None, note
             raise
         raise SystemExit(1) from None
     finally:
-        if opened:
-            unlock(opened)
         transport.close()
         world.close()
 
