@@ -340,6 +340,30 @@ def test_a_second_interrupt_leaves_at_once_and_handlers_are_restored(tmp_path):
     assert not CheckpointFiles(tmp_path / "run").tags()
 
 
+def test_a_signal_that_comes_too_late_is_passed_on(tmp_path, unbroken):
+    def callback(progress):
+        if progress.round == unbroken.summary["rounds"]:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+    before, heard = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number)), []
+    try:
+        same(fit_run.fit(tmp_path / "run", callback=callback), unbroken)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert heard == [signal.SIGUSR1]
+
+
+def test_a_signal_is_obeyed_before_a_callback(tmp_path, unbroken):
+    def callback(progress):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return True
+
+    with pytest.raises(SystemExit) as caught:
+        fit_run.fit(tmp_path / "run", callback=callback)
+    assert caught.value.code == 75
+    same(fit_run.fit(tmp_path / "run", resume=True), unbroken)
+
+
 # --- the callback -----------------------------------------------------------------------------------------------------
 
 

@@ -33,8 +33,9 @@ class Signals:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Listen within the block, in somebody's program: its handlers are restored, and a second Ctrl-C raises
-        KeyboardInterrupt. In threads other than the main one, which cannot have handlers, nothing is done."""
+        """Listen within the block, in somebody's program: its handlers are restored and get a signal that came too late
+        to be obeyed; a second Ctrl-C raises KeyboardInterrupt. In threads other than the main one, which cannot have
+        handlers, nothing is done."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -46,6 +47,8 @@ class Signals:
         finally:
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not one of Python's
+        if self.asked not in (0, ENOUGH):
+            signal.raise_signal(self.asked)
 
     def _note(self, number: int, _frame: object) -> None:
         if self._leave_at_once:
@@ -56,7 +59,8 @@ class Signals:
             if self._within_program:
                 raise KeyboardInterrupt
             os._exit(INTERRUPTED)
-        self.asked = self.asked or number
+        if self.asked in (0, ENOUGH):
+            self.asked = number
 
 
 def ignore() -> None:
