@@ -173,7 +173,12 @@ def test_other_data_and_initial_parameters_are_refused_by_name(finished):
 
 def test_a_longer_training_goes_on(tmp_path, unbroken):
     fit_run.fit(tmp_path / "run", epochs=4)
-    same(fit_run.fit(tmp_path / "run", resume=True), unbroken)
+    same(fit_run.fit(tmp_path / "run", resume=True, group="threads", processes=3), unbroken)
+
+
+def test_one_thread_writes_the_metrics(tmp_path, unbroken):
+    fit_run.fit(tmp_path / "run", group="threads", processes=3)
+    assert rows(lines(tmp_path / "run")) == rows(unbroken.history)
 
 
 def test_consent_to_another_learning_rate(tmp_path, unbroken):
