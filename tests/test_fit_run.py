@@ -409,8 +409,26 @@ def test_a_callback_that_returns_true_ends_training_with_the_parameters_it_saw(g
     assert fitted.summary["test_accuracy"] == own.score(fitted.parameters, *dataset)  # of the final parameters
     same_rounds = fit_run.fit(None, callback=lambda progress: progress.round == 7)
     assert same_rounds.summary["parameters_sha256"] == fitted.summary["parameters_sha256"]
+    again = fit_run.fit(tmp_path / "run", resume=True, callback=callback)
+    for key in ("status", "rounds", "parameters_sha256", "test_accuracy"):
+        assert again.summary[key] == fitted.summary[key], key
+    assert rows(again.history) == rows(fitted.history)
     resumed = fit_run.fit(tmp_path / "run", resume=True)
     assert resumed.summary["parameters_sha256"] == unbroken.summary["parameters_sha256"]
+
+
+def test_a_resumed_callback_knows_the_last_loss(tmp_path):
+    heard = []
+
+    def callback(progress):
+        heard.append((progress.round, progress.loss, progress.scores))
+        return progress.round == 7
+
+    fit_run.fit(tmp_path / "run", callback=callback)
+    before = len(heard)
+    fit_run.fit(tmp_path / "run", callback=callback, resume=True)
+    assert heard[before:] == [heard[before - 1]]
+    assert heard[-1][1] is not None
 
 
 def test_a_callback_on_one_process_of_mpi_ends_all(mpich, tmp_path):

@@ -44,6 +44,14 @@ class Callback:
         self._loss: float | None = None
         self._calls, self._within = 0, False
 
+    def resumed(self, loop: Loop, history: list[Row]) -> None:
+        """Tell the last line of a run that goes on, if training has not gone on since: a function that ended it there,
+        and has not changed its mind, ends it again."""
+        for row in history:
+            self._loss = row.get("loss", self._loss)
+        if history and history[-1]["round"] == loop.replica.progress.round:
+            self.told(loop, history[-1])
+
     def told(self, loop: Loop, row: Row) -> None:
         """Exceptions of the function get a note that names the round."""
         if "weights" not in row and not loop.scores:

@@ -73,7 +73,8 @@ def fit(
 
     callback(progress): called on the first process with each line of metrics (at most a hundred an epoch and a
         thousand in all) and each evaluation. progress has round, epoch, examples, seconds, loss, scores and parameters,
-        a copy in your structure. If it returns True, training ends there, with the parameters that it saw.
+        a copy in your structure. If it returns True, training ends there, with the parameters that it saw; resumed, it
+        is asked again.
     output: a run directory, which must be new or empty unless resume or overwrite is given: checkpoints every
         `checkpoint_seconds` of training, metrics, a summary, and the parameters, which psgd.load(output) returns.
         SIGTERM, SIGUSR1 and SIGHUP then save a checkpoint and raise SystemExit(75), Ctrl-C KeyboardInterrupt.

@@ -108,7 +108,9 @@ def _train(
 
     def started(loop: Loop) -> None:
         if call.callback:
-            recorder.listener = partial(Callback(call.callback, task.structure, signals).told, loop)
+            callback = Callback(call.callback, task.structure, signals)
+            recorder.listener = partial(callback.told, loop)
+            callback.resumed(loop, history)
 
     files = RunFiles(call.request, directory, job, recorder, describe_group(transport), say)
     try:
