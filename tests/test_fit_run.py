@@ -417,16 +417,17 @@ def test_a_callback_that_returns_true_ends_training_with_the_parameters_it_saw(g
     assert resumed.summary["parameters_sha256"] == unbroken.summary["parameters_sha256"]
 
 
-def test_a_resumed_callback_knows_the_last_loss(tmp_path):
-    heard = []
+@pytest.mark.parametrize("tested", [True, False])
+def test_a_resumed_callback_knows_the_last_loss(tested, tmp_path):
+    heard, more = [], {} if tested else {"test": None}
 
     def callback(progress):
         heard.append((progress.round, progress.loss, progress.scores))
         return progress.round == 7
 
-    fit_run.fit(tmp_path / "run", callback=callback)
+    fit_run.fit(tmp_path / "run", callback=callback, **more)
     before = len(heard)
-    fit_run.fit(tmp_path / "run", callback=callback, resume=True)
+    fit_run.fit(tmp_path / "run", callback=callback, resume=True, **more)
     assert heard[before:] == [heard[before - 1]]
     assert heard[-1][1] is not None
 

@@ -47,15 +47,16 @@ class Callback:
     def resumed(self, loop: Loop, history: list[Row]) -> None:
         """Tell the last line of a run that goes on, if training has not gone on since: a function that ended it there,
         and has not changed its mind, ends it again."""
-        for row in history:
+        lines = [row for row in history if _says_something(row, loop)]
+        for row in lines:
             self._loss = row.get("loss", self._loss)
-        if history and history[-1]["round"] == loop.replica.progress.round:
-            self.told(loop, history[-1])
+        if lines and lines[-1]["round"] == loop.replica.progress.round:
+            self.told(loop, lines[-1])
 
     def told(self, loop: Loop, row: Row) -> None:
         """Exceptions of the function get a note that names the round."""
-        if "weights" not in row and not loop.scores:
-            return  # an evaluation without a data set to evaluate
+        if not _says_something(row, loop):
+            return
         self._calls += 1
         call = self._calls
         self._loss = self._loss if row.get("loss") is None else row["loss"]
@@ -80,3 +81,8 @@ class Callback:
             self._within = False
         if enough:
             self._signals.asked = self._signals.asked or ENOUGH
+
+
+def _says_something(row: Row, loop: Loop) -> bool:
+    """Whether a line is not that of an evaluation without a data set to evaluate."""
+    return "weights" in row or bool(loop.scores)
