@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import fit_run
@@ -356,6 +357,14 @@ def test_a_signal_that_comes_too_late_is_passed_on(tmp_path, unbroken):
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert heard == [signal.SIGUSR1]
+
+
+def test_a_call_from_another_thread_leaves_the_handlers_alone(tmp_path, unbroken):
+    found: list[psgd.Fitted] = []
+    caller = threading.Thread(target=lambda: found.append(fit_run.fit(tmp_path / "run")))
+    caller.start()
+    caller.join(30)
+    same(found[0], unbroken)
 
 
 def test_a_signal_is_obeyed_before_a_callback(tmp_path, unbroken):
