@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Protocol, final
 
 from psgd.core.log import LOG
 from psgd.core.replica import Progress
@@ -21,6 +21,18 @@ LINE_SECONDS = 5.0  # between two lines of progress on stderr
 SCORE_LINE_SECONDS = 0.5  # between two lines about evaluations; all evaluations are in the metrics
 
 
+class Listener(Protocol):
+    """Hears what is written to the metrics, on the process that writes them."""
+
+    def row(self, row: Callable[[], Row]) -> None:
+        """`row` returns the line."""
+        ...
+
+    def truncate(self, examples: int) -> None:
+        """The run begins, or goes on, after so many examples: later lines are not true any more."""
+        ...
+
+
 @final
 class Recorder:
     def __init__(
@@ -31,12 +43,13 @@ class Recorder:
         label: str,
         quiet: bool,
         history: list[Row] | None = None,
+        listener: Listener | None = None,
         has_loss: Callable[[], bool] = lambda: True,
     ) -> None:
         """`examples`: of an epoch. `label`: of this process, before each line. `history`: gets the lines of metrics.
         `has_loss`: whether the learner is known to compute one; if it is not, a loss of 0 is none."""
+        self._listener = listener
         self._metrics = Metrics(directory, history)
-        self.listener: Callable[[Row], None] | None = None  # is called with each line, on the process that writes
         self._has_loss = has_loss
         self.writes = True  # whether this process is the one that writes
         self._examples, self._epochs = examples, epochs
@@ -78,11 +91,6 @@ class Recorder:
             words = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
             self.say(f"{self._epoch(progress)}, {stopwatch.train_seconds:.1f} s: {words}")
 
-    def _add(self, row: Callable[[], Row]) -> None:
-        self._metrics.add(row, self.writes)
-        if self.listener and self.writes:
-            self.listener(row())
-
     def say(self, text: str) -> None:
         if self.writes and not self._quiet:
             if self._bar:
@@ -99,7 +107,10 @@ class Recorder:
     def truncate(self, round: int) -> None:
         """Forget the lines after `round`, from which the run goes on."""
         self._loss, self._seen = 0.0, 0
-        self._last_mark = self._mark(self._metrics.truncate(round))
+        examples = self._metrics.truncate(round)
+        self._last_mark = self._mark(examples)
+        if self._listener:
+            self._listener.truncate(examples)
 
     def flush(self) -> None:
         """Write what is held back."""
@@ -116,6 +127,11 @@ class Recorder:
         if self._bar:
             self._bar.clear()
         self._metrics.close()
+
+    def _add(self, row: Callable[[], Row]) -> None:
+        self._metrics.add(row, self.writes)
+        if self._listener and self.writes:
+            self._listener.row(row)
 
     def _mark(self, position: int) -> int:
         return int(position * min(LINES_PER_EPOCH, LINES_PER_RUN / self._epochs) / self._examples)

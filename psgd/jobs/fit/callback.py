@@ -10,6 +10,7 @@ from psgd.core.errors import UsageError
 from psgd.learners.parameter_tree import ParameterTree
 from psgd.training.loop import Loop
 from psgd.training.metrics import Row
+from psgd.training.recorder import Listener
 from psgd.training.signals import ENOUGH, Signals
 
 Function = Callable[["TrainingProgress"], Any]
@@ -35,28 +36,36 @@ class TrainingProgress:
 
 
 @final
-class Callback:
+class Callback(Listener):
     """Calls the function on the first process, with each line of metrics. If it returns True, `signals` ask all
-    processes to end the training."""
+    processes to end the training. Exceptions of the function get a note that names the round."""
 
     def __init__(self, function: Function, structure: ParameterTree, signals: Signals) -> None:
         self._function, self._structure, self._signals = function, structure, signals
         self._loss: float | None = None
         self._calls, self._within = 0, False
+        self._loop: Loop | None = None
 
-    def resumed(self, loop: Loop, history: list[Row]) -> None:
-        """Tell the last line of a run that goes on, if training has not gone on since: a function that ended it there,
-        and has not changed its mind, ends it again."""
+    def begin(self, loop: Loop, history: list[Row]) -> None:
+        """Before any line. Of a run that goes on, with the lines `history`, tell the last one if training has not gone
+        on since: a function that ended it there, and has not changed its mind, ends it again."""
+        self._loop = loop
         lines = [row for row in history if _says_something(row, loop)]
         for row in lines:
             self._loss = row.get("loss", self._loss)
         if lines and lines[-1]["round"] == loop.replica.progress.round:
-            self.told(loop, lines[-1])
+            self._tell(loop, lines[-1])
 
-    def told(self, loop: Loop, row: Row) -> None:
-        """Exceptions of the function get a note that names the round."""
-        if not _says_something(row, loop):
-            return
+    def row(self, row: Callable[[], Row]) -> None:
+        assert self._loop
+        line = row()
+        if _says_something(line, self._loop):
+            self._tell(self._loop, line)
+
+    def truncate(self, examples: int) -> None:
+        pass
+
+    def _tell(self, loop: Loop, row: Row) -> None:
         self._calls += 1
         call = self._calls
         self._loss = self._loss if row.get("loss") is None else row["loss"]

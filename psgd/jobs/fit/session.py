@@ -2,7 +2,6 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -92,8 +91,11 @@ def _train(
     task, learner, history = call.task, job.learner, list[Row]()
     assert isinstance(learner, UserFunction)
     label, quiet = str(transport.process), not task.progress
+    callback = Callback(call.callback, task.structure, signals) if call.callback else None
     recorder = Recorder(
-        directory, job.sampler.examples, job.epochs, label, quiet, history, lambda: learner.returns_loss
+        *(directory, job.sampler.examples, job.epochs, label, quiet, history),
+        listener=callback,
+        has_loss=lambda: learner.returns_loss,
     )
 
     def say(text: str) -> None:
@@ -107,10 +109,8 @@ def _train(
             LOG.info("[%s] %s", label, text)
 
     def started(loop: Loop) -> None:
-        if call.callback:
-            callback = Callback(call.callback, task.structure, signals)
-            recorder.listener = partial(callback.told, loop)
-            callback.resumed(loop, history)
+        if callback:
+            callback.begin(loop, history)
 
     files = RunFiles(call.request, directory, job, recorder, describe_group(transport), say)
     try:
