@@ -11,7 +11,7 @@ from pathlib import Path  # noqa: E402
 from psgd.core.command import program, run_command  # noqa: E402
 from psgd.core.log import LOG  # noqa: E402
 from psgd.jobs.predictions import judge, read_question, write_csv  # noqa: E402
-from psgd.learners.model_file import load  # noqa: E402
+from psgd.learners.model_file import load_model  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    model = load(options.model)
+    model = load_model(options.model)
     question = read_question(model, Path(options.data))
     for note in question.prepared.missing + question.prepared.unseen:
         LOG.info("psgd: %s", note)

@@ -34,6 +34,7 @@ DOORS = {
         "psgd.config.settings",
         "psgd.config.value_checks",
         "psgd.learners.model_about",
+        "psgd.learners.saved_structure",
     },
     "yaml": {"psgd.config.document"},
     "cupy": set(),
@@ -159,7 +160,7 @@ def test_compiled_code_stays_in_its_backend():
 
 
 @pytest.mark.parametrize(
-    "package", ["mpi4py", "ray", "matplotlib", "rich", "scipy", "pandas", "sklearn", "onnx", "mlflow", "shtab"]
+    "package", ["mpi4py", "ray", "matplotlib", "rich", "scipy", "pandas", "onnx", "mlflow", "shtab"]
 )
 def test_optional_packages_are_imported_lazily(package):
     for module, path in modules().items():

@@ -200,7 +200,7 @@ def test_progress_goes_to_stderr(capsys):
     psgd.fit(own.gradient, parameters, dataset, test=dataset, score=own.score, progress=True)
     said = capsys.readouterr()
     assert said.out == ""
-    assert "90 train examples; 29 parameters; 4 workers on 1 serial process" in said.err
+    assert "90 train examples; 29 parameters; 4 workers on one process" in said.err
     assert "test accuracy 0." in said.err
     assert re.search(r"loss 0\.\d{4} at first, 0\.\d{4} at last", said.err)
 

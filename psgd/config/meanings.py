@@ -29,7 +29,7 @@ MEANINGS = {
         "be slower.",
         device="The processor.",
         compile="Whether numba compiles the inner loops; auto: if the run is long enough. It changes no bit.",
-        record="Where metrics go besides metrics.jsonl; pip install 'psgd[tensorboard]' or psgd[mlflow]. It changes no bit.",
+        record="Where metrics go besides metrics.jsonl (extras tensorboard, mlflow). It changes no bit.",
         cluster="The machines.",
         output="The directory of the run; a number is added to its name.",
     ),

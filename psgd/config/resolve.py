@@ -6,7 +6,7 @@ from psgd.config.checks import OUTPUTS, check, classification
 from psgd.config.document import read_file, write
 from psgd.config.names import SECTIONS
 from psgd.config.overrides import Override, merge, read_overrides
-from psgd.config.settings import Settings, WeightedAveraging
+from psgd.config.settings import Own, Settings, WeightedAveraging
 from psgd.config.value_checks import involves
 from psgd.core.errors import UsageError
 
@@ -50,6 +50,8 @@ def resolve_document(
 def dump(settings: Settings) -> str:
     """Write YAML that resolves to the same settings; the tag (name, source) comes first in its section."""
     values = settings.model_dump()
+    if isinstance(settings.data, Own):
+        values["model"] = {}  # a user's function, about which settings say nothing
     for section, names in SECTIONS.items():
         if names.tag:
             values[section] = {names.tag: values[section][names.tag], **values[section]}

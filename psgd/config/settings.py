@@ -163,6 +163,13 @@ class Linear(Source):
     seed: Natural = 0
 
 
+class Own(Source):
+    """The data of a call of `psgd.fit`, which only the script that calls it has."""
+
+    source: Literal["psgd.fit"] = "psgd.fit"
+    path: Annotated[None, Field(description="null (the data of psgd.fit are arrays)")] = None
+
+
 class Model(Section):
     hidden: list[Count] = Field(
         default_factory=lambda: [64], description="a list of whole numbers greater than 0, or [] for a linear model"
@@ -264,7 +271,7 @@ class Cluster(Section):
         return self.speeds is not None and any(speed != 1 for speed in self.speeds)
 
 
-AnySource = Digits | Mnist | Idx | Csv | Npz | Libsvm | Synthetic | SyntheticSparse | Linear
+AnySource = Digits | Mnist | Idx | Csv | Npz | Libsvm | Synthetic | SyntheticSparse | Linear | Own
 
 
 class Settings(Section):

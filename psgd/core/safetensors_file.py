@@ -17,7 +17,7 @@ os.umask(_UMASK)
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file; equal arrays give equal bytes. OSError or SafetensorError if that fails."""
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, metadata)
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path, metadata)
     os.chmod(path, 0o666 & ~_UMASK)  # safetensors makes files that their owner alone may read
     sync(path)
 

@@ -1,5 +1,6 @@
 """Whether a run may be resumed: by the settings and data that its newest checkpoint was trained with."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,9 +64,12 @@ def past(directory: Path) -> Past:
     return Past(resolve(str(directory / "config.yaml"), []).settings, None, 0)
 
 
-def check_continues(directory: Path, settings: Settings, data: Data, consent: bool) -> list[str]:
+def check_continues(
+    directory: Path, settings: Settings, data: Data, consent: bool, more: Mapping[str, str] | None = None
+) -> list[str]:
     """Return how `settings` and `data` differ from those that the run in `directory` was trained with, in words.
-    UsageError if they differ in what cannot be changed, or the user has not consented."""
+    `more`: fingerprints, by name, of what else must be the same. UsageError if they differ in what cannot be changed,
+    or the user has not consented."""
     before = past(directory)
     old, new = flat(before.settings), flat(settings)
     free = set(FREE)
@@ -73,13 +77,15 @@ def check_continues(directory: Path, settings: Settings, data: Data, consent: bo
         free.discard("training.epochs")  # all of the training depends on the number of epochs
     keys = [key for key in sorted(old.keys() | new.keys()) if key not in free and old.get(key) != new.get(key)]
     changes = [f"{key}: {old.get(key)!r} there, {new.get(key)!r} here" for key in keys]
+    more, others = more or {}, False
     if before.data is not None:
-        now = fingerprint(data)
+        now = {**fingerprint(data), **more}
         parts = [name for name in sorted(before.data.keys() | now.keys()) if before.data.get(name) != now.get(name)]
-        changes += [f"the {name} data: they are not the same" for name in parts]
+        changes += [f"the {name}{'' if name in more else ' data'}: they are not the same" for name in parts]
+        others = any(name in more for name in parts)
     if not changes:
         return []
-    possible = all(key in WITH_CONSENT for key in keys)
+    possible = all(key in WITH_CONSENT for key in keys) and not others
     if not (possible and consent):
         advice = f"to go on with these from here on, add {CONSENT}" if possible else "start a new run for these"
         raise UsageError(

@@ -1,7 +1,7 @@
 """Opens the directory of a run on the first process: a new one, or that of the run to resume or overwrite."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,16 +14,16 @@ from psgd.jobs.continuing import check_continues, keep_metrics
 from psgd.jobs.request import RunRequest
 
 
-def open_directory(request: RunRequest, data: Data) -> Path:
+def open_directory(request: RunRequest, data: Data, more: Mapping[str, str] | None = None) -> Path:
     """Make and lock the run directory, or find and lock the one to resume. To be called after the job has been built,
-    so that wrong input leaves no directory. UsageError if it cannot be used, StorageError if it cannot be written;
-    then it is not locked."""
+    so that wrong input leaves no directory. `more`: fingerprints of what must be the same besides the data. UsageError
+    if it cannot be used, StorageError if it cannot be written; then it is not locked."""
     settings, output, notes = request.settings, request.output, list(request.notes)
     if request.resume:
         directory = output or run_directory.latest(settings.output)
         run_directory.lock(directory)
         with run_directory.unlocked_on_failure(directory):
-            notes += check_continues(directory, settings, data, request.accept_changes)
+            notes += check_continues(directory, settings, data, request.accept_changes, more)
             if kept := keep_metrics(directory):
                 notes.append(kept)
     else:

@@ -1,8 +1,11 @@
 """What the first process writes about a run when it starts and when it ends."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
+
+import numpy as np
 
 from psgd.backends.blas import kernel_warning
 from psgd.core.files import write_json, write_text
@@ -11,8 +14,9 @@ from psgd.jobs.long_rounds import warnings
 from psgd.jobs.request import RunRequest
 from psgd.jobs.summary import summarize
 from psgd.learners.mlp import MLP
-from psgd.learners.model_file import write_model
+from psgd.learners.model_file import write_model, write_parameters
 from psgd.learners.sparse_linear import SparseLinear
+from psgd.learners.user_function import UserFunction
 from psgd.training.early_stop import Best
 from psgd.training.job import Job
 from psgd.training.loop import Loop
@@ -21,53 +25,77 @@ from psgd.training.recorder import Recorder
 
 @final
 class RunFiles:
-    """Writes files in the run directory, and prints lines. `processes`: the answer of `describe_group`."""
+    """Writes files in the run directory, if there is one, and prints lines. `processes`: the answer of
+    `describe_group`; `say`: what prints a line, the recorder if not given."""
 
     def __init__(
-        self, request: RunRequest, directory: Path, job: Job, recorder: Recorder, processes: list[dict[str, Any]]
+        self,
+        request: RunRequest,
+        directory: Path | None,
+        job: Job,
+        recorder: Recorder,
+        processes: list[dict[str, Any]],
+        say: Callable[[str], None] | None = None,
     ) -> None:
-        self._request, self._directory, self._job = request, directory, job
-        self._recorder, self._processes = recorder, processes
+        self.request, self.directory, self._job = request, directory, job
+        self._say, self._processes = say or recorder.say, processes
         self.summary: dict[str, Any] | None = None  # once the run has ended
 
     def started(self, loop: Loop, resumed: bool) -> None:
         """Print what will run, with warnings, and write config.yaml and environment.json. StorageError."""
-        say, job = self._recorder.say, self._job
+        say, job = self._say, self._job
         say(_introduction(job, loop, self._processes))
         if job.sampler.note:
             say(job.sampler.note)
         for warning in (mixed_kernels(self._processes), kernel_warning()):
             if warning:
                 say(f"warning: {warning}")
-        for warning in warnings(self._request.settings, job):
+        for warning in warnings(self.request.settings, job):
             say(warning)
         if resumed:
             progress = loop.replica.progress
             say(f"going on from round {progress.round}, epoch {progress.position / job.sampler.examples:.2f}")
-        elif self._request.resume:
+        elif self.request.resume:
             say("warning: there is no checkpoint here yet: starting from the beginning")
+        if self.directory is None:
+            return
         with suppress(FileNotFoundError):
-            (self._directory / "summary.json").unlink()  # of an earlier end, from which the run goes on now
-        write_text(self._directory / "config.yaml", self._request.config)
-        write_json(self._directory / "environment.json", environment(self._processes))
+            (self.directory / "summary.json").unlink()  # of an earlier end, from which the run goes on now
+        write_text(self.directory / "config.yaml", self.request.config)
+        write_json(self.directory / "environment.json", environment(self._processes))
 
     def finished(self, loop: Loop) -> None:
         """Write the model and the summary of a run that was not stopped. StorageError."""
-        learner, path = self._job.learner, self._directory / "model.safetensors"
-        assert isinstance(learner, MLP | SparseLinear)
-        write_model(path, self._request.settings.model, learner, loop.result.parameters, self._job.data)
-        progress, early = loop.replica.progress, loop.early_stop
-        status = "target-reached" if progress.reached else "done"
-        if early.over and not progress.reached and progress.position < self._job.end:
-            status = "stopped-early"
-        if early.best:
-            self._recorder.say(_words_of(early.best, self._job, status))
+        if self.directory:
+            self._write_model(self.directory / "model.safetensors", loop.result.parameters)
+        status = _status(loop, self._job)
+        if loop.early_stop.best:
+            self._say(_words_of(loop.early_stop.best, self._job, status))
         self.summarize(loop, status)
+
+    def _write_model(self, path: Path, parameters: np.ndarray) -> None:
+        learner = self._job.learner
+        if isinstance(learner, UserFunction):
+            write_parameters(path, learner.structure, parameters)
+        else:
+            assert isinstance(learner, MLP | SparseLinear)
+            write_model(path, self.request.settings.model, learner, parameters, self._job.data)
 
     def summarize(self, loop: Loop, status: str) -> None:
         """Write the summary of a run that ended with `status`. StorageError."""
-        self.summary = summarize(self._request.settings, loop, self._job.sampler.examples, status)
-        write_json(self._directory / "summary.json", self.summary)
+        self.summary = summarize(self.request.settings, loop, self._job.sampler.examples, status)
+        if self.directory:
+            write_json(self.directory / "summary.json", self.summary)
+
+
+def _status(loop: Loop, job: Job) -> str:
+    """How a training ended that was not stopped from outside."""
+    progress = loop.replica.progress
+    if loop.enough:
+        return "stopped-by-callback"
+    if progress.reached:
+        return "target-reached"
+    return "stopped-early" if loop.early_stop.over and progress.position < job.end else "done"
 
 
 def _words_of(best: Best, job: Job, status: str) -> str:

@@ -1,6 +1,6 @@
 """Runs a job on one process: from a request, a job and a transport to a summary and an exit code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, final
@@ -85,27 +85,50 @@ class _Training:
         told = relay(request.settings, request.config, directory, label)
         recorder = Recorder(directory, job.sampler.examples, job.epochs, label, request.quiet, listener=told)
         files = RunFiles(request, directory, job, recorder, describe_group(transport))
-        saving = request.settings.training.checkpoint_seconds
-        loop = Loop(
-            *(job, transport, recorder, directory, saving),
-            signals=self._signals,
-            started=files.started,
-            agreement=agreement,
-            experiment=cache(lambda: experiment(request.settings, job.data)),
-        )
         try:
-            loop.run(files.finished)
-        except (Stopped, Diverged) as error:
-            if loop.group.first:
-                try:
-                    files.summarize(loop, "stopped" if isinstance(error, Stopped) else "diverged")
-                except StorageError as failure:  # printed, but the job ends with `error` and its exit code
-                    agreement.complain(failure)
-            raise
+            train_job(job, recorder, files, transport, agreement, self._signals)
         finally:
             self.summary = files.summary
             told.close(files.summary)
         return 0
+
+
+def train_job(
+    job: Job,
+    recorder: Recorder,
+    files: RunFiles,
+    transport: Transport,
+    agreement: Agreement,
+    signals: Signals,
+    started: Callable[[Loop], None] = lambda loop: None,
+    more: Mapping[str, str] | None = None,
+) -> Loop:
+    """Collective: train to the end, with the files of the run. The first process calls `started` when training begins.
+    `more`: fingerprints of what must be the same when the run is resumed, besides the data. Raises what ends the
+    training early; of a run that diverged or was stopped, there is a summary too."""
+    settings = files.request.settings
+
+    def begin(loop: Loop, resumed: bool) -> None:
+        files.started(loop, resumed)
+        started(loop)
+
+    loop = Loop(
+        *(job, transport, recorder, files.directory, settings.training.checkpoint_seconds),
+        signals=signals,
+        started=begin,
+        agreement=agreement,
+        experiment=cache(lambda: experiment(settings, job.data, more or {})),
+    )
+    try:
+        loop.run(files.finished)
+    except (Stopped, Diverged) as error:
+        if loop.group.first:
+            try:
+                files.summarize(loop, "stopped" if isinstance(error, Stopped) else "diverged")
+            except StorageError as failure:  # printed, but the job ends with `error` and its exit code
+                agreement.complain(failure)
+        raise
+    return loop
 
 
 def print_summary(result: Result) -> int:

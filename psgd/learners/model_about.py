@@ -1,11 +1,12 @@
 """What a model file says about its model, as pydantic models: a stranger's file is checked before anything uses it."""
 
 import math
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-Size = Annotated[int, Field(gt=0, lt=2**48)]
+from psgd.learners.saved_structure import Size, Structure
+
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Texts = Annotated[list[str], Field(min_length=1)]
@@ -98,7 +99,7 @@ class Table(_Part):
 
 
 class About(_Part):
-    """All of it. `sizes`: of the layers, inputs first; `classes`: their names, empty in regression."""
+    """All about a network. `sizes`: of the layers, inputs first; `classes`: their names, empty in regression."""
 
     kind: Literal["mlp", "sparse-linear"]
     sizes: list[Size] = Field(min_length=2)
@@ -120,12 +121,23 @@ class About(_Part):
         return self
 
 
-def read_about(text: str) -> tuple[About, dict[str, Any]]:
-    """Parse and check JSON; return it with its preparation as plain JSON. ValueError says where it is wrong first."""
+class AboutParameters(_Part):
+    """All about the parameters of a user's own function."""
+
+    kind: Literal["parameters"]
+    structure: Structure
+
+
+_ANY: TypeAdapter[About | AboutParameters] = TypeAdapter(
+    Annotated[About | AboutParameters, Field(discriminator="kind")]
+)
+
+
+def read_about(text: str) -> About | AboutParameters:
+    """Parse and check JSON. ValueError says where it is wrong first."""
     try:
-        about = About.model_validate_json(text)
+        return _ANY.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        where, what = ".".join(map(str, first["loc"][1:])), first["msg"].removeprefix("Value error, ")  # [0]: the kind
         raise ValueError(f"{where}: {what}" if where else what) from None
-    return about, about.preparation.model_dump(exclude_none=True)

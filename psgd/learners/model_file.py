@@ -5,6 +5,7 @@ import os
 import stat
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, final
 
 import numpy as np
 from safetensors import SafetensorError
@@ -17,7 +18,9 @@ from psgd.core.version import __version__
 from psgd.data.dataset import Data
 from psgd.learners.mlp import MLP
 from psgd.learners.model import Model
-from psgd.learners.model_about import About, read_about
+from psgd.learners.model_about import About, AboutParameters, read_about
+from psgd.learners.parameter_tree import ParameterTree
+from psgd.learners.saved_structure import build, structure_of
 from psgd.learners.sparse_linear import SparseLinear
 
 
@@ -43,6 +46,21 @@ def write_model(
         "classes": data.preparation.get("classes") or list(range(data.train.classes)),  # names; [] in regression
         "preparation": {key: value for key, value in data.preparation.items() if key != "classes"},
     }
+    _write(path, arrays, about)
+
+
+def write_parameters(path: Path, structure: ParameterTree, parameters: np.ndarray) -> None:
+    """Write the parameters (P,) of a user's own function, with their structure. StorageError if that fails."""
+    arrays = {f"parameters{leaf.path}": parameters[leaf.where].reshape(leaf.shape) for leaf in structure.leaves}
+    _write(path, arrays, about_parameters(structure.views(parameters)))
+
+
+def about_parameters(parameters: Any) -> dict[str, Any]:
+    """Describe the parameters of a user's own function. UsageError if a model file cannot keep their structure."""
+    return {"psgd": __version__, "kind": "parameters", "structure": structure_of(parameters).model_dump()}
+
+
+def _write(path: Path, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> None:
     try:
         metadata = {"psgd": json.dumps(about, sort_keys=True)}
         write_atomically(path, lambda partial: write_arrays(partial, arrays, metadata))
@@ -50,8 +68,9 @@ def write_model(
         raise StorageError(f"cannot write {path}: {error}") from None
 
 
-def load(path: str | Path) -> Model:
-    """Load a model from a file or from a run's directory. DataError if it cannot be read or is not a model of psgd."""
+def load(path: str | Path) -> Model | Any:
+    """Load a model from a file or from a run's directory; of a run of `psgd.fit`, the parameters in the structure in
+    which they were given. DataError if it cannot be read or is not a model of psgd."""
     file = Path(path) / "model.safetensors" if os.path.isdir(path) else Path(path)
     try:
         regular = stat.S_ISREG(os.stat(file).st_mode)
@@ -68,8 +87,10 @@ def load(path: str | Path) -> Model:
                 raise DataError(
                     f"{file}: not a model of psgd: it has no metadata 'psgd'; give a run's model.safetensors"
                 )
-            about, preparation = read_about(text)
-            return Model(about, preparation, _parameters(stored, about))
+            about = read_about(text)
+            if isinstance(about, AboutParameters):
+                return _own_parameters(stored, about)
+            return Model(about, about.preparation.model_dump(exclude_none=True), _parameters(stored, about))
     except OSError as error:
         raise DataError(f"{file}: cannot be read as a model: {error.strerror or error}") from None
     except ValueError as error:
@@ -77,17 +98,49 @@ def load(path: str | Path) -> Model:
         raise DataError(f"{file}: {what}; if a run wrote it, with this version of psgd, copy it again") from None
 
 
+def load_model(path: str | Path) -> Model:
+    """Load a model that can predict. DataError if `load` raises it, or the file has the parameters of a user's own
+    function, which psgd does not know."""
+    model = load(path)
+    if not isinstance(model, Model):
+        raise DataError(
+            f"{path}: the parameters of your own function, trained by psgd.fit, with which psgd cannot predict; in "
+            f"Python, psgd.load({str(path)!r}) returns them"
+        )
+    return model
+
+
 def _parameters(stored: StoredArrays, about: About) -> np.ndarray:
     """Read the parameters (P,). ValueError if arrays are missing, have other shapes or dtypes, or are not finite."""
-    layers = list(pairwise(about.sizes))
+    layers, read = list(pairwise(about.sizes)), _Reader(stored)
     names = array_names(about.kind, len(layers))
     arrays: list[np.ndarray] = []
     for pair, (inputs, outputs) in zip(names, layers, strict=True):
-        for name, shape in zip(pair, ((inputs, outputs), (outputs,)), strict=True):
-            array = stored.read(name, shape)
-            if array.dtype.kind != "f" or (arrays and array.dtype != arrays[0].dtype):
-                raise ValueError(f"the array {name} holds {array.dtype}; all weights must be float32, or all float64")
-            if not np.isfinite(array).all():
-                raise ValueError(f"the array {name} has values that are not finite")
-            arrays.append(array.reshape(-1))
+        arrays += [
+            read(name, shape).reshape(-1) for name, shape in zip(pair, ((inputs, outputs), (outputs,)), strict=True)
+        ]
     return np.concatenate(arrays)
+
+
+def _own_parameters(stored: StoredArrays, about: AboutParameters) -> Any:
+    """Read the parameters of a user's own function. ValueError as for those of a model."""
+    read = _Reader(stored)
+    return build(about.structure, lambda name, shape: read(name, shape).copy())
+
+
+@final
+class _Reader:
+    """Reads arrays of a model. ValueError if one is missing, has another shape or dtype, or is not finite."""
+
+    def __init__(self, stored: StoredArrays) -> None:
+        self._stored = stored
+        self._dtype: np.dtype | None = None  # of the first array
+
+    def __call__(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        array = self._stored.read(name, shape)
+        self._dtype = array.dtype if self._dtype is None else self._dtype
+        if array.dtype.kind != "f" or array.dtype != self._dtype:
+            raise ValueError(f"the array {name} holds {array.dtype}; all weights must be float32, or all float64")
+        if not np.isfinite(array).all():
+            raise ValueError(f"the array {name} has values that are not finite")
+        return array

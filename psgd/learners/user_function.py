@@ -28,7 +28,8 @@ class UserFunction(Learner):
         wants_loss: bool = False,
     ) -> None:
         self.size, self.dtype = structure.size, structure.dtype
-        self._gradient, self._structure, self._start = gradient, structure, start
+        self.structure = structure
+        self._gradient, self._start = gradient, start
         self._loss, self._score, self._wants_loss = loss, score, wants_loss
         self.returns_loss = False  # whether the function has done so
         self._sum = 0.0
@@ -49,22 +50,22 @@ class UserFunction(Learner):
     def evaluate(self, parameters: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.ndarray) -> float | None:
         """Call the function: write the gradient to `out` (P,) and return the loss, or None if it returns none."""
         if parameters is not self._vector:
-            self._vector, self._views = parameters, self._structure.views(parameters)
+            self._vector, self._views = parameters, self.structure.views(parameters)
         returned = self._gradient(self._views, X, y)
         if returned is None:
             raise UsageError("gradient returned None; end it with `return gradient` or `return gradient, loss`")
-        if self._structure.write(returned, out):
+        if self.structure.write(returned, out):
             return None
         if type(returned) is tuple and len(returned) == 2:
             if self._in_wrong_order(*returned):
                 raise UsageError("gradient returned (loss, gradient); return them in the order (gradient, loss)")
-            if self._structure.write(returned[0], out):
+            if self.structure.write(returned[0], out):
                 return (
                     None if returned[1] is None else _number(returned[1], "the loss that gradient returned", UsageError)
                 )
         raise UsageError(
             f"gradient returned {describe(returned)}; it must return a gradient like the parameters "
-            f"({describe(self._views)}), or a tuple (gradient, loss); {self._structure.difference(returned)}"
+            f"({describe(self._views)}), or a tuple (gradient, loss); {self.structure.difference(returned)}"
         )
 
     def _in_wrong_order(self, first: Any, second: Any) -> bool:
@@ -72,7 +73,7 @@ class UserFunction(Learner):
         if not isinstance(first, int | float | np.number | np.ndarray) or np.ndim(first):
             return False
         try:
-            return not self._structure.is_number and self._structure.write(second, np.empty(self.size, self.dtype))
+            return not self.structure.is_number and self.structure.write(second, np.empty(self.size, self.dtype))
         except UsageError:  # a wrong shape or dtype
             return False
 
@@ -82,7 +83,7 @@ class UserFunction(Learner):
 
     def score(self, parameters: np.ndarray, X: np.ndarray, T_BO: np.ndarray) -> tuple[float, int]:
         """Score examples. Without a `loss` function, the loss is the number of wrong answers."""
-        views, count = self._structure.views(parameters), len(X)
+        views, count = self.structure.views(parameters), len(X)
         right = 0
         if self._score:
             share = _number(self._score(views, X, T_BO), "what score returned")
@@ -94,7 +95,7 @@ class UserFunction(Learner):
         return _number(self._loss(views, X, T_BO), "what loss returned") * count, right
 
     def name(self, index: int) -> str:
-        return self._structure.name(index)
+        return self.structure.name(index)
 
 
 def _number(value: Any, what: str, wrong: type[Exception] = TypeError) -> float:

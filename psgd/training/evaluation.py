@@ -5,7 +5,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from psgd.data.dataset import Examples, Reader
+from psgd.data.dataset import Data, Examples, Reader
 from psgd.group.group import Group
 from psgd.learners.learner import Learner
 
@@ -31,6 +31,13 @@ class Evaluator:
     def __init__(self, learner: Learner, group: Group, outputs: int) -> None:
         self._learner, self._group, self._outputs = learner, group, outputs
         self._readers: dict[int, Reader] = {}  # by id of the data set
+
+    def scores(self, parameters: np.ndarray, data: Data) -> dict[str, float]:
+        """Collective: the scores on validation and test data, where there are any, such as test_loss."""
+        parts = {"validation": data.validation, "test": data.test}
+        found = {name: self.score(parameters, part) for name, part in parts.items() if part}
+        losses = {f"{name}_loss": score.loss for name, score in found.items()}
+        return losses | {f"{n}_accuracy": score.accuracy for n, score in found.items() if score.accuracy is not None}
 
     def score(self, parameters: np.ndarray, dataset: Examples) -> Score:
         """Collective."""

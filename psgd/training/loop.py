@@ -26,7 +26,7 @@ from psgd.training.evaluation import Evaluator, reaches
 from psgd.training.job import Job, Start
 from psgd.training.local_steps import LocalSteps
 from psgd.training.recorder import Recorder
-from psgd.training.signals import Signals, Stopped
+from psgd.training.signals import ENOUGH, Signals, Stopped
 from psgd.training.stopwatch import Stopwatch
 
 MAX_EMPTY_ROUNDS = 10  # rounds in a row in which all workers were excluded; then the job has diverged
@@ -59,6 +59,7 @@ class Loop:
         self.stopwatch = Stopwatch(clock)
         self.early_stop = EarlyStop(job.early_stop, job.learner.size, job.learner.dtype)
         self._scores: dict[str, float] = {}  # of the last evaluation
+        self.enough = False  # whether the caller's callback asked to end the training
         self._local_steps = LocalSteps(job, self.group, clock, segment_seconds)
         self._checkpoints = Checkpoints(
             CheckpointFiles(directory) if directory else None,
@@ -116,8 +117,9 @@ class Loop:
         if not self._begun:
             self._begin()
         self._evaluate_if_due()
+        steps_done = 0
         while not self._finished():
-            self._round()
+            steps_done = self._round()
             self._losses = 0
             self._evaluate_if_due()
         if self.replica.progress.round and not self.replica.progress.combinations:
@@ -126,8 +128,9 @@ class Loop:
             )
         for replica in (self.replica, self.result):
             check_finite(replica)
+        self.agreement.check()  # what failed after the last exchange of reports
         self.agreement.together(lambda: finish(self) if self.group.first else None)  # a full disk may have room for it
-        self._checkpoints.save(self.replica, 0, self._scores)
+        self._checkpoints.save(self.replica, steps_done, self._scores)
         return self.result
 
     def _begin(self) -> None:
@@ -162,9 +165,10 @@ class Loop:
 
     def _finished(self) -> bool:
         progress = self.replica.progress
-        return progress.position >= self._job.end or progress.reached or self.early_stop.over
+        return progress.position >= self._job.end or progress.reached or self.early_stop.over or self.enough
 
-    def _round(self) -> None:
+    def _round(self) -> int:
+        """Returns 0; where the callback ends the training, the steps of a round that is not completed."""
         progress, lap = self.replica.progress, self.stopwatch.lap
         plan = self._job.strategy.plan.steps(progress.round)
         while True:
@@ -176,6 +180,8 @@ class Loop:
             lap("compute")
             reports = self._exchange(segment)
             lap("wait")
+            if self.enough:
+                return sum(reports.steps_done)
             if reports.steps_done == plan:
                 break
             self._recorder.segment(progress, sum(reports.steps_done) / sum(plan))
@@ -193,16 +199,13 @@ class Loop:
         except Exception as failure:
             self.agreement.keep(failure)
         lap("combine")
+        return 0
 
     def _exchange(self, segment: list[Report]) -> RoundReports:
         """Everyone gets the same reports, and does what the notices ask."""
         replica = self.replica
         notice = Notice(
-            replica.progress.round,
-            replica.digest(),
-            self._signals.asked,
-            self._checkpoints.due,
-            self.agreement.code,
+            replica.progress.round, replica.digest(), self._signals.asked, self._checkpoints.due, self.agreement.code
         )
         reports = self.group.exchange_reports(segment, notice)
         if not reports.routine:
@@ -222,6 +225,9 @@ class Loop:
 
     def _save_or_stop(self, reports: RoundReports) -> None:
         asked = max(n.signal for n in reports.notices)
+        if asked == ENOUGH:
+            self.enough = True
+            return
         if asked or reports.notices[0].save:
             self.stopwatch.lap("wait")
             self._checkpoints.save(self.replica, sum(reports.steps_done), self._scores)
@@ -244,15 +250,12 @@ class Loop:
         self._local_steps.restart_round()
 
     def _evaluate_if_due(self) -> None:
-        progress, data = self.replica.progress, self._job.data
+        progress = self.replica.progress
         if self._evaluated != progress.evaluated:
             self._evaluated, self._next_evaluation = progress.evaluated, self._job.next_evaluation(progress.evaluated)
-        if progress.position < self._next_evaluation:
+        if progress.position < self._next_evaluation and not (self.enough and progress.evaluated < progress.position):
             return
-        parts = {"validation": data.validation, "test": data.test}
-        found = {name: self._evaluator.score(self.replica.parameters, part) for name, part in parts.items() if part}
-        scores = {f"{name}_loss": score.loss for name, score in found.items()}
-        scores |= {f"{n}_accuracy": score.accuracy for n, score in found.items() if score.accuracy is not None}
+        scores = self._evaluator.scores(self.replica.parameters, self._job.data)
         reached = reaches(self._job.target, scores)
         self._scores, self.replica.progress = scores, progress._replace(evaluated=progress.position, reached=reached)
         self.early_stop.judge(self.replica, scores)

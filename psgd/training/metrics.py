@@ -26,11 +26,11 @@ class Metrics:
         self._held: list[Callable[[], Row]] = []
         self._written = -HOLD_SECONDS
 
-    def add(self, row: Callable[[], Row]) -> None:
-        """Write what `row` returns, later. StorageError if writing fails."""
+    def add(self, row: Callable[[], Row], write: bool = True) -> None:
+        """Write what `row` returns, later, if this process is to `write`. StorageError if writing fails."""
         if self.history is not None:
             self.history.append(row())
-        if self._path is None:
+        if self._path is None or not write:
             return
         self._held.append(row)
         if time.perf_counter() - self._written >= HOLD_SECONDS:
@@ -52,7 +52,9 @@ class Metrics:
         """Remove the lines after `round`, from which the run goes on. Returns the examples dealt up to the last line
         that stays. StorageError if the file cannot be read or written."""
         self.flush()
-        kept, examples = [], 0
+        kept: list[str] = []
+        rows: list[Row] = []
+        examples = 0
         if self.history:
             self.history[:] = [row for row in self.history if row["round"] <= round]
             examples = int(self.history[-1]["examples"]) if self.history else 0
@@ -64,8 +66,11 @@ class Metrics:
                 if row["round"] > round:
                     break
                 kept.append(line)
+                rows.append(row)
                 examples = int(row["examples"])
             write_text(self._path, "".join(kept))
+            if self.history is not None:
+                self.history[:] = rows
         except (OSError, ValueError, KeyError, TypeError) as error:
             what = f"cannot read {self._path}, line {len(kept) + 1}: {error}"
             raise StorageError(f"{what}; correct it, or move the file away to go on without it") from None

@@ -22,7 +22,7 @@ SCORE_LINE_SECONDS = 0.5  # between two lines about evaluations; all evaluations
 
 
 class Listener(Protocol):
-    """Hears what is written to the metrics, on the process that writes them. It raises nothing, and nobody waits."""
+    """Hears what is written to the metrics, on the process that writes them."""
 
     def row(self, row: Callable[[], Row]) -> None:
         """`row` returns the line."""
@@ -44,10 +44,13 @@ class Recorder:
         quiet: bool,
         history: list[Row] | None = None,
         listener: Listener | None = None,
+        has_loss: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`examples`: of an epoch. `label`: of this process, before each line. `history`: gets the lines of metrics."""
+        """`examples`: of an epoch. `label`: of this process, before each line. `history`: gets the lines of metrics.
+        `has_loss`: whether the learner is known to compute one; if it is not, a loss of 0 is none."""
         self._listener = listener
         self._metrics = Metrics(directory, history)
+        self._has_loss = has_loss
         self.writes = True  # whether this process is the one that writes
         self._examples, self._epochs = examples, epochs
         self._label, self._quiet = label, quiet
@@ -68,7 +71,8 @@ class Recorder:
             return
         self._last_mark, seconds = mark, dict(stopwatch.seconds)
         if self.writes or self._metrics.history is not None:
-            mean = self._loss / self._seen if self._seen else None
+            known = self._loss or self._has_loss()  # a resumed learner may not have been called yet
+            mean = self._loss / self._seen if self._seen and known else None
             self._add(partial(_rounds_row, self._examples, progress, seconds, self._written, bytes_sent, mean))
             if mean is not None:
                 self._show(progress, lambda: f"{self._epoch(progress)}, round {progress.round}, loss {mean:.4f}")
@@ -125,7 +129,7 @@ class Recorder:
         self._metrics.close()
 
     def _add(self, row: Callable[[], Row]) -> None:
-        self._metrics.add(row)
+        self._metrics.add(row, self.writes)
         if self._listener and self.writes:
             self._listener.row(row)
 

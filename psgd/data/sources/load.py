@@ -9,7 +9,7 @@ from pathlib import Path
 from psgd.config import settings as config
 from psgd.config.settings import AnySource, Settings
 from psgd.core import user_cache
-from psgd.core.errors import DataError
+from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
 from psgd.data.sources.arrays import load_arrays
 from psgd.data.sources.csv_table import load_table
@@ -128,6 +128,11 @@ def _read(source: AnySource, seed: int) -> Data:
             return _scaled(*synthetic_sparse(source), "labels by a random hyperplane")
         case config.Linear():
             return _scaled(*linear(source), "made along a line")
+        case config.Own():
+            raise UsageError(
+                "data.source is psgd.fit: these are the settings of a call of psgd.fit, and only the script that makes "
+                "it has the function and the data; run that script, with resume=True to go on"
+            )
 
 
 def _test_path(source: config.Csv | config.Libsvm) -> Path | None:

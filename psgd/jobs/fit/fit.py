@@ -1,17 +1,19 @@
 """`psgd.fit`: trains a user's own numpy function."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from os import PathLike
 from typing import Any
 
 from psgd.backends.blas import one_blas_thread, several_threads
-from psgd.core.errors import PsgdError
+from psgd.core.errors import PsgdError, UsageError
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
-from psgd.group.serial import Serial
+from psgd.jobs.fit.callback import TrainingProgress
 from psgd.jobs.fit.check_gradient import check_gradient
-from psgd.jobs.fit.session import Fitted, fit_on, fit_with_mpi, fit_with_threads
+from psgd.jobs.fit.run import check_can_be_kept, make_request, path_of
+from psgd.jobs.fit.session import Call, Fitted, fit_alone, fit_with_mpi
 from psgd.jobs.fit.settings import check_settings, in_words_of_fit, section_of
 from psgd.jobs.fit.task import build_task
 from psgd.jobs.plain_values import plain
@@ -38,8 +40,15 @@ def fit(
     loss: Measure | None = None,
     score: Measure | None = None,
     on_nonfinite: str = "stop",
+    mode: str = "shuffle",
     progress: bool = False,
+    callback: Callable[[TrainingProgress], Any] | None = None,
     check: bool = True,
+    output: str | PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    accept_changes: bool = False,
+    checkpoint_seconds: float = 60.0,
 ) -> Fitted:
     """Train `parameters` with your own function, in parallel. Under mpirun every process calls it with equal arguments.
 
@@ -53,6 +62,8 @@ def fit(
     group: serial, threads, mpi; auto is mpi under mpirun, else serial. Threads call your function concurrently: choose
         them if it keeps nothing between calls (no self.activations). `processes`: the number of threads.
     speeds: of the workers, relative to the fastest (weighted-averaging).
+    mode: shuffle uses every example once an epoch; partition gives each worker a shard of its own; replacement draws
+        examples with replacement.
     test: (X, y), evaluated once an epoch by loss(parameters, X, y), a mean, and by score(parameters, X, y), the share
         of right answers; one of them is enough (without `loss`, test_loss is the share of wrong answers).
     progress: show the loss on stderr, as a bar on a terminal or in a notebook, else in lines; `gradient` must then
@@ -61,6 +72,17 @@ def fit(
         must be the slope of the loss that is returned with it, and a mean over the rows; with threads, calls at the
         same time must not disturb each other. False for a function that means not to, with dropout or clipping.
 
+    callback(progress): called on the first process with each line of metrics (at most a hundred an epoch and a
+        thousand in all) and each evaluation. progress has round, epoch, examples, seconds, loss, scores and parameters,
+        a copy in your structure. If it returns True, training ends there, with the parameters that it saw; resumed, it
+        is asked again.
+    output: a run directory, which must be new or empty unless resume or overwrite is given: checkpoints every
+        `checkpoint_seconds` of training, metrics, a summary, and the parameters, which psgd.load(output) returns.
+        SIGTERM, SIGUSR1 and SIGHUP then save a checkpoint and raise SystemExit(75), Ctrl-C KeyboardInterrupt.
+    resume: go on from the newest checkpoint in `output`, on any number of processes, with the bits of a call that was
+        never interrupted; without a checkpoint, start. Settings, data and initial parameters must be the same (with
+        accept_changes=True, the learning rate and the data may be others); that your functions are, psgd cannot see.
+
     An exception of your function is raised here, with a note that names worker and round; under mpirun the other
     processes raise SystemExit(1). UsageError and DataError for wrong arguments, Diverged if a value is not finite.
     """
@@ -68,10 +90,12 @@ def fit(
     with _arguments_in_messages(), one_blas_thread() as blas:
         note, threads = several_threads(blas, "psgd.fit"), max((info["num_threads"] for info in blas), default=None)
         try:
+            directory = path_of(output)
             settings = check_settings(
                 {
                     "strategy": section_of("strategy", strategy, "period", period),
                     "optimizer": section_of("optimizer", optimizer, "learning_rate", learning_rate),
+                    "data": {"source": "psgd.fit", "mode": mode},
                     "workers": plain(workers),
                     "group": group,
                     "cluster": {"processes": plain(processes), "speeds": plain(speeds)},
@@ -80,21 +104,27 @@ def fit(
                         "batch_size_per_worker": plain(batch_size_per_worker),
                         "seed": plain(seed),
                         "on_nonfinite": on_nonfinite,
+                        "checkpoint_seconds": plain(checkpoint_seconds),
                     },
+                    **({} if directory is None else {"output": directory}),
                 }
             )
             task = build_task(settings, gradient, parameters, dataset, test, loss, score, progress)
-            built = task, task.job()
+            if callback is not None and not callable(callback):
+                raise UsageError(f"callback is {type(callback).__name__}; it must be a function of (progress)")
+            request = make_request(task.settings, group, directory, resume, overwrite, accept_changes)
+            if directory:
+                check_can_be_kept(task)
+            built = Call(task, request, callback, threads), task.job()
             if check:
                 check_gradient(task)
         except Exception as error:
             failure = error
-        if launched() or (built and built[0].settings.group == "mpi"):
-            return fit_with_mpi(built, failure, threads, note)
+        if launched() or (built and built[0].task.settings.group == "mpi"):
+            return fit_with_mpi(built, failure, note)
         if failure:
             raise failure
         assert built
-        task, job = built
         if note:
             LOG.info(note)
         if group == "auto" and workers > 1:
@@ -102,9 +132,7 @@ def fit(
                 f"psgd: {workers} workers take turns in this one process; to run them in parallel, use group='threads' "
                 f"(if gradient keeps nothing between calls) or mpirun -n {workers} python script.py"
             )
-        if task.settings.group == "threads":
-            return fit_with_threads(task, job, threads)
-        return fit_on(Serial(), task, job, threads)
+        return fit_alone(*built)
 
 
 @cache

@@ -1,7 +1,9 @@
 """Runs a call of `psgd.fit` in one process, on threads or with MPI."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, final
+from pathlib import Path
+from typing import Any, NamedTuple, final
 
 import numpy as np
 
@@ -12,19 +14,25 @@ from psgd.data.user_arrays import UserArrays
 from psgd.group.failure import Agreement, Ended
 from psgd.group.mpi import Mpi
 from psgd.group.mpi_world import DEFAULT_PATIENCE, World
+from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
 from psgd.jobs.auto_group import thread_count
-from psgd.jobs.environment import all_gather_json
+from psgd.jobs.environment import all_gather_json, describe_group
+from psgd.jobs.fit.callback import Callback, Function
+from psgd.jobs.fit.run import leave, open_run
 from psgd.jobs.fit.settings import in_words_of_fit
 from psgd.jobs.fit.task import Task
-from psgd.jobs.long_rounds import warnings
-from psgd.jobs.summary import summarize
+from psgd.jobs.request import RunRequest
+from psgd.jobs.run_directory import unlock
+from psgd.jobs.run_files import RunFiles
+from psgd.jobs.session import train_job
 from psgd.learners.user_function import UserFunction
 from psgd.training.job import Job
 from psgd.training.loop import Loop
+from psgd.training.metrics import Row
 from psgd.training.recorder import Recorder
-from psgd.training.signals import Signals
+from psgd.training.signals import Signals, Stopped
 
 
 @final
@@ -40,40 +48,85 @@ class Fitted:
     first: bool  # whether this process should print and save, if there are several
 
 
-def fit_on(
+class Call(NamedTuple):
+    """All that a process needs to know about a call."""
+
+    task: Task
+    request: RunRequest
+    callback: Function | None
+    threads: int | None  # of BLAS, before it was limited to one
+
+
+def fit_alone(call: Call, job: Job) -> Fitted:
+    """Train in one process, or on threads."""
+    signals, directory = Signals(), open_run(call.request, call.task)
+    try:
+        with signals.listening() if directory else nullcontext():
+            if call.task.settings.group == "threads":
+                return _fit_on_threads(call, job, directory, signals)
+            return _fit_on(Serial(), call, job, directory, signals)
+    except Stopped as stopped:
+        raise leave(stopped, True) from None
+
+
+def _fit_on(
     transport: Transport,
-    task: Task,
+    call: Call,
     job: Job,
-    threads: int | None,
-    signals: Signals | None = None,
+    directory: Path | None,
+    signals: Signals,
     agreement: Agreement | None = None,
 ) -> Fitted:
-    """Collective: train on one process or thread. `threads`: of BLAS, before it was limited to one."""
-    examples, processes = job.sampler.examples, len(transport.members)
-    history: list[dict[str, Any]] = []
-    recorder = Recorder(None, examples, job.epochs, str(transport.process), not task.progress, history)
-    loop = Loop(job, transport, recorder, signals=signals, agreement=agreement)
-    recorder.say(
-        f"{task.data.note}; {task.structure.size:,} parameters; {job.workers} workers on {processes} "
-        f"{transport.kind} process{'es' * (processes > 1)}"
-    )
-    if loop.group.first:
-        for warning in warnings(task.settings, job):
-            LOG.warning("psgd: %s", in_words_of_fit(warning))
+    """Collective: train on one process or thread; at the end, unlock the directory."""
     try:
-        replica = loop.run()
+        return _train(transport, call, job, directory, signals, agreement or Agreement(transport))
+    finally:  # of this thread: after a second Ctrl-C, the caller does not wait for it
+        if directory and transport.process == 0:
+            unlock(directory)
+
+
+def _train(
+    transport: Transport, call: Call, job: Job, directory: Path | None, signals: Signals, agreement: Agreement
+) -> Fitted:
+    task, learner, history = call.task, job.learner, list[Row]()
+    assert isinstance(learner, UserFunction)
+    label, quiet = str(transport.process), not task.progress
+    callback = Callback(call.callback, task.structure, signals) if call.callback else None
+    recorder = Recorder(
+        *(directory, job.sampler.examples, job.epochs, label, quiet, history),
+        listener=callback,
+        has_loss=lambda: learner.returns_loss,
+    )
+
+    def say(text: str) -> None:
+        """Say how training begins; without `progress` and a run directory, only what it warns of."""
+        text = in_words_of_fit(text)
+        if task.progress:
+            recorder.say(text)
+        elif recorder.writes and text.startswith("warning:"):
+            LOG.warning("psgd: %s", text)
+        elif recorder.writes and directory:
+            LOG.info("[%s] %s", label, text)
+
+    def started(loop: Loop) -> None:
+        if callback:
+            callback.begin(loop, history)
+
+    files = RunFiles(call.request, directory, job, recorder, describe_group(transport), say)
+    try:
+        loop = train_job(job, recorder, files, transport, agreement, signals, started, task.fingerprints())
     except Diverged as error:
         error.args = (f"{error}{_holes(task.data)}",)
         raise
-    summary = {**summarize(task.settings, loop, examples, "done"), "blas_threads": threads}
+    summary = {**(files.summary or {}), "blas_threads": call.threads}  # of the first process
     losses = [row["loss"] for row in history if row.get("loss") is not None]
-    if isinstance(job.learner, UserFunction) and not job.learner.returns_loss:
+    if not losses:
         for row in history:
             row.pop("loss", None)
-    elif losses:
+    elif files.summary:
         recorder.say(f"{summary['train_seconds']:.1f} s; loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last")
     told = [row for row in history if "weights" in row or "test_loss" in row or "validation_loss" in row]
-    return Fitted(task.structure.copies(replica.parameters), summary, told, loop.group.first)
+    return Fitted(task.structure.copies(loop.replica.parameters), summary, told, loop.group.first)
 
 
 def _holes(data: Data) -> str:
@@ -85,18 +138,18 @@ def _holes(data: Data) -> str:
     return ""
 
 
-def fit_with_threads(task: Task, job: Job, threads: int | None) -> Fitted:
-    signals = Signals()
+def _fit_on_threads(call: Call, job: Job, directory: Path | None, signals: Signals) -> Fitted:
+    settings = call.task.settings
 
     def main(transport: Transport) -> Fitted | None:
         try:
-            own = job if transport.process == 0 else task.job()  # each thread has its own learner
-            return fit_on(transport, task, own, threads, signals)
+            own = job if transport.process == 0 else call.task.job()  # each thread has its own learner
+            return _fit_on(transport, call, own, directory, signals)
         except Ended:  # the thread that failed raises
             return None
 
     try:
-        results = run_threads(thread_count(task.settings), task.settings.cluster.patience, main)
+        results = run_threads(thread_count(settings), settings.cluster.patience, main)
     except KeyboardInterrupt:
         signals.asked = 2  # SIGINT: the threads end at their next exchange
         raise
@@ -104,26 +157,30 @@ def fit_with_threads(task: Task, job: Job, threads: int | None) -> Fitted:
     return fitted
 
 
-def fit_with_mpi(
-    built: tuple[Task, Job] | None, failure: Exception | None, threads: int | None, note: str | None
-) -> Fitted:
+def fit_with_mpi(built: tuple[Call, Job] | None, failure: Exception | None, note: str | None) -> Fitted:
     """Collective: train what was built on all processes. `failure`: the reason why nothing was built here; one process
     raises it, the others raise SystemExit(1)."""
     world = World()
-    patience = built[0].settings.cluster.patience if built else DEFAULT_PATIENCE
+    patience = built[0].task.settings.cluster.patience if built else DEFAULT_PATIENCE
     transport = Mpi(world, patience, built[1].vectors.shared_bytes if built else 0)
     agreement = Agreement(transport)
     agreement.failure = failure
+    first, signals = transport.process == 0, Signals()
     try:
         agreement.check()
         assert built
-        task, job = built
-        _check_same(transport, task)
-        if note and transport.process == 0:
+        call, job = built
+        _check_same(transport, call.task)
+        if note and first:
             LOG.info(note)
-        fitted = fit_on(transport, task, job, threads, agreement=agreement)
+        opened = agreement.together(lambda: open_run(call.request, call.task) if first else None)
+        name = all_gather_json(transport, {"directory": str(opened) if opened else None})[0]["directory"]
+        with signals.listening() if name else nullcontext():  # from here on, after MPI has installed handlers
+            fitted = _fit_on(transport, call, job, Path(name) if name else None, signals, agreement)
         same = all_gather_json(transport, {"summary": fitted.summary, "history": fitted.history})[0]
         return replace(fitted, **same)  # of the first process, since clocks differ
+    except Stopped as stopped:
+        raise leave(stopped, first) from None
     except BaseException as error:
         agreement.abort_unless_shared(error)
         if agreement.reports(error):

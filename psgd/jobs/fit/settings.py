@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from psgd.config.checks import check
+from psgd.config.resolve import fill_in
 from psgd.config.settings import Settings
 from psgd.config.value_checks import Problem
 from psgd.core.errors import UsageError
@@ -23,11 +24,21 @@ _ARGUMENTS = {
     "training.batch_size_per_worker": "batch_size_per_worker",
     "training.seed": "seed",
     "training.on_nonfinite": "on_nonfinite",
+    "training.checkpoint_seconds": "checkpoint_seconds",
+    "data.mode": "mode",
     "cluster.speeds": "speeds",
     "cluster.processes": "processes",
     "model.hidden": "the size of the parameters",
 }
-_SETTING = re.compile(r"\b(strategy|optimizer|training|cluster|model)\.(\w+)(?:: (\w+))?")
+_SETTING = re.compile(r"\b(data|strategy|optimizer|training|cluster|model)\.(\w+)(?:: ([a-z]\w*))?")
+# Options of the command, which messages of other parts name -> arguments of psgd.fit.
+_OPTIONS = {
+    "--output DIR": "output=DIR",
+    "--output": "output",
+    "--resume": "resume=True",
+    "--overwrite": "overwrite=True",
+    "--accept-changes": "accept_changes=True",
+}
 
 
 def in_words_of_fit(message: str) -> str:
@@ -41,7 +52,10 @@ def in_words_of_fit(message: str) -> str:
             name = f"{section}['{key}']"
         return str(found[0]) if name is None else f"{name}={value!r}" if value else name
 
-    return _SETTING.sub(argument, message).replace(", or null", ", or None")
+    message = _SETTING.sub(argument, message).replace(", or null", ", or None")
+    for option, name in _OPTIONS.items():
+        message = message.replace(option, name)
+    return message
 
 
 def section_of(section: str, given: str | Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -69,7 +83,7 @@ def check_settings(values: dict[str, Any]) -> Settings:
     if problems:
         lines = [f"psgd.fit: {'.'.join(problem.path)} {problem.text.removesuffix(', or auto')}" for problem in problems]
         raise UsageError("\n".join(dict.fromkeys(lines)))
-    return settings.replace(group=_group(settings))
+    return fill_in(settings, []).settings.replace(group=_group(settings))
 
 
 def _group(settings: Settings) -> str:

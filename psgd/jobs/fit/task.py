@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from psgd.config.resolve import HELD_OUT, chooses_on_validation
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.data.dataset import Data
@@ -35,6 +34,12 @@ class Task(NamedTuple):
     def job(self) -> Job:
         """Build a job with its own learner."""
         return assemble(self.settings, self.data, lambda backend: self.learner(), "psgd.fit")
+
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 of the initial parameters and their structure, by name."""
+        leaves = json.dumps([[leaf.path, leaf.shape] for leaf in self.structure.leaves])
+        start = np.ascontiguousarray(self.start)
+        return {"initial parameters": hashlib.sha256(leaves.encode() + start.tobytes()).hexdigest()}
 
     def digests(self) -> list[bytes]:
         """SHA-256 of all that must be equal on all processes: initial parameters, a sample of the data, settings."""
@@ -66,6 +71,7 @@ def build_task(
     if test is not None and not (loss or score):
         raise UsageError("test is scored by loss=... or score=..., functions of (parameters, X, y); give one")
     structure, classes = ParameterTree(parameters), 1 if score else 0
+    settings = settings.replace(training=settings.training.replace(precision=str(structure.dtype)))
     start = structure.flatten(parameters)
     examples = as_user_arrays(dataset, "dataset", classes)
     scored = as_user_arrays(test, "test", classes) if test is not None else None
@@ -79,15 +85,16 @@ def _hold_out(
     settings: Settings, examples: UserArrays, measure: Measure | None
 ) -> tuple[UserArrays, UserArrays | None]:
     """Split (training, validation) examples; validation only if a contraction is chosen on it, as with a config."""
-    if not chooses_on_validation(settings):
+    share = settings.data.validation
+    if not share:
         return examples, None
     if measure is None:
         raise UsageError(
-            f"strategy.contraction is holdout: with speeds {settings.cluster.speeds} it is chosen on {HELD_OUT:.0%} of "
+            f"strategy.contraction is holdout: with speeds {settings.cluster.speeds} it is chosen on {share:.0%} of "
             "the data, set aside, by loss=... or score=...; give one, or strategy={'name': 'weighted-averaging', "
             "'contraction': 0.9}"
         )
-    train, validation = hold_out(examples, HELD_OUT, settings.training.seed)
+    train, validation = hold_out(examples, share, settings.training.seed)
     assert isinstance(train, UserArrays)
     assert isinstance(validation, UserArrays)
     return train, validation

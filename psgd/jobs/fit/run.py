@@ -1,0 +1,79 @@
+"""The run directory of a call of `psgd.fit`: the same as that of the command, and resumed by the same rules."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from psgd.config.resolve import dump
+from psgd.config.settings import Settings
+from psgd.core.errors import INTERRUPTED, UsageError
+from psgd.core.log import LOG
+from psgd.data.user_arrays import UserArrays
+from psgd.jobs import run_directory
+from psgd.jobs.fit.task import Task
+from psgd.jobs.open_directory import open_directory
+from psgd.jobs.request import RunRequest, check_options
+from psgd.learners.model_file import about_parameters
+from psgd.training.signals import Stopped
+
+_HEAD = """\
+# The settings of a call of psgd.fit. Only the script that makes the call has the function, its initial parameters and
+# the data: psgd train cannot run this. Run the script again, with resume=True, to go on.
+"""
+
+
+def path_of(output: Any) -> str | None:
+    """The argument `output` as text. UsageError if it is no path."""
+    if output is None:
+        return None
+    try:
+        name = os.path.expanduser(os.fspath(output))
+    except TypeError:
+        name = None
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"psgd.fit: output is {output!r}; it must be the path of a directory, or None")
+    return name
+
+
+def make_request(
+    settings: Settings, group: str, output: str | None, resume: bool, overwrite: bool, accept_changes: bool
+) -> RunRequest:
+    """`group`: as given, since the run may be resumed elsewhere. UsageError if the arguments contradict each other."""
+    check_options(output, resume, overwrite, accept_changes)
+    if resume and not output:
+        raise UsageError("psgd.fit: resume=True goes on with the run in output=DIR: name it")
+    text = _HEAD + dump(settings.replace(group=group))
+    return RunRequest(settings, text, [], Path(output) if output else None, resume, overwrite, accept_changes, False)
+
+
+def check_can_be_kept(task: Task) -> None:
+    """UsageError unless a model file can keep the structure of the parameters, and checkpoints can know the data."""
+    about_parameters(task.structure.views(task.start))
+    for part in (task.data.train, task.data.validation, task.data.test):
+        for letter in "Xy" if isinstance(part, UserArrays) else "":
+            if getattr(part, letter).dtype.hasobject:
+                raise UsageError(
+                    f"psgd.fit: {letter} holds Python objects, of which checkpoints cannot have a fingerprint; make it "
+                    "an array of numbers or text, or leave out output"
+                )
+
+
+def open_run(request: RunRequest, task: Task) -> Path | None:
+    """On the first process: open the run directory, if there is to be one. With `resume`, one that is new or empty is
+    started. UsageError and StorageError as with the command."""
+    if request.output is None:
+        return None
+    if request.resume and (not request.output.exists() or run_directory.is_empty(request.output)):
+        request = request._replace(resume=False)
+    return open_directory(request, task.data, task.fingerprints())
+
+
+def leave(stopped: Stopped, speaks: bool) -> BaseException:
+    """What a call raises after a signal: KeyboardInterrupt or SystemExit. `speaks`: this process says what it was."""
+    if speaks:
+        LOG.error(
+            "psgd: stopped by signal %s; a checkpoint is in %s: the same call with resume=True goes on from it",
+            *(stopped.number, stopped.where),
+        )
+    interrupted = stopped.code == INTERRUPTED and speaks  # one of several processes prints a traceback
+    return KeyboardInterrupt() if interrupted else SystemExit(stopped.code)
