@@ -156,9 +156,7 @@ def test_compiled_code_stays_in_its_backend():
         assert not used or module.startswith("psgd.backends.numba"), module
 
 
-@pytest.mark.parametrize(
-    "package", ["mpi4py", "ray", "matplotlib", "rich", "scipy", "pandas", "sklearn", "onnx", "mlflow"]
-)
+@pytest.mark.parametrize("package", ["mpi4py", "ray", "matplotlib", "rich", "scipy", "pandas", "onnx", "mlflow"])
 def test_optional_packages_are_imported_lazily(package):
     for module, path in modules().items():
         at_once = {name.split(".")[0] for name, at_once in imports(path) if at_once}
