@@ -17,7 +17,6 @@ from processes import run as run_command
 import psgd
 from psgd.core.errors import UsageError
 from psgd.jobs import open_directory, run_files
-from psgd.jobs.record import relay as relay_module
 from psgd.jobs.record.destination import Scalars, scalars
 from psgd.jobs.record.relay import Relay
 from psgd.training.local_steps import LocalSteps
@@ -185,7 +184,8 @@ def leaves() -> None:
     raise SystemExit(3)
 
 
-def tell(relay: Relay) -> None:
+def tell(openers: dict[str, Callable[[], Fails]], last_seconds: float = 30.0) -> None:
+    relay = Relay(openers, "0", last_seconds)
     relay.truncate(0)
     for step in range(1000):
         relay.row(lambda step=step: {"examples": step, "loss": 0.5})
@@ -201,7 +201,7 @@ def test_a_failing_recorder_is_told_of_once_and_does_not_disturb_others(capfd, w
         opened.append(Fails("never", full))
         return opened[-1]
 
-    tell(Relay({"bad": lambda: Fails(where, error), "good": open_good}, "0"))
+    tell({"bad": lambda: Fails(where, error), "good": open_good})
     said = capfd.readouterr().err
     assert said.count("\n") == said.count("[0] warning: record: bad is incomplete, and the run is not: ") == 1
     assert opened[0].told[0] == "open"
@@ -213,10 +213,9 @@ def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("record")]
 
 
-def test_a_slow_recorder_is_left_behind(capfd, monkeypatch):
-    monkeypatch.setattr(relay_module, "LAST_SECONDS", 0.05)
+def test_a_slow_recorder_is_left_behind(capfd):
     held = threading.Event()
-    tell(Relay({"slow": lambda: Fails("write", held.wait)}, "0"))
+    tell({"slow": lambda: Fails("write", held.wait)}, 0.05)
     assert "it has not written everything 0.05 s after the end of the run" in capfd.readouterr().err
     held.set()
     for thread in threads():
@@ -224,7 +223,7 @@ def test_a_slow_recorder_is_left_behind(capfd, monkeypatch):
 
 
 def test_a_process_that_is_not_the_first_opens_nothing():
-    Relay({"bad": lambda: pytest.fail("opened")}, "1").close({"status": "done"})
+    Relay({"bad": lambda: pytest.fail("opened")}, "1", 30.0).close({"status": "done"})
     assert not threads()
 
 

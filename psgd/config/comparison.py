@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from psgd.config.settings import Count, Natural, Positive, Section, Text
+from psgd.config.settings import Section
+from psgd.config.value_types import Count, Natural, Positive, Text
 
 MAX_CELLS = 1000  # of arms and grid; raised, a mistake in a config costs more time before anybody notices
 OWN_TUNE = "tune"  # the key with which an arm has its own values to try

@@ -12,6 +12,8 @@ from psgd.jobs.record.tensorboard import TensorBoard
 
 PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow"}  # that a recorder imports
 
+LAST_SECONDS = 30.0  # that recorders may take after the end of the run; raised, a slow server gets more of it
+
 
 def check_installed(settings: Settings) -> None:
     """UsageError if the package of a recorder is missing."""
@@ -29,7 +31,8 @@ def relay(settings: Settings, config: str, directory: Path, label: str) -> Relay
         "tensorboard": partial(TensorBoard, directory, config),
         "mlflow": partial(_mlflow, directory, settings),
     }
-    return Relay({name: openers[name] for name in settings.record}, label)
+    last_seconds = min(LAST_SECONDS, settings.cluster.patience / 3)  # the other processes wait for this one
+    return Relay({name: openers[name] for name in settings.record}, label, last_seconds)
 
 
 def _mlflow(directory: Path, settings: Settings) -> MlFlow:

@@ -14,8 +14,6 @@ from psgd.core.log import LOG
 from psgd.jobs.record.destination import Destination, Scalars, scalars
 from psgd.training.metrics import Row
 
-LAST_SECONDS = 30.0  # that recorders may take after the end of the run; raised, a slow server gets more of it
-
 Open = Callable[[], Destination]
 
 
@@ -34,10 +32,11 @@ class _End(NamedTuple):
 @final
 class Relay:
     """`openers`: by the names of recorders; each is called in the recorder's thread, when there is something to tell.
-    `label`: of this process, in warnings."""
+    `label`: of this process, in warnings. `last_seconds`: that recorders may take after the end of the run."""
 
-    def __init__(self, openers: Mapping[str, Open], label: str) -> None:
+    def __init__(self, openers: Mapping[str, Open], label: str, last_seconds: float) -> None:
         self._channels = [_Channel(name, opener, label) for name, opener in openers.items()]
+        self._last_seconds = last_seconds
 
     def truncate(self, examples: int) -> None:
         """The run begins, or goes on after so many examples."""
@@ -50,9 +49,10 @@ class Relay:
     def close(self, summary: dict[str, Any] | None) -> None:
         """Tell the summary of the run, None after an error, and wait until the recorders have written everything."""
         self._put(_End(summary))
-        deadline = time.monotonic() + LAST_SECONDS
+        deadline = time.monotonic() + self._last_seconds
         for channel in self._channels:
-            channel.wait(max(0.0, deadline - time.monotonic()))
+            if not channel.wait(max(0.0, deadline - time.monotonic())):
+                channel.warn(f"it has not written everything {self._last_seconds:g} s after the end of the run")
 
     def _put(self, item: _Begin | _Row | _End) -> None:
         for channel in self._channels:
@@ -77,11 +77,11 @@ class _Channel:
             self._thread.start()
         self._items.put(item)
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
+        """Return whether it has ended within `seconds`."""
         if self._thread is not None:
             self._thread.join(seconds)
-            if self._thread.is_alive():
-                self._warn(f"it has not written everything {LAST_SECONDS:g} s after the end of the run")
+        return self._thread is None or not self._thread.is_alive()
 
     def _work(self) -> None:
         try:
@@ -104,7 +104,7 @@ class _Channel:
                     destination.write(rows)
         except BaseException as error:  # of any type, SystemExit too: a recorder must not end the run
             what = " ".join(f"{type(error).__name__}: {error}".split())
-            self._warn(what if len(what) <= 300 else what[:297] + "...")
+            self.warn(what if len(what) <= 300 else what[:297] + "...")
 
     def _next(self) -> list[_Begin | _Row | _End]:
         """Wait for an item; return it with those that came meanwhile."""
@@ -113,7 +113,8 @@ class _Channel:
             items.append(self._items.get())
         return items
 
-    def _warn(self, text: str) -> None:
+    def warn(self, text: str) -> None:
+        """Say once why something is missing there."""
         if not self._warned:
             self._warned = True
             LOG.warning("[%s] warning: record: %s is incomplete, and the run is not: %s", self._label, self._name, text)
