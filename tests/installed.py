@@ -45,7 +45,7 @@ class Installed:
         self.bin = directory / "environment" / "bin"
         _uv("venv", self.bin.parent, "--python", sys.executable)
         names = ",".join(sorted({*extras()} - LEFT_OUT))
-        _uv("pip", "install", "--python", self.bin / "python", f"{self.wheel}[{names}]")
+        _uv("pip", "install", "--python", self.bin / "python", f"{self.wheel}[{names}]", "pandas")
 
     def variables(self) -> dict[str, str]:
         """The environment variables of a command that finds this psgd, and no other."""

@@ -33,6 +33,7 @@ DOORS = {
         "psgd.config.comparison_file",
         "psgd.config.settings",
         "psgd.config.value_checks",
+        "psgd.config.value_types",
         "psgd.learners.model_about",
         "psgd.learners.saved_structure",
     },
@@ -179,7 +180,7 @@ def test_psgd_imports_only_the_standard_library_and_its_dependencies():
     assert used <= allowed
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+@pytest.mark.parametrize("page", ["docs/files.md", "docs/architecture.md"])
 def test_files_named_in_the_documentation_exist(page):
     named = set(re.findall(r"`((?:psgd|tests|scripts|configs|launch|docs)/[\w./]*)`", (ROOT / page).read_text()))
     assert named

@@ -3,7 +3,6 @@
 import re
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 
 import pytest
 from processes import python
@@ -87,8 +86,6 @@ def test_an_unknown_subcommand_is_one_line_with_what_may_be_meant(capsys, word, 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
 def test_a_subcommand_has_a_parser_and_a_main(capsys, name):
     module = SUBCOMMANDS[name].module
-    if not find_spec(module.removesuffix(".__main__")):
-        pytest.skip(f"{module} is not here yet")
     assert import_module(module).parser().prog == f"python -m psgd.{name}"
     with pytest.raises(SystemExit) as ended:
         call([name, "--help"])
@@ -124,7 +121,5 @@ def test_help_names_the_command_as_it_was_called(monkeypatch, called, name):
     ],
 )
 def test_psgd_train_is_a_function_whatever_was_imported_before(before):
-    if not find_spec("psgd.jobs.train_function"):
-        pytest.skip("psgd.jobs.train_function is not here yet")
     code = f"{before}; import psgd, psgd.jobs.train_function as home; assert psgd.train is home.train"
     assert python("-c", code).code == 0
