@@ -77,7 +77,7 @@ def test_an_override_may_choose_a_strategy_that_lacks_settings_of_the_file(tmp_p
         ({"a__": 3}, "call: 'a__' is no name of a setting, such as training.epochs or training__epochs"),
         ({"training": {1: 2}}, "the key 1 is no name of a section or a setting"),
         ({"config": 7}, "config is int; it must be a path, a mapping of settings, or None"),
-        ({"config": "none.yaml"}, "none.yaml: cannot read this config"),
+        ({"config": "none.yaml"}, "none.yaml: there is neither such a file nor a config of psgd of this name"),
         ({"group": "mpi"}, "mpirun -n 4 psgd train CONFIG"),
         ({"output": ""}, "output is empty"),
         ({"output": "none", "resume": True}, "there is no run to resume in none"),
