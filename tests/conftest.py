@@ -5,4 +5,13 @@ import os
 from psgd.backends.blas import limit_before_numpy
 
 limit_before_numpy()
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would each compile psgd and its libraries anew
 os.environ["PSGD_MIRROR"] = "http://127.0.0.1:9"  # nothing listens there: downloads fail at once
+
+# Files whose tests take longest together: they begin first, so that at the end no process waits for one of them.
+LONGEST = ("test_readme", "test_mpi", "test_ray", "test_faults", "test_numba_cache", "test_examples", "test_train")
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))  # stable: the others stay as they are
