@@ -1,4 +1,4 @@
-"""psgd as users have it: the wheel, built from an sdist, installed with its extras in a new virtual environment."""
+"""psgd as users have it: the wheel, installed by pip with its extras in a new virtual environment."""
 
 import shutil
 import subprocess
@@ -20,12 +20,8 @@ def extras() -> list[str]:
     return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 
 
-def _uv(*arguments: object) -> None:
-    """Run uv, which builds and installs as pip does, in seconds: its cache is linked to, not copied."""
-    from uv import find_uv_bin
-
-    command = [find_uv_bin(), *map(str, arguments), "--quiet"]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=280)
+def _run(*arguments: object) -> None:
+    finished = subprocess.run([*map(str, arguments)], capture_output=True, text=True, timeout=280)
     assert finished.returncode == 0, finished
 
 
@@ -39,13 +35,13 @@ class Installed:
             shutil.copytree(ROOT / name, source / name, True, shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, source)
-        _uv("build", source, "--out-dir", directory)  # the sdist, and from it the wheel
+        _run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", directory, source)
         shutil.rmtree(source)
         (self.wheel,) = directory.glob("*.whl")
         self.bin = directory / "environment" / "bin"
-        _uv("venv", self.bin.parent, "--python", sys.executable)
+        _run(sys.executable, "-m", "venv", self.bin.parent)
         names = ",".join(sorted({*extras()} - LEFT_OUT))
-        _uv("pip", "install", "--python", self.bin / "python", f"{self.wheel}[{names}]", "pandas")
+        _run(self.bin / "python", "-m", "pip", "install", "--no-compile", f"{self.wheel}[{names}]", "pandas")
 
     def variables(self) -> dict[str, str]:
         """The environment variables of a command that finds this psgd, and no other."""
