@@ -2,7 +2,6 @@
 
 import json
 import math
-import signal
 from dataclasses import replace
 from pathlib import Path
 from pipes import Fault, Processes, run_pipes
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from best_evaluation import by_hand
 from jobs import job, strategies
+from signal_at import SignalAt
 
 from psgd.core.replica import Progress, Replica
 from psgd.group.serial import Serial
@@ -23,7 +23,7 @@ from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.signals import Signals, Stopped
+from psgd.training.signals import Stopped
 
 WORKERS = 4
 NAMES = ("gradient-averaging, momentum, clipped", "parameter-averaging, adam kept", "weighted-averaging, holdout")
@@ -132,18 +132,6 @@ def test_every_group_stops_alike(name):
         found = run_threads(processes, 20.0, lambda transport: trained(early_job(name), transport))
         assert found == [expected] * processes
     assert run_pipes(2, lambda t: trained(early_job(name), t)).results == dict.fromkeys(range(2), expected)
-
-
-class SignalAt(Signals):
-    """Asks to stop from the n-th exchange of reports on."""
-
-    def __init__(self, exchange: int) -> None:
-        self._left = exchange
-
-    @property
-    def asked(self) -> int:
-        self._left -= 1
-        return signal.SIGTERM if self._left < 0 else 0
 
 
 def stopped_at(exchange: int, one: Job, directory: Path, transport: Transport) -> bool:

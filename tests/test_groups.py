@@ -69,6 +69,21 @@ def test_a_thread_that_raises_ends_the_others():
         run_threads(3, 20.0, main)
 
 
+def test_a_thread_that_ends_after_a_wait_takes_it_from_nobody():
+    """All come to one wait, and the first to wake up ends at once: the others have met it all the same."""
+    for _ in range(20):
+        passed = []
+
+        def main(transport):
+            transport.barrier()
+            passed.append(transport.process)  # noqa: B023
+            raise ValueError("on purpose")
+
+        with pytest.raises(ValueError, match="on purpose"):
+            run_threads(3, 20.0, main)
+        assert sorted(passed) == [0, 1, 2]
+
+
 def test_replicas_that_differ_are_detected():
     """The parameters of one process differ in one bit: the digest in the next exchange of reports shows it."""
 

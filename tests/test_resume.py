@@ -1,10 +1,10 @@
 """A run that is stopped or killed and resumed with other processes has the bits of an uninterrupted run."""
 
-import signal
 from pipes import Fault, run_pipes
 
 import pytest
 from jobs import data, job, strategies, train
+from signal_at import SignalAt
 
 from psgd.core.errors import StorageError
 from psgd.group.serial import Serial
@@ -14,11 +14,10 @@ from psgd.optimizers.rules import Adam
 from psgd.optimizers.schedule import Schedule
 from psgd.strategy.plans import exact_speeds, period_to_end
 from psgd.strategy.presets import parameter_averaging
-from psgd.training import checkpoint_files
-from psgd.training import local_steps as local_steps
+from psgd.training import checkpoint_files, local_steps
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.signals import Signals, Stopped
+from psgd.training.signals import Stopped
 
 WORKERS = 4
 _one_shot = parameter_averaging(
@@ -31,18 +30,6 @@ STRATEGIES = {**strategies(WORKERS), "one shot, adam": _one_shot}
 def _short_segments(monkeypatch):
     """Three steps a segment: reports are exchanged within rounds, and at the same steps in every run."""
     monkeypatch.setattr(local_steps.StepBudget, "steps", lambda self, wanted: min(wanted, 3))
-
-
-class SignalAt(Signals):
-    """Asks to stop from the n-th exchange of reports on."""
-
-    def __init__(self, exchange: int) -> None:
-        self._left = exchange
-
-    @property
-    def asked(self) -> int:
-        self._left -= 1
-        return signal.SIGTERM if self._left < 0 else 0
 
 
 def stopped_at(exchange: int, name: str, directory, transport) -> bool:

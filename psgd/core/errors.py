@@ -1,5 +1,8 @@
 """The errors that users see, and the exit code of each: every process of the job leaves with it."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 
 class PsgdError(Exception):
     """An error whose message is for the user: what was wrong, the value, what to do. No traceback is shown."""
@@ -39,3 +42,13 @@ class ProcessLost(PsgdError):
 
 STOPPED = 75  # exit code: stopped by a signal, with a checkpoint saved
 INTERRUPTED = 130  # exit code: Ctrl-C
+
+
+@contextmanager
+def reworded(reword: Callable[[str], str]) -> Iterator[None]:
+    """Change the messages of errors that leave the block, from names of settings to those of arguments, say."""
+    try:
+        yield
+    except PsgdError as error:
+        error.args = (reword(str(error)),)
+        raise

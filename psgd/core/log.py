@@ -10,6 +10,7 @@ import select
 import sys
 import time
 from contextlib import suppress
+from functools import cache
 from typing import final
 
 LOG = logging.getLogger("psgd")
@@ -48,6 +49,12 @@ class StandardError(logging.Handler):
             if self._blocked:
                 return
             text = text[os.write(descriptor, text[:PIECE_BYTES]) :]
+
+
+@cache
+def say_once(text: str) -> None:
+    """Say it, unless this process has said it before."""
+    LOG.info(text)
 
 
 def open_missing_streams() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from psgd.backends.backend import Backend
 from psgd.backends.numpy.backend import NUMPY
 from psgd.data.dataset import Reader
+from psgd.data.sparse import copy_rows
 from psgd.data.targets import check_targets, write_targets
 
 
@@ -47,10 +48,11 @@ class Densified:
 
         def read(rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
             numbers = self._numbers(rows)
-            where, counts = self._entries(numbers)
             X, T = X_BI[: len(numbers)], T_BO[: len(numbers)]
             X[:, :-1] = 0
-            X[np.repeat(np.arange(len(numbers)), counts), self.indices[where]] = self.values[where]
+            for row, number in enumerate(numbers.tolist()):
+                entries = slice(self.indptr[number], self.indptr[number + 1])
+                X[row, self.indices[entries]] = self.values[entries]
             write_targets(self.targets[numbers], self.classes, T)
             return X, T
 
@@ -58,17 +60,11 @@ class Densified:
 
     def take(self, rows: np.ndarray | slice) -> "Densified":
         numbers = self._numbers(rows)
-        where, counts = self._entries(numbers)
-        indptr = np.concatenate([[0], np.cumsum(counts)])
-        targets = self.targets[numbers]
-        return Densified(indptr, self.indices[where], self.values[where], targets, self.classes, self.features)
+        starts, stops = self.indptr[numbers], self.indptr[numbers + 1]
+        indptr = np.concatenate([[0], np.cumsum(stops - starts)])
+        indices = copy_rows(self.indices, starts, stops, np.empty(indptr[-1], self.indices.dtype))
+        values = copy_rows(self.values, starts, stops, np.empty(indptr[-1], self.values.dtype))
+        return Densified(indptr, indices, values, self.targets[numbers], self.classes, self.features)
 
     def _numbers(self, rows: np.ndarray | slice) -> np.ndarray:
         return np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
-
-    def _entries(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places of the entries of these rows, one row after another, and how many each row has."""
-        starts = self.indptr[numbers]
-        counts = self.indptr[numbers + 1] - starts
-        ends = np.cumsum(counts)
-        return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts), counts

@@ -26,13 +26,20 @@ class SharedState:
         self.patience = patience
         self.lost: ProcessLost | None = None  # because a thread did not come to a wait
         self.exit_code: int | None = None  # of a thread that ended the job
-        self._barrier = threading.Barrier(processes)
+        self._complete = 0  # waits for which all threads have come
+        self._barrier = threading.Barrier(processes, self._count)
 
-    def wait(self) -> None:
-        """Wait for all threads. ProcessLost if one ended; SystemExit if the job was ended."""
+    def _count(self) -> None:
+        self._complete += 1
+
+    def wait(self, number: int) -> None:
+        """Wait for all threads; `number`: the caller's waits, this one included. ProcessLost if one ended; SystemExit
+        if the job was ended."""
         try:
             self._barrier.wait()
         except threading.BrokenBarrierError:
+            if self._complete >= number:
+                return  # all had come: another thread has left this wait and ended before this one woke up
             if self.exit_code is not None:
                 raise SystemExit(self.exit_code) from None  # silently: the reason is said elsewhere
             raise ProcessLost("a thread ended") from None
@@ -60,7 +67,7 @@ class Threads:
         self.members: Sequence[int] = range(shared.processes)
         self.hosts: Sequence[int] = [0] * shared.processes
         self._shared = shared
-        self._table = 0
+        self._table = self._waits = 0
         self._watchdog = Watchdog(shared.patience, shared.expire, Attendance(shared.attendance, self.members, process))
 
     def all_gather(self, row: bytes) -> list[bytes]:
@@ -77,8 +84,9 @@ class Threads:
             return self._shared.memory.setdefault(name, memoryview(bytearray(size)))
 
     def barrier(self) -> None:
+        self._waits += 1
         with self._watchdog.come():
-            self._shared.wait()
+            self._shared.wait(self._waits)
 
     def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
         raise AssertionError("threads are one host")

@@ -3,9 +3,7 @@
 import os
 import re
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,9 +12,9 @@ from psgd.config.document import read_file
 from psgd.config.overrides import named_overrides
 from psgd.config.resolve import Resolved, resolve_document
 from psgd.config.shipped import find_config
-from psgd.core.errors import INTERRUPTED, PsgdError, UsageError
+from psgd.core.errors import INTERRUPTED, PsgdError, UsageError, reworded
 from psgd.core.launcher import launched
-from psgd.core.log import LOG
+from psgd.core.log import LOG, say_once
 from psgd.group.failure import out_of_memory
 from psgd.jobs.launch.alone import run_alone
 from psgd.jobs.plain_values import plain
@@ -58,9 +56,9 @@ def train(
     checkpoint and raises KeyboardInterrupt; SIGTERM, SIGUSR1 and SIGHUP save one and raise SystemExit(75); outside the
     main thread no signals are handled. BLAS has one thread during the call.
     """
-    with _in_words_of_train(), one_blas_thread() as blas:
+    with reworded(_translated), one_blas_thread() as blas:
         if progress and (note := several_threads(blas, "psgd.train")):
-            _say_once(note)
+            say_once(note)
         request = _request(config, output, resume, overwrite, accept_changes, progress, overrides)
         signals = Signals()
         try:
@@ -152,21 +150,6 @@ def _leave(stopped: Stopped) -> NoReturn:
         raise KeyboardInterrupt(_translated(str(stopped))) from None
     LOG.info("psgd: %s", _translated(str(stopped)))
     raise SystemExit(stopped.code) from None
-
-
-@contextmanager
-def _in_words_of_train() -> Iterator[None]:
-    """Replace options of the command in messages by arguments of psgd.train."""
-    try:
-        yield
-    except PsgdError as error:
-        error.args = (_translated(str(error)),)
-        raise
-
-
-@cache
-def _say_once(text: str) -> None:
-    LOG.info(text)
 
 
 def _translated(message: str) -> str:

@@ -87,7 +87,7 @@ class Recorder:
         """After an evaluation; `last`: training ends here."""
         if self.writes or self._metrics.history is not None:
             self._add(partial(_row, self._examples, progress, dict(stopwatch.seconds), scores))
-        if last or time.perf_counter() - self._spoke > SCORE_LINE_SECONDS:
+        if scores and (last or time.perf_counter() - self._spoke > SCORE_LINE_SECONDS):
             words = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items())
             self.say(f"{self._epoch(progress)}, {stopwatch.train_seconds:.1f} s: {words}")
 

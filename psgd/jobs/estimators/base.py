@@ -134,7 +134,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
 
     @property
     def parameters_sha256_(self) -> str:
-        """As in the summary.json of a run with the same data, settings and seed."""
+        """The SHA-256 of the parameters, equal to that of a run with the same data, settings and seed."""
         return parameters_sha256(self.parameters_)
 
     def _fit(self, X: Any, targets: np.ndarray, classes: int, go_on: bool) -> Self:

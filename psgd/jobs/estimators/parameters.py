@@ -56,7 +56,8 @@ def settings_of(parameters: Mapping[str, Any], loss: str, task: str, seed: int) 
     InvalidParameter names all problems."""
     p = {name: plain(value) for name, value in parameters.items()}
     sizes, early = p["hidden_layer_sizes"], p["early_stopping"]
-    # As in scikit-learn, a parameter of some solvers does nothing for the others: a grid may name it beside all.
+    # A parameter that an optimizer or a strategy does not have is ignored, as in scikit-learn: a grid can then name
+    # it beside all of them.
     period = None if _name(p["strategy"]) == "gradient-averaging" else p["period"]
     momentum = ("momentum",) if _name(p["optimizer"]) == "sgd" else ()
     try:

@@ -1,6 +1,5 @@
 """Trains the job of an estimator in this process, without a run directory."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -10,13 +9,11 @@ from psgd.backends.blas import one_blas_thread
 from psgd.config.settings import Settings
 from psgd.core.errors import Diverged, PsgdError, UsageError
 from psgd.data.dataset import Data
-from psgd.group.failure import Ended
-from psgd.group.serial import Serial
-from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
-from psgd.jobs.auto_group import choose_group, thread_count
+from psgd.jobs.auto_group import choose_group
 from psgd.jobs.build import build_job
 from psgd.jobs.estimators.parameters import InvalidParameter, in_words_of_estimators
+from psgd.jobs.in_process import run_in_process
 from psgd.learners.layered_learner import LayeredLearner
 from psgd.training.job import Job, Start
 from psgd.training.loop import Loop
@@ -40,10 +37,16 @@ def train(settings: Settings, data: Data, start: Start | None, verbose: bool) ->
         first = replace(first, start=start)
         if settings.group == "auto":
             settings = settings.replace(group=choose_group(settings, first.learner.size)[0])
+        signals = Signals()
+
+        def act(transport: Transport, job: Job) -> Trained:
+            return _train_on(transport, job, verbose, signals)
+
+        def build() -> Job:
+            return replace(build_job(settings, data), start=start)
+
         with one_blas_thread():
-            if settings.group == "serial":
-                return _train_on(Serial(), first, verbose, Signals())
-            return _on_threads(settings, first, lambda: replace(build_job(settings, data), start=start), verbose)
+            return run_in_process(settings, first, build, act, signals)
     except PsgdError as error:
         text = in_words_of_estimators(str(error))
         if error.code in (2, 3):
@@ -66,24 +69,6 @@ def _fitting(start: Start | None, job: Job) -> Start | None:
             "clone the estimator, or set warm_start to False"
         )
     return start if len(start.vectors) == 1 + job.vectors.state_rows else Start(start.vectors[:1])
-
-
-def _on_threads(settings: Settings, first: Job, build: Callable[[], Job], verbose: bool) -> Trained:
-    signals = Signals()
-
-    def main(transport: Transport) -> Trained | None:
-        try:  # each thread has its own learner
-            return _train_on(transport, build() if transport.process else first, verbose, signals)
-        except Ended:  # the thread that failed raises
-            return None
-
-    try:
-        results = run_threads(thread_count(settings), settings.cluster.patience, main)
-    except KeyboardInterrupt:
-        signals.asked = 2  # SIGINT: the threads end at their next exchange
-        raise
-    trained: Trained = results[0]
-    return trained
 
 
 def _train_on(transport: Transport, job: Job, verbose: bool, signals: Signals) -> Trained:

@@ -1,15 +1,13 @@
 """`psgd.fit`: trains a user's own numpy function."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
 from psgd.backends.blas import one_blas_thread, several_threads
-from psgd.core.errors import PsgdError, UsageError
+from psgd.core.errors import UsageError, reworded
 from psgd.core.launcher import launched
-from psgd.core.log import LOG
+from psgd.core.log import LOG, say_once
 from psgd.jobs.fit.callback import TrainingProgress
 from psgd.jobs.fit.check_gradient import check_gradient
 from psgd.jobs.fit.run import check_can_be_kept, make_request, path_of
@@ -87,7 +85,7 @@ def fit(
     processes raise SystemExit(1). UsageError and DataError for wrong arguments, Diverged if a value is not finite.
     """
     built, failure = None, None
-    with _arguments_in_messages(), one_blas_thread() as blas:
+    with reworded(in_words_of_fit), one_blas_thread() as blas:
         note, threads = several_threads(blas, "psgd.fit"), max((info["num_threads"] for info in blas), default=None)
         try:
             directory = path_of(output)
@@ -128,22 +126,8 @@ def fit(
         if note:
             LOG.info(note)
         if group == "auto" and workers > 1:
-            _say_once(
+            say_once(
                 f"psgd: {workers} workers take turns in this one process; to run them in parallel, use group='threads' "
                 f"(if gradient keeps nothing between calls) or mpirun -n {workers} python script.py"
             )
         return fit_alone(*built)
-
-
-@cache
-def _say_once(text: str) -> None:
-    LOG.info(text)
-
-
-@contextmanager
-def _arguments_in_messages() -> Iterator[None]:
-    try:
-        yield
-    except PsgdError as error:
-        error.args = (in_words_of_fit(str(error)),)
-        raise

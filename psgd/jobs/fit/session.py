@@ -11,18 +11,16 @@ from psgd.core.errors import Diverged, UsageError
 from psgd.core.log import LOG
 from psgd.data.dataset import Data
 from psgd.data.user_arrays import UserArrays
-from psgd.group.failure import Agreement, Ended
+from psgd.group.failure import Agreement
 from psgd.group.mpi import Mpi
 from psgd.group.mpi_world import DEFAULT_PATIENCE, World
-from psgd.group.serial import Serial
-from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
-from psgd.jobs.auto_group import thread_count
 from psgd.jobs.environment import all_gather_json, describe_group
 from psgd.jobs.fit.callback import Callback, Function
 from psgd.jobs.fit.run import leave, open_run
 from psgd.jobs.fit.settings import in_words_of_fit
 from psgd.jobs.fit.task import Task
+from psgd.jobs.in_process import run_in_process
 from psgd.jobs.request import RunRequest
 from psgd.jobs.run_directory import unlock
 from psgd.jobs.run_files import RunFiles
@@ -62,9 +60,11 @@ def fit_alone(call: Call, job: Job) -> Fitted:
     signals, directory = Signals(), open_run(call.request, call.task)
     try:
         with signals.listening() if directory else nullcontext():
-            if call.task.settings.group == "threads":
-                return _fit_on_threads(call, job, directory, signals)
-            return _fit_on(Serial(), call, job, directory, signals)
+
+            def act(transport: Transport, job: Job) -> Fitted:
+                return _fit_on(transport, call, job, directory, signals)
+
+            return run_in_process(call.task.settings, job, call.task.job, act, signals)
     except Stopped as stopped:
         raise leave(stopped, True) from None
 
@@ -136,25 +136,6 @@ def _holes(data: Data) -> str:
         if array.dtype.kind == "f" and (count := int(np.count_nonzero(~np.isfinite(array)))):
             return f". But first look at {letter} of dataset: {count} numbers of it are nan or infinite"
     return ""
-
-
-def _fit_on_threads(call: Call, job: Job, directory: Path | None, signals: Signals) -> Fitted:
-    settings = call.task.settings
-
-    def main(transport: Transport) -> Fitted | None:
-        try:
-            own = job if transport.process == 0 else call.task.job()  # each thread has its own learner
-            return _fit_on(transport, call, own, directory, signals)
-        except Ended:  # the thread that failed raises
-            return None
-
-    try:
-        results = run_threads(thread_count(settings), settings.cluster.patience, main)
-    except KeyboardInterrupt:
-        signals.asked = 2  # SIGINT: the threads end at their next exchange
-        raise
-    fitted: Fitted = results[0]
-    return fitted
 
 
 def fit_with_mpi(built: tuple[Call, Job] | None, failure: Exception | None, note: str | None) -> Fitted:

@@ -35,6 +35,6 @@ def scalars(row: Mapping[str, Any]) -> Scalars:
 
 
 def finite(values: Mapping[str, Any]) -> dict[str, float]:
-    """Those values that are finite numbers."""
+    """Return the values that are finite numbers."""
     numbers = {k: float(v) for k, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     return {key: number for key, number in numbers.items() if math.isfinite(number)}

@@ -1,0 +1,38 @@
+"""Runs a job that was built in this process, without another one, and raises what fails."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from psgd.config.settings import Settings
+from psgd.group.failure import Ended
+from psgd.group.serial import Serial
+from psgd.group.threads import run_threads
+from psgd.group.transport import Transport
+from psgd.jobs.auto_group import thread_count
+from psgd.training.job import Job
+from psgd.training.signals import Signals
+
+Answer = TypeVar("Answer")
+
+
+def run_in_process(
+    settings: Settings, first: Job, build: Callable[[], Job], act: Callable[[Transport, Job], Answer], signals: Signals
+) -> Answer:
+    """Call `act` here, or on each thread if the group is threads, and return what it returns (on the first). A thread
+    has a job of its own, since learners have buffers: `first`, or what `build` returns. Raises what the thread that
+    failed raises; after Ctrl-C, `signals` end the threads at their next exchange of reports."""
+    if settings.group != "threads":
+        return act(Serial(), first)
+
+    def main(transport: Transport) -> Answer | None:
+        try:
+            return act(transport, build() if transport.process else first)
+        except Ended:  # the thread that failed raises
+            return None
+
+    try:
+        results: list[Answer] = run_threads(thread_count(settings), settings.cluster.patience, main)
+    except KeyboardInterrupt:
+        signals.asked = 2  # SIGINT
+        raise
+    return results[0]
