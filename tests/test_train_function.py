@@ -17,7 +17,7 @@ import psgd
 from psgd.core.errors import DataError, Diverged, PsgdError, StorageError, UsageError
 from psgd.group.failure import portable
 from psgd.training.local_steps import LocalSteps
-from psgd.training.signals import Stopped
+from psgd.training.signals import Signals, Stopped
 
 __all__ = ["run"]  # a fixture
 
@@ -131,13 +131,19 @@ def test_the_exception_of_a_thread_is_raised_as_it_is(tmp_path, monkeypatch):
 @pytest.mark.parametrize("group", ["serial", "threads"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_a_checkpoint_from_which_training_goes_on(run, tmp_path, monkeypatch, group, number):
-    before, local_steps, sent = handlers(), LocalSteps.run, []
+    before, local_steps, note, noted = handlers(), LocalSteps.run, Signals._note, threading.Event()
 
     def signalled(self, replica, plan):
-        if replica.progress.round == 1 and 0 in self.workers and not sent:  # one thread alone has worker 0
-            sent.append(os.kill(os.getpid(), number))
+        if replica.progress.round == 1 and 0 in self.workers and not noted.is_set():  # one thread alone has worker 0
+            os.kill(os.getpid(), number)
+            assert noted.wait(20.0)  # the main thread runs the handler
         return local_steps(self, replica, plan)
 
+    def noting(self, *arguments):
+        note(self, *arguments)
+        noted.set()
+
+    monkeypatch.setattr(Signals, "_note", noting)
     monkeypatch.setattr(LocalSteps, "run", signalled)
     with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit) as left:
         train(tmp_path / "run", group=group)
