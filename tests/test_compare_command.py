@@ -71,12 +71,13 @@ def made(tmp_path_factory) -> tuple[Path, Finished]:
 
 @pytest.fixture
 def in_process(monkeypatch):
-    """Lets `main` be called here: the report is left out, and neither the lock nor the handler of signals stays."""
-    before = signal.getsignal(signal.SIGTERM)
+    """Lets `main` be called here: the report is left out, and neither the lock nor a handler of signals stays."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     monkeypatch.setattr(directory, "lock", lambda path: None)
     monkeypatch.setattr(command, "write_report", lambda where, results, times: [])
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_a_broken_arm_is_visible_and_the_free_checks_come_out(made):
@@ -126,10 +127,23 @@ def test_killed_at_three_points_and_called_again_it_has_the_same_results(made, t
     assert not list(again.glob("**/*.partial"))
 
 
-@pytest.mark.parametrize(("number", "group"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
-def test_a_signal_ends_the_runs_with_a_checkpoint(tmp_path, number, group):
-    """SIGTERM from a job scheduler to psgd.compare alone; Ctrl-C of a terminal to all of its processes."""
+def ignoring(path: Path) -> Path:
+    """Make a command that starts this Python with SIGINT ignored."""
+    path.write_text(f"#!/bin/sh\ntrap '' INT\nexec {sys.executable} \"$@\"\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("number", "group", "ignored"),
+    [(signal.SIGTERM, False, False), (signal.SIGINT, True, False), (signal.SIGINT, True, True)],
+)
+def test_a_signal_ends_the_runs_with_a_checkpoint(tmp_path, monkeypatch, number, group, ignored):
+    """SIGTERM from a job scheduler to psgd.compare alone; Ctrl-C of a terminal to all of its processes, also where a
+    shell has made a background job ignore it."""
     config = configured(tmp_path, arms={"long": {}}, budget={"epochs": 10000}, tune=None)
+    if ignored:
+        monkeypatch.setattr(sys, "executable", str(ignoring(tmp_path / "python")))
     running = comparing("", config, "--output", str(tmp_path / "out"))
     running.wait_until(lambda: list(tmp_path.glob("out/runs/*/metrics.jsonl")))
     children = descendants(running.process.pid)

@@ -8,7 +8,7 @@ import pytest
 import psgd
 from psgd.config.names import SECTIONS
 from psgd.core.errors import DataError, Diverged, UsageError
-from psgd.jobs.fit import fit as module
+from psgd.core.log import say_once
 from psgd.jobs.fit.settings import _ARGUMENTS, in_words_of_fit
 
 DATA = np.arange(12.0).reshape(6, 2), np.zeros(6)
@@ -133,7 +133,7 @@ def test_messages_of_other_parts_are_translated(said, meant):
 
 
 def test_workers_that_take_turns_are_told_so_once(capsys):
-    module._say_once.cache_clear()
+    say_once.cache_clear()
     for group in ("auto", "auto", "serial"):
         psgd.fit(still, np.zeros(2), DATA, workers=3, batch_size_per_worker=2, group=group)
     psgd.fit(still, np.zeros(2), DATA, workers=1, batch_size_per_worker=2)

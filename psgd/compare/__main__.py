@@ -48,7 +48,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code after errors have been printed."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):  # which a shell's background jobs ignore, but their runs do not
+        signal.signal(number, _interrupt)
     return run_command(lambda: _compare(arguments))
 
 
