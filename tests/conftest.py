@@ -1,12 +1,16 @@
 """Set one BLAS thread before numpy is imported, as every worker does, and keep tests off the network."""
 
 import os
+import signal
 
 from psgd.backends.blas import limit_before_numpy
 
 limit_before_numpy()
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would each compile psgd and its libraries anew
 os.environ["PSGD_MIRROR"] = "http://127.0.0.1:9"  # nothing listens there: downloads fail at once
+for ignored in (signal.SIGINT, signal.SIGHUP):  # by a shell that started the suite in the background, or by nohup
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.default_int_handler if ignored == signal.SIGINT else signal.SIG_DFL)
 
 # Files whose tests take longest together: they begin first, so that at the end no process waits for one of them.
 LONGEST = ("test_readme", "test_mpi", "test_ray", "test_faults", "test_numba_cache", "test_examples", "test_train")
