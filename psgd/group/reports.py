@@ -6,7 +6,7 @@ They are plain numbers in one row of bytes a process. Every round waits for this
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,10 @@ _UNUSED_SLOT = Report(-1)
 _HEAD, _WIDTH = len(Notice._fields), len(Report._fields)
 
 
+def _columns(fields: tuple[Any, ...]) -> Sequence[tuple[Any, ...]]:
+    return fields[::5], fields[1::5], fields[2::5], fields[3::5], fields[4::5]
+
+
 @lru_cache
 def _row_struct(slots: int) -> struct.Struct:
     return struct.Struct("<5q" + "qqdqd" * slots)
@@ -76,7 +80,7 @@ def unpack(rows: Sequence[bytes], slots: int) -> RoundReports:
         reports += fields[_HEAD:]
         if fields[:_HEAD] != first:
             notices, routine = [Notice(*fields[:_HEAD]) for fields in processes], False
-    workers, steps_done, loss, first_nonfinite, seconds = (reports[column::_WIDTH] for column in range(_WIDTH))
+    workers, steps_done, loss, first_nonfinite, seconds = _columns(reports)
     if workers != tuple(range(len(workers))):  # unused slots, or adopted workers out of order
         columns = zip(workers, steps_done, loss, first_nonfinite, seconds, strict=True)
         used = sorted(report for report in columns if report[0] >= 0)

@@ -33,7 +33,7 @@ class LayerBuffers:
         else:
             self.A_IB, D = np.ones((outputs + 1, examples), dtype), np.empty((outputs, examples), dtype)
             A, self.D_OB = self.A_IB[:-1], D
-            self.multiply = np.dot  # with less overhead than matmul
+            self.multiply = np.ndarray.dot  # with less overhead than np.dot and matmul
         self.A_OB = self.A_IB[:-1]
         Z = np.empty_like(A) if keeps_logits and activation is not ACTIVATIONS["identity"] else A
         self.Z_OB = Z.T[:-1] if by_example else Z
