@@ -9,7 +9,9 @@ import psgd
 from psgd.config.names import SECTIONS
 from psgd.core.errors import DataError, Diverged, UsageError
 from psgd.core.log import say_once
-from psgd.jobs.fit.settings import _ARGUMENTS, in_words_of_fit
+from psgd.jobs.fit.advice import advice
+from psgd.jobs.fit.settings import _ARGUMENTS, check_settings, in_words_of_fit, section_of
+from psgd.jobs.fit.task import build_task
 
 DATA = np.arange(12.0).reshape(6, 2), np.zeros(6)
 
@@ -140,8 +142,42 @@ def test_workers_that_take_turns_are_told_so_once(capsys):
     said = capsys.readouterr().err
     assert said.count("take turns") == 1
     assert "3 workers take turns in this one process" in said
-    assert "group='threads'" in said
-    assert "mpirun -n 3 python script.py" in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "strategy", "threads", "processes"),
+    [
+        (1e-3, "gradient-averaging", True, True),
+        (0.3e-3, "gradient-averaging", False, True),
+        (20e-6, "gradient-averaging", False, False),
+        (20e-6, "parameter-averaging", False, True),  # every 50 steps
+        (1e-6, {"name": "parameter-averaging", "period": "end"}, False, True),
+    ],
+)
+def test_only_what_would_be_faster_is_advised(seconds, strategy, threads, processes, monkeypatch):
+    monkeypatch.setattr("psgd.jobs.fit.advice.cores", lambda: 2)
+    settings = check_settings(
+        {"strategy": section_of("strategy", strategy, "period", None), "data": {"source": "psgd.fit"}}
+    )
+    task = build_task(settings, still, np.zeros(2), DATA, None, None, None, False)
+    said = advice(task, seconds)
+    assert ("use group='threads'" in said) is threads
+    assert ("mpirun -n 2 python script.py" in said) is processes
+
+
+def test_a_function_that_is_not_checked_is_not_called_to_be_timed():
+    calls = []
+
+    def counted(w, X, y):
+        calls.append(len(X))
+        return np.zeros(2)
+
+    counts = []
+    for group in ("auto", "serial"):
+        calls.clear()
+        psgd.fit(counted, np.zeros(2), DATA, workers=2, batch_size_per_worker=2, group=group, check=False)
+        counts.append(len(calls))
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("group", ["serial", "threads"])

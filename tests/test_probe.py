@@ -10,12 +10,13 @@ from processes import Finished, Mpi, mpi, python, run
 from psgd.config.resolve import resolve
 from psgd.data.sources.load import load_data
 from psgd.jobs.probe.concurrent import run_concurrently
-from psgd.jobs.probe.forecast import Forecast, Machine, Round, forecast, recommend
+from psgd.jobs.probe.forecast import Forecast, Machine, Round, forecast, recommend, slowdown
 from psgd.jobs.probe.probe import Findings, forecast_all, lines, probe
 
 __all__ = ["mpi"]
 
-TWO_CORES = Machine(2, {1: 1.0, 2: 1.5}, {1: 0.0, 2: 0.25})
+TWO_CORES = Machine(2, {1: 1.0, 2: 1.5}, {1: 1.0, 2: 2.0}, {1: 0.0, 2: 0.25})
+ONE_CORE = Machine(1, {1: 1.0}, {1: 1.0}, {1: 0.0})
 BY_HAND = Round("some-averaging", steps=5, local=8.0, leaf=1.0, apply=2.0, rest=0.5)
 
 
@@ -29,34 +30,35 @@ def test_one_worker_by_hand():
 
 
 def test_two_workers_by_hand():
-    """(8 + (2 + 2) / 2) 1.5 + 0.5 + 2 x 0.25 = 16."""
-    assert forecast(BY_HAND, TWO_CORES, 10, 2, 2).examples_per_second == pytest.approx(100 / 16)
+    """8 x 1.5 + (2 + 2) / 2 x 2 + 0.5 + 2 x 0.25 = 17."""
+    assert forecast(BY_HAND, TWO_CORES, 10, 2, 2).examples_per_second == pytest.approx(100 / 17)
 
 
 def test_more_workers_than_cores_by_hand():
-    """5 workers on 2: three on one of them. (24 + (5 + 2) / 2) 1.5 + 0.5 + 0.5 = 42.25."""
+    """5 workers on 2: three on one of them. 24 x 1.5 + (5 + 2) / 2 x 2 + 0.5 + 0.5 = 44."""
     found = forecast(BY_HAND, TWO_CORES, 10, 5, 2)
-    assert found.examples_per_second == pytest.approx(250 / 42.25)
+    assert found.examples_per_second == pytest.approx(250 / 44)
     assert not found.modelled
 
 
 def test_more_cores_than_here_by_hand():
-    """s(8) = 1 + 0.5 x 7 = 4.5, exchange(8) = 0.25 x 3: (8 + (8 + 2) / 8) 4.5 + 0.5 + 2 x 0.75 = 43.625."""
+    """s(8) = 1 + 0.5 x 7 = 4.5, c(8) = 8, exchange(8) = 0.25 x 3: 8 x 4.5 + (8 + 2) / 8 x 8 + 0.5 + 1.5 = 48."""
     found = forecast(BY_HAND, TWO_CORES, 10, 8, 8)
-    assert found.examples_per_second == pytest.approx(400 / 43.625)
+    assert found.examples_per_second == pytest.approx(400 / 48)
     assert found.modelled
 
 
 def test_figures_between_measurements_are_interpolated():
-    machine = Machine(16, {1: 1.0, 4: 1.3, 16: 2.5}, {1: 0.0, 4: 4.0, 16: 10.0})
-    assert (machine.slowdown(4), machine.slowdown(8)) == (1.3, pytest.approx(1.7))
+    slowdowns = {1: 1.0, 4: 1.3, 16: 2.5}
+    machine = Machine(16, slowdowns, slowdowns, {1: 0.0, 4: 4.0, 16: 10.0})
+    assert (slowdown(slowdowns, 4), slowdown(slowdowns, 8)) == (1.3, pytest.approx(1.7))
     assert (machine.exchange(4), machine.exchange(8)) == (4.0, pytest.approx(6.0))
-    assert (machine.slowdown(31), machine.exchange(256)) == (pytest.approx(4.0), pytest.approx(20.0))
+    assert (slowdown(slowdowns, 31), machine.exchange(256)) == (pytest.approx(4.0), pytest.approx(20.0))
 
 
 def test_one_core_has_no_slowdown():
-    machine = Machine(1, {1: 1.0}, {1: 0.0})
-    assert machine.slowdown(8) == 1.0
+    machine = ONE_CORE
+    assert slowdown(machine.slowdowns, 8) == 1.0
     assert machine.exchange(1) == 0.0
     assert machine.exchange(8) > 0
 
@@ -73,7 +75,7 @@ def answer(rounds: list[Round], machine: Machine, wanted: int = 1) -> list[Forec
     return forecast_all(rounds, machine, 100, wanted)
 
 
-FOUR_CORES = Machine(4, {1: 1.0, 2: 1.0, 4: 1.1}, {1: 0.0, 2: 20e-6, 4: 40e-6})
+FOUR_CORES = Machine(4, {1: 1.0, 2: 1.0, 4: 1.1}, {1: 1.0, 4: 1.1}, {1: 0.0, 2: 20e-6, 4: 40e-6})
 
 
 def test_costly_steps_are_worth_every_core():
@@ -94,7 +96,7 @@ def test_costly_combinations_are_for_parameter_averaging():
 
 def test_cheap_steps_with_costly_exchanges_are_for_one_worker():
     """50 steps of 1 microsecond, and exchanges of 100."""
-    machine = Machine(2, {1: 1.0, 2: 1.0}, {1: 0.0, 2: 100e-6})
+    machine = Machine(2, {1: 1.0, 2: 1.0}, {1: 1.0, 2: 1.0}, {1: 0.0, 2: 100e-6})
     best, sentence = recommend(answer(rounds(step=1e-6), machine))
     assert best.workers == 1
     one, two = 50 + 2 + 60, 50 + 3 / 2 + 60 + 200
@@ -104,25 +106,25 @@ def test_cheap_steps_with_costly_exchanges_are_for_one_worker():
 
 
 def test_processes_that_slow_each_other_down_are_for_one_worker():
-    machine = Machine(2, {1: 1.0, 2: 2.0}, {1: 0.0, 2: 1e-6})
+    machine = Machine(2, {1: 1.0, 2: 2.0}, {1: 1.0, 2: 2.0}, {1: 0.0, 2: 1e-6})
     assert recommend(answer(rounds(step=10e-3), machine))[0].workers == 1
 
 
 def test_a_tenth_more_is_not_worth_another_process():
-    for slowdown, workers in ((1.85, 1), (1.75, 2)):
-        machine = Machine(2, {1: 1.0, 2: slowdown}, {1: 0.0, 2: 1e-6})
+    for longer, workers in ((1.85, 1), (1.75, 2)):
+        machine = Machine(2, {1: 1.0, 2: longer}, {1: 1.0}, {1: 0.0, 2: 1e-6})
         assert recommend(answer(rounds(step=10e-3), machine))[0].workers == workers
 
 
 def test_more_workers_than_cores_are_not_recommended():
-    found = answer(rounds(step=10e-3), Machine(2, {1: 1.0, 2: 1.0}, {1: 0.0, 2: 1e-6}), wanted=8)
+    found = answer(rounds(step=10e-3), Machine(2, {1: 1.0, 2: 1.0}, {1: 1.0, 2: 1.0}, {1: 0.0, 2: 1e-6}), wanted=8)
     places = {(f.workers, f.processes, f.modelled) for f in found}
     assert places == {(1, 1, False), (2, 2, False), (4, 4, True), (8, 8, True), (16, 16, True), (8, 2, False)}
     assert recommend(found)[0].workers == 2
 
 
 def test_the_recommendation_for_one_core_says_so():
-    assert recommend(answer(rounds(1e-3), Machine(1, {1: 1.0}, {1: 0.0})))[1].endswith("there is one core")
+    assert recommend(answer(rounds(1e-3), ONE_CORE))[1].endswith("there is one core")
 
 
 def test_the_lines_are_comments_and_say_what_is_modelled():

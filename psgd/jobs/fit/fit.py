@@ -1,5 +1,6 @@
 """`psgd.fit`: trains a user's own numpy function."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -8,6 +9,7 @@ from psgd.backends.blas import one_blas_thread, several_threads
 from psgd.core.errors import UsageError, reworded
 from psgd.core.launcher import launched
 from psgd.core.log import LOG, say_once
+from psgd.jobs.fit.advice import advice, call_seconds
 from psgd.jobs.fit.callback import TrainingProgress
 from psgd.jobs.fit.check_gradient import check_gradient
 from psgd.jobs.fit.run import check_can_be_kept, make_request, path_of
@@ -126,8 +128,6 @@ def fit(
         if note:
             LOG.info(note)
         if group == "auto" and workers > 1:
-            say_once(
-                f"psgd: {workers} workers take turns in this one process; to run them in parallel, use group='threads' "
-                f"(if gradient keeps nothing between calls) or mpirun -n {workers} python script.py"
-            )
+            # Without the check, a call more might change what a function draws or keeps.
+            say_once(advice(built[0].task, call_seconds(built[0].task) if check else math.inf))
         return fit_alone(*built)

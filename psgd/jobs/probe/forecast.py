@@ -2,10 +2,10 @@
 
 The seconds of a round on n processes with h workers each, w = h n in all:
 
-    h local s(n) + (w leaf + apply) s(n) / n + rest + EXCHANGES exchange(n)
+    h local s(n) + (w leaf + apply) c(n) / n + rest + EXCHANGES exchange(n)
 
-where s(n) is how many times longer the same work takes when n processes do it at once, because they share memory
-bandwidth and the clock rate of the CPU.
+where s(n) is how many times longer local steps take when n processes do them at once, because they share memory
+bandwidth and the clock rate of the CPU, and c(n) the same of combinations, which are limited by the bandwidth.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,14 +38,8 @@ class Machine(NamedTuple):
 
     cores: int
     slowdowns: Mapping[int, float]  # processes -> s(n)
+    combination_slowdowns: Mapping[int, float]  # processes -> c(n)
     exchanges: Mapping[int, float]  # processes -> seconds of one exchange
-
-    def slowdown(self, processes: int) -> float:
-        """s(n); beyond the measured numbers of processes, on the line through the first and the last."""
-        most = max(self.slowdowns)
-        if 1 < most < processes:
-            return 1.0 + (self.slowdowns[most] - 1.0) * (processes - 1) / (most - 1)
-        return _interpolate(self.slowdowns, processes)
 
     def exchange(self, processes: int) -> float:
         """Seconds of an exchange; beyond the measured numbers of processes they grow with log2 of the number."""
@@ -55,6 +49,14 @@ class Machine(NamedTuple):
         if most == 1:
             return ASSUMED_EXCHANGE * log2(processes)
         return self.exchanges[most] * log2(processes) / log2(most)
+
+
+def slowdown(measured: Mapping[int, float], processes: int) -> float:
+    """s(n) or c(n); beyond the measured numbers of processes, on the line through the first and the last."""
+    most = max(measured)
+    if 1 < most < processes:
+        return 1.0 + (measured[most] - 1.0) * (processes - 1) / (most - 1)
+    return _interpolate(measured, processes)
 
 
 def _interpolate(known: Mapping[int, float], at: int) -> float:
@@ -71,10 +73,10 @@ class Forecast(NamedTuple):
 
 def forecast(round: Round, machine: Machine, batch: int, workers: int, processes: int) -> Forecast:
     """Forecast the speed of a job; `batch`: the examples of one worker's step."""
-    slowdown, hosted = machine.slowdown(processes), ceil(workers / processes)
-    combination = (workers * round.leaf + round.apply) / processes
-    exchanges = EXCHANGES * machine.exchange(processes)
-    seconds = (hosted * round.local + combination) * slowdown + round.rest + exchanges
+    local = ceil(workers / processes) * round.local * slowdown(machine.slowdowns, processes)
+    alone = (workers * round.leaf + round.apply) / processes
+    combination = alone * slowdown(machine.combination_slowdowns, processes)
+    seconds = local + combination + round.rest + EXCHANGES * machine.exchange(processes)
     examples = workers * round.steps * batch
     return Forecast(round.strategy, workers, processes, examples / seconds, processes > machine.cores)
 

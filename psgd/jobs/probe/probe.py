@@ -9,7 +9,7 @@ import statistics
 import tempfile
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, final
@@ -26,7 +26,7 @@ from psgd.group.serial import Serial
 from psgd.jobs.auto_group import cores
 from psgd.jobs.build import build_job
 from psgd.jobs.probe.concurrent import Barrier, Work, run_concurrently
-from psgd.jobs.probe.forecast import EXCHANGES, Forecast, Machine, Round, forecast, recommend
+from psgd.jobs.probe.forecast import EXCHANGES, Forecast, Machine, Round, forecast, recommend, slowdown
 from psgd.training.local_steps import LocalSteps
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -80,7 +80,7 @@ def forecast_all(rounds: list[Round], machine: Machine, batch: int, wanted: int)
 def lines(findings: Findings) -> list[str]:
     """Format the findings as lines of text, each a YAML comment."""
     machine = findings.machine
-    most = max(machine.slowdowns)
+    most = max(machine.exchanges)
     text = [
         f"Should this be parallelised? Probed for {findings.seconds:.1f} s: "
         f"{findings.parameters:,} parameters, {findings.batch} examples a step, {_several(machine.cores, 'core')}.",
@@ -90,10 +90,12 @@ def lines(findings: Findings) -> list[str]:
         parts = f"work {_ms(r.local)}, reduction {_ms(r.leaf)} and apply {_ms(r.apply)}, the loop itself {_ms(r.rest)}"
         text.append(f"  {r.strategy}, {_several(r.steps, 'step')}: {parts}")
     if most > 1:
+        steps, combinations = (slowdown(s, most) for s in (machine.slowdowns, machine.combination_slowdowns))
         text.append(
-            f"Measured, {most} processes at once: a step takes {machine.slowdowns[most]:.2f} times as long as alone, "
-            f"an exchange {machine.exchanges[most] * 1e6:.0f} microseconds,"
+            f"Measured, {most} processes at once: a step takes {steps:.2f} times as long as alone, a combination "
+            f"{combinations:.2f} times,"
         )
+        text.append(f"  an exchange between them {machine.exchanges[most] * 1e6:.0f} microseconds,")
         text.append(f"  {LIBRARY * 1e6:.0f} of them assumed for MPI itself; across hosts it is more.")
     text += ["Forecast of examples/s, workers equally fast:", *_table(findings)]
     if findings.load > BUSY:
@@ -132,15 +134,21 @@ def one_worker(settings: Settings) -> Settings:
 def measure_machine(averaging: "Bench", synchronous: "Bench") -> Machine:
     """Measure slowdowns and exchanges on the cores of this process."""
     most = cores()
-    slowdowns, exchanges = {1: 1.0}, {1: 0.0}
-    alone = _shortest(1, averaging.timed_steps) if most > 1 else None
-    for processes in sorted(n for n in {2, 4, most} if n <= most) if alone else ():
-        works = averaging.timed_steps, synchronous.rounds_with(0), synchronous.rounds_with(EXCHANGES)
-        together, without, with_exchanges = (_shortest(processes, work) for work in works)
-        if alone and together and without and with_exchanges:
-            slowdowns[processes] = max(1.0, together / alone)
+    counts = sorted(n for n in {2, 4, most} if 1 < n <= most)
+    exchanges = {1: 0.0}
+    for processes in counts:
+        without, with_exchanges = (_shortest(processes, synchronous.rounds_with(n)) for n in (0, EXCHANGES))
+        if without and with_exchanges:
             exchanges[processes] = LIBRARY + max(0.0, with_exchanges - without) / synchronous.round_count / EXCHANGES
-    return Machine(most, slowdowns, exchanges)
+    steps, combinations = (_slowdowns(counts, w) for w in (averaging.timed_steps, synchronous.timed_combination()))
+    return Machine(most, steps, combinations, exchanges)
+
+
+def _slowdowns(counts: Sequence[int], work: Work) -> dict[int, float]:
+    """How many times longer `work` takes if so many processes do it at once; for those that could be measured."""
+    alone = _shortest(1, work) if counts else None
+    together = {n: _shortest(n, work) for n in counts} if alone else {}
+    return {1: 1.0} | {n: max(1.0, seconds / alone) for n, seconds in together.items() if seconds and alone}
 
 
 def _shortest(processes: int, work: Work) -> float | None:
@@ -171,6 +179,11 @@ class Bench:
     def timed_steps(self, barrier: Barrier) -> None:
         """Take local steps for about TIMED_SECONDS, without exchanges."""
         self._local(self._steps)
+
+    def timed_combination(self) -> Work:
+        """Work of one combination of two workers, by each process for itself."""
+        combine = self._combined(2)
+        return lambda barrier: combine()
 
     def rounds_with(self, exchanges: int) -> Work:
         """Work of several rounds, each of one step and `exchanges` barriers."""
@@ -205,12 +218,12 @@ class Bench:
 
     def _combination(self) -> tuple[float, float]:
         """Measure the seconds of (reducing one contribution, applying the sum), over all parameters."""
-        two, four = self._combined(2), self._combined(4)
+        two, four = (median_seconds(self._combined(workers)) for workers in (2, 4))
         leaf = min(two / 2, max(0.0, (four - two) / 2))
         return leaf, two - 2 * leaf
 
-    def _combined(self, workers: int) -> float:
-        """Measure the seconds of a combination of so many workers."""
+    def _combined(self, workers: int) -> Callable[[], None]:
+        """Return a call that makes a combination of so many workers."""
         job = build_job(self._settings.replace(workers=workers), self._data)
         group, strategy = Group(Serial(), job.vectors), job.strategy
         for worker in range(workers):
@@ -222,7 +235,7 @@ class Bench:
         def begin(squared_norm: float) -> ApplyBlock:
             return strategy.application.begin(old, new, 0.0, squared_norm)
 
-        return median_seconds(lambda: group.combine(weights, begin, strategy.needs.norm))
+        return lambda: group.combine(weights, begin, strategy.needs.norm)
 
     def _whole_rounds(self, expected: float) -> float:
         """Measure the seconds of a round of the loop, with exchanges and combination. `expected`: an estimate."""
