@@ -7,6 +7,7 @@ import time
 
 import pytest
 from findings import has, only, write
+from installed import extras
 
 from psgd.doctor import (
     clock,
@@ -23,7 +24,9 @@ from psgd.doctor import (
     temporary,
 )
 from psgd.doctor.cgroup import limits as cgroup_limits
-from psgd.doctor.finding import size
+from psgd.doctor.checks import CHECKS
+from psgd.doctor.finding import ok, size
+from psgd.doctor.present import show
 from psgd.doctor.program import run
 
 GB, MB = 10**9, 10**6
@@ -54,14 +57,25 @@ class TestPackages:
         has(findings[0], "ok", "numpy 2.4.6")
 
     def test_what_is_missing_is_a_note_with_the_command(self):
-        has(only(self.judge(ray=None), "[ray]"), "note", "ray not installed; pip install 'psgd[ray]'")
-        has(only(self.judge(mpich=None), "[mpi]"), "note", "mpich not installed, but mpi4py 4.1.2")
+        """One note for all extras that lack something, since one command installs them."""
+        found = self.judge(ray=None, mpich=None)
+        assert [each.check for each in found] == ["packages", "extras"]
+        text = "not installed: [mpi] mpich (but mpi4py 4.1.2); [ray] ray; [all] ray"
+        has(found[1], "note", f"{text}; if you want them: pip install 'psgd[mpi,ray,all]'")
+        assert found[1].details == {"mpi": ["mpich"], "ray": ["ray"], "all": ["ray"]}
+        has(only(self.judge(mpi4py=None, mpich=None), "extras"), "note", "pip install 'psgd[mpi]'")  # not both MPIs
 
     def test_what_is_too_old_is_wrong(self):
         old = only(self.judge(ray="2.9.3"), "[ray]")
         has(old, "wrong", "too old: ray 2.9.3 (needs ray>=2.52); pip install 'psgd[ray]'")
         has(only(self.judge(numpy="1.26.4"), "packages"), "wrong", "numpy 1.26.4 (needs numpy>=2.1)", "'numpy>=2.1'")
         has(only(self.judge(numpy=None), "packages"), "wrong", "numpy is missing")
+        has(only(self.judge(mpi4py="3.1", mpich=None), "[mpi]"), "wrong", "too old: mpi4py 3.1 (needs mpi4py>=4.1)")
+
+    def test_every_row_is_aligned(self):
+        names = ["python", "extras", *(check.name for check in CHECKS), *(f"[{extra}]" for extra in extras())]
+        begins = {len(show(ok(name, "text"), terminal=False).removesuffix("text")) for name in names}
+        assert len(begins) == 1
 
     def test_the_metadata_of_the_installed_psgd_can_be_read(self):
         assert {"python", "packages", "[mpi]"} <= {finding.check for finding in packages.check()}

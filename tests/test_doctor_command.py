@@ -47,7 +47,7 @@ def test_one_line_a_finding_and_the_count_at_the_end():
     assert finished.code == 2
     first, second, third, last = finished.stdout.splitlines()
     assert first.startswith("ok     clock ")
-    assert second == "wrong  bad          this check failed: ZeroDivisionError: division by zero"
+    assert second == "wrong  bad            this check failed: ZeroDivisionError: division by zero"
     assert "limits" in third
     assert last.startswith("1 is wrong; ")
 

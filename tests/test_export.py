@@ -216,6 +216,18 @@ def test_the_command_prints_the_path_and_overwrites_nothing(run, tmp_path):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("to", "line"),
+    [
+        ((), "--to is missing; it names the format: --to onnx, --to npz, --to sklearn"),
+        (("--to", "pkl"), "--to is 'pkl'; it must be one of onnx, npz, sklearn"),
+    ],
+)
+def test_a_format_that_is_missing_or_unknown_is_one_line_with_the_formats(run, capfd, to, line):
+    assert main([str(run), *to]) == 2
+    assert capfd.readouterr() == ("", f"psgd: {line}\n")
+
+
 def test_files_need_no_psgd(run, tmp_path):
     images = drawn(30, 64)
     wanted = psgd.load(run).predict(images).tolist()

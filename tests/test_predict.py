@@ -19,10 +19,10 @@ SHORT = ("training.epochs=3", "--quiet")
 
 
 def train(directory: Path, *arguments: str) -> float:
-    """The accuracy (or else the loss) that training printed."""
+    """The accuracy (or else the loss) of training."""
     finished = python("-m", "psgd.train", *SHORT, *arguments, "--output", str(directory))
     assert finished.code == 0, finished
-    summary = json.loads(finished.stdout)
+    summary = json.loads((directory / "summary.json").read_text())
     return float(summary.get("test_accuracy", summary["test_loss"]))
 
 
@@ -221,7 +221,21 @@ def test_invalid_models_and_data_that_do_not_fit_are_errors(digits, table, tmp_p
     with pytest.raises(DataError, match="row 0: age is 'x', which is not a number"):
         psgd.load(table[0] / "run").predict([{"age": "x", "town": "A"}])
     assert predict(digits[0] / "run", table[0] / "test.csv").code == 3
-    assert predict(digits[0] / "run", tmp_path / "none.npz").code == 3
+
+
+def test_data_that_are_not_there_are_told_with_what_the_model_takes(digits, table, tmp_path):
+    arrays = (
+        "DATA is the path of new examples: for this model an npz or npy file, a directory of npy files, or IDX images"
+    )
+    scores = "the scores of a run on the test data of its own config are in its summary.json"
+    columns = "DATA is the path of new examples: for this model a CSV file with the columns that it was trained on"
+    for directory, data, line in (
+        (digits[0], tmp_path / "none.npz", f"{tmp_path}/none.npz: there is no such file; {arrays}"),
+        (digits[0], "mnist", f"mnist is the name of a config; {arrays}; {scores}"),
+        (table[0], "none", f"none: there is no such file; {columns}"),
+    ):
+        finished = predict(directory / "run", data)
+        assert (finished.code, finished.stdout, finished.stderr) == (3, "", f"psgd: {line}\n")
 
 
 def test_a_closed_pipe_is_an_error_without_traceback(digits, tmp_path):

@@ -156,7 +156,8 @@ def test_a_run_stops_early_as_in_one_process(cluster, monkeypatch, tmp_path):
     assert code == 0
     here = (config(tmp_path), *early, "cluster.processes=null")
     alone = python("-m", "psgd.train", *here, "group=serial", "--output", str(tmp_path / "serial"))
-    found = [json.loads(text) for text in ((tmp_path / "run" / "summary.json").read_text(), alone.stdout)]
+    assert alone.code == 0, alone
+    found = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("run", "serial")]
     assert [each["group"] for each in found] == ["ray", "serial"]
     keys = ("status", "rounds", "best_round", "best_epoch", "validation_accuracy", "parameters_sha256")
     ray_run, serial = ({key: each[key] for key in keys} for each in found)

@@ -2,6 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+Arguments = ParamSpec("Arguments")
+Answer = TypeVar("Answer")
 
 
 class PsgdError(Exception):
@@ -52,3 +58,30 @@ def reworded(reword: Callable[[str], str]) -> Iterator[None]:
     except PsgdError as error:
         error.args = (reword(str(error)),)
         raise
+
+
+def raised_at_the_call(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
+    """Let errors for the user that leave `function` show the line that called it, without the frames of psgd beneath.
+    Other tracebacks stay whole: of exceptions that are no PsgdError, of PsgdErrors with code 1, which nobody expected,
+    and where a function of the user's is among the frames."""
+
+    @wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+        try:
+            return function(*args, **kwargs)
+        except PsgdError as error:
+            if error.code == PsgdError.code or not _only_psgd(error.__traceback__):
+                raise
+            told = error
+        raise told.with_traceback(None)  # psgd's own frames are left out: the mistake is not in them
+
+    return call
+
+
+def _only_psgd(traceback: TracebackType | None) -> bool:
+    """Whether all frames are of modules of psgd."""
+    while traceback:
+        if str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] != "psgd":
+            return False
+        traceback = traceback.tb_next
+    return True

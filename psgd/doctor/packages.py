@@ -34,18 +34,25 @@ def check() -> list[Finding]:
 
 
 def judge(requirements: Sequence[str], extras: Sequence[str], installed: Callable[[str], str | None]) -> list[Finding]:
-    """One finding for what psgd always needs, and one for each extra. `installed`: a package's version, or None."""
+    """One finding for what psgd always needs, one for each extra that is there or too old, and one for all that are
+    missing. `installed`: a package's version, or None."""
     always = set(_needed(requirements, ""))
-    findings = [_judge_always(_states(always, installed))]
+    findings, missing = [_judge_always(_states(always, installed))], dict[str, dict[str, tuple[str, str]]]()
     complete = {extra for extra in extras if not _problems(_states(_needed(requirements, extra), installed))}
     for extra in extras:
         states = _states(set(_needed(requirements, extra)) - always, installed)
-        replaced = any(complete & set(each) - {extra} for each in _ALTERNATIVES if extra in each)
+        replaced = any({*complete, *missing} & set(each) - {extra} for each in _ALTERNATIVES if extra in each)
         absent = not any(version for version, _ in states.values())
         if extra in _FOR_DEVELOPERS or replaced or (extra in _FOR_GPUS and absent):
             continue
-        findings.append(_judge_extra(extra, states))
-    return findings
+        old = {name: state for name, state in states.items() if all(state)}
+        if old:
+            findings.append(wrong(f"[{extra}]", f"too old: {_list(old)}", f"pip install 'psgd[{extra}]'"))
+        elif _problems(states):
+            missing[extra] = states
+        else:
+            findings.append(ok(f"[{extra}]", _list(states)))
+    return findings + ([_judge_missing(missing)] if missing else [])
 
 
 def _judge_always(states: dict[str, tuple[str, str]]) -> Finding:
@@ -55,15 +62,19 @@ def _judge_always(states: dict[str, tuple[str, str]]) -> Finding:
     return ok("packages", _list(states), **{name: version for name, (version, _) in states.items()})
 
 
-def _judge_extra(extra: str, states: dict[str, tuple[str, str]]) -> Finding:
-    check, advice = f"[{extra}]", f"pip install 'psgd[{extra}]'"
-    problems = _problems(states)
-    if not problems:
-        return ok(check, _list(states))
-    if any(version and problem for version, problem in states.values()):
-        return wrong(check, f"too old: {_list({n: s for n, s in problems.items() if s[0]})}", advice)
-    there = {name: state for name, state in states.items() if name not in problems}
-    return note(check, f"{', '.join(problems)} not installed" + (f", but {_list(there)}" if there else ""), advice)
+def _judge_missing(extras: dict[str, dict[str, tuple[str, str]]]) -> Finding:
+    """Of all extras that lack packages, with one command for them."""
+    texts = []
+    for extra, states in extras.items():
+        there = {name: state for name, state in states.items() if state[0]}
+        absent = ", ".join(name for name in states if name not in there)
+        texts.append(f"[{extra}] {absent}" + (f" (but {_list(there)})" if there else ""))
+    return note(
+        "extras",
+        f"not installed: {'; '.join(texts)}",
+        f"if you want them: pip install 'psgd[{','.join(extras)}]'",
+        **{extra: [name for name, (version, _) in states.items() if not version] for extra, states in extras.items()},
+    )
 
 
 def _problems(states: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:

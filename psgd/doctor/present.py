@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from psgd.doctor.finding import Finding
 
 _COLOURS = {"ok": "32", "note": "33", "wrong": "31;1"}  # green, yellow, bold red
-_NAME_WIDTH = 11  # of the longest name of a check
+_NAME_WIDTH = 13  # of the longest name of a check, which is [tensorboard]
 
 
 def show(finding: Finding, terminal: bool) -> str:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from psgd.config.settings import Libsvm
+from psgd.config.shipped import configs
 from psgd.core.errors import DataError, StorageError, UsageError
 from psgd.data.sources.array_files import Named, find_part, holds_arrays, read_arrays
 from psgd.data.sources.csv_rows import read_header, read_table
@@ -34,6 +35,8 @@ def read_question(model: Model, path: Path) -> Question:
     """Read the data at `path` and prepare them for `model`. DataError if they are missing or do not fit."""
     try:
         path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(_absent(model, path)) from None
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', error)}") from None
     arrays = holds_arrays(path)
@@ -48,6 +51,20 @@ def read_question(model: Model, path: Path) -> Question:
     if path.name.lower().endswith((".csv", ".tsv", ".txt")):
         raise DataError(f"{path}: this model was trained on arrays; give an npz or npy file, or IDX images")
     return Question(_fitting(model, Named(str(path), read_idx(path))), None)
+
+
+def _absent(model: Model, path: Path) -> str:
+    """What to say of a path where there is nothing."""
+    if model.preparation["kind"] == "table":
+        wanted = "a CSV file with the columns that it was trained on"
+    else:
+        wanted = "an npz or npy file, a directory of npy files, " + (
+            "or libsvm text" if model.sparse else "or IDX images"
+        )
+    if str(path) in configs(comparisons=False):
+        scores = "; the scores of a run on the test data of its own config are in its summary.json"
+        return f"{path} is the name of a config; DATA is the path of new examples: for this model {wanted}{scores}"
+    return f"{path}: there is no such file; DATA is the path of new examples: for this model {wanted}"
 
 
 def _read_table(model: Model, path: Path) -> Question:

@@ -14,6 +14,7 @@ from psgd.jobs.experiment import experiment
 from psgd.jobs.record.recorders import relay
 from psgd.jobs.request import RunRequest
 from psgd.jobs.run_files import RunFiles
+from psgd.jobs.summary import rounded
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -132,7 +133,7 @@ def train_job(
 
 
 def print_summary(result: Result) -> int:
-    """Print the summary to stdout and return the exit code. StorageError if stdout cannot be written."""
+    """Print the summary to stdout, rounded, and return the exit code. StorageError if stdout cannot be written."""
     if result.summary is not None:
-        print_result(to_json(result.summary, indent=2), "the summary ")
+        print_result(to_json(rounded(result.summary), indent=2), "the summary ")
     return result.code

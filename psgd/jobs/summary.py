@@ -1,6 +1,8 @@
 """The result of a run: the keys of summary.json, on which scripts rely."""
 
 import hashlib
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,3 +44,21 @@ def summarize(settings: Settings, loop: Loop, examples: int, status: str) -> dic
         "worker_steps": list(progress.worker_steps),
         "last_weights": list(progress.last_weights),
     }
+
+
+def rounded(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary with as many digits as people read. Programs that need all of them read summary.json."""
+    return {name: _rounded(name, value) for name, value in summary.items()}
+
+
+def _rounded(name: str, value: Any) -> Any:
+    """Round times to a millisecond (short ones to 4 significant digits), rates to 4 digits, other numbers to 6."""
+    if isinstance(value, list):
+        return [_rounded(name, each) for each in value]
+    if not isinstance(value, float) or not math.isfinite(value):
+        return value
+    if name.endswith("_seconds"):
+        return round(value, 3) if value >= 1 else float(f"{value:.4g}")
+    if name.endswith("_per_second"):
+        return int(float(f"{value:.4g}")) if value >= 1000 else float(f"{value:.4g}")
+    return float(f"{value:.6g}")

@@ -12,7 +12,7 @@ from psgd.config.document import read_file
 from psgd.config.overrides import named_overrides
 from psgd.config.resolve import Resolved, resolve_document
 from psgd.config.shipped import find_config
-from psgd.core.errors import INTERRUPTED, PsgdError, UsageError, reworded
+from psgd.core.errors import INTERRUPTED, PsgdError, UsageError, raised_at_the_call, reworded
 from psgd.core.launcher import launched
 from psgd.core.log import LOG, say_once
 from psgd.group.failure import out_of_memory
@@ -30,6 +30,7 @@ _OPTION = re.compile(r"--output DIR\b|--(?:output|resume|overwrite|accept-change
 _CONTINUE = re.compile(r"--resume --output (.+)")  # the end of a message, with the directory
 
 
+@raised_at_the_call
 def train(
     config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     *,

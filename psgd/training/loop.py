@@ -98,8 +98,9 @@ class Loop:
 
     @property
     def bytes_sent(self) -> int:
-        """Of contributions, by one worker so far: what crosses the network if it is alone on its host."""
-        return self.replica.progress.combinations * self._job.vectors.contribution_bytes
+        """Of contributions, by one worker so far: what crosses the network if each has a host. One alone sends none."""
+        sent = self.replica.progress.combinations * self._job.vectors.contribution_bytes
+        return sent if self._job.workers > 1 else 0
 
     def run(self, finish: Callable[["Loop"], None] = lambda loop: None) -> Replica:
         """Train to the end; then the first process calls `finish`, whose failure is everyone's."""

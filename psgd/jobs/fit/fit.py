@@ -6,7 +6,7 @@ from os import PathLike
 from typing import Any
 
 from psgd.backends.blas import one_blas_thread, several_threads
-from psgd.core.errors import UsageError, reworded
+from psgd.core.errors import UsageError, raised_at_the_call, reworded
 from psgd.core.launcher import launched
 from psgd.core.log import LOG, say_once
 from psgd.jobs.fit.advice import advice, call_seconds
@@ -20,6 +20,7 @@ from psgd.jobs.plain_values import plain
 from psgd.learners.user_function import Gradient, Measure
 
 
+@raised_at_the_call
 def fit(
     gradient: Gradient,
     parameters: Any,
