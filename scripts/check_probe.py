@@ -39,10 +39,10 @@ def command(processes: int, *arguments: str) -> str:
 def forecasts(text: str) -> tuple[dict[tuple[str, int], float], str]:
     """Parse ({(strategy, workers): examples/s} where each worker has a core, the recommendation)."""
     found = {}
-    for workers, cores, *rates in re.findall(r"^# +(\d+) +(\d+) +([\d,]+) +([\d,]+)", text, re.M):
+    for workers, cores, *rates in re.findall(r"^ +(\d+) +(\d+) +([\d,]+) +([\d,]+)", text, re.M):
         if workers == cores:
             found |= {(s, int(workers)): float(r.replace(",", "")) for s, r in zip(STRATEGIES, rates, strict=True)}
-    return found, re.findall(r"^# Recommendation: (.*)\.$", text, re.M)[0]
+    return found, re.findall(r"^Recommendation: (.*)\.$", text, re.M)[0]
 
 
 def measured(network: list[str], strategy: str, workers: int, rate: float, seconds: float) -> float:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from comparing import COSTS
 from processes import TESTS, Finished, Running, descendants
 
-from psgd.compare import command, directory, dry_run, estimate
+from psgd.compare import command, cost_book, directory, dry_run, estimate
 from psgd.compare.__main__ import main
 from psgd.compare.plan import Plan
 from psgd.compare.record import status
@@ -205,6 +206,24 @@ def test_called_again_nothing_that_is_done_is_trained_and_a_regression_has_code_
     assert "psgd: slower by more than 5%:" in said.err
     assert "sync, price slow: " in said.err
     assert "reaches the target" in said.out  # the answer and the report come first
+
+
+def test_a_call_that_finds_all_runs_says_that_there_is_nothing_to_train(tmp_path, in_process, capsys, monkeypatch):
+    monkeypatch.setattr(cost_book, "measure", lambda settings, data: dict(COSTS))
+    config = configured(tmp_path, arms={"sync": ARMS["sync"]})
+    arguments = [str(config), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    first = capsys.readouterr()
+    assert ("scoring: 1 of 1 runs" in first.err, "nothing to train" in first.err) == (True, False)
+    assert main(arguments) == 0
+    again = capsys.readouterr()
+    assert again.err.splitlines()[0] == "psgd: nothing to train: all 3 runs are there"
+    assert " of " not in again.err  # no progress of what is not done
+    assert again.out == first.out
+    assert main([str(configured(tmp_path, arms={"sync": ARMS["sync"]}, seeds=[0, 1])), *arguments[1:]]) == 0
+    more = capsys.readouterr().err
+    assert "psgd: scoring: 1 of 1 runs" in more
+    assert ("tuning" in more, "nothing to train" in more) == (False, False)
 
 
 def verify_on(where: Path, group: str) -> list[str]:

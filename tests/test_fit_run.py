@@ -104,7 +104,9 @@ def test_metrics_of_a_function_without_a_loss_have_none(tmp_path):
 def test_a_finished_run_returns_at_once_with_the_same_result(finished, unbroken, capsys):
     assert fit_run.fit(finished, resume=True).summary == fit_run.fit(finished, resume=True).summary
     same(fit_run.fit(finished, resume=True, group="threads", processes=3), unbroken)
-    assert f"[0] going on from round {unbroken.summary['rounds']}" in capsys.readouterr().err
+    said = capsys.readouterr().err.splitlines()
+    ended = f"[0] already at epoch {unbroken.summary['epochs']:.2f}, and epochs is 8: nothing to train"
+    assert [said.count(ended), sum("going on" in line for line in said)] == [3, 0]
 
 
 @pytest.mark.parametrize("exists", [False, True])
@@ -399,7 +401,7 @@ def test_the_callback_hears_of_every_line_of_metrics(tmp_path, unbroken):
 
 
 @pytest.mark.parametrize("group", ["serial", "threads"])
-def test_a_callback_that_returns_true_ends_training_with_the_parameters_it_saw(group, tmp_path, unbroken):
+def test_a_callback_that_returns_true_ends_training_with_the_parameters_it_saw(group, tmp_path, unbroken, capsys):
     """The same round and bits on every group; and the run can be resumed to the end of the unbroken one."""
     seen = []
 
@@ -422,7 +424,11 @@ def test_a_callback_that_returns_true_ends_training_with_the_parameters_it_saw(g
     for key in ("status", "rounds", "parameters_sha256", "test_accuracy"):
         assert again.summary[key] == fitted.summary[key], key
     assert rows(again.history) == rows(fitted.history)
+    said, epoch = capsys.readouterr().err, f"{fitted.summary['epochs']:.2f}"
+    assert f"[0] already at epoch {epoch}, where callback ends it: nothing to train\n" in said
+    assert "going on" not in said
     resumed = fit_run.fit(tmp_path / "run", resume=True)
+    assert f"[0] going on from round 7, epoch {epoch}\n" in capsys.readouterr().err
     assert resumed.summary["parameters_sha256"] == unbroken.summary["parameters_sha256"]
 
 

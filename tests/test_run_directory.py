@@ -53,6 +53,29 @@ def test_the_saved_config_resumes_with_any_group(tmp_path):
     assert "going on from round" in more.stderr
 
 
+@pytest.mark.parametrize(
+    ("settings", "more", "reason"),
+    [
+        (["training.epochs=2"], [], "and training.epochs is 2"),
+        (["training.epochs=2"], ["training.epochs=1"], "and training.epochs is 1"),
+        (["training.target=0.5"], [], "where training.target was reached"),
+        (["data.validation=0.1", "training.early_stop.patience=1", "training.early_stop.minimum=0.5"], [],
+         "where training.early_stop ended it"),
+    ],
+)  # fmt: skip
+def test_a_run_that_has_ended_says_that_there_is_nothing_to_train(tmp_path, settings, more, reason):
+    assert train("group=serial", *settings, "--quiet", "--output", tmp_path).code == 0
+    before, summary = contents(tmp_path), json.loads((tmp_path / "summary.json").read_text())
+    resumed = train("--resume", *more, "--output", tmp_path)
+    assert resumed.code == 0, resumed
+    assert f"[0] already at epoch {summary['epochs']:.2f}, {reason}: nothing to train\n" in resumed.stderr
+    assert "going on" not in resumed.stderr
+    assert json.loads(resumed.stdout) == summary
+    after = contents(tmp_path)
+    assert after.keys() == before.keys()
+    assert [name for name in ("model.safetensors", "metrics.jsonl") if after[name] != before[name]] == []
+
+
 def test_a_run_directory_in_use_is_refused(tmp_path):
     running = Running([*command(), "training.epochs=3000", "--quiet", "--output", str(tmp_path / "run")])
     running.wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())

@@ -99,13 +99,16 @@ def test_the_batch_loop_config_learns(tmp_path):
     assert json.loads(finished.stdout)["test_accuracy"] > 0.25
 
 
-def test_a_dry_run_prints_the_resolved_config_and_leaves_nothing(tmp_path):
-    finished = train("--dry-run", "--no-probe", "strategy.name=gradient-averaging", "optimizer.learning_rate=1e-3")
+def test_a_dry_run_without_a_probe_prints_a_config_that_runs_and_leaves_nothing(tmp_path):
+    settings = "strategy.name=gradient-averaging", "optimizer.learning_rate=1e-3", f"output={tmp_path}/runs/x"
+    finished = train("--dry-run", "--no-probe", *settings)
     assert finished.code == 0
+    assert list(tmp_path.iterdir()) == []
     (tmp_path / "printed.yaml").write_text(finished.stdout)
-    settings = resolve(str(tmp_path / "printed.yaml"), []).settings
-    assert settings.strategy == GradientAveraging()
-    assert settings.optimizer.learning_rate == 0.001
+    resolved = resolve(str(tmp_path / "printed.yaml"), []).settings
+    assert resolved.strategy == GradientAveraging()
+    assert resolved.optimizer.learning_rate == 0.001
+    assert train(tmp_path / "printed.yaml", "training.epochs=1", "--quiet", "--output", tmp_path / "run").code == 0
 
 
 def test_resuming_a_finished_run_for_more_epochs_has_the_bits_of_a_long_run(tmp_path):

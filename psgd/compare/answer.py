@@ -3,6 +3,7 @@
 from typing import Any
 
 from psgd.compare import numbers
+from psgd.compare.arm_names import ArmNames
 from psgd.compare.cells import cell_name, place_name
 
 Json = dict[str, Any]
@@ -12,12 +13,12 @@ MAX_PLACES = 6  # of which each has a sentence; the tables have all
 
 def answer(results: Json, findings: Json) -> list[str]:
     """The answer first, then what limits it."""
-    target, tables = results["target"], findings["tables"]
+    target, tables, name = results["target"], findings["tables"], ArmNames(results["cells"])
     if target["value"] is None:
         return ["No run of the arm that sets the target has a score, so there is no target and no answer."]
-    sentences = [_overall(results, tables)] if len(tables) > 1 else []
-    sentences += _shortest(results, tables)
-    sentences += [_sentence(results, table) for table in tables[:MAX_PLACES]]
+    sentences = [_overall(results, tables, name)] if len(tables) > 1 else []
+    sentences += _shortest(results, tables, name)
+    sentences += [_sentence(results, table, name) for table in tables[:MAX_PLACES]]
     if len(tables) > MAX_PLACES:
         sentences.append(f"The tables below have the other {len(tables) - MAX_PLACES} places and prices.")
     sentences += _break_even(results, findings) + _limits(results, findings)
@@ -34,7 +35,7 @@ def place_of(table: Json) -> str:
     return ", ".join(filter(None, (place_name(table["at"]), f"price {table['price']}")))
 
 
-def _overall(results: Json, tables: list[Json]) -> str:
+def _overall(results: Json, tables: list[Json], name: ArmNames) -> str:
     """Which arm is ahead in how many places."""
     wins: dict[str, int] = {}
     for table in tables:
@@ -43,12 +44,12 @@ def _overall(results: Json, tables: list[Json]) -> str:
             wins[first["arm"]] = wins.get(first["arm"], 0) + 1
     if not wins:
         return f"No arm reaches the target of {_target(results)} in more than half of its runs, at any place."
-    counted = [f"{arm} in {count}" for arm, count in sorted(wins.items(), key=lambda item: -item[1])]
+    counted = [f"{name(arm)} in {count}" for arm, count in sorted(wins.items(), key=lambda item: -item[1])]
     where = f"of {len(tables)} places and prices"
     return f"First to reach {_target(results)}, by the median time: {', '.join(counted)} {where}."
 
 
-def _shortest(results: Json, tables: list[Json]) -> list[str]:
+def _shortest(results: Json, tables: list[Json], name: ArmNames) -> list[str]:
     """For each price, the shortest median time over the whole grid, if it has several places."""
     if not results["axes"]:
         return []
@@ -58,37 +59,59 @@ def _shortest(results: Json, tables: list[Json]) -> list[str]:
         if len(there) > 1:
             table, first = min(there, key=lambda each: float(each[1]["median"]))
             place, time = place_name(table["at"]), numbers.seconds(first["median"])
-            sentences.append(f"Price {price}: {first['arm']} with {place} is first of all, in {time}.")
+            sentences.append(f"Price {price}: {name(first['arm'])} with {place} is first of all, in {time}.")
     return sentences
 
 
-def _sentence(results: Json, table: Json) -> str:
+def _sentence(results: Json, table: Json, name: ArmNames) -> str:
     first = winner(table)
     place = place_of(table)
     place = place[0].upper() + place[1:]
     if first is None:
-        counts = ", ".join(f"{row['arm']} {row['reached']} of {row['of']}" for row in table["rows"])
+        counts = ", ".join(f"{name(row['arm'])} {row['reached']} of {row['of']}" for row in table["rows"])
         return f"{place}: no arm reaches the target in more than half of its runs ({counts})."
-    reached = f"in {numbers.seconds(first['median'])} ({first['reached']} of {first['of']} runs)"
-    return f"{place}: {first['arm']} reaches the target first, {reached}{_compared(results, table, first)}."
+    reached = f"{name(first['arm'])} reaches the target first, in {numbers.seconds(first['median'])} ({_runs(first)})"
+    return f"{place}: {reached}{_compared(results, table, first, name)}."
 
 
-def _compared(results: Json, table: Json, first: Json) -> str:
-    """How the first stands to the reference, or the reference to the others."""
-    ratio = first["ratio"]
-    if ratio:
-        return f"; {_ratio(ratio)} the time of {results['reference']}: {_verdict(ratio)}"
-    others = [(row["arm"], row["ratio"]) for row in table["rows"] if row["ratio"]]
-    said = [f"{arm} takes {_ratio(ratio)} its time ({_verdict(ratio)})" for arm, ratio in others]
-    return f"; {', '.join(said)}" if said else ""
+def _compared(results: Json, table: Json, first: Json, name: ArmNames) -> str:
+    """How the first stands to the reference, or the others to it."""
+    reference = next((row for row in table["rows"] if row["arm"] == results["reference"]), None)
+    if reference is None:
+        return ""
+    rows = [first] if first["ratio"] else [row for row in table["rows"] if row["ratio"]]
+    said = [_standing(row, "it" if row is first else name(row["arm"]), reference, name) for row in rows]
+    return "".join(f"; {each}" for each in said)
 
 
-def _ratio(ratio: Json) -> str:
+def _standing(row: Json, arm: str, reference: Json, name: ArmNames) -> str:
+    """How an arm, called `arm`, stands to the reference. Where runs missed the target, that is said: what is known of
+    the ratio is a bound then, or nothing."""
+    ratio, other = row["ratio"], name(reference["arm"])
+    verdict, factor = _verdict(ratio), f"{numbers.digits(ratio['ratio'], 2)} times"
     if ratio["ratio"] is None:
-        return "somewhere between less and more than"
-    bound = f"{ratio['bound']} " if ratio["bound"] else ""
-    low, high = ("?" if ratio[end] is None else numbers.digits(ratio[end], 2) for end in ("low", "high"))
-    return f"{bound}{numbers.digits(ratio['ratio'], 2)} times ({low} to {high})"
+        reached = f"{arm} reached the target in {_runs(row)}, {other} in {_runs(reference)}"
+        return f"{reached}, and they cannot be compared ({verdict})"
+    if ratio["bound"] is None:
+        return f"{arm} takes {factor}{_interval(ratio)} as long as {other} ({verdict})"
+    if ratio["bound"] == "at least":
+        known = f"{arm} reached the target in {_runs(row)}, so it takes at least {factor} as long as {other}"
+    else:
+        reached = f"which reached the target in {_runs(reference)}"
+        known = f"{arm} takes at most {factor} as long as {other}, {reached}"
+    return f"{known}: only this bound is known ({verdict})"
+
+
+def _runs(row: Json) -> str:
+    return f"{row['reached']} of {row['of']} runs"
+
+
+def _interval(ratio: Json) -> str:
+    """The interval of a ratio, which may be open at an end or, of a single seed, at both."""
+    low, high = (None if ratio[end] is None else numbers.digits(ratio[end], 2) for end in ("low", "high"))
+    if low and high:
+        return f" ({low} to {high})"
+    return f" ({low} or more)" if low else f" ({high} or less)" if high else ""
 
 
 def _verdict(ratio: Json) -> str:

@@ -47,6 +47,8 @@ def compare(options: argparse.Namespace) -> None:
     open_directory(directory, comparison, plan.base)
     runs, costs = Runs(directory, cores(), _watcher()), CostBook(directory)
     results = Comparing(plan, runs, costs, earlier_results(directory)).carry_out()
+    if not runs.trained:
+        LOG.info("psgd: nothing to train: all %d runs are there", len(runs.wanted))
     results["findings"] = findings(results)
     write_json(directory / RESULTS, results)
     write_report(directory, results, times)

@@ -38,6 +38,7 @@ class Runs:
     def __init__(self, directory: Path, side_by_side: int, watch: Watch = lambda what, done, count: None) -> None:
         """`side_by_side`: how many runs are trained at once, each on one core."""
         self._directory, self._side_by_side, self.watch = directory / "runs", side_by_side, watch
+        self.wanted, self.trained = set[Path](), set[Path]()  # directories of all runs, and of those not there before
         self._children: set[subprocess.Popen[str]] = set()
         self._stopping = False
 
@@ -45,6 +46,7 @@ class Runs:
         """Train the distinct runs among `trials`, as far as they are not done yet; outcomes by identity. `what`: the
         step of the comparison, in a word. On an interrupt, the runs under way save a checkpoint and end."""
         distinct = {trial.identity: trial for trial in trials}
+        self.wanted.update(self._directory / identity for identity in distinct)
         outcomes: dict[str, Outcome] = {}
         with ThreadPoolExecutor(self._side_by_side) as pool:
             try:
@@ -54,7 +56,8 @@ class Runs:
                     for future in ended:
                         outcome = future.result()
                         outcomes[outcome.directory.name] = outcome
-                    self.watch(what, len(outcomes), len(distinct))
+                    if not self.trained.isdisjoint(each.directory for each in outcomes.values()):
+                        self.watch(what, len(outcomes), len(distinct))
             except BaseException:
                 self._stop()
                 pool.shutdown(cancel_futures=True)
@@ -85,6 +88,7 @@ class Runs:
     def _run(self, trial: Trial, directory: Path, arguments: list[str]) -> Outcome:
         if self._stopping:
             return Outcome(directory, "stopped before it began")
+        self.trained.add(directory)
         try:
             directory.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -16,8 +16,10 @@ from psgd.core.log import LOG
 def time_runs(runs: Runs, wanted: Sequence[tuple[Trial, str, dict[str, Any]]]) -> None:
     """Set the entry `measured` of runs, each given with its cell's name and its entry in results.json. A run with
     another hash than before is reported and left out, as is one that failed."""
+    new = any(not runs.is_timed(trial) for trial, _, _ in wanted)
     for number, (trial, name, run) in enumerate(wanted):
-        runs.watch("timing", number, len(wanted))
+        if new:
+            runs.watch("timing", number, len(wanted))
         directory = runs.timed_directory(trial)
         note = directory.with_suffix(".json")  # kept, for a later call that does not train the run again
         if runs.is_timed(trial):
@@ -35,5 +37,5 @@ def time_runs(runs: Runs, wanted: Sequence[tuple[Trial, str, dict[str, Any]]]) -
             with suppress(OSError, ValueError, KeyError):
                 idle = bool(json.loads(note.read_text("utf-8"))["idle"])
             run["measured"] = {**read_group(directory), "idle": idle, "seconds": [read_seconds(directory)]}
-    if wanted:
+    if new:
         runs.watch("timing", len(wanted), len(wanted))

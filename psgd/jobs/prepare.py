@@ -29,8 +29,9 @@ def read_request(options: argparse.Namespace, processes: int) -> RunRequest | No
     if options.dry_run:
         for note in [] if options.quiet else found:
             LOG.info("psgd: %s", note)
-        print_result(request.config.rstrip("\n"))
-        if not options.no_probe:
+        if options.no_probe:
+            print_result(request.config.rstrip("\n"))
+        else:
             print_probe(request.settings)
         return None
     return request
@@ -75,7 +76,7 @@ def resolve_auto(settings: Settings, processes: int) -> Resolved:
 
 
 def print_probe(settings: Settings) -> None:
-    """Probe and print whether this job should be parallelised, as comments, so that the output remains valid YAML."""
+    """Probe and print whether this job should be parallelised."""
     from psgd.backends.blas import limit_after_numpy
     from psgd.data.sources.load import load_data
     from psgd.jobs.probe.probe import lines, probe

@@ -37,8 +37,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--resume", action="store_true", help="continue from the newest checkpoint of the run")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in the directory of --output")
     parser.add_argument("--accept-changes", action="store_true", help="with --resume: with other settings or data")
-    parser.add_argument("--dry-run", action="store_true", help="print the resolved config, and whether to parallelise")
-    parser.add_argument("--no-probe", action="store_true", help="with --dry-run: the resolved config alone, at once")
+    parser.add_argument("--dry-run", action="store_true", help="say whether to parallelise; train nothing")
+    parser.add_argument(
+        "--no-probe", action="store_true", help="with --dry-run: print the resolved config instead, at once"
+    )
     parser.add_argument("--quiet", action="store_true", help="print only errors and the summary")
     return parser
 

@@ -22,6 +22,13 @@ from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
 
+# Why a resumed run trains nothing, by its status.
+_REASONS = {
+    "done": "and training.epochs is {epochs:g}",
+    "target-reached": "where training.target was reached",
+    "stopped-early": "where training.early_stop ended it",
+}
+
 
 @final
 class RunFiles:
@@ -52,10 +59,7 @@ class RunFiles:
                 say(f"warning: {warning}")
         for warning in warnings(self.request.settings, job):
             say(warning)
-        if resumed:
-            progress = loop.replica.progress
-            say(f"going on from round {progress.round}, epoch {progress.position / job.sampler.examples:.2f}")
-        elif self.request.resume:
+        if self.request.resume and not resumed:
             say("warning: there is no checkpoint here yet: starting from the beginning")
         if self.directory is None:
             return
@@ -63,6 +67,16 @@ class RunFiles:
             (self.directory / "summary.json").unlink()  # of an earlier end, from which the run goes on now
         write_text(self.directory / "config.yaml", self.request.config)
         write_json(self.directory / "environment.json", environment(self._processes))
+
+    def goes_on(self, loop: Loop, enough: bool) -> None:
+        """Say where a resumed run goes on, or why it does not. `enough`: the caller's callback ends it here."""
+        progress = loop.replica.progress
+        epoch = f"epoch {progress.position / self._job.sampler.examples:.2f}"
+        if enough or loop.finished:
+            reason = "where callback ends it" if enough else _REASONS[_status(loop, self._job)]
+            self._say(f"already at {epoch}, {reason.format(epochs=self._job.epochs)}: nothing to train")
+        else:
+            self._say(f"going on from round {progress.round}, {epoch}")
 
     def finished(self, loop: Loop) -> None:
         """Write the model and the summary of a run that was not stopped. StorageError."""

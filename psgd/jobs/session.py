@@ -18,7 +18,7 @@ from psgd.jobs.summary import rounded
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.signals import Signals, Stopped
+from psgd.training.signals import ENOUGH, Signals, Stopped
 
 
 class Result(NamedTuple):
@@ -112,6 +112,8 @@ def train_job(
     def begin(loop: Loop, resumed: bool) -> None:
         files.started(loop, resumed)
         started(loop)
+        if resumed:
+            files.goes_on(loop, enough=signals.asked == ENOUGH)
 
     loop = Loop(
         *(job, transport, recorder, files.directory, settings.training.checkpoint_seconds),

@@ -89,18 +89,17 @@ class Loop:
     @property
     def result(self) -> Replica:
         """The replica; once training has ended, with the parameters of the best evaluation if it may stop early."""
-        return self.early_stop.result(self.replica) if self._finished() else self.replica
+        return self.early_stop.result(self.replica) if self.finished else self.replica
 
     @property
     def scores(self) -> dict[str, float]:
         """The scores of the result, such as test_loss; during training those of the last evaluation."""
-        return self.early_stop.best.scores if self.early_stop.best and self._finished() else self._scores
+        return self.early_stop.best.scores if self.early_stop.best and self.finished else self._scores
 
     @property
     def bytes_sent(self) -> int:
         """Of contributions, by one worker so far: what crosses the network if each has a host. One alone sends none."""
-        sent = self.replica.progress.combinations * self._job.vectors.contribution_bytes
-        return sent if self._job.workers > 1 else 0
+        return self.replica.progress.combinations * self._job.vectors.contribution_bytes * (self._job.workers > 1)
 
     def run(self, finish: Callable[["Loop"], None] = lambda loop: None) -> Replica:
         """Train to the end; then the first process calls `finish`, whose failure is everyone's."""
@@ -119,7 +118,7 @@ class Loop:
             self._begin()
         self._evaluate_if_due()
         steps_done = 0
-        while not self._finished():
+        while not self.finished:
             steps_done = self._round()
             self._losses = 0
             self._evaluate_if_due()
@@ -164,7 +163,9 @@ class Loop:
         self.replica.vectors[: len(start.vectors)] = start.vectors
         self._local_steps.reset()
 
-    def _finished(self) -> bool:
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing more to train."""
         progress = self.replica.progress
         return progress.position >= self._job.end or progress.reached or self.early_stop.over or self.enough
 
@@ -260,7 +261,7 @@ class Loop:
         reached = reaches(self._job.target, scores)
         self._scores, self.replica.progress = scores, progress._replace(evaluated=progress.position, reached=reached)
         self.early_stop.judge(self.replica, scores)
-        last = self._finished()
+        last = self.finished
         self.agreement.attempt(lambda: self._recorder.scores(progress, scores, last, self.stopwatch), None)
         self.stopwatch.lap("other")
 

@@ -78,7 +78,7 @@ def forecast_all(rounds: list[Round], machine: Machine, batch: int, wanted: int)
 
 
 def lines(findings: Findings) -> list[str]:
-    """Format the findings as lines of text, each a YAML comment."""
+    """Format the findings as lines of text: the measurements, the forecasts, and last the recommendation."""
     machine = findings.machine
     most = max(machine.exchanges)
     text = [
@@ -100,9 +100,8 @@ def lines(findings: Findings) -> list[str]:
     text += ["Forecast of examples/s, workers equally fast:", *_table(findings)]
     if findings.load > BUSY:
         text.append(f"Other programs were running (load {findings.load:.1f}): probe again when the machine is idle.")
-    text.append(f"Recommendation: {recommend(findings.forecasts)[1]}.")
     text.append("Speed alone: more workers take fewer, larger or averaged steps an epoch, and may need more epochs.")
-    return [f"# {line}" for line in text]
+    return [*text, "", f"Recommendation: {recommend(findings.forecasts)[1]}."]
 
 
 def _table(findings: Findings) -> list[str]:

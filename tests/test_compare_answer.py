@@ -1,0 +1,120 @@
+"""The answer of a comparison: sentences about tables that are made by hand."""
+
+from typing import Any
+
+import pytest
+
+from psgd.compare.answer import answer
+
+STRATEGIES = {"sync": "gradient-averaging", "average": "parameter-averaging"}
+
+
+def row(arm: str, reached: int, median: float | None, **ratio: Any) -> dict[str, Any]:
+    """A row of a table about three runs."""
+    known = {"low": None, "high": None, "n": 3, "bound": None, "verdict": "undecided", "strength": "indication"}
+    return {"arm": arm, "reached": reached, "of": 3, "median": median, "ratio": {**known, **ratio} if ratio else None}
+
+
+def said(
+    *rows: dict[str, Any], tables: int = 1, strategies: dict[str, str] = STRATEGIES, reference: str = "sync"
+) -> list[str]:
+    """The answer, with the rows in each of so many tables."""
+    prices = [f"p{number}" for number in range(tables)]
+    results = {
+        "target": {"metric": "validation_accuracy", "value": 0.97},
+        "reference": reference,
+        "axes": {},
+        "prices": {price: {} for price in prices},
+        "cells": [
+            {"arm": arm, "strategy": name, "at": {}, "error": None, "comparable": True, "runs": []}
+            for arm, name in strategies.items()
+        ],
+    }
+    made = [{"at": {}, "price": price, "rows": list(rows)} for price in prices]
+    return answer(results, {"tables": made, "break_even": [], "flips": [], "identities": []})
+
+
+SYNC = row("sync", 3, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (
+            SYNC,
+            row("average", 3, 3.0, ratio=1.5, low=1.4, high=1.6, verdict="slower"),
+            "sync (gradient-averaging) reaches the target first, in 2.00 s (3 of 3 runs); average "
+            "(parameter-averaging) takes 1.5 times (1.4 to 1.6) as long as sync (slower, an indication from 3 seeds)",
+        ),
+        (
+            SYNC,
+            row("average", 3, 1.0, ratio=0.5, low=0.4, high=0.6, verdict="faster", strength="verdict"),
+            "average (parameter-averaging) reaches the target first, in 1.00 s (3 of 3 runs); it takes 0.50 times "
+            "(0.40 to 0.60) as long as sync (gradient-averaging) (faster, a verdict from 3 seeds)",
+        ),
+        (
+            SYNC,
+            row("average", 0, None, ratio=0.063, low=0.057, bound="at least"),
+            "sync (gradient-averaging) reaches the target first, in 2.00 s (3 of 3 runs); average "
+            "(parameter-averaging) reached the target in 0 of 3 runs, so it takes at least 0.063 times as long as "
+            "sync: only this bound is known (undecided)",
+        ),
+        (
+            row("sync", 1, None),
+            row("average", 3, 1.0, ratio=0.4, high=0.5, bound="at most", verdict="faster"),
+            "average (parameter-averaging) reaches the target first, in 1.00 s (3 of 3 runs); it takes at most "
+            "0.40 times as long as sync (gradient-averaging), which reached the target in 1 of 3 runs: only this bound "
+            "is known (faster, an indication from 3 seeds)",
+        ),
+        (
+            row("sync", 2, 2.0),
+            row("average", 1, None, ratio=None),
+            "sync (gradient-averaging) reaches the target first, in 2.00 s (2 of 3 runs); average "
+            "(parameter-averaging) reached the target in 1 of 3 runs, sync in 2 of 3 runs, and they cannot be "
+            "compared (undecided)",
+        ),
+        (
+            row("sync", 1, None),
+            row("average", 0, None, ratio=1.0, bound="at least"),
+            "no arm reaches the target in more than half of its runs (sync (gradient-averaging) 1 of 3, average "
+            "(parameter-averaging) 0 of 3)",
+        ),
+    ],
+)
+def test_how_often_the_target_was_reached_is_said_where_only_a_bound_is_known(first, second, words):
+    assert said(first, second) == [f"Price p0: {words}."]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (None, None, "1.5 times as long"),
+        (1.4, None, "1.5 times (1.4 or more) as"),
+        (None, 2, "1.5 times (2.0 or less) as"),
+    ],
+)
+def test_an_interval_that_is_open_has_no_question_mark(low, high, words):
+    (sentence,) = said(SYNC, row("average", 3, 3.0, ratio=1.5, low=low, high=high))
+    assert words in sentence
+    assert "?" not in sentence
+
+
+def test_the_strategy_is_named_at_the_first_mention():
+    text = " ".join(said(SYNC, row("average", 3, 3.0, ratio=1.5), tables=2))
+    assert text.startswith(
+        "First to reach a validation accuracy of 0.97, by the median time: sync (gradient-averaging) in"
+    )
+    assert [text.count(name) for name in STRATEGIES.values()] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "strategies",
+    [
+        {"sync": "parameter-averaging", "average": "parameter-averaging"},  # which tells nothing apart
+        {"gradient-averaging": "gradient-averaging", "parameter-averaging": "parameter-averaging"},
+    ],
+)
+def test_a_strategy_that_says_nothing_new_is_not_named(strategies):
+    one, other = strategies
+    text = " ".join(said(row(one, 3, 2.0), row(other, 3, 3.0, ratio=1.5), strategies=strategies, reference=one))
+    assert "averaging)" not in text
