@@ -47,6 +47,9 @@ def run_concurrently(processes: int, work: Work, seconds: float) -> float | None
 
 
 def _child(process: int, processes: int, memory: mmap.mmap, work: Work, seconds: float, results: np.ndarray) -> None:
+    if hasattr(os, "sched_setaffinity"):  # forks may share a core for a while, which would be measured
+        own = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {own[process % len(own)]})
     until = time.monotonic() + processes * (PATIENCE + 10 * seconds)  # then the parent has given up
 
     def give_up() -> None:
