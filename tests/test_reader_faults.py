@@ -140,7 +140,13 @@ def test_what_a_reader_returns_has_a_fingerprint_of_its_content(tmp_path, reader
 def test_an_absent_file(case):
     """A directory of npy files without x_test.npy has no test data."""
     case.path.unlink()
-    case.refused("nothing at", "No such file", "is there; set data.path", "expected arrays x_train and y_train")
+    case.refused(
+        "nothing at",
+        "No such file",
+        "there is no such file",
+        "is there; set data.path",
+        "expected arrays x_train and y_train",
+    )
 
 
 @pytest.mark.parametrize("mode", ["file", "directory"])

@@ -14,6 +14,7 @@ from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
 from psgd.jobs.request import parse
 from psgd.jobs.run_directory import fresh, latest
+from psgd.jobs.summary import rounded
 
 __all__ = ["run"]  # a fixture
 
@@ -70,7 +71,8 @@ def test_a_run_that_has_ended_says_that_there_is_nothing_to_train(tmp_path, sett
     assert resumed.code == 0, resumed
     assert f"[0] already at epoch {summary['epochs']:.2f}, {reason}: nothing to train\n" in resumed.stderr
     assert "going on" not in resumed.stderr
-    assert json.loads(resumed.stdout) == summary
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert json.loads(resumed.stdout) == rounded(summary)
     after = contents(tmp_path)
     assert after.keys() == before.keys()
     assert [name for name in ("model.safetensors", "metrics.jsonl") if after[name] != before[name]] == []
