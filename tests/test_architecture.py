@@ -38,7 +38,7 @@ DOORS = {
         "psgd.learners.saved_structure",
     },
     "yaml": {"psgd.config.document"},
-    "cupy": set(),
+    "cupy": {"psgd.backends.cuda.cupy_device"},
     "packaging": {"psgd.doctor.packages"},
     "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},
     "rich": {"psgd.training.progress_bar"},

@@ -60,7 +60,8 @@ def test_the_defaults_are_the_digits_job() -> None:
                 "name": "weighted-averaging", "period": 50, "optimizer_state": "keep", "contraction": "holdout",
             },
             "training": {
-                "epochs": 50.0, "batch_size_per_worker": 10, "seed": 0, "precision": "float32", "evaluate_every": 1.0,
+                "epochs": 50.0, "batch_size_per_worker": 10, "seed": 0, "precision": "float32",
+                "tf32": False, "evaluate_every": 1.0,
                 "target": None, "early_stop": None, "on_nonfinite": "stop", "checkpoint_seconds": 60.0,
             },
             "workers": 4,
@@ -155,7 +156,7 @@ def test_optimizers_differ_in_their_defaults() -> None:
         ("workers=0", "is 0; it must be a whole number greater than 0, or auto"),
         ("workers=4.0", "is 4.0; it must be a whole number greater than 0, or auto"),
         ("group=thread", "did you mean threads?"),
-        ("device=cuda", "it must be one of auto, cpu"),
+        ("device=rocm", "it must be one of auto, cpu, cuda"),
         ("cluster.speeds=[]", "it must be a list of numbers greater than 0 and at most 1"),
         ("cluster.speeds=[1, 0, 1, 1]", "it must be a list of numbers greater than 0 and at most 1"),
         ("cluster.patience=0", "is 0; it must be greater than 0"),

@@ -149,11 +149,10 @@ class TestRay:
 
 class TestGpu:
     def test_driver_and_cupy_must_match(self):
-        def judge(driver, cupy, can_train=True, names=("NVIDIA H100, 580.1, 81559 MiB",)):
-            return gpu.judge(driver, list(names), dict.fromkeys(cupy, "14.2"), can_train)
+        def judge(cuda, cupy, names=("NVIDIA H100, 580.1, 81559 MiB",)):
+            return gpu.judge(cuda, list(names), dict.fromkeys(cupy, "14.2"))
 
-        has(gpu.judge(None, [], {}, False)[0], "ok", "no GPU")
-        has(judge((13, 0), [], can_train=False)[0], "note", "CUDA up to 13.0; this psgd trains on the CPU only")
+        has(gpu.judge(None, [], {})[0], "ok", "no GPU")
         has(judge((13, 0), [])[0], "note", "no CuPy; pip install 'psgd[gpu]'")
         has(judge((12, 4), [])[0], "note", "pip install 'psgd[gpu12]'")
         has(judge((13, 0), ["cupy-cuda12x"])[0], "ok")

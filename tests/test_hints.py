@@ -96,7 +96,7 @@ def test_what_is_said_of_names_that_people_know(argument, words):
 
 
 def test_a_gpu_is_not_taken_for_a_cpu():
-    assert said("device=gpu").endswith("it must be one of auto, cpu")
+    assert said("device=gpu").endswith("it must be one of auto, cpu, cuda; did you mean cuda?")
 
 
 def test_what_is_named_for_a_thing_that_is_absent_exists():

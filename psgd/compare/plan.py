@@ -27,7 +27,7 @@ _NEUTRAL = ("record", "group", "output", "device", "compile")
 _NEUTRAL_IN = {
     "data": ("path",),
     "cluster": ("patience", "processes"),
-    "training": ("checkpoint_seconds", "target", "early_stop"),
+    "training": ("checkpoint_seconds", "target", "early_stop", "tf32"),
 }
 VALIDATION = 0.1  # share of the training data set aside where the base sets none: arms are judged by it
 
@@ -139,6 +139,9 @@ class Plan:
             given[tune.setting] = tuned
         given |= {"training.epochs": comparison.budget.epochs, "training.seed": seed, "training.target": None}
         given |= {"training.evaluate_every": self.evaluate_every, "training.early_stop": None}
+        if given.setdefault("device", self.base.device) == "cuda":
+            raise UsageError("device is cuda, but a comparison trains on the CPU, whose costs it knows; leave it out")
+        given["device"] = "cpu"
         if self.base.data.validation == 0:
             given.setdefault("data.validation", VALIDATION)
         speeds = given.get("cluster.speeds")

@@ -3,7 +3,18 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from psgd.config.settings import Csv, Libsvm, Linear, Npz, Settings, Sgd, Synthetic, SyntheticSparse, WeightedAveraging
+from psgd.config.settings import (
+    Csv,
+    Libsvm,
+    Linear,
+    Npz,
+    Own,
+    Settings,
+    Sgd,
+    Synthetic,
+    SyntheticSparse,
+    WeightedAveraging,
+)
 from psgd.config.value_checks import Problem, check_values, involves, shown
 
 _CLASSIFYING = ("cross-entropy", "binary-cross-entropy", "hinge")
@@ -19,7 +30,7 @@ def check(values: dict[str, Any], earlier: Sequence[Problem] = ()) -> tuple[Sett
     settings, problems = check_values(values)
     problems += earlier
     wrong = [problem.path for problem in problems]
-    rules = (_contraction, _nesterov, _speeds, _processes, _loss, _target, _early_stop, _files, _sparse)
+    rules = (_contraction, _nesterov, _speeds, _processes, _loss, _target, _early_stop, _files, _sparse, _device)
     return settings, problems + [p for rule in rules for p in rule(settings) if not involves(p, wrong)]
 
 
@@ -151,3 +162,27 @@ def _sparse(settings: Settings) -> Iterator[Problem]:
             "hinge for two classes, squared-error or huber for numbers"
         )
         yield Problem(("model", "loss"), text, (("data", "source"),))
+
+
+def trains_on_cpu(settings: Settings) -> str | None:
+    """What trains on the CPU whatever the device, in the words of an error message; None if a GPU could train it."""
+    if isinstance(settings.data, Own):
+        return "psgd.fit, whose function is yours and computes with numpy,"
+    if isinstance(settings.data, Libsvm | SyntheticSparse):
+        return "the linear model of sparse data"
+    return None
+
+
+def _device(settings: Settings) -> Iterator[Problem]:
+    """Check what only a GPU does, and what a GPU does not."""
+    training = settings.training
+    if settings.device == "cuda" and (what := trains_on_cpu(settings)):
+        text = f"is cuda, but {what} trains on the CPU; set device to auto or cpu"
+        yield Problem(("device",), text, (("data", "source"),))
+    if training.tf32 and training.precision == "float64":
+        text = "is true, but training.precision is float64, which is not rounded to TF32; leave one of them out"
+        yield Problem(("training", "tf32"), text, (("training", "precision"),))
+    if training.tf32 and settings.device == "cpu":
+        yield Problem(
+            ("training", "tf32"), "is true, but device is cpu, which has no TF32; leave it out", (("device",),)
+        )

@@ -27,7 +27,8 @@ MEANINGS = {
         "one for each process or core, so that the experiment depends on the machine.",
         group="What the workers run on. auto: mpi under a launcher, else threads, or one process where threads would "
         "be slower.",
-        device="The processor.",
+        device="What takes the steps: the CPU, or NVIDIA GPUs (cuda; extras gpu, gpu12). auto: the CPU, for "
+        "now.",
         compile="Whether numba compiles the inner loops; auto: if the run is long enough. It changes no bit.",
         record="Where metrics go besides metrics.jsonl (extras tensorboard, mlflow). It changes no bit.",
         cluster="The machines.",
@@ -109,6 +110,8 @@ MEANINGS = {
         batch_size_per_worker=("How many examples one step of one worker uses.", "examples"),
         seed="The number from which initial weights, batches and validation data are drawn.",
         precision="The floating-point numbers of all arithmetic.",
+        tf32="Whether a GPU may round what it multiplies to TF32, 10 bits after the point: faster, less precise. "
+        "The CPU never does.",
         evaluate_every=("The training between two evaluations; there is one at the end, too.", "epochs"),
         target="The accuracy, or the loss where there are no classes, at which training ends; on validation data if "
         "there are any, else on test data.",

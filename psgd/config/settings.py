@@ -216,6 +216,7 @@ class Training(Section):
     batch_size_per_worker: Count = 10
     seed: Natural = 0
     precision: Literal["float32", "float64"] = "float32"
+    tf32: Flag = False  # a GPU may round the inputs of products to TF32
     evaluate_every: Positive = 1.0
     target: float | None = Field(default=None, description="a number (an accuracy, or a loss in regression), or null")
     early_stop: EarlyStop | None = Field(
@@ -253,7 +254,7 @@ class Settings(Section):
     training: Training = Training()
     workers: Annotated[Workers | Literal["auto"], Field(description="a whole number greater than 0, or auto")] = 4
     group: Literal["auto", "serial", "threads", "mpi", "ray"] = "auto"
-    device: Literal["auto", "cpu"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: Literal["auto", "always", "never"] = "auto"
     cluster: Cluster = Cluster()
     record: Recorders = Field(default_factory=list, description="a list of different ones of tensorboard, mlflow")

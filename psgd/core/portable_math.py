@@ -22,6 +22,16 @@ def cosine(half_turns: float) -> float:
     return total
 
 
+def cosines(half_turns: np.ndarray) -> np.ndarray:
+    """Return `cosine` of each."""
+    mirrored = half_turns > 0.5
+    angles = math.pi * np.where(mirrored, 1.0 - half_turns, half_turns)
+    squares, totals = angles * angles, np.zeros(angles.shape)
+    for coefficient in reversed(_COSINE):
+        totals = totals * squares + coefficient
+    return np.where(mirrored, -totals, totals)
+
+
 def power(base: Base, exponent: int) -> Base:
     """Return base ** exponent, exponent >= 0, by repeated squaring: multiplications only."""
     result = base * 0.0 + 1.0
@@ -31,3 +41,13 @@ def power(base: Base, exponent: int) -> Base:
         base = base * base
         exponent >>= 1
     return result
+
+
+def powers(base: float, exponents: np.ndarray) -> np.ndarray:
+    """Return `power(base, n)` of each exponent n."""
+    results = np.ones(exponents.shape)
+    while exponents.any():
+        np.multiply(results, base, out=results, where=(exponents & 1).astype(bool))
+        base = base * base
+        exponents = exponents >> 1
+    return results

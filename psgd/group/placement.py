@@ -5,7 +5,15 @@ Pure functions of plain numbers: every process computes the same answer without 
 
 from collections.abc import Mapping, Sequence
 
+from psgd.group.transport import Transport
+
 Placement = Mapping[int, tuple[int, ...]]  # process -> its workers
+
+
+def place_on_host(transport: Transport) -> int:
+    """The number of this process among those of its host."""
+    hosts, place = transport.hosts, transport.members.index(transport.process)
+    return hosts[:place].count(hosts[place])
 
 
 def default_placement(workers: int, processes: Sequence[int]) -> dict[int, tuple[int, ...]]:

@@ -20,6 +20,7 @@ from psgd.data.sampling.sampler import Sampler
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.sparse import SparseDataset
 from psgd.jobs.choose_backend import choose_backend
+from psgd.jobs.choose_device import choose_device
 from psgd.learners.layered_learner import WeightSettings
 from psgd.learners.learner import Learner
 from psgd.learners.losses import LOSSES, Loss, huber
@@ -53,9 +54,10 @@ def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner],
     _check_memory(settings, learner, optimizer)
     if isinstance(learner, MLP) and settings.averaging is not None and optimizer.plain:
         accumulator(learner.dtype)  # local steps need it; its import takes time, which belongs to the start
+    strategy = _build_strategy(settings, sampler.examples, optimizer)
     return Job(
         workers=settings.worker_count,
-        strategy=_build_strategy(settings, sampler.examples, optimizer),
+        strategy=strategy,
         learner=learner,
         data=data,
         sampler=sampler,
@@ -69,6 +71,7 @@ def assemble(settings: Settings, data: Data, make: Callable[[Backend], Learner],
         stride=learner.stride if isinstance(learner, SparseLinear) else 1,
         caller=caller,
         backend=backend,
+        open_device=choose_device(settings, learner, data, strategy),
     )
 
 

@@ -27,6 +27,7 @@ FREE = {
     "training.epochs",
     "training.target",
     "training.early_stop",
+    "training.tf32",
     "training.checkpoint_seconds",
 }
 # Settings that may change with the user's consent: the state of the training fits them, but it is another experiment.

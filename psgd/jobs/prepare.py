@@ -14,6 +14,7 @@ from psgd.core.files import print_result
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
 from psgd.jobs.auto_group import check_launched, choose_group, cores
+from psgd.jobs.gpus import count_gpus
 from psgd.jobs.record.recorders import check_installed
 from psgd.jobs.request import RunRequest
 
@@ -67,12 +68,22 @@ def resolve_auto(settings: Settings, processes: int) -> Resolved:
         settings = settings.replace(workers=processes if launched() else cores())
         notes.append(f"workers: auto is {settings.workers} here: the experiment depends on the machine")
     if group == "auto":
-        chosen, reason = ("mpi", "a launcher started us") if launched() else choose_group(settings)
+        chosen, reason = ("mpi", "a launcher started us") if launched() else _one_for_gpus(settings)
+        chosen, reason = (chosen, reason) if chosen else choose_group(settings)
         settings = settings.replace(group=chosen)
         notes.append(f"group: {chosen} ({reason})")
     if launched() and settings.cluster.processes is not None:
         notes.append(f"cluster.processes: {settings.cluster.processes} is ignored, mpirun started {processes}")
     return Resolved(settings, notes)
+
+
+def _one_for_gpus(settings: Settings) -> tuple[str, str]:
+    """Choose (group, reason) for a job that trains on GPUs, with empty texts for one that does not."""
+    gpus, _ = count_gpus(settings)
+    if not gpus:
+        return "", ""
+    more = f"; mpirun -n {gpus} uses all {gpus} GPUs" if gpus > 1 else ""
+    return "serial", f"a GPU takes the steps of all workers side by side{more}"
 
 
 def print_probe(settings: Settings) -> None:

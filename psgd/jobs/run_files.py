@@ -9,7 +9,7 @@ import numpy as np
 
 from psgd.backends.blas import kernel_warning
 from psgd.core.files import write_json, write_text
-from psgd.jobs.environment import environment, mixed_kernels
+from psgd.jobs.environment import devices, environment, mixed_devices, mixed_kernels
 from psgd.jobs.long_rounds import warnings
 from psgd.jobs.request import RunRequest
 from psgd.jobs.summary import summarize
@@ -54,7 +54,7 @@ class RunFiles:
         say(_introduction(job, loop, self._processes))
         if job.sampler.note:
             say(job.sampler.note)
-        for warning in (mixed_kernels(self._processes), kernel_warning()):
+        for warning in (mixed_kernels(self._processes), kernel_warning(), mixed_devices(self._processes)):
             if warning:
                 say(f"warning: {warning}")
         for warning in warnings(self.request.settings, job):
@@ -97,7 +97,8 @@ class RunFiles:
 
     def summarize(self, loop: Loop, status: str) -> None:
         """Write the summary of a run that ended with `status`. StorageError."""
-        self.summary = summarize(self.request.settings, loop, self._job.sampler.examples, status)
+        examples, device = self._job.sampler.examples, devices(self._processes)
+        self.summary = summarize(self.request.settings, loop, examples, status, device)
         if self.directory:
             write_json(self.directory / "summary.json", self.summary)
 
@@ -133,8 +134,10 @@ def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]]) -> str:
     noun, ending = nouns.get(transport.kind, ("MPI process", "es"))
     where = f"one {noun}" if count == 1 else f"{count} {noun}{ending}"
     where += f" of {hosts} hosts" if 1 < hosts < count else ""
-    compiled = job.backend.name == "numba"
+    compiled = job.backend.name == "numba" and not job.device
+    gpus = sorted({process["device"] for process in processes} - {"cpu"})
     return (
         f"{job.data.note}; {job.learner.size:,} parameters; {job.workers} worker{'s' * (job.workers > 1)} on {where}; "
         f"{blas['name']} {blas['version']} {blas['kernel']}{'; compiled by numba' * compiled}"
+        + "".join(f"; {gpu}" for gpu in gpus)
     )

@@ -9,6 +9,7 @@ from psgd.core.errors import Diverged, StorageError
 from psgd.core.files import print_result, to_json
 from psgd.group.failure import Agreement, Ended, exit_code, portable
 from psgd.group.transport import Transport
+from psgd.jobs.choose_device import with_device
 from psgd.jobs.environment import describe_group
 from psgd.jobs.experiment import experiment
 from psgd.jobs.record.recorders import relay
@@ -81,11 +82,11 @@ class _Training:
     def run(self) -> int:
         """Collective: train to the end, and return 0."""
         request, directory, transport, agreement = self._request, self._directory, self._transport, self.agreement
-        job = agreement.together(self._build)
+        job = with_device(agreement.together(self._build), transport, agreement)
         label = str(transport.process)
         told = relay(request.settings, request.config, directory, label)
         recorder = Recorder(directory, job.sampler.examples, job.epochs, label, request.quiet, listener=told)
-        files = RunFiles(request, directory, job, recorder, describe_group(transport))
+        files = RunFiles(request, directory, job, recorder, describe_group(transport, job))
         try:
             train_job(job, recorder, files, transport, agreement, self._signals)
         finally:

@@ -18,15 +18,15 @@ def parameters_sha256(parameters: np.ndarray) -> str:
     return hashlib.sha256(parameters.astype(parameters.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
-def summarize(settings: Settings, loop: Loop, examples: int, status: str) -> dict[str, Any]:
-    """The summary of a run that ended with `status`; `examples`: in one epoch."""
+def summarize(settings: Settings, loop: Loop, examples: int, status: str, device: str) -> dict[str, Any]:
+    """The summary of a run that ended with `status`; `examples`: in one epoch; `device`: what took the steps."""
     progress, transport, seconds = loop.replica.progress, loop.group.transport, loop.stopwatch.train_seconds
     blas, best = describe(), loop.early_stop.best
     return {
         "status": status,
         "strategy": settings.strategy.name,
         "group": transport.kind,
-        "device": "cpu",
+        "device": device,
         "workers": settings.workers,
         "processes": len(transport.members),
         "hosts": len(set(transport.hosts)),

@@ -43,6 +43,11 @@ class Optimizer:
         """Return the factors that `update` takes in step number `count` (from 1)."""
         return self.rule.factors(count, self.schedule.rate(epoch))
 
+    def tabulate(self, counts: np.ndarray, epochs: np.ndarray, out: np.ndarray) -> None:
+        """Write the factors of many steps to out[..., i]. `counts` and `epochs` broadcast."""
+        for place, factor in enumerate(self.rule.tables(counts, self.schedule.rates(epochs))):
+            out[..., place] = factor
+
     def step(self, p: np.ndarray, g: np.ndarray, state: np.ndarray, count: int, epoch: float) -> None:
         """Take step number `count` on all parameters, with clipping, in place: p and g (P,), state (rows, P). `g` is
         overwritten."""

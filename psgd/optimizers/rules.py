@@ -1,15 +1,17 @@
 """Update rules: hyper-parameters, and the scalar factors of a step. Backends have the elementwise loops.
 
 A rule is elementwise, so that any slice of the parameters can be updated by itself. It has a `name`, by which backends
-find its loop; `rows`, the number of vectors of state; and `factors`, the scalars that the loop takes in step number
-`count` (from 1).
+find its loop; `rows`, the number of vectors of state; `factors`, the scalars that the loop takes in step number `count`
+(from 1); and `tables`, the same of many steps: arrays of counts and rates that broadcast, the same bits.
 """
 
 import math
 from dataclasses import dataclass
 from typing import final
 
-from psgd.core.portable_math import power
+import numpy as np
+
+from psgd.core.portable_math import power, powers
 
 
 @final
@@ -33,6 +35,11 @@ class SGD:
         if not self.momentum:
             return (rate,)
         return (self.momentum, rate, rate * self.momentum) if self.nesterov else (self.momentum, rate)
+
+    def tables(self, counts: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray | float, ...]:
+        if not self.momentum:
+            return (rates,)
+        return (self.momentum, rates, rates * self.momentum) if self.nesterov else (self.momentum, rates)
 
 
 @final
@@ -61,6 +68,11 @@ class Adam:
         scale = math.sqrt((1.0 - self.beta2) / (1.0 - power(self.beta2, count)))
         rate = rate * (1.0 - self.beta1) / (1.0 - power(self.beta1, count)) / scale
         return self.beta1, self.beta2, self.epsilon / scale, rate
+
+    def tables(self, counts: np.ndarray, rates: np.ndarray) -> tuple[np.ndarray | float, ...]:
+        scales = np.sqrt((1.0 - self.beta2) / (1.0 - powers(self.beta2, counts)))
+        rates = rates * (1.0 - self.beta1) / (1.0 - powers(self.beta1, counts)) / scales
+        return self.beta1, self.beta2, self.epsilon / scales, rates
 
 
 Rule = SGD | Adam

@@ -4,7 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import final
 
-from psgd.core.portable_math import cosine, power
+import numpy as np
+
+from psgd.core.portable_math import cosine, cosines, power, powers
 
 
 @final
@@ -30,3 +32,16 @@ class Schedule:
             done = (epoch - self.warmup) / max(self.epochs - self.warmup, 1e-12)
             return self.learning_rate * 0.5 * (1.0 + cosine(min(1.0, done)))
         return self.learning_rate
+
+    def rates(self, epochs: np.ndarray) -> np.ndarray:
+        """Return `rate` of each epoch."""
+        rates = np.full(epochs.shape, self.learning_rate)
+        if self.kind == "step":
+            rates *= powers(self.decay_factor, np.floor(epochs / self.decay_every).astype(np.int64))
+        elif self.kind == "cosine":
+            done = (epochs - self.warmup) / max(self.epochs - self.warmup, 1e-12)
+            rates *= 0.5
+            rates *= 1.0 + cosines(np.minimum(1.0, done))
+        if self.warmup:
+            rates = np.where(epochs < self.warmup, self.learning_rate * epochs / self.warmup, rates)
+        return rates

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
 from psgd.learners.learner import Batch, Learner, TrainState
 from psgd.optimizers.optimizer import Optimizer
+from psgd.strategy.strategy import Recipe, State
 
 
 @final
@@ -18,6 +19,10 @@ class OneGradient:
     contribution_rows: int = 1
     moment_rows: int = 0
     keeps_worker_state: bool = False
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe(None)
 
     def run(
         self, replica: Replica, worker: WorkerState, learner: Learner, batches: Iterable[Batch], steps: int
@@ -35,7 +40,11 @@ class LocalDescent:
     their weighted average (the moments are part of the contribution), or all are reset to zero."""
 
     optimizer: Optimizer
-    state: Literal["keep", "average", "reset"] = "keep"
+    state: State = "keep"
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe(self.optimizer, self.state)
 
     @property
     def contribution_rows(self) -> int:

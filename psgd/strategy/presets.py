@@ -7,19 +7,16 @@ weighted-averaging   Cheng, Li, Zhang, WP-SGD, JPDC 145, 2020, algorithm 1 every
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 from psgd.optimizers.optimizer import Optimizer
 from psgd.strategy.applications import OptimizerStep, Replace
 from psgd.strategy.local_work import LocalDescent, OneGradient
 from psgd.strategy.plans import EqualPlan, PacedPlan
-from psgd.strategy.strategy import Strategy
+from psgd.strategy.strategy import State, Strategy
 from psgd.strategy.weights import ByDelay, ByExamples, Uniform
 
 # Contractions tried for `contraction: holdout`, from uniform averaging, which wins ties, to the fastest worker alone.
 HOLDOUT = (1.0, 0.9999, 0.999, 0.99, 0.97, 0.9, 0.5)
-
-State = Literal["keep", "average", "reset"]
 
 
 def gradient_averaging(workers: int, optimizer: Optimizer) -> Strategy:

@@ -7,7 +7,7 @@ weights, an outer optimizer or a warm-up is another part and a row in presets.py
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol, final
+from typing import Literal, NamedTuple, Protocol, final
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
 from psgd.group.reports import WorkDone
 from psgd.learners.learner import Batch, Learner
+from psgd.optimizers.optimizer import Optimizer
+
+State = Literal["keep", "average", "reset"]
 
 
 class VectorNeeds(NamedTuple):
@@ -34,7 +37,17 @@ class Plan(Protocol):
         ...
 
 
+class Recipe(NamedTuple):
+    """Local work in words, for devices that have steps of their own."""
+
+    optimizer: Optimizer | None  # takes each step; None: the contribution is the gradient of one batch at the replica
+    state: State = "reset"  # what becomes of the optimizer's moments at a combination
+
+
 class LocalWork(Protocol):
+    @property
+    def recipe(self) -> Recipe: ...
+
     @property
     def contribution_rows(self) -> int: ...
 

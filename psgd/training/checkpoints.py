@@ -90,6 +90,7 @@ class Checkpoints:
                 progress = files.load_replica(tag, about, vectors, best)
                 for worker in self._local_steps.workers.values():
                     files.load_worker(tag, about, worker)
+                self._local_steps.restored()
             except Damaged as damage:
                 return None, str(damage)
             self._stopwatch.restore(record["seconds"])
@@ -139,6 +140,7 @@ class Checkpoints:
         checksums = np.zeros(1 + len(workers), np.int64)  # of the replica and of each worker; 0 where not written here
 
         def write() -> None:
+            self._local_steps.fetch()
             for number, worker in self._local_steps.workers.items():
                 checksums[1 + number] = files.write_worker(tag, worker)
             if self._group.first:

@@ -1,5 +1,6 @@
 """A job: all that one process needs to train, whatever the group. psgd/jobs builds it from settings."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from psgd.backends.backend import Backend
+from psgd.backends.hosted import HostedWorkers
 from psgd.backends.numpy.backend import NUMPY
 from psgd.data.dataset import Data
 from psgd.data.sampling.sampler import Sampler
@@ -49,6 +51,10 @@ class Job:
     stride: int = 1  # segments end after a multiple of so many steps; elsewhere the learner would round differently
     caller: str = "psgd"  # what notes on exceptions name
     backend: Backend = NUMPY  # gathers rows for this learner
+    # Opens the device of a process: from its number among those of its host, and the number of its workers. None: the
+    # CPU takes the steps; it may return None for that, too.
+    open_device: Callable[[int, int], HostedWorkers | None] | None = None
+    device: HostedWorkers | None = None  # this process's, which takes the steps of its workers
     start: Start | None = None  # where training begins; None: the initial parameters of the seed
 
     @property

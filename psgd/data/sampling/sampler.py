@@ -39,6 +39,22 @@ class Sampler(ABC):
         for step, start in enumerate(starts, before + first):
             yield self.batch_at(worker, step, start)
 
+    def fill(
+        self,
+        workers: Sequence[int],
+        plan: Sequence[int],
+        first: Sequence[int],
+        steps: Sequence[int],
+        progress: Progress,
+        rows: np.ndarray,
+        epochs: np.ndarray,
+    ) -> None:
+        """Write batches of several workers, those that `batches` yields for each, to the columns of rows (S, W, B) and
+        epochs (S, W). The rest of a column with fewer steps than others is left as it is."""
+        for column, (worker, before, count) in enumerate(zip(workers, first, steps, strict=True)):
+            for step, batch in enumerate(self.batches(worker, plan, before, count, progress)):
+                rows[step, column], epochs[step, column] = batch
+
 
 @final
 class RowStream:

@@ -7,11 +7,13 @@ With a `window`, pieces of consecutive rows are permuted, and then the rows with
 rows of a file larger than memory would be read a hundred times slower in random order.
 """
 
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
 
 from psgd.core.random_streams import stream
+from psgd.core.replica import Progress
 from psgd.data.sampling.sampler import ROWS_AHEAD, IndexBatch, RowStream, Sampler
 
 PIECES = 64  # pieces of a window; raised, they are shorter, and a file is read in smaller parts
@@ -28,6 +30,27 @@ class Shuffle(Sampler):
 
     def batch_at(self, worker: int, step: int, position: int) -> IndexBatch:
         return IndexBatch(self.stream.rows(position, self.batch), (position + self.batch / 2) / self.examples)
+
+    def fill(
+        self,
+        workers: Sequence[int],
+        plan: Sequence[int],
+        first: Sequence[int],
+        steps: Sequence[int],
+        progress: Progress,
+        rows: np.ndarray,
+        epochs: np.ndarray,
+    ) -> None:
+        """Where all workers do the same, their batches lie side by side in the stream."""
+        if not len(set(plan)) == len(set(first)) == len(set(steps)) == 1:
+            super().fill(workers, plan, first, steps, progress, rows, epochs)
+            return
+        count, batch = steps[0], self.batch
+        turn = len(plan) * batch  # examples of one step of all workers
+        start = progress.position + first[0] * turn
+        rows[:count] = self.stream.rows(start, count * turn).reshape(count, len(plan), batch)[:, workers]
+        positions = start + np.arange(count)[:, None] * turn + np.array(workers) * batch
+        epochs[:count] = (positions + batch / 2) / self.examples
 
     def _draw_epoch(self, epoch: int) -> np.ndarray:
         draw = stream(self._seed, "shuffle", epoch)

@@ -112,7 +112,7 @@ def _train(
         if callback:
             callback.begin(loop, history)
 
-    files = RunFiles(call.request, directory, job, recorder, describe_group(transport), say)
+    files = RunFiles(call.request, directory, job, recorder, describe_group(transport, job), say)
     try:
         loop = train_job(job, recorder, files, transport, agreement, signals, started, task.fingerprints())
     except Diverged as error:

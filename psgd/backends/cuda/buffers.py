@@ -1,0 +1,147 @@
+"""All arrays of one process in a device's memory: the training data, and what the workers of the process need.
+
+Shapes: W workers of this process, S steps of a segment, B examples of a step, P parameters, C rows of a contribution,
+R rows of a worker's own moments. Where vectors of several workers are kept, they lie one after another.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, final
+
+import numpy as np
+
+from psgd.backends.cuda.device import Device, DeviceArray
+from psgd.backends.hosted import HostedTask
+
+FACTORS = 4  # of a rule, at most
+PIECE_BYTES = 64 << 20  # of the data that are converted and copied at a time
+# Row numbers of a segment take at most so many bytes, and a segment at most so many steps. Raised, a segment may be
+# longer, which pays for networks so small that a segment ends here before its time is over.
+ORDER_BYTES = 16 << 20
+MOST_STEPS = 65536
+NORM_BLOCKS = 256  # partial sums of a squared norm, at most: the same on all devices, as is the order of additions
+THREADS = 256  # of a block in elementwise kernels
+
+Empty = Callable[[tuple[int, ...], np.dtype], DeviceArray]
+
+INT32, FLOAT64, BYTE = np.dtype(np.int32), np.dtype(np.float64), np.dtype(np.uint8)
+
+
+class Vectors(NamedTuple):
+    """A vector or several for each worker."""
+
+    array: DeviceArray  # begins with the first worker's
+    stride: int  # elements from worker to worker; 0: all share the same
+
+
+def capacity(task: HostedTask, workers: int) -> int:
+    """The most steps of a segment."""
+    return max(1, min(MOST_STEPS, ORDER_BYTES // (INT32.itemsize * task.batch * max(1, workers))))
+
+
+def grid(device: Device, elements: int, workers: int) -> tuple[int, int]:
+    """The grid of a kernel that goes over so many elements of each worker's by blocks of THREADS."""
+    return min(4 * device.processors, -(-elements // THREADS)), workers
+
+
+def plain_descent(task: HostedTask) -> bool:
+    """Whether the products of the pass back can update the weights, without a gradient in memory."""
+    return task.rule is not None and task.plain and not task.l1 and not task.l2
+
+
+@final
+class Examples:
+    """The training data: bytes as they are stored, other inputs and targets in the network's dtype."""
+
+    def __init__(self, empty: Empty, task: HostedTask) -> None:
+        dtype = task.network.dtype
+        self.inputs = empty(task.inputs.shape, BYTE if task.inputs.dtype == BYTE else dtype)
+        self.labels = None if task.labels is None else empty(task.labels.shape, INT32)
+        self.targets = None if task.targets is None else empty(task.targets.shape, dtype)
+
+    def upload(self, device: Device, task: HostedTask) -> None:
+        """Copy the data to the device, and wait for that."""
+        pairs = (task.inputs, self.inputs), (task.labels, self.labels), (task.targets, self.targets)
+        for host, to in pairs:
+            if host is None or to is None:
+                continue
+            width = host.size // len(host)
+            rows = max(1, PIECE_BYTES // (width * to.dtype.itemsize))
+            for start in range(0, len(host), rows):
+                with np.errstate(over="ignore"):  # what is too large for the dtype is infinite, as on the CPU
+                    part = np.ascontiguousarray(host[start : start + rows], to.dtype)
+                device.upload(part, to.at(start * width, part.shape))
+                device.synchronize()
+
+
+@final
+class Buffers:
+    """What the workers need. Contents are undefined until they are written."""
+
+    def __init__(self, empty: Empty, task: HostedTask, workers: int) -> None:
+        W, B, P, dtype = workers, task.batch, task.network.layout.size, task.network.dtype
+        C, R, sizes = task.contribution_rows, task.moment_rows, task.network.layout.sizes
+        self.workers = W
+        self.replica = empty((1 + task.state_rows, P), dtype)
+        self.contributions = Vectors(empty((W, C, P), dtype), C * P)
+        self.own_moments = Vectors(empty((W, R, P), dtype), R * P) if R else None
+        # Activations of each layer, from the inputs on. The column behind the last is 1, the weight of which is the
+        # bias, for ever: kernels and products write the columns before it. Rows begin at multiples of four elements.
+        self.lines = [_line(size + 1) for size in sizes]
+        self.activations = [empty((W, B, line), dtype) for line in self.lines]
+        self.slope_lines = [_line(size) for size in sizes[1:]]  # of each layer's outputs
+        self.slopes = [empty((W, B, line), dtype) for line in self.slope_lines]
+
+        if task.rule is None:
+            self.weights = Vectors(self.replica, 0)
+            self.gradient: Vectors | None = self.contributions
+        else:
+            self.weights = self.contributions
+            self.gradient = None if plain_descent(task) else Vectors(empty((W, P), dtype), P)
+        averaged = task.averages_moments and C > 1
+        self.moments = Vectors(self.contributions.array.at(P), C * P) if averaged else self.own_moments
+        self.moment_elements = (C - 1 if averaged else R) * P  # of a worker
+
+        most = capacity(task, workers)
+        self.rows = empty((most, W, B), INT32)
+        self.factors = empty((most, W, FACTORS), dtype)
+        self.orders = empty((2, W), INT32)  # the next two
+        self.limits, self.ending = self.orders.at(0, (W,)), self.orders.at(W, (W,))
+        self.fresh = empty((W,), INT32)  # whether a slot begins a round
+        self.step = empty((1,), INT32)  # number of the step in the segment
+        self.losses = empty((W, B), FLOAT64)  # sums over the steps of the segment
+        self.zero, self.one = empty((1,), dtype), empty((1,), dtype)
+        self.weight_spans = empty((len(sizes) - 1, 2), np.dtype(np.int64))
+        self.clip = empty((W,), dtype)  # factor of each worker's gradient
+        self.norm_blocks = min(NORM_BLOCKS, -(-P // THREADS))
+        self.squares = None if task.clip_norm is None else empty((W, self.norm_blocks), FLOAT64)
+        # What comes back of a segment: loss (W,) float64, then the first index that is not finite (2, W) int32: in the
+        # parameters, and in the optimizer's vectors.
+        self.report = empty((16 * W,), BYTE)
+        self.loss = self.report.cast(0, (W,), FLOAT64)
+        self.first_nonfinite = self.report.cast(8 * W, (2, W), INT32)
+
+
+def weight_spans(task: HostedTask) -> np.ndarray:
+    """(layers, 2): where the weights of each layer, without biases, begin and end in the parameter vector."""
+    spans = [(start, start + inputs * outputs) for inputs, outputs, start in task.network.layout.layers]
+    return np.array(spans, np.int64)
+
+
+def bytes_needed(task: HostedTask, workers: int) -> int:
+    """The bytes of all arrays for so many workers and the data."""
+    total = 0
+
+    def count(shape: tuple[int, ...], dtype: np.dtype) -> DeviceArray:
+        nonlocal total
+        array = DeviceArray(0, shape, dtype, None)
+        total += array.nbytes
+        return array
+
+    Examples(count, task)
+    Buffers(count, task, workers)
+    return total
+
+
+def _line(columns: int) -> int:
+    """Elements of a row: 16 bytes of float32 at a time are what wide loads and tensor cores ask for."""
+    return -(-columns // 4) * 4

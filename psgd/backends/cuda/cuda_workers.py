@@ -1,0 +1,209 @@
+"""The workers of a process on a GPU.
+
+Shapes: W workers, S steps of a segment, B examples of a step, P parameters, C rows of a contribution, R of moments.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, final
+
+import numpy as np
+
+from psgd.backends.cuda import programs
+from psgd.backends.cuda.buffers import (
+    BYTE,
+    FACTORS,
+    FLOAT64,
+    INT32,
+    THREADS,
+    Buffers,
+    Examples,
+    Vectors,
+    capacity,
+    grid,
+    weight_spans,
+)
+from psgd.backends.cuda.device import Device, DeviceArray
+from psgd.backends.cuda.network_step import NetworkStep
+from psgd.backends.cuda.optimizer_step import SUM_BYTES, OptimizerStep
+from psgd.backends.hosted import HostedTask, HostedWorkers, Orders, Segment
+
+UNROLL = 8  # steps of the longer graph. Raised, a segment is fewer launches of graphs, and a graph takes more memory
+NOWHERE = np.iinfo(np.int32).max  # "the first index that is not finite" where all are
+
+
+@final
+class _Room:
+    """What a number of workers needs, on the device and beside it."""
+
+    def __init__(self, device: Device, task: HostedTask, workers: int) -> None:
+        steps, dtype = capacity(task, workers), task.network.dtype
+        self.buffers = Buffers(device.empty, task, workers)
+        # Memory of the host from and to which the device copies.
+        self.numbers = device.staging((2, workers), INT32)  # limits, and whether a slot's round ends
+        self.orders = Orders(
+            device.staging((steps, workers, task.batch), INT32),
+            device.staging((steps, workers, FACTORS), FLOAT64),
+            self.numbers[0],
+        )
+        self.factors = self.orders.factors if dtype == FLOAT64 else device.staging(self.orders.factors.shape, dtype)
+        self.fresh = device.staging((workers,), INT32)
+        self.report = device.staging((self.buffers.report.size,), BYTE)
+        self.weight_spans = weight_spans(task)
+        self.starts = 0  # since the device was waited for
+        self.replays: list[tuple[int, Callable[[], None]]] = []  # numbers of steps, and what queues so many
+
+
+@final
+class CudaWorkers(HostedWorkers):
+    def __init__(self, device: Device, task: HostedTask) -> None:
+        """Copy the training data to the device. UsageError if it has not enough memory."""
+        self.name = f"cuda: {device.name}"
+        self._device, self._task = device, task
+        self._examples = Examples(device.empty, task)
+        self._program = programs.program(("exact", "network"), task.network.dtype, self._examples.inputs.dtype)
+        self._examples.upload(device, task)
+        self._hosted: _Room | None = None
+
+    def host(self, workers: int) -> Orders:
+        self._device.synchronize()
+        self._hosted = None  # before there is another: there may not be memory for both
+        room = self._hosted = _Room(self._device, self._task, workers)
+        buffers = room.buffers
+        for line in buffers.activations:
+            self._fill(line, 1.0)
+        self._fill(buffers.clip, 1.0)
+        self._fill(buffers.zero, 0.0)
+        self._fill(buffers.one, 1.0)
+        self._device.upload(room.weight_spans, buffers.weight_spans)
+        return room.orders
+
+    def set_replica(self, vectors: np.ndarray) -> None:
+        self._device.upload(vectors, self._room.buffers.replica)
+
+    def set_worker(self, slot: int, contribution: np.ndarray | None, moments: np.ndarray) -> None:
+        buffers = self._room.buffers
+        for host, vectors in (contribution, buffers.contributions), (moments, buffers.own_moments):
+            if host is not None and vectors:
+                self._device.upload(host, _of(vectors, slot))
+
+    def get_worker(self, slot: int, contribution: np.ndarray | None, moments: np.ndarray | None) -> None:
+        buffers = self._room.buffers
+        for host, vectors in (contribution, buffers.contributions), (moments, buffers.own_moments):
+            if host is not None and vectors:
+                self._device.download(_of(vectors, slot), host)
+
+    def start(self, slots: Sequence[int], zero_moments: bool) -> None:
+        room = self._room
+        buffers, contributions = room.buffers, room.buffers.contributions
+        if room.starts:  # the slots of an earlier call are still to be copied
+            self.wait()
+        room.starts += 1
+        room.fresh[:] = 0
+        room.fresh[list(slots)] = 1
+        self._device.upload(room.fresh, buffers.fresh)
+        self._launch(
+            *("start_round", grid(self._device, contributions.stride, buffers.workers), buffers.replica),
+            *(contributions.array, buffers.fresh, contributions.stride),
+        )
+        if zero_moments and buffers.own_moments:
+            for slot in slots:
+                self._fill(_of(buffers.own_moments, slot), 0.0)
+
+    def run(self, steps: int, ends: Sequence[bool]) -> None:
+        room = self._room
+        if not room.replays:
+            room.replays = self._captured(room.buffers)
+        self._upload_orders(steps, ends)
+        self._begin(room.buffers)
+        for unrolled, replay in room.replays:
+            for _ in range(steps // unrolled):
+                replay()
+            steps %= unrolled
+        self._end(room.buffers)
+        self._device.download(room.buffers.report, room.report)
+
+    def finish(self) -> Segment:
+        self.wait()
+        report, workers = self._room.report, self._room.buffers.workers
+        loss = report[: 8 * workers].view(FLOAT64).copy()
+        first = report[8 * workers :].view(INT32).reshape(2, workers).astype(np.int64)
+        index = np.where(first[0] < NOWHERE, first[0], first[1])
+        return Segment(loss, np.where(index < NOWHERE, index, -1))
+
+    def wait(self) -> None:
+        self._device.synchronize()
+        self._room.starts = 0
+
+    @property
+    def _room(self) -> _Room:
+        assert self._hosted, "host() comes first"
+        return self._hosted
+
+    def _captured(self, buffers: Buffers) -> list[tuple[int, Callable[[], None]]]:
+        """Capture the graphs of UNROLL steps and of one. Before, a step that no worker takes makes the driver load the
+        kernels, which it cannot do in a capture; only scratch memory is changed by it."""
+        network = NetworkStep(self._device, self._program, self._task, self._examples, buffers)
+        optimizer = OptimizerStep(self._device, self._program, self._task, buffers)
+
+        def queue(steps: int) -> None:
+            for _ in range(steps):
+                network.queue()
+                optimizer.queue()
+                self._device.launch(self._program, "tick", (1,), (1,), buffers.step)
+
+        self._fill(buffers.step, 0)
+        self._fill(buffers.limits, 0)
+        queue(1)
+        return [(steps, self._device.capture(partial(queue, steps))) for steps in (UNROLL, 1)]
+
+    def _upload_orders(self, steps: int, ends: Sequence[bool]) -> None:
+        room, buffers = self._room, self._room.buffers
+        rows, factors, limits = room.orders
+        assert 0 < steps <= len(rows)
+        np.logical_and(limits > 0, ends, out=room.numbers[1], casting="unsafe")
+        pairs = [(room.numbers, buffers.orders), (rows[:steps], buffers.rows)]
+        if self._task.rule is not None:
+            if room.factors is not factors:
+                with np.errstate(all="ignore"):  # places behind a limit are undefined
+                    np.copyto(room.factors[:steps], factors[:steps], casting="same_kind")
+            pairs.append((room.factors[:steps], buffers.factors))
+        for host, to in pairs:
+            self._device.upload(host, to.at(0, host.shape))
+
+    def _begin(self, buffers: Buffers) -> None:
+        self._fill(buffers.step, 0)
+        self._fill(buffers.losses.cast(0, (2 * buffers.losses.size,), INT32), 0)
+        self._fill(buffers.first_nonfinite, NOWHERE)
+
+    def _end(self, buffers: Buffers) -> None:
+        """Sum the losses, and look for numbers that are not finite: squares of parameters, since an optimizer's state
+        would not be finite; in moments where the round ends."""
+        size, workers = self._task.network.layout.size, buffers.workers
+        first = buffers.first_nonfinite
+        self._launch(
+            *("finite", grid(self._device, size, workers), *buffers.contributions, size, size, 1, buffers.limits),
+            first.at(0, (workers,)),
+        )
+        if buffers.moments:
+            self._launch(
+                *("finite", grid(self._device, buffers.moment_elements, workers), *buffers.moments),
+                *(buffers.moment_elements, size, 0, buffers.ending, first.at(workers, (workers,))),
+            )
+        self._device.launch(
+            *(self._program, "total", (1, workers), (THREADS,), buffers.losses, self._task.batch, buffers.loss),
+            shared=SUM_BYTES,
+        )
+
+    def _fill(self, array: DeviceArray, value: float) -> None:
+        kernel = "fill" if array.dtype == INT32 else "fill_real"
+        self._launch(kernel, (grid(self._device, array.size, 1)[0],), array, value, array.size)
+
+    def _launch(self, kernel: str, blocks: tuple[int, ...], *arguments: Any) -> None:
+        self._device.launch(self._program, kernel, blocks, (THREADS,), *arguments)
+
+
+def _of(vectors: Vectors, slot: int) -> DeviceArray:
+    """One worker's part."""
+    _, rows, size = vectors.array.shape
+    return vectors.array.at(slot * vectors.stride, (rows, size))

@@ -1,0 +1,160 @@
+"""A GPU through CuPy: the only module that imports it, and the only lines of the GPU's that no CPU can run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, final
+
+import numpy as np
+
+from psgd.backends.cuda import programs
+from psgd.backends.cuda.cublas import Cublas
+from psgd.backends.cuda.device import Device, DeviceArray, Matrix, Program
+from psgd.core.errors import UsageError
+
+OPTIONS = ("-std=c++17", "--fmad=false")  # of NVRTC: the kernels say themselves where operations may be contracted
+WORKSPACE_BYTES = 32 << 20  # for cuBLAS: what NVIDIA recommends for its larger GPUs
+PLAIN_SHARED_BYTES = 48 << 10  # of a block; a kernel that takes more must say so before it is launched
+
+_TO_DEVICE, _TO_HOST = 1, 2  # cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost
+_NO_MEMORY, _OLD_DRIVER, _NO_DEVICE = 2, 35, 100  # cudaErrorMemoryAllocation, ...InsufficientDriver, ...NoDevice
+_GIB = 1 << 30
+
+
+def open_device(number: int) -> Device:
+    """Open GPU number `number` of those that this process may use, for this thread. UsageError that says what is
+    missing."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise UsageError(
+            f"CuPy cannot be imported ({error}): pip install 'psgd[gpu]', or [gpu12] for CUDA 12"
+        ) from None
+    runtime = cupy.cuda.runtime
+    try:
+        return CupyDevice(cupy, number)
+    except runtime.CUDARuntimeError as error:
+        if error.status == _OLD_DRIVER:
+            version = runtime.runtimeGetVersion()
+            cuda = f"{version // 1000}.{version % 1000 // 10}"
+            reason = f"CuPy needs a driver for CUDA {cuda}: update it, or install psgd[gpu12] in place of psgd[gpu]"
+        elif error.status == _NO_DEVICE:
+            reason = "there is none that can be used: look at nvidia-smi and CUDA_VISIBLE_DEVICES"
+        else:
+            reason = str(error)
+        raise UsageError(f"GPU {number} cannot be opened: {reason}") from None
+
+
+@final
+class CupyDevice:
+    def __init__(self, cupy: Any, number: int) -> None:
+        self._cupy, self._runtime = cupy, cupy.cuda.runtime
+        cupy.cuda.Device(number).use()
+        about = self._runtime.getDeviceProperties(number)
+        self.name = about["name"].decode()
+        self.capability = (about["major"], about["minor"])
+        self.processors, self.shared_bytes = about["multiProcessorCount"], about["sharedMemPerBlockOptin"]
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._kernels: dict[tuple[Program, str], Any] = {}
+        self._modules: dict[Program, Any] = {}
+        self._workspace = self.empty((WORKSPACE_BYTES,), np.dtype(np.uint8))
+        cupy.cuda.device.get_cublas_handle()  # loads the library, wherever it lies
+        library = f"libcublas.so.{self._runtime.runtimeGetVersion() // 1000}"
+        self._cublas = Cublas(library, self._stream.ptr, self._workspace.pointer, WORKSPACE_BYTES)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> DeviceArray:
+        array = DeviceArray(0, tuple(shape), dtype, None)
+        try:  # not from CuPy's pool: memory stays where it is as long as its owner lives
+            array.owner = self._cupy.cuda.Memory(max(1, array.nbytes))
+        except self._runtime.CUDARuntimeError as error:
+            if error.status != _NO_MEMORY:
+                raise
+            raise out_of_memory(array.nbytes, self.free_bytes(), self.name) from None
+        array.pointer = array.owner.ptr
+        return array
+
+    def staging(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        count = int(np.prod(shape, dtype=np.int64))
+        memory = self._cupy.cuda.alloc_pinned_memory(max(1, count * np.dtype(dtype).itemsize))
+        return np.frombuffer(memory, dtype, count).reshape(shape)
+
+    def upload(self, host: np.ndarray, to: DeviceArray) -> None:
+        self._runtime.memcpyAsync(to.pointer, host.ctypes.data, host.nbytes, _TO_DEVICE, self._stream.ptr)
+
+    def download(self, source: DeviceArray, host: np.ndarray) -> None:
+        self._runtime.memcpyAsync(host.ctypes.data, source.pointer, host.nbytes, _TO_HOST, self._stream.ptr)
+
+    def launch(
+        self,
+        program: Program,
+        kernel: str,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        *arguments: Any,
+        shared: int = 0,
+    ) -> None:
+        bound = programs.bind(program, kernel, arguments)
+        given = tuple(np.uintp(each.pointer) if isinstance(each, DeviceArray) else each for each in bound)
+        with self._stream:
+            self._kernel(program, kernel, shared)(grid, block, given, shared_mem=shared)
+
+    def gemm(
+        self,
+        m: int,
+        n: int,
+        k: int,
+        alpha: DeviceArray,
+        a: Matrix,
+        b: Matrix,
+        beta: DeviceArray,
+        c: Matrix,
+        count: int,
+        tf32: bool = False,
+    ) -> None:
+        self._cublas.gemm(m, n, k, alpha, a, b, beta, c, count, tf32)
+
+    def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
+        with self._capturing() as graphs:
+            queue()
+        (graph,) = graphs
+        return lambda: graph.launch(self._stream)
+
+    def synchronize(self) -> None:
+        self._stream.synchronize()
+
+    def free_bytes(self) -> tuple[int, int]:
+        free, total = self._runtime.memGetInfo()
+        return free, total
+
+    @contextmanager
+    def _capturing(self) -> Iterator[list[Any]]:
+        """Capture what is queued within; the graph is in the list afterwards."""
+        graphs: list[Any] = []
+        self._stream.begin_capture()
+        try:
+            yield graphs
+        finally:  # also after a failure: a stream that captures can do nothing else
+            graphs.append(self._stream.end_capture())
+
+    def _kernel(self, program: Program, kernel: str, shared: int) -> Any:
+        key = program, kernel
+        if key not in self._kernels:
+            if program not in self._modules:
+                self._modules[program] = self._cupy.RawModule(code=programs.source(program), options=OPTIONS)
+            self._kernels[key] = self._modules[program].get_function(kernel)
+        if shared > PLAIN_SHARED_BYTES and self._kernels[key].max_dynamic_shared_size_bytes < shared:
+            self._kernels[key].max_dynamic_shared_size_bytes = shared
+        return self._kernels[key]
+
+
+def out_of_memory(wanted: int, free: tuple[int, int], name: str) -> UsageError:
+    """What is raised when an array of `wanted` bytes does not fit. `free`: (free, total) bytes."""
+    return UsageError(
+        f"an array of {_gib(wanted)} GiB does not fit on the {name}, of whose {_gib(free[1])} GiB {_gib(free[0])} are "
+        "free; lower workers, model.hidden or training.batch_size_per_worker"
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / _GIB:.2f}" if size < 10 * _GIB else f"{size / _GIB:.0f}"

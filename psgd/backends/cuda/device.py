@@ -1,0 +1,130 @@
+"""The protocol of a device, and arrays in its memory, which the host cannot read by mistake."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn, Protocol, final
+
+import numpy as np
+
+
+@final
+class DeviceArray:
+    """An address in the device's memory, with a shape and a dtype. Every use as an array of numpy raises TypeError."""
+
+    __slots__ = ("dtype", "owner", "pointer", "shape")
+    __array_ufunc__ = None
+    __hash__ = object.__hash__
+
+    def __init__(self, pointer: int, shape: tuple[int, ...], dtype: np.dtype, owner: Any) -> None:
+        """`owner`: what keeps the memory alive."""
+        self.pointer, self.shape, self.dtype, self.owner = pointer, shape, np.dtype(dtype), owner
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def at(self, start: int, shape: tuple[int, ...] = (1,)) -> "DeviceArray":
+        """The elements from number `start` on, C-contiguous, in this shape."""
+        return DeviceArray(self.pointer + start * self.dtype.itemsize, shape, self.dtype, self.owner)
+
+    def cast(self, byte: int, shape: tuple[int, ...], dtype: np.dtype) -> "DeviceArray":
+        """The memory from number `byte` on as an array of another dtype."""
+        return DeviceArray(self.pointer + byte, shape, dtype, self.owner)
+
+    def _refuse(self, *arguments: object, **options: object) -> NoReturn:
+        raise TypeError("an array in a device's memory was used as one of the host: download it first")
+
+    __array__ = __array_function__ = __len__ = __bool__ = __iter__ = __float__ = __int__ = _refuse
+    __getitem__ = __setitem__ = __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __rsub__ = _refuse
+    __eq__ = __ne__ = __lt__ = __gt__ = _refuse
+
+
+class Matrix(NamedTuple):
+    """A row-major matrix for each worker, inside an array."""
+
+    array: DeviceArray
+    leading_dimension: int  # elements from row to row
+    stride: int = 0  # elements from worker to worker; 0: all share one matrix
+    transposed: bool = False
+
+
+@final
+@dataclass(frozen=True)
+class Program:
+    """Kernels in CUDA C, and what they are compiled with."""
+
+    text: str
+    defines: tuple[str, ...]  # NAME=VALUE
+    signatures: Mapping[str, tuple[str, ...]]  # kernel: the C types of its parameters
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.defines))
+
+
+class Device(Protocol):
+    """Work is queued and done in order; only `synchronize` waits for it."""
+
+    name: str
+    capability: tuple[int, int]
+    processors: int  # streaming multiprocessors
+    shared_bytes: int  # of a block, at most
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> DeviceArray:
+        """Allocate; the contents are undefined. UsageError with sizes if there is not enough memory."""
+        ...
+
+    def staging(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Allocate memory of the host from and to which copies are fast."""
+        ...
+
+    def upload(self, host: np.ndarray, to: DeviceArray) -> None:
+        """Queue a copy of a C-contiguous array of the same dtype and size, untouched until `synchronize`."""
+        ...
+
+    def download(self, source: DeviceArray, host: np.ndarray) -> None:
+        """Queue a copy to a C-contiguous array of the same dtype and size, not to be read before `synchronize`."""
+        ...
+
+    def launch(
+        self,
+        program: Program,
+        kernel: str,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        *arguments: Any,
+        shared: int = 0,
+    ) -> None:
+        """Queue a kernel. `arguments`: device arrays and numbers, converted to the kernel's types (programs.bind);
+        `shared`: bytes of dynamic shared memory of a block."""
+        ...
+
+    def gemm(
+        self,
+        m: int,
+        n: int,
+        k: int,
+        alpha: DeviceArray,
+        a: Matrix,
+        b: Matrix,
+        beta: DeviceArray,
+        c: Matrix,
+        count: int,
+        tf32: bool = False,
+    ) -> None:
+        """Queue c (m, n) <- alpha a (m, k) b (k, n) + beta c for `count` workers. alpha and beta: one element each."""
+        ...
+
+    def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
+        """Record the launches and products that `queue` asks for, and return what asks for all of them again. No copy
+        and no allocation may be among them."""
+        ...
+
+    def synchronize(self) -> None: ...
+
+    def free_bytes(self) -> tuple[int, int]:
+        """(free, total) memory."""
+        ...

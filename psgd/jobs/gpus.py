@@ -1,0 +1,34 @@
+"""Whether a job can train on GPUs: asked before anything is loaded, so without numpy."""
+
+from importlib.util import find_spec
+
+from psgd.backends.cuda import driver
+from psgd.config.checks import trains_on_cpu
+from psgd.config.settings import Settings
+from psgd.core.log import say_once
+
+# Whether `device: auto` takes a GPU. False until all of it has run on one: nobody should be the first without asking.
+AUTO_TAKES_GPUS = False
+
+
+def count_gpus(settings: Settings) -> tuple[int, str]:
+    """Return the number of GPUs on which a job can train here, and if there is none, why, as a part of a sentence."""
+    if settings.device == "cpu":
+        return 0, "device is cpu"
+    if settings.device == "auto" and not AUTO_TAKES_GPUS:
+        return 0, "device is auto"
+    if what := trains_on_cpu(settings):
+        return 0, f"{what} trains on the CPU"
+    if settings.group == "ray":
+        return 0, "workers on Ray train on the CPU"
+    gpus = driver.gpu_count()
+    if not gpus:
+        return 0, "no GPU can be used here (psgd doctor says what there is)"
+    if find_spec("cupy") is None:
+        cuda = driver.driver()
+        extra = "gpu12" if cuda and cuda[0] < 13 else "gpu"
+        reason = f"CuPy is not installed: pip install 'psgd[{extra}]'"
+        if settings.device == "auto":
+            say_once(f"psgd: there is a GPU, but {reason}; training on the CPU (device: cpu says nothing)")
+        return 0, reason
+    return gpus, ""

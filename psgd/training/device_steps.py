@@ -1,0 +1,140 @@
+"""The local steps of all workers of a process, side by side on a device.
+
+A worker's counts and its loss are always in its WorkerState. Its vectors are on the device; those of the WorkerState
+are where it is parked: they are up to date after `fetch`, and the contribution at the end of each round.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import final
+
+import numpy as np
+
+from psgd.backends.hosted import HostedWorkers, Orders, Segment
+from psgd.core.clock import Clock
+from psgd.core.replica import Replica
+from psgd.core.worker_state import WorkerState
+from psgd.group.reports import Report
+from psgd.training.batches import Plan
+from psgd.training.finite import first_nonfinite
+from psgd.training.job import Job
+from psgd.training.step_budget import StepBudget
+
+
+@final
+class DeviceSteps:
+    def __init__(self, job: Job, device: HostedWorkers, clock: Clock, budget: StepBudget) -> None:
+        self._job, self._device, self._clock, self._budget = job, device, clock, budget
+        self._optimizer, self._state = job.strategy.local.recipe
+        self._workers: list[WorkerState] = []
+        self._orders: Orders
+        self._epochs: np.ndarray  # (S, W): of the batches of a segment
+        self._replica_changed = True
+        self._changed: set[int] = set()  # workers whose vectors are newer here than on the device
+        self._first_nonfinite: dict[int, int] = {}  # of each worker that has taken steps in this round
+
+    def host(self, workers: Iterable[WorkerState]) -> None:
+        """Take on these workers, with those that are there already."""
+        self.fetch()
+        self._workers = list(workers)
+        if self._workers:
+            self._orders = self._device.host(len(self._workers))
+            self._orders.factors[:] = 0.0
+            self._epochs = np.zeros(self._orders.rows.shape[:2])
+        self.changed(self._workers)
+
+    def changed(self, workers: Iterable[WorkerState]) -> None:
+        """The replica and the vectors of these workers were changed here."""
+        self._replica_changed = True
+        for worker in workers:
+            self._changed.add(worker.number)
+            if worker.steps_done:
+                self._first_nonfinite[worker.number] = first_nonfinite(worker, at_end=True)
+
+    def fetch(self) -> None:
+        """Bring the vectors of all workers up to date."""
+        newer = [slot for slot, worker in enumerate(self._workers) if worker.number not in self._changed]
+        for slot in newer:
+            worker = self._workers[slot]
+            self._device.get_worker(slot, worker.contribution if worker.steps_done else None, worker.moments)
+        if newer:
+            self._device.wait()
+
+    def run(self, replica: Replica, plan: Plan) -> list[Report]:
+        """A segment of every worker, and its reports. Exceptions get a note that names device and round."""
+        began = self._clock()
+        wanted = [plan[worker.number] - worker.steps_done for worker in self._workers]
+        if most := max(wanted, default=0):
+            steps = min(self._budget.steps(most), len(self._orders.rows))
+            try:
+                self._take(replica, plan, [min(count, steps) for count in wanted], steps)
+            except Exception as failure:
+                failure.add_note(f"{self._job.caller}: on {self._device.name}, round {replica.progress.round}")
+                raise
+            self._budget.took(steps, self._clock() - began)
+        seconds = self._clock() - began
+        return [self._report(worker, seconds) for worker in self._workers]
+
+    def _take(self, replica: Replica, plan: Plan, limits: list[int], steps: int) -> None:
+        """Worker number i of this process takes the next limits[i] steps of its round, at most `steps`."""
+        self._upload(replica)
+        self._start(
+            [slot for slot, limit in enumerate(limits) if limit and not self._workers[slot].steps_done], replica
+        )
+        self._order(replica, plan, limits, steps)
+        ends = [
+            limit > 0 and worker.steps_done + limit == plan[worker.number]
+            for worker, limit in zip(self._workers, limits, strict=True)
+        ]
+        self._device.run(steps, ends)
+        for slot, worker in enumerate(self._workers):
+            if ends[slot]:
+                self._device.get_worker(slot, worker.contribution, None)
+        self._count(limits, self._device.finish())
+
+    def _upload(self, replica: Replica) -> None:
+        if self._replica_changed:
+            self._device.set_replica(replica.vectors)
+        for slot, worker in enumerate(self._workers):
+            if worker.number in self._changed:
+                self._device.set_worker(slot, worker.contribution if worker.steps_done else None, worker.moments)
+        self._replica_changed = False
+        self._changed.clear()
+
+    def _start(self, fresh: Sequence[int], replica: Replica) -> None:
+        """Begin the round of these slots as strategy/local_work.py does."""
+        if not self._optimizer or not fresh:
+            return
+        for slot in fresh:
+            if self._state == "reset":
+                self._workers[slot].moment_steps = 0
+            elif self._state == "average":
+                self._workers[slot].moment_steps = replica.progress.steps
+        self._device.start(fresh, zero_moments=self._state == "reset")
+
+    def _order(self, replica: Replica, plan: Plan, limits: list[int], steps: int) -> None:
+        """Say which rows and factors each step of each worker takes."""
+        workers, (rows, factors, of_slots) = self._workers, self._orders
+        of_slots[:] = limits
+        numbers, done = [worker.number for worker in workers], [worker.steps_done for worker in workers]
+        self._job.sampler.fill(numbers, plan, done, limits, replica.progress, rows, self._epochs)
+        if self._optimizer:
+            before = sorted({worker.moment_steps for worker in workers})
+            if len(before) > 1:  # otherwise one column is broadcast
+                before = [worker.moment_steps for worker in workers]
+            counts = np.array(before) + np.arange(1, steps + 1)[:, None]
+            self._optimizer.tabulate(counts, self._epochs[:steps], factors[:steps])
+
+    def _count(self, limits: list[int], segment: Segment) -> None:
+        losses, first = segment.loss.tolist(), segment.first_nonfinite.tolist()
+        for slot, worker in enumerate(self._workers):
+            if limits[slot]:
+                worker.steps_done += limits[slot]
+                worker.moment_steps += limits[slot] if self._optimizer else 0
+                worker.loss += losses[slot]
+                self._first_nonfinite[worker.number] = first[slot]
+
+    def _report(self, worker: WorkerState, seconds: float) -> Report:
+        index = self._first_nonfinite[worker.number] if worker.steps_done else -1
+        if index < 0 and not np.isfinite(worker.loss):
+            index = worker.vector.size  # only the loss
+        return Report(worker.number, worker.steps_done, worker.loss, index, seconds)

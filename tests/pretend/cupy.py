@@ -1,0 +1,130 @@
+"""What psgd calls of CuPy, on the memory of the host: kernels run by emulate.py, products by the fake cuBLAS. It knows
+of CuPy what its sources say; only a GPU shows whether that is so."""
+
+import ctypes
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from psgd.backends.cuda import programs
+from psgd.backends.cuda.device import DeviceArray, Program
+
+from .device import Memory
+from .emulate import emulated
+
+
+class CUDARuntimeError(RuntimeError):
+    def __init__(self, status: int) -> None:
+        super().__init__(f"cuda error {status}")
+        self.status = status
+
+
+class Stream:
+    ptr = 0x57EA
+
+    def __init__(self, non_blocking: bool = False) -> None:
+        assert non_blocking, "a blocking stream cannot be captured beside the default stream"
+        self.capturing: list[Any] | None = None
+        self.queued = 0
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        return None
+
+    def do(self, act: Any) -> None:
+        if self.capturing is None:
+            act()
+        else:
+            self.capturing.append(act)
+
+    def begin_capture(self) -> None:
+        assert self.capturing is None
+        self.capturing = []
+
+    def end_capture(self) -> Any:
+        acts, self.capturing = self.capturing, None
+
+        def launch(stream: "Stream") -> None:
+            for act in acts or ():
+                stream.do(act)
+
+        return SimpleNamespace(launch=launch)
+
+    def synchronize(self) -> None:
+        assert self.capturing is None, "cudaErrorStreamCaptureUnsupported"
+
+
+class FakeCupy:
+    """The module."""
+
+    def __init__(self) -> None:
+        self.fails = 0  # the error of the next allocation
+        self.used: list[int] = []  # numbers of the devices
+        self.streams: list[Stream] = []
+        self.copies: list[int] = []  # kinds
+        runtime = SimpleNamespace(
+            CUDARuntimeError=CUDARuntimeError,
+            getDeviceProperties=self._properties,
+            memcpyAsync=self._copy,
+            memGetInfo=lambda: (3 << 30, 80 << 30),
+            runtimeGetVersion=lambda: 13000,
+        )
+        self.cuda = SimpleNamespace(
+            runtime=runtime,
+            device=SimpleNamespace(get_cublas_handle=lambda: 1),
+            Device=lambda number: SimpleNamespace(use=lambda: self.used.append(number)),
+            Stream=self._stream,
+            Memory=self._memory,
+            alloc_pinned_memory=bytearray,
+        )
+
+    def RawModule(self, *, code: str, options: tuple[str, ...]) -> Any:
+        assert "--fmad=false" in options
+        assert "-std=c++17" in options
+        lines = code.splitlines()
+        defines = dict(
+            line.split(" ", 2)[1:] for line in lines[: next(i for i, x in enumerate(lines) if "#define" not in x)]
+        )
+        text = "\n".join(lines[len(defines) :])
+        program = programs.parse(text, defines)
+        return SimpleNamespace(get_function=lambda name: Kernel(self, program, name))
+
+    def _stream(self, non_blocking: bool = False) -> Stream:
+        self.streams.append(Stream(non_blocking))
+        return self.streams[-1]
+
+    def _memory(self, size: int) -> Any:
+        if self.fails:
+            raise CUDARuntimeError(self.fails)
+        memory = Memory(size)
+        return SimpleNamespace(ptr=memory.pointer, size=size, owner=memory)
+
+    def _properties(self, number: int) -> dict[str, Any]:
+        shared = {"sharedMemPerBlock": 48 << 10, "sharedMemPerBlockOptin": 227 << 10}
+        return {"name": b"NVIDIA Fake", "major": 9, "minor": 0, "multiProcessorCount": 3, **shared}
+
+    def _copy(self, to: int, source: int, size: int, kind: int, stream: int) -> None:
+        assert stream == Stream.ptr
+        self.copies.append(kind)
+        ctypes.memmove(to, source, size)
+
+
+class Kernel:
+    def __init__(self, cupy: FakeCupy, program: Program, name: str) -> None:
+        self._cupy, self._program, self._name = cupy, program, name
+        self.max_dynamic_shared_size_bytes = 48 << 10
+
+    def __call__(
+        self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int = 0
+    ) -> None:
+        assert shared_mem <= self.max_dynamic_shared_size_bytes, "cudaErrorInvalidValue"
+        assert all(isinstance(each, np.generic) for each in args), "of another size than the kernel takes"
+        types = self._program.signatures[self._name]
+        bound = [
+            DeviceArray(int(each), (1 << 40,), np.dtype(np.uint8), None) if kind.endswith("*") and int(each) else each
+            for each, kind in zip(args, types, strict=True)
+        ]
+        self._cupy.streams[-1].do(lambda: emulated(self._program).launch(self._name, grid, block, bound, shared_mem, 0))

@@ -1,0 +1,222 @@
+"""A device for tests: psgd's kernels and its calls of cuBLAS, on the memory of the host.
+
+Nothing is done before `synchronize`: what is read too early is poison, and an array that is changed too early is
+found. Memory is poisoned, with guards around it."""
+
+import ctypes
+import weakref
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pretend import emulate
+from psgd.backends.cuda import programs
+from psgd.backends.cuda.cublas import Cublas
+from psgd.backends.cuda.cupy_device import out_of_memory
+from psgd.backends.cuda.device import DeviceArray, Matrix, Program
+
+POISON, GUARD, GUARD_BYTES = 0xFF, 0xA7, 64
+WORKSPACE_BYTES = 1024
+
+
+def fake_cublas(*options: str) -> Path:
+    """The library that stands for cuBLAS."""
+    return emulate.build((emulate.HERE / "fake_cublas.cpp").read_text(), options=("-O3", *options))
+
+
+class Memory:
+    """An allocation, between guards, at an address that is a multiple of 256 as on a GPU."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._bytes = np.full(size + 2 * GUARD_BYTES + 512, GUARD, np.uint8)
+        self._start = GUARD_BYTES + -(self._bytes.ctypes.data + GUARD_BYTES) % 256
+        self.pointer = self._bytes.ctypes.data + self._start
+        self._bytes[self._start : self._start + size] = POISON
+
+    def check(self) -> None:
+        start, end = self._start, self._start + self.size
+        for side, guard in (("before", self._bytes[start - GUARD_BYTES : start]), ("behind", self._bytes[end:])):
+            if (guard != GUARD).any():
+                raise AssertionError(f"something was written {side} an array of {self.size} bytes")
+
+    def contains(self, pointer: int, size: int) -> bool:
+        return self.pointer <= pointer and pointer + size <= self.pointer + self.size
+
+
+class Pretend:
+    """psgd.backends.cuda.device.Device, with counts of what it was asked for."""
+
+    def __init__(
+        self,
+        order: int = 0,
+        *,
+        capability: tuple[int, int] = (9, 0),
+        processors: int = 132,
+        shared_bytes: int = 227 << 10,
+        memory: int = 1 << 30,
+        fail_at: int | None = None,
+    ) -> None:
+        """`order`: of the threads (emulate.Emulated.launch); `memory`: bytes; `fail_at`: the allocation, counted
+        from 1, for which there is no room."""
+        self.name = "pretended GPU"
+        self.capability, self.processors, self.shared_bytes = capability, processors, shared_bytes
+        self.order, self.memory, self.fail_at = order, memory, fail_at
+        self.allocations = self.launches = self.products = self.uploads = self.downloads = self.synchronizes = 0
+        self.captures = self.replays = 0
+        self.used = 0  # bytes
+        self._live: weakref.WeakSet[Memory] = weakref.WeakSet()
+        self._queue: list[Callable[[], None]] = []
+        self._uploading: list[np.ndarray] = []
+        self._recording: list[Callable[[], None]] | None = None
+        self._workspace = Memory(WORKSPACE_BYTES)
+        self._cublas = Cublas(str(fake_cublas()), 0x57EA, self._workspace.pointer, WORKSPACE_BYTES)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> DeviceArray:
+        self._not_while_capturing("an allocation")
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        self.allocations += 1
+        if self.allocations == self.fail_at or self.used + size > self.memory:
+            raise out_of_memory(size, self.free_bytes(), self.name)
+        memory = Memory(size)
+        self.used += size
+        self._live.add(memory)
+        weakref.finalize(memory, self._freed, size)
+        return DeviceArray(memory.pointer, tuple(shape), np.dtype(dtype), memory)
+
+    def staging(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        return _poisoned(np.empty(shape, dtype))
+
+    def upload(self, host: np.ndarray, to: DeviceArray) -> None:
+        self._not_while_capturing("an upload")
+        _check_copy(host, to)
+        self.uploads += 1
+        self._uploading.append(host)
+        crc = zlib.crc32(_bytes(host))
+
+        def copy() -> None:
+            assert zlib.crc32(_bytes(host)) == crc, "an array was changed between its upload and synchronize"
+            ctypes.memmove(to.pointer, host.ctypes.data, host.nbytes)
+
+        self._queue.append(copy)
+
+    def download(self, source: DeviceArray, host: np.ndarray) -> None:
+        self._not_while_capturing("a download")
+        _check_copy(host, source)
+        self.downloads += 1
+        if not any(np.shares_memory(host, each) for each in self._uploading):  # which come first
+            _poisoned(host)
+        self._queue.append(lambda: ctypes.memmove(host.ctypes.data, source.pointer, host.nbytes) and None)
+
+    def launch(
+        self,
+        program: Program,
+        kernel: str,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        *arguments: Any,
+        shared: int = 0,
+    ) -> None:
+        bound = programs.bind(program, kernel, arguments)
+        threads = int(np.prod(block))
+        assert 1 <= threads <= 1024, f"{kernel}: {threads} threads in a block"
+        assert min(grid) >= 1, f"{kernel}: a grid of {grid}"
+        assert max((*grid, 1, 1)[1:3]) <= 65535, f"{kernel}: a grid of {grid}"
+        assert 0 <= shared <= self.shared_bytes, f"{kernel}: {shared} bytes of shared memory"
+        compiled = emulate.emulated(program)
+
+        def act() -> None:
+            self.launches += 1
+            compiled.launch(kernel, grid, block, bound, shared, self.order)
+
+        self._ask(act)
+
+    def gemm(
+        self,
+        m: int,
+        n: int,
+        k: int,
+        alpha: DeviceArray,
+        a: Matrix,
+        b: Matrix,
+        beta: DeviceArray,
+        c: Matrix,
+        count: int,
+        tf32: bool = False,
+    ) -> None:
+        for name, matrix, rows, columns in (("a", a, m, k), ("b", b, k, n), ("c", c, m, n)):
+            _check_matrix(name, matrix, (columns, rows) if matrix.transposed else (rows, columns), count)
+
+        def act() -> None:
+            self.products += 1
+            self._cublas.gemm(m, n, k, alpha, a, b, beta, c, count, tf32)
+
+        self._ask(act)
+
+    def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
+        self._not_while_capturing("another capture")
+        graph = self._recording = []
+        try:
+            queue()
+        finally:
+            self._recording = None
+        self.captures += 1
+
+        def replay() -> None:
+            self._not_while_capturing("a replay")
+            self.replays += 1
+            self._queue.extend(graph)
+
+        return replay
+
+    def synchronize(self) -> None:
+        self._not_while_capturing("synchronize")
+        self.synchronizes += 1
+        queue, self._queue = self._queue, []
+        self._uploading.clear()
+        for act in queue:
+            act()
+        for memory in list(self._live):
+            memory.check()
+
+    def free_bytes(self) -> tuple[int, int]:
+        return self.memory - self.used, self.memory
+
+    def _ask(self, act: Callable[[], None]) -> None:
+        (self._queue if self._recording is None else self._recording).append(act)
+
+    def _freed(self, size: int) -> None:
+        self.used -= size
+
+    def _not_while_capturing(self, what: str) -> None:
+        if self._recording is not None:
+            raise RuntimeError(f"{what} while a graph is captured")
+
+
+def _bytes(host: np.ndarray) -> np.ndarray:
+    return host.reshape(-1).view(np.uint8)
+
+
+def _poisoned(host: np.ndarray) -> np.ndarray:
+    _bytes(host)[:] = POISON
+    return host
+
+
+def _check_copy(host: np.ndarray, array: DeviceArray) -> None:
+    assert isinstance(array, DeviceArray)
+    assert host.flags.c_contiguous, "an array to copy is not C-contiguous"
+    assert (host.dtype, host.size) == (array.dtype, array.size), (
+        f"{host.dtype} {host.shape}, {array.dtype} {array.shape}"
+    )
+    assert array.owner.contains(array.pointer, array.nbytes), "a copy past the end of an array"
+
+
+def _check_matrix(name: str, matrix: Matrix, shape: tuple[int, int], count: int) -> None:
+    rows, columns = shape
+    elements = (count - 1) * matrix.stride + (rows - 1) * matrix.leading_dimension + columns
+    inside = matrix.array.owner.contains(matrix.array.pointer, elements * matrix.array.dtype.itemsize)
+    assert columns <= matrix.leading_dimension, f"{name}: rows of {columns} every {matrix.leading_dimension}"
+    assert inside, f"{name} ends past its array"

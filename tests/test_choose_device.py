@@ -1,0 +1,197 @@
+"""Which device takes the steps of a job, what is said where there is none, and what a run on one writes down."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from pretend.device import Pretend
+from pretend.marks import needs_compiler
+from processes import Mpi, mpi, python
+from processes import run as run_command
+
+import psgd
+from psgd.backends.cuda import cupy_device, driver
+from psgd.config.resolve import resolve
+from psgd.core.errors import UsageError
+from psgd.core.log import say_once
+from psgd.data.sources.load import load_data
+from psgd.jobs import choose_device as choosing
+from psgd.jobs import gpus
+from psgd.jobs.build import build_job
+from psgd.jobs.prepare import resolve_auto
+from psgd.learners.losses import LOSSES
+
+__all__ = ["mpi"]
+
+
+def settings_of(*overrides: str):
+    return resolve(None, ["workers=2", "training.epochs=1", *overrides]).settings
+
+
+def job_of(*overrides: str):
+    settings = settings_of(*overrides)
+    return build_job(settings, load_data(settings))
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """Two GPUs, with CuPy, whose devices are pretended; the numbers of those that were opened."""
+    opened = []
+
+    def open_device(number):
+        opened.append(number)
+        return Pretend()
+
+    monkeypatch.setattr(gpus, "AUTO_TAKES_GPUS", True)
+    monkeypatch.setattr(driver, "gpu_count", lambda: 2)
+    monkeypatch.setattr(gpus, "find_spec", lambda name: SimpleNamespace())
+    monkeypatch.setattr(cupy_device, "open_device", open_device)
+    return opened
+
+
+def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error():
+    assert driver.gpu_count() == 0
+    assert job_of().open_device is None
+    with pytest.raises(
+        UsageError, match=r"device is cuda, but no GPU can be used here .*; device: cpu, or auto, trains"
+    ):
+        job_of("device=cuda")
+
+
+def test_auto_is_the_cpu_until_gpus_have_been_tried(two_gpus, monkeypatch):
+    assert job_of().open_device is not None
+    monkeypatch.setattr(gpus, "AUTO_TAKES_GPUS", False)
+    assert job_of().open_device is None
+    assert job_of("device=cuda").open_device is not None
+
+
+def test_without_cupy_the_extra_is_named(monkeypatch, capsys):
+    say_once.cache_clear()
+    monkeypatch.setattr(gpus, "AUTO_TAKES_GPUS", True)
+    monkeypatch.setattr(driver, "gpu_count", lambda: 1)
+    monkeypatch.setattr(gpus, "find_spec", lambda name: None)
+    for cuda, extra in (((13, 0), "gpu"), ((12, 4), "gpu12")):
+        monkeypatch.setattr(driver, "driver", lambda cuda=cuda: cuda)
+        with pytest.raises(
+            UsageError, match=rf"device is cuda, but CuPy is not installed: pip install 'psgd\[{extra}\]'"
+        ):
+            job_of("device=cuda")
+    assert job_of().open_device is None
+    assert "there is a GPU, but CuPy is not installed: pip install 'psgd[gpu12]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["data.source=synthetic-sparse", "model.hidden=[]", "model.loss=hinge"], "sparse data trains on the CPU"),
+        (["group=ray"], "workers on Ray train on the CPU"),
+    ],
+)
+def test_what_trains_on_the_cpu_only(two_gpus, overrides, reason):
+    assert job_of(*overrides).open_device is None
+    with pytest.raises(UsageError, match=reason):
+        job_of(*overrides, "device=cuda")
+
+
+def test_tf32_is_for_float32_on_a_gpu():
+    for more, words in (("training.precision=float64", "is float64"), ("device=cpu", "device is cpu")):
+        with pytest.raises(UsageError, match=rf"training.tf32 is true, but .*{words}"):
+            settings_of("training.tf32=true", more)
+    assert settings_of("training.tf32=true").training.tf32
+
+
+def test_psgd_fit_and_comparisons_stay_on_the_cpu(two_gpus):
+    fitted = psgd.fit(
+        lambda w, X, y: X.T @ (X @ w - y) / len(X), np.zeros(2), (np.ones((40, 2)), np.ones(40)), workers=2
+    )
+    assert np.isfinite(fitted.parameters).all()
+    assert not two_gpus
+
+
+def test_a_job_on_a_gpu_is_one_process_unless_asked_otherwise(two_gpus):
+    resolved = resolve_auto(settings_of("group=auto"), 1)
+    assert resolved.settings.group == "serial"
+    assert (
+        "group: serial (a GPU takes the steps of all workers side by side; mpirun -n 2 uses all 2 GPUs)"
+        in resolved.notes
+    )
+    assert resolve_auto(settings_of("group=auto", "device=cpu"), 1).notes[-1].startswith("group: ")
+    assert "GPU" not in resolve_auto(settings_of("group=auto", "device=cpu"), 1).notes[-1]
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES.keys() | {"huber"}))
+def test_a_task_names_loss_labels_and_optimizer(two_gpus, loss):
+    classifies = loss in ("cross-entropy", "binary-cross-entropy", "hinge")
+    data = ["data.source=synthetic", "data.examples=40", f"data.classes={2 * classifies}"]
+    penalties = ["optimizer.l1=0.25", "optimizer.l2=0.5", "optimizer.clip_norm=3"]
+    settings = settings_of(*data, f"model.loss={loss}", "strategy.name=parameter-averaging", *penalties)
+    job = build_job(settings, load_data(settings))
+    task = choosing.task_of(settings, job.learner, job.data.train, job.strategy)
+    assert (task.loss, task.l1, task.l2, task.clip_norm, task.plain) == (loss, 0.25, 0.5, 3.0, False)
+    assert (task.labels is None) != (task.targets is None)
+    assert (task.labels is not None) == classifies
+    assert task.network is job.learner.network
+
+
+def test_more_than_a_kernel_can_count_is_refused(two_gpus, monkeypatch):
+    monkeypatch.setattr(choosing, "LARGEST", 1000)
+    assert job_of().open_device is None
+    with pytest.raises(
+        UsageError, match="a GPU counts examples, and the parameters and outputs of all workers, up to 1,000"
+    ):
+        job_of("device=cuda")
+
+
+@needs_compiler
+@pytest.mark.parametrize("group", ["serial", "threads"])
+def test_a_run_on_gpus_says_so(two_gpus, group, tmp_path):
+    options = {"group": group, "training__epochs": 1, "progress": False}
+    options |= {"cluster__processes": 2} if group == "threads" else {}
+    run = psgd.train("digits", workers=4, device="cuda", output=tmp_path / "gpu", **options)
+    on_cpu = psgd.train("digits", workers=4, device="cpu", output=tmp_path / "cpu", **options)
+    assert (run.summary["device"], on_cpu.summary["device"]) == ("cuda", "cpu")
+    assert run.summary["test_accuracy"] == pytest.approx(on_cpu.summary["test_accuracy"], abs=0.01)
+    assert run.summary["parameters_sha256"] != on_cpu.summary["parameters_sha256"]
+    assert sorted(two_gpus) == ([0] if group == "serial" else [0, 1])
+    processes = json.loads((tmp_path / "gpu" / "environment.json").read_text())["processes"]
+    assert {process["device"] for process in processes} == {f"cuda: {Pretend().name}"}
+
+
+@needs_compiler
+def test_a_run_goes_on_where_another_device_left_it(two_gpus, tmp_path):
+    options = {"output": tmp_path / "run", "progress": False, "workers": 2}
+    psgd.train("digits", device="cuda", training={"epochs": 1}, **options)
+    run = psgd.train("digits", device="cpu", training={"epochs": 2}, resume=True, **options)
+    assert (run.summary["status"], run.summary["device"]) == ("done", "cpu")
+
+
+@needs_compiler
+def test_a_gpu_that_cannot_be_opened_is_an_error_or_the_cpu(two_gpus, monkeypatch, tmp_path, capsys):
+    def full(number):
+        raise UsageError("an array of 3 GiB does not fit")
+
+    monkeypatch.setattr(cupy_device, "open_device", full)
+    with pytest.raises(UsageError, match="an array of 3 GiB does not fit"):
+        psgd.train("digits", device="cuda", training__epochs=1, progress=False)
+    run = psgd.train("digits", training__epochs=1, progress=False)
+    assert run.summary["device"] == "cpu"
+    assert "an array of 3 GiB does not fit: training on the CPU" in capsys.readouterr().err
+
+
+def test_the_command_without_a_gpu(tmp_path):
+    finished = python("-m", "psgd.train", "digits", "device=cuda", "--output", str(tmp_path / "run"))
+    assert finished.code == 2
+    (line,) = finished.stderr.splitlines()[-1:]
+    assert line.startswith("psgd: device is cuda, but no GPU can be used here")
+    assert "Traceback" not in finished.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_without_a_gpu_under_mpirun(mpi: Mpi, tmp_path):
+    finished = run_command(
+        mpi.command(2, "-m", "psgd.train", "digits", "device=cuda", "--output", str(tmp_path / "run"))
+    )
+    assert finished.code == 2
+    assert finished.stderr.count("device is cuda, but no GPU can be used here") == 1
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,129 @@
+"""Every strategy on a pretended GPU, through the real loop: where it ends on the CPU, to a tolerance, and with the same
+bits however it is run."""
+
+import json
+
+import numpy as np
+import pytest
+from jobs import NAMES, job, strategies, train
+from pretend.jobs import on_pretend
+from pretend.marks import needs_compiler
+from processes import Mpi, mpi, run
+from signal_at import SignalAt
+
+from psgd.core.errors import Diverged
+from psgd.group.serial import Serial
+from psgd.group.threads import run_threads
+from psgd.training.job import Job
+from psgd.training.loop import Loop
+from psgd.training.recorder import Recorder
+from psgd.training.signals import Stopped
+from psgd.training.step_budget import StepBudget
+
+__all__ = ["mpi"]
+
+pytestmark = needs_compiler
+
+
+@pytest.fixture
+def three_steps(monkeypatch):
+    """Three steps a segment, so that rounds are cut."""
+    monkeypatch.setattr(StepBudget, "steps", lambda self, wanted: min(wanted, 3))
+
+
+def loop_of(one: Job, directory=None, signals=None, transport=None) -> Loop:
+    record = Recorder(directory, len(one.data.train), one.epochs, "", quiet=True)
+    return Loop(one, transport or Serial(), record, directory, segment_seconds=1e9, signals=signals)
+
+
+def far_from(name: str, workers: int, epochs: float | None = None) -> tuple[float, tuple, tuple]:
+    """The distance between the parameters on CPU and GPU, as a share of that which they have moved; and weights."""
+    one = job(strategies(workers)[name], workers, epochs)
+    cpu, gpu = loop_of(one).run(), loop_of(on_pretend(job(strategies(workers)[name], workers, epochs))).run()
+    assert gpu.progress._replace(last_weights=()) == cpu.progress._replace(last_weights=())
+    moved = np.linalg.norm(cpu.parameters - one.learner.initial(one.seed))
+    assert moved > 0
+    share = np.linalg.norm(cpu.parameters - gpu.parameters) / moved
+    return float(share), cpu.progress.last_weights, gpu.progress.last_weights
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_strategy_agrees_with_the_cpu(name, workers):
+    """Speeds are unequal in weighted averaging, and so are the numbers of steps."""
+    share, cpu_weights, gpu_weights = far_from(name, workers)
+    assert share < 1e-4
+    assert gpu_weights == cpu_weights
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_threads_of_a_block_may_run_in_any_order(name):
+    found = {train(on_pretend(job(strategies(3)[name], 3), order), Serial())[0] for order in (0, 1, 5)}
+    assert len(found) == 1
+
+
+def stopped_at(one: Job, exchange: int, directory) -> bool:
+    directory.mkdir()
+    try:
+        loop_of(one, directory, SignalAt(exchange)).run()
+    except Stopped:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_resuming_in_the_middle_of_a_round_changes_no_bit(name, tmp_path, three_steps):
+    def make() -> Job:
+        return on_pretend(job(strategies(4)[name], 4))
+
+    expected = train(make(), Serial())
+    for exchange in (1, 2, 3):
+        if stopped_at(make(), exchange, tmp_path / str(exchange)):
+            assert train(make(), Serial(), tmp_path / str(exchange)) == expected
+    assert (tmp_path / "1" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_processes_with_a_gpu_and_without_one_agree_on_the_replica(name):
+    def main(transport):
+        one = job(strategies(4)[name], 4)
+        return train(one if transport.process == 1 else on_pretend(one), transport)
+
+    found = run_threads(3, 30.0, main)
+    assert found == [found[0]] * 3
+
+
+def test_processes_under_mpirun_with_a_gpu_and_without_one_agree_on_the_replica(mpi: Mpi):
+    finished = run(mpi.command(2, "tests/mixed.py"))
+    assert finished.code == 0, finished
+    hashes = json.loads(finished.stdout)
+    assert list(hashes) == list(NAMES)
+    assert all(hashes.values())
+
+
+def poisoned(exclude: bool) -> Job:
+    """The inputs of some examples are infinite: a worker that draws one is not finite in that round."""
+    from dataclasses import replace
+
+    one = job(strategies(4)["parameter-averaging, sgd"], 4, epochs=1.5)
+    inputs = one.data.train.inputs.copy()
+    inputs[7] = np.inf
+    data = one.data._replace(train=replace(one.data.train, inputs=inputs))
+    return replace(one, data=data, exclude=exclude)
+
+
+def test_what_is_not_finite_is_named_as_on_the_cpu():
+    said = []
+    for one in (poisoned(exclude=False), on_pretend(poisoned(exclude=False))):
+        with pytest.raises(Diverged) as caught:
+            loop_of(one).run()
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    assert "is not finite" in said[0]
+
+
+def test_workers_that_are_not_finite_are_excluded_as_on_the_cpu():
+    cpu, gpu = loop_of(poisoned(exclude=True)).run(), loop_of(on_pretend(poisoned(exclude=True))).run()
+    assert gpu.progress == cpu.progress
+    assert sum(cpu.progress.worker_steps) < sum(cpu.progress.dealt)
+    assert np.linalg.norm(cpu.parameters - gpu.parameters) < 1e-4

@@ -1,0 +1,248 @@
+"""Arrays that the host cannot read by mistake, arguments of the right types, the pretended device, cuBLAS by ctypes,
+and what psgd asks of CuPy."""
+
+import operator
+from functools import partial
+
+import numpy as np
+import pytest
+from pretend import emulate
+from pretend.cupy import CUDARuntimeError, FakeCupy
+from pretend.device import Memory, Pretend, fake_cublas
+from pretend.marks import needs_compiler
+
+from psgd.backends.cuda import cupy_device, programs
+from psgd.backends.cuda.cublas import Cublas
+from psgd.backends.cuda.device import DeviceArray, Matrix
+from psgd.core.errors import UsageError
+
+F4, F8, I4 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int32)
+TEXT = """
+#ifndef CUDA_ON_CPU
+#define KERNEL extern "C" __global__ void
+#define SHARED(type, name) extern __shared__ __align__(16) char memory_[]; type* name = (type*)memory_
+#endif
+KERNEL scale(REAL* x, REAL by, int n) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i < n) x[i] = x[i] * by;
+}
+KERNEL reversed(REAL* x, int n) {
+  SHARED(REAL, s);
+  if (threadIdx.x < n) s[threadIdx.x] = x[threadIdx.x];
+  __syncthreads();
+  if (threadIdx.x < n) x[threadIdx.x] = s[n - 1 - threadIdx.x];
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def program():
+    common = programs.program((), F4, F4).text
+    return programs.parse(common + TEXT.split("#endif")[1], {"REAL": "float", "INPUT": "float"})
+
+
+# Arrays
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        np.asarray, np.sum, np.exp, len, bool, float, int, iter, list, sum, operator.itemgetter(0),
+        lambda x: x + 1, lambda x: 1 * x, lambda x: np.ones(2) - x, lambda x: x == x, lambda x: x < 1,
+        lambda x: np.add(np.ones(2), x), lambda x: np.concatenate([x, x]), lambda x: x.__setitem__(0, 1),
+    ],
+)  # fmt: skip
+def test_an_array_of_a_device_is_none_of_numpy(use):
+    with pytest.raises(TypeError):
+        use(DeviceArray(64, (2,), F4, None))
+
+
+def test_views_of_arrays():
+    array = DeviceArray(1024, (3, 4), F8, "owner")
+    assert (array.size, array.nbytes) == (12, 96)
+    part, other = array.at(4, (2, 4)), array.cast(16, (5,), I4)
+    assert (part.pointer, part.shape, part.dtype, part.owner) == (1024 + 32, (2, 4), F8, "owner")
+    assert (other.pointer, other.nbytes) == (1040, 20)
+
+
+def test_arguments_become_what_the_kernel_takes(program):
+    x = DeviceArray(64, (5,), F4, None)
+    bound = programs.bind(program, "scale", [x, 2, 5])
+    assert bound[0] is x
+    assert [type(each) for each in bound[1:]] == [np.float32, np.int32]
+    assert programs.bind(program, "scale", [None, 0.5, 5])[0] == 0
+    for wrong in ([np.ones(5, F4), 2, 5], [DeviceArray(64, (5,), F8, None), 2, 5], [x, 2, 5.0], [x, 2], [x, "2", 5]):
+        with pytest.raises(TypeError):
+            programs.bind(program, "scale", wrong)
+    with pytest.raises(OverflowError):
+        programs.bind(program, "scale", [x, 2, 2**31])
+    with pytest.raises(TypeError, match="no kernel nothing"):
+        programs.bind(program, "nothing", [])
+
+
+# The pretended device
+
+
+@needs_compiler
+def test_nothing_happens_before_synchronize(program):
+    device = Pretend()
+    array, host, back = device.empty((5,), F4), np.arange(5, dtype=F4), np.zeros(5, F4)
+    device.upload(host, array)
+    device.launch(program, "scale", (1,), (8,), array, 3, 5)
+    device.download(array, back)
+    assert np.isnan(back).all()  # poison
+    device.synchronize()
+    assert (back == 3 * host).all()
+    assert (device.launches, device.uploads, device.downloads, device.synchronizes) == (1, 1, 1, 1)
+
+
+@needs_compiler
+def test_what_a_gpu_would_not_forgive_is_found(program):
+    device = Pretend()
+    array, host = device.empty((5,), F4), np.arange(5, dtype=F4)
+    device.upload(host, array)
+    host[0] = 7
+    with pytest.raises(AssertionError, match="changed between its upload and synchronize"):
+        device.synchronize()
+    device.launch(program, "scale", (1,), (8,), array, 3, 8)  # past its end
+    with pytest.raises(AssertionError):
+        device.synchronize()
+    with pytest.raises(RuntimeError, match="while a graph is captured"):
+        device.capture(device.synchronize)
+    with pytest.raises(AssertionError, match="shared memory"):
+        device.launch(program, "reversed", (1,), (8,), array, 5, shared=1 << 30)
+
+
+@needs_compiler
+def test_a_graph_is_done_each_time_that_it_is_asked_for(program):
+    device = Pretend()
+    array, host = device.empty((5,), F4), np.ones(5, F4)
+    device.upload(host, array)
+    replay = device.capture(lambda: device.launch(program, "scale", (1,), (8,), array, 2, 5))
+    device.synchronize()
+    for _ in range(3):
+        replay()
+    device.download(array, host)
+    device.synchronize()
+    assert (host == 8).all()
+
+
+@needs_compiler
+def test_shared_memory_and_barriers(program):
+    array = np.arange(40, dtype=F4)
+    for order in (0, 1, 5):
+        x = array.copy()
+        bound = programs.bind(program, "reversed", [DeviceArray(x.ctypes.data, (40,), F4, x), 40])
+        emulate.emulated(program).launch("reversed", (1,), (64,), bound, 160, order)
+        assert (x == array[::-1]).all()
+
+
+# cuBLAS
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [F4, F8], ids=["float32", "float64"])
+@pytest.mark.parametrize("turns", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_products_are_those_of_numpy(dtype, turns, count):
+    m, n, k, draw, device = 4, 3, 5, np.random.default_rng(0), Pretend()
+    A, B = draw.normal(size=(count, m, k)).astype(dtype), draw.normal(size=(count, k, n)).astype(dtype)
+    given = [np.ascontiguousarray(x.swapaxes(1, 2)) if turn else x for x, turn in zip((A, B), turns, strict=True)]
+    C, lines = draw.normal(size=(count, m, n + 2)).astype(dtype), []  # two columns that stay
+    for host, turn in zip((*given, C), (*turns, False), strict=True):
+        array = device.empty(host.shape, dtype)
+        device.upload(host, array)
+        lines.append(Matrix(array, host.shape[2], host.shape[1] * host.shape[2], turn))
+    scalars = device.empty((2,), dtype)
+    device.upload(np.array([-0.5, 2.0], dtype), scalars)
+    device.gemm(m, n, k, scalars.at(0), *lines[:2], scalars.at(1), lines[2], count)
+    found = np.empty_like(C)
+    device.download(lines[2].array, found)
+    device.synchronize()
+    np.testing.assert_allclose(found[:, :, :n], 2 * C[:, :, :n] - 0.5 * (A @ B), rtol=1e-5 if dtype == F4 else 1e-13)
+    assert (found[:, :, n:] == C[:, :, n:]).all()
+
+
+@needs_compiler
+def test_cublas_is_told_everything_before_a_product():
+    one = Memory(4)
+    handle = Cublas(str(fake_cublas()), 1, one.pointer, 4)
+    array = DeviceArray(one.pointer, (1,), F4, one)
+    handle.gemm(1, 1, 1, array, Matrix(array, 1), Matrix(array, 1), array, Matrix(array, 1), 1)
+    with pytest.raises(TypeError, match="one dtype"):
+        handle.gemm(1, 1, 1, array, Matrix(array, 1), Matrix(array.cast(0, (1,), F8), 1), array, Matrix(array, 1), 1)
+    with pytest.raises(RuntimeError, match="cublasGemmEx: cuBLAS status 7"):
+        handle.gemm(1, 1, 0, array, Matrix(array, 1), Matrix(array, 1), array, Matrix(array, 1), 1)
+
+
+# CuPy
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    fake = FakeCupy()
+    monkeypatch.setitem(__import__("sys").modules, "cupy", fake)
+    library = str(fake_cublas())
+    monkeypatch.setattr(cupy_device, "Cublas", lambda name, *rest: name == "libcublas.so.13" and Cublas(library, *rest))
+    return fake
+
+
+@needs_compiler
+def test_work_through_cupy(cupy, program):
+    device = cupy_device.open_device(1)
+    assert (cupy.used, device.name, device.capability) == ([1], "NVIDIA Fake", (9, 0))
+    assert (device.processors, device.shared_bytes) == (3, 227 << 10)
+    array, host = device.empty((5,), F4), device.staging((5,), F4)
+    host[:] = range(5)
+    device.upload(host, array)
+    replay = device.capture(partial(device.launch, program, "scale", (1,), (8,), array, 2, 5))
+    replay()
+    replay()
+    device.launch(program, "reversed", (1,), (8,), array, 5, shared=100 << 10)
+    one = device.empty((1,), F4)
+    device.upload(np.ones(1, F4), one)
+    device.gemm(1, 1, 1, one, Matrix(array, 1), Matrix(array, 1), one, Matrix(one, 1), 1)  # 16 x 16 + 1
+    back, product = np.zeros(5, F4), np.zeros(1, F4)
+    device.download(array, back)
+    device.download(one, product)
+    device.synchronize()
+    assert back.tolist() == [16, 12, 8, 4, 0]
+    assert product[0] == 257
+    assert cupy.copies == [1, 1, 2, 2]
+    assert device.free_bytes() == (3 << 30, 80 << 30)
+
+
+@needs_compiler
+def test_a_capture_that_fails_is_ended(cupy):
+    device = cupy_device.open_device(0)
+    with pytest.raises(ZeroDivisionError):
+        device.capture(lambda: 1 // 0)
+    assert cupy.streams[-1].capturing is None
+
+
+@needs_compiler
+def test_what_is_said_of_a_gpu_that_cannot_be_used(cupy, monkeypatch):
+    device = cupy_device.open_device(0)
+    cupy.fails = 2
+    with pytest.raises(
+        UsageError, match=r"4.00 GiB does not fit on the NVIDIA Fake, of whose 80 GiB 3.00 are free; lower"
+    ):
+        device.empty((1 << 30,), F4)
+    cupy.fails = 719
+    with pytest.raises(CUDARuntimeError):
+        device.empty((1,), F4)
+    for status, words in (
+        (35, "driver for CUDA 13.0: update it"),
+        (100, "CUDA_VISIBLE_DEVICES"),
+        (719, "cuda error 719"),
+    ):
+        monkeypatch.setattr(cupy.cuda, "Device", lambda number, status=status: _raise(CUDARuntimeError(status)))
+        with pytest.raises(UsageError, match=rf"GPU 2 cannot be opened: .*{words}"):
+            cupy_device.open_device(2)
+    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    with pytest.raises(UsageError, match=r"CuPy cannot be imported .*pip install 'psgd\[gpu\]'"):
+        cupy_device.open_device(0)
+
+
+def _raise(error):
+    raise error
