@@ -9,6 +9,7 @@ from pretend.marks import needs_nvrtc
 from pretend.nvrtc import compiled
 
 from psgd.backends.cuda import programs
+from psgd.backends.cuda.cupy_device import OPTIONS
 from psgd.backends.cuda.device import Program
 
 pytestmark = needs_nvrtc
@@ -16,7 +17,6 @@ pytestmark = needs_nvrtc
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 CONTRACTED = re.compile(r"\b(?:fma|mad)\.\w*\.?(?:ftz\.)?f(?:32|64)")
 F4, F8, U1 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8)
-EXACT = ("--fmad=false",)
 
 
 def all_kernels(dtype: np.dtype = F4, inputs: np.dtype = U1) -> Program:
@@ -26,7 +26,7 @@ def all_kernels(dtype: np.dtype = F4, inputs: np.dtype = U1) -> Program:
 def spills(program: Program, architecture: int) -> dict[str, int]:
     """The bytes that each kernel spills: stored and loaded, as the assembler says."""
     option = f"-arch=sm_{architecture}"
-    _, log = compiled(programs.source(program), option, "--ptxas-options=-v", *EXACT)
+    _, log = compiled(programs.source(program), option, "--ptxas-options=-v", *OPTIONS)
     found = re.findall(r"entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads", log, re.DOTALL)
     return {kernel: int(stores) + int(loads) for kernel, stores, loads in found}
 
@@ -50,14 +50,18 @@ def test_registers_that_are_spilled_are_seen():
     assert spills(program, 90)["crowded"] > 0
 
 
-def contracted(program: Program, *options: str) -> list[str]:
+def ptx_of(program: Program, *options: str) -> str:
     ptx, _ = compiled(programs.source(program), "-arch=compute_90", *options)
     assert all(f".entry {kernel}(" in ptx for kernel in program.signatures)
-    return CONTRACTED.findall(ptx)
+    return ptx
 
 
 @pytest.mark.parametrize("dtype", [F4, F8], ids=["float32", "float64"])
-def test_nothing_is_contracted_where_bits_must_be_equal(dtype):
+def test_nothing_is_contracted_or_flushed_to_zero_where_bits_must_be_equal(dtype):
     program = programs.program(("exact", "tree"), dtype, U1, WORKERS=5)
-    assert contracted(program, *EXACT) == []
-    assert contracted(program) != []  # so it would be seen
+    ptx = ptx_of(program, *OPTIONS)
+    assert CONTRACTED.findall(ptx) == []
+    assert ".ftz." not in ptx
+    careless = ptx_of(program, "-ftz=true")  # so it would be seen
+    assert CONTRACTED.findall(careless)
+    assert (".ftz." in careless) == (dtype == F4)

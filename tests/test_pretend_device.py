@@ -179,8 +179,9 @@ def test_cublas_is_told_everything_before_a_product():
 
 
 @pytest.fixture
-def cupy(monkeypatch):
+def cupy(monkeypatch, tmp_path):
     fake = FakeCupy()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setitem(__import__("sys").modules, "cupy", fake)
     library = str(fake_cublas())
     monkeypatch.setattr(cupy_device, "Cublas", lambda name, *rest: name == "libcublas.so.13" and Cublas(library, *rest))
@@ -213,6 +214,27 @@ def test_work_through_cupy(cupy, program):
 
 
 @needs_compiler
+def test_kernels_are_compiled_once(cupy, program, tmp_path):
+    def launch():
+        device = cupy_device.open_device(0)
+        device.launch(program, "scale", (1,), (8,), device.empty((5,), F4), 2, 5)
+        device.launch(program, "reversed", (1,), (8,), device.empty((5,), F4), 5, shared=64)
+        return cupy.compiled
+
+    assert [launch(), launch()] == [1, 1]
+    (kept,) = (tmp_path / "psgd" / "kernels").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-1])  # damaged
+    assert [launch(), launch()] == [2, 2]
+    cupy.__version__ = "15"
+    assert launch() == 3
+    for each in kept.parent.iterdir():
+        each.unlink()
+    kept.parent.rmdir()
+    kept.parent.write_text("no directory")
+    assert [launch(), launch()] == [4, 5]
+
+
+@needs_compiler
 def test_a_capture_that_fails_is_ended(cupy):
     device = cupy_device.open_device(0)
     with pytest.raises(ZeroDivisionError):
@@ -232,7 +254,7 @@ def test_what_is_said_of_a_gpu_that_cannot_be_used(cupy, monkeypatch):
     with pytest.raises(CUDARuntimeError):
         device.empty((1,), F4)
     for status, words in (
-        (35, "driver for CUDA 13.0: update it"),
+        (35, "driver for CUDA 13: update it"),
         (100, "CUDA_VISIBLE_DEVICES"),
         (719, "cuda error 719"),
     ):
@@ -241,6 +263,31 @@ def test_what_is_said_of_a_gpu_that_cannot_be_used(cupy, monkeypatch):
             cupy_device.open_device(2)
     monkeypatch.setitem(__import__("sys").modules, "cupy", None)
     with pytest.raises(UsageError, match=r"CuPy cannot be imported .*pip install 'psgd\[gpu\]'"):
+        cupy_device.open_device(0)
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "error"),
+    [("nvrtc", "getVersion", RuntimeError), ("device", "get_cublas_handle", ImportError)],  # as CuPy 14.2 raises them
+)
+def test_libraries_of_cuda_that_are_missing_are_named_in_one_line(cupy, monkeypatch, module, function, error):
+    missing = error("\nFailure finding libsome.so.13\n  listdir(...)\n")
+    monkeypatch.setattr(getattr(cupy.cuda, module), function, lambda: _raise(missing))
+    with pytest.raises(
+        UsageError,
+        match=r"^GPU 0 cannot be opened: Failure finding libsome.so.13; .*pip install 'cupy-cuda13x\[ctk\]'$",
+    ):
+        cupy_device.open_device(0)
+
+
+def test_of_a_cupy_that_cannot_be_imported_the_cause_is_said(monkeypatch, tmp_path):
+    (tmp_path / "cupy.py").write_text(
+        "try:\n    raise ImportError('libsome.so: no such file')\n"
+        "except ImportError as error:\n    raise ImportError('=====\\nFailed to import CuPy') from error\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(__import__("sys").modules, "cupy", raising=False)
+    with pytest.raises(UsageError, match=r"^CuPy cannot be imported \(libsome.so: no such file\): pip install"):
         cupy_device.open_device(0)
 
 

@@ -26,13 +26,6 @@ class Stream:
     def __init__(self, non_blocking: bool = False) -> None:
         assert non_blocking, "a blocking stream cannot be captured beside the default stream"
         self.capturing: list[Any] | None = None
-        self.queued = 0
-
-    def __enter__(self) -> "Stream":
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        return None
 
     def do(self, act: Any) -> None:
         if self.capturing is None:
@@ -65,12 +58,14 @@ class FakeCupy:
         self.used: list[int] = []  # numbers of the devices
         self.streams: list[Stream] = []
         self.copies: list[int] = []  # kinds
+        self.compiled = 0  # programs
+        self.__version__ = "14.2.0"
         runtime = SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             getDeviceProperties=self._properties,
             memcpyAsync=self._copy,
             memGetInfo=lambda: (3 << 30, 80 << 30),
-            runtimeGetVersion=lambda: 13000,
+            runtimeGetVersion=lambda: 13020,
         )
         self.cuda = SimpleNamespace(
             runtime=runtime,
@@ -78,19 +73,24 @@ class FakeCupy:
             Device=lambda number: SimpleNamespace(use=lambda: self.used.append(number)),
             Stream=self._stream,
             Memory=self._memory,
+            nvrtc=SimpleNamespace(getVersion=lambda: (13, 5)),
+            compiler=SimpleNamespace(compile_using_nvrtc=self._compile),
+            function=SimpleNamespace(Module=self._module),
+            driver=SimpleNamespace(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES=8, funcSetAttribute=self._attribute),
             alloc_pinned_memory=bytearray,
         )
 
-    def RawModule(self, *, code: str, options: tuple[str, ...]) -> Any:
-        assert "--fmad=false" in options
-        assert "-std=c++17" in options
-        lines = code.splitlines()
-        defines = dict(
-            line.split(" ", 2)[1:] for line in lines[: next(i for i, x in enumerate(lines) if "#define" not in x)]
-        )
-        text = "\n".join(lines[len(defines) :])
-        program = programs.parse(text, defines)
-        return SimpleNamespace(get_function=lambda name: Kernel(self, program, name))
+    def _compile(self, text: str, options: tuple[str, ...], *, cache_in_memory: bool) -> tuple[bytes, None]:
+        assert set(options) == {"-std=c++17", "--fmad=false", "-ftz=false"}
+        self.compiled += 1
+        return text.encode(), None
+
+    def _module(self) -> Any:
+        return Module(self)
+
+    def _attribute(self, kernel: "Kernel", attribute: int, value: int) -> None:
+        assert attribute == 8
+        kernel.shared = value
 
     def _stream(self, non_blocking: bool = False) -> Stream:
         self.streams.append(Stream(non_blocking))
@@ -112,19 +112,39 @@ class FakeCupy:
         ctypes.memmove(to, source, size)
 
 
+class Module:
+    def __init__(self, cupy: FakeCupy) -> None:
+        self._cupy = cupy
+
+    def load(self, compiled: bytes) -> None:
+        lines = compiled.decode().splitlines()
+        count = next(number for number, line in enumerate(lines) if "#define" not in line)
+        defines = dict(line.split(" ", 2)[1:] for line in lines[:count])
+        self._program = programs.parse("\n".join(lines[count:]), defines)
+
+    def get_function(self, name: str) -> "Kernel":
+        return Kernel(self._cupy, self._program, name)
+
+
 class Kernel:
     def __init__(self, cupy: FakeCupy, program: Program, name: str) -> None:
         self._cupy, self._program, self._name = cupy, program, name
-        self.max_dynamic_shared_size_bytes = 48 << 10
+        self.ptr, self.shared = self, 48 << 10
 
     def __call__(
-        self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...], shared_mem: int = 0
+        self,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        args: tuple[Any, ...],
+        shared_mem: int = 0,
+        stream: Stream | None = None,
     ) -> None:
-        assert shared_mem <= self.max_dynamic_shared_size_bytes, "cudaErrorInvalidValue"
+        assert stream is self._cupy.streams[-1]
+        assert shared_mem <= self.shared, "cudaErrorInvalidValue"
         assert all(isinstance(each, np.generic) for each in args), "of another size than the kernel takes"
         types = self._program.signatures[self._name]
         bound = [
             DeviceArray(int(each), (1 << 40,), np.dtype(np.uint8), None) if kind.endswith("*") and int(each) else each
             for each, kind in zip(args, types, strict=True)
         ]
-        self._cupy.streams[-1].do(lambda: emulated(self._program).launch(self._name, grid, block, bound, shared_mem, 0))
+        stream.do(lambda: emulated(self._program).launch(self._name, grid, block, bound, shared_mem, 0))

@@ -32,7 +32,7 @@ def compiled(source: str, *options: str) -> tuple[str, str]:
 
     call("nvrtcCreateProgram", ctypes.byref(program), source.encode(), b"kernels.cu", 0, NOTHING, NOTHING)
     try:
-        given = [*options, "-std=c++17"]
+        given = list(dict.fromkeys([*options, "-std=c++17"]))
         code = library.nvrtcCompileProgram(
             program, len(given), (ctypes.c_char_p * len(given))(*[option.encode() for option in given])
         )

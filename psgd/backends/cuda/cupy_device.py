@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -11,9 +12,12 @@ import numpy as np
 from psgd.backends.cuda import programs
 from psgd.backends.cuda.cublas import Cublas
 from psgd.backends.cuda.device import Device, DeviceArray, Matrix, Program
+from psgd.backends.cuda.kernel_cache import cached
 from psgd.core.errors import UsageError
 
-OPTIONS = ("-std=c++17", "--fmad=false")  # of NVRTC: the kernels say themselves where operations may be contracted
+# Of NVRTC: the kernels say themselves where operations may be contracted, and numbers below 1.2e-38 are kept, as on a
+# CPU. CuPy's RawModule would append -ftz=true, which flushes these to zero.
+OPTIONS = ("-std=c++17", "--fmad=false", "-ftz=false")
 WORKSPACE_BYTES = 32 << 20  # for cuBLAS: what NVIDIA recommends for its larger GPUs
 PLAIN_SHARED_BYTES = 48 << 10  # of a block; a kernel that takes more must say so before it is launched
 
@@ -29,21 +33,26 @@ def open_device(number: int) -> Device:
         import cupy
     except ImportError as error:
         raise UsageError(
-            f"CuPy cannot be imported ({error}): pip install 'psgd[gpu]', or [gpu12] for CUDA 12"
+            f"CuPy cannot be imported ({_in_short(error.__cause__ or error)}): pip install 'psgd[gpu]', or [gpu12] for "
+            "CUDA 12"
         ) from None
     runtime = cupy.cuda.runtime
     try:
         return CupyDevice(cupy, number)
     except runtime.CUDARuntimeError as error:
-        if error.status == _OLD_DRIVER:
-            version = runtime.runtimeGetVersion()
-            cuda = f"{version // 1000}.{version % 1000 // 10}"
+        if error.status == _OLD_DRIVER:  # any driver of CuPy's major version of CUDA would do
+            cuda = runtime.runtimeGetVersion() // 1000
             reason = f"CuPy needs a driver for CUDA {cuda}: update it, or install psgd[gpu12] in place of psgd[gpu]"
         elif error.status == _NO_DEVICE:
             reason = "there is none that can be used: look at nvidia-smi and CUDA_VISIBLE_DEVICES"
         else:
             reason = str(error)
         raise UsageError(f"GPU {number} cannot be opened: {reason}") from None
+    except (ImportError, OSError, RuntimeError) as error:  # CuPy's wheel brings no libraries of CUDA along
+        wheel = f"cupy-cuda{runtime.runtimeGetVersion() // 1000}x[ctk]"
+        raise UsageError(
+            f"GPU {number} cannot be opened: {_in_short(error)}; if a library of CUDA is missing: pip install '{wheel}'"
+        ) from None
 
 
 @final
@@ -58,7 +67,9 @@ class CupyDevice:
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._kernels: dict[tuple[Program, str], Any] = {}
         self._modules: dict[Program, Any] = {}
+        self._shared: dict[tuple[Program, str], int] = {}  # bytes that each kernel may take
         self._workspace = self.empty((WORKSPACE_BYTES,), np.dtype(np.uint8))
+        self._compiler = cupy.__version__, cupy.cuda.nvrtc.getVersion()
         cupy.cuda.device.get_cublas_handle()  # loads the library, wherever it lies
         library = f"libcublas.so.{self._runtime.runtimeGetVersion() // 1000}"
         self._cublas = Cublas(library, self._stream.ptr, self._workspace.pointer, WORKSPACE_BYTES)
@@ -96,8 +107,7 @@ class CupyDevice:
     ) -> None:
         bound = programs.bind(program, kernel, arguments)
         given = tuple(np.uintp(each.pointer) if isinstance(each, DeviceArray) else each for each in bound)
-        with self._stream:
-            self._kernel(program, kernel, shared)(grid, block, given, shared_mem=shared)
+        self._kernel(program, kernel, shared)(grid, block, given, shared_mem=shared, stream=self._stream)
 
     def gemm(
         self,
@@ -140,12 +150,24 @@ class CupyDevice:
     def _kernel(self, program: Program, kernel: str, shared: int) -> Any:
         key = program, kernel
         if key not in self._kernels:
-            if program not in self._modules:
-                self._modules[program] = self._cupy.RawModule(code=programs.source(program), options=OPTIONS)
-            self._kernels[key] = self._modules[program].get_function(kernel)
-        if shared > PLAIN_SHARED_BYTES and self._kernels[key].max_dynamic_shared_size_bytes < shared:
-            self._kernels[key].max_dynamic_shared_size_bytes = shared
+            self._kernels[key] = self._module(program).get_function(kernel)
+            self._shared[key] = PLAIN_SHARED_BYTES
+        if shared > self._shared[key]:
+            driver = self._cupy.cuda.driver
+            attribute = driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            driver.funcSetAttribute(self._kernels[key].ptr, attribute, shared)
+            self._shared[key] = shared
         return self._kernels[key]
+
+    def _module(self, program: Program) -> Any:
+        if program not in self._modules:
+            cuda, text = self._cupy.cuda, programs.source(program)
+            key = repr((text, OPTIONS, self.capability, self._compiler))
+            compile = partial(cuda.compiler.compile_using_nvrtc, text, OPTIONS, cache_in_memory=True)
+            module = cuda.function.Module()
+            module.load(cached(key, lambda: compile()[0]))
+            self._modules[program] = module
+        return self._modules[program]
 
 
 def out_of_memory(wanted: int, free: tuple[int, int], name: str) -> UsageError:
@@ -154,6 +176,11 @@ def out_of_memory(wanted: int, free: tuple[int, int], name: str) -> UsageError:
         f"an array of {_gib(wanted)} GiB does not fit on the {name}, of whose {_gib(free[1])} GiB {_gib(free[0])} are "
         "free; lower workers, model.hidden or training.batch_size_per_worker"
     )
+
+
+def _in_short(error: BaseException) -> str:
+    """The first line of what CuPy says, which may go on with the contents of directories."""
+    return next((line for line in map(str.strip, str(error).splitlines()) if line), type(error).__name__)
 
 
 def _gib(size: int) -> str:
