@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pretend.device import Pretend
 from pretend.marks import needs_compiler
-from processes import Mpi, mpi, python
+from processes import ROOT, Mpi, mpi, python
 from processes import run as run_command
 
 import psgd
@@ -53,9 +53,7 @@ def two_gpus(monkeypatch):
 def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error():
     assert driver.gpu_count() == 0
     assert job_of().open_device is None
-    with pytest.raises(
-        UsageError, match=r"device is cuda, but no GPU can be used here .*; device: cpu, or auto, trains"
-    ):
+    with pytest.raises(UsageError, match=r"device is cuda, but .+; device: cpu, or auto, trains on the CPU$"):
         job_of("device=cuda")
 
 
@@ -107,6 +105,8 @@ def test_psgd_fit_and_comparisons_stay_on_the_cpu(two_gpus):
     )
     assert np.isfinite(fitted.parameters).all()
     assert not two_gpus
+    with pytest.raises(UsageError, match=r"psgd.fit: device is cuda, but psgd.fit, .* trains on the CPU; set device"):
+        psgd.fit(lambda w, X, y: w, np.zeros(2), (np.ones((40, 2)), np.ones(40)), device="cuda")
 
 
 def test_a_job_on_a_gpu_is_one_process_unless_asked_otherwise(two_gpus):
@@ -156,6 +156,7 @@ def test_a_run_on_gpus_says_so(two_gpus, group, tmp_path):
     assert sorted(two_gpus) == ([0] if group == "serial" else [0, 1])
     processes = json.loads((tmp_path / "gpu" / "environment.json").read_text())["processes"]
     assert {process["device"] for process in processes} == {f"cuda: {Pretend().name}"}
+    assert "cuda" not in json.loads((tmp_path / "cpu" / "environment.json").read_text())
 
 
 @needs_compiler
@@ -168,24 +169,39 @@ def test_a_run_goes_on_where_another_device_left_it(two_gpus, tmp_path):
 
 @needs_compiler
 def test_a_gpu_that_cannot_be_opened_is_an_error_or_the_cpu(two_gpus, monkeypatch, tmp_path, capsys):
+    """The error comes before there is a run directory."""
+
     def full(number):
         raise UsageError("an array of 3 GiB does not fit")
 
     monkeypatch.setattr(cupy_device, "open_device", full)
     with pytest.raises(UsageError, match="an array of 3 GiB does not fit"):
-        psgd.train("digits", device="cuda", training__epochs=1, progress=False)
-    run = psgd.train("digits", training__epochs=1, progress=False)
+        psgd.train("digits", device="cuda", training__epochs=1, progress=False, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    run = psgd.train("digits", training__epochs=1, progress=False, output=tmp_path / "run")
     assert run.summary["device"] == "cpu"
     assert "an array of 3 GiB does not fit: training on the CPU" in capsys.readouterr().err
 
 
 def test_the_command_without_a_gpu(tmp_path):
-    finished = python("-m", "psgd.train", "digits", "device=cuda", "--output", str(tmp_path / "run"))
+    """It is refused before the data are looked for: this file of data does not exist."""
+    data = ("data.source=npz", f"data.path={tmp_path}/none.npz")
+    finished = python("-m", "psgd.train", *data, "device=cuda", "--output", str(tmp_path / "run"))
     assert finished.code == 2
-    (line,) = finished.stderr.splitlines()[-1:]
-    assert line.startswith("psgd: device is cuda, but no GPU can be used here")
-    assert "Traceback" not in finished.stderr
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith(f"psgd: device is cuda, but {driver.why_none()}; ")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_needs_no_gpu():
+    finished = python("-m", "psgd.train", "digits", "device=cuda", "--dry-run", "--no-probe")
+    assert finished.code == 0
+    assert "device: cuda" in finished.stdout
+
+
+def test_reading_a_config_imports_neither_numpy_nor_cupy():
+    code = "import sys, psgd.jobs.prepare; assert not {'numpy', 'cupy', 'cupy_backends'} & set(sys.modules)"
+    assert python("-c", code).code == 0
 
 
 def test_the_command_without_a_gpu_under_mpirun(mpi: Mpi, tmp_path):
@@ -193,5 +209,42 @@ def test_the_command_without_a_gpu_under_mpirun(mpi: Mpi, tmp_path):
         mpi.command(2, "-m", "psgd.train", "digits", "device=cuda", "--output", str(tmp_path / "run"))
     )
     assert finished.code == 2
-    assert finished.stderr.count("device is cuda, but no GPU can be used here") == 1
+    assert finished.stderr.count("device is cuda, but ") == 1
+    assert "Traceback" not in finished.stderr
     assert not (tmp_path / "run").exists()
+
+
+ONE_IS_FULL = """
+import sys
+from types import SimpleNamespace
+from pretend.device import Pretend
+from psgd.backends.cuda import cupy_device, driver
+from psgd.core.errors import UsageError
+from psgd.jobs import gpus
+from psgd.jobs.launch.command import main
+
+def open_device(number):
+    if number == int(sys.argv[1]):
+        raise UsageError(f"GPU {number} cannot be opened: it is full")
+    return Pretend()
+
+driver.gpu_count, gpus.find_spec, cupy_device.open_device = lambda: 2, lambda name: SimpleNamespace(), open_device
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("full", [1, 2])
+def test_processes_under_mpirun_take_the_gpus_in_turn(mpi: Mpi, tmp_path, full):
+    """If one of them is full, the job ends before there is a run directory."""
+    (tmp_path / "job.py").write_text(f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n{ONE_IS_FULL}")
+    job = (str(full), "digits", "device=cuda", "workers=2", "training.epochs=1", "--output", str(tmp_path / "run"))
+    finished = run_command(mpi.command(2, str(tmp_path / "job.py"), *job))
+    if full == 1:
+        assert finished.code == 2
+        assert finished.stderr.count("GPU 1 cannot be opened: it is full") == 1
+        assert "Traceback" not in finished.stderr
+        assert not (tmp_path / "run").exists()
+    else:
+        assert finished.code == 0, finished
+        assert json.loads(finished.stdout)["device"] == "cuda"

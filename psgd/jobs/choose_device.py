@@ -9,10 +9,9 @@ from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.core.log import LOG
 from psgd.data.dataset import Data, Dataset
-from psgd.group.failure import Agreement
-from psgd.group.placement import default_placement, place_on_host
-from psgd.group.transport import Transport
-from psgd.jobs.gpus import count_gpus
+from psgd.group.failure import Agreement, Exchange
+from psgd.group.placement import default_placement
+from psgd.jobs.gpus import count_gpus, no_gpu
 from psgd.learners.learner import Learner
 from psgd.learners.mlp import MLP
 from psgd.strategy.strategy import Strategy
@@ -34,7 +33,7 @@ def choose_device(
             return partial(_open, settings.device, gpus, task)
         reason = f"a GPU counts examples, and the parameters and outputs of all workers, up to {LARGEST:,}"
     if settings.device == "cuda":
-        raise UsageError(f"device is cuda, but {reason}; device: cpu, or auto, trains on the CPU")
+        raise no_gpu(reason)
     return None
 
 
@@ -65,14 +64,15 @@ def task_of(settings: Settings, learner: MLP, examples: Dataset, strategy: Strat
     )
 
 
-def with_device(job: Job, transport: Transport, agreement: Agreement) -> Job:
-    """Collective: the job with the device of this process opened, if it is to have one. UsageError if a device cannot
-    be opened or lacks memory."""
+def with_device(job: Job, processes: Exchange, place: int, agreement: Agreement) -> Job:
+    """Collective: the job with the device of this process opened, if it is to have one and that has not been tried. The
+    thread that calls is the one that trains. `place`: the number of this process among those of its host. UsageError if
+    a device cannot be opened or lacks memory."""
     if job.open_device is None:
         return job
-    hosted = len(default_placement(job.workers, transport.members)[transport.process])
-    device = agreement.together(partial(job.open_device, place_on_host(transport), hosted))
-    return replace(job, device=device)
+    hosted = len(default_placement(job.workers, processes.members)[processes.process])
+    device = agreement.together(partial(job.open_device, place, hosted))
+    return replace(job, device=device, open_device=None)
 
 
 def _open(wanted: str, gpus: int, task: HostedTask, place: int, workers: int) -> HostedWorkers | None:

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from psgd.backends.blas import describe, limit_after_numpy
+from psgd.backends.cuda import driver
 from psgd.core.log import LOG
 from psgd.core.version import __version__
 from psgd.group.transport import Transport
@@ -54,6 +55,7 @@ def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": cores(),
         "packages": packages,
+        **({"cuda": driver.driver()} if "cuda" in devices(processes) else {}),  # the newest that the driver runs
         "processes": processes,
     }
 

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from psgd.backends.cuda import driver
 from psgd.config.checks import trains_on_cpu
 from psgd.config.settings import Settings
+from psgd.core.errors import UsageError
 from psgd.core.log import say_once
 
 # Whether `device: auto` takes a GPU. False until all of it has run on one: nobody should be the first without asking.
@@ -23,7 +24,7 @@ def count_gpus(settings: Settings) -> tuple[int, str]:
         return 0, "workers on Ray train on the CPU"
     gpus = driver.gpu_count()
     if not gpus:
-        return 0, "no GPU can be used here (psgd doctor says what there is)"
+        return 0, driver.why_none()
     if find_spec("cupy") is None:
         cuda = driver.driver()
         extra = "gpu12" if cuda and cuda[0] < 13 else "gpu"
@@ -32,3 +33,15 @@ def count_gpus(settings: Settings) -> tuple[int, str]:
             say_once(f"psgd: there is a GPU, but {reason}; training on the CPU (device: cpu says nothing)")
         return 0, reason
     return gpus, ""
+
+
+def check_device(settings: Settings) -> None:
+    """UsageError if device is cuda, and no GPU can train this job."""
+    gpus, reason = count_gpus(settings)
+    if settings.device == "cuda" and not gpus:
+        raise no_gpu(reason)
+
+
+def no_gpu(reason: str) -> UsageError:
+    """What is raised if device is cuda and no GPU can train the job. `reason`: a part of a sentence."""
+    return UsageError(f"device is cuda, but {reason}; device: cpu, or auto, trains on the CPU")

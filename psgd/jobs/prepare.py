@@ -14,7 +14,7 @@ from psgd.core.files import print_result
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
 from psgd.jobs.auto_group import check_launched, choose_group, cores
-from psgd.jobs.gpus import count_gpus
+from psgd.jobs.gpus import check_device, count_gpus
 from psgd.jobs.record.recorders import check_installed
 from psgd.jobs.request import RunRequest
 
@@ -35,6 +35,7 @@ def read_request(options: argparse.Namespace, processes: int) -> RunRequest | No
         else:
             print_probe(request.settings)
         return None
+    check_device(request.settings)  # before any data are read; a dry run needs no GPU
     return request
 
 
@@ -96,6 +97,9 @@ def print_probe(settings: Settings) -> None:
     if launched() and sys.platform == "linux":  # the launcher may have bound this process to one core
         with suppress(OSError):
             os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    if settings.device == "cuda":
+        LOG.info("psgd: device is cuda, but a dry run measures and forecasts training on the CPU")
+        settings = settings.replace(device="cpu")
     print_result("\n".join(lines(probe(settings, load_data(settings)))))
 
 

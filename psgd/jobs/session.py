@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, final
 from psgd.core.errors import Diverged, StorageError
 from psgd.core.files import print_result, to_json
 from psgd.group.failure import Agreement, Ended, exit_code, portable
+from psgd.group.placement import place_on_host
 from psgd.group.transport import Transport
 from psgd.jobs.choose_device import with_device
 from psgd.jobs.environment import describe_group
@@ -82,7 +83,7 @@ class _Training:
     def run(self) -> int:
         """Collective: train to the end, and return 0."""
         request, directory, transport, agreement = self._request, self._directory, self._transport, self.agreement
-        job = with_device(agreement.together(self._build), transport, agreement)
+        job = with_device(agreement.together(self._build), transport, place_on_host(transport), agreement)
         label = str(transport.process)
         told = relay(request.settings, request.config, directory, label)
         recorder = Recorder(directory, job.sampler.examples, job.epochs, label, request.quiet, listener=told)

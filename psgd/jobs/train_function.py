@@ -16,6 +16,7 @@ from psgd.core.errors import INTERRUPTED, PsgdError, UsageError, raised_at_the_c
 from psgd.core.launcher import launched
 from psgd.core.log import LOG, say_once
 from psgd.group.failure import out_of_memory
+from psgd.jobs.gpus import check_device
 from psgd.jobs.launch.alone import run_alone
 from psgd.jobs.plain_values import plain
 from psgd.jobs.prepare import config_of_run, request_for
@@ -102,6 +103,7 @@ def _request(
             "group is mpi, but psgd.train runs in one process, on threads or on Ray; use the command: mpirun -n 4 psgd "
             "train CONFIG, or set group to auto, serial, threads or ray"
         )
+    check_device(resolved.settings)
     return request_for(resolved, 1, directory, resume, overwrite, accept_changes, not progress)
 
 

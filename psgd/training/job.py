@@ -52,7 +52,7 @@ class Job:
     caller: str = "psgd"  # what notes on exceptions name
     backend: Backend = NUMPY  # gathers rows for this learner
     # Opens the device of a process: from its number among those of its host, and the number of its workers. None: the
-    # CPU takes the steps; it may return None for that, too.
+    # CPU takes the steps, or the device is open; it may return None for the CPU, too.
     open_device: Callable[[int, int], HostedWorkers | None] | None = None
     device: HostedWorkers | None = None  # this process's, which takes the steps of its workers
     start: Start | None = None  # where training begins; None: the initial parameters of the seed

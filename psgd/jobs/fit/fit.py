@@ -36,6 +36,7 @@ def fit(
     seed: int = 0,
     group: str = "auto",
     processes: int | None = None,
+    device: str = "auto",
     speeds: Sequence[float] | None = None,
     test: tuple[Any, Any] | None = None,
     loss: Measure | None = None,
@@ -62,6 +63,7 @@ def fit(
     epochs: uses of every example, over all workers together.
     group: serial, threads, mpi; auto is mpi under mpirun, else serial. Threads call your function concurrently: choose
         them if it keeps nothing between calls (no self.activations). `processes`: the number of threads.
+    device: auto and cpu are both the CPU: your function computes with numpy, and cuda is refused.
     speeds: of the workers, relative to the fastest (weighted-averaging).
     mode: shuffle uses every example once an epoch; partition gives each worker a shard of its own; replacement draws
         examples with replacement.
@@ -99,6 +101,7 @@ def fit(
                     "data": {"source": "psgd.fit", "mode": mode},
                     "workers": plain(workers),
                     "group": group,
+                    "device": device,
                     "cluster": {"processes": plain(processes), "speeds": plain(speeds)},
                     "training": {
                         "epochs": plain(epochs),

@@ -54,11 +54,14 @@ def run_alone(
     from psgd.group.transport import Transport
     from psgd.jobs.auto_group import thread_count
     from psgd.jobs.build import build_job
+    from psgd.jobs.choose_device import with_device
     from psgd.jobs.environment import limit_blas
     from psgd.jobs.open_directory import opened_directory
 
     settings = request.settings
     first = build_job(settings, load_data(settings))
+    if settings.group == "serial":  # before there is a directory: the device may be refused
+        first = with_device(first, Serial(), 0, Agreement(Serial()))
     opened = partial(opened_directory, request, first.data)
 
     def work(directory: Path, transport: Transport) -> "Result":

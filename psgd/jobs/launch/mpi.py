@@ -13,6 +13,7 @@ from psgd.group.failure import Agreement
 from psgd.group.mpi import Mpi
 from psgd.group.mpi_world import DEFAULT_PATIENCE, World
 from psgd.jobs.build import build_job
+from psgd.jobs.choose_device import with_device
 from psgd.jobs.environment import limit_blas
 from psgd.jobs.request import RunRequest, parse
 from psgd.jobs.session import print_summary, run_session
@@ -89,6 +90,7 @@ def run(request: RunRequest, world: World, agreement: Agreement, signals: Signal
         return open_directory(request, data)
 
     job = agreement.together(lambda: build_job(settings, data))
+    job = with_device(job, world, world.host_peers.rank, agreement)  # before there is a directory: it may be refused
     directory = _by_first(world, agreement, open_first)
     assert directory
     limit_blas()
