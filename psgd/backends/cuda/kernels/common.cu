@@ -108,7 +108,7 @@ __device__ inline REAL loss_slope(int loss, REAL a, REAL t, REAL threshold) {
 }
 
 // A warp computes the activations a (O,) of an example's logits z (O,), which may be the same memory, and its loss.
-// Lane l has outputs l, l + 32, ...; all lanes get the loss.
+// Lane l has outputs l, l + 32, ..., and returns its part of the loss.
 __device__ inline double forward_head(const REAL* z, REAL* a, const Target& target, int O, int kind, int loss, REAL threshold, int lane) {
   double lost = 0;
   if (kind == SOFTMAX) {
@@ -134,7 +134,7 @@ __device__ inline double forward_head(const REAL* z, REAL* a, const Target& targ
       lost += loss_of(loss, logit, a[o], target.of(o), threshold);
     }
   }
-  return warp_sum(lost);
+  return lost;
 }
 
 // The same warp then turns the activations d (O,) into slopes `share` dL/dZ, in place.

@@ -25,7 +25,7 @@ KERNEL output(const REAL* Z, REAL* D, const int* labels, const REAL* targets, co
   }
   const REAL share = (descends ? -order(factors, step, 4)[0] : (REAL)1) / (REAL)B;
   const Target target = target_of(labels, targets, order(rows, step, B)[b], O);
-  const double lost = forward_head(Z + ((long)w * B + b) * line, d, target, O, kind, loss, threshold, lane);
+  const double lost = warp_sum(forward_head(Z + ((long)w * B + b) * line, d, target, O, kind, loss, threshold, lane));
   backward_head(d, target, O, kind, loss, threshold, share, lane);
   if (lane == 0) losses[(long)w * B + b] += lost;
 }
@@ -91,7 +91,7 @@ KERNEL score(REAL* Z, const int* labels, const REAL* targets, int first_row, int
   for (int b = threadIdx.x / 32; b < B; b += warps) {
     REAL* a = Z + (long)b * line;
     const Target target = target_of(labels, targets, first_row + b, O);
-    lost += forward_head(a, a, target, O, kind, loss, threshold, lane);
+    lost += warp_sum(forward_head(a, a, target, O, kind, loss, threshold, lane));
     __syncwarp();  // lanes without an output look at the first
     const bool hit = O == 1 ? (half < a[0]) == (target.of(0) > (REAL)0.5)
                             : warp_argmax([&](int o) { return a[o]; }, O, lane) == warp_argmax([&](int o) { return target.of(o); }, O, lane);
