@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from pretend.marks import needs_nvrtc
-from pretend.nvrtc import compiled
+from pretend.nvrtc import compiled, spills
 
 from psgd.backends.cuda import programs
 from psgd.backends.cuda.cupy_device import OPTIONS
@@ -22,14 +22,6 @@ F4, F8, U1 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8)
 
 def all_kernels(dtype: np.dtype = F4, inputs: np.dtype = U1) -> Program:
     return programs.program(("exact", "network", "tree"), dtype, inputs, WORKERS=5)
-
-
-def spills(program: Program, architecture: int) -> dict[str, int]:
-    """The bytes that each kernel spills: stored and loaded, as the assembler says."""
-    option = f"-arch=sm_{architecture}"
-    _, log = compiled(programs.source(program), option, "--ptxas-options=-v", *OPTIONS)
-    found = re.findall(r"entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads", log, re.DOTALL)
-    return {kernel: int(stores) + int(loads) for kernel, stores, loads in found}
 
 
 @pytest.mark.parametrize(

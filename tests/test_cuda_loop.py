@@ -36,10 +36,11 @@ def loop_of(one: Job, directory=None, signals=None, transport=None) -> Loop:
     return Loop(one, transport or Serial(), record, directory, segment_seconds=1e9, signals=signals)
 
 
-def far_from(name: str, workers: int, epochs: float | None = None) -> tuple[float, tuple, tuple]:
+def far_from(name: str, workers: int, epochs: float | None = None, whole: bool = False) -> tuple[float, tuple, tuple]:
     """The distance between the parameters on CPU and GPU, as a share of that which they have moved; and weights."""
     one = job(strategies(workers)[name], workers, epochs)
-    cpu, gpu = loop_of(one).run(), loop_of(on_pretend(job(strategies(workers)[name], workers, epochs))).run()
+    other = on_pretend(job(strategies(workers)[name], workers, epochs), whole=whole)
+    cpu, gpu = loop_of(one).run(), loop_of(other).run()
     assert gpu.progress._replace(last_weights=()) == cpu.progress._replace(last_weights=())
     moved = np.linalg.norm(cpu.parameters - one.learner.initial(one.seed))
     assert moved > 0
@@ -54,6 +55,10 @@ def test_every_strategy_agrees_with_the_cpu(name, workers):
     share, cpu_weights, gpu_weights = far_from(name, workers)
     assert share < 1e-4
     assert gpu_weights == cpu_weights
+
+
+def test_segments_in_one_launch_agree_with_the_cpu():
+    assert far_from("weighted-averaging, adam reset", 4, whole=True)[0] < 1e-4
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -131,7 +131,7 @@ def test_graphs_change_no_bit(case: Case) -> None:
 
 def test_a_segment_is_waited_for_once_and_comes_back_in_one_copy() -> None:
     case, device = Case(rule="adam", clip=0.2), Pretend()
-    hosted = CudaWorkers(device, case.task())
+    hosted = CudaWorkers(device, case.task(), whole=False)
     orders, vectors = hosted.host(case.workers), Vectors(case)
     upload(case, hosted, vectors)
     for first in 0, 6:
@@ -146,7 +146,7 @@ def test_a_segment_is_waited_for_once_and_comes_back_in_one_copy() -> None:
 
 def test_a_round_begins_at_the_replica() -> None:
     for case in Case(rule="momentum"), Case(rule="momentum", averages=True):
-        hosted, vectors = CudaWorkers(Pretend(), case.task()), Vectors(case)
+        hosted, vectors = CudaWorkers(Pretend(), case.task(), whole=False), Vectors(case)
         draw = np.random.default_rng(5)
         state = draw.normal(size=(1 + case.task().state_rows, case.learner.size)).astype(case.dtype)
         vectors.contributions[:] = 3.0
@@ -165,7 +165,7 @@ def test_a_round_begins_at_the_replica() -> None:
 
 def test_the_first_graphs_leave_vectors_as_they_are() -> None:
     case, device = Case(rule="adam", l1=0.02, clip=0.2), Pretend()
-    hosted, vectors, got = CudaWorkers(device, case.task()), Vectors(case), Vectors(case)
+    hosted, vectors, got = CudaWorkers(device, case.task(), whole=False), Vectors(case), Vectors(case)
     orders = hosted.host(case.workers)
     vectors.moments[:] = 1.0
     upload(case, hosted, vectors)
@@ -189,7 +189,7 @@ def test_what_is_not_finite_is_found(averages: bool) -> None:
     task, last = case.task(), case.learner.size - 1
     inputs = task.inputs.copy()
     inputs[6, 3] = np.nan
-    hosted = CudaWorkers(Pretend(), task._replace(inputs=inputs))
+    hosted = CudaWorkers(Pretend(), task._replace(inputs=inputs), whole=False)
     orders, vectors = hosted.host(3), Vectors(case)
     vectors.contributions[0, 0, 5] = 1e25
     (vectors.contributions[:, 1:] if averages else vectors.moments)[2, 1, last] = np.inf
@@ -206,7 +206,7 @@ def test_what_is_not_finite_is_found(averages: bool) -> None:
 def test_other_numbers_of_workers_can_be_hosted_without_taking_more_memory() -> None:
     case, one = (Case(rule="momentum", clip=0.2, workers=workers) for workers in (3, 1))
     device = Pretend(memory=bytes_needed(case.task(), 3))
-    hosted = CudaWorkers(device, case.task())
+    hosted = CudaWorkers(device, case.task(), whole=False)
     for each in (case, one, case):
         orders, vectors = hosted.host(each.workers), Vectors(each)
         assert device.used == bytes_needed(case.task(), each.workers)
@@ -225,6 +225,6 @@ def test_data_are_copied_in_pieces_and_no_memory_is_an_error_with_sizes(monkeypa
     same_bytes(on_device(case, [[2] * 3], device), want)
     assert device.uploads > EXAMPLES // 3
     with pytest.raises(UsageError, match="GiB"):
-        CudaWorkers(Pretend(memory=100), case.task())
+        CudaWorkers(Pretend(memory=100), case.task(), whole=False)
     with pytest.raises(UsageError, match="GiB"):
-        CudaWorkers(Pretend(memory=100_000), case.task()).host(2)
+        CudaWorkers(Pretend(memory=100_000), case.task(), whole=False).host(2)

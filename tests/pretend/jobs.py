@@ -27,6 +27,6 @@ def task_of(job: Job) -> HostedTask:
     )
 
 
-def on_pretend(job: Job, order: int = 0) -> Job:
-    """The same job on a pretended GPU, whose threads run in this order."""
-    return replace(job, device=CudaWorkers(Pretend(order=order), task_of(job)))
+def on_pretend(job: Job, order: int = 0, whole: bool = False) -> Job:
+    """The same job on a pretended GPU, whose threads run in this order. `whole`: of CudaWorkers."""
+    return replace(job, device=CudaWorkers(Pretend(order=order), task_of(job), whole))

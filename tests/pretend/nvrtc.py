@@ -1,8 +1,13 @@
 """NVIDIA's run-time compiler through ctypes: it needs neither a driver nor a GPU nor CuPy."""
 
 import ctypes
+import re
 import sysconfig
 from pathlib import Path
+
+from psgd.backends.cuda import programs
+from psgd.backends.cuda.cupy_device import OPTIONS
+from psgd.backends.cuda.device import Program
 
 NOTHING = ctypes.POINTER(ctypes.c_char_p)()
 
@@ -43,3 +48,11 @@ def compiled(source: str, *options: str) -> tuple[str, str]:
         return "" if real else text("nvrtcGetPTX").decode(), log
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def spills(program: Program, architecture: int) -> dict[str, int]:
+    """The bytes that each kernel spills: stored and loaded, as the assembler says."""
+    option = f"-arch=sm_{architecture}"
+    _, log = compiled(programs.source(program), option, "--ptxas-options=-v", *OPTIONS)
+    found = re.findall(r"entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads", log, re.DOTALL)
+    return {kernel: int(stores) + int(loads) for kernel, stores, loads in found}

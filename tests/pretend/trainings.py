@@ -48,6 +48,8 @@ class Case:
     stored: str = "u1"  # dtype of the inputs
     averages: bool = False  # the moments are part of the contribution
     workers: int = 3
+    batch: int = BATCH
+    whole: bool = False  # a segment is one launch
 
     @property
     def data(self) -> Dataset:
@@ -78,7 +80,7 @@ class Case:
             self.optimizer.rule.name if self.rule else None,
             self.clip,
             self.optimizer.plain,
-            BATCH,
+            self.batch,
             data.inputs,
             data.targets.astype(np.int32) if data.classes else None,
             None if data.classes else data.targets,
@@ -96,7 +98,7 @@ class Case:
         return draw if self.rule else np.repeat(draw[:1], self.workers, axis=0)
 
     def rows(self, steps: int) -> np.ndarray:
-        return np.random.default_rng(2).integers(0, EXAMPLES, (steps, self.workers, BATCH)).astype(np.int32)
+        return np.random.default_rng(2).integers(0, EXAMPLES, (steps, self.workers, self.batch)).astype(np.int32)
 
     def rate(self, step: int, slot: int) -> float:
         """Of a step, from 0: different for each worker."""
@@ -131,7 +133,7 @@ def by_numpy(case: Case, limits: list[int]) -> Vectors:
     """Every worker's steps, one after another, by Learner.run or Learner.gradient."""
     vectors, learner, data, rows = Vectors(case), case.learner, case.data, case.rows(max(limits))
     scratch = np.empty(learner.size, case.dtype)
-    read = data.reader(BATCH, case.sizes[-1], case.dtype)
+    read = data.reader(case.batch, case.sizes[-1], case.dtype)
     for slot, limit in enumerate(limits):
         contribution = vectors.contributions[slot]
         moments = contribution[1:] if case.averages else vectors.moments[slot]
@@ -177,7 +179,7 @@ def download(case: Case, hosted: CudaWorkers, vectors: Vectors) -> None:
 
 def on_device(case: Case, segments: list[list[int]], device: Pretend | None = None) -> Vectors:
     """The same, in segments of so many steps of each worker."""
-    hosted, vectors = CudaWorkers(device or Pretend(), case.task()), Vectors(case)
+    hosted, vectors = CudaWorkers(device or Pretend(), case.task(), case.whole), Vectors(case)
     orders = hosted.host(case.workers)
     upload(case, hosted, vectors)
     first = 0
@@ -192,10 +194,10 @@ def on_device(case: Case, segments: list[list[int]], device: Pretend | None = No
     return vectors
 
 
-def check(case: Case, limits: list[int] | None = None) -> None:
+def check(case: Case, limits: list[int] | None = None, device: Pretend | None = None) -> None:
     """Differences must be small beside the distance that each vector has moved."""
     limits = limits or [STEPS if case.rule else 1] * case.workers
-    want, got, start = by_numpy(case, limits), on_device(case, [limits]), Vectors(case)
+    want, got, start = by_numpy(case, limits), on_device(case, [limits], device), Vectors(case)
     tolerance = 1e-4 if case.dtype == FLOAT32 else 1e-11
     for name in ("contributions", "moments"):
         for w, g, s in zip(*(getattr(each, name) for each in (want, got, start)), strict=True):

@@ -26,6 +26,7 @@ from psgd.backends.cuda.buffers import (
 from psgd.backends.cuda.device import Device, DeviceArray
 from psgd.backends.cuda.network_step import NetworkStep
 from psgd.backends.cuda.optimizer_step import SUM_BYTES, OptimizerStep
+from psgd.backends.cuda.resident import Resident, fits
 from psgd.backends.hosted import HostedTask, HostedWorkers, Orders, Segment
 
 UNROLL = 8  # steps of the longer graph. Raised, a segment is fewer launches of graphs, and a graph takes more memory
@@ -51,15 +52,17 @@ class _Room:
         self.report = device.staging((self.buffers.report.size,), BYTE)
         self.weight_spans = weight_spans(task)
         self.starts = 0  # since the device was waited for
+        self.resident: Resident | None = None  # where the network fits; otherwise:
         self.replays: list[tuple[int, Callable[[], None]]] = []  # numbers of steps, and what queues so many
 
 
 @final
 class CudaWorkers(HostedWorkers):
-    def __init__(self, device: Device, task: HostedTask) -> None:
-        """Copy the training data to the device. UsageError if it has not enough memory."""
+    def __init__(self, device: Device, task: HostedTask, whole: bool = True) -> None:
+        """Copy the training data to the device. UsageError if it has not enough memory. `whole`: networks that fit are
+        kept in shared memory, and a segment is one launch."""
         self.name = f"cuda: {device.name}"
-        self._device, self._task = device, task
+        self._device, self._task, self._whole = device, task, whole
         self._examples = Examples(device.empty, task)
         self._program = programs.program(("exact", "network"), task.network.dtype, self._examples.inputs.dtype)
         self._examples.upload(device, task)
@@ -70,6 +73,8 @@ class CudaWorkers(HostedWorkers):
         self._hosted = None  # before there is another: there may not be memory for both
         room = self._hosted = _Room(self._device, self._task, workers)
         buffers = room.buffers
+        if self._whole and (plan := fits(self._task, self._device, self._examples.inputs.dtype, workers)):
+            room.resident = Resident(self._device, plan, self._task, self._examples, buffers)
         for line in buffers.activations:
             self._fill(line, 1.0)
         self._fill(buffers.clip, 1.0)
@@ -112,10 +117,12 @@ class CudaWorkers(HostedWorkers):
 
     def run(self, steps: int, ends: Sequence[bool]) -> None:
         room = self._room
-        if not room.replays:
+        if not room.resident and not room.replays:
             room.replays = self._captured(room.buffers)
         self._upload_orders(steps, ends)
         self._begin(room.buffers)
+        if room.resident:
+            room.resident.queue()
         for unrolled, replay in room.replays:
             for _ in range(steps // unrolled):
                 replay()
