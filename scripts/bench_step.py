@@ -181,16 +181,16 @@ def stored(network: Network) -> Any:
     return Dataset(inputs, random.integers(0, classes, len(inputs)), classes, scale)
 
 
-def rows_of_batches(network: Network) -> np.ndarray:
+def rows_of_batches(network: Network, most_bytes: int = READY_BYTES) -> np.ndarray:
     """The row numbers (N, B) of the N batches of a pass, the same for all contenders."""
     features, batch = network.sizes[0], network.batch
-    count = min(1000, READY_BYTES // (4 * batch * features))
+    count = min(1000, most_bytes // (4 * batch * features))
     return np.arange(count * batch).reshape(count, batch) % STORED[features]
 
 
-def ready(network: Network) -> tuple[np.ndarray, np.ndarray]:
+def ready(network: Network, most_bytes: int = READY_BYTES) -> tuple[np.ndarray, np.ndarray]:
     """The batches as arrays: inputs (N, B, F) and targets (N, B, O), one-hot for classes."""
-    data, rows_NB = stored(network), rows_of_batches(network)
+    data, rows_NB = stored(network), rows_of_batches(network, most_bytes)
     X_NBF = data.inputs[rows_NB].astype(np.float32) * np.float32(data.scale)
     labels_NB = data.targets[rows_NB]
     if network.sizes[-1] == 1:

@@ -98,10 +98,12 @@ def lines(findings: Findings) -> list[str]:
         text.append(f"  an exchange between them {machine.exchanges[most] * 1e6:.0f} microseconds,")
         text.append(f"  {LIBRARY * 1e6:.0f} of them assumed for MPI itself; across hosts it is more.")
     text += ["Forecast of examples/s, workers equally fast:", *_table(findings)]
-    if findings.load > BUSY:
-        text.append(f"Other programs were running (load {findings.load:.1f}): probe again when the machine is idle.")
     text.append("Speed alone: more workers take fewer, larger or averaged steps an epoch, and may need more epochs.")
-    return [*text, "", f"Recommendation: {recommend(findings.forecasts)[1]}."]
+    recommendation = f"Recommendation: {recommend(findings.forecasts)[1]}"
+    if findings.load > BUSY:
+        doubt = f"uncertain, since other programs were running (load {findings.load:.1f}): probe again when it is idle"
+        recommendation = f"{recommendation} ({doubt})"
+    return [*text, "", f"{recommendation}."]
 
 
 def _table(findings: Findings) -> list[str]:

@@ -1,0 +1,121 @@
+"""The stage `parity` of gpu_check: networks of record on the device against psgd's own steps on the CPU.
+
+Networks A, C, D and E keep float32's rounding small: after 50 steps, numpy's float32 is within 5e-6 of float64, as a
+share of the distance moved. In B it grows, since sums that are nearly 0 before a relu fall on one side or the other:
+numpy's own float32 ends 1e-3 to 1e-1 from float64, and so does any other that is right. There float32 is compared after
+a few steps, and what it is after 50 is only told. float64, whose kernels are the same text, is compared after 50
+everywhere: there the same cause moves B by 1e-13.
+"""
+
+from itertools import product
+
+import numpy as np
+from gpu_check_stage import Record, opener
+from gpu_training import FLOAT32, FLOAT64, ON_GPU, RULES, Training, share
+
+from psgd.backends.cuda.device import Device
+
+STEPS = 50
+MOST = {FLOAT32: 1e-4, FLOAT64: 1e-8}  # of the distance moved
+AS_FAR_AS_NUMPY = 5.0  # times the distance of numpy's float32 from float64, if that is more
+ROUNDING_GROWS = ("B",)
+MOST_TF32 = 1e-2
+FEW = 2  # steps of B in float32, and of the wide network, which takes the CPU long
+
+
+def parity(record: Record) -> None:
+    gpu = opener(record.pretend)()
+    steps, counts = (6, (1, 2)) if record.pretend else (STEPS, (1, 8))
+    for name, rule in product("E" if record.pretend else "EDCBA", RULES):
+        against_numpy(record, gpu, name, rule, steps, counts)
+    if record.pretend:
+        return
+    for rule in RULES:
+        wide(record, gpu, rule, counts)
+    tf32(record, gpu)
+
+
+def against_numpy(record: Record, gpu: Device, name: str, rule: str, steps: int, counts: tuple[int, ...]) -> None:
+    """Workers with even and odd numbers take different batches: only two references must be computed."""
+    single, double = (Training(ON_GPU[name], rule, dtype) for dtype in (FLOAT32, FLOAT64))
+    rows_S2B = single.rows(steps, 2)
+    few = min(FEW, steps) if name in ROUNDING_GROWS else steps
+    record.at(f"network {name}, {rule}: on the CPU")
+    exact = references(double, rows_S2B)
+    rounded = references(single, rows_S2B[:few])
+    exact_few = exact if few == steps else references(double, rows_S2B[:few])
+    own = max(share(rounded[kind][0], exact_few[kind][0], double.start) for kind in range(2))
+    most = max(MOST[FLOAT32], AS_FAR_AS_NUMPY * own)
+    for workers in counts:
+        for training, taken, wanted, bound in ((single, few, rounded, most), (double, steps, exact, MOST[FLOAT64])):
+            what = f"network {name}, {rule}, {training.dtype}, {workers} workers, {taken} steps"
+            record.at(what)
+            far, off = apart(training, gpu, rows_S2B[:taken], wanted, workers)
+            record.within(what, far, bound)
+            record.within(f"{what}, loss", off, max(1e-5, bound) if training is single else bound)
+            if training.fits(gpu, workers) and (not record.pretend or (training.dtype, rule) == (FLOAT32, "adam")):
+                record.at(f"{what}, in one launch")
+                far, off = apart(training, gpu, rows_S2B[:taken], wanted, workers, whole=True)
+                record.within(f"{what}, in one launch", far, bound)
+                record.within(f"{what}, in one launch, loss", off, max(1e-5, bound) if training is single else bound)
+    if few < steps:
+        record.at(f"network {name}, {rule}, float32, {steps} steps")
+        own = share(references(single, rows_S2B)[0][0], exact[0][0], double.start)
+        far = apart(single, gpu, rows_S2B, exact, 1)[0]
+        told = f"{far:.2g} on the device, {own:.2g} on the CPU"
+        record.figure(f"network {name}, {rule}, {steps} steps, float32 from float64", told)
+
+
+def references(training: Training, rows_S2B: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """By numpy: parameters and sum of losses of both kinds of workers."""
+    return [training.by_numpy(rows_S2B[:, kind]) for kind in range(2)]
+
+
+def apart(
+    training: Training,
+    gpu: Device,
+    rows_S2B: np.ndarray,
+    wanted: list[tuple[np.ndarray, float]],
+    workers: int,
+    whole: bool = False,
+) -> tuple[float, float]:
+    """The largest distance of a worker from its reference, as a share of the distance moved, and that of the losses."""
+    found, kinds = training.on(gpu, workers, whole), np.arange(workers) % 2
+    losses = found.train(rows_S2B[:, kinds])
+    parameters = found.parameters()
+    far = [share(parameters[slot], wanted[kind][0], training.start) for slot, kind in enumerate(kinds)]
+    off = [abs(losses[slot] / wanted[kind][1] - 1) for slot, kind in enumerate(kinds)]
+    return float(np.max(far)), float(np.max(off))
+
+
+def wide(record: Record, gpu: Device, rule: str, counts: tuple[int, ...]) -> None:
+    """A few steps against numpy; after more, only how far float32 is from float64, both on the device."""
+    single, double = (Training(ON_GPU["wide"], rule, dtype) for dtype in (FLOAT32, FLOAT64))
+    rows_S2B = single.rows(STEPS, 2)
+    record.at(f"wide, {rule}: on the CPU")
+    wanted = references(single, rows_S2B[:FEW])
+    for workers in counts:
+        what = f"wide, {rule}, {workers} workers, {FEW} steps"
+        record.at(what)
+        far, off = apart(single, gpu, rows_S2B[:FEW], wanted, workers)
+        record.within(what, far, MOST[FLOAT32])
+        record.within(f"{what}, loss", off, 1e-5)
+    record.at(f"wide, {rule}, {STEPS} steps")
+    ends = []
+    for training in (single, double):
+        found = training.on(gpu, 1)
+        found.train(rows_S2B[:, :1])
+        ends.append(found.parameters()[0])
+    record.figure(f"wide, {rule}, {STEPS} steps, float32 from float64", f"{share(*ends, double.start):.2g}")
+
+
+def tf32(record: Record, gpu: Device) -> None:
+    """Of A and C, which do not make roundings grow."""
+    for name in "AC":
+        exact, rounded = (Training(ON_GPU[name], "sgd", tf32=each).on(gpu, 1) for each in (False, True))
+        rows = exact.training.rows(STEPS, 1)
+        record.at(f"network {name}, TF32")
+        exact.train(rows)
+        rounded.train(rows)
+        far = share(rounded.parameters()[0], exact.parameters()[0], exact.training.start)
+        record.within(f"network {name}, sgd, TF32 against float32", far, MOST_TF32)

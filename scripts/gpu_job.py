@@ -1,0 +1,101 @@
+"""One process of small jobs, for gpu_check. Under mpirun, all processes train together:
+
+    mpirun -n N python scripts/gpu_job.py [--pretend] [--gpus all|even]
+    python scripts/gpu_job.py --alone [--pretend]       # a few small trainings, for compute-sanitizer
+
+With `even`, every second process trains on the CPU. The first process prints, as JSON, for each strategy whether all
+replicas have the same bits, and how far they are from those of a training on the CPU alone, as a share of the distance
+moved.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from gpu_check_stage import opener  # noqa: E402
+from gpu_training import share  # noqa: E402
+from jobs import NAMES, job, strategies  # noqa: E402
+from pretend.jobs import task_of  # noqa: E402
+
+from psgd.backends.cuda import driver  # noqa: E402
+from psgd.backends.cuda.cuda_workers import CudaWorkers  # noqa: E402
+from psgd.group.mpi import Mpi  # noqa: E402
+from psgd.group.mpi_world import World  # noqa: E402
+from psgd.group.serial import Serial  # noqa: E402
+from psgd.group.transport import Transport  # noqa: E402
+from psgd.jobs.summary import parameters_sha256  # noqa: E402
+from psgd.training.job import Job  # noqa: E402
+from psgd.training.loop import Loop  # noqa: E402
+from psgd.training.recorder import Recorder  # noqa: E402
+
+WORKERS = 4
+SECONDS = 30.0  # that processes wait for one another
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pretend", action="store_true")
+    parser.add_argument("--alone", action="store_true")
+    parser.add_argument("--gpus", choices=("all", "even"), default="all")
+    options = parser.parse_args()
+    if options.alone:
+        print(json.dumps(alone(options.pretend)))
+        return 0
+    world, found = World(), {}
+    on_gpu = options.gpus == "all" or world.process % 2 == 0
+    device = opened(options.pretend, world.process) if on_gpu else None
+    for name in NAMES:
+        transport, one = Mpi(world, SECONDS, 1 << 20), job(strategies(WORKERS)[name], WORKERS)
+        parameters = trained(at_gpu(one, device, not options.pretend) if on_gpu else one, transport)
+        hashes = transport.all_gather(parameters_sha256(parameters).encode())
+        if world.process == 0:
+            cpu = job(strategies(WORKERS)[name], WORKERS)
+            far = share(parameters, trained(cpu, Serial()), cpu.learner.initial(cpu.seed))
+            found[name] = {"same": len(set(hashes)) == 1, "share": far}
+        transport.close()
+    process = world.process
+    world.close()
+    if process == 0:
+        print(json.dumps(found))
+    return 0
+
+
+def opened(pretend: bool, process: int) -> Any:
+    """This process's GPU: they count from the first again where there are fewer GPUs than processes."""
+    if pretend:
+        return opener(pretend)()
+    from psgd.backends.cuda.cupy_device import open_device
+
+    return open_device(process % max(1, driver.gpu_count()))
+
+
+def trained(one: Job, transport: Transport) -> Any:
+    """The parameters at the end."""
+    record = Recorder(None, len(one.data.train), one.epochs, "", quiet=True)
+    return Loop(one, transport, record, None, segment_seconds=1e9).run().parameters.copy()
+
+
+def at_gpu(one: Job, device: Any, whole: bool) -> Job:
+    """`whole`: the network is kept in shared memory where it fits."""
+    return replace(one, device=CudaWorkers(device, task_of(one), whole))
+
+
+def alone(pretend: bool) -> dict[str, float]:
+    """Jobs that together use nearly all kernels: distances from the CPU's, as above."""
+    found, device = {}, opened(pretend, 0)
+    for name, whole in product(NAMES, (False,) if pretend else (False, True)):
+        one = job(strategies(2)[name], 2, epochs=0.4)
+        parameters = trained(at_gpu(one, device, whole), Serial())
+        found[f"{name}, {whole}"] = share(parameters, trained(one, Serial()), one.learner.initial(one.seed))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
