@@ -36,7 +36,7 @@ from gpu_training import FLOAT32, ON_GPU, READY_BYTES, OnDevice, Training, timed
 from rivals_gpu import COMPARED, measured_rival  # noqa: E402
 
 from psgd.backends.cuda import programs  # noqa: E402
-from psgd.backends.cuda.device import Device, DeviceArray, Matrix  # noqa: E402
+from psgd.backends.cuda.device import Device, DeviceArray, Matrix, Product  # noqa: E402
 
 MANY = 8  # workers
 RIVALS = ("PyTorch", "PyTorch compiled", "PyTorch graph", "JAX")
@@ -186,7 +186,7 @@ def measured_ceilings(gpu: Device) -> dict[str, float]:
 
     def multiply() -> None:
         for _ in range(count):
-            gpu.gemm(SIDE, SIDE, SIDE, one, Matrix(a, SIDE), Matrix(b, SIDE), zero, Matrix(c, SIDE), 1)
+            gpu.gemm(Product(SIDE, SIDE, SIDE, one, Matrix(a, SIDE), Matrix(b, SIDE), zero, Matrix(c, SIDE), 1))
         gpu.synchronize()
 
     elements = COPIED // FLOAT32.itemsize
@@ -219,7 +219,7 @@ def filled(gpu: Device, array: DeviceArray, value: float) -> DeviceArray:
 
 
 def to_97_percent() -> dict[str, Any]:
-    """Of network B with Adam on MNIST, by the command, which is evaluated each epoch; evaluations are not timed."""
+    """Train network B with Adam on MNIST by the command, evaluated each epoch; evaluations are not timed."""
     if not Path(os.environ.get("PSGD_DATA", "/nonexistent"), "mnist").is_dir():
         return {"left out": "no MNIST in $PSGD_DATA/mnist"}
     found = {}

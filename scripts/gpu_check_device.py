@@ -11,7 +11,7 @@ from gpu_check_stage import Record, opener
 from gpu_training import FLOAT32, FLOAT64, ON_GPU, RULES, Counted, Training
 
 from psgd.backends.cuda import programs
-from psgd.backends.cuda.device import Device, DeviceArray, Matrix, Program
+from psgd.backends.cuda.device import Device, DeviceArray, Matrix, Product, Program
 
 LIBRARIES = ("numpy", "cupy", "pydantic", "mpi4py", "torch", "jax")
 REPLAYS = 1000
@@ -112,7 +112,7 @@ def error(
     if shared:
         matrices[1] = matrices[1]._replace(stride=0)
     scalars = put(gpu, np.array([alpha, beta], dtype))
-    gpu.gemm(m, n, k, scalars.at(0), *matrices[:2], scalars.at(1), matrices[2], count, tf32)
+    gpu.gemm(Product(m, n, k, scalars.at(0), *matrices[:2], scalars.at(1), matrices[2], count, tf32))
     found = np.empty_like(c)
     gpu.download(matrices[2].array, found)
     gpu.synchronize()

@@ -67,7 +67,7 @@ def against_numpy(record: Record, gpu: Device, name: str, rule: str, steps: int,
 
 
 def references(training: Training, rows_S2B: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """By numpy: parameters and sum of losses of both kinds of workers."""
+    """Train both kinds of workers with numpy; return the parameters and the sum of losses of each."""
     return [training.by_numpy(rows_S2B[:, kind]) for kind in range(2)]
 
 
@@ -110,7 +110,7 @@ def wide(record: Record, gpu: Device, rule: str, counts: tuple[int, ...]) -> Non
 
 
 def tf32(record: Record, gpu: Device) -> None:
-    """Of A and C, which do not make roundings grow."""
+    """Record the error of TF32 on networks A and C, which do not make roundings grow."""
     for name in "AC":
         exact, rounded = (Training(ON_GPU[name], "sgd", tf32=each).on(gpu, 1) for each in (False, True))
         rows = exact.training.rows(STEPS, 1)

@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--pretend", action="store_true")
     options = parser.parse_args()
-    # As a module, not as the script that runs: the stages import these classes too.
+    # This file is imported as a module, because the stages import it too: a class of the script would be another one.
     record = importlib.import_module("gpu_check_stage").Record(options.rows, options.pretend)
     skipped = importlib.import_module("gpu_check_stage").SkippedError
     record.at("its start")

@@ -15,7 +15,7 @@ from pretend.marks import needs_compiler
 from processes import ROOT
 
 from psgd.backends.cuda import cublas, programs
-from psgd.backends.cuda.device import DeviceArray, Matrix
+from psgd.backends.cuda.device import DeviceArray, Matrix, Product
 
 F4 = np.dtype(np.float32)
 TEXT = """
@@ -196,7 +196,7 @@ def test_tf32_keeps_eleven_bits():
     device.upload(host, array)
     for place, factor, tf32 in ((3, 0, True), (4, 1, True), (5, 1, False)):
         left, one, out = Matrix(array.at(factor), 1), Matrix(array.at(2), 1), Matrix(array.at(place), 1)
-        device.gemm(1, 1, 1, array.at(2), left, one, array.at(place), out, 1, tf32=tf32)
+        device.gemm(Product(1, 1, 1, array.at(2), left, one, array.at(place), out, 1, tf32=tf32))
     device.download(array, host)
     device.synchronize()
     assert host[3:].tolist() == [1 + 2**-10, 1, 1 + 2**-12]

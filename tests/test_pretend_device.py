@@ -13,7 +13,7 @@ from pretend.marks import needs_compiler
 
 from psgd.backends.cuda import cupy_device, programs
 from psgd.backends.cuda.cublas import Cublas
-from psgd.backends.cuda.device import DeviceArray, Matrix
+from psgd.backends.cuda.device import DeviceArray, Matrix, Product
 from psgd.core.errors import UsageError
 
 F4, F8, I4 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int32)
@@ -155,7 +155,7 @@ def test_products_are_those_of_numpy(dtype, turns, count):
         lines.append(Matrix(array, host.shape[2], host.shape[1] * host.shape[2], turn))
     scalars = device.empty((2,), dtype)
     device.upload(np.array([-0.5, 2.0], dtype), scalars)
-    device.gemm(m, n, k, scalars.at(0), *lines[:2], scalars.at(1), lines[2], count)
+    device.gemm(Product(m, n, k, scalars.at(0), *lines[:2], scalars.at(1), lines[2], count))
     found = np.empty_like(C)
     device.download(lines[2].array, found)
     device.synchronize()
@@ -168,11 +168,13 @@ def test_cublas_is_told_everything_before_a_product():
     one = Memory(4)
     handle = Cublas(str(fake_cublas()), 1, one.pointer, 4)
     array = DeviceArray(one.pointer, (1,), F4, one)
-    handle.gemm(1, 1, 1, array, Matrix(array, 1), Matrix(array, 1), array, Matrix(array, 1), 1)
+    handle.gemm(Product(1, 1, 1, array, Matrix(array, 1), Matrix(array, 1), array, Matrix(array, 1), 1))
     with pytest.raises(TypeError, match="one dtype"):
-        handle.gemm(1, 1, 1, array, Matrix(array, 1), Matrix(array.cast(0, (1,), F8), 1), array, Matrix(array, 1), 1)
+        handle.gemm(
+            Product(1, 1, 1, array, Matrix(array, 1), Matrix(array.cast(0, (1,), F8), 1), array, Matrix(array, 1), 1)
+        )
     with pytest.raises(RuntimeError, match="cublasGemmEx: cuBLAS status 7"):
-        handle.gemm(1, 1, 0, array, Matrix(array, 1), Matrix(array, 1), array, Matrix(array, 1), 1)
+        handle.gemm(Product(1, 1, 0, array, Matrix(array, 1), Matrix(array, 1), array, Matrix(array, 1), 1))
 
 
 # CuPy
@@ -202,7 +204,7 @@ def test_work_through_cupy(cupy, program):
     device.launch(program, "reversed", (1,), (8,), array, 5, shared=100 << 10)
     one = device.empty((1,), F4)
     device.upload(np.ones(1, F4), one)
-    device.gemm(1, 1, 1, one, Matrix(array, 1), Matrix(array, 1), one, Matrix(one, 1), 1)  # 16 x 16 + 1
+    device.gemm(Product(1, 1, 1, one, Matrix(array, 1), Matrix(array, 1), one, Matrix(one, 1), 1))  # 16 x 16 + 1
     back, product = np.zeros(5, F4), np.zeros(1, F4)
     device.download(array, back)
     device.download(one, product)

@@ -63,7 +63,7 @@ def _judge_always(states: dict[str, tuple[str, str]]) -> Finding:
 
 
 def _judge_missing(extras: dict[str, dict[str, tuple[str, str]]]) -> Finding:
-    """Of all extras that lack packages, with one command for them."""
+    """Return one finding about all extras that lack packages, with one command for them."""
     texts = []
     for extra, states in extras.items():
         there = {name: state for name, state in states.items() if state[0]}

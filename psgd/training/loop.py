@@ -98,7 +98,7 @@ class Loop:
 
     @property
     def bytes_sent(self) -> int:
-        """Of contributions, by one worker so far: what crosses the network if each has a host. One alone sends none."""
+        """The bytes of contributions that one worker has sent, if each has a host of its own; 0 for a single worker."""
         return self.replica.progress.combinations * self._job.vectors.contribution_bytes * (self._job.workers > 1)
 
     def run(self, finish: Callable[["Loop"], None] = lambda loop: None) -> Replica:

@@ -16,7 +16,7 @@ from pretend import emulate
 from psgd.backends.cuda import programs
 from psgd.backends.cuda.cublas import Cublas
 from psgd.backends.cuda.cupy_device import out_of_memory
-from psgd.backends.cuda.device import DeviceArray, Matrix, Program
+from psgd.backends.cuda.device import DeviceArray, Matrix, Product, Program
 
 POISON, GUARD, GUARD_BYTES = 0xFF, 0xA7, 64
 WORKSPACE_BYTES = 1024
@@ -134,25 +134,14 @@ class Pretend:
 
         self._ask(act)
 
-    def gemm(
-        self,
-        m: int,
-        n: int,
-        k: int,
-        alpha: DeviceArray,
-        a: Matrix,
-        b: Matrix,
-        beta: DeviceArray,
-        c: Matrix,
-        count: int,
-        tf32: bool = False,
-    ) -> None:
+    def gemm(self, product: Product) -> None:
+        m, n, k, _, a, b, _, c, count, _ = product
         for name, matrix, rows, columns in (("a", a, m, k), ("b", b, k, n), ("c", c, m, n)):
             _check_matrix(name, matrix, (columns, rows) if matrix.transposed else (rows, columns), count)
 
         def act() -> None:
             self.products += 1
-            self._cublas.gemm(m, n, k, alpha, a, b, beta, c, count, tf32)
+            self._cublas.gemm(product)
 
         self._ask(act)
 

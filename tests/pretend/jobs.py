@@ -14,7 +14,7 @@ from .device import Pretend
 
 
 def task_of(job: Job) -> HostedTask:
-    """Of a job of tests/jobs.py, which are built without settings."""
+    """Return the task of a job of tests/jobs.py, which has no settings to make it from."""
     assert isinstance(job.learner, MLP)
     assert isinstance(job.data.train, Dataset)
     optimizer, state = job.strategy.local.recipe

@@ -101,7 +101,7 @@ class Case:
         return np.random.default_rng(2).integers(0, EXAMPLES, (steps, self.workers, self.batch)).astype(np.int32)
 
     def rate(self, step: int, slot: int) -> float:
-        """Of a step, from 0: different for each worker."""
+        """Return the learning rate of step number `step`, counted from 0: each worker has its own."""
         return RATES[self.rule or "sgd"] / (1.0 + 0.1 * step + 0.3 * slot)
 
 

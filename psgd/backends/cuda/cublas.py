@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from psgd.backends.cuda.device import DeviceArray, Matrix
+from psgd.backends.cuda.device import Product
 
 # From cublas_api.h and library_types.h.
 _POINTERS_ON_DEVICE: Final = 1  # CUBLAS_POINTER_MODE_DEVICE
@@ -44,23 +44,12 @@ class Cublas:
         self._call("cublasSetWorkspace_v2", self._handle, workspace, workspace_bytes)
         self._call("cublasSetPointerMode_v2", self._handle, _POINTERS_ON_DEVICE)
 
-    def gemm(
-        self,
-        m: int,
-        n: int,
-        k: int,
-        alpha: DeviceArray,
-        a: Matrix,
-        b: Matrix,
-        beta: DeviceArray,
-        c: Matrix,
-        count: int,
-        tf32: bool = False,
-    ) -> None:
-        """Queue c (m, n) <- alpha a (m, k) b (k, n) + beta c for `count` workers, all row-major.
+    def gemm(self, product: Product) -> None:
+        """Queue a product of row-major matrices.
 
         cuBLAS takes matrices by columns, and so sees each of ours transposed: c' = b' a'. Raises TypeError if dtypes
         differ, RuntimeError with cuBLAS's status."""
+        m, n, k, alpha, a, b, beta, c, count, tf32 = product
         dtype = c.array.dtype
         if {each.dtype for each in (alpha, a.array, b.array, beta)} != {dtype} or dtype not in _TYPES or c.transposed:
             raise TypeError("gemm takes arrays of one dtype, float32 or float64, into a matrix that is not transposed")

@@ -11,12 +11,12 @@ import numpy as np
 
 from psgd.backends.cuda import programs
 from psgd.backends.cuda.cublas import Cublas
-from psgd.backends.cuda.device import Device, DeviceArray, Matrix, Program
+from psgd.backends.cuda.device import Device, DeviceArray, Product, Program
 from psgd.backends.cuda.kernel_cache import cached
 from psgd.core.errors import UsageError
 
-# Of NVRTC: the kernels say themselves where operations may be contracted, and numbers below 1.2e-38 are kept, as on a
-# CPU. CuPy's RawModule would append -ftz=true, which flushes these to zero.
+# Options of NVRTC, CUDA's run-time compiler. It contracts no multiplication and addition (the kernels write fma where
+# that is wanted), and keeps numbers below 1.2e-38, as a CPU does: CuPy's RawModule would flush these to zero.
 OPTIONS = ("-std=c++17", "--fmad=false", "-ftz=false")
 WORKSPACE_BYTES = 32 << 20  # for cuBLAS: what NVIDIA recommends for its larger GPUs
 PLAIN_SHARED_BYTES = 48 << 10  # of a block; a kernel that takes more must say so before it is launched
@@ -109,20 +109,8 @@ class CupyDevice:
         given = tuple(np.uintp(each.pointer) if isinstance(each, DeviceArray) else each for each in bound)
         self._kernel(program, kernel, shared)(grid, block, given, shared_mem=shared, stream=self._stream)
 
-    def gemm(
-        self,
-        m: int,
-        n: int,
-        k: int,
-        alpha: DeviceArray,
-        a: Matrix,
-        b: Matrix,
-        beta: DeviceArray,
-        c: Matrix,
-        count: int,
-        tf32: bool = False,
-    ) -> None:
-        self._cublas.gemm(m, n, k, alpha, a, b, beta, c, count, tf32)
+    def gemm(self, product: Product) -> None:
+        self._cublas.gemm(product)
 
     def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
         with self._capturing() as graphs:

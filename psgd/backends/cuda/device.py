@@ -52,6 +52,21 @@ class Matrix(NamedTuple):
     transposed: bool = False
 
 
+class Product(NamedTuple):
+    """c (m, n) <- alpha a (m, k) b (k, n) + beta c, for each worker: their matrices lie `stride` apart."""
+
+    m: int
+    n: int
+    k: int
+    alpha: DeviceArray  # one element
+    a: Matrix
+    b: Matrix
+    beta: DeviceArray  # one element; where it is 0, c is not read
+    c: Matrix
+    workers: int
+    tf32: bool = False  # whether what is multiplied may be rounded to TF32
+
+
 @final
 @dataclass(frozen=True)
 class Program:
@@ -102,21 +117,7 @@ class Device(Protocol):
         `shared`: bytes of dynamic shared memory of a block."""
         ...
 
-    def gemm(
-        self,
-        m: int,
-        n: int,
-        k: int,
-        alpha: DeviceArray,
-        a: Matrix,
-        b: Matrix,
-        beta: DeviceArray,
-        c: Matrix,
-        count: int,
-        tf32: bool = False,
-    ) -> None:
-        """Queue c (m, n) <- alpha a (m, k) b (k, n) + beta c for `count` workers. alpha and beta: one element each."""
-        ...
+    def gemm(self, product: Product) -> None: ...
 
     def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
         """Record the launches and products that `queue` asks for, and return what asks for all of them again. No copy

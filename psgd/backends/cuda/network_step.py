@@ -10,7 +10,7 @@ Shapes: W workers, B examples of a step, I inputs and O outputs of a layer.
 from typing import final
 
 from psgd.backends.cuda.buffers import THREADS, Buffers, Examples, grid, plain_descent
-from psgd.backends.cuda.device import Device, Matrix, Program
+from psgd.backends.cuda.device import Device, Matrix, Product, Program
 from psgd.backends.hosted import HostedTask
 
 # The numbers that kernels/common.cu gives to activations and losses.
@@ -111,7 +111,7 @@ class NetworkStep:
         """c <- a b, or c + a b, for all workers."""
         buffers = self._buffers
         beta = buffers.one if adds else buffers.zero
-        self._device.gemm(m, n, k, buffers.one, a, b, beta, c, buffers.workers, self._task.tf32)
+        self._device.gemm(Product(m, n, k, buffers.one, a, b, beta, c, buffers.workers, self._task.tf32))
 
     def _elementwise(self, kernel: str, elements: int, *arguments: object) -> None:
         blocks = grid(self._device, elements, self._buffers.workers)

@@ -11,7 +11,7 @@ import numpy as np
 
 from psgd.backends.cuda.device import DeviceArray, Program
 
-# As it stands in a program: one line, with attributes between the word KERNEL and the name.
+# Matches the declaration of a kernel, which is one line: KERNEL, attributes, name, parameters.
 _KERNEL = re.compile(r"^KERNEL ((?:__\w+__(?:\([^()]*\))? )*)(\w+)\(([^()]*)\)", re.MULTILINE)
 _NUMBERS: dict[str, type[np.generic]] = {
     "int": np.int32,
