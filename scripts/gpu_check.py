@@ -193,8 +193,8 @@ def run_stage(command: Sequence[str], limit: float) -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of the stages: they find this checkout's psgd, its tests and the MPI beside this Python; cuBLAS
-    may not emulate float32."""
+    """Return the variables of the stages: they find this checkout's psgd, its tests and the MPI beside this Python, and
+    cuBLAS may not emulate float32."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CUBLAS_EMULATE")}
     paths = [str(ROOT), str(ROOT / "tests"), str(ROOT / "scripts"), kept.get("PYTHONPATH", "")]
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
