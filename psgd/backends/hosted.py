@@ -4,7 +4,8 @@ A `Backend` computes one worker's step at a time, on arrays in memory, and retur
 only where steps of several workers, and many steps in a row, are asked for together and waited for once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -12,8 +13,23 @@ import numpy as np
 from psgd.backends.backend import Network
 
 
+class Scored(NamedTuple):
+    """Data that the replica is scored on."""
+
+    inputs: np.ndarray  # (N, F), as stored, times `HostedTask.scale`
+    labels: np.ndarray | None  # (N,) classes; None: `targets` are given
+    targets: np.ndarray | None  # (N, O)
+
+
+class ReplicaStep(NamedTuple):
+    """The optimizer step by which a combination changes the replica, along the averaged gradient."""
+
+    rule: str  # its name in optimizers/rules.py
+    clip_norm: float | None
+
+
 class HostedTask(NamedTuple):
-    """All that a device must know of a job: plain values, and the training data."""
+    """All that a device must know of a job: plain values, and the data."""
 
     network: Network
     loss: str  # its name in a config
@@ -33,6 +49,8 @@ class HostedTask(NamedTuple):
     state_rows: int  # of the replica, beside the parameters
     averages_moments: bool  # whether the moments are contribution[1:]
     tf32: bool = False  # whether products may be rounded to TF32
+    replica_step: ReplicaStep | None = None  # None: the averaged contribution is the next replica
+    scored: Mapping[str, Scored] = MappingProxyType({})  # by the name of the part: validation, test
 
 
 class Orders(NamedTuple):
@@ -80,6 +98,40 @@ class HostedWorkers(Protocol):
     def run(self, steps: int, ends: Sequence[bool]) -> None:
         """Take the steps that the orders say: slot w takes the first limits[w] of `steps`. `ends`: whether each slot's
         round ends with this segment; then its optimizer's vectors are checked for finite values as well."""
+        ...
+
+    def share(self) -> bytes:
+        """What the other processes of this host need to reach the vectors of these workers; as many bytes from each
+        process. After `host`."""
+        ...
+
+    def connect(self, shared: Sequence[bytes], place: int) -> None:
+        """From now on combine with all processes of this job, which are on this host, each on a device and with workers
+        in the order of their numbers: what each `share`d. `place`: the number of this one among them."""
+        ...
+
+    def reduce(self, weights: np.ndarray) -> None:
+        """The sum of all contributions by `weights` (workers of the job,) in the vectors' dtype, with the bits of
+        group/tree_reduce.py: this process's part of it, into the replicas of all processes; where a replica takes a
+        step, into memory of theirs from which they `apply` it. With several processes, all must have finished their
+        segment before, and this must be waited for on all of them before they go on."""
+        ...
+
+    def apply(self, factors: np.ndarray) -> None:
+        """Take the replica's step with these (4,) float64 factors of its rule; unused ones are 0."""
+        ...
+
+    def get_replica(self, vectors: np.ndarray) -> None:
+        """Copy the replica (1 + state_rows, P) into `vectors`."""
+        ...
+
+    def get_parameters(self, start: int, parameters: np.ndarray) -> None:
+        """Copy a part of the replica's parameters, from index `start` on, into `parameters`."""
+        ...
+
+    def score(self, part: str, rows: Sequence[slice], table: np.ndarray) -> None:
+        """Score the replica on each of these ranges of rows of a part of the data -> `table` (len(rows), 2) float64: the
+        sum of the losses, and the number of right answers, 0 without classes."""
         ...
 
     def finish(self) -> Segment:

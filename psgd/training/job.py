@@ -55,6 +55,8 @@ class Job:
     # CPU takes the steps, or the device is open; it may return None for the CPU, too.
     open_device: Callable[[int, int], HostedWorkers | None] | None = None
     device: HostedWorkers | None = None  # this process's, which takes the steps of its workers
+    # Whether the combination is made on the devices: all processes have one, and are on one host, each with workers.
+    combines_on_devices: bool = False
     start: Start | None = None  # where training begins; None: the initial parameters of the seed
 
     @property
