@@ -130,8 +130,8 @@ class HostedWorkers(Protocol):
         ...
 
     def score(self, part: str, rows: Sequence[slice], table: np.ndarray) -> None:
-        """Score the replica on each of these ranges of rows of a part of the data -> `table` (len(rows), 2) float64: the
-        sum of the losses, and the number of right answers, 0 without classes."""
+        """Score the replica on each of these ranges of rows of a part of the data -> `table` (len(rows), 2) float64:
+        sum of the losses, and number of right answers, which is 0 without classes."""
         ...
 
     def finish(self) -> Segment:
