@@ -1,4 +1,4 @@
-"""What users see above the errors of psgd.train and psgd.fit: their own call, and all frames where these tell more."""
+"""What users see above the errors of psgd.train and psgd.fit: their call and their functions, or else all frames."""
 
 import inspect
 import traceback
@@ -63,11 +63,21 @@ def test_an_error_for_the_user_shows_the_call_alone(act, wrong):
     assert "psgd's own frames are left out" in shown
 
 
-def test_the_frames_of_the_users_own_functions_stay():
-    with pytest.raises(IndexError) as caught:
-        fit(broken)
-    assert names(caught.value)[-1] == "broken"
-    assert "user_function.evaluate" in names(caught.value)
+@pytest.mark.parametrize("more", [{}, {"check": False}, {"check": False, "group": "threads"}])
+def test_an_exception_in_a_function_of_the_users_shows_the_call_and_its_frames(more):
+    with pytest.raises(IndexError, match="out of range") as caught:
+        fit(broken, **more)
+    shown = names(caught.value)
+    assert shown[-3:] == ["fit", "errors.call", "broken"]
+    assert [name for name in shown if "." in name] == ["errors.call"]
+    assert caught.value.__notes__[0].startswith("psgd.fit: in ")
+
+
+def test_an_exception_in_a_library_that_psgd_calls_is_whole(monkeypatch):
+    monkeypatch.setattr("psgd.jobs.fit.fit.check_gradient", np.linalg.inv)
+    with pytest.raises(ValueError, match="inhomogeneous|array") as caught:
+        fit()
+    assert "fit.fit" in names(caught.value)
 
 
 def test_an_error_of_psgd_that_comes_through_a_function_of_the_users_is_whole():

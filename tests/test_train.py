@@ -46,6 +46,14 @@ def test_json_has_null_where_a_number_is_not_finite():
     }  # fmt: skip
 
 
+def test_indented_json_has_a_list_of_numbers_in_one_line():
+    value = {"weights": [0.5, None, 1e-9], "rows": [[1, 2], []], "text": ["a [\n 1\n]", 2], "both": [{"weights": [1]}]}
+    text = to_json(value, indent=2)
+    assert json.loads(text) == value
+    assert '"weights": [0.5, null, 1e-09],' in text
+    assert "    [1, 2],\n" in text
+
+
 def test_the_run_directory(run):
     assert sorted(p.name for p in run.iterdir()) == [
         "checkpoints", "config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "summary.json",

@@ -1,5 +1,6 @@
 """The errors that users see, and the exit code of each: every process of the job leaves with it."""
 
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -61,27 +62,45 @@ def reworded(reword: Callable[[str], str]) -> Iterator[None]:
 
 
 def raised_at_the_call(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
-    """Let errors for the user that leave `function` show the line that called it, without the frames of psgd beneath.
-    Other tracebacks stay whole: of exceptions that are no PsgdError, of PsgdErrors with code 1, which nobody expected,
-    and where a function of the user's is among the frames."""
+    """Let errors that leave `function` show the line that called it, without the frames of psgd beneath: of errors for
+    the user nothing else, of exceptions in a function of the user's also its frames. Tracebacks stay whole where the
+    mistake may be psgd's: of a PsgdError with code 1, which nobody expected, and of exceptions raised in psgd or in a
+    library that it called."""
 
     @wraps(function)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
         try:
             return function(*args, **kwargs)
-        except PsgdError as error:
-            if error.code == PsgdError.code or not _only_psgd(error.__traceback__):
+        except Exception as error:
+            users = _users_part(error.__traceback__)
+            expected = isinstance(error, PsgdError) and error.code != PsgdError.code
+            if not (users or (expected and _only_psgd(error.__traceback__))):
                 raise
             told = error
-        raise told.with_traceback(None)  # psgd's own frames are left out: the mistake is not in them
+        raise told.with_traceback(users)  # psgd's own frames are left out: the mistake is not in them
 
     return call
+
+
+def _users_part(traceback: TracebackType | None) -> TracebackType | None:
+    """What is beneath the last frame of psgd, if that is the user's: neither a library's nor Python's own."""
+    part = None
+    while traceback:
+        if _is_psgd(traceback):
+            part = traceback.tb_next
+        traceback = traceback.tb_next
+    libraries = tuple({*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))})
+    return part if part and not part.tb_frame.f_code.co_filename.startswith((*libraries, "<frozen")) else None
 
 
 def _only_psgd(traceback: TracebackType | None) -> bool:
     """Whether all frames are of modules of psgd."""
     while traceback:
-        if str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] != "psgd":
+        if not _is_psgd(traceback):
             return False
         traceback = traceback.tb_next
     return True
+
+
+def _is_psgd(traceback: TracebackType) -> bool:
+    return str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] == "psgd"

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,13 +13,17 @@ from typing import Any
 
 from psgd.core.errors import StorageError
 
+_NUMBERS = re.compile(r'\[\n\s+([^][{}"]+?)\n\s*\]')  # a list of them, in indented JSON
+
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Serialise to standard JSON, in which numbers that are not finite become null."""
+    """Serialise to standard JSON, in which numbers that are not finite become null. Indented, a list of numbers is one
+    line."""
     try:
-        return json.dumps(value, indent=indent, allow_nan=False)
+        text = json.dumps(value, indent=indent, allow_nan=False)
     except ValueError:  # some number is not finite; looking for it first would take longer than writing
-        return json.dumps(_finite(value), indent=indent, allow_nan=False)
+        text = json.dumps(_finite(value), indent=indent, allow_nan=False)
+    return _NUMBERS.sub(lambda found: "[" + " ".join(found[1].split()) + "]", text) if indent else text
 
 
 def _finite(value: Any) -> Any:
