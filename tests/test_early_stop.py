@@ -119,7 +119,7 @@ def test_the_stop_and_the_restored_parameters_by_hand(monkeypatch, tmp_path):
 def test_the_restored_parameters_have_the_scores_that_are_told():
     one = early_job(NAMES[0])
     loop = loop_of(one, Serial())
-    score = Evaluator(one.learner, loop.group, 3).score(loop.run().parameters, one.data.validation)
+    score = Evaluator(one.learner, loop.group, 3).score(loop.run(), one.data.validation)
     assert score == (loop.scores["validation_loss"], loop.scores["validation_accuracy"])
 
 

@@ -7,6 +7,7 @@ import pytest
 from jobs import job, strategies, train
 
 from psgd.core.errors import Diverged, StorageError
+from psgd.core.replica import Replica
 from psgd.data.dataset import Dataset
 from psgd.data.sampling.sampler import positions
 from psgd.data.sampling.shuffle import Shuffle
@@ -106,8 +107,8 @@ def test_the_candidate_with_the_least_validation_loss_becomes_the_replica(monkey
     seen: list[float] = []
     score = Evaluator.score
 
-    def watched(self, parameters, dataset):
-        found = score(self, parameters, dataset)
+    def watched(self, replica, dataset):
+        found = score(self, replica, dataset)
         if dataset is one.data.validation:
             seen.append(found.loss)
         return found
@@ -120,7 +121,7 @@ def test_the_candidate_with_the_least_validation_loss_becomes_the_replica(monkey
 
     def committed(self, plan, work, weights):
         commit(self, plan, work, weights)
-        kept = score(self._evaluator, self.replica.parameters, one.data.validation)
+        kept = score(self._evaluator, self.replica, one.data.validation)
         taken.append((min(seen[-candidates:]), kept.loss))
 
     monkeypatch.setattr(Loop, "_commit", committed)
@@ -140,7 +141,7 @@ def test_scores_do_not_depend_on_the_number_of_processes(processes):
     def main(transport):
         learner = job(strategies(1)["gradient-averaging, adam"], 1).learner
         group = Group(transport, VectorShape(1, learner.size, 0, 1, learner.dtype))
-        return Evaluator(learner, group, 3).score(parameters, dataset)
+        return Evaluator(learner, group, 3).score(Replica(parameters[None]), dataset)
 
     found = run_threads(processes, 20.0, main)
     X, T = dataset.reader(len(dataset), 3, np.dtype(np.float32))(slice(0, len(dataset)))

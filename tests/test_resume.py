@@ -7,6 +7,7 @@ from jobs import data, job, strategies, train
 from signal_at import SignalAt
 
 from psgd.core.errors import StorageError
+from psgd.core.replica import Replica
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.optimizers.optimizer import Optimizer
@@ -151,8 +152,8 @@ def test_the_problem_can_be_learnt():
 
     one = job(STRATEGIES["gradient-averaging, adam"], WORKERS, epochs=30.0)
     loop = Loop(one, Serial(), Recorder(None, 1, 1.0, "", quiet=True))
-    score = Evaluator(one.learner, loop.group, 3).score(loop.run().parameters, data().test)
+    score = Evaluator(one.learner, loop.group, 3).score(loop.run(), data().test)
     group = Group(Serial(), VectorShape(1, one.learner.size, 0, 1, one.learner.dtype))
-    blank = Evaluator(one.learner, group, 3).score(one.learner.initial(3), data().test)
+    blank = Evaluator(one.learner, group, 3).score(Replica(one.learner.initial(3)[None]), data().test)
     assert score.accuracy > 0.6 > blank.accuracy
     assert score.loss < blank.loss

@@ -75,7 +75,7 @@ def test_an_exception_in_a_function_of_the_users_shows_the_call_and_its_frames(m
 
 def test_an_exception_in_a_library_that_psgd_calls_is_whole(monkeypatch):
     monkeypatch.setattr("psgd.jobs.fit.fit.check_gradient", np.linalg.inv)
-    with pytest.raises(ValueError, match="inhomogeneous|array") as caught:
+    with pytest.raises(ValueError, match="array") as caught:
         fit()
     assert "fit.fit" in names(caught.value)
 

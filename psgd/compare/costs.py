@@ -4,6 +4,7 @@ import numpy as np
 
 from psgd.config.resolve import chooses_on_validation
 from psgd.config.settings import Settings
+from psgd.core.replica import Replica
 from psgd.data.dataset import Data
 from psgd.group.group import Group
 from psgd.group.serial import Serial
@@ -49,7 +50,7 @@ def measure_choice(settings: Settings, data: Data) -> dict[str, float]:
     if not (isinstance(weights, ByDelay) and chooses_on_validation(settings) and validation):
         return {"candidates": 1.0}
     evaluator = Evaluator(job.learner, Group(Serial(), job.vectors), job.outputs)
-    parameters = job.learner.initial(job.seed)
+    replica = Replica(job.learner.initial(job.seed)[np.newaxis])
     with np.errstate(all="ignore"):
-        score = median_seconds(lambda: evaluator.score(parameters, validation))
+        score = median_seconds(lambda: evaluator.score(replica, validation))
     return {"candidates": float(len(weights.contractions)), "score": score}

@@ -18,6 +18,7 @@ from psgd.config.resolve import chooses_on_validation, dump
 from psgd.config.settings import GradientAveraging, Settings
 from psgd.core.errors import PsgdError
 from psgd.core.files import write_text
+from psgd.core.replica import Replica
 from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
 from psgd.group.group import Group
@@ -102,9 +103,9 @@ class Estimator:
                 round = bench.round()
             job = bench.job
             evaluator = Evaluator(job.learner, Group(Serial(), job.vectors), job.outputs)
-            parameters = job.learner.initial(job.seed)
+            replica = Replica(job.learner.initial(job.seed)[np.newaxis])
             validation, test = (
-                median_seconds(partial(evaluator.score, parameters, part)) if part else 0.0
+                median_seconds(partial(evaluator.score, replica, part)) if part else 0.0
                 for part in (data.validation, data.test)
             )
             self._kinds[key] = Measured(round, validation, test, time.perf_counter() - began)

@@ -1,7 +1,7 @@
 """The replica: the state that all workers agree on, and that a process which joins receives."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import add
 from typing import NamedTuple, final
 
@@ -46,11 +46,13 @@ class Progress(NamedTuple):
         )
 
 
-@final
+START = Progress()
+
+
 class Replica:
     """One buffer of the replica: row 0 the parameters, the other rows the strategy's state."""
 
-    def __init__(self, vectors: np.ndarray, progress: Progress) -> None:
+    def __init__(self, vectors: np.ndarray, progress: Progress = START) -> None:
         self.vectors = vectors  # (1 + rows, P)
         self.parameters, self.state = vectors[0], vectors[1:]
         self.progress = progress
@@ -58,8 +60,13 @@ class Replica:
     def digest(self) -> int:
         """CRC-32 of a part of the parameters that moves on with each round, so that replicas that drift apart are
         noticed."""
-        start = self.progress.round * DIGEST_PARAMETERS % self.parameters.size
-        return zlib.crc32(self.parameters[start : start + DIGEST_PARAMETERS].data)
+        return zlib.crc32(self.parameters[digested(self.progress.round, self.parameters.size)].data)
+
+
+def digested(round: int, parameters: int) -> slice:
+    """The part of the parameters that the digest of a round covers."""
+    start = round * DIGEST_PARAMETERS % parameters
+    return slice(start, min(start + DIGEST_PARAMETERS, parameters))
 
 
 @final
@@ -67,9 +74,12 @@ class Replicas:
     """The current replica and the next one. They are two buffers, so that the previous replica survives a loss in the
     middle of a combination; or one and the same, where no process can be lost and replaced."""
 
-    def __init__(self, vectors: tuple[np.ndarray, np.ndarray]) -> None:
-        self._first = self.now = Replica(vectors[0], Progress())
-        self._second = self.next = Replica(vectors[1], Progress())
+    def __init__(
+        self, vectors: tuple[np.ndarray, np.ndarray], replica: Callable[[np.ndarray], Replica] = Replica
+    ) -> None:
+        """`replica` makes one of a buffer."""
+        self._first = self.now = replica(vectors[0])
+        self._second = self.next = replica(vectors[1])
         self._before = self.now, self.now.progress
 
     def begin(self, progress: Progress) -> None:

@@ -138,6 +138,12 @@ class Data(NamedTuple):
     note: str  # one line for people: where the data came from, and how many examples there are
     preparation: dict[str, Any] = {}  # how to prepare new inputs in the same way: plain JSON, saved with the model
 
+    @property
+    def scored(self) -> dict[str, Examples]:
+        """The parts that evaluations score, by name."""
+        parts = {"validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part}
+
 
 def check_scale(scale: float) -> None:
     """Raise DataError unless `scale` is a finite number above 0."""

@@ -1,10 +1,11 @@
 """The local steps of all workers of a process, side by side on a device.
 
 A worker's counts and its loss are always in its WorkerState. Its vectors are on the device; those of the WorkerState
-are where it is parked: they are up to date after `fetch`, and the contribution at the end of each round.
+are where it is parked: they are up to date after `fetch`, and the contribution at the end of each round if it is
+combined here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import final
 
 import numpy as np
@@ -31,6 +32,8 @@ class DeviceSteps:
         self._replica_changed = True
         self._changed: set[int] = set()  # workers whose vectors are newer here than on the device
         self._first_nonfinite: dict[int, int] = {}  # of each worker that has taken steps in this round
+        self.parks_contributions = True  # whether they are combined here; otherwise they stay on the device
+        self._queued = False  # whether other work than steps was queued that was not waited for
 
     def host(self, workers: Iterable[WorkerState]) -> None:
         """Take on these workers, with those that are there already."""
@@ -41,10 +44,14 @@ class DeviceSteps:
             self._orders.factors[:] = 0.0
             self._epochs = np.zeros(self._orders.rows.shape[:2])
         self.changed(self._workers)
+        self.replica_changed()
+
+    def replica_changed(self) -> None:
+        """The replica was changed here, and is newer than the one on the device."""
+        self._replica_changed = True
 
     def changed(self, workers: Iterable[WorkerState]) -> None:
-        """The replica and the vectors of these workers were changed here."""
-        self._replica_changed = True
+        """The vectors of these workers were changed here."""
         for worker in workers:
             self._changed.add(worker.number)
             if worker.steps_done:
@@ -58,6 +65,23 @@ class DeviceSteps:
             self._device.get_worker(slot, worker.contribution if worker.steps_done else None, worker.moments)
         if newer:
             self._device.wait()
+
+    def queue(self, work: Callable[[HostedWorkers], None]) -> None:
+        """Ask the device for other work than steps, to be waited for."""
+        work(self._device)
+        self._queued = True
+
+    def wait(self) -> None:
+        """Wait for what was queued, unless a segment did."""
+        if self._queued:
+            self._device.wait()
+            self._queued = False
+
+    def upload(self, replica: Replica) -> None:
+        """Queue a copy of the replica, if it is newer here."""
+        if self._replica_changed:
+            self._device.set_replica(replica.vectors)
+            self._replica_changed, self._queued = False, True
 
     def run(self, replica: Replica, plan: Plan) -> list[Report]:
         """A segment of every worker, and its reports. Exceptions get a note that names device and round."""
@@ -76,7 +100,7 @@ class DeviceSteps:
 
     def _take(self, replica: Replica, plan: Plan, limits: list[int], steps: int) -> None:
         """Worker number i of this process takes the next limits[i] steps of its round, at most `steps`."""
-        self._upload(replica)
+        self._upload_changes(replica)
         self._start(
             [slot for slot, limit in enumerate(limits) if limit and not self._workers[slot].steps_done], replica
         )
@@ -87,17 +111,17 @@ class DeviceSteps:
         ]
         self._device.run(steps, ends)
         for slot, worker in enumerate(self._workers):
-            if ends[slot]:
+            if ends[slot] and self.parks_contributions:
                 self._device.get_worker(slot, worker.contribution, None)
-        self._count(limits, self._device.finish())
+        segment = self._device.finish()
+        self._queued = False
+        self._count(limits, segment)
 
-    def _upload(self, replica: Replica) -> None:
-        if self._replica_changed:
-            self._device.set_replica(replica.vectors)
+    def _upload_changes(self, replica: Replica) -> None:
+        self.upload(replica)
         for slot, worker in enumerate(self._workers):
             if worker.number in self._changed:
                 self._device.set_worker(slot, worker.contribution if worker.steps_done else None, worker.moments)
-        self._replica_changed = False
         self._changed.clear()
 
     def _start(self, fresh: Sequence[int], replica: Replica) -> None:

@@ -11,6 +11,7 @@ from psgd.core.worker_state import WorkerState
 from psgd.group.group import Group
 from psgd.group.reports import Report
 from psgd.training.batches import BatchReader, Plan
+from psgd.training.device_replica import DeviceReplica
 from psgd.training.device_steps import DeviceSteps
 from psgd.training.finite import first_nonfinite
 from psgd.training.job import Job
@@ -27,6 +28,10 @@ class LocalSteps:
         self.workers: dict[int, WorkerState] = {}
         self._device = DeviceSteps(job, job.device, clock, StepBudget(segment_seconds)) if job.device else None
         self.host_workers()
+        combines = job.combines_on_devices and not group.transport.recovers
+        self.on_device = (
+            DeviceReplica(job, group, job.device, self._device) if job.device and self._device and combines else None
+        )
 
     def host_workers(self) -> None:
         """Take on the workers that the group gives this process; a new one starts the round afresh."""
@@ -41,8 +46,8 @@ class LocalSteps:
     def restart_round(self) -> None:
         for worker in self.workers.values():
             worker.restart_round()
-        if self._device:
-            self._device.changed(())
+        if self._device and not self.on_device:
+            self._device.replica_changed()
 
     def reset(self, workers: Sequence[int] | None = None) -> None:
         """Make hosted workers (those in `workers`, or all) as if they had never worked."""
@@ -52,6 +57,8 @@ class LocalSteps:
             worker.reset_moments()
         if self._device:
             self._device.changed(chosen)
+            if workers is None:
+                self._device.replica_changed()
 
     def fetch(self) -> None:
         """Bring the vectors of all workers up to date; they may be on a device."""
@@ -62,6 +69,7 @@ class LocalSteps:
         """All workers were read from a checkpoint, and the replica too."""
         if self._device:
             self._device.changed(self.workers.values())
+            self._device.replica_changed()
 
     def run(self, replica: Replica, plan: Plan) -> list[Report]:
         """A segment of every hosted worker, and its reports. Exceptions get a note that names worker and round."""

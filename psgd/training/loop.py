@@ -72,12 +72,12 @@ class Loop:
             recorder,
             self.stopwatch,
         )
-        self._evaluator = Evaluator(job.learner, self.group, job.outputs)
-        self._combination = Combination(job, self.group, self._evaluator)
-        self._replicas = Replicas(self.group.replicas)
+        on_device = self._local_steps.on_device
+        self._evaluator = Evaluator(job.learner, self.group, job.outputs, on_device)
+        self._combination = Combination(job, self.group, self._evaluator, on_device)
+        self._replicas = Replicas(self.group.replicas, on_device.replica if on_device else Replica)
         self._signals = signals or Signals()
-        self._started = started
-        self._begun = False
+        self._started, self._begun = started, False
         self._evaluated, self._next_evaluation = -1, 0  # positions
         self._losses = 0  # of processes, since a round was completed
         recorder.writes = self.group.first
@@ -257,7 +257,7 @@ class Loop:
             self._evaluated, self._next_evaluation = progress.evaluated, self._job.next_evaluation(progress.evaluated)
         if progress.position < self._next_evaluation and not (self.enough and progress.evaluated < progress.position):
             return
-        scores = self._evaluator.scores(self.replica.parameters, self._job.data)
+        scores = self._evaluator.scores(self.replica, self._job.data)
         reached = reaches(self._job.target, scores)
         self._scores, self.replica.progress = scores, progress._replace(evaluated=progress.position, reached=reached)
         self.early_stop.judge(self.replica, scores)

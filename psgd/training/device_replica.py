@@ -1,0 +1,121 @@
+"""The replica of a job whose processes all have devices: it lives there, combinations are made there, and it is scored
+there. The replica in the host's memory is a mirror, brought up to date when somebody looks."""
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+
+from psgd.backends.hosted import HostedWorkers
+from psgd.core.replica import DIGEST_PARAMETERS, Replica, digested
+from psgd.data.dataset import Examples
+from psgd.group.group import Group
+from psgd.strategy.applications import OptimizerStep
+from psgd.training.device_steps import DeviceSteps
+from psgd.training.job import Job
+
+FACTORS = 4  # of an optimizer's rule, at most
+
+
+@final
+class DeviceReplica:
+    """Combinations, scores and digests of the replica on this process's device. All processes are on one host."""
+
+    def __init__(self, job: Job, group: Group, device: HostedWorkers, steps: DeviceSteps) -> None:
+        """Collective, after the device has made room for its workers."""
+        self._device, self._steps, self._barrier = device, steps, group.transport.barrier
+        application = job.strategy.application
+        self._optimizer = application.optimizer if isinstance(application, OptimizerStep) else None
+        self._parts = {id(part): name for name, part in job.data.scored.items()}
+        members = group.transport.members
+        self._processes = len(members)
+        self._dtype, self._size = job.learner.dtype, job.learner.size
+        self._newer = False  # whether the device's replica is newer than the host's
+        self._window = np.empty(min(DIGEST_PARAMETERS, self._size), self._dtype)  # what a digest covers
+        self._window_round = -1
+        device.connect(group.all_gather(device.share()), members.index(group.transport.process))
+        steps.parks_contributions = False
+
+    def replica(self, vectors: np.ndarray) -> Replica:
+        """The replica as seen through `vectors`, the memory of the host."""
+        return _Mirror(vectors, self)
+
+    def combine(self, weights: np.ndarray, old: Replica, epoch: float) -> None:
+        """Collective: as strategy/applications.py, from the contributions on the devices."""
+        self._steps.upload(old)
+        factors = weights.astype(self._dtype)
+        self._steps.queue(lambda device: device.reduce(factors))
+        if self._processes > 1:  # each has written to the replicas of all
+            self._steps.wait()
+            self._barrier()
+        if self._optimizer:
+            step = np.zeros(FACTORS)
+            given = self._optimizer.factors(old.progress.steps + 1, epoch)
+            step[: len(given)] = given
+            self._steps.queue(lambda device: device.apply(step))
+        self._newer = True
+        self._read_window(old.progress.round + 1)
+
+    def score(self, replica: Replica, dataset: Examples, chunks: Sequence[slice]) -> np.ndarray:
+        """(chunks, 2): sum of the losses and number of right answers of these rows of a part of the job's data."""
+        table, part = np.empty((len(chunks), 2)), self._parts[id(dataset)]
+        self._steps.upload(replica)
+        self._steps.queue(lambda device: device.score(part, chunks, table))
+        self._steps.wait()
+        return table
+
+    def mirror(self, vectors: np.ndarray) -> None:
+        """Bring the host's memory up to date. Processes that share it write the same bytes: between two exchanges, the
+        replica is the same on all devices."""
+        if self._newer:
+            self._steps.queue(lambda device: device.get_replica(vectors))
+            self._steps.wait()
+            self._newer = False
+
+    def digest(self, replica: "_Mirror") -> int:
+        """See Replica.digest. The part that it covers has come with the last segment, if that had a combination before
+        it."""
+        if not self._newer:
+            return Replica.digest(replica)
+        if self._window_round != replica.progress.round:  # the last round ended without a combination
+            self._read_window(replica.progress.round)
+        self._steps.wait()
+        return zlib.crc32(self._part(self._window_round).data)
+
+    def _read_window(self, round: int) -> None:
+        self._window_round, part = round, self._part(round)
+        start = digested(round, self._size).start
+        self._steps.queue(lambda device: device.get_parameters(start, part))
+
+    def _part(self, round: int) -> np.ndarray:
+        where = digested(round, self._size)
+        return self._window[: where.stop - where.start]
+
+
+def _mirrored(name: str) -> Any:
+    """An attribute that is brought up to date before it is read."""
+
+    def read(self: "_Mirror") -> Any:
+        self.bring_up_to_date()
+        return self.__dict__[name]
+
+    def write(self: "_Mirror", value: Any) -> None:
+        self.__dict__[name] = value
+
+    return property(read, write)
+
+
+@final
+class _Mirror(Replica):
+    vectors, parameters, state = _mirrored("vectors"), _mirrored("parameters"), _mirrored("state")
+
+    def __init__(self, vectors: np.ndarray, on_device: DeviceReplica) -> None:
+        self._memory, self._on_device = vectors, on_device
+        super().__init__(vectors)
+
+    def bring_up_to_date(self) -> None:
+        self._on_device.mirror(self._memory)
+
+    def digest(self) -> int:
+        return self._on_device.digest(self)
