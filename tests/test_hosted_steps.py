@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jobs import NAMES, SPEEDS, job, strategies, train
 from pretend.double import Double, on_double
-from signal_at import SignalAt
+from resuming import resumed_at_every_exchange, stopped_at
 
 from psgd.backends.hosted import Segment
 from psgd.core.clock import real_clock
@@ -28,9 +28,6 @@ from psgd.strategy.plans import PacedPlan, exact_speeds
 from psgd.strategy.presets import weighted_averaging
 from psgd.training.job import Job
 from psgd.training.local_steps import LocalSteps
-from psgd.training.loop import Loop
-from psgd.training.recorder import Recorder
-from psgd.training.signals import Stopped
 from psgd.training.step_budget import StepBudget
 
 WORKERS = 4
@@ -110,39 +107,13 @@ def test_a_segment_waits_once_and_a_round_uploads_the_replica_only():
 
 # Checkpoints
 
-
-def stopped_at(one: Job, exchange: int, directory, transport) -> bool:
-    directory.mkdir(exist_ok=True)
-    record = Recorder(directory, len(one.data.train), one.epochs, "", quiet=True)
-    loop = Loop(one, transport, record, directory, segment_seconds=1e9, signals=SignalAt(exchange))
-    try:
-        loop.run()
-    except Stopped as stop:
-        return stop.code == 75
-    return False
-
-
-def resumed_at_every_exchange(make, directory) -> None:
-    """Alternately from the device to the CPU, back, and to another device."""
-    expected, exchange = train(make(), Serial()), 0
-    sides = [(on_double, lambda one: one), (lambda one: one, on_double), (on_double, on_double)]
-    while True:
-        (before, after), processes = sides[exchange % 3], 1 + exchange % 2
-        own = directory / str(exchange)
-        stopped = run_threads(
-            processes, 20.0, lambda t, e=exchange, d=own, side=before: stopped_at(side(make()), e, d, t)
-        )
-        if not any(stopped):
-            break
-        resumed = run_threads(3 - processes, 20.0, lambda t, d=own, side=after: train(side(make()), t, d))
-        assert resumed == [expected] * (3 - processes), exchange
-        exchange += 1
-    assert exchange >= 3, "the training was too short to be stopped before its end"
+# From the device to the CPU, back, and to another device.
+SIDES = [(on_double, lambda one: one), (lambda one: one, on_double), (on_double, on_double)]
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_resuming_after_a_signal_at_any_exchange_of_reports(name, tmp_path, three_steps):
-    resumed_at_every_exchange(lambda: job(ALL[name], WORKERS), tmp_path)
+    resumed_at_every_exchange(lambda: job(ALL[name], WORKERS), SIDES, tmp_path)
 
 
 def test_checkpoints_have_the_same_bytes(tmp_path, three_steps):
@@ -178,7 +149,7 @@ def test_workers_that_are_not_finite_are_excluded_and_reset(name, tmp_path):
 @pytest.mark.parametrize("name", ["gradient-averaging, adam", "clipped momentum kept", "plain"])
 def test_resuming_with_a_worker_that_is_not_finite_in_the_middle_of_its_round(name, tmp_path, three_steps):
     """In rounds of unequal steps it may have taken all of its own already."""
-    resumed_at_every_exchange(lambda: poisoned(name, exclude=True), tmp_path)
+    resumed_at_every_exchange(lambda: poisoned(name, exclude=True), SIDES, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["gradient-averaging, adam", "parameter-averaging, adam averaged"])

@@ -43,7 +43,6 @@ class DeviceReplica:
 
     def combine(self, weights: np.ndarray, old: Replica, epoch: float) -> None:
         """Collective: as strategy/applications.py, from the contributions on the devices."""
-        self._steps.upload(old)
         factors = weights.astype(self._dtype)
         self._steps.queue(lambda device: device.reduce(factors))
         if self._processes > 1:  # each has written to the replicas of all

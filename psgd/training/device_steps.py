@@ -78,10 +78,15 @@ class DeviceSteps:
             self._queued = False
 
     def upload(self, replica: Replica) -> None:
-        """Queue a copy of the replica, if it is newer here."""
+        """Queue copies of what is newer here: the replica, and vectors of workers."""
         if self._replica_changed:
             self._device.set_replica(replica.vectors)
-            self._replica_changed, self._queued = False, True
+        for slot, worker in enumerate(self._workers):
+            if worker.number in self._changed:
+                self._device.set_worker(slot, worker.contribution if worker.steps_done else None, worker.moments)
+        self._queued |= self._replica_changed or bool(self._changed)
+        self._replica_changed = False
+        self._changed.clear()
 
     def run(self, replica: Replica, plan: Plan) -> list[Report]:
         """A segment of every worker, and its reports. Exceptions get a note that names device and round."""
@@ -95,12 +100,15 @@ class DeviceSteps:
                 failure.add_note(f"{self._job.caller}: on {self._device.name}, round {replica.progress.round}")
                 raise
             self._budget.took(steps, self._clock() - began)
+        else:  # other processes may read it after the exchange of reports
+            self.upload(replica)
+            self.wait()
         seconds = self._clock() - began
         return [self._report(worker, seconds) for worker in self._workers]
 
     def _take(self, replica: Replica, plan: Plan, limits: list[int], steps: int) -> None:
         """Worker number i of this process takes the next limits[i] steps of its round, at most `steps`."""
-        self._upload_changes(replica)
+        self.upload(replica)
         self._start(
             [slot for slot, limit in enumerate(limits) if limit and not self._workers[slot].steps_done], replica
         )
@@ -116,13 +124,6 @@ class DeviceSteps:
         segment = self._device.finish()
         self._queued = False
         self._count(limits, segment)
-
-    def _upload_changes(self, replica: Replica) -> None:
-        self.upload(replica)
-        for slot, worker in enumerate(self._workers):
-            if worker.number in self._changed:
-                self._device.set_worker(slot, worker.contribution if worker.steps_done else None, worker.moments)
-        self._changed.clear()
 
     def _start(self, fresh: Sequence[int], replica: Replica) -> None:
         """Begin the round of these slots as strategy/local_work.py does."""

@@ -8,25 +8,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from psgd.backends.hosted import Orders, Segment
+from psgd.core.blocks import squared_norm
+from psgd.group.tree_reduce import TreeReducer
 from psgd.learners.learner import Batch, TrainState
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD
+from psgd.strategy.applications import OptimizerStep
+from psgd.training.evaluation import CHUNK_EXAMPLES
 from psgd.training.job import Job
 
 FACTORS = {"sgd": 1, "momentum": 2, "nesterov": 3, "adam": 4, "amsgrad": 4}
 
 
-def on_double(job: Job, capacity: int = 1000, opened: list["Double"] | None = None) -> Job:
-    """The same job on a device whose segments have at most `capacity` steps. `opened` receives each device."""
-
+def on_double(job: Job, capacity: int = 1000, opened: list["Double"] | None = None, combines: bool = False) -> Job:
+    """The same job on a device whose segments have at most `capacity` steps. `opened` receives each device. `combines`:
+    combinations are made on it."""
     device = Double(job, capacity)
     if opened is not None:
         opened.append(device)
-    return replace(job, device=device)
+    return replace(job, device=device, combines_on_devices=combines)
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,10 @@ class _Given:
 
 class Double:
     name = "a double"
+    everyone: WeakValueDictionary[int, "Double"] = WeakValueDictionary()  # by id
 
     def __init__(self, job: Job, capacity: int) -> None:
+        self.everyone[id(self)] = self
         self.calls: list[str] = []
         self._job, self._capacity = job, capacity
         self._optimizer, self._state = job.strategy.local.recipe
@@ -52,6 +59,7 @@ class Double:
         self._queue: list[Callable[[], None]] = []
         self._replica = self._undefined(1 + job.strategy.needs.state_rows)
         self._gradient = np.empty(job.learner.size, job.learner.dtype)
+        self._reduced = self._undefined(job.strategy.needs.contribution_rows)
 
     def host(self, workers: int) -> Orders:
         assert workers > 0
@@ -96,6 +104,44 @@ class Double:
             self._upload(order, np.empty_like(order))
         self._queue.append(lambda: self._run(ends))
 
+    def share(self) -> bytes:
+        return id(self).to_bytes(8)
+
+    def connect(self, shared: Sequence[bytes], place: int) -> None:
+        self._peers = [self.everyone[int.from_bytes(row)] for row in shared]
+        assert self._peers[place] is self
+        cuts = np.linspace(0, self._job.learner.size, len(shared) + 1).astype(int)
+        self._own = slice(*cuts[place : place + 2].tolist())
+
+    def reduce(self, weights: np.ndarray) -> None:
+        self.calls.append("reduce")
+        given = np.full(self._job.workers, np.nan, self._job.learner.dtype)
+        self._upload(weights, given)
+        self._queue.append(lambda: self._reduce(given))
+
+    def apply(self, factors: np.ndarray) -> None:
+        self.calls.append("apply")
+        given = np.full(4, np.nan)
+        self._upload(factors, given)
+        self._queue.append(lambda: self._apply(given))
+
+    def get_replica(self, vectors: np.ndarray) -> None:
+        self.calls.append("get_replica")
+        self._queue.append(lambda: np.copyto(vectors, self._replica))
+
+    def get_parameters(self, start: int, parameters: np.ndarray) -> None:
+        self._queue.append(lambda: np.copyto(parameters, self._replica[0, start : start + len(parameters)]))
+
+    def score(self, part: str, rows: Sequence[slice], table: np.ndarray) -> None:
+        self.calls.append("score")
+        read = self._job.data.scored[part].reader(CHUNK_EXAMPLES, self._job.outputs, self._job.learner.dtype)
+
+        def act() -> None:
+            for number, chunk in enumerate(rows):
+                table[number] = self._job.learner.score(self._replica[0], *read(chunk))
+
+        self._queue.append(act)
+
     def finish(self) -> Segment:
         self.calls.append("finish")
         self._work()
@@ -123,6 +169,33 @@ class Double:
         for act in self._queue:
             act()
         self._queue.clear()
+
+    def _reduce(self, weights: np.ndarray) -> None:
+        """As Group.combine."""
+        contributions = [each for peer in self._peers for each in peer._contributions]
+        assert len(contributions) == self._job.workers
+        given = tuple((worker, 0) for worker, weight in enumerate(weights) if weight)
+
+        def load(number: int, where: slice, out: np.ndarray) -> None:
+            worker = given[number][0]
+            np.multiply(contributions[worker][:, where], weights[worker], out)
+
+        reducer = TreeReducer(len(self._reduced), self._job.learner.size, self._reduced.dtype)
+        found = reducer.reduce(given, load, self._own)
+        for peer in self._peers:
+            to = peer._reduced if isinstance(self._job.strategy.application, OptimizerStep) else peer._replica
+            to[:, self._own] = found
+
+    def _apply(self, factors: np.ndarray) -> None:
+        application = self._job.strategy.application
+        assert isinstance(application, OptimizerStep)
+        optimizer, gradient = application.optimizer, self._reduced[0]
+        if (factor := optimizer.clip(squared_norm(gradient))) != 1.0:
+            gradient *= factor
+        count = FACTORS[optimizer.rule.name]
+        assert not factors[count:].any()
+        p, state = self._replica[0], self._replica[1:]
+        optimizer.update(p, gradient, state, factors[:count].tolist(), p, state)
 
     def _start(self, slots: Sequence[int], zero_moments: bool) -> None:
         for slot in slots:

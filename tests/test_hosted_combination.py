@@ -1,0 +1,154 @@
+"""Combinations, scores and digests on devices: jobs on doubles of them have the bits of the same jobs without."""
+
+import json
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jobs import NAMES, job, strategies, train
+from pretend.double import Double, on_double
+from resuming import resumed_at_every_exchange
+
+from psgd.core.errors import PsgdError
+from psgd.data.dataset import Dataset
+from psgd.data.sampling.shuffle import Shuffle
+from psgd.group.serial import Serial
+from psgd.group.threads import run_threads
+from psgd.training.early_stop import StopRule
+from psgd.training.job import Job
+from psgd.training.loop import Loop
+from psgd.training.recorder import Recorder
+from psgd.training.step_budget import StepBudget
+
+WORKERS = 4
+on_devices = partial(on_double, combines=True)
+
+
+def on_cpu(one: Job) -> Job:
+    return one
+
+
+def trained(one: Job, directory: Path, transport=None) -> tuple:
+    """Hash, progress, and what the metrics say, except for times. Losses are sums over segments."""
+    result = train(one, transport or Serial(), directory)
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    scores = ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
+    return result, [[row.get(name) for name in ("round", "examples", "weights", *scores)] for row in rows]
+
+
+def check_equal(one: Job, directory: Path) -> list:
+    ours, theirs = (trained(side(one), directory / side_name) for side, side_name in ((on_devices, "a"), (on_cpu, "b")))
+    assert ours == theirs
+    return ours[1]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_strategy_has_the_same_bits_and_scores(name, workers, tmp_path):
+    assert any(row[-1] is not None for row in check_equal(job(strategies(workers)[name], workers), tmp_path))
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_each_process_reduces_its_part_and_all_have_the_same_bits(name, processes, tmp_path):
+    expected = trained(job(strategies(WORKERS)[name], WORKERS), tmp_path / "cpu")
+    directory = tmp_path / "devices"
+    directory.mkdir()
+
+    def main(transport):
+        return train(on_devices(job(strategies(WORKERS)[name], WORKERS)), transport, directory)
+
+    assert run_threads(processes, 20.0, main) == [expected[0]] * processes
+
+
+def test_a_round_waits_once_and_copies_neither_contributions_nor_the_replica():
+    opened: list[Double] = []
+    one = replace(job(strategies(WORKERS)["gradient-averaging, adam"], WORKERS), evaluate_every=1e9)
+    progress = train(on_devices(one, opened=opened), Serial())[1]
+    assert progress.round > 5
+    first = ["host", "set_replica", *["set_worker"] * WORKERS]
+    after = ["score", "wait"] * 2 + ["get_replica", "wait"]  # the last evaluation, and the result
+    rounds = ["finish", "reduce", "apply"] * progress.round
+    assert opened[0].calls == first + rounds + after
+
+
+def test_a_replica_that_drifts_is_noticed_from_the_device(monkeypatch):
+    """The double of process 1 changes its replica after the second combination."""
+    apply = Double.apply
+
+    def changed(self, factors):
+        apply(self, factors)
+        if self.broken and self.calls.count("apply") == 2:
+            self._queue.append(lambda: self._replica.fill(7.0))
+
+    monkeypatch.setattr(Double, "broken", False, raising=False)
+    monkeypatch.setattr(Double, "apply", changed)
+
+    def main(transport):
+        own = on_devices(job(strategies(WORKERS)["gradient-averaging, adam"], WORKERS))
+        own.device.broken = transport.process == 1
+        return train(own, transport)
+
+    with pytest.raises(PsgdError, match="replicas drifted apart"):
+        run_threads(2, 20.0, main)
+
+
+# Checkpoints
+
+
+# From the devices to the CPU, back, to other devices, and to devices that combine on the host.
+SIDES = [(on_devices, on_cpu), (on_cpu, on_devices), (on_devices, on_devices), (on_devices, on_double)]
+
+
+@pytest.mark.parametrize("shift", range(len(SIDES)))
+@pytest.mark.parametrize("name", NAMES)
+def test_resuming_after_a_signal_at_any_exchange_of_reports(name, shift, tmp_path, monkeypatch):
+    """A round may be complete then, and only its combination be missing."""
+    monkeypatch.setattr(StepBudget, "steps", lambda self, wanted: min(wanted, 3))
+    sides = [*SIDES[shift:], *SIDES[:shift]]
+    resumed_at_every_exchange(lambda: job(strategies(WORKERS)[name], WORKERS), sides, tmp_path)
+
+
+# Rounds that end otherwise
+
+
+def poisoned(name: str, rows: int) -> Job:
+    """So many examples from the sixth batch on are nan."""
+    one = job(strategies(WORKERS)[name], WORKERS)
+    inputs = one.data.train.inputs.copy()
+    inputs[Shuffle(len(inputs), one.batch, one.seed).stream.rows(30, rows)] = np.nan
+    train_data = Dataset(inputs, one.data.train.targets, one.data.train.classes)
+    return replace(one, data=one.data._replace(train=train_data), exclude=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_workers_that_are_not_finite_are_left_out(name, tmp_path):
+    rows = check_equal(poisoned(name, 1), tmp_path)
+    assert any(0.0 in (weights or ()) for _, _, weights, *_ in rows)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_rounds_without_any_combination(processes, tmp_path):
+    """Then the digest is of another part of the same replica."""
+    one = poisoned("gradient-averaging, adam", 60)
+    expected = trained(one, tmp_path / "cpu")[0]
+    assert expected[1].combinations < expected[1].round
+    results = run_threads(
+        processes, 20.0, lambda transport: train(on_devices(poisoned("gradient-averaging, adam", 60)), transport)
+    )
+    assert results == [expected] * processes
+
+
+def test_the_best_parameters_are_kept_when_training_stops_early(tmp_path):
+    one = job(strategies(WORKERS)["parameter-averaging, adam kept"], WORKERS, epochs=12.0)
+    results = []
+    for side in on_devices, on_cpu:
+        own = replace(side(one), early_stop=StopRule(2, 0.01))
+        record = Recorder(None, len(one.data.train), one.epochs, "", quiet=True)
+        loop = Loop(own, Serial(), record, None, segment_seconds=1e9)
+        result = loop.run()
+        results.append((result.parameters.tobytes(), loop.replica.parameters.tobytes(), loop.early_stop.best))
+    assert results[0] == results[1]
+    assert results[0][0] != results[0][1]
