@@ -16,6 +16,7 @@ from psgd.data.dataset import Dataset
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
+from psgd.jobs.summary import parameters_sha256
 from psgd.training.early_stop import StopRule
 from psgd.training.job import Job
 from psgd.training.loop import Loop
@@ -139,6 +140,26 @@ def test_rounds_without_any_combination(processes, tmp_path):
         processes, 20.0, lambda transport: train(on_devices(poisoned("gradient-averaging, adam", 60)), transport)
     )
     assert results == [expected] * processes
+
+
+def test_one_process_may_look_at_the_replica_in_any_round():
+    """Its digest is that of the host's memory then, and the others' that of the device's."""
+    expected = train(poisoned("gradient-averaging, adam", 60), Serial())
+
+    def main(transport):
+        one = on_devices(poisoned("gradient-averaging, adam", 60))
+        record = Recorder(None, len(one.data.train), one.epochs, "", quiet=True)
+        loop, heard = Loop(one, transport, record, None, segment_seconds=1e9), record.round
+
+        def look(*about):
+            heard(*about)
+            assert np.isfinite(loop.replica.vectors).all()
+
+        if transport.process == 0:
+            record.round = look
+        return parameters_sha256(loop.run().parameters), loop.replica.progress
+
+    assert run_threads(2, 20.0, main) == [expected] * 2
 
 
 def test_the_best_parameters_are_kept_when_training_stops_early(tmp_path):
