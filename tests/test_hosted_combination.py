@@ -75,7 +75,21 @@ def test_a_round_waits_once_and_copies_neither_contributions_nor_the_replica():
     assert opened[0].calls == first + rounds + after
 
 
-def test_a_replica_that_drifts_is_noticed_from_the_device(monkeypatch):
+def train_and_look(one: Job, transport) -> tuple:
+    """As `train`, and the host's replica is looked at after each round."""
+    record = Recorder(None, len(one.data.train), one.epochs, "", quiet=True)
+    loop, heard = Loop(one, transport, record, None, segment_seconds=1e9), record.round
+
+    def look(*about):
+        heard(*about)
+        assert np.isfinite(loop.replica.vectors).all()
+
+    record.round = look
+    return parameters_sha256(loop.run().parameters), loop.replica.progress
+
+
+@pytest.mark.parametrize("act", [train, train_and_look])
+def test_a_replica_that_drifts_is_noticed_from_the_device(act, monkeypatch):
     """The double of process 1 changes its replica after the second combination."""
     apply = Double.apply
 
@@ -90,9 +104,9 @@ def test_a_replica_that_drifts_is_noticed_from_the_device(monkeypatch):
     def main(transport):
         own = on_devices(job(strategies(WORKERS)["gradient-averaging, adam"], WORKERS))
         own.device.broken = transport.process == 1
-        return train(own, transport)
+        return act(own, transport)
 
-    with pytest.raises(PsgdError, match="replicas drifted apart"):
+    with pytest.raises(PsgdError, match=r"replicas drifted apart: .* in round 2"):
         run_threads(2, 20.0, main)
 
 
@@ -143,21 +157,11 @@ def test_rounds_without_any_combination(processes, tmp_path):
 
 
 def test_one_process_may_look_at_the_replica_in_any_round():
-    """Its digest is that of the host's memory then, and the others' that of the device's."""
     expected = train(poisoned("gradient-averaging, adam", 60), Serial())
 
     def main(transport):
         one = on_devices(poisoned("gradient-averaging, adam", 60))
-        record = Recorder(None, len(one.data.train), one.epochs, "", quiet=True)
-        loop, heard = Loop(one, transport, record, None, segment_seconds=1e9), record.round
-
-        def look(*about):
-            heard(*about)
-            assert np.isfinite(loop.replica.vectors).all()
-
-        if transport.process == 0:
-            record.round = look
-        return parameters_sha256(loop.run().parameters), loop.replica.progress
+        return (train if transport.process else train_and_look)(one, transport)
 
     assert run_threads(2, 20.0, main) == [expected] * 2
 

@@ -50,6 +50,7 @@ class HostedTask(NamedTuple):
     averages_moments: bool  # whether the moments are contribution[1:]
     tf32: bool = False  # whether products may be rounded to TF32
     replica_step: ReplicaStep | None = None  # None: the averaged contribution is the next replica
+    threshold: float = 0.5  # a single output above it predicts the second of two classes
     scored: Mapping[str, Scored] = MappingProxyType({})  # by the name of the part: validation, test
 
 
@@ -105,7 +106,7 @@ class HostedWorkers(Protocol):
         process. After `host`."""
         ...
 
-    def connect(self, shared: Sequence[bytes], place: int) -> None:
+    def connect(self, rows: Sequence[bytes], place: int) -> None:
         """From now on combine with all processes of this job, which are on this host, each on a device and with workers
         in the order of their numbers: what each `share`d. `place`: the number of this one among them."""
         ...

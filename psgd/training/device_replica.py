@@ -73,9 +73,9 @@ class DeviceReplica:
             self._newer = False
 
     def digest(self, replica: "_Mirror") -> int:
-        """See Replica.digest. The part that it covers has come with the last segment, if that had a combination before
-        it."""
-        if not self._newer:
+        """See Replica.digest; of what is on this device, since the host's memory is that of several processes. The part
+        that it covers came with the last segment, if there was a combination before."""
+        if self._window_round < 0:  # none yet
             return Replica.digest(replica)
         if self._window_round != replica.progress.round:  # the last round ended without a combination
             self._read_window(replica.progress.round)

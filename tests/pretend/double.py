@@ -107,10 +107,10 @@ class Double:
     def share(self) -> bytes:
         return id(self).to_bytes(8)
 
-    def connect(self, shared: Sequence[bytes], place: int) -> None:
-        self._peers = [self.everyone[int.from_bytes(row)] for row in shared]
+    def connect(self, rows: Sequence[bytes], place: int) -> None:
+        self._peers = [self.everyone[int.from_bytes(row)] for row in rows]
         assert self._peers[place] is self
-        cuts = np.linspace(0, self._job.learner.size, len(shared) + 1).astype(int)
+        cuts = np.linspace(0, self._job.learner.size, len(rows) + 1).astype(int)
         self._own = slice(*cuts[place : place + 2].tolist())
 
     def reduce(self, weights: np.ndarray) -> None:

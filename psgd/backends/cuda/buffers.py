@@ -10,7 +10,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from psgd.backends.cuda.device import Device, DeviceArray
-from psgd.backends.hosted import HostedTask
+from psgd.backends.hosted import HostedTask, Scored
 
 FACTORS = 4  # of a rule, at most
 PIECE_BYTES = 64 << 20  # of the data that are converted and copied at a time
@@ -20,6 +20,8 @@ ORDER_BYTES = 16 << 20
 MOST_STEPS = 65536
 NORM_BLOCKS = 256  # partial sums of a squared norm, at most: the same on all devices, as is the order of additions
 THREADS = 256  # of a block in elementwise kernels
+ALIGNMENT = 256  # bytes, as of allocations
+EXPORT_BYTES = 2 << 20  # exported memory is a multiple of this, or what lies beside it would be exported as well
 
 Empty = Callable[[tuple[int, ...], np.dtype], DeviceArray]
 
@@ -33,6 +35,35 @@ class Vectors(NamedTuple):
     stride: int  # elements from worker to worker; 0: all share the same
 
 
+class ForwardOperands(NamedTuple):
+    """What the passes forward of W workers read and write."""
+
+    workers: int  # W
+    batch: int  # B
+    rows: DeviceArray  # (S, W, B) int32: row numbers of each step
+    step: DeviceArray  # (1,) int32: the number of this one
+    limits: DeviceArray  # (W,) int32: steps that each worker takes
+    weights: Vectors
+    activations: list[DeviceArray]  # (W, B, line) of each layer, from the inputs on
+    lines: list[int]
+    zero: DeviceArray
+    one: DeviceArray
+
+
+class UpdateOperands(NamedTuple):
+    """What the update rule reads and writes for W workers, or for the replica, which is one."""
+
+    workers: int  # W
+    weights: Vectors  # what is updated
+    gradient: Vectors
+    moments: Vectors | None
+    factors: DeviceArray  # (S, W, FACTORS) of each step
+    step: DeviceArray  # (1,) int32: the number of this one
+    limits: DeviceArray  # (W,) int32: steps that each worker takes
+    clip: DeviceArray  # (W,): factor of each gradient
+    squares: DeviceArray | None  # (W, norm_blocks) float64: partial sums of the squared norm; None: nothing is clipped
+
+
 def capacity(task: HostedTask, workers: int) -> int:
     """The most steps of a segment."""
     return max(1, min(MOST_STEPS, ORDER_BYTES // (INT32.itemsize * task.batch * max(1, workers))))
@@ -43,6 +74,16 @@ def grid(device: Device, elements: int, workers: int) -> tuple[int, int]:
     return min(4 * device.processors, -(-elements // THREADS)), workers
 
 
+def norm_blocks(parameters: int) -> int:
+    """The number of partial sums of a squared norm."""
+    return min(NORM_BLOCKS, -(-parameters // THREADS))
+
+
+def activation_lines(task: HostedTask) -> list[int]:
+    """Elements of a row of each layer's activations, from the inputs on, with the column behind them that is 1."""
+    return [_line(size + 1) for size in task.network.layout.sizes]
+
+
 def plain_descent(task: HostedTask) -> bool:
     """Whether the products of the pass back can update the weights, without a gradient in memory."""
     return task.rule is not None and task.plain and not task.l1 and not task.l2
@@ -50,17 +91,16 @@ def plain_descent(task: HostedTask) -> bool:
 
 @final
 class Examples:
-    """The training data: bytes as they are stored, other inputs and targets in the network's dtype."""
+    """Data: bytes as they are stored, other inputs and targets in the network's dtype."""
 
-    def __init__(self, empty: Empty, task: HostedTask) -> None:
-        dtype = task.network.dtype
-        self.inputs = empty(task.inputs.shape, BYTE if task.inputs.dtype == BYTE else dtype)
-        self.labels = None if task.labels is None else empty(task.labels.shape, INT32)
-        self.targets = None if task.targets is None else empty(task.targets.shape, dtype)
+    def __init__(self, empty: Empty, data: HostedTask | Scored, dtype: np.dtype) -> None:
+        self.inputs = empty(data.inputs.shape, BYTE if data.inputs.dtype == BYTE else dtype)
+        self.labels = None if data.labels is None else empty(data.labels.shape, INT32)
+        self.targets = None if data.targets is None else empty(data.targets.shape, dtype)
 
-    def upload(self, device: Device, task: HostedTask) -> None:
+    def upload(self, device: Device, data: HostedTask | Scored) -> None:
         """Copy the data to the device, and wait for that."""
-        pairs = (task.inputs, self.inputs), (task.labels, self.labels), (task.targets, self.targets)
+        pairs = (data.inputs, self.inputs), (data.labels, self.labels), (data.targets, self.targets)
         for host, to in pairs:
             if host is None or to is None:
                 continue
@@ -81,12 +121,16 @@ class Buffers:
         W, B, P, dtype = workers, task.batch, task.network.layout.size, task.network.dtype
         C, R, sizes = task.contribution_rows, task.moment_rows, task.network.layout.sizes
         self.workers = W
-        self.replica = empty((1 + task.state_rows, P), dtype)
-        self.contributions = Vectors(empty((W, C, P), dtype), C * P)
+        where = shared_layout(task, W)
+        self.shared = empty((where.size,), BYTE)  # what other processes of the host read and write
+        self.replica = self.shared.cast(where.replica, (1 + task.state_rows, P), dtype)
+        self.contributions = Vectors(self.shared.cast(where.contributions, (W, C, P), dtype), C * P)
+        # The sum of all contributions, from which the replica takes its step.
+        self.reduced = Vectors(self.shared.cast(where.reduced, (1, P), dtype), P)
         self.own_moments = Vectors(empty((W, R, P), dtype), R * P) if R else None
         # Activations of each layer, from the inputs on. The column behind the last is 1, the weight of which is the
         # bias, for ever: kernels and products write the columns before it. Rows begin at multiples of four elements.
-        self.lines = [_line(size + 1) for size in sizes]
+        self.lines = activation_lines(task)
         self.activations = [empty((W, B, line), dtype) for line in self.lines]
         self.slope_lines = [_line(size) for size in sizes[1:]]  # of each layer's outputs
         self.slopes = [empty((W, B, line), dtype) for line in self.slope_lines]
@@ -112,13 +156,45 @@ class Buffers:
         self.zero, self.one = empty((1,), dtype), empty((1,), dtype)
         self.weight_spans = empty((len(sizes) - 1, 2), np.dtype(np.int64))
         self.clip = empty((W,), dtype)  # factor of each worker's gradient
-        self.norm_blocks = min(NORM_BLOCKS, -(-P // THREADS))
-        self.squares = None if task.clip_norm is None else empty((W, self.norm_blocks), FLOAT64)
+        self.squares = None if task.clip_norm is None else empty((W, norm_blocks(P)), FLOAT64)
         # What comes back of a segment: loss (W,) float64, then the first index that is not finite (2, W) int32: in the
         # parameters, and in the optimizer's vectors.
         self.report = empty((16 * W,), BYTE)
         self.loss = self.report.cast(0, (W,), FLOAT64)
         self.first_nonfinite = self.report.cast(8 * W, (2, W), INT32)
+
+    @property
+    def forward(self) -> ForwardOperands:
+        workers, batch, _ = self.activations[0].shape
+        return ForwardOperands(
+            *(workers, batch, self.rows, self.step, self.limits, self.weights),
+            *(self.activations, self.lines, self.zero, self.one),
+        )
+
+    @property
+    def update(self) -> UpdateOperands:
+        assert self.gradient, "plain SGD updates by the products of the pass back"
+        return UpdateOperands(
+            *(self.workers, self.weights, self.gradient, self.moments),
+            *(self.factors, self.step, self.limits, self.clip),
+            self.squares,
+        )
+
+
+class SharedLayout(NamedTuple):
+    """Where a process's memory that others read and write has what, in bytes."""
+
+    replica: int
+    contributions: int
+    reduced: int
+    size: int
+
+
+def shared_layout(task: HostedTask, workers: int) -> SharedLayout:
+    P, width = task.network.layout.size, task.network.dtype.itemsize
+    rows = (1 + task.state_rows, workers * task.contribution_rows, 1 if task.replica_step else 0)
+    ends = np.cumsum([_rounded(count * P * width, ALIGNMENT) for count in rows]).tolist()
+    return SharedLayout(0, ends[0], ends[1], _rounded(ends[2], EXPORT_BYTES))
 
 
 def weight_spans(task: HostedTask) -> np.ndarray:
@@ -137,11 +213,18 @@ def bytes_needed(task: HostedTask, workers: int) -> int:
         total += array.nbytes
         return array
 
-    Examples(count, task)
+    parts: list[HostedTask | Scored] = [task, *task.scored.values()]
+    for data in parts:
+        Examples(count, data, task.network.dtype)
     Buffers(count, task, workers)
     return total
 
 
 def _line(columns: int) -> int:
     """Elements of a row: 16 bytes of float32 at a time are what wide loads and tensor cores ask for."""
-    return -(-columns // 4) * 4
+    return _rounded(columns, 4)
+
+
+def _rounded(number: int, unit: int) -> int:
+    """Up to a multiple of `unit`."""
+    return -(-number // unit) * unit

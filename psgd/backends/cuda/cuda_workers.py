@@ -23,10 +23,12 @@ from psgd.backends.cuda.buffers import (
     grid,
     weight_spans,
 )
+from psgd.backends.cuda.combining import Combining, shared
 from psgd.backends.cuda.device import Device, DeviceArray
 from psgd.backends.cuda.network_step import NetworkStep
 from psgd.backends.cuda.optimizer_step import SUM_BYTES, OptimizerStep
 from psgd.backends.cuda.resident import Resident, fits
+from psgd.backends.cuda.scoring import Scoring
 from psgd.backends.hosted import HostedTask, HostedWorkers, Orders, Segment
 
 UNROLL = 8  # steps of the longer graph. Raised, a segment is fewer launches of graphs, and a graph takes more memory
@@ -51,9 +53,18 @@ class _Room:
         self.fresh = device.staging((workers,), INT32)
         self.report = device.staging((self.buffers.report.size,), BYTE)
         self.weight_spans = weight_spans(task)
-        self.starts = 0  # since the device was waited for
+        self._asked: set[str] = set()  # what was queued since the device was waited for
         self.resident: Resident | None = None  # where the network fits; otherwise:
         self.replays: list[tuple[int, Callable[[], None]]] = []  # numbers of steps, and what queues so many
+
+    def once(self, what: str, wait: Callable[[], None]) -> None:
+        """Wait, if this was queued before and not waited for: its numbers are still to be copied."""
+        if what in self._asked:
+            wait()
+        self._asked.add(what)
+
+    def waited(self) -> None:
+        self._asked.clear()
 
 
 @final
@@ -63,14 +74,20 @@ class CudaWorkers(HostedWorkers):
         kept in shared memory, and a segment is one launch."""
         self.name = f"cuda: {device.name}"
         self._device, self._task, self._whole = device, task, whole
-        self._examples = Examples(device.empty, task)
-        self._program = programs.program(("exact", "network"), task.network.dtype, self._examples.inputs.dtype)
+        dtype = task.network.dtype
+        self._examples = Examples(device.empty, task, dtype)
+        self._program = programs.program(("exact", "network"), dtype, self._examples.inputs.dtype)
+        scored = {name: Examples(device.empty, data, dtype) for name, data in task.scored.items()}
+        self._scoring = Scoring(device, task, scored) if scored else None
         self._examples.upload(device, task)
+        for name, data in task.scored.items():
+            scored[name].upload(device, data)
         self._hosted: _Room | None = None
+        self._combining: Combining | None = None
 
     def host(self, workers: int) -> Orders:
         self._device.synchronize()
-        self._hosted = None  # before there is another: there may not be memory for both
+        self._hosted = self._combining = None  # before there is another: there may not be memory for both
         room = self._hosted = _Room(self._device, self._task, workers)
         buffers = room.buffers
         if self._whole and (plan := fits(self._task, self._device, self._examples.inputs.dtype, workers)):
@@ -101,9 +118,7 @@ class CudaWorkers(HostedWorkers):
     def start(self, slots: Sequence[int], zero_moments: bool) -> None:
         room = self._room
         buffers, contributions = room.buffers, room.buffers.contributions
-        if room.starts:  # the slots of an earlier call are still to be copied
-            self.wait()
-        room.starts += 1
+        room.once("start", self.wait)
         room.fresh[:] = 0
         room.fresh[list(slots)] = 1
         self._device.upload(room.fresh, buffers.fresh)
@@ -130,6 +145,32 @@ class CudaWorkers(HostedWorkers):
         self._end(room.buffers)
         self._device.download(room.buffers.report, room.report)
 
+    def share(self) -> bytes:
+        return shared(self._device, self._room.buffers)
+
+    def connect(self, rows: Sequence[bytes], place: int) -> None:
+        self._combining = Combining(self._device, self._program, self._task, self._room.buffers, rows, place)
+
+    def reduce(self, weights: np.ndarray) -> None:
+        assert self._combining, "connect() comes first"
+        self._room.once("reduce", self.wait)
+        self._combining.reduce(weights)
+
+    def apply(self, factors: np.ndarray) -> None:
+        assert self._combining, "connect() comes first"
+        self._room.once("apply", self.wait)
+        self._combining.apply(factors)
+
+    def get_replica(self, vectors: np.ndarray) -> None:
+        self._device.download(self._room.buffers.replica, vectors)
+
+    def get_parameters(self, start: int, parameters: np.ndarray) -> None:
+        self._device.download(self._room.buffers.replica.at(start, parameters.shape), parameters)
+
+    def score(self, part: str, rows: Sequence[slice], table: np.ndarray) -> None:
+        assert self._scoring, "there is nothing to score"
+        self._scoring.queue(part, rows, self._room.buffers, table)
+
     def finish(self) -> Segment:
         self.wait()
         report, workers = self._room.report, self._room.buffers.workers
@@ -140,7 +181,7 @@ class CudaWorkers(HostedWorkers):
 
     def wait(self) -> None:
         self._device.synchronize()
-        self._room.starts = 0
+        self._room.waited()
 
     @property
     def _room(self) -> _Room:

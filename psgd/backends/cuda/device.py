@@ -126,6 +126,15 @@ class Device(Protocol):
 
     def synchronize(self) -> None: ...
 
+    def export(self, array: DeviceArray) -> bytes:
+        """By which `reach` finds the memory of an allocation, which `array` begins, from any thread or process of this
+        host that uses this GPU or another one. The same number of bytes for every array."""
+        ...
+
+    def reach(self, exported: bytes, size: int) -> DeviceArray:
+        """The `size` bytes that another thread or process exported, as long as the array or a part of it is kept."""
+        ...
+
     def free_bytes(self) -> tuple[int, int]:
         """(free, total) memory."""
         ...

@@ -13,7 +13,7 @@ import numpy as np
 from psgd.backends.cuda import programs
 from psgd.backends.cuda.buffers import Buffers, Examples
 from psgd.backends.cuda.device import Device, Program
-from psgd.backends.cuda.network_step import ACTIVATIONS, LOSSES
+from psgd.backends.cuda.forward import ACTIVATIONS, LOSSES
 from psgd.backends.hosted import HostedTask
 
 # The numbers that kernels/resident.cu gives to rules, and the rows of moments that each has.

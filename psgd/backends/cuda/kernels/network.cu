@@ -81,16 +81,16 @@ template <class F> __device__ inline int warp_argmax(F x, int O, int lane) {
   return at;
 }
 
-// The loss of B examples, from number `first_row` on, and how many are classified correctly -> out (2,). Z (B, line)
-// holds logits, and afterwards activations. A single output above `half` is the second class. One block of 256
-// threads, 8 bytes a thread.
-KERNEL score(REAL* Z, const int* labels, const REAL* targets, int first_row, int B, int O, int line, int kind, int loss, REAL threshold, REAL half, double* out) {
+// The losses of `count` examples, and how many are classified correctly -> out (chunks, 2): sums over B examples each,
+// the last of them over fewer. Z (count, line) holds logits, and afterwards activations, of the examples of `rows`. A
+// single output above `half` is the second class. Grid (1, chunks), 256 threads, 8 bytes a thread.
+KERNEL score(REAL* Z, const int* labels, const REAL* targets, const int* rows, int count, int B, int O, int line, int kind, int loss, REAL threshold, REAL half, double* out) {
   SHARED(double, sums);
-  const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
+  const int lane = threadIdx.x % 32, warps = blockDim.x / 32, start = blockIdx.y * B, stop = start + B < count ? start + B : count;
   double lost = 0, right = 0;
-  for (int b = threadIdx.x / 32; b < B; b += warps) {
+  for (int b = start + threadIdx.x / 32; b < stop; b += warps) {
     REAL* a = Z + (long)b * line;
-    const Target target = target_of(labels, targets, first_row + b, O);
+    const Target target = target_of(labels, targets, rows[b], O);
     lost += warp_sum(forward_head(a, a, target, O, kind, loss, threshold, lane));
     __syncwarp();  // lanes without an output look at the first
     const bool hit = O == 1 ? (half < a[0]) == (target.of(0) > (REAL)0.5)
@@ -99,5 +99,5 @@ KERNEL score(REAL* Z, const int* labels, const REAL* targets, int first_row, int
   }
   lost = block_sum(sums, lane ? 0 : lost);
   right = block_sum(sums, lane ? 0 : right);
-  if (threadIdx.x == 0) out[0] = lost, out[1] = right;
+  if (threadIdx.x == 0) out[2 * blockIdx.y] = lost, out[2 * blockIdx.y + 1] = right;
 }

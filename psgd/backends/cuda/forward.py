@@ -1,0 +1,69 @@
+"""The pass forward: rows are gathered, and the network computes the logits of its last layer.
+
+Shapes: W workers, B examples of each, I inputs and O outputs of a layer.
+"""
+
+from typing import final
+
+from psgd.backends.cuda.buffers import THREADS, ForwardOperands, grid
+from psgd.backends.cuda.device import Device, DeviceArray, Matrix, Product, Program
+from psgd.backends.hosted import HostedTask
+
+# The numbers that kernels/common.cu gives to activations and losses.
+ACTIVATIONS = {"identity": 0, "relu": 1, "sigmoid": 2, "tanh": 3, "softmax": 4}
+LOSSES = {"squared-error": 0, "cross-entropy": 1, "binary-cross-entropy": 2, "hinge": 3, "huber": 4}
+GATHER_THREADS = 128  # for a row
+
+
+@final
+class Forward:
+    def __init__(
+        self, device: Device, program: Program, task: HostedTask, inputs: DeviceArray, operands: ForwardOperands
+    ) -> None:
+        self._device, self._program, self._task = device, program, task
+        self._inputs, self._operands = inputs, operands
+        self._layers = task.network.layout.layers
+        self._kinds = [ACTIVATIONS[name] for name in task.network.activations]
+
+    def queue(self) -> None:
+        self._gather()
+        for layer in range(len(self._layers)):
+            self._pass(layer)
+
+    def activations(self, layer: int) -> Matrix:
+        """Inputs of a layer (B, I + 1); of the number behind the last, the outputs."""
+        line = self._operands.lines[layer]
+        return Matrix(self._operands.activations[layer], line, self._operands.batch * line)
+
+    def weights(self, layer: int) -> Matrix:
+        """(I + 1, O): the biases are the last row."""
+        _, outputs, start = self._layers[layer]
+        weights = self._operands.weights
+        return Matrix(weights.array.at(start), outputs, weights.stride)
+
+    def multiply(self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, adds: bool = False) -> None:
+        """c <- a b, or c + a b, for all workers."""
+        operands = self._operands
+        beta = operands.one if adds else operands.zero
+        self._device.gemm(Product(m, n, k, operands.one, a, b, beta, c, operands.workers, self._task.tf32))
+
+    def elementwise(self, kernel: str, elements: int, *arguments: object) -> None:
+        blocks = grid(self._device, elements, self._operands.workers)
+        self._device.launch(self._program, kernel, blocks, (THREADS,), *arguments)
+
+    def _gather(self) -> None:
+        task, operands = self._task, self._operands
+        self._device.launch(
+            *(self._program, "gather", (operands.batch, operands.workers), (GATHER_THREADS,)),
+            *(self._inputs, operands.rows, operands.step, operands.limits, operands.batch, task.inputs.shape[1]),
+            *(operands.lines[0], task.scale, operands.activations[0]),
+        )
+
+    def _pass(self, layer: int) -> None:
+        """A <- act(A W). The last layer's activation is computed with the loss."""
+        inputs, outputs, _ = self._layers[layer]
+        batch, out, kind = self._operands.batch, self.activations(layer + 1), self._kinds[layer]
+        self.multiply(batch, outputs, inputs + 1, self.activations(layer), self.weights(layer), out)
+        if layer + 1 < len(self._layers) and kind != ACTIVATIONS["identity"]:
+            line = self._operands.lines[layer + 1]
+            self.elementwise("activate", batch * outputs, out.array, kind, batch, outputs, line)
