@@ -132,7 +132,8 @@ class HostedWorkers(Protocol):
 
     def score(self, part: str, rows: Sequence[slice], table: np.ndarray) -> None:
         """Score the replica on each of these ranges of rows of a part of the data -> `table` (len(rows), 2) float64:
-        sum of the losses, and number of right answers, which is 0 without classes."""
+        sum of the losses, and number of right answers, which means nothing without classes. All ranges but the last
+        have the same length."""
         ...
 
     def finish(self) -> Segment:
