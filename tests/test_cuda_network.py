@@ -215,19 +215,21 @@ def test_the_loss_of_a_segment(reals):
 @pytest.mark.parametrize(("loss", "output"), PAIRS)
 def test_scores(reals, loss, output, O):  # noqa: E741
     """The sum of losses, and how many are right: as a learner finds them, ties and all."""
-    draw, first, B, line = np.random.default_rng(8), 4, 21, O + 1
-    T = targets_of(draw, loss, first + B, O).astype(reals.dtype)
-    Z = (draw.integers(-8, 9, (B, line)) / 4).astype(reals.dtype)
-    half, out = HEADS[loss][1].threshold, np.full(2, np.nan)
-    A, _, lost = reference(loss, output, Z[:, :O], T[first:])
+    draw, N, B, line = np.random.default_rng(8), 25, 8, O + 1
+    T = targets_of(draw, loss, N, O).astype(reals.dtype)
+    rows = draw.permutation(N)[:21].astype(np.int32)  # in chunks of 8, 8 and 5
+    Z = (draw.integers(-8, 9, (len(rows), line)) / 4).astype(reals.dtype)
+    half, out = HEADS[loss][1].threshold, np.full((3, 2), np.nan)
+    A, _, lost = reference(loss, output, Z[:, :O], T[rows])
     launch(
-        *(reals.program, "score", (1,), THREADS, Z, None, T, first, B, O, line, KINDS[output], HEADS[loss][0]),
-        *(HUBER_THRESHOLD, half, out),
+        *(reals.program, "score", (1, 3), THREADS, Z, None, T, rows, len(rows), B, O, line, KINDS[output]),
+        *(HEADS[loss][0], HUBER_THRESHOLD, half, out),
         shared=SHARED,
     )
-    right = np.argmax(A, axis=1) == np.argmax(T[first:], axis=1) if O > 1 else (half < A) == (T[first:] > 0.5)
-    assert out[0] == pytest.approx(lost.sum(), rel=20 * reals.tolerance)
-    assert out[1] == np.count_nonzero(right)
+    right = np.argmax(A, axis=1) == np.argmax(T[rows], axis=1) if O > 1 else ((half < A) == (T[rows] > 0.5))[:, 0]
+    for number, chunk in enumerate((slice(0, 8), slice(8, 16), slice(16, 21))):
+        assert out[number, 0] == pytest.approx(lost[chunk].sum(), rel=20 * reals.tolerance)
+        assert out[number, 1] == np.count_nonzero(right[chunk])
 
 
 def test_a_missing_barrier_is_found():

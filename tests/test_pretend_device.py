@@ -2,6 +2,8 @@
 and what psgd asks of CuPy."""
 
 import operator
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -10,8 +12,10 @@ from pretend import emulate
 from pretend.cupy import CUDARuntimeError, FakeCupy
 from pretend.device import Memory, Pretend, fake_cublas
 from pretend.marks import needs_compiler
+from processes import environment
 
 from psgd.backends.cuda import cupy_device, programs
+from psgd.backends.cuda.buffers import EXPORT_BYTES
 from psgd.backends.cuda.cublas import Cublas
 from psgd.backends.cuda.device import DeviceArray, Matrix, Product
 from psgd.core.errors import UsageError
@@ -137,6 +141,50 @@ def test_shared_memory_and_barriers(program):
         assert (x == array[::-1]).all()
 
 
+OTHER = """
+import sys, time
+import numpy as np
+from pretend.device import Pretend
+device = Pretend()
+there = device.reach(bytes.fromhex(sys.argv[1]), {size}).cast(0, ({count},), np.dtype(np.float32))
+found = np.empty({count}, np.float32)
+device.download(there, found)
+device.synchronize()
+device.upload(found[:3] + 1, there.at(0, (3,)))
+device.synchronize()
+print(found[:3].tolist(), flush=True)
+time.sleep(600 if len(sys.argv) > 2 else 0)
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("dies", [False, True])
+def test_memory_is_reached_from_another_process_and_outlives_it(dies):
+    device, count = Pretend(), EXPORT_BYTES // 4
+    array, host = device.empty((count,), F4), np.arange(count, dtype=F4)
+    device.upload(host, array)
+    device.synchronize()
+    program = OTHER.format(size=EXPORT_BYTES, count=count)
+    command = [sys.executable, "-c", program, device.export(array).hex(), *["and waits"] * dies]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as other:
+        assert other.stdout.readline() == "[0.0, 1.0, 2.0]\n"
+        if dies:
+            other.kill()
+    device.download(array, host)
+    device.synchronize()
+    assert host[:4].tolist() == [1, 2, 3, 3]
+
+
+@needs_compiler
+def test_memory_is_reached_from_another_device_of_the_process_and_only_whole():
+    device, other = Pretend(), Pretend()
+    array, small = device.empty((EXPORT_BYTES // 4,), F4), device.empty((5,), F4)
+    assert other.reach(device.export(array), EXPORT_BYTES).pointer == array.pointer
+    for wrong in small, array.at(1):
+        with pytest.raises(AssertionError, match="exported"):
+            device.export(wrong)
+
+
 # cuBLAS
 
 
@@ -213,6 +261,44 @@ def test_work_through_cupy(cupy, program):
     assert product[0] == 257
     assert cupy.copies == [1, 1, 2, 2]
     assert device.free_bytes() == (3 << 30, 80 << 30)
+
+
+@needs_compiler
+def test_memory_of_the_same_process_is_reached_by_its_address(cupy):
+    one, same, other = (cupy_device.open_device(number) for number in (0, 0, 1))
+    array = one.empty((8,), F4)
+    exported = one.export(array)
+    assert len(exported) == len(other.export(other.empty((1,), F4)))
+    for device, peers in (same, []), (other, [0]):
+        there = device.reach(exported, 32)
+        assert (there.pointer, there.shape, there.dtype) == (array.pointer, (32,), np.dtype(np.uint8))
+        assert cupy.peers == peers
+    cupy.refuses = 704  # it was enabled before
+    other.reach(exported, 32)
+    cupy.refuses = 217
+    with pytest.raises(UsageError, match=r"GPU 1 cannot reach the memory of another .* error 217\): start one process"):
+        other.reach(exported, 32)
+    assert cupy.opened == cupy.closed == []
+
+
+@needs_compiler
+def test_memory_of_another_process_is_opened_and_closed(cupy, monkeypatch):
+    device = cupy_device.open_device(3)
+    array = device.empty((8,), F4)
+    exported = device.export(array)
+    cupy.refuses = 801
+    without = device.export(array)  # one process does not need it
+    cupy.refuses = 0
+    monkeypatch.setattr(cupy_device.os, "getpid", lambda: -1)
+    there = device.reach(exported, 32)
+    assert (there.pointer, there.nbytes, cupy.opened) == (array.pointer, 32, [(array.pointer, 1)])
+    part = there.cast(4, (1,), F4)
+    del there
+    assert cupy.closed == []
+    del part
+    assert (cupy.closed, cupy.used[-1]) == ([array.pointer], 3)
+    with pytest.raises(UsageError, match="GPU 3 cannot reach the memory of another process's GPU"):
+        device.reach(without, 32)
 
 
 @needs_compiler

@@ -59,6 +59,10 @@ class FakeCupy:
         self.streams: list[Stream] = []
         self.copies: list[int] = []  # kinds
         self.compiled = 0  # programs
+        self.peers: list[int] = []  # devices to which access was asked for
+        self.refuses = 0  # the error of the next call of CUDA IPC, or for access to a peer
+        self.opened: list[tuple[int, int]] = []  # address and flags
+        self.closed: list[int] = []
         self.__version__ = "14.2.0"
         runtime = SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
@@ -66,11 +70,15 @@ class FakeCupy:
             memcpyAsync=self._copy,
             memGetInfo=lambda: (3 << 30, 80 << 30),
             runtimeGetVersion=lambda: 13020,
+            ipcGetMemHandle=self._handle,
+            ipcOpenMemHandle=self._open,
+            ipcCloseMemHandle=self.closed.append,
+            deviceEnablePeerAccess=self._enable,
         )
         self.cuda = SimpleNamespace(
             runtime=runtime,
             device=SimpleNamespace(get_cublas_handle=lambda: 1),
-            Device=lambda number: SimpleNamespace(use=lambda: self.used.append(number)),
+            Device=lambda number: Current(self.used, number),
             Stream=self._stream,
             Memory=self._memory,
             nvrtc=SimpleNamespace(getVersion=lambda: (13, 5)),
@@ -106,10 +114,45 @@ class FakeCupy:
         shared = {"sharedMemPerBlock": 48 << 10, "sharedMemPerBlockOptin": 227 << 10}
         return {"name": b"NVIDIA Fake", "major": 9, "minor": 0, "multiProcessorCount": 3, **shared}
 
+    def _handle(self, pointer: int) -> bytes:
+        self._refuse()
+        return pointer.to_bytes(64)
+
+    def _open(self, handle: bytes, flags: int) -> int:
+        self._refuse()
+        pointer = int.from_bytes(handle)
+        if not pointer:
+            raise CUDARuntimeError(1)
+        self.opened.append((pointer, flags))
+        return pointer
+
+    def _enable(self, number: int) -> None:
+        self.peers.append(number)
+        self._refuse()
+
+    def _refuse(self) -> None:
+        if self.refuses:
+            raise CUDARuntimeError(self.refuses)
+
     def _copy(self, to: int, source: int, size: int, kind: int, stream: int) -> None:
         assert stream == Stream.ptr
         self.copies.append(kind)
         ctypes.memmove(to, source, size)
+
+
+class Current:
+    """A device that is used from now on, or for a while."""
+
+    def __init__(self, used: list[int], number: int) -> None:
+        self._used, self._number = used, number
+
+    def use(self) -> None:
+        self._used.append(self._number)
+
+    def __enter__(self) -> None:
+        self.use()
+
+    def __exit__(self, *failure: object) -> None: ...
 
 
 class Module:

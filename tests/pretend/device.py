@@ -4,6 +4,9 @@ Nothing is done before `synchronize`: what is read too early is poison, and an a
 found. Memory is poisoned, with guards around it."""
 
 import ctypes
+import mmap
+import os
+import struct
 import weakref
 import zlib
 from collections.abc import Callable
@@ -14,12 +17,14 @@ import numpy as np
 
 from pretend import emulate
 from psgd.backends.cuda import programs
+from psgd.backends.cuda.buffers import EXPORT_BYTES
 from psgd.backends.cuda.cublas import Cublas
 from psgd.backends.cuda.cupy_device import out_of_memory
 from psgd.backends.cuda.device import DeviceArray, Matrix, Product, Program
 
 POISON, GUARD, GUARD_BYTES = 0xFF, 0xA7, 64
 WORKSPACE_BYTES = 1024
+EXPORT = struct.Struct("<qqqq")  # process, file, where in it memory begins, its size
 
 
 def fake_cublas(*options: str) -> Path:
@@ -32,10 +37,13 @@ class Memory:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._bytes = np.full(size + 2 * GUARD_BYTES + 512, GUARD, np.uint8)
+        self._bytes = self._allocated(size + 2 * GUARD_BYTES + 512)
         self._start = GUARD_BYTES + -(self._bytes.ctypes.data + GUARD_BYTES) % 256
         self.pointer = self._bytes.ctypes.data + self._start
         self._bytes[self._start : self._start + size] = POISON
+
+    def _allocated(self, size: int) -> np.ndarray:
+        return np.full(size, GUARD, np.uint8)
 
     def check(self) -> None:
         start, end = self._start, self._start + self.size
@@ -45,6 +53,37 @@ class Memory:
 
     def contains(self, pointer: int, size: int) -> bool:
         return self.pointer <= pointer and pointer + size <= self.pointer + self.size
+
+
+class Exportable(Memory):
+    """In a file without a name, which other processes find among those that this one has open; it is gone with it."""
+
+    alive: "weakref.WeakValueDictionary[int, Exportable]" = weakref.WeakValueDictionary()  # by file
+
+    def _allocated(self, size: int) -> np.ndarray:
+        self._file = os.memfd_create("pretended GPU")
+        self.alive[self._file] = self
+        weakref.finalize(self, os.close, self._file)
+        os.truncate(self._file, size)
+        found = np.frombuffer(mmap.mmap(self._file, size), np.uint8)
+        found[:] = GUARD
+        return found
+
+    def export(self) -> bytes:
+        return EXPORT.pack(os.getpid(), self._file, self._start, self.size)
+
+
+class Opened(Memory):
+    """Memory of another process."""
+
+    def __init__(self, process: int, file: int, start: int, size: int) -> None:
+        self.size, self._start = size, start
+        there = os.open(f"/proc/{process}/fd/{file}", os.O_RDWR)
+        try:
+            self._bytes = np.frombuffer(mmap.mmap(there, os.fstat(there).st_size), np.uint8)
+        finally:
+            os.close(there)
+        self.pointer = self._bytes.ctypes.data + start
 
 
 class Pretend:
@@ -81,7 +120,7 @@ class Pretend:
         self.allocations += 1
         if self.allocations == self.fail_at or self.used + size > self.memory:
             raise out_of_memory(size, self.free_bytes(), self.name)
-        memory = Memory(size)
+        memory = Exportable(size) if size and size % EXPORT_BYTES == 0 else Memory(size)
         self.used += size
         self._live.add(memory)
         weakref.finalize(memory, self._freed, size)
@@ -170,6 +209,20 @@ class Pretend:
             act()
         for memory in list(self._live):
             memory.check()
+
+    def export(self, array: DeviceArray) -> bytes:
+        memory = array.owner
+        assert isinstance(memory, Exportable), f"{memory.size} bytes: what lies beside them would be exported as well"
+        assert array.pointer == memory.pointer, "only whole allocations can be exported"
+        return memory.export()
+
+    def reach(self, exported: bytes, size: int) -> DeviceArray:
+        process, file, start, allocated = EXPORT.unpack(exported)
+        assert size <= allocated
+        own = process == os.getpid()
+        memory = Exportable.alive[file] if own else Opened(process, file, start, allocated)
+        self._live.add(memory)
+        return DeviceArray(memory.pointer, (size,), np.dtype(np.uint8), memory)
 
     def free_bytes(self) -> tuple[int, int]:
         return self.memory - self.used, self.memory

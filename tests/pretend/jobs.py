@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from psgd.backends.cuda.cuda_workers import CudaWorkers
-from psgd.backends.hosted import HostedTask
-from psgd.data.dataset import Dataset
+from psgd.backends.hosted import HostedTask, ReplicaStep, Scored
+from psgd.data.dataset import Dataset, Examples
 from psgd.learners.mlp import MLP
+from psgd.strategy.applications import OptimizerStep
 from psgd.training.job import Job
 
 from .device import Pretend
@@ -18,15 +19,23 @@ def task_of(job: Job) -> HostedTask:
     assert isinstance(job.learner, MLP)
     assert isinstance(job.data.train, Dataset)
     optimizer, state = job.strategy.local.recipe
-    needs, train = job.strategy.needs, job.data.train
+    needs, train, application = job.strategy.needs, job.data.train, job.strategy.application
+    step = application.optimizer if isinstance(application, OptimizerStep) else None
     return HostedTask(
         *(job.learner.network, "cross-entropy", 1.0, 0.0, 0.0, optimizer.rule.name if optimizer else None),
         *(optimizer.clip_norm if optimizer else None, bool(optimizer and optimizer.plain), job.batch),
         *(train.inputs, train.targets.astype(np.int32), None, train.scale),
         *(needs.contribution_rows, needs.moment_rows, needs.state_rows, state == "average"),
+        replica_step=ReplicaStep(step.rule.name, step.clip_norm) if step else None,
+        scored={name: _scored(part) for name, part in job.data.scored.items()},
     )
 
 
-def on_pretend(job: Job, order: int = 0, whole: bool = False) -> Job:
-    """The same job on a pretended GPU, whose threads run in this order. `whole`: of CudaWorkers."""
-    return replace(job, device=CudaWorkers(Pretend(order=order), task_of(job), whole))
+def _scored(part: Examples) -> Scored:
+    assert isinstance(part, Dataset)
+    return Scored(part.inputs, part.targets.astype(np.int32), None)
+
+
+def on_pretend(job: Job, order: int = 0, whole: bool = False, combines: bool = False) -> Job:
+    """The same job on a pretended GPU, whose threads run in this order. `whole`: of CudaWorkers; `combines`: on it."""
+    return replace(job, device=CudaWorkers(Pretend(order=order), task_of(job), whole), combines_on_devices=combines)

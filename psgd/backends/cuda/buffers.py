@@ -21,6 +21,7 @@ MOST_STEPS = 65536
 NORM_BLOCKS = 256  # partial sums of a squared norm, at most: the same on all devices, as is the order of additions
 THREADS = 256  # of a block in elementwise kernels
 ALIGNMENT = 256  # bytes, as of allocations
+SCORED_EXAMPLES = 16_384  # at a time. Raised, products of scores are larger, and their activations take more memory
 EXPORT_BYTES = 2 << 20  # exported memory is a multiple of this, or what lies beside it would be exported as well
 
 Empty = Callable[[tuple[int, ...], np.dtype], DeviceArray]
@@ -181,6 +182,20 @@ class Buffers:
         )
 
 
+@final
+class ScoringBuffers:
+    """What scores of validation and test data need, beside the data."""
+
+    def __init__(self, empty: Empty, task: HostedTask) -> None:
+        self.most = min(SCORED_EXAMPLES, max(len(data.inputs) for data in task.scored.values()))  # examples at a time
+        self.lines = activation_lines(task)
+        self.activations = [empty((1, self.most, line), task.network.dtype) for line in self.lines]
+        self.rows = empty((self.most,), INT32)
+        self.table = empty((self.most, 2), FLOAT64)
+        self.numbers = empty((2,), INT32)  # 0 and 1: the first of one step
+        self.constants = empty((2,), task.network.dtype)  # 0 and 1
+
+
 class SharedLayout(NamedTuple):
     """Where a process's memory that others read and write has what, in bytes."""
 
@@ -217,6 +232,8 @@ def bytes_needed(task: HostedTask, workers: int) -> int:
     for data in parts:
         Examples(count, data, task.network.dtype)
     Buffers(count, task, workers)
+    if task.scored:
+        ScoringBuffers(count, task)
     return total
 
 

@@ -70,18 +70,15 @@ class _Room:
 @final
 class CudaWorkers(HostedWorkers):
     def __init__(self, device: Device, task: HostedTask, whole: bool = True) -> None:
-        """Copy the training data to the device. UsageError if it has not enough memory. `whole`: networks that fit are
+        """Copy the data to the device. UsageError if it has not enough memory. `whole`: networks that fit are
         kept in shared memory, and a segment is one launch."""
         self.name = f"cuda: {device.name}"
         self._device, self._task, self._whole = device, task, whole
         dtype = task.network.dtype
         self._examples = Examples(device.empty, task, dtype)
         self._program = programs.program(("exact", "network"), dtype, self._examples.inputs.dtype)
-        scored = {name: Examples(device.empty, data, dtype) for name, data in task.scored.items()}
-        self._scoring = Scoring(device, task, scored) if scored else None
         self._examples.upload(device, task)
-        for name, data in task.scored.items():
-            scored[name].upload(device, data)
+        self._scoring = Scoring(device, task) if task.scored else None
         self._hosted: _Room | None = None
         self._combining: Combining | None = None
 
@@ -169,7 +166,8 @@ class CudaWorkers(HostedWorkers):
 
     def score(self, part: str, rows: Sequence[slice], table: np.ndarray) -> None:
         assert self._scoring, "there is nothing to score"
-        self._scoring.queue(part, rows, self._room.buffers, table)
+        self._room.once("score", self.wait)
+        self._scoring.queue(part, rows, self._room.buffers.replica, table)
 
     def finish(self) -> Segment:
         self.wait()

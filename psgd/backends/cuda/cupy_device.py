@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import struct
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +27,11 @@ PLAIN_SHARED_BYTES = 48 << 10  # of a block; a kernel that takes more must say s
 
 _TO_DEVICE, _TO_HOST = 1, 2  # cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost
 _NO_MEMORY, _OLD_DRIVER, _NO_DEVICE = 2, 35, 100  # cudaErrorMemoryAllocation, ...InsufficientDriver, ...NoDevice
+_PEERS_ALREADY = 704  # cudaErrorPeerAccessAlreadyEnabled
+_LAZY_PEERS = 1  # cudaIpcMemLazyEnablePeerAccess
+# The process, by which it knows its own memory: a number drawn and its id; GPU; address; handle of CUDA IPC, or zeros.
+_EXPORT = struct.Struct("<16sqqQ64s")
+_DRAWN = secrets.token_bytes(16)
 _GIB = 1 << 30
 
 
@@ -61,7 +70,7 @@ class CupyDevice:
         self._cupy, self._runtime = cupy, cupy.cuda.runtime
         cupy.cuda.Device(number).use()
         about = self._runtime.getDeviceProperties(number)
-        self.name = about["name"].decode()
+        self._number, self.name = number, about["name"].decode()
         self.capability = (about["major"], about["minor"])
         self.processors, self.shared_bytes = about["multiProcessorCount"], about["sharedMemPerBlockOptin"]
         self._stream = cupy.cuda.Stream(non_blocking=True)
@@ -121,6 +130,38 @@ class CupyDevice:
     def synchronize(self) -> None:
         self._stream.synchronize()
 
+    def export(self, array: DeviceArray) -> bytes:
+        try:
+            handle = self._runtime.ipcGetMemHandle(array.pointer)
+        except self._runtime.CUDARuntimeError:  # some systems have no CUDA IPC, which one process does not need
+            handle = b""
+        return _EXPORT.pack(_DRAWN, os.getpid(), self._number, array.pointer, handle)
+
+    def reach(self, exported: bytes, size: int) -> DeviceArray:
+        drawn, process, number, pointer, handle = _EXPORT.unpack(exported)
+        array = DeviceArray(pointer, (size,), np.dtype(np.uint8), None)
+        try:
+            if (drawn, process) == (_DRAWN, os.getpid()):
+                self._enable_peer(number)
+            else:
+                array.owner = _Opened(self._cupy, self._number, handle)
+                array.pointer = array.owner.pointer
+        except self._runtime.CUDARuntimeError as error:
+            raise UsageError(
+                f"GPU {self._number} cannot reach the memory of another process's GPU ({error}): start one process, "
+                "which can train all workers on one GPU"
+            ) from None
+        return array
+
+    def _enable_peer(self, number: int) -> None:
+        if number == self._number:
+            return
+        try:
+            self._runtime.deviceEnablePeerAccess(number)
+        except self._runtime.CUDARuntimeError as error:
+            if error.status != _PEERS_ALREADY:
+                raise
+
     def free_bytes(self) -> tuple[int, int]:
         free, total = self._runtime.memGetInfo()
         return free, total
@@ -156,6 +197,20 @@ class CupyDevice:
             module.load(cached(key, lambda: compile()[0]))
             self._modules[program] = module
         return self._modules[program]
+
+
+@final
+class _Opened:
+    """Memory of another process, mapped until nobody refers to it. It must be unmapped before that process frees it."""
+
+    def __init__(self, cupy: Any, number: int, handle: bytes) -> None:
+        self.pointer: int = cupy.cuda.runtime.ipcOpenMemHandle(handle, _LAZY_PEERS)
+        weakref.finalize(self, _close, cupy, number, self.pointer).atexit = False  # CUDA may be gone then
+
+
+def _close(cupy: Any, number: int, pointer: int) -> None:
+    with cupy.cuda.Device(number):
+        cupy.cuda.runtime.ipcCloseMemHandle(pointer)
 
 
 def out_of_memory(wanted: int, free: tuple[int, int], name: str) -> UsageError:
