@@ -165,7 +165,14 @@ def test_a_task_names_loss_labels_and_optimizer(two_gpus, loss):
     assert task.replica_step is None
     assert list(task.scored) == ["test"]
     assert (task.scored["test"].labels is not None) == classifies
-    job = job_of(*data, f"model.loss={loss}", "strategy.name=gradient-averaging", "optimizer.momentum=0.5", *penalties)
+    job = job_of(
+        *data,
+        f"model.loss={loss}",
+        "strategy.name=gradient-averaging",
+        "optimizer.name=sgd",
+        "optimizer.momentum=0.5",
+        *penalties,
+    )
     task = choosing.task_of(settings, job.learner, job.data, job.strategy)
     assert (task.rule, task.replica_step) == (None, ("momentum", 3.0))
 

@@ -95,19 +95,34 @@ def with_device(job: Job, processes: Exchange, place: int, agreement: Agreement)
 
 
 def _open(wanted: str, gpus: int, task: HostedTask, place: int, workers: int) -> HostedWorkers | None:
-    """Open GPU number `place`, counted anew behind the last, with memory for so many workers; None if there is none."""
+    """Open GPU number `place`, counted anew behind the last, with memory for so many workers, if it computes what the
+    CPU does; None if there is none."""
     if not gpus:
         return None
-    from psgd.backends.cuda import cupy_device
-    from psgd.backends.cuda.cuda_workers import CudaWorkers
-
     try:
-        device = CudaWorkers(cupy_device.open_device(place % gpus), task)
-        if workers:
-            device.host(workers)  # fails here, together, if it lacks memory
-        return device
+        return _tried(place % gpus, task, workers)
     except UsageError as error:
         if wanted == "cuda":
-            raise
-        LOG.warning("psgd: %s: training on the CPU", error)
+            raise UsageError(f"{error}; device: cpu trains on the CPU") from None
+        LOG.warning("psgd: warning: %s: training on the CPU (device: cpu says nothing)", error)
         return None
+
+
+def _tried(number: int, task: HostedTask, workers: int) -> HostedWorkers:
+    """UsageError whatever fails: CuPy has many errors."""
+    from psgd.backends.cuda import cupy_device
+    from psgd.backends.cuda.cuda_workers import CudaWorkers
+    from psgd.jobs.device_trial import try_device
+
+    device = cupy_device.open_device(number)
+    try:
+        try_device(device, task, workers)
+        hosted = CudaWorkers(device, task)
+        if workers:
+            hosted.host(workers)  # fails here, together, if it lacks memory
+        return hosted
+    except UsageError:
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise UsageError(f"the {device.name} fails a trial: {type(error).__name__}: {reason}") from error
