@@ -1,6 +1,7 @@
 """Which device takes the steps of a job, what is said where there is none, and what a run on one writes down."""
 
 import json
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,9 +17,13 @@ from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
 from psgd.core.log import say_once
 from psgd.data.sources.load import load_data
+from psgd.group.failure import Agreement
+from psgd.group.serial import Serial
+from psgd.group.threads import run_threads
 from psgd.jobs import choose_device as choosing
 from psgd.jobs import gpus
 from psgd.jobs.build import build_job
+from psgd.jobs.choose_device import with_device
 from psgd.jobs.prepare import resolve_auto
 from psgd.learners.losses import LOSSES
 
@@ -34,6 +39,11 @@ def job_of(*overrides: str):
     return build_job(settings, load_data(settings))
 
 
+def opened(*overrides: str):
+    """The job with its device, if it has one."""
+    return with_device(job_of(*overrides), Serial(), 0, Agreement(Serial()))
+
+
 @pytest.fixture
 def two_gpus(monkeypatch):
     """Two GPUs, with CuPy, whose devices are pretended; the numbers of those that were opened."""
@@ -43,7 +53,6 @@ def two_gpus(monkeypatch):
         opened.append(number)
         return Pretend()
 
-    monkeypatch.setattr(gpus, "AUTO_TAKES_GPUS", True)
     monkeypatch.setattr(driver, "gpu_count", lambda: 2)
     monkeypatch.setattr(gpus, "find_spec", lambda name: SimpleNamespace())
     monkeypatch.setattr(cupy_device, "open_device", open_device)
@@ -52,21 +61,13 @@ def two_gpus(monkeypatch):
 
 def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error():
     assert driver.gpu_count() == 0
-    assert job_of().open_device is None
+    assert opened().device is None
     with pytest.raises(UsageError, match=r"device is cuda, but .+; device: cpu, or auto, trains on the CPU$"):
         job_of("device=cuda")
 
 
-def test_auto_is_the_cpu_until_gpus_have_been_tried(two_gpus, monkeypatch):
-    assert job_of().open_device is not None
-    monkeypatch.setattr(gpus, "AUTO_TAKES_GPUS", False)
-    assert job_of().open_device is None
-    assert job_of("device=cuda").open_device is not None
-
-
 def test_without_cupy_the_extra_is_named(monkeypatch, capsys):
     say_once.cache_clear()
-    monkeypatch.setattr(gpus, "AUTO_TAKES_GPUS", True)
     monkeypatch.setattr(driver, "gpu_count", lambda: 1)
     monkeypatch.setattr(gpus, "find_spec", lambda name: None)
     for cuda, extra in (((13, 0), "gpu"), ((12, 4), "gpu12")):
@@ -75,7 +76,7 @@ def test_without_cupy_the_extra_is_named(monkeypatch, capsys):
             UsageError, match=rf"device is cuda, but CuPy is not installed: pip install 'psgd\[{extra}\]'"
         ):
             job_of("device=cuda")
-    assert job_of().open_device is None
+    assert opened().device is None
     assert "there is a GPU, but CuPy is not installed: pip install 'psgd[gpu12]'" in capsys.readouterr().err
 
 
@@ -120,6 +121,34 @@ def test_a_job_on_a_gpu_is_one_process_unless_asked_otherwise(two_gpus):
     assert "GPU" not in resolve_auto(settings_of("group=auto", "device=cpu"), 1).notes[-1]
 
 
+@needs_compiler
+@pytest.mark.parametrize(
+    ("gpus_of", "places", "workers", "combines"),
+    [
+        ((1, 1), (0, 1), 4, True),
+        ((1, 0), (0, 1), 4, False),  # a process without a GPU takes part in the same exchanges
+        ((0, 0), (0, 1), 4, False),
+        ((1, 1), (0, 0), 4, False),  # two hosts
+        ((1, 1), (0, 1), 1, False),  # a spare process
+    ],
+)
+def test_combinations_are_on_devices_where_all_processes_have_one(
+    two_gpus, monkeypatch, gpus_of, places, workers, combines
+):
+    numbers = threading.local()
+    monkeypatch.setattr(driver, "gpu_count", lambda: numbers.gpus)
+
+    def main(transport):
+        numbers.gpus = gpus_of[transport.process]
+        agreement = Agreement(transport)
+        job = agreement.together(lambda: job_of(f"workers={workers}"))
+        job = with_device(job, transport, places[transport.process], agreement)
+        assert with_device(job, transport, 0, agreement) is job
+        return bool(job.device), job.combines_on_devices
+
+    assert run_threads(2, 60.0, main) == [(bool(count), combines) for count in gpus_of]
+
+
 @pytest.mark.parametrize("loss", sorted(LOSSES.keys() | {"huber"}))
 def test_a_task_names_loss_labels_and_optimizer(two_gpus, loss):
     classifies = loss in ("cross-entropy", "binary-cross-entropy", "hinge")
@@ -127,11 +156,25 @@ def test_a_task_names_loss_labels_and_optimizer(two_gpus, loss):
     penalties = ["optimizer.l1=0.25", "optimizer.l2=0.5", "optimizer.clip_norm=3"]
     settings = settings_of(*data, f"model.loss={loss}", "strategy.name=parameter-averaging", *penalties)
     job = build_job(settings, load_data(settings))
-    task = choosing.task_of(settings, job.learner, job.data.train, job.strategy)
+    task = choosing.task_of(settings, job.learner, job.data, job.strategy)
     assert (task.loss, task.l1, task.l2, task.clip_norm, task.plain) == (loss, 0.25, 0.5, 3.0, False)
     assert (task.labels is None) != (task.targets is None)
     assert (task.labels is not None) == classifies
     assert task.network is job.learner.network
+    assert task.threshold == (0.0 if loss == "hinge" else 0.5)
+    assert task.replica_step is None
+    assert list(task.scored) == ["test"]
+    assert (task.scored["test"].labels is not None) == classifies
+    job = job_of(
+        *data,
+        f"model.loss={loss}",
+        "strategy.name=gradient-averaging",
+        "optimizer.name=sgd",
+        "optimizer.momentum=0.5",
+        *penalties,
+    )
+    task = choosing.task_of(settings, job.learner, job.data, job.strategy)
+    assert (task.rule, task.replica_step) == (None, ("momentum", 3.0))
 
 
 def test_more_than_a_kernel_can_count_is_refused(two_gpus, monkeypatch):

@@ -4,16 +4,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from psgd.backends.hosted import HostedTask, HostedWorkers
+from psgd.backends.hosted import HostedTask, HostedWorkers, ReplicaStep, Scored
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.core.log import LOG
 from psgd.data.dataset import Data, Dataset
 from psgd.group.failure import Agreement, Exchange
 from psgd.group.placement import default_placement
-from psgd.jobs.gpus import count_gpus, no_gpu
+from psgd.jobs.gpus import count_gpus, no_gpu, stays_on_cpu
 from psgd.learners.learner import Learner
+from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
+from psgd.strategy.applications import OptimizerStep
 from psgd.strategy.strategy import Strategy
 from psgd.training.job import Job
 
@@ -23,25 +25,33 @@ LARGEST = 2**31 - 1  # number of examples, parameters or inputs of all examples 
 def choose_device(
     settings: Settings, learner: Learner, data: Data, strategy: Strategy
 ) -> Callable[[int, int], HostedWorkers | None] | None:
-    """Return what opens a GPU (see Job.open_device), or None for the CPU. UsageError if device is cuda and no GPU can
-    train this job."""
-    gpus, reason = count_gpus(settings)
-    if gpus and isinstance(learner, MLP) and isinstance(data.train, Dataset):
-        task = task_of(settings, learner, data.train, strategy)
+    """Return what opens a GPU (see Job.open_device), or None on all processes if none can train this job. UsageError if
+    device is cuda and there is none here."""
+    reason = stays_on_cpu(settings)
+    if not reason and isinstance(learner, MLP) and isinstance(data.train, Dataset):
+        task = task_of(settings, learner, data, strategy)
         rows = settings.worker_count * task.batch * max(task.network.layout.sizes)
         if max(len(task.inputs), learner.size * settings.worker_count, rows) <= LARGEST:
-            return partial(_open, settings.device, gpus, task)
-        reason = f"a GPU counts examples, and the parameters and outputs of all workers, up to {LARGEST:,}"
+            gpus, reason = count_gpus(settings)
+            if gpus or settings.device == "auto":  # other hosts may have GPUs
+                return partial(_open, settings.device, gpus, task)
+        else:
+            reason = f"a GPU counts examples, and the parameters and outputs of all workers, up to {LARGEST:,}"
     if settings.device == "cuda":
         raise no_gpu(reason)
     return None
 
 
-def task_of(settings: Settings, learner: MLP, examples: Dataset, strategy: Strategy) -> HostedTask:
-    """What a device must know of a job."""
+def task_of(settings: Settings, learner: MLP, data: Data, strategy: Strategy) -> HostedTask:
+    """What a device must know of a job on dense data."""
     optimizer, state = strategy.local.recipe
-    needs, model = strategy.needs, settings.model
-    labels, targets = (examples.targets, None) if examples.classes else (None, examples.targets)
+    needs, model, application = strategy.needs, settings.model, strategy.application
+    parts = {name: part for name, part in {"train": data.train, **data.scored}.items() if isinstance(part, Dataset)}
+    examples = parts["train"]
+    scored = {name: _scored(part) for name, part in parts.items() if name != "train"}
+    replica_step = None
+    if isinstance(application, OptimizerStep):
+        replica_step = ReplicaStep(application.optimizer.rule.name, application.optimizer.clip_norm)
     return HostedTask(
         network=learner.network,
         loss=model.loss,
@@ -52,41 +62,67 @@ def task_of(settings: Settings, learner: MLP, examples: Dataset, strategy: Strat
         clip_norm=optimizer.clip_norm if optimizer else None,
         plain=bool(optimizer and optimizer.plain),
         batch=settings.training.batch_size_per_worker,
-        inputs=examples.inputs,
-        labels=labels,
-        targets=targets,
+        **_scored(examples)._asdict(),
         scale=examples.scale,
         contribution_rows=needs.contribution_rows,
         moment_rows=needs.moment_rows,
         state_rows=needs.state_rows,
         averages_moments=state == "average",
         tf32=settings.training.tf32,
+        replica_step=replica_step,
+        scored=scored,
+        threshold=LOSSES[model.loss].threshold if model.loss in LOSSES else HostedTask._field_defaults["threshold"],
     )
 
 
+def _scored(examples: Dataset) -> Scored:
+    labels, targets = (examples.targets, None) if examples.classes else (None, examples.targets)
+    return Scored(examples.inputs, labels, targets)
+
+
 def with_device(job: Job, processes: Exchange, place: int, agreement: Agreement) -> Job:
-    """Collective: the job with the device of this process opened, if it is to have one and that has not been tried. The
+    """Collective: the job with the device of this process opened, unless it is for CPUs or that has been tried. The
     thread that calls is the one that trains. `place`: the number of this process among those of its host. UsageError if
     a device cannot be opened or lacks memory."""
-    if job.open_device is None:
+    if job.open_device is None:  # on all processes
         return job
     hosted = len(default_placement(job.workers, processes.members)[processes.process])
     device = agreement.together(partial(job.open_device, place, hosted))
-    return replace(job, device=device, open_device=None)
+    # On one host, and only there, the places of all processes are their numbers.
+    joins = device is not None and hosted > 0 and place == processes.members.index(processes.process)
+    combines = all(row == b"y" for row in processes.all_gather(b"y" if joins else b"n"))
+    return replace(job, device=device, open_device=None, combines_on_devices=combines)
 
 
 def _open(wanted: str, gpus: int, task: HostedTask, place: int, workers: int) -> HostedWorkers | None:
-    """Open GPU number `place`, counted anew behind the last, with memory for so many workers."""
-    from psgd.backends.cuda import cupy_device
-    from psgd.backends.cuda.cuda_workers import CudaWorkers
-
+    """Open GPU number `place`, counted anew behind the last, with memory for so many workers, if it computes what the
+    CPU does; None if there is none."""
+    if not gpus:
+        return None
     try:
-        device = CudaWorkers(cupy_device.open_device(place % gpus), task)
-        if workers:
-            device.host(workers)  # fails here, together, if it lacks memory
-        return device
+        return _tried(place % gpus, task, workers)
     except UsageError as error:
         if wanted == "cuda":
-            raise
-        LOG.warning("psgd: %s: training on the CPU", error)
+            raise UsageError(f"{error}; device: cpu trains on the CPU") from None
+        LOG.warning("psgd: warning: %s: training on the CPU (device: cpu says nothing)", error)
         return None
+
+
+def _tried(number: int, task: HostedTask, workers: int) -> HostedWorkers:
+    """UsageError whatever fails: CuPy has many errors."""
+    from psgd.backends.cuda import cupy_device
+    from psgd.backends.cuda.cuda_workers import CudaWorkers
+    from psgd.jobs.device_trial import try_device
+
+    device = cupy_device.open_device(number)
+    try:
+        try_device(device, task, workers)
+        hosted = CudaWorkers(device, task)
+        if workers:
+            hosted.host(workers)  # fails here, together, if it lacks memory
+        return hosted
+    except UsageError:
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise UsageError(f"the {device.name} fails a trial: {type(error).__name__}: {reason}") from error

@@ -8,20 +8,21 @@ from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.core.log import say_once
 
-# Whether `device: auto` takes a GPU. False until all of it has run on one: nobody should be the first without asking.
-AUTO_TAKES_GPUS = False
+
+def stays_on_cpu(settings: Settings) -> str:
+    """Why a job trains on the CPU whatever GPUs there are, as a part of a sentence: the same on all hosts. Empty if a
+    GPU may train it."""
+    if settings.device == "cpu":
+        return "device is cpu"
+    if what := trains_on_cpu(settings):
+        return f"{what} trains on the CPU"
+    return "workers on Ray train on the CPU" if settings.group == "ray" else ""
 
 
 def count_gpus(settings: Settings) -> tuple[int, str]:
     """Return the number of GPUs on which a job can train here, and if there is none, why, as a part of a sentence."""
-    if settings.device == "cpu":
-        return 0, "device is cpu"
-    if settings.device == "auto" and not AUTO_TAKES_GPUS:
-        return 0, "device is auto"
-    if what := trains_on_cpu(settings):
-        return 0, f"{what} trains on the CPU"
-    if settings.group == "ray":
-        return 0, "workers on Ray train on the CPU"
+    if reason := stays_on_cpu(settings):
+        return 0, reason
     gpus = driver.gpu_count()
     if not gpus:
         return 0, driver.why_none()

@@ -51,7 +51,7 @@ class RunFiles:
     def started(self, loop: Loop, resumed: bool) -> None:
         """Print what will run, with warnings, and write config.yaml and environment.json. StorageError."""
         say, job = self._say, self._job
-        say(_introduction(job, loop, self._processes))
+        say(_introduction(job, loop, self._processes, self.request.settings.device == "auto"))
         if job.sampler.note:
             say(job.sampler.note)
         for warning in (mixed_kernels(self._processes), kernel_warning(), mixed_devices(self._processes)):
@@ -127,7 +127,8 @@ def _words_of(best: Best, job: Job, status: str) -> str:
     )
 
 
-def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]]) -> str:
+def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]], chosen: bool) -> str:
+    """`chosen`: the device was left to psgd."""
     transport, blas = loop.group.transport, processes[0]["blas"]
     count, hosts = len(transport.members), len(set(transport.hosts))
     nouns = {"serial": ("process", "es"), "threads": ("thread", "s"), "ray": ("Ray actor", "s")}
@@ -140,4 +141,5 @@ def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]]) -> str:
         f"{job.data.note}; {job.learner.size:,} parameters; {job.workers} worker{'s' * (job.workers > 1)} on {where}; "
         f"{blas['name']} {blas['version']} {blas['kernel']}{'; compiled by numba' * compiled}"
         + "".join(f"; {gpu}" for gpu in gpus)
+        + " (device: cpu trains on the CPU)" * (chosen and bool(gpus))
     )

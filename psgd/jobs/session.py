@@ -83,6 +83,7 @@ class _Training:
     def run(self) -> int:
         """Collective: train to the end, and return 0."""
         request, directory, transport, agreement = self._request, self._directory, self._transport, self.agreement
+        # Threads open their devices here, each its own; others have done so before there was a directory.
         job = with_device(agreement.together(self._build), transport, place_on_host(transport), agreement)
         label = str(transport.process)
         told = relay(request.settings, request.config, directory, label)

@@ -84,7 +84,11 @@ class CudaWorkers(HostedWorkers):
 
     def host(self, workers: int) -> Orders:
         self._device.synchronize()
-        self._hosted = self._combining = None  # before there is another: there may not be memory for both
+        self._combining = None
+        if self._hosted and self._hosted.buffers.workers == workers:  # it is opened with the workers that it will have
+            self._hosted.waited()
+            return self._hosted.orders
+        self._hosted = None  # before there is another: there may not be memory for both
         room = self._hosted = _Room(self._device, self._task, workers)
         buffers = room.buffers
         if self._whole and (plan := fits(self._task, self._device, self._examples.inputs.dtype, workers)):

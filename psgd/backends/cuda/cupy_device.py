@@ -96,7 +96,16 @@ class CupyDevice:
 
     def staging(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         count = int(np.prod(shape, dtype=np.int64))
-        memory = self._cupy.cuda.alloc_pinned_memory(max(1, count * np.dtype(dtype).itemsize))
+        size = count * np.dtype(dtype).itemsize
+        try:
+            memory = self._cupy.cuda.alloc_pinned_memory(max(1, size))
+        except self._runtime.CUDARuntimeError as error:
+            if error.status != _NO_MEMORY:
+                raise
+            raise UsageError(
+                f"the {self.name} can reach no {_gib(size)} GiB more of the host's memory; lower workers or "
+                "training.batch_size_per_worker, or look at ulimit -l"
+            ) from None
         return np.frombuffer(memory, dtype, count).reshape(shape)
 
     def upload(self, host: np.ndarray, to: DeviceArray) -> None:
