@@ -3,6 +3,8 @@
 import importlib
 import os
 import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from typing import Any
 
@@ -13,7 +15,7 @@ from gpu_training import FLOAT32, FLOAT64, ON_GPU, RULES, Counted, Training
 from psgd.backends.cuda import programs
 from psgd.backends.cuda.device import Device, DeviceArray, Matrix, Product, Program
 
-LIBRARIES = ("numpy", "cupy", "pydantic", "mpi4py", "torch", "jax")
+LIBRARIES = ("numpy", "cupy-cuda13x", "cupy-cuda12x", "cuda-pathfinder", "pydantic", "mpi4py", "torch", "jax")
 REPLAYS = 1000
 REGISTERS, LOCAL_BYTES = 4, 3  # CU_FUNC_ATTRIBUTE_NUM_REGS and _LOCAL_SIZE_BYTES
 GIB = 1 << 30
@@ -22,11 +24,9 @@ GIB = 1 << 30
 def device(record: Record) -> None:
     """What there is, and whether all kernels can be compiled for it."""
     record.figure("Python", sys.version.split()[0])
-    for name in LIBRARIES:
-        try:
-            record.figure(name, importlib.import_module(name).__version__)
-        except Exception as error:  # libraries of GPUs fail in many ways where something is missing
-            record.figure(name, f"cannot be imported ({error})"[:200])
+    for name in LIBRARIES:  # not imported: some take half a minute where they were never read from the disk
+        with suppress(PackageNotFoundError):
+            record.figure(name, version(name))
     emulated = [name for name in os.environ if name.startswith("CUBLAS_EMULATE")]
     record.check("cuBLAS is not told to emulate float32", not emulated)
     gpu = opener(record.pretend)()
@@ -72,7 +72,10 @@ def compiled(record: Record, gpu: Any, what: str, program: Program) -> None:
 
 def gemm(record: Record) -> None:
     gpu = opener(record.pretend)()
-    shapes = [(5, 7, 9), (16, 10, 785)] if record.pretend else [(5, 7, 9), (100, 900, 1001), (785, 512, 1000)]
+    # A single row, column or term may take other kernels.
+    shapes = [(5, 7, 9), (16, 1, 50), (16, 10, 785)]
+    if not record.pretend:
+        shapes = [(5, 7, 9), (150, 1, 16), (16, 1, 150), (1, 10, 17), (150, 15, 1), (100, 900, 1001), (785, 512, 1000)]
     for dtype, (m, n, k) in product((FLOAT32, FLOAT64), shapes):
         worst = {"c <- a b": 0.0, "c <- -0.5 a b + c": 0.0}
         for turns, count, shared in product(product((False, True), repeat=2), (1, 3), (False, True)):
@@ -83,7 +86,7 @@ def gemm(record: Record) -> None:
         for form, far in worst.items():
             record.within(f"{form}, {dtype} {m} x {n} x {k}", far, 1e-5 if dtype == FLOAT32 else 1e-13)
     far = error(gpu, FLOAT32, shapes[-1], (False, False), 1, False, 1, 0, tf32=True)
-    record.within("with TF32 allowed", far, 1e-3)
+    record.within("with TF32 allowed", far, 2e-3)
 
 
 def error(
@@ -129,7 +132,8 @@ def matrix(gpu: Device, host: np.ndarray, turned: bool) -> Matrix:
 
 
 def put(gpu: Device, host: np.ndarray) -> DeviceArray:
-    array = gpu.empty(host.shape, host.dtype)
+    """An element behind an aligned address, as the weights of a layer may lie."""
+    array = gpu.empty((host.size + 1,), host.dtype).at(1, host.shape)
     gpu.upload(host, array)
     gpu.synchronize()
     return array

@@ -73,6 +73,7 @@ def run(record: Record, files: Sequence[str], wanted: Callable[[Any], bool]) -> 
     launching = importlib.import_module("pretend.launching")
     launching.launch = Launch(open_device)
     launching.addresses = Addresses
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # whatever plugins there are: these tests need none
     outcome = Outcome(record, wanted)
     options = ["-q", "-c", os.devnull, "--rootdir", str(TESTS), "-p", "no:cacheprovider", "-p", "no:logging"]
     pytest.main([*options, *[str(TESTS / file) for file in files]], plugins=[outcome])

@@ -82,11 +82,11 @@ def test_a_stage_that_does_nothing_has_not_passed(gpu_check):
 
 
 def test_results_are_written_after_each_stage_and_nothing_runs_without_a_device(gpu_check, tmp_path, monkeypatch):
-    file, seen = tmp_path / "results.json", []
+    file, seen, what = tmp_path / "results.json", [], "it"
 
     def run_stage(command, limit):
         seen.append((command[2], [each["stage"] for each in json.loads(file.read_text())["stages"]] if seen else []))
-        rows = [{"what": "it", "ok": True, "value": "", "wanted": ""}]
+        rows = [{"what": what, "ok": True, "value": "", "wanted": ""}]
         return {"status": "passed" if len(seen) == 1 else "failed", "why": "", "seconds": 1.0, "limit": 1, "rows": rows}
 
     monkeypatch.setattr(gpu_check, "run_stage", run_stage)
@@ -95,6 +95,9 @@ def test_results_are_written_after_each_stage_and_nothing_runs_without_a_device(
     assert [each["status"] for each in done] == ["passed", "failed", "left out"]
     assert json.loads(file.read_text())["stages"] == done
     assert [each["status"] for each in gpu_check.run_all(["gemm"], False, file, 0.5)] == ["left out"]
+    what = "device"  # it was opened before something failed
+    done = gpu_check.run_all(["device", "parity"], False, file, 100.0)
+    assert [each["status"] for each in done] == ["failed", "failed"]
 
 
 def test_what_is_missing_is_named_with_how_to_carry_it(gpu_check, monkeypatch, capsys):

@@ -41,9 +41,17 @@ def try_device(device: Device, task: HostedTask, workers: int) -> None:
     """UsageError with both numbers if the GPU computes something else than the CPU. `workers`: of this process."""
     dtype, rule = task.network.dtype, task.rule or (task.replica_step.rule if task.replica_step else "sgd")
     plain = task._replace(
-        rule=rule, plain=rule == "sgd", contribution_rows=1, moment_rows=RULES[rule].rows,
-        clip_norm=None, l1=0.0, l2=0.0, state_rows=0, averages_moments=False,
-        replica_step=None, tf32=False,
+        rule=rule,
+        plain=rule == "sgd",
+        contribution_rows=1,
+        moment_rows=RULES[rule].rows,
+        clip_norm=None,
+        l1=0.0,
+        l2=0.0,
+        state_rows=0,
+        averages_moments=False,
+        replica_step=None,
+        tf32=False,
     )
     tiny = MLP(SIZES, "tanh", "softmax", LOSSES["cross-entropy"], dtype)
     steps = plain._replace(network=tiny.network, loss="cross-entropy", batch=BATCH, labels=np.zeros(0, np.int32))

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from psgd.backends.cuda import programs
-from psgd.backends.cuda.device import DeviceArray, Program
+from psgd.backends.cuda.cublas import Cublas
+from psgd.backends.cuda.device import DeviceArray, Product, Program
 
 from .device import Memory
 from .emulate import emulated
+
+TYPES = {np.dtype(each).type for each in "?bhilqBHILQefdFD"}  # what CuPy's function.pyx passes on as it is
 
 
 class CUDARuntimeError(RuntimeError):
@@ -26,6 +29,13 @@ class Stream:
     def __init__(self, non_blocking: bool = False) -> None:
         assert non_blocking, "a blocking stream cannot be captured beside the default stream"
         self.capturing: list[Any] | None = None
+        self.invalid = False  # whether the capture failed within
+        self._known: set[object] = set()
+
+    def once(self, what: object) -> None:
+        """What the driver loads when it is first asked for, which it may not do in a capture."""
+        assert self.capturing is None or what in self._known, f"a capture must not be the first to use {what}"
+        self._known.add(what)
 
     def do(self, act: Any) -> None:
         if self.capturing is None:
@@ -39,6 +49,9 @@ class Stream:
 
     def end_capture(self) -> Any:
         acts, self.capturing = self.capturing, None
+        if self.invalid:
+            self.invalid = False
+            raise CUDARuntimeError(901)  # cudaErrorStreamCaptureInvalidated
 
         def launch(stream: "Stream") -> None:
             for act in acts or ():
@@ -88,6 +101,21 @@ class FakeCupy:
             alloc_pinned_memory=bytearray,
         )
 
+    @property
+    def _capturing(self) -> bool:
+        return any(stream.capturing is not None for stream in self.streams)
+
+    def cublas(self, library: str, *arguments: Any) -> Any:
+        """psgd's Cublas on the library that stands for cuBLAS, which knows of no captures."""
+        stream, inner = self.streams[-1], Cublas(library, *arguments)
+
+        def gemm(product: Product) -> None:
+            m, n, k, _, a, b, _, _, count, _ = product
+            stream.once(f"the kernel of a product {m, n, k, a.transposed, b.transposed, count}")
+            stream.do(lambda: inner.gemm(product))
+
+        return SimpleNamespace(gemm=gemm)
+
     def _compile(self, text: str, options: tuple[str, ...], *, cache_in_memory: bool) -> tuple[bytes, None]:
         assert set(options) == {"-std=c++17", "--fmad=false", "-ftz=false"}
         self.compiled += 1
@@ -107,6 +135,7 @@ class FakeCupy:
     def _memory(self, size: int) -> Any:
         if self.fails:
             raise CUDARuntimeError(self.fails)
+        assert not self._capturing, "memory is allocated in a capture"
         memory = Memory(size)
         return SimpleNamespace(ptr=memory.pointer, size=size, owner=memory)
 
@@ -136,6 +165,7 @@ class FakeCupy:
 
     def _copy(self, to: int, source: int, size: int, kind: int, stream: int) -> None:
         assert stream == Stream.ptr
+        assert not self._capturing, "a copy in a capture: its source and size would be those of now for ever"
         self.copies.append(kind)
         ctypes.memmove(to, source, size)
 
@@ -160,6 +190,7 @@ class Module:
         self._cupy = cupy
 
     def load(self, compiled: bytes) -> None:
+        self._cupy.streams[-1].once(compiled)
         lines = compiled.decode().splitlines()
         count = next(number for number, line in enumerate(lines) if "#define" not in line)
         defines = dict(line.split(" ", 2)[1:] for line in lines[:count])
@@ -184,7 +215,8 @@ class Kernel:
     ) -> None:
         assert stream is self._cupy.streams[-1]
         assert shared_mem <= self.shared, "cudaErrorInvalidValue"
-        assert all(isinstance(each, np.generic) for each in args), "of another size than the kernel takes"
+        assert all(type(each) in TYPES for each in args), "of another size than the kernel takes"
+        stream.once(f"the kernel {self._name}")
         types = self._program.signatures[self._name]
         bound = [
             DeviceArray(int(each), (1 << 40,), np.dtype(np.uint8), None) if kind.endswith("*") and int(each) else each

@@ -6,8 +6,8 @@ import os
 import secrets
 import struct
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, final
 
@@ -131,9 +131,15 @@ class CupyDevice:
         self._cublas.gemm(product)
 
     def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
-        with self._capturing() as graphs:
+        self._stream.begin_capture()
+        try:
             queue()
-        (graph,) = graphs
+        except BaseException:
+            # A stream that captures can do nothing else. What failed says more than that the capture did.
+            with suppress(self._runtime.CUDARuntimeError):
+                self._stream.end_capture()
+            raise
+        graph = self._stream.end_capture()
         return lambda: graph.launch(self._stream)
 
     def synchronize(self) -> None:
@@ -174,16 +180,6 @@ class CupyDevice:
     def free_bytes(self) -> tuple[int, int]:
         free, total = self._runtime.memGetInfo()
         return free, total
-
-    @contextmanager
-    def _capturing(self) -> Iterator[list[Any]]:
-        """Capture what is queued within; the graph is in the list afterwards."""
-        graphs: list[Any] = []
-        self._stream.begin_capture()
-        try:
-            yield graphs
-        finally:  # also after a failure: a stream that captures can do nothing else
-            graphs.append(self._stream.end_capture())
 
     def _kernel(self, program: Program, kernel: str, shared: int) -> Any:
         key = program, kernel
