@@ -1,8 +1,10 @@
 """One process's part in jobs under mpirun: those with even numbers have a pretended GPU, the others train on the CPU.
+With --combine all have one, and combine on them.
 
 The first prints, as JSON, each strategy's hash, or null if the replicas differ."""
 
 import json
+import sys
 
 from jobs import NAMES, job, strategies, train
 from pretend.jobs import on_pretend
@@ -11,10 +13,11 @@ from psgd.group.mpi import Mpi
 from psgd.group.mpi_world import World
 
 if __name__ == "__main__":
-    world, found = World(), {}
+    world, found, combines = World(), {}, "--combine" in sys.argv
+    on_gpu = combines or world.process % 2 == 0
     for name in NAMES:
         transport, one = Mpi(world, 30.0, 1 << 20), job(strategies(4)[name], 4)
-        own = train(on_pretend(one) if world.process % 2 == 0 else one, transport)[0]
+        own = train(on_pretend(one, combines=combines) if on_gpu else one, transport)[0]
         rows = transport.all_gather(own.encode())
         found[name] = own if len(set(rows)) == 1 else None
         transport.close()

@@ -37,15 +37,27 @@ def loop_of(one: Job, directory=None, signals=None, transport=None) -> Loop:
 
 
 def far_from(name: str, workers: int, epochs: float | None = None, whole: bool = False) -> tuple[float, tuple, tuple]:
-    """The distance between the parameters on CPU and GPU, as a share of that which they have moved; and weights."""
-    one = job(strategies(workers)[name], workers, epochs)
-    other = on_pretend(job(strategies(workers)[name], workers, epochs), whole=whole)
-    cpu, gpu = loop_of(one).run(), loop_of(other).run()
+    """The distance between the parameters on CPU and GPU, as a share of that which they have moved; and weights.
+
+    Combinations on the GPU must have the same bits as those on the host."""
+    one, other, combining = (job(strategies(workers)[name], workers, epochs) for _ in range(3))
+    cpu, gpu = loop_of(one).run(), loop_of(on_pretend(other, whole=whole)).run()
+    combined = loop_of(on_pretend(combining, whole=whole, combines=True)).run()
     assert gpu.progress._replace(last_weights=()) == cpu.progress._replace(last_weights=())
+    assert combined.progress == gpu.progress
+    same_bits_unless_clipped(name, combined.parameters, gpu.parameters)
     moved = np.linalg.norm(cpu.parameters - one.learner.initial(one.seed))
     assert moved > 0
     share = np.linalg.norm(cpu.parameters - gpu.parameters) / moved
     return float(share), cpu.progress.last_weights, gpu.progress.last_weights
+
+
+def same_bits_unless_clipped(name: str, found: np.ndarray, wanted: np.ndarray) -> None:
+    """The squares of a clipped gradient's norm are added in another order."""
+    if "clipped" in name:
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
+    else:
+        assert found.tobytes() == wanted.tobytes()
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 5])
@@ -61,9 +73,12 @@ def test_segments_in_one_launch_agree_with_the_cpu():
     assert far_from("weighted-averaging, adam reset", 4, whole=True)[0] < 1e-4
 
 
+@pytest.mark.parametrize("combines", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_threads_of_a_block_may_run_in_any_order(name):
-    found = {train(on_pretend(job(strategies(3)[name], 3), order), Serial())[0] for order in (0, 1, 5)}
+def test_threads_of_a_block_may_run_in_any_order(name, combines):
+    found = {
+        train(on_pretend(job(strategies(3)[name], 3), order, combines=combines), Serial())[0] for order in (0, 1, 5)
+    }
     assert len(found) == 1
 
 
@@ -86,6 +101,28 @@ def test_resuming_in_the_middle_of_a_round_changes_no_bit(name, tmp_path, three_
         if stopped_at(make(), exchange, tmp_path / str(exchange)):
             assert train(make(), Serial(), tmp_path / str(exchange)) == expected
     assert (tmp_path / "1" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_processes_combine_in_each_others_memory(name):
+    """Two of them, of two workers each: every one reads and writes the memory of the other's device."""
+
+    def main(transport):
+        return loop_of(on_pretend(job(strategies(4)[name], 4), combines=True), transport=transport).run().parameters
+
+    found = run_threads(2, 30.0, main)
+    assert found[0].tobytes() == found[1].tobytes()
+    alone = loop_of(on_pretend(job(strategies(4)[name], 4))).run()
+    same_bits_unless_clipped(name, found[0], alone.parameters)
+
+
+def test_processes_under_mpirun_combine_in_each_others_memory(mpi: Mpi):
+    finished = run(mpi.command(2, "tests/mixed.py", "--combine"))
+    assert finished.code == 0, finished
+    hashes = json.loads(finished.stdout)
+    for name in NAMES:
+        alone = train(on_pretend(job(strategies(4)[name], 4)), Serial())[0]
+        assert hashes[name] == alone or (hashes[name] and "clipped" in name)
 
 
 @pytest.mark.parametrize("name", NAMES)

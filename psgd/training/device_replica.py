@@ -1,5 +1,6 @@
 """The replica of a job whose processes all have devices: it lives there, combinations are made there, and it is scored
-there. The replica in the host's memory is a mirror, brought up to date when somebody looks."""
+there. The replica in the host's memory is a mirror, brought up to date when somebody looks: each process has its own,
+since it may look at any time."""
 
 import zlib
 from collections.abc import Sequence
@@ -31,15 +32,17 @@ class DeviceReplica:
         members = group.transport.members
         self._processes = len(members)
         self._dtype, self._size = job.learner.dtype, job.learner.size
-        self._newer = False  # whether the device's replica is newer than the host's
+        rows = 1 + job.strategy.needs.state_rows
+        self._vectors = np.zeros((rows, self._size), self._dtype)  # the mirror
+        self._newer = False  # whether the device's replica is newer
         self._window = np.empty(min(DIGEST_PARAMETERS, self._size), self._dtype)  # what a digest covers
         self._window_round = -1
         device.connect(group.all_gather(device.share()), members.index(group.transport.process))
         steps.parks_contributions = False
 
-    def replica(self, vectors: np.ndarray) -> Replica:
-        """The replica as seen through `vectors`, the memory of the host."""
-        return _Mirror(vectors, self)
+    def replica(self, shared: np.ndarray) -> Replica:
+        """The replica, seen through the mirror and not through the memory that the processes of this host share."""
+        return _Mirror(self._vectors, self)
 
     def combine(self, weights: np.ndarray, old: Replica, epoch: float) -> None:
         """Collective: as strategy/applications.py, from the contributions on the devices."""
@@ -64,17 +67,15 @@ class DeviceReplica:
         self._steps.wait()
         return table
 
-    def mirror(self, vectors: np.ndarray) -> None:
-        """Bring the host's memory up to date. Processes that share it write the same bytes: between two exchanges, the
-        replica is the same on all devices."""
+    def bring_up_to_date(self) -> None:
+        """Copy the replica to the mirror, if it is newer."""
         if self._newer:
-            self._steps.queue(lambda device: device.get_replica(vectors))
+            self._steps.queue(lambda device: device.get_replica(self._vectors))
             self._steps.wait()
             self._newer = False
 
     def digest(self, replica: "_Mirror") -> int:
-        """See Replica.digest; of what is on this device, since the host's memory is that of several processes. The part
-        that it covers came with the last segment, if there was a combination before."""
+        """See Replica.digest. The part that it covers came with the last segment, if there was a combination before."""
         if self._window_round < 0:  # none yet
             return Replica.digest(replica)
         if self._window_round != replica.progress.round:  # the last round ended without a combination
@@ -96,7 +97,7 @@ def _mirrored(name: str) -> Any:
     """An attribute that is brought up to date before it is read."""
 
     def read(self: "_Mirror") -> Any:
-        self.bring_up_to_date()
+        self.on_device.bring_up_to_date()
         return self.__dict__[name]
 
     def write(self: "_Mirror", value: Any) -> None:
@@ -110,11 +111,8 @@ class _Mirror(Replica):
     vectors, parameters, state = _mirrored("vectors"), _mirrored("parameters"), _mirrored("state")
 
     def __init__(self, vectors: np.ndarray, on_device: DeviceReplica) -> None:
-        self._memory, self._on_device = vectors, on_device
+        self.on_device = on_device
         super().__init__(vectors)
 
-    def bring_up_to_date(self) -> None:
-        self._on_device.mirror(self._memory)
-
     def digest(self) -> int:
-        return self._on_device.digest(self)
+        return self.on_device.digest(self)
