@@ -97,10 +97,16 @@ def print_probe(settings: Settings) -> None:
     if launched() and sys.platform == "linux":  # the launcher may have bound this process to one core
         with suppress(OSError):
             os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    if settings.device == "cuda":
-        LOG.info("psgd: device is cuda, but a dry run measures and forecasts training on the CPU")
-        settings = settings.replace(device="cpu")
-    print_result("\n".join(lines(probe(settings, load_data(settings)))))
+    data = load_data(settings)
+    if count_gpus(settings)[0]:
+        from psgd.jobs.probe.device import device_lines, probe_device
+
+        if findings := probe_device(settings, data):
+            print_result("\n".join(device_lines(findings)))
+            return
+    elif settings.device == "cuda":
+        LOG.info("psgd: device is cuda, but there is no GPU that can train this here: forecasting training on the CPU")
+    print_result("\n".join(lines(probe(settings.replace(device="cpu"), data))))
 
 
 def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list[str], list[str]]:

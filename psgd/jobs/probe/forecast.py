@@ -84,14 +84,19 @@ def forecast(round: Round, machine: Machine, batch: int, workers: int, processes
 def recommend(forecasts: Sequence[Forecast]) -> tuple[Forecast, str]:
     """Choose the fastest forecast with a core for each worker, or one worker if that is less than WORTH times as fast.
     Returns (the recommended forecast, the recommendation as one sentence)."""
+    several = [f for f in forecasts if not f.modelled and f.workers == f.processes > 1]
+    return choose(forecasts, several, "there is one core")
+
+
+def choose(forecasts: Sequence[Forecast], several: Sequence[Forecast], none: str) -> tuple[Forecast, str]:
+    """Choose one worker or one of `several`, forecasts with more, as `recommend` does. `none`: why there are none."""
 
     def speed(forecast: Forecast) -> float:
         return forecast.examples_per_second
 
     one = max((f for f in forecasts if f.workers == 1), key=speed)
-    several = [f for f in forecasts if not f.modelled and f.workers == f.processes > 1]
     if not several:
-        return one, "one worker is fastest here: there is one core"
+        return one, f"one worker is fastest here: {none}"
     most = max(several, key=speed)
     gain = speed(most) / speed(one)
     if gain >= WORTH:

@@ -38,6 +38,7 @@ LONG = 0.25  # seconds of a step beyond which the loop's own time is not measure
 LIBRARY = 10e-6  # seconds that MPI adds to an exchange, measured once: the probe runs without MPI
 BEYOND = (4, 8, 16)  # workers, and cores, of the forecasts for larger machines
 BUSY = 0.7  # load (running programs) above which a warning is printed: measurements may be disturbed
+SPEED_ALONE = "Speed alone: more workers take fewer, larger or averaged steps an epoch, and may need more epochs."
 RATE_FACTOR = 1e-6  # multiplies the learning rate: the same work, but the probe does not diverge
 
 
@@ -83,12 +84,15 @@ def lines(findings: Findings) -> list[str]:
     most = max(machine.exchanges)
     text = [
         f"Should this be parallelised? Probed for {findings.seconds:.1f} s: "
-        f"{findings.parameters:,} parameters, {findings.batch} examples a step, {_several(machine.cores, 'core')}.",
+        f"{findings.parameters:,} parameters, {findings.batch} examples a step, {several(machine.cores, 'core')}.",
         "Measured, milliseconds a round of one worker:",
     ]
     for r in findings.rounds:
-        parts = f"work {_ms(r.local)}, reduction {_ms(r.leaf)} and apply {_ms(r.apply)}, the loop itself {_ms(r.rest)}"
-        text.append(f"  {r.strategy}, {_several(r.steps, 'step')}: {parts}")
+        parts = (
+            f"work {milliseconds(r.local)}, reduction {milliseconds(r.leaf)} and apply {milliseconds(r.apply)}, "
+            f"the loop itself {milliseconds(r.rest)}"
+        )
+        text.append(f"  {r.strategy}, {several(r.steps, 'step')}: {parts}")
     if most > 1:
         steps, combinations = (slowdown(s, most) for s in (machine.slowdowns, machine.combination_slowdowns))
         text.append(
@@ -98,7 +102,7 @@ def lines(findings: Findings) -> list[str]:
         text.append(f"  an exchange between them {machine.exchanges[most] * 1e6:.0f} microseconds,")
         text.append(f"  {LIBRARY * 1e6:.0f} of them assumed for MPI itself; across hosts it is more.")
     text += ["Forecast of examples/s, workers equally fast:", *_table(findings)]
-    text.append("Speed alone: more workers take fewer, larger or averaged steps an epoch, and may need more epochs.")
+    text.append(SPEED_ALONE)
     recommendation = f"Recommendation: {recommend(findings.forecasts)[1]}"
     if findings.load > BUSY:
         doubt = f"uncertain, since other programs were running (load {findings.load:.1f}): probe again when it is idle"
@@ -117,11 +121,11 @@ def _table(findings: Findings) -> list[str]:
     return rows
 
 
-def _ms(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
     return f"{seconds * 1e3:.3g}"
 
 
-def _several(count: int, thing: str) -> str:
+def several(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
