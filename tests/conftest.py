@@ -13,7 +13,11 @@ for ignored in (signal.SIGINT, signal.SIGHUP):  # by a shell that started the su
         signal.signal(ignored, signal.default_int_handler if ignored == signal.SIGINT else signal.SIG_DFL)
 
 # Files whose tests take longest together: they begin first, so that at the end no process waits for one of them.
-LONGEST = ("test_readme", "test_mpi", "test_ray", "test_faults", "test_numba_cache", "test_examples", "test_train")
+LONGEST = (
+    *("test_mpi", "test_ray", "test_readme", "test_resume", "test_faults", "test_choose_device", "test_probe"),
+    *("test_gpu_check", "test_numba_cache", "test_compare_command", "test_run_directory", "test_cuda_resident"),
+    *("test_examples", "test_train", "test_sklearn", "test_numba_passes", "test_predict", "test_closed_forms"),
+)
 
 
 def pytest_collection_modifyitems(items):

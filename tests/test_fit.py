@@ -243,3 +243,25 @@ def test_the_history_has_no_loss_if_the_function_returns_none():
     history = psgd.fit(still, np.zeros(2), DATA, batch_size_per_worker=3).history
     assert history
     assert not any("loss" in row for row in history)
+
+
+def test_the_modes_give_workers_their_rows():
+    """In a shard each, or drawn with replacement; each row's number is its only feature."""
+    X, counts = np.arange(40.0)[:, np.newaxis], {}
+    for mode in ("shuffle", "partition", "replacement"):
+        seen: list[list[float]] = [[]]
+
+        def gradient(parameters, X, y, seen=seen):
+            seen[-1] += X[:, 0].tolist()
+            return np.zeros(1)
+
+        psgd.fit(
+            gradient, np.zeros(1), (X, X), mode=mode, workers=2, epochs=3, batch_size_per_worker=5, check=False,
+            strategy="parameter-averaging", period=4, callback=lambda progress, seen=seen: seen.append([]),
+        )  # fmt: skip
+        rounds = [part for part in seen if part]
+        shards = [{*part[:20]} for part in rounds if len(part) == 40]
+        counts[mode] = np.unique(np.concatenate(rounds), return_counts=True)[1].tolist()
+        assert (mode == "partition") == (all(shard == shards[0] for shard in shards) and len(shards[0]) == 20), mode
+    assert counts["shuffle"] == counts["partition"] == [3] * 40
+    assert counts["replacement"] != [3] * 40

@@ -1,0 +1,44 @@
+"""Runs of tests/fit_run.py, and whether another has their results."""
+
+import json
+from pathlib import Path
+
+import fit_run
+import pytest
+from processes import Mpi, mpis
+
+import psgd
+
+
+@pytest.fixture
+def mpich() -> Mpi:
+    mpich = mpis()[0]
+    if not (mpich.bin / "mpirun").exists():
+        pytest.skip("no MPICH here: scripts/test makes an environment for each MPI")
+    return mpich
+
+
+@pytest.fixture(scope="module")
+def unbroken() -> psgd.Fitted:
+    return fit_run.fit(None)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, unbroken) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    fit_run.fit(directory)
+    return directory
+
+
+def same(fitted: psgd.Fitted, unbroken: psgd.Fitted) -> None:
+    for key in ("parameters_sha256", "worker_steps", "last_weights", "test_accuracy", "rounds", "examples"):
+        assert fitted.summary[key] == unbroken.summary[key], key
+    assert rows(fitted.history) == rows(unbroken.history)
+
+
+def rows(history: list[dict]) -> list[dict]:
+    return [{key: value for key, value in row.items() if not key.endswith("seconds")} for row in history]
+
+
+def lines(directory: Path) -> list[dict]:
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
