@@ -68,7 +68,7 @@ def test_memory_of_the_same_process_is_reached_by_its_address(cupy):
     cupy.refuses = 704  # it was enabled before
     other.reach(exported, 32)
     cupy.refuses = 217
-    with pytest.raises(UsageError, match=r"GPU 1 cannot reach the memory of another .* error 217\): start one process"):
+    with pytest.raises(UsageError, match=r"GPU 1 cannot reach the memory of another .* error 217\); one process alone"):
         other.reach(exported, 32)
     assert cupy.opened == cupy.closed == []
 

@@ -11,7 +11,7 @@ from jobs import NAMES, job, strategies, train
 from pretend.double import Double, on_double
 from resuming import resumed_at_every_exchange
 
-from psgd.core.errors import PsgdError
+from psgd.core.errors import PsgdError, UsageError
 from psgd.data.dataset import Dataset
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.serial import Serial
@@ -108,6 +108,24 @@ def test_a_replica_that_drifts_is_noticed_from_the_device(act, monkeypatch):
 
     with pytest.raises(PsgdError, match=r"replicas drifted apart: .* in round 2"):
         run_threads(2, 20.0, main)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_one_cannot_reach_another_the_host_combines(name, capsys):
+    expected, opened = train(job(strategies(WORKERS)[name], WORKERS), Serial()), []
+
+    def main(transport):
+        one = on_devices(job(strategies(WORKERS)[name], WORKERS), opened=opened)
+        if transport.process == 1:
+            one.device.connect = refuse
+        return train(one, transport)
+
+    def refuse(rows, place):
+        raise UsageError("no way")
+
+    assert run_threads(3, 20.0, main) == [expected] * 3
+    assert capsys.readouterr().err.count("no way: combinations are made on the CPU") == 1
+    assert not any("reduce" in device.calls for device in opened)
 
 
 # Checkpoints

@@ -9,6 +9,8 @@ from typing import Any, final
 import numpy as np
 
 from psgd.backends.hosted import HostedWorkers
+from psgd.core.errors import UsageError
+from psgd.core.log import LOG
 from psgd.core.replica import DIGEST_PARAMETERS, Replica, digested
 from psgd.data.dataset import Examples
 from psgd.group.group import Group
@@ -19,25 +21,36 @@ from psgd.training.job import Job
 FACTORS = 4  # of an optimizer's rule, at most
 
 
+def connected(device: HostedWorkers, group: Group) -> bool:
+    """Collective, after the devices have made room for their workers: connect them. False if the memory of one cannot
+    be reached by another, which is said: then the host combines."""
+    members, reason = group.transport.members, ""
+    shared = group.all_gather(device.share())
+    try:
+        device.connect(shared, members.index(group.transport.process))
+    except UsageError as error:
+        reason = str(error)
+        LOG.warning("psgd: warning: %s: combinations are made on the CPU, which takes longer", reason)
+    return all(row == b"y" for row in group.all_gather(b"n" if reason else b"y"))
+
+
 @final
 class DeviceReplica:
     """Combinations, scores and digests of the replica on this process's device. All processes are on one host."""
 
-    def __init__(self, job: Job, group: Group, device: HostedWorkers, steps: DeviceSteps) -> None:
-        """Collective, after the device has made room for its workers."""
-        self._device, self._steps, self._barrier = device, steps, group.transport.barrier
+    def __init__(self, job: Job, group: Group, steps: DeviceSteps) -> None:
+        """The devices are `connected`."""
+        self._steps, self._barrier = steps, group.transport.barrier
         application = job.strategy.application
         self._optimizer = application.optimizer if isinstance(application, OptimizerStep) else None
         self._parts = {id(part): name for name, part in job.data.scored.items()}
-        members = group.transport.members
-        self._processes = len(members)
+        self._processes = len(group.transport.members)
         self._dtype, self._size = job.learner.dtype, job.learner.size
         rows = 1 + job.strategy.needs.state_rows
         self._vectors = np.zeros((rows, self._size), self._dtype)  # the mirror
         self._newer = False  # whether the device's replica is newer
         self._window = np.empty(min(DIGEST_PARAMETERS, self._size), self._dtype)  # what a digest covers
         self._window_round = -1
-        device.connect(group.all_gather(device.share()), members.index(group.transport.process))
         steps.parks_contributions = False
 
     def replica(self, shared: np.ndarray) -> Replica:

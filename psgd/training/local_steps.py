@@ -11,7 +11,7 @@ from psgd.core.worker_state import WorkerState
 from psgd.group.group import Group
 from psgd.group.reports import Report
 from psgd.training.batches import BatchReader, Plan
-from psgd.training.device_replica import DeviceReplica
+from psgd.training.device_replica import DeviceReplica, connected
 from psgd.training.device_steps import DeviceSteps
 from psgd.training.finite import first_nonfinite
 from psgd.training.job import Job
@@ -28,10 +28,9 @@ class LocalSteps:
         self.workers: dict[int, WorkerState] = {}
         self._device = DeviceSteps(job, job.device, clock, StepBudget(segment_seconds)) if job.device else None
         self.host_workers()
-        combines = job.combines_on_devices and not group.transport.recovers
-        self.on_device = (
-            DeviceReplica(job, group, job.device, self._device) if job.device and self._device and combines else None
-        )
+        self.on_device: DeviceReplica | None = None
+        if job.device and self._device and job.combines_on_devices and not group.transport.recovers:
+            self.on_device = DeviceReplica(job, group, self._device) if connected(job.device, group) else None
 
     def host_workers(self) -> None:
         """Take on the workers that the group gives this process; a new one starts the round afresh."""

@@ -163,8 +163,8 @@ class CupyDevice:
                 array.pointer = array.owner.pointer
         except self._runtime.CUDARuntimeError as error:
             raise UsageError(
-                f"GPU {self._number} cannot reach the memory of another process's GPU ({error}): start one process, "
-                "which can train all workers on one GPU"
+                f"GPU {self._number} cannot reach the memory of another process's GPU ({error}); one process alone, "
+                "which can train all workers, need not"
             ) from None
         return array
 
