@@ -44,6 +44,7 @@ SHORT = ("PyTorch graph", "JAX")
 LIMIT, SHORT_LIMIT = 240, 45  # seconds of a rival, for all networks
 # Network: how many times PyTorch's graph psgd is to be as fast, by a graph of its own.
 AS_FAST = {"A": 1.0, "B": 1.0, "C": 1.5, "D": 1.5, "E": 1.5}
+PERIOD, COMBINING = 50, 0.03  # steps, and the most that a combination after them is to cost, as a share of them
 AS_FAST_WHOLE = 4.0  # and where a segment is one launch
 WHOLE = "psgd, whole"
 SIDE = 4096  # of the matrices whose product is the ceiling
@@ -52,7 +53,7 @@ COPIED = 256 << 20  # bytes
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--json", action="store_true", help="a line after each network, of all until then")
     parser.add_argument("--short", action="store_true", help="the strongest rivals only")
     parser.add_argument("--networks", default=",".join(ON_GPU), help="all if not given")
     parser.add_argument("--mnist", action="store_true", help="the time to 97 %% on MNIST as well")
@@ -69,20 +70,24 @@ def main() -> int:
             left_out.append(f"{rival}: {failure}")
     gpu = opener(options.pretend)()
     ceilings = {} if options.pretend else measured_ceilings(gpu)
-    rows = []
-    for name in names:
-        of_rivals = {rival: each[name] for rival, each in theirs.items()}
-        rows.append(figures(gpu, name, options.steps, of_rivals, ceilings, left_out))
-    found = {
+    found: dict[str, Any] = {
         "device": gpu.name,
         "commit": commit(),
         "ceilings": {what: f"{value:.3g}" for what, value in ceilings.items()},
-        "rows": rows,
+        "rows": [],
         "left out": left_out,
     }
+    for name in names:
+        of_rivals = {rival: each[name] for rival, each in theirs.items()}
+        found["rows"].append(figures(gpu, name, options.steps, of_rivals, ceilings, left_out))
+        if options.json:
+            print(json.dumps(found), flush=True)
     if options.mnist:
         found["mnist"] = to_97_percent()
-    print(json.dumps(found, indent=2) if options.json else as_text(found))
+    if not options.json:
+        print(as_text(found))
+    elif options.mnist:
+        print(json.dumps(found))
     return 0
 
 
@@ -124,6 +129,11 @@ def figures(
     ):
         if rival in us and who in us and least:
             goal(f"{rival} / {who}", us[rival] / us[who], least)
+    if name == "A":
+        combination = combined(gpu, name, steps)
+        row["figures"][f"a combination of {MANY} workers: microseconds"] = f"{combination:.1f}"
+        what = f"{PERIOD} steps of {MANY} workers / a combination"
+        goal(what, PERIOD * us[f"psgd, {MANY} workers"] / combination, round(1 / COMBINING, 1))
     if name in ("C", "D", "E"):
         goal(f"{best}: one worker / {MANY} workers", us[best] / us[f"{best}, {MANY} workers"], round(1 / 1.3, 3))
     if rate := ceilings.get("gemm flop/s"):
@@ -159,6 +169,13 @@ def measured(gpu: Device, name: str, workers: int, steps: int | None, whole: boo
     if steps:
         return {**found, "microseconds": timed(lambda: whole_pass(on_gpu, rows_NWB), len(rows_NB), 1, 0)}
     return {**found, "microseconds": timed(lambda: whole_pass(on_gpu, rows_NWB), len(rows_NB))}
+
+
+def combined(gpu: Device, name: str, steps: int | None) -> float:
+    """Microseconds of a combination of many workers' parameters, with the wait for it."""
+    training = Training(ON_GPU[name], ON_GPU[name].optimizer)
+    on_gpu = training.on(gpu, MANY)
+    return timed(on_gpu.combine, 1, 1, 0) if steps else timed(on_gpu.combine, 1)
 
 
 def cut(rows_NWB: np.ndarray, most: int) -> list[np.ndarray]:

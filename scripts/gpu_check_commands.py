@@ -30,8 +30,14 @@ class CommandError(Exception):
 
 
 def said(command: Sequence[str], seconds: float) -> str:
-    """The standard output of a command. CommandError with the end of what it said, if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, cwd=ROOT)
+    """The standard output of a command. CommandError with the end of what it said, if it fails. What it has printed
+    when its time is over counts, if it is something."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, cwd=ROOT)
+    except subprocess.TimeoutExpired as late:
+        if not late.stdout:
+            raise
+        return late.stdout.decode()
     sys.stderr.write(done.stderr)
     if done.returncode:
         last = next((line for line in reversed((done.stdout + done.stderr).splitlines()) if line.strip()), "no word")
@@ -52,11 +58,29 @@ def staged(record: Record) -> None:
         record.within(f"{what}: distance from the CPU's", far, MOST)
 
 
+def ipc(record: Record) -> None:
+    """Combined in each other's memory, and beside it on the host."""
+    for processes in (2,) if record.pretend else (2, 4):
+        record.at(f"{processes} processes")
+        command = [str(launcher()), "-n", str(processes), sys.executable, str(SCRIPTS / "gpu_job.py"), "--combine"]
+        found = json.loads(said([*command, *["--pretend"] * record.pretend], 50))
+        if not all(result["on_devices"] for result in found.values()):
+            raise SkippedError("processes cannot reach each other's memory on this GPU: no CUDA IPC")
+        for name, result in found.items():
+            what = f"{processes} processes, {name}"
+            record.check(f"{what}: replicas have the same bits", result["same"])
+            if "clipped" not in name:  # the norm's squares are summed in another order
+                record.check(f"{what}: the bits of a combination on the host", result["as_staged"])
+        far = max(result["share"] for result in found.values())
+        record.within(f"{processes} processes: distance from the CPU's", far, MOST)
+
+
 def bench(record: Record) -> None:
     command = [sys.executable, str(SCRIPTS / "bench_gpu.py"), "--json"]
     command += ["--pretend", "--steps", "2", "--networks", "E"] if record.pretend else ["--short"]
     record.at("bench_gpu.py")
-    found = json.loads(said(command, 145))
+    lines = [line for line in said(command, 145).splitlines() if line.endswith("}")]  # the last may be cut
+    found = json.loads(lines[-1])
     record.check("bench_gpu.py ran", ok=True)
     for what, value in found["ceilings"].items():
         record.figure(what, value)

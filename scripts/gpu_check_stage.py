@@ -13,7 +13,7 @@ MODULES = {
     **dict.fromkeys(("device", "gemm", "capture"), "gpu_check_device"),
     **dict.fromkeys(("kernels", "steps", "whole", "loop"), "gpu_check_tests"),
     "parity": "gpu_check_parity",
-    **dict.fromkeys(("staged", "bench", "mnist", "sanitizer"), "gpu_check_commands"),
+    **dict.fromkeys(("staged", "ipc", "bench", "mnist", "sanitizer"), "gpu_check_commands"),
 }
 
 

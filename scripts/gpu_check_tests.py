@@ -28,6 +28,17 @@ STEPS = (
     "a_worker_past_its_limit",
     "segments_change_no_bit",
 )
+# Those of combinations and scores.
+OTHERS = (
+    "each_process_sums_its_part",
+    "few_workers",
+    "bits_of_the_hosts",
+    "a_clipped_step_agrees",
+    "is_not_clipped",
+    "a_part_of_the_parameters",
+    "what_is_not_a_number",
+    "parts_of_other_sizes",
+)
 
 
 def kernels(record: Record) -> None:
@@ -41,8 +52,9 @@ def kernels(record: Record) -> None:
 
 
 def steps(record: Record) -> None:
-    few = STEPS[:1] + STEPS[-2:] if record.pretend else STEPS
-    run(record, ("test_cuda_steps.py",), lambda item: any(each in item.name for each in few))
+    few = (*STEPS[:1], *STEPS[-2:], "bits_of_the_hosts", "every_loss_with") if record.pretend else (*STEPS, *OTHERS)
+    files = "test_cuda_steps.py", "test_cuda_combining.py", "test_cuda_scoring.py"
+    run(record, files, lambda item: any(each in item.name for each in few))
 
 
 def whole(record: Record) -> None:

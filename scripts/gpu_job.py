@@ -1,11 +1,12 @@
 """One process of small jobs, for gpu_check. Under mpirun, all processes train together:
 
     mpirun -n N python scripts/gpu_job.py [--pretend] [--gpus all|even]
+    mpirun -n N python scripts/gpu_job.py --combine [--pretend]
     python scripts/gpu_job.py --alone [--pretend]       # a few small trainings, for compute-sanitizer
 
 With `even`, every second process trains on the CPU. The first process prints, as JSON, for each strategy whether all
 replicas have the same bits, and how far they are from those of a training on the CPU alone, as a share of the distance
-moved.
+moved. With --combine, combinations are made on the GPUs, and also whether those made on the host have the same bits.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from pretend.jobs import task_of  # noqa: E402
 
 from psgd.backends.cuda import driver  # noqa: E402
 from psgd.backends.cuda.cuda_workers import CudaWorkers  # noqa: E402
+from psgd.core.replica import Replica  # noqa: E402
 from psgd.group.mpi import Mpi  # noqa: E402
 from psgd.group.mpi_world import World  # noqa: E402
 from psgd.group.serial import Serial  # noqa: E402
@@ -44,6 +46,7 @@ def main() -> int:
     parser.add_argument("--pretend", action="store_true")
     parser.add_argument("--alone", action="store_true")
     parser.add_argument("--gpus", choices=("all", "even"), default="all")
+    parser.add_argument("--combine", action="store_true")
     options = parser.parse_args()
     if options.alone:
         print(json.dumps(alone(options.pretend)))
@@ -52,14 +55,25 @@ def main() -> int:
     on_gpu = options.gpus == "all" or world.process % 2 == 0
     device = opened(options.pretend, world.process) if on_gpu else None
     for name in NAMES:
-        transport, one = Mpi(world, SECONDS, 1 << 20), job(strategies(WORKERS)[name], WORKERS)
-        parameters = trained(at_gpu(one, device, not options.pretend) if on_gpu else one, transport)
+        one, whole = job(strategies(WORKERS)[name], WORKERS), not options.pretend
+        transport = Mpi(world, SECONDS, 1 << 20)
+        loop = trained(at_gpu(one, device, whole, options.combine) if on_gpu else one, transport)
+        parameters = loop.result.parameters.copy()
         hashes = transport.all_gather(parameters_sha256(parameters).encode())
+        transport.close()
         if world.process == 0:
             cpu = job(strategies(WORKERS)[name], WORKERS)
-            far = share(parameters, trained(cpu, Serial()), cpu.learner.initial(cpu.seed))
+            far = share(parameters, trained(cpu, Serial()).result.parameters, cpu.learner.initial(cpu.seed))
             found[name] = {"same": len(set(hashes)) == 1, "share": far}
-        transport.close()
+        if options.combine:
+            transport = Mpi(world, SECONDS, 1 << 20)
+            staged = trained(at_gpu(one, device, whole), transport).result.parameters.copy()
+            transport.close()
+            if world.process == 0:
+                found[name] |= {
+                    "as_staged": staged.tobytes() == parameters.tobytes(),
+                    "on_devices": type(loop.replica) is not Replica,
+                }
     process = world.process
     world.close()
     if process == 0:
@@ -76,15 +90,17 @@ def opened(pretend: bool, process: int) -> Any:
     return open_device(process % max(1, driver.gpu_count()))
 
 
-def trained(one: Job, transport: Transport) -> Any:
-    """The parameters at the end."""
+def trained(one: Job, transport: Transport) -> Loop:
+    """At its end."""
     record = Recorder(None, len(one.data.train), one.epochs, "", quiet=True)
-    return Loop(one, transport, record, None, segment_seconds=1e9).run().parameters.copy()
+    loop = Loop(one, transport, record, None, segment_seconds=1e9)
+    loop.run()
+    return loop
 
 
-def at_gpu(one: Job, device: Any, whole: bool) -> Job:
-    """`whole`: the network is kept in shared memory where it fits."""
-    return replace(one, device=CudaWorkers(device, task_of(one), whole))
+def at_gpu(one: Job, device: Any, whole: bool, combines: bool = False) -> Job:
+    """`whole`: the network is kept in shared memory where it fits. `combines`: combinations are made on the GPU."""
+    return replace(one, device=CudaWorkers(device, task_of(one), whole), combines_on_devices=combines)
 
 
 def alone(pretend: bool) -> dict[str, float]:
@@ -92,8 +108,9 @@ def alone(pretend: bool) -> dict[str, float]:
     found, device = {}, opened(pretend, 0)
     for name, whole in product(NAMES, (False,) if pretend else (False, True)):
         one = job(strategies(2)[name], 2, epochs=0.4)
-        parameters = trained(at_gpu(one, device, whole), Serial())
-        found[f"{name}, {whole}"] = share(parameters, trained(one, Serial()), one.learner.initial(one.seed))
+        parameters = trained(at_gpu(one, device, whole, combines=True), Serial()).result.parameters
+        cpu = trained(one, Serial()).result.parameters
+        found[f"{name}, {whole}"] = share(parameters, cpu, one.learner.initial(one.seed))
     return found
 
 

@@ -125,6 +125,7 @@ class OnDevice:
         self._orders = self.hosted.host(workers)
         self._orders.factors[:] = 0.0
         self.taken = 0  # steps
+        self.connected = False
         moments = np.zeros((training.optimizer.rows, training.start.size), training.dtype)
         for slot in range(workers):
             self.hosted.set_worker(slot, training.start[None], moments)
@@ -147,6 +148,14 @@ class OnDevice:
         segment = self.hosted.finish()
         assert segment.first_nonfinite.tolist() == [-1] * self.workers, "parameters are not finite"
         return segment.loss
+
+    def combine(self) -> None:
+        """Average the parameters of all workers, and wait for that. `train` goes on from each worker's own."""
+        if not self.connected:
+            self.hosted.connect([self.hosted.share()], 0)
+            self.connected = True
+        self.hosted.reduce(np.full(self.workers, 1 / self.workers, self.training.dtype))
+        self.hosted.wait()
 
     def parameters(self) -> np.ndarray:
         """(W, P)."""
