@@ -27,8 +27,8 @@ MEANINGS = {
         "one for each process or core, so that the experiment depends on the machine.",
         group="What the workers run on. auto: mpi under a launcher, else threads, or one process where threads would "
         "be slower.",
-        device="What takes the steps: the CPU, or NVIDIA GPUs (cuda; extras gpu, gpu12). auto: the CPU, for "
-        "now.",
+        device="What takes the steps: the CPU, or NVIDIA GPUs (cuda; extras gpu, gpu12). auto: a GPU where there are "
+        "one and CuPy, else the CPU.",
         compile="Whether numba compiles the inner loops; auto: if the run is long enough. It changes no bit.",
         record="Where metrics go besides metrics.jsonl (extras tensorboard, mlflow). It changes no bit.",
         cluster="The machines.",
