@@ -91,6 +91,13 @@ def test_every_process_opens_a_device_of_its_own_and_they_may_be_mixed_with_the_
     assert len(opened) == 2
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_process_may_have_no_worker(name):
+    expected = train(job(strategies(2)[name], 2), Serial())
+    results = run_threads(3, 20.0, lambda t: train(on_double(job(strategies(2)[name], 2)), t))
+    assert results == [expected] * 3
+
+
 def test_a_segment_waits_once_and_a_round_uploads_the_replica_only():
     opened: list[Double] = []
     progress = train(on_double(job(ALL["parameter-averaging, adam kept"], WORKERS), opened=opened), Serial())[1]

@@ -100,7 +100,7 @@ class DeviceSteps:
                 failure.add_note(f"{self._job.caller}: on {self._device.name}, round {replica.progress.round}")
                 raise
             self._budget.took(steps, self._clock() - began)
-        else:  # other processes may read it after the exchange of reports
+        elif self._workers:  # other processes may read what they have after the exchange of reports
             self.upload(replica)
             self.wait()
         seconds = self._clock() - began

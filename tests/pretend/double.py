@@ -78,6 +78,7 @@ class Double:
         return self._orders
 
     def set_replica(self, vectors: np.ndarray) -> None:
+        assert "host" in self.calls
         self.calls.append("set_replica")
         self._upload(vectors, self._replica)
 
