@@ -130,6 +130,7 @@ def test_a_job_on_a_gpu_is_one_process_unless_asked_otherwise(two_gpus):
         ((0, 0), (0, 1), 4, False),
         ((1, 1), (0, 0), 4, False),  # two hosts
         ((1, 1), (0, 1), 1, False),  # a spare process
+        ((1, 1), (0, 1), 257, False),  # too many to compile for
     ],
 )
 def test_combinations_are_on_devices_where_all_processes_have_one(

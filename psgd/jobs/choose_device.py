@@ -19,6 +19,7 @@ from psgd.strategy.applications import OptimizerStep
 from psgd.strategy.strategy import Strategy
 from psgd.training.job import Job
 
+MOST_COMBINED = 256  # workers whose contributions GPUs combine; the time to compile that grows with their square
 LARGEST = 2**31 - 1  # number of examples, parameters or inputs of all examples of a batch: kernels count in 32 bits
 
 
@@ -90,6 +91,7 @@ def with_device(job: Job, processes: Exchange, place: int, agreement: Agreement)
     device = agreement.together(partial(job.open_device, place, hosted))
     # On one host, and only there, the places of all processes are their numbers.
     joins = device is not None and hosted > 0 and place == processes.members.index(processes.process)
+    joins &= job.workers <= MOST_COMBINED
     combines = all(row == b"y" for row in processes.all_gather(b"y" if joins else b"n"))
     return replace(job, device=device, open_device=None, combines_on_devices=combines)
 
