@@ -1,5 +1,5 @@
-"""Scores of one parameter vector on a data set. Each process takes a share of the chunks; on CPUs, the bits are the same
-for any number of processes."""
+"""Scores of one parameter vector on a data set. Each process takes a share of the chunks. On CPUs, the bits are the
+same for any number of processes."""
 
 from typing import NamedTuple, final
 
