@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -113,7 +114,7 @@ def build(text: str, sanitize: bool = False, options: Sequence[str] = ("-O1",)) 
     folder.mkdir(exist_ok=True)
     library = folder / f"{key}.so"
     if not library.exists():
-        unfinished = folder / f"{key}-{os.getpid()}.so"
+        unfinished = folder / f"{key}-{os.getpid()}-{threading.get_ident()}.so"
         done = subprocess.run(
             [*command, "-o", str(unfinished)], input=text, text=True, capture_output=True, timeout=120
         )
