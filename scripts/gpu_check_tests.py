@@ -70,7 +70,8 @@ def loop(record: Record) -> None:
     def wanted(item: Any) -> bool:
         if "mpirun" in item.name or "any_order" in item.name:
             return False
-        return not record.pretend or "agrees_with" not in item.name or "-3]" in item.name
+        few = "agrees_with", "resuming", "without_one", "combine_in"  # in the test run, which runs all of them besides
+        return not record.pretend or not any(each in item.name for each in few) or "adam averaged" in item.name
 
     run(record, ("test_cuda_loop.py",), wanted)
 
