@@ -23,10 +23,10 @@ from psgd.group.failure import Agreement
 from psgd.group.group import Group
 from psgd.group.serial import Serial
 from psgd.jobs.build import build_job
-from psgd.jobs.choose_device import with_device
+from psgd.jobs.choose_device import MOST_COMBINED, with_device
 from psgd.jobs.gpus import count_gpus
 from psgd.jobs.probe.forecast import Forecast, choose
-from psgd.jobs.probe.probe import SECONDS, SPEED_ALONE, TIMED_SECONDS, median_seconds, milliseconds, one_worker, several
+from psgd.jobs.probe.probe import SECONDS, SPEED_ALONE, TIMED_SECONDS, median_seconds, ms, one_worker, several
 from psgd.strategy.applications import OptimizerStep
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
@@ -69,7 +69,7 @@ def probe_device(settings: Settings, data: Data) -> DeviceFindings | None:
     """Measure the job of `settings` on a GPU with several numbers of workers; None if `device: auto` takes none.
     UsageError if device is cuda and it cannot be used."""
     began, rounds, refused = time.perf_counter(), [], []
-    counts, job = sorted({*WORKERS, settings.worker_count}), None
+    counts, job = sorted({*WORKERS, min(settings.worker_count, MOST_COMBINED)}), None
     with np.errstate(all="ignore"):
         for strategy in GradientAveraging(), settings.averaging or ParameterAveraging():
             own = one_worker(settings.replace(strategy=strategy))
@@ -80,7 +80,7 @@ def probe_device(settings: Settings, data: Data) -> DeviceFindings | None:
                 try:
                     rounds.append(_measure(own.replace(workers=workers), data, job.device))
                 except UsageError as error:  # nor do more workers fit
-                    refused.append(f"{workers} workers by {own.strategy.name}: {error}")
+                    refused.append(f"{several(workers, 'worker')} by {own.strategy.name}: {error}")
                     break
     assert job
     assert job.device
@@ -98,13 +98,11 @@ def device_lines(findings: DeviceFindings) -> list[str]:
         "Measured, milliseconds a round:",
     ]
     for r in rounds:
-        work = f"work {milliseconds(r.local)}" + f" ({milliseconds(r.local / r.steps)} a step)" * (r.steps > 1)
-        parts = f"{work}, combination {milliseconds(r.combination)}, the loop itself {milliseconds(r.rest)}"
+        work = f"work {ms(r.local)}" + f" ({ms(r.local / r.steps)} a step)" * (r.steps > 1)
+        parts = f"{work}, combination {ms(r.combination)}, the loop itself {ms(r.rest)}"
         text.append(f"  {r.strategy}, {several(r.steps, 'step')}, {several(r.workers, 'worker')}: {parts}")
     if findings.scored:
-        text.append(
-            f"Measured, an evaluation of {findings.scored:,} examples: {milliseconds(rounds[0].evaluation)} ms."
-        )
+        text.append(f"Measured, an evaluation of {findings.scored:,} examples: {ms(rounds[0].evaluation)} ms.")
     text += ["Measured, examples/s:", *_table(rounds, batch)]
     text += [f"  (not measured: {line})" for line in findings.refused]
     if findings.gpus > 1:
@@ -182,5 +180,6 @@ def _whole_round(settings: Settings, job: Job, steps: int, expected: float) -> f
         with tempfile.TemporaryDirectory(prefix="psgd-probe-") as directory:
             record = Recorder(Path(directory), job.sampler.examples, epochs, "probe", quiet=True)
             loop = Loop(job, Serial(), record, segment_seconds=1e9)
-            times.append(loop.run().progress.round and loop.stopwatch.train_seconds / loop.replica.progress.round)
+            done = loop.run().progress.round
+            times.append(loop.stopwatch.train_seconds / done)
     return min(times)

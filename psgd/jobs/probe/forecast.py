@@ -89,7 +89,7 @@ def recommend(forecasts: Sequence[Forecast]) -> tuple[Forecast, str]:
 
 
 def choose(forecasts: Sequence[Forecast], several: Sequence[Forecast], none: str) -> tuple[Forecast, str]:
-    """Choose one worker or one of `several`, forecasts with more, as `recommend` does. `none`: why there are none."""
+    """Choose among those of `several` workers, or one, as `recommend` does. `none`: why there are no others."""
 
     def speed(forecast: Forecast) -> float:
         return forecast.examples_per_second

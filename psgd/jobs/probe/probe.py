@@ -88,10 +88,7 @@ def lines(findings: Findings) -> list[str]:
         "Measured, milliseconds a round of one worker:",
     ]
     for r in findings.rounds:
-        parts = (
-            f"work {milliseconds(r.local)}, reduction {milliseconds(r.leaf)} and apply {milliseconds(r.apply)}, "
-            f"the loop itself {milliseconds(r.rest)}"
-        )
+        parts = f"work {ms(r.local)}, reduction {ms(r.leaf)} and apply {ms(r.apply)}, the loop itself {ms(r.rest)}"
         text.append(f"  {r.strategy}, {several(r.steps, 'step')}: {parts}")
     if most > 1:
         steps, combinations = (slowdown(s, most) for s in (machine.slowdowns, machine.combination_slowdowns))
@@ -121,7 +118,7 @@ def _table(findings: Findings) -> list[str]:
     return rows
 
 
-def milliseconds(seconds: float) -> str:
+def ms(seconds: float) -> str:
     return f"{seconds * 1e3:.3g}"
 
 
