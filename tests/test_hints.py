@@ -108,6 +108,7 @@ def test_what_is_named_for_a_thing_that_is_absent_exists():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--dryrun"], "--dryrun is not an option; did you mean --dry-run?"),
         (["--workers", "8"], "--workers is not an option, but a setting; write workers=8"),
         (["--workers=8"], "--workers is not an option, but a setting; write workers=8"),
         (["-n", "4", "workers=2"], "-n is not an option, but a setting; write workers=4"),

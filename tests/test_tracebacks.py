@@ -80,6 +80,19 @@ def test_an_exception_in_a_library_that_psgd_calls_is_whole(monkeypatch):
     assert "fit.fit" in names(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"lerning_rate": 0.1}, "unexpected keyword argument 'lerning_rate'; did you mean learning_rate?"),
+        ({"xyz": 1}, "unexpected keyword argument 'xyz'$"),
+    ],
+)
+def test_a_misspelt_argument(given, words):
+    with pytest.raises(TypeError, match=words.replace("?", r"\?")) as caught:
+        fit(**given)
+    assert names(caught.value)[-1] == "errors.call"
+
+
 def test_an_error_of_psgd_that_comes_through_a_function_of_the_users_is_whole():
     def asks(progress):
         psgd.load("nowhere")

@@ -113,15 +113,18 @@ def suggestion(word: object, words: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def unknown_option(option: str, arguments: list[str]) -> str:
-    """Return the message for an option such as --workers, one of the command line's `arguments`, that is no option."""
+def unknown_option(option: str, arguments: list[str], known: list[str]) -> str:
+    """Return the message for an option such as --workers, one of the command line's `arguments`, that is none of the
+    `known` ones."""
     name, equals, value = option.partition("=")
     if not equals:
         value = next((after for before, after in pairwise(arguments) if before == option), "...")
     key = name.lstrip("-").replace("-", "_")
     homes = [key] if key in TOP and key not in SECTIONS else _homes(None, key)
     if key in ABSENT or not homes:
-        return f"{name} is not an option{ABSENT.get(key, '; --help lists those that there are')}"
+        close = difflib.get_close_matches(name, known, 1, 0.7)
+        hint = f"; did you mean {close[0]}?" if close else "; --help lists those that there are"
+        return f"{name} is not an option{ABSENT.get(key, hint)}"
     setting, _, choices = homes[0].partition(" ")
     return f"{name} is not an option, but a setting{f' {choices}' * bool(choices)}; write {setting}={value}"
 

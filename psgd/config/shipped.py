@@ -93,5 +93,5 @@ def _hint(name: str, comparisons: bool) -> str:
 
 def _similar(name: str, names: list[str]) -> str:
     """What may be meant by a name, as the beginning of a sentence; the directories do not count."""
-    close = difflib.get_close_matches(Path(name).name, [Path(each).name for each in names], 1, 0.6)
+    close = difflib.get_close_matches(Path(name).name, [Path(each).name for each in names], 1, 0.5)
     return f"did you mean {close[0]}? " if close else ""

@@ -1,11 +1,12 @@
 """The errors that users see, and the exit code of each: every process of the job leaves with it."""
 
+import difflib
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
@@ -72,6 +73,8 @@ def raised_at_the_call(function: Callable[Arguments, Answer]) -> Callable[Argume
         try:
             return function(*args, **kwargs)
         except Exception as error:
+            if isinstance(error, TypeError) and error.__traceback__ and not error.__traceback__.tb_next:
+                error.args = (f"{error}{_meant(function, kwargs)}",)  # the arguments are not those of `function`
             users = _users_part(error.__traceback__)
             expected = isinstance(error, PsgdError) and error.code != PsgdError.code
             if not (users or (expected and _only_psgd(error.__traceback__))):
@@ -80,6 +83,14 @@ def raised_at_the_call(function: Callable[Arguments, Answer]) -> Callable[Argume
         raise told.with_traceback(users)  # psgd's own frames are left out: the mistake is not in them
 
     return call
+
+
+def _meant(function: Callable[..., Any], given: dict[str, Any]) -> str:
+    """Which argument a misspelt one may stand for, as the end of a sentence."""
+    names = [name for name in function.__annotations__ if name != "return"]
+    unknown = next((name for name in given if name not in names), "")
+    close = difflib.get_close_matches(unknown, names, 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _users_part(traceback: TracebackType | None) -> TracebackType | None:

@@ -50,7 +50,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     arguments = sys.argv[1:] if arguments is None else arguments
     options, others = parser().parse_known_intermixed_args(arguments)
     if others:
-        raise UsageError("\n".join(unknown_option(other, arguments) for other in others if other.startswith("-")))
+        known = [f"--{name.replace('_', '-')}" for name in vars(options).keys() - {"config", "overrides"}]
+        unknown = (other for other in others if other.startswith("-"))
+        raise UsageError("\n".join(unknown_option(other, arguments, known) for other in unknown))
     if options.output is not None:
         options.output = os.path.expanduser(options.output)  # shells leave the ~ of --output=~/run as it is
         if not options.output:
