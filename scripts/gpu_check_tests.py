@@ -28,7 +28,7 @@ STEPS = (
     "a_worker_past_its_limit",
     "segments_change_no_bit",
 )
-# Those of combinations and scores.
+# Names of tests of combinations and scores.
 OTHERS = (
     "each_process_sums_its_part",
     "few_workers",

@@ -96,7 +96,7 @@ def test_auto_names_the_gpu_that_it_takes(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize("hidden", [[], [30]])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_products_that_are_a_little_wrong_are_noticed(rule, hidden, precision, monkeypatch):
-    """By a thousandth: ten times the tolerance in float32."""
+    """They are wrong by a thousandth, ten times the tolerance in float32."""
     settings = resolve(
         None,
         [f"model.hidden={hidden}", f"optimizer={{name: {rule}}}", f"training.precision={precision}", "device=cuda"],

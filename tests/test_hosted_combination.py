@@ -76,7 +76,7 @@ def test_a_round_waits_once_and_copies_neither_contributions_nor_the_replica():
 
 
 def train_and_look(one: Job, transport) -> tuple:
-    """As `train`, and the host's replica is looked at after each round."""
+    """Train as `train` does, and look at the host's replica after each round."""
     record = Recorder(None, len(one.data.train), one.epochs, "", quiet=True)
     loop, heard = Loop(one, transport, record, None, segment_seconds=1e9), record.round
 
@@ -148,7 +148,7 @@ def test_resuming_after_a_signal_at_any_exchange_of_reports(name, shift, tmp_pat
 
 
 def poisoned(name: str, rows: int) -> Job:
-    """So many examples from the sixth batch on are nan."""
+    """Make a job in which so many examples, from the sixth batch on, are nan."""
     one = job(strategies(WORKERS)[name], WORKERS)
     inputs = one.data.train.inputs.copy()
     inputs[Shuffle(len(inputs), one.batch, one.seed).stream.rows(30, rows)] = np.nan

@@ -82,7 +82,7 @@ def test_a_gpu_that_cannot_be_used_is_an_error_for_cuda_and_the_cpu_for_auto(gpu
 
 def test_the_recommendation_follows_the_figures():
     def rounds(*speeds: float) -> list[DeviceRound]:
-        """Of 1, 2, 4 ... workers, with so many steps of 10 examples a second each."""
+        """Make rounds of 1, 2, 4 ... workers, of which each takes so many steps of 10 examples a second."""
         return [DeviceRound("s", 1 << n, 1, 1 / speed, 0.0, 0.0, 0.001) for n, speed in enumerate(speeds)]
 
     for speeds, words in (((100, 99, 98), "4 workers by s"), ((100, 50, 25), "one worker"), ((100,), "no more fit")):

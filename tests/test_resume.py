@@ -4,7 +4,7 @@ from pipes import Fault, run_pipes
 
 import pytest
 from jobs import data, job, strategies, train
-from signal_at import SignalAt
+from resuming import stopped_at
 
 from psgd.core.errors import StorageError
 from psgd.core.replica import Replica
@@ -18,7 +18,6 @@ from psgd.strategy.presets import parameter_averaging
 from psgd.training import checkpoint_files, local_steps
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.signals import Stopped
 
 WORKERS = 4
 _one_shot = parameter_averaging(
@@ -33,18 +32,6 @@ def _short_segments(monkeypatch):
     monkeypatch.setattr(local_steps.StepBudget, "steps", lambda self, wanted: min(wanted, 3))
 
 
-def stopped_at(exchange: int, name: str, directory, transport) -> bool:
-    one = job(STRATEGIES[name], WORKERS)
-    directory.mkdir(exist_ok=True)
-    record = Recorder(directory, len(one.data.train), one.epochs, "", quiet=True)
-    loop = Loop(one, transport, record, directory, segment_seconds=1e9, signals=SignalAt(exchange))
-    try:
-        loop.run()
-    except Stopped as stop:
-        return stop.code == 75
-    return False
-
-
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_resuming_after_a_signal_at_any_exchange_of_reports(name, tmp_path):
     expected = train(job(STRATEGIES[name], WORKERS), Serial())
@@ -52,7 +39,9 @@ def test_resuming_after_a_signal_at_any_exchange_of_reports(name, tmp_path):
     while True:
         directory = tmp_path / str(exchange)
         processes = 1 + exchange % 3
-        results = run_threads(processes, 20.0, lambda t, e=exchange, d=directory: stopped_at(e, name, d, t))
+        results = run_threads(
+            processes, 20.0, lambda t, e=exchange, d=directory: stopped_at(job(STRATEGIES[name], WORKERS), e, d, t)
+        )
         if not any(results):
             break
         assert all(results)
@@ -88,7 +77,7 @@ def test_resuming_after_all_processes_were_killed_at_any_event(name, tmp_path):
 def test_metrics_are_truncated_to_the_checkpoint(tmp_path):
     name = "gradient-averaging, adam"
     train(job(STRATEGIES[name], WORKERS), Serial(), tmp_path / "uninterrupted")
-    assert stopped_at(5, name, tmp_path / "interrupted", Serial())
+    assert stopped_at(job(STRATEGIES[name], WORKERS), 5, tmp_path / "interrupted", Serial())
     with open(
         tmp_path / "interrupted" / "metrics.jsonl", "a"
     ) as file:  # lines that a killed process wrote after its checkpoint

@@ -119,8 +119,8 @@ class HostedWorkers(Protocol):
         segment before, and this must be waited for on all of them before they go on."""
         ...
 
-    def apply(self, factors: np.ndarray) -> None:
-        """Take the replica's step with these (4,) float64 factors of its rule; unused ones are 0."""
+    def apply(self, factors: Sequence[float]) -> None:
+        """Take the replica's step with these factors of its rule."""
         ...
 
     def get_replica(self, vectors: np.ndarray) -> None:

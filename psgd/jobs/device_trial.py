@@ -136,7 +136,7 @@ class _Trial:
 
 
 def _some_data(task: HostedTask, learner: MLP, draw: np.random.Generator) -> Dataset:
-    """As many inputs and outputs as the learner has, stored as the job's are."""
+    """Draw EXAMPLES examples with the learner's numbers of inputs and outputs, stored as the job's are."""
     features, outputs = learner.layout.sizes[0], learner.layout.sizes[-1]
     if task.inputs.dtype == np.uint8:
         inputs, scale = draw.integers(0, 256, (EXAMPLES, features)).astype(np.uint8), 1 / 255

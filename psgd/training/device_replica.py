@@ -18,8 +18,6 @@ from psgd.strategy.applications import OptimizerStep
 from psgd.training.device_steps import DeviceSteps
 from psgd.training.job import Job
 
-FACTORS = 4  # of an optimizer's rule, at most
-
 
 def connected(device: HostedWorkers, group: Group) -> bool:
     """Collective, after the devices have made room for their workers: connect them. False if the memory of one cannot
@@ -65,9 +63,7 @@ class DeviceReplica:
             self._steps.wait()
             self._barrier()
         if self._optimizer:
-            step = np.zeros(FACTORS)
-            given = self._optimizer.factors(old.progress.steps + 1, epoch)
-            step[: len(given)] = given
+            step = self._optimizer.factors(old.progress.steps + 1, epoch)
             self._steps.queue(lambda device: device.apply(step))
         self._newer = True
         self._read_window(old.progress.round + 1)

@@ -120,11 +120,9 @@ class Double:
         self._upload(weights, given)
         self._queue.append(lambda: self._reduce(given))
 
-    def apply(self, factors: np.ndarray) -> None:
+    def apply(self, factors: Sequence[float]) -> None:
         self.calls.append("apply")
-        given = np.full(4, np.nan)
-        self._upload(factors, given)
-        self._queue.append(lambda: self._apply(given))
+        self._queue.append(lambda: self._apply(factors))
 
     def get_replica(self, vectors: np.ndarray) -> None:
         self.calls.append("get_replica")
@@ -172,7 +170,7 @@ class Double:
         self._queue.clear()
 
     def _reduce(self, weights: np.ndarray) -> None:
-        """As Group.combine."""
+        """Sum this process's part of all contributions, as Group.combine does."""
         contributions = [each for peer in self._peers for each in peer._contributions]
         assert len(contributions) == self._job.workers
         given = tuple((worker, 0) for worker, weight in enumerate(weights) if weight)
@@ -187,16 +185,14 @@ class Double:
             to = peer._reduced if isinstance(self._job.strategy.application, OptimizerStep) else peer._replica
             to[:, self._own] = found
 
-    def _apply(self, factors: np.ndarray) -> None:
+    def _apply(self, factors: Sequence[float]) -> None:
         application = self._job.strategy.application
         assert isinstance(application, OptimizerStep)
         optimizer, gradient = application.optimizer, self._reduced[0]
         if (factor := optimizer.clip(squared_norm(gradient))) != 1.0:
             gradient *= factor
-        count = FACTORS[optimizer.rule.name]
-        assert not factors[count:].any()
         p, state = self._replica[0], self._replica[1:]
-        optimizer.update(p, gradient, state, factors[:count].tolist(), p, state)
+        optimizer.update(p, gradient, state, tuple(factors), p, state)
 
     def _start(self, slots: Sequence[int], zero_moments: bool) -> None:
         for slot in slots:

@@ -72,8 +72,8 @@ class Combining:
         self._step = _Step(device, program, task.replica_step, buffers) if task.replica_step else None
 
     def reduce(self, weights: np.ndarray) -> None:
-        """The tree sum of the contributions by `weights` (workers,), in this process's part of the parameters. The
-        call before must have been waited for."""
+        """Sum the contributions by `weights` (workers,), in the order of the tree, in this process's part of the
+        parameters. The call before must have been waited for."""
         self._given[:] = weights
         self._device.upload(self._given, self._weights)
         start, stop = self._part
@@ -84,8 +84,8 @@ class Combining:
                 *(self._outs.size, start, stop, self._task.network.layout.size),
             )
 
-    def apply(self, factors: np.ndarray) -> None:
-        """The replica's step, with the factors (FACTORS,) of its rule. The call before must have been waited for."""
+    def apply(self, factors: Sequence[float]) -> None:
+        """Take the replica's step with the factors of its rule. The call before must have been waited for."""
         assert self._step, "the sum is the replica"
         self._step.queue(factors)
 
@@ -97,7 +97,7 @@ class Combining:
 
 
 class _Step:
-    """The optimizer step of the replica, which is a worker alone here."""
+    """The optimizer step of the replica, which counts as one worker here."""
 
     def __init__(self, device: Device, program: Program, step: ReplicaStep, buffers: Buffers) -> None:
         self._device = device
@@ -122,7 +122,7 @@ class _Step:
         )
         self._update = Update(device, program, step.rule, step.clip_norm, operands)
 
-    def queue(self, factors: np.ndarray) -> None:
-        self._given[0, 0] = factors
+    def queue(self, factors: Sequence[float]) -> None:
+        self._given[0, 0, : len(factors)] = factors  # the rule reads no others
         self._device.upload(self._given, self._factors)
         self._update.queue()

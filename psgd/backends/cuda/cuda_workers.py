@@ -157,7 +157,7 @@ class CudaWorkers(HostedWorkers):
         self._room.once("reduce", self.wait)
         self._combining.reduce(weights)
 
-    def apply(self, factors: np.ndarray) -> None:
+    def apply(self, factors: Sequence[float]) -> None:
         assert self._combining, "connect() comes first"
         self._room.once("apply", self.wait)
         self._combining.apply(factors)

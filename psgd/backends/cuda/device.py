@@ -127,12 +127,13 @@ class Device(Protocol):
     def synchronize(self) -> None: ...
 
     def export(self, array: DeviceArray) -> bytes:
-        """By which `reach` finds the memory of an allocation, which `array` begins, from any thread or process of this
-        host that uses this GPU or another one. The same number of bytes for every array."""
+        """Return a handle of the allocation that `array` begins. With it, any thread or process of this host can
+        `reach` the memory, on this GPU or another one. All handles have the same number of bytes."""
         ...
 
     def reach(self, exported: bytes, size: int) -> DeviceArray:
-        """The `size` bytes that another thread or process exported, as long as the array or a part of it is kept."""
+        """Return the `size` bytes that another thread or process exported. They stay reachable as long as the array
+        or a part of it is kept."""
         ...
 
     def free_bytes(self) -> tuple[int, int]:

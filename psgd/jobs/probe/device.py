@@ -140,14 +140,11 @@ def _measure(settings: Settings, data: Data, device: HostedWorkers) -> DeviceRou
         replica.progress = replica.progress._replace(position=position)
 
     weights, application = np.full(workers, 1 / workers, job.learner.dtype), job.strategy.application
-    factors = np.zeros(4)
-    if isinstance(application, OptimizerStep):
-        given = application.optimizer.factors(1, 0.0)
-        factors[: len(given)] = given
+    factors = application.optimizer.factors(1, 0.0) if isinstance(application, OptimizerStep) else None
 
     def combine() -> None:
         device.reduce(weights)
-        if isinstance(application, OptimizerStep):
+        if factors:
             device.apply(factors)
         device.wait()
 
