@@ -41,7 +41,7 @@ from psgd.backends.cuda.device import Device, DeviceArray, Matrix, Product  # no
 MANY = 8  # workers
 RIVALS = ("PyTorch", "PyTorch compiled", "PyTorch graph", "JAX")
 SHORT = ("PyTorch graph", "JAX")
-LIMIT, SHORT_LIMIT = 240, 45  # seconds of a rival, for all networks
+LIMIT, SHORT_LIMIT = 240, 80  # seconds of a rival, for all networks
 # Network: how many times PyTorch's graph psgd is to be as fast, by a graph of its own.
 AS_FAST = {"A": 1.0, "B": 1.0, "C": 1.5, "D": 1.5, "E": 1.5}
 PERIOD, COMBINING = 50, 0.03  # steps, and the most that a combination after them is to cost, as a share of them

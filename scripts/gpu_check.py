@@ -53,7 +53,7 @@ STAGES = {
     "loop": Stage(60, "all strategies through the real loop: unequal steps, resumed, excluded, mixed with the CPU"),
     "staged": Stage(60, "2 and 4 processes on this GPU, all with it and every second one: no replica drifts"),
     "ipc": Stage(60, "2 and 4 processes combine in each other's memory: the bits of a combination on the host"),
-    "bench": Stage(150, "psgd beside PyTorch and JAX (bench_gpu.py --short)"),
+    "bench": Stage(220, "psgd beside PyTorch and JAX (bench_gpu.py --short)"),
     "mnist": Stage(60, "network B, ten epochs, through the command: batches of 100 and 1000"),
     "sanitizer": Stage(180, "compute-sanitizer on small jobs: memcheck, racecheck, synccheck"),
 }

@@ -79,7 +79,7 @@ def bench(record: Record) -> None:
     command = [sys.executable, str(SCRIPTS / "bench_gpu.py"), "--json"]
     command += ["--pretend", "--steps", "2", "--networks", "E"] if record.pretend else ["--short"]
     record.at("bench_gpu.py")
-    lines = [line for line in said(command, 145).splitlines() if line.endswith("}")]  # the last may be cut
+    lines = [line for line in said(command, 215).splitlines() if line.endswith("}")]  # the last may be cut
     found = json.loads(lines[-1])
     record.check("bench_gpu.py ran", ok=True)
     for what, value in found["ceilings"].items():

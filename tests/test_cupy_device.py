@@ -118,10 +118,10 @@ def test_kernels_are_compiled_once(cupy, program, tmp_path):
 def test_a_capture_that_fails_is_ended(cupy):
     device = cupy_device.open_device(0)
     for invalid in (False, True):
-        cupy.streams[-1].invalid = invalid
+        cupy.streams[0].invalid = invalid
         with pytest.raises(ZeroDivisionError):
             device.capture(lambda: 1 // 0)
-        assert cupy.streams[-1].capturing is None
+        assert cupy.streams[0].capturing is None
 
 
 @needs_compiler

@@ -84,3 +84,34 @@ def test_equal_workers_are_filled_by_one_call(monkeypatch):
     rows_out, epochs = np.empty((9, 2, 3), np.int32), np.empty((9, 2))
     Shuffle(96, 3, 5).fill([1, 3], (10,) * 4, [1, 1], [9, 9], Progress(), rows_out, epochs)
     assert calls == [(12, 108)]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("plan", [(80,) * 4, (80, 1, 0, 44)])
+def test_what_is_drawn_ahead_is_not_drawn_again(name, plan, monkeypatch):
+    """The next segment of the round finds all that it takes, and the same rows as without."""
+    progress, drawn, block = Progress(position=60, dealt=(5,) * 4), [], RowStream._block
+    monkeypatch.setattr(RowStream, "_block", lambda self, n: (n in self._blocks or drawn.append(n), block(self, n))[1])
+    workers, most = [0, 3], 40
+    ahead, plain = SAMPLERS[name](), SAMPLERS[name]()
+    for start in (0, most):
+        first = [min(plan[worker], start) for worker in workers]
+        steps = [min(most, plan[worker] - n) for worker, n in zip(workers, first, strict=True)]
+        rows, epochs = np.full((2, most, 2, 3), -1, np.int32), np.zeros((most, 2))
+        drawn.clear()
+        ahead.fill(workers, plan, first, steps, progress, rows[0], epochs)
+        assert (start > 0) == (not drawn)
+        plain.fill(workers, plan, first, steps, progress, rows[1], epochs)
+        assert rows[0].tobytes() == rows[1].tobytes()
+        ahead.draw_ahead(workers, plan, first, steps, progress)
+
+
+def test_the_next_round_is_drawn_ahead():
+    drawn = []
+    stream = RowStream(10, lambda block: (drawn.append(block), np.arange(10) + 10 * block)[1], kept=2)
+    sampler = Shuffle(10, 2, 5)
+    sampler.stream = stream
+    sampler.draw_ahead([0, 1], (4, 2), [0, 0], [4, 2], Progress(position=20))  # up to 32; then as much again as 4 and 4
+    assert drawn == [3, 4]
+    assert stream.rows(32, 16).tolist() == list(range(32, 48))
+    assert drawn == [3, 4]

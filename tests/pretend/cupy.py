@@ -23,38 +23,63 @@ class CUDARuntimeError(RuntimeError):
         self.status = status
 
 
+class Capture:
+    def __init__(self, stream: "Stream") -> None:
+        self.acts: list[Any] = []
+        self.streams = [stream]
+        self.unjoined: set[Stream] = set()  # those whose last work no other waited for
+
+
+class Event:
+    def __init__(self, disable_timing: bool = False) -> None:
+        assert disable_timing, "slower, and nobody reads the time"
+        self.recorded: Stream | None = None
+        self.capture: Capture | None = None
+
+
 class Stream:
-    ptr = 0x57EA
-
-    def __init__(self, non_blocking: bool = False) -> None:
+    def __init__(self, ptr: int, non_blocking: bool = False) -> None:
         assert non_blocking, "a blocking stream cannot be captured beside the default stream"
-        self.capturing: list[Any] | None = None
+        self.ptr = ptr
+        self.capturing: Capture | None = None
         self.invalid = False  # whether the capture failed within
-        self._known: set[object] = set()
-
-    def once(self, what: object) -> None:
-        """What the driver loads when it is first asked for, which it may not do in a capture."""
-        assert self.capturing is None or what in self._known, f"a capture must not be the first to use {what}"
-        self._known.add(what)
 
     def do(self, act: Any) -> None:
         if self.capturing is None:
             act()
         else:
-            self.capturing.append(act)
+            self.capturing.acts.append(act)
+            self.capturing.unjoined.add(self)
+
+    def record(self, event: Event) -> None:
+        event.recorded, event.capture = self, self.capturing
+
+    def wait_event(self, event: Event) -> None:
+        assert event.recorded, "an event that was never recorded"
+        assert self.capturing in (None, event.capture), "cudaErrorStreamCaptureIsolation"
+        self.capturing = event.capture
+        if event.capture:
+            event.capture.streams.append(self)
+            event.capture.unjoined -= {event.recorded}
+            event.capture.unjoined |= {self}
 
     def begin_capture(self) -> None:
         assert self.capturing is None
-        self.capturing = []
+        self.capturing = Capture(self)
 
     def end_capture(self) -> Any:
-        acts, self.capturing = self.capturing, None
+        capture = self.capturing
+        assert capture
+        for stream in capture.streams:
+            stream.capturing = None
         if self.invalid:
             self.invalid = False
             raise CUDARuntimeError(901)  # cudaErrorStreamCaptureInvalidated
+        if capture.unjoined - {self}:
+            raise CUDARuntimeError(904)  # cudaErrorStreamCaptureUnjoined
 
         def launch(stream: "Stream") -> None:
-            for act in acts or ():
+            for act in capture.acts:
                 stream.do(act)
 
         return SimpleNamespace(launch=launch)
@@ -70,6 +95,7 @@ class FakeCupy:
         self.fails = 0  # the error of the next allocation
         self.used: list[int] = []  # numbers of the devices
         self.streams: list[Stream] = []
+        self._known: set[object] = set()  # what the device that was opened last has loaded
         self.copies: list[int] = []  # kinds
         self.compiled = 0  # programs
         self.peers: list[int] = []  # devices to which access was asked for
@@ -93,6 +119,7 @@ class FakeCupy:
             device=SimpleNamespace(get_cublas_handle=lambda: 1),
             Device=lambda number: Current(self.used, number),
             Stream=self._stream,
+            Event=Event,
             Memory=self._memory,
             nvrtc=SimpleNamespace(getVersion=lambda: (13, 5)),
             compiler=SimpleNamespace(compile_using_nvrtc=self._compile),
@@ -105,13 +132,18 @@ class FakeCupy:
     def _capturing(self) -> bool:
         return any(stream.capturing is not None for stream in self.streams)
 
+    def once(self, what: object) -> None:
+        """What the driver loads when it is first asked for, which it may not do in a capture."""
+        assert not self._capturing or what in self._known, f"a capture must not be the first to use {what}"
+        self._known.add(what)
+
     def cublas(self, library: str, *arguments: Any) -> Any:
         """psgd's Cublas on the library that stands for cuBLAS, which knows of no captures."""
         stream, inner = self.streams[-1], Cublas(library, *arguments)
 
         def gemm(product: Product) -> None:
             m, n, k, _, a, b, _, _, count, _ = product
-            stream.once(f"the kernel of a product {m, n, k, a.transposed, b.transposed, count}")
+            self.once(f"the kernel of a product {m, n, k, a.transposed, b.transposed, count}")
             stream.do(lambda: inner.gemm(product))
 
         return SimpleNamespace(gemm=gemm)
@@ -129,7 +161,7 @@ class FakeCupy:
         kernel.shared = value
 
     def _stream(self, non_blocking: bool = False) -> Stream:
-        self.streams.append(Stream(non_blocking))
+        self.streams.append(Stream(0x57EA + len(self.streams), non_blocking))
         return self.streams[-1]
 
     def _memory(self, size: int) -> Any:
@@ -140,6 +172,7 @@ class FakeCupy:
         return SimpleNamespace(ptr=memory.pointer, size=size, owner=memory)
 
     def _properties(self, number: int) -> dict[str, Any]:
+        self._known = set()
         shared = {"sharedMemPerBlock": 48 << 10, "sharedMemPerBlockOptin": 227 << 10}
         return {"name": b"NVIDIA Fake", "major": 9, "minor": 0, "multiProcessorCount": 3, **shared}
 
@@ -164,7 +197,7 @@ class FakeCupy:
             raise CUDARuntimeError(self.refuses)
 
     def _copy(self, to: int, source: int, size: int, kind: int, stream: int) -> None:
-        assert stream == Stream.ptr
+        assert stream in [each.ptr for each in self.streams]
         assert not self._capturing, "a copy in a capture: its source and size would be those of now for ever"
         self.copies.append(kind)
         ctypes.memmove(to, source, size)
@@ -190,7 +223,7 @@ class Module:
         self._cupy = cupy
 
     def load(self, compiled: bytes) -> None:
-        self._cupy.streams[-1].once(compiled)
+        self._cupy.once(compiled)
         lines = compiled.decode().splitlines()
         count = next(number for number, line in enumerate(lines) if "#define" not in line)
         defines = dict(line.split(" ", 2)[1:] for line in lines[:count])
@@ -213,10 +246,10 @@ class Kernel:
         shared_mem: int = 0,
         stream: Stream | None = None,
     ) -> None:
-        assert stream is self._cupy.streams[-1]
+        assert stream in self._cupy.streams
         assert shared_mem <= self.shared, "cudaErrorInvalidValue"
         assert all(type(each) in TYPES for each in args), "of another size than the kernel takes"
-        stream.once(f"the kernel {self._name}")
+        self._cupy.once(f"the kernel {self._name}")
         types = self._program.signatures[self._name]
         bound = [
             DeviceArray(int(each), (1 << 40,), np.dtype(np.uint8), None) if kind.endswith("*") and int(each) else each

@@ -9,7 +9,8 @@ import os
 import struct
 import weakref
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,8 @@ class Pretend:
         memory: int = 1 << 30,
         fail_at: int | None = None,
     ) -> None:
-        """`order`: of the threads (emulate.Emulated.launch); `memory`: bytes; `fail_at`: the allocation, counted
-        from 1, for which there is no room."""
+        """`order`: of the threads (emulate.Emulated.launch), and where it is odd, what is beside is done last;
+        `memory`: bytes; `fail_at`: the allocation, counted from 1, for which there is no room."""
         self.name = "pretended GPU"
         self.capability, self.processors, self.shared_bytes = capability, processors, shared_bytes
         self.order, self.memory, self.fail_at = order, memory, fail_at
@@ -111,6 +112,8 @@ class Pretend:
         self._queue: list[Callable[[], None]] = []
         self._uploading: list[np.ndarray] = []
         self._recording: list[Callable[[], None]] | None = None
+        self._is_beside = False
+        self._beside: list[Callable[[], None]] | None = None  # what must be joined, of it what is done then
         self._workspace = Memory(WORKSPACE_BYTES)
         self._cublas = Cublas(str(fake_cublas()), 0x57EA, self._workspace.pointer, WORKSPACE_BYTES)
 
@@ -184,11 +187,27 @@ class Pretend:
 
         self._ask(act)
 
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        assert not self._is_beside, "beside what is beside"
+        self._is_beside, self._beside = True, self._beside or []
+        yield
+        self._is_beside = False
+
+    def join(self) -> None:
+        assert self._beside is not None, "nothing is beside: CUDA refuses this in a capture"
+        assert not self._is_beside
+        late, self._beside = self._beside, None
+        for act in late:
+            self._ask(act)
+
     def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
         self._not_while_capturing("another capture")
+        assert self._beside is None
         graph = self._recording = []
         try:
             queue()
+            assert self._beside is None, "a capture ends before what is beside"
         finally:
             self._recording = None
         self.captures += 1
@@ -202,6 +221,7 @@ class Pretend:
 
     def synchronize(self) -> None:
         self._not_while_capturing("synchronize")
+        assert self._beside is None, "what is beside is not waited for"
         self.synchronizes += 1
         queue, self._queue = self._queue, []
         self._uploading.clear()
@@ -228,6 +248,10 @@ class Pretend:
         return self.memory - self.used, self.memory
 
     def _ask(self, act: Callable[[], None]) -> None:
+        if self._is_beside and self.order % 2:
+            assert self._beside is not None
+            self._beside.append(act)
+            return
         (self._queue if self._recording is None else self._recording).append(act)
 
     def _freed(self, size: int) -> None:

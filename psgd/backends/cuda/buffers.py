@@ -20,6 +20,9 @@ ORDER_BYTES = 16 << 20
 MOST_STEPS = 65536
 NORM_BLOCKS = 256  # partial sums of a squared norm, at most: the same on all devices, as is the order of additions
 THREADS = 256  # of a block in elementwise kernels
+# Blocks of these for each multiprocessor, at most: twice as many as it can take at once. With fewer, a thread waits for
+# the memory once for each of its elements; more would be no faster.
+BLOCKS_EACH = 16
 ALIGNMENT = 256  # bytes, as of allocations
 SCORED_EXAMPLES = 16_384  # at a time. Raised, products of scores are larger, and their activations take more memory
 EXPORT_BYTES = 2 << 20  # exported memory is a multiple of this, or what lies beside it would be exported as well
@@ -72,7 +75,7 @@ def capacity(task: HostedTask, workers: int) -> int:
 
 def grid(device: Device, elements: int, workers: int) -> tuple[int, int]:
     """The grid of a kernel that goes over so many elements of each worker's by blocks of THREADS."""
-    return min(4 * device.processors, -(-elements // THREADS)), workers
+    return min(BLOCKS_EACH * device.processors, -(-elements // THREADS)), workers
 
 
 def norm_blocks(parameters: int) -> int:
@@ -130,7 +133,7 @@ class Buffers:
         self.reduced = Vectors(self.shared.cast(where.reduced, (1, P), dtype), P)
         self.own_moments = Vectors(empty((W, R, P), dtype), R * P) if R else None
         # Activations of each layer, from the inputs on. The column behind the last is 1, the weight of which is the
-        # bias, for ever: kernels and products write the columns before it. Rows begin at multiples of four elements.
+        # bias, for ever: kernels and products write the columns before it. Rows begin at multiples of eight elements.
         self.lines = activation_lines(task)
         self.activations = [empty((W, B, line), dtype) for line in self.lines]
         self.slope_lines = [_line(size) for size in sizes[1:]]  # of each layer's outputs
@@ -238,8 +241,8 @@ def bytes_needed(task: HostedTask, workers: int) -> int:
 
 
 def _line(columns: int) -> int:
-    """Elements of a row: 16 bytes of float32 at a time are what wide loads and tensor cores ask for."""
-    return _rounded(columns, 4)
+    """Elements of a row. Rows of float32 begin at multiples of 32 bytes, which is what a GPU reads at least."""
+    return _rounded(columns, 8)
 
 
 def _rounded(number: int, unit: int) -> int:

@@ -70,19 +70,21 @@ class Combining:
         self._weights = device.empty((len(leaves),), dtype)
         self._given = device.staging((len(leaves),), dtype)
         self._step = _Step(device, program, task.replica_step, buffers) if task.replica_step else None
+        self._sum(0, 0)  # of nothing: the kernel is compiled now
 
     def reduce(self, weights: np.ndarray) -> None:
         """Sum the contributions by `weights` (workers,), in the order of the tree, in this process's part of the
         parameters. The call before must have been waited for."""
         self._given[:] = weights
         self._device.upload(self._given, self._weights)
-        start, stop = self._part
-        if start < stop:
-            blocks = grid(self._device, stop - start, self._task.contribution_rows)
-            self._device.launch(
-                *(self._tree, "reduce", blocks, (THREADS,), self._leaves, self._weights, self._outs),
-                *(self._outs.size, start, stop, self._task.network.layout.size),
-            )
+        self._sum(*self._part)
+
+    def _sum(self, start: int, stop: int) -> None:
+        blocks = grid(self._device, max(1, stop - start), self._task.contribution_rows)
+        self._device.launch(
+            *(self._tree, "reduce", blocks, (THREADS,), self._leaves, self._weights, self._outs),
+            *(self._outs.size, start, stop, self._task.network.layout.size),
+        )
 
     def apply(self, factors: Sequence[float]) -> None:
         """Take the replica's step with the factors of its rule. The call before must have been waited for."""

@@ -31,7 +31,7 @@ from psgd.backends.cuda.resident import Resident, fits
 from psgd.backends.cuda.scoring import Scoring
 from psgd.backends.hosted import HostedTask, HostedWorkers, Orders, Segment
 
-UNROLL = 8  # steps of the longer graph. Raised, a segment is fewer launches of graphs, and a graph takes more memory
+UNROLL = 16  # steps of the longer graph. Raised, a segment is fewer launches of graphs, and a graph takes more memory
 NOWHERE = np.iinfo(np.int32).max  # "the first index that is not finite" where all are
 
 
@@ -99,6 +99,8 @@ class CudaWorkers(HostedWorkers):
         self._fill(buffers.zero, 0.0)
         self._fill(buffers.one, 1.0)
         self._device.upload(room.weight_spans, buffers.weight_spans)
+        if not room.resident:
+            room.replays = self._captured(buffers)
         return room.orders
 
     def set_replica(self, vectors: np.ndarray) -> None:
@@ -133,8 +135,6 @@ class CudaWorkers(HostedWorkers):
 
     def run(self, steps: int, ends: Sequence[bool]) -> None:
         room = self._room
-        if not room.resident and not room.replays:
-            room.replays = self._captured(room.buffers)
         self._upload_orders(steps, ends)
         self._begin(room.buffers)
         if room.resident:

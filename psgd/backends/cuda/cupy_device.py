@@ -6,8 +6,8 @@ import os
 import secrets
 import struct
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, final
 
@@ -22,7 +22,7 @@ from psgd.core.errors import UsageError
 # Options of NVRTC, CUDA's run-time compiler. It contracts no multiplication and addition (the kernels write fma where
 # that is wanted), and keeps numbers below 1.2e-38, as a CPU does: CuPy's RawModule would flush these to zero.
 OPTIONS = ("-std=c++17", "--fmad=false", "-ftz=false")
-WORKSPACE_BYTES = 32 << 20  # for cuBLAS: what NVIDIA recommends for its larger GPUs
+WORKSPACE_BYTES = 32 << 20  # for the products of a stream: what NVIDIA recommends for its larger GPUs
 PLAIN_SHARED_BYTES = 48 << 10  # of a block; a kernel that takes more must say so before it is launched
 
 _TO_DEVICE, _TO_HOST = 1, 2  # cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost
@@ -73,15 +73,15 @@ class CupyDevice:
         self._number, self.name = number, about["name"].decode()
         self.capability = (about["major"], about["minor"])
         self.processors, self.shared_bytes = about["multiProcessorCount"], about["sharedMemPerBlockOptin"]
-        self._stream = cupy.cuda.Stream(non_blocking=True)
         self._kernels: dict[tuple[Program, str], Any] = {}
         self._modules: dict[Program, Any] = {}
         self._shared: dict[tuple[Program, str], int] = {}  # bytes that each kernel may take
-        self._workspace = self.empty((WORKSPACE_BYTES,), np.dtype(np.uint8))
         self._compiler = cupy.__version__, cupy.cuda.nvrtc.getVersion()
         cupy.cuda.device.get_cublas_handle()  # loads the library, wherever it lies
         library = f"libcublas.so.{self._runtime.runtimeGetVersion() // 1000}"
-        self._cublas = Cublas(library, self._stream.ptr, self._workspace.pointer, WORKSPACE_BYTES)
+        workspaces = [self.empty((WORKSPACE_BYTES,), np.dtype(np.uint8)) for _ in range(2)]
+        self._main, self._side = (_Stream(cupy, library, workspace) for workspace in workspaces)
+        self._current = self._main
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> DeviceArray:
         array = DeviceArray(0, tuple(shape), dtype, None)
@@ -109,10 +109,10 @@ class CupyDevice:
         return np.frombuffer(memory, dtype, count).reshape(shape)
 
     def upload(self, host: np.ndarray, to: DeviceArray) -> None:
-        self._runtime.memcpyAsync(to.pointer, host.ctypes.data, host.nbytes, _TO_DEVICE, self._stream.ptr)
+        self._runtime.memcpyAsync(to.pointer, host.ctypes.data, host.nbytes, _TO_DEVICE, self._main.stream.ptr)
 
     def download(self, source: DeviceArray, host: np.ndarray) -> None:
-        self._runtime.memcpyAsync(host.ctypes.data, source.pointer, host.nbytes, _TO_HOST, self._stream.ptr)
+        self._runtime.memcpyAsync(host.ctypes.data, source.pointer, host.nbytes, _TO_HOST, self._main.stream.ptr)
 
     def launch(
         self,
@@ -125,25 +125,38 @@ class CupyDevice:
     ) -> None:
         bound = programs.bind(program, kernel, arguments)
         given = tuple(np.uintp(each.pointer) if isinstance(each, DeviceArray) else each for each in bound)
-        self._kernel(program, kernel, shared)(grid, block, given, shared_mem=shared, stream=self._stream)
+        self._kernel(program, kernel, shared)(grid, block, given, shared_mem=shared, stream=self._current.stream)
 
     def gemm(self, product: Product) -> None:
-        self._cublas.gemm(product)
+        self._current.cublas.gemm(product)
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        self._side.follow(self._main)
+        self._current = self._side
+        try:
+            yield
+        finally:
+            self._current = self._main
+
+    def join(self) -> None:
+        self._main.follow(self._side)
 
     def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
-        self._stream.begin_capture()
+        stream = self._main.stream
+        stream.begin_capture()
         try:
             queue()
         except BaseException:
             # A stream that captures can do nothing else. What failed says more than that the capture did.
             with suppress(self._runtime.CUDARuntimeError):
-                self._stream.end_capture()
+                stream.end_capture()
             raise
-        graph = self._stream.end_capture()
-        return lambda: graph.launch(self._stream)
+        graph = stream.end_capture()
+        return lambda: graph.launch(stream)
 
     def synchronize(self) -> None:
-        self._stream.synchronize()
+        self._main.stream.synchronize()
 
     def export(self, array: DeviceArray) -> bytes:
         try:
@@ -202,6 +215,21 @@ class CupyDevice:
             module.load(cached(key, lambda: compile()[0]))
             self._modules[program] = module
         return self._modules[program]
+
+
+@final
+class _Stream:
+    """A stream and the products in it. These have memory of their own for the sums of their parts."""
+
+    def __init__(self, cupy: Any, library: str, workspace: DeviceArray) -> None:
+        self.stream, self._event = cupy.cuda.Stream(non_blocking=True), cupy.cuda.Event(disable_timing=True)
+        self._workspace = workspace  # kept
+        self.cublas = Cublas(library, self.stream.ptr, workspace.pointer, workspace.nbytes)
+
+    def follow(self, other: _Stream) -> None:
+        """Let all that is queued here later wait for what is queued there now."""
+        other.stream.record(self._event)
+        self.stream.wait_event(self._event)
 
 
 @final

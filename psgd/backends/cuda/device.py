@@ -1,6 +1,7 @@
 """The protocol of a device, and arrays in its memory, which the host cannot read by mistake."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Protocol, final
 
@@ -81,7 +82,7 @@ class Program:
 
 
 class Device(Protocol):
-    """Work is queued and done in order; only `synchronize` waits for it."""
+    """Work is queued and done in order, but for what is `beside`; only `synchronize` waits for it."""
 
     name: str
     capability: tuple[int, int]
@@ -118,6 +119,15 @@ class Device(Protocol):
         ...
 
     def gemm(self, product: Product) -> None: ...
+
+    def beside(self) -> AbstractContextManager[None]:
+        """Queue launches and products within so that what is queued later, until `join`, need not wait for them. They
+        follow all that was queued before."""
+        ...
+
+    def join(self) -> None:
+        """End what is beside: all that is queued later follows it."""
+        ...
 
     def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
         """Record the launches and products that `queue` asks for, and return what asks for all of them again. No copy

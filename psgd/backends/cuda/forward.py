@@ -12,7 +12,7 @@ from psgd.backends.hosted import HostedTask
 # The numbers that kernels/common.cu gives to activations and losses.
 ACTIVATIONS = {"identity": 0, "relu": 1, "sigmoid": 2, "tanh": 3, "softmax": 4}
 LOSSES = {"squared-error": 0, "cross-entropy": 1, "binary-cross-entropy": 2, "hinge": 3, "huber": 4}
-GATHER_THREADS = 128  # for a row
+GATHER_THREADS = 256  # for a row, whose inputs are read in fours
 
 
 @final
@@ -47,8 +47,9 @@ class Forward:
         beta = operands.one if adds else operands.zero
         self._device.gemm(Product(m, n, k, operands.one, a, b, beta, c, operands.workers, self._task.tf32))
 
-    def elementwise(self, kernel: str, elements: int, *arguments: object) -> None:
-        blocks = grid(self._device, elements, self._operands.workers)
+    def elementwise(self, kernel: str, outputs: int, *arguments: object) -> None:
+        """Queue a kernel over the `outputs` of all examples, which a thread takes four of at a time."""
+        blocks = grid(self._device, self._operands.batch * -(-outputs // 4), self._operands.workers)
         self._device.launch(self._program, kernel, blocks, (THREADS,), *arguments)
 
     def _gather(self) -> None:
@@ -66,4 +67,4 @@ class Forward:
         self.multiply(batch, outputs, inputs + 1, self.activations(layer), self.weights(layer), out)
         if layer + 1 < len(self._layers) and kind != ACTIVATIONS["identity"]:
             line = self._operands.lines[layer + 1]
-            self.elementwise("activate", batch * outputs, out.array, kind, batch, outputs, line)
+            self.elementwise("activate", outputs, out.array, kind, batch, outputs, line)

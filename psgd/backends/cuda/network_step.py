@@ -35,6 +35,8 @@ class NetworkStep:
         self._output()
         for layer in reversed(range(len(self._layers))):
             self._back(layer)
+        if len(self._layers) > 1:
+            self._device.join()
 
     def _output(self) -> None:
         """Losses, and slopes times the mean's 1/B, or times -rate/B if the products of the pass back update."""
@@ -49,24 +51,37 @@ class NetworkStep:
         )
 
     def _back(self, layer: int) -> None:
-        """The slopes of the layer below, from this layer's weights; then this layer's gradient, or its new weights."""
-        inputs, outputs, start = self._layers[layer]
-        buffers, batch, slopes = self._buffers, self._task.batch, self._slopes(layer)
-        if layer:
-            below = self._slopes(layer - 1)
-            self._forward.multiply(
-                batch, inputs, outputs, slopes, self._forward.weights(layer)._replace(transposed=True), below
-            )
-        to = buffers.gradient or buffers.weights
-        self._forward.multiply(
-            *(inputs + 1, outputs, batch, self._forward.activations(layer)._replace(transposed=True), slopes),
-            *(Matrix(to.array.at(start), outputs, to.stride), self._plain),
-        )
-        if layer and self._kinds[layer - 1] != ACTIVATIONS["identity"]:
+        """The slopes of the layer below, from this layer's weights, and beside them this layer's gradient. Its new
+        weights, where the product updates them, come after those slopes."""
+        if not layer:
+            self._gradient(0)
+            return
+        inputs, outputs, _ = self._layers[layer]
+        buffers, batch, below = self._buffers, self._task.batch, self._slopes(layer - 1)
+        weights = self._forward.weights(layer)._replace(transposed=True)
+        if not self._plain:
+            self._gradient_beside(layer)
+        self._forward.multiply(batch, inputs, outputs, self._slopes(layer), weights, below)
+        if self._plain:
+            self._gradient_beside(layer)
+        if self._kinds[layer - 1] != ACTIVATIONS["identity"]:
             self._forward.elementwise(
-                *("slopes", batch * inputs, below.array, buffers.activations[layer], self._kinds[layer - 1]),
+                *("slopes", inputs, below.array, buffers.activations[layer], self._kinds[layer - 1]),
                 *(batch, inputs, buffers.slope_lines[layer - 1], buffers.lines[layer]),
             )
+
+    def _gradient_beside(self, layer: int) -> None:
+        with self._device.beside():
+            self._gradient(layer)
+
+    def _gradient(self, layer: int) -> None:
+        """This layer's gradient, or its new weights."""
+        inputs, outputs, start = self._layers[layer]
+        to, activations = self._buffers.gradient or self._buffers.weights, self._forward.activations(layer)
+        self._forward.multiply(
+            *(inputs + 1, outputs, self._task.batch, activations._replace(transposed=True), self._slopes(layer)),
+            *(Matrix(to.array.at(start), outputs, to.stride), self._plain),
+        )
 
     def _slopes(self, layer: int) -> Matrix:
         """Slopes of a layer's outputs (B, O)."""

@@ -30,10 +30,10 @@ class Partition(Sampler):
         super().__init__(seen, batch, note)
         self._seed = seed
         self._shards = stream(seed, "partition").permutation(examples)[:seen].reshape(workers, self.shard)
-        self._passes = [RowStream(self.shard, partial(self._draw_pass, worker), kept=1) for worker in range(workers)]
+        self.streams = [RowStream(self.shard, partial(self._draw_pass, worker), kept=1) for worker in range(workers)]
 
     def batch_at(self, worker: int, step: int, position: int) -> IndexBatch:
-        rows = self._passes[worker].rows(step * self.batch, self.batch)
+        rows = self.streams[worker].rows(step * self.batch, self.batch)
         return IndexBatch(rows, (position + self.batch / 2) / self.examples)
 
     def _draw_pass(self, worker: int, number: int) -> np.ndarray:

@@ -19,10 +19,10 @@ class Replacement(Sampler):
         note = "data.mode replacement: an epoch is as many draws as there are examples; some come twice or never"
         super().__init__(examples, batch, note)
         self._seed = seed
-        self._draws = [RowStream(BLOCK_DRAWS, partial(self._draw_block, worker), kept=1) for worker in range(workers)]
+        self.streams = [RowStream(BLOCK_DRAWS, partial(self._draw_block, worker), kept=1) for worker in range(workers)]
 
     def batch_at(self, worker: int, step: int, position: int) -> IndexBatch:
-        rows = self._draws[worker].rows(step * self.batch, self.batch)
+        rows = self.streams[worker].rows(step * self.batch, self.batch)
         return IndexBatch(rows, (position + self.batch / 2) / self.examples)
 
     def _draw_block(self, worker: int, block: int) -> np.ndarray:

@@ -23,6 +23,7 @@ class Sampler(ABC):
         self.examples = examples  # of an epoch, over all workers
         self.batch = batch  # examples of one worker's step
         self.note = note  # a line about this way of sampling for people; may be empty
+        self.streams: list[RowStream] = []  # of each worker, if each has one of its own
 
     @abstractmethod
     def batch_at(self, worker: int, step: int, position: int) -> IndexBatch:
@@ -55,6 +56,19 @@ class Sampler(ABC):
             for step, batch in enumerate(self.batches(worker, plan, before, count, progress)):
                 rows[step, column], epochs[step, column] = batch
 
+    def draw_ahead(
+        self,
+        workers: Sequence[int],
+        plan: Sequence[int],
+        first: Sequence[int],
+        steps: Sequence[int],
+        progress: Progress,
+    ) -> None:
+        """Draw what follows the batches that `fill` writes for these arguments, as many again."""
+        for worker, begin, count in zip(workers, first, steps, strict=True):
+            before = progress.dealt[worker] if progress.dealt else 0
+            self.streams[worker].draw_ahead((before + begin + count) * self.batch, count * self.batch)
+
 
 @final
 class RowStream:
@@ -74,6 +88,13 @@ class RowStream:
             parts.append(self._block(block)[cursor : cursor + count])
             block, cursor, count = block + 1, 0, count - len(parts[-1])
         return np.concatenate(parts)
+
+    def draw_ahead(self, position: int, count: int) -> None:
+        """Draw the blocks in which the next `count` row numbers from `position` on lie, and keep them all."""
+        blocks = range(position // self._length, -(-(position + count) // self._length))
+        self._kept = max(self._kept, len(blocks))
+        for block in blocks:
+            self._block(block)
 
     def _block(self, block: int) -> np.ndarray:
         if block not in self._blocks:

@@ -52,6 +52,20 @@ class Shuffle(Sampler):
         positions = start + np.arange(count)[:, None] * turn + np.array(workers) * batch
         epochs[:count] = (positions + batch / 2) / self.examples
 
+    def draw_ahead(
+        self,
+        workers: Sequence[int],
+        plan: Sequence[int],
+        first: Sequence[int],
+        steps: Sequence[int],
+        progress: Progress,
+    ) -> None:
+        """All workers go on in one stream."""
+        end = max(map(int.__add__, first, steps))
+        begin = end - max(steps)
+        before, after = (self.batch * sum(min(planned, step) for planned in plan) for step in (begin, end))
+        self.stream.draw_ahead(progress.position + after, after - before)
+
     def _draw_epoch(self, epoch: int) -> np.ndarray:
         draw = stream(self._seed, "shuffle", epoch)
         if self._window:

@@ -18,8 +18,7 @@ __device__ constexpr int layers() {
   const int sizes[] = {SIZES};
   return sizeof sizes / sizeof(int) - 1;
 }
-__device__ constexpr int up(int n, int by) { return (n + by - 1) / by; }      // n / by, rounded up
-__device__ constexpr int whole(int n) { return up(n, 4) * 4; }                // so that rows can be read in fours
+__device__ constexpr int whole(int n) { return up(n, 4) * 4; }  // so that rows can be read in fours
 __device__ constexpr int at_most(int a, int b) { return a < b ? a : b; }
 // Lanes that share the terms of a sum: as many as there are threads for `sums` at a time, at most one for each term.
 __device__ constexpr int lanes_each(int sums, int terms) {
@@ -62,22 +61,6 @@ constexpr int A = Z + whole(CLUSTER * EXAMPLES * O0);          // activations of
 constexpr int D = A + whole(Last::activations_end);            // slopes of all layers, the last one's logits before
 constexpr int ONE = D + Last::slopes_end;                      // the number 1
 static_assert(ONE + 4 == SHARED_REALS, "resident.py counts the shared memory differently");
-
-// n numbers that are read at once.
-template <int n> struct alignas(n * sizeof(REAL) < 16 ? n * sizeof(REAL) : 16) Pack { REAL at[n]; };
-template <int n> __device__ inline const Pack<n>& pack(const REAL* at) { return *(const Pack<n>*)at; }
-
-// Four neighbouring inputs as they are stored; bytes in one word, so that they take one register.
-template <class T> struct alignas(16) Four {
-  T values[4];
-  __device__ inline REAL get(int i) const { return (REAL)values[i]; }
-  __device__ inline void set(int i, T value) { values[i] = value; }
-};
-template <> struct Four<unsigned char> {
-  unsigned word;
-  __device__ inline REAL get(int i) const { return (REAL)(word >> 8 * i & 255u); }
-  __device__ inline void set(int i, unsigned char value) { word |= (unsigned)value << 8 * i; }
-};
 
 __device__ inline void meet() {
 #if CLUSTER > 1

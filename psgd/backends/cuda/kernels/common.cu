@@ -34,6 +34,43 @@ enum Loss { SQUARED, CROSS, BINARY, HINGE, HUBER };
 __device__ inline long first() { return blockIdx.x * (long)blockDim.x + threadIdx.x; }
 __device__ inline long stride() { return gridDim.x * (long)blockDim.x; }
 
+__device__ constexpr int up(int n, int by) { return (n + by - 1) / by; }  // n / by, rounded up
+
+// n numbers that are read at once.
+template <int n> struct alignas(n * sizeof(REAL) < 16 ? n * sizeof(REAL) : 16) Pack { REAL at[n]; };
+template <int n> __device__ inline const Pack<n>& pack(const REAL* at) { return *(const Pack<n>*)at; }
+
+// Four neighbouring inputs as they are stored; bytes in one word, so that they take one register.
+template <class T> struct alignas(16) Four {
+  T values[4];
+  __device__ inline REAL get(int i) const { return (REAL)values[i]; }
+  __device__ inline void set(int i, T value) { values[i] = value; }
+};
+template <> struct Four<unsigned char> {
+  unsigned word;
+  __device__ inline REAL get(int i) const { return (REAL)(word >> 8 * i & 255u); }
+  __device__ inline void set(int i, unsigned char value) { word |= (unsigned)value << 8 * i; }
+};
+
+// Four inputs times `scale` -> x.
+__device__ inline void place(REAL* x, const Four<INPUT>& four, REAL scale) {
+  Pack<4> values;
+#pragma unroll
+  for (int j = 0; j < 4; j++) values.at[j] = four.get(j) * scale;
+  *(Pack<4>*)x = values;
+}
+
+// Calls use(b, o, count) for every four neighbouring columns of a matrix (B, O): from column o of row b on, of which
+// `count` are columns, the rest of the last four is not. Divided between the threads of a row of blocks.
+template <class Use> __device__ inline void each_four(int B, int O, Use use) {
+  const int fours = up(O, 4);
+  for (long i = first(); i < (long)B * fours; i += stride()) {
+    const int b = i >> 32 ? (int)(i / fours) : (int)((unsigned)i / (unsigned)fours);  // 64 bits take long to divide
+    const int o = (int)(i - (long)b * fours) * 4;
+    use(b, o, O - o < 4 ? O - o : 4);
+  }
+}
+
 // Where the orders (S, W, `width`) for this step and this worker begin.
 template <class T> __device__ inline const T* order(const T* orders, const int* step, int width) {
   return orders + ((long)*step * gridDim.y + blockIdx.y) * width;

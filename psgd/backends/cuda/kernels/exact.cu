@@ -1,23 +1,33 @@
 // Kernels whose results are those of numpy, bit for bit: only + - * / and the square root, each rounded by itself
 // (compiled with --fmad=false), in the order of backends/numpy.
 
-// Rows of inputs (N, F) times `scale` -> the first F columns of X (W, B, line); zeros for a worker that takes no step.
-// Grid (B, W).
+// Rows of inputs (N, F) times `scale` -> the first F columns of X (W, B, line), line a multiple of 4; zeros for a worker
+// that takes no step. Grid (B, W).
 KERNEL gather(const INPUT* inputs, const int* rows, const int* step, const int* limits, int B, int F, int line, REAL scale, REAL* X) {
   const int b = blockIdx.x, w = blockIdx.y, active = *step < limits[w];
   REAL* x = X + ((long)w * B + b) * line;
   const INPUT* input = inputs + (active ? (long)order(rows, step, B)[b] * F : 0);
+  if (F % 4 == 0 && active) {
+    for (int f = 4 * threadIdx.x; f < F; f += 4 * blockDim.x) place(x + f, *(const Four<INPUT>*)(input + f), scale);
+    return;
+  }
   for (int f = threadIdx.x; f < F; f += blockDim.x) x[f] = active ? (REAL)input[f] * scale : (REAL)0;
 }
 
-// dL/dA in D (W, B, lined) -> dL/dZ, in place, for O outputs with activations A (W, B, line).
+// dL/dA in D (W, B, lined) -> dL/dZ, in place, for O outputs with activations A (W, B, line). Both lines are multiples
+// of 4.
 KERNEL slopes(REAL* D, const REAL* A, int kind, int B, int O, int lined, int line) {
   D += (long)blockIdx.y * B * lined;
   A += (long)blockIdx.y * B * line;
-  for (long i = first(); i < (long)B * O; i += stride()) {
-    const long b = i / O, o = i % O;
-    D[b * lined + o] = slope(kind, A[b * line + o], D[b * lined + o]);
-  }
+  each_four(B, O, [&](int b, int o, int count) {
+    REAL* d = D + (long)b * lined + o;
+    const Pack<4> a = pack<4>(A + (long)b * line + o);
+    Pack<4> values = pack<4>(d);
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+      if (j < count) values.at[j] = slope(kind, a.at[j], values.at[j]);
+    *(Pack<4>*)d = values;
+  });
 }
 
 // The penalties' gradient: g += l2 p, then g += l1 sign(p), where p is a weight, which says `spans` (layers, 2): index

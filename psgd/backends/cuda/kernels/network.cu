@@ -1,13 +1,18 @@
 // Kernels of a network whose results agree with numpy's to a tolerance: exponentials, logarithms, sums in another order.
 // The orders of their sums are fixed, so that the same work gives the same bits.
 
-// Logits -> activations of O outputs, in place: A (W, B, line). Not softmax, which is for the last layer.
+// Logits -> activations of O outputs, in place: A (W, B, line), line a multiple of 4. Not softmax, which is for the last
+// layer.
 KERNEL activate(REAL* A, int kind, int B, int O, int line) {
   A += (long)blockIdx.y * B * line;
-  for (long i = first(); i < (long)B * O; i += stride()) {
-    REAL* a = A + i / O * line + i % O;
-    *a = act(kind, *a);
-  }
+  each_four(B, O, [&](int b, int o, int count) {
+    REAL* a = A + (long)b * line + o;
+    Pack<4> values = pack<4>(a);
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+      if (j < count) values.at[j] = act(kind, values.at[j]);
+    *(Pack<4>*)a = values;
+  });
 }
 
 // The last layer's logits Z (W, B, line) -> slopes dL/dZ times a share in D (W, B, lined), and the examples' losses are

@@ -62,12 +62,6 @@ __device__ inline Four<INPUT> fetch(const INPUT* inputs, const int* rows, int b,
   }
   return four;
 }
-__device__ inline void place(REAL* x, const Four<INPUT>& four, REAL scale) {
-  Pack<4> values;
-#pragma unroll
-  for (int j = 0; j < 4; j++) values.at[j] = four.get(j) * scale;
-  *(Pack<4>*)x = values;
-}
 
 // A warp takes example e, number `own` of this block's, forward from layer l on: logits -> activations, which are sent
 // to all blocks. The logits of the last layer are left in its slopes.
