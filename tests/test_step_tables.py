@@ -103,7 +103,7 @@ def test_what_is_drawn_ahead_is_not_drawn_again(name, plan, monkeypatch):
         assert (start > 0) == (not drawn)
         plain.fill(workers, plan, first, steps, progress, rows[1], epochs)
         assert rows[0].tobytes() == rows[1].tobytes()
-        ahead.draw_ahead(workers, plan, first, steps, progress)
+        ahead.draw_ahead(workers, plan, [n + m for n, m in zip(first, steps, strict=True)], most, progress)
 
 
 def test_the_next_round_is_drawn_ahead():
@@ -111,7 +111,7 @@ def test_the_next_round_is_drawn_ahead():
     stream = RowStream(10, lambda block: (drawn.append(block), np.arange(10) + 10 * block)[1], kept=2)
     sampler = Shuffle(10, 2, 5)
     sampler.stream = stream
-    sampler.draw_ahead([0, 1], (4, 2), [0, 0], [4, 2], Progress(position=20))  # up to 32; then as much again as 4 and 4
+    sampler.draw_ahead([0, 1], (4, 2, 0), [4, 2], 4, Progress(position=20))  # this round ends at 32
     assert drawn == [3, 4]
     assert stream.rows(32, 16).tolist() == list(range(32, 48))
     assert drawn == [3, 4]

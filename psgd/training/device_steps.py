@@ -12,16 +12,13 @@ import numpy as np
 
 from psgd.backends.hosted import HostedWorkers, Orders, Segment
 from psgd.core.clock import Clock
-from psgd.core.replica import Progress, Replica
+from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
 from psgd.group.reports import Report
 from psgd.training.batches import Plan
 from psgd.training.finite import first_nonfinite
 from psgd.training.job import Job
 from psgd.training.step_budget import StepBudget
-
-# What a sampler deals: numbers of workers, the plan, steps that each took and takes next in its round, the progress.
-Dealt = tuple[list[int], Plan, list[int], list[int], Progress]
 
 
 @final
@@ -115,9 +112,7 @@ class DeviceSteps:
         self._start(
             [slot for slot, limit in enumerate(limits) if limit and not self._workers[slot].steps_done], replica
         )
-        numbers, done = [worker.number for worker in self._workers], [worker.steps_done for worker in self._workers]
-        dealt = numbers, plan, done, limits, replica.progress
-        self._order(dealt, limits, steps)
+        self._order(replica, plan, limits, steps)
         ends = [
             limit > 0 and worker.steps_done + limit == plan[worker.number]
             for worker, limit in zip(self._workers, limits, strict=True)
@@ -126,7 +121,7 @@ class DeviceSteps:
         for slot, worker in enumerate(self._workers):
             if ends[slot] and self.parks_contributions:
                 self._device.get_worker(slot, worker.contribution, None)
-        self._job.sampler.draw_ahead(*dealt)  # while the device works
+        self._draw_ahead(replica, plan, limits, steps)  # while the device works
         segment = self._device.finish()
         self._queued = False
         self._count(limits, segment)
@@ -142,17 +137,26 @@ class DeviceSteps:
                 self._workers[slot].moment_steps = replica.progress.steps
         self._device.start(fresh, zero_moments=self._state == "reset")
 
-    def _order(self, dealt: Dealt, limits: list[int], steps: int) -> None:
+    def _order(self, replica: Replica, plan: Plan, limits: list[int], steps: int) -> None:
         """Say which rows and factors each step of each worker takes."""
-        rows, factors, of_slots = self._orders
+        workers, (rows, factors, of_slots) = self._workers, self._orders
         of_slots[:] = limits
-        self._job.sampler.fill(*dealt, rows, self._epochs)
+        numbers, done = [worker.number for worker in workers], [worker.steps_done for worker in workers]
+        self._job.sampler.fill(numbers, plan, done, limits, replica.progress, rows, self._epochs)
         if self._optimizer:
-            before = sorted({worker.moment_steps for worker in self._workers})
+            before = sorted({worker.moment_steps for worker in workers})
             if len(before) > 1:  # otherwise one column is broadcast
-                before = [worker.moment_steps for worker in self._workers]
+                before = [worker.moment_steps for worker in workers]
             counts = np.array(before) + np.arange(1, steps + 1)[:, None]
             self._optimizer.tabulate(counts, self._epochs[:steps], factors[:steps])
+
+    def _draw_ahead(self, replica: Replica, plan: Plan, limits: list[int], steps: int) -> None:
+        """Draw the rows of the next segment, which may be in the next round."""
+        numbers = [worker.number for worker in self._workers]
+        taken = [worker.steps_done + limit for worker, limit in zip(self._workers, limits, strict=True)]
+        left = max(plan[number] - count for number, count in zip(numbers, taken, strict=True)) or max(plan)
+        most = min(left, self._budget.following(steps), len(self._orders.rows))
+        self._job.sampler.draw_ahead(numbers, plan, taken, most, replica.progress)
 
     def _count(self, limits: list[int], segment: Segment) -> None:
         losses, first = segment.loss.tolist(), segment.first_nonfinite.tolist()

@@ -82,7 +82,7 @@ class Stream:
             for act in capture.acts:
                 stream.do(act)
 
-        return SimpleNamespace(launch=launch)
+        return SimpleNamespace(launch=launch, upload=lambda stream: None)
 
     def synchronize(self) -> None:
         assert self.capturing is None, "cudaErrorStreamCaptureUnsupported"

@@ -99,8 +99,17 @@ class CudaWorkers(HostedWorkers):
         self._fill(buffers.zero, 0.0)
         self._fill(buffers.one, 1.0)
         self._device.upload(room.weight_spans, buffers.weight_spans)
-        if not room.resident:
+        for numbers in buffers.orders, buffers.fresh:
+            self._fill(numbers, 0)
+        # A segment of no steps, so that the driver loads all kernels before training begins.
+        self._start_round(buffers)
+        self._begin(buffers)
+        if room.resident:
+            room.resident.queue()
+        else:
             room.replays = self._captured(buffers)
+        self._end(buffers)
+        self.wait()
         return room.orders
 
     def set_replica(self, vectors: np.ndarray) -> None:
@@ -119,16 +128,12 @@ class CudaWorkers(HostedWorkers):
                 self._device.download(_of(vectors, slot), host)
 
     def start(self, slots: Sequence[int], zero_moments: bool) -> None:
-        room = self._room
-        buffers, contributions = room.buffers, room.buffers.contributions
+        room, buffers = self._room, self._room.buffers
         room.once("start", self.wait)
         room.fresh[:] = 0
         room.fresh[list(slots)] = 1
         self._device.upload(room.fresh, buffers.fresh)
-        self._launch(
-            *("start_round", grid(self._device, contributions.stride, buffers.workers), buffers.replica),
-            *(contributions.array, buffers.fresh, contributions.stride),
-        )
+        self._start_round(buffers)
         if zero_moments and buffers.own_moments:
             for slot in slots:
                 self._fill(_of(buffers.own_moments, slot), 0.0)
@@ -191,8 +196,8 @@ class CudaWorkers(HostedWorkers):
         return self._hosted
 
     def _captured(self, buffers: Buffers) -> list[tuple[int, Callable[[], None]]]:
-        """Capture the graphs of UNROLL steps and of one. Before, a step that no worker takes makes the driver load the
-        kernels, which it cannot do in a capture; only scratch memory is changed by it."""
+        """Capture the graphs of UNROLL steps and of one. Before, a step that no worker takes (all limits are 0) makes the
+        driver load the kernels, which it cannot do in a capture; only scratch memory is changed by it."""
         network = NetworkStep(self._device, self._program, self._task, self._examples, buffers)
         optimizer = OptimizerStep(self._device, self._program, self._task, buffers)
 
@@ -202,8 +207,6 @@ class CudaWorkers(HostedWorkers):
                 optimizer.queue()
                 self._device.launch(self._program, "tick", (1,), (1,), buffers.step)
 
-        self._fill(buffers.step, 0)
-        self._fill(buffers.limits, 0)
         queue(1)
         return [(steps, self._device.capture(partial(queue, steps))) for steps in (UNROLL, 1)]
 
@@ -220,6 +223,11 @@ class CudaWorkers(HostedWorkers):
             pairs.append((room.factors[:steps], buffers.factors))
         for host, to in pairs:
             self._device.upload(host, to.at(0, host.shape))
+
+    def _start_round(self, buffers: Buffers) -> None:
+        contributions, stride = buffers.contributions
+        blocks = grid(self._device, stride, buffers.workers)
+        self._launch("start_round", blocks, buffers.replica, contributions, buffers.fresh, stride)
 
     def _begin(self, buffers: Buffers) -> None:
         self._fill(buffers.step, 0)

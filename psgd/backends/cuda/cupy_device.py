@@ -153,6 +153,7 @@ class CupyDevice:
                 stream.end_capture()
             raise
         graph = stream.end_capture()
+        graph.upload(stream)  # or the first replay would do it
         return lambda: graph.launch(stream)
 
     def synchronize(self) -> None:

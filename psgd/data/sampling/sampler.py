@@ -57,17 +57,13 @@ class Sampler(ABC):
                 rows[step, column], epochs[step, column] = batch
 
     def draw_ahead(
-        self,
-        workers: Sequence[int],
-        plan: Sequence[int],
-        first: Sequence[int],
-        steps: Sequence[int],
-        progress: Progress,
+        self, workers: Sequence[int], plan: Sequence[int], taken: Sequence[int], steps: int, progress: Progress
     ) -> None:
-        """Draw what follows the batches that `fill` writes for these arguments, as many again."""
-        for worker, begin, count in zip(workers, first, steps, strict=True):
-            before = progress.dealt[worker] if progress.dealt else 0
-            self.streams[worker].draw_ahead((before + begin + count) * self.batch, count * self.batch)
+        """Draw what the next `steps` batches of these workers, which took `taken` in this round, will need: `fill` then
+        takes no time for that."""
+        for worker, before in zip(workers, taken, strict=True):
+            dealt = progress.dealt[worker] if progress.dealt else 0
+            self.streams[worker].draw_ahead((dealt + before) * self.batch, steps * self.batch)
 
 
 @final

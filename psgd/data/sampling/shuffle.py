@@ -53,18 +53,12 @@ class Shuffle(Sampler):
         epochs[:count] = (positions + batch / 2) / self.examples
 
     def draw_ahead(
-        self,
-        workers: Sequence[int],
-        plan: Sequence[int],
-        first: Sequence[int],
-        steps: Sequence[int],
-        progress: Progress,
+        self, workers: Sequence[int], plan: Sequence[int], taken: Sequence[int], steps: int, progress: Progress
     ) -> None:
         """All workers go on in one stream."""
-        end = max(map(int.__add__, first, steps))
-        begin = end - max(steps)
-        before, after = (self.batch * sum(min(planned, step) for planned in plan) for step in (begin, end))
-        self.stream.draw_ahead(progress.position + after, after - before)
+        dealt = sum(min(planned, max(taken)) for planned in plan)
+        count = steps * sum(planned > 0 for planned in plan)
+        self.stream.draw_ahead(progress.position + dealt * self.batch, count * self.batch)
 
     def _draw_epoch(self, epoch: int) -> np.ndarray:
         draw = stream(self._seed, "shuffle", epoch)
