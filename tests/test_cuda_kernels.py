@@ -87,8 +87,8 @@ def test_rows_of_this_step_are_gathered(case, scale, F):
 
 @pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
 def test_slopes(case, name):
-    B, O, W, line = 9, 31, 2, 36  # noqa: E741
-    A, D = np.tanh(case.draw.normal(size=(W, B, line))).astype(case.dtype), case.some(W, B, line)
+    B, O, W, lined, line = 9, 31, 2, 32, 36  # noqa: E741
+    A, D = np.tanh(case.draw.normal(size=(W, B, line))).astype(case.dtype), case.some(W, B, lined)
     if name != "tanh":
         A = np.maximum(A, 0, out=A)
     A[0, 0, :3] = np.nan, 1.0, 0.0
@@ -102,7 +102,7 @@ def test_slopes(case, name):
         with np.errstate(all="ignore"):
             ACTIVATIONS[name].backward(A_OB.view(kind), D_OB.view(kind), Scratch.make((O, B), kind))
         want[w, :, :O] = D_OB.T
-    launch(case.program, "slopes", (2, W), BLOCK, D, A, KINDS[name], B, O, line)
+    launch(case.program, "slopes", (2, W), BLOCK, D, A, KINDS[name], B, O, lined, line)
     assert same(D, want)
 
 

@@ -94,24 +94,23 @@ def test_every_loss_with_every_output(reals, loss, output, O):  # noqa: E741
     """Slopes and losses, for mean gradients and for steps that descend. The middle worker takes no step: its slopes are
     0, its losses stay, and its rows are nonsense. Gaps after each line stay."""
     draw, dtype, N, B, W, steps, now = np.random.default_rng(3), reals.dtype, 20, 6, 3, 2, 1
-    line, ps = O + 3, O + 1
-    biases = draw.normal(size=(W, ps)).astype(dtype)
+    line, lined = O + 3, O + 2
     T, Z = targets_of(draw, loss, N, O).astype(dtype), draw.normal(scale=3.0, size=(W, B, line)).astype(dtype)
     rows, factors = draw.integers(0, N, (steps, W, B)).astype(np.int32), draw.random((steps, W, 4)).astype(dtype)
     rows[now, 1] = 2**31 - 1
     for descends in (0, 1):
-        D, losses = np.full((W, B, line), 7.0, dtype), draw.random((W, B))
+        D, losses = np.full((W, B, lined), 7.0, dtype), draw.random((W, B))
         before = losses.copy()
         number = HEADS[loss][0]
         launch(
-            *(reals.program, "output", (-(-B // 4), W), (128,), Z, biases, ps, D, None, T, rows, ints(now)),
-            *(ints(2, 1, 3), factors, B, O, line, KINDS[output], number, HUBER_THRESHOLD, descends, losses),
+            *(reals.program, "output", (-(-B // 4), W), (128,), Z, D, None, T, rows, ints(now), ints(2, 1, 3), factors),
+            *(B, O, line, lined, KINDS[output], number, HUBER_THRESHOLD, descends, losses),
         )
         assert np.all(D[..., O:] == 7.0)
         assert D[1, :, :O].tobytes() == bytes(D[1, :, :O].nbytes)
         assert np.array_equal(losses[1], before[1])
         for w in (0, 2):
-            _, slopes, lost = reference(loss, output, Z[w, :, :O] + biases[w, :O], T[rows[now, w]])
+            _, slopes, lost = reference(loss, output, Z[w, :, :O], T[rows[now, w]])
             share = -float(factors[now, w, 0]) / B if descends else 1 / B
             assert near(D[w, :, :O] / share, slopes, 4 * reals.tolerance)
             assert near(losses[w] - before[w], lost, O * reals.tolerance)
@@ -126,8 +125,8 @@ def test_classes_are_what_their_one_hot_targets_are(reals, loss, output, O):  # 
     for given in ((labels, None), (None, T)):
         D, losses = np.full((B, O), np.nan, dtype), np.zeros(B)
         launch(
-            *(reals.program, "output", (3, 1), (128,), Z, np.zeros(O, dtype), 0, D, *given, rows, ints(0), ints(1)),
-            *(np.zeros(4, dtype), B, O, O, KINDS[output], HEADS[loss][0], 1.0, 0, losses),
+            *(reals.program, "output", (3, 1), (128,), Z, D, *given, rows, ints(0), ints(1), np.zeros(4, dtype)),
+            *(B, O, O, O, KINDS[output], HEADS[loss][0], 1.0, 0, losses),
         )
         results.append((D.tobytes(), losses.tobytes()))
     assert results[0] == results[1]
@@ -143,8 +142,8 @@ def test_losses_of_large_logits_are_finite_and_nan_is_not_hidden(reals, loss, ou
     D, losses = np.zeros((2, O), reals.dtype), np.zeros(2)
     labels = ints(1, 1) if O > 1 else ints(0, 0)
     launch(
-        *(reals.program, "output", (1, 1), (128,), Z, np.zeros(O, reals.dtype), 0, D, labels, None, ints(0, 1)),
-        *(ints(0), ints(1), np.zeros(4, reals.dtype), 2, O, O, KINDS[output], HEADS[loss][0], 1.0, 0, losses),
+        *(reals.program, "output", (1, 1), (128,), Z, D, labels, None, ints(0, 1), ints(0), ints(1)),
+        *(np.zeros(4, reals.dtype), 2, O, O, O, KINDS[output], HEADS[loss][0], 1.0, 0, losses),
     )
     assert losses[0] == 3000.0
     assert D[0, 0] == 0.5
@@ -157,8 +156,8 @@ def test_nan_is_not_hidden_by_a_loss_of_activations(reals, loss):
     D, losses, zero = np.zeros(1, reals.dtype), np.zeros(1), np.zeros(1, reals.dtype)
     Z = np.array([np.nan], reals.dtype)
     launch(
-        *(reals.program, "output", (1, 1), (128,), Z, zero, 0, D, None, zero, ints(0), ints(0), ints(1)),
-        *(np.zeros(4, reals.dtype), 1, 1, 1, 0, HEADS[loss][0], 1.0, 0, losses),
+        *(reals.program, "output", (1, 1), (128,), Z, D, None, zero, ints(0), ints(0), ints(1)),
+        *(np.zeros(4, reals.dtype), 1, 1, 1, 1, 0, HEADS[loss][0], 1.0, 0, losses),
     )
     assert np.isnan(losses[0])
     assert np.isnan(D[0])
@@ -166,12 +165,11 @@ def test_nan_is_not_hidden_by_a_loss_of_activations(reals, loss):
 
 @pytest.mark.parametrize("kind", ["identity", "relu", "sigmoid", "tanh"])
 def test_activations(reals, kind):
-    """Also of huge logits, with each worker's biases. Gaps after each line stay."""
-    B, O, W, line, ps = 7, 13, 2, 16, 15  # noqa: E741
-    draw = np.random.default_rng(5)
-    A, biases = (draw.normal(scale=4.0, size=size).astype(reals.dtype) for size in ((W, B, line), (W, ps)))
+    """Also of huge logits. The column of ones after each line stays."""
+    B, O, W, line = 7, 13, 2, 16  # noqa: E741
+    A = np.random.default_rng(5).normal(scale=4.0, size=(W, B, line)).astype(reals.dtype)
     A[0, 0, :5] = 1e4, -1e4, 0.0, np.inf, np.nan
-    Z = (A[..., :O] + biases[:, None, :O]).astype(np.float64)
+    Z = A[..., :O].astype(np.float64)
     want, gaps = np.empty_like(Z), A[..., O:].copy()
     for w in range(W):
         each = Z[w].copy()
@@ -179,26 +177,13 @@ def test_activations(reals, kind):
             for call in ACTIVATIONS[kind].actions(Z[w], each, np.empty_like(each))[0]:
                 call()
         want[w] = each if kind != "identity" else Z[w]
-    launch(reals.program, "activate", (2, W), (32,), A, biases, ps, KINDS[kind], B, O, line)
+    launch(reals.program, "activate", (2, W), (32,), A, KINDS[kind], B, O, line)
     assert A[..., O:].tobytes() == gaps.tobytes()
     assert np.array_equal(np.isnan(A[..., :O]), np.isnan(want))
     if kind in ("identity", "relu"):
         assert np.array_equal(A[..., :O], want, equal_nan=True)
     else:
         assert np.nanmax(np.abs(A[..., :O] - want)) <= reals.tolerance
-
-
-@pytest.mark.parametrize(("B", "O", "threads"), [(1, 1, 32), (7, 32, 256), (70, 45, 1024), (300, 3, 64)])
-@pytest.mark.parametrize("adds", [0, 1])
-def test_gradients_of_biases(reals, B, O, threads, adds):  # noqa: E741
-    """Each worker's sums over the examples; what stands behind them stays."""
-    W, line, gs, draw = 2, O + 3, O + 2, np.random.default_rng(9)
-    D, g = (draw.normal(size=size).astype(reals.dtype) for size in ((W, B, line), (W, gs)))
-    want = g.astype(np.float64)
-    want[:, :O] = (want[:, :O] if adds else 0) + D[..., :O].astype(np.float64).sum(axis=1)
-    shared = threads * reals.dtype.itemsize
-    launch(reals.program, "sum_examples", (-(-O // 32), W), (threads,), D, g, gs, adds, B, O, line, shared=shared)
-    assert np.abs(g - want).max() <= 4 * reals.tolerance * np.sqrt(B)
 
 
 @pytest.mark.parametrize("size", [5, 100_000])
@@ -235,10 +220,9 @@ def test_scores(reals, loss, output, O):  # noqa: E741
     rows = draw.permutation(N)[:21].astype(np.int32)  # in chunks of 8, 8 and 5
     Z = (draw.integers(-8, 9, (len(rows), line)) / 4).astype(reals.dtype)
     half, out = HEADS[loss][1].threshold, np.full((3, 2), np.nan)
-    biases = (draw.integers(-4, 5, O) / 4).astype(reals.dtype)
-    A, _, lost = reference(loss, output, Z[:, :O] + biases, T[rows])
+    A, _, lost = reference(loss, output, Z[:, :O], T[rows])
     launch(
-        *(reals.program, "score", (1, 3), THREADS, Z, biases, None, T, rows, len(rows), B, O, line, KINDS[output]),
+        *(reals.program, "score", (1, 3), THREADS, Z, None, T, rows, len(rows), B, O, line, KINDS[output]),
         *(HEADS[loss][0], HUBER_THRESHOLD, half, out),
         shared=SHARED,
     )

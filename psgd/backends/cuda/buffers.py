@@ -84,8 +84,8 @@ def norm_blocks(parameters: int) -> int:
 
 
 def activation_lines(task: HostedTask) -> list[int]:
-    """Elements of a row of each layer's activations, from the inputs on."""
-    return [_line(size) for size in task.network.layout.sizes]
+    """Elements of a row of each layer's activations, from the inputs on, with the column behind them that is 1."""
+    return [_line(size + 1) for size in task.network.layout.sizes]
 
 
 def plain_descent(task: HostedTask) -> bool:
@@ -132,10 +132,12 @@ class Buffers:
         # The sum of all contributions, from which the replica takes its step.
         self.reduced = Vectors(self.shared.cast(where.reduced, (1, P), dtype), P)
         self.own_moments = Vectors(empty((W, R, P), dtype), R * P) if R else None
-        # Activations of each layer, from the inputs on. Rows begin at multiples of eight elements.
+        # Activations of each layer, from the inputs on. The column behind the last is 1, the weight of which is the
+        # bias, for ever: kernels and products write the columns before it. Rows begin at multiples of eight elements.
         self.lines = activation_lines(task)
         self.activations = [empty((W, B, line), dtype) for line in self.lines]
-        self.slopes = [empty((W, B, line), dtype) for line in self.lines[1:]]  # of each layer's outputs
+        self.slope_lines = [_line(size) for size in sizes[1:]]  # of each layer's outputs
+        self.slopes = [empty((W, B, line), dtype) for line in self.slope_lines]
 
         if task.rule is None:
             self.weights = Vectors(self.replica, 0)

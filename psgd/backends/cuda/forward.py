@@ -5,7 +5,7 @@ Shapes: W workers, B examples of each, I inputs and O outputs of a layer.
 
 from typing import final
 
-from psgd.backends.cuda.buffers import THREADS, ForwardOperands, Vectors, grid
+from psgd.backends.cuda.buffers import THREADS, ForwardOperands, grid
 from psgd.backends.cuda.device import Device, DeviceArray, Matrix, Product, Program
 from psgd.backends.hosted import HostedTask
 
@@ -31,19 +31,15 @@ class Forward:
             self._pass(layer)
 
     def activations(self, layer: int) -> Matrix:
-        """Inputs of a layer (B, I); of the number behind the last, the outputs."""
+        """Inputs of a layer (B, I + 1); of the number behind the last, the outputs."""
         line = self._operands.lines[layer]
         return Matrix(self._operands.activations[layer], line, self._operands.batch * line)
 
     def weights(self, layer: int) -> Matrix:
-        """(I, O)."""
+        """(I + 1, O): the biases are the last row."""
         _, outputs, start = self._layers[layer]
         weights = self._operands.weights
         return Matrix(weights.array.at(start), outputs, weights.stride)
-
-    def biases(self, layer: int) -> Vectors:
-        """(O,): they follow the weights."""
-        return biases_of(self._operands.weights, self._layers[layer])
 
     def multiply(self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, adds: bool = False) -> None:
         """c <- a b, or c + a b, for all workers."""
@@ -65,16 +61,10 @@ class Forward:
         )
 
     def _pass(self, layer: int) -> None:
-        """A <- act(A W + b). The last layer's biases and activation are left to the kernel of the loss."""
+        """A <- act(A W). The last layer's activation is computed with the loss."""
         inputs, outputs, _ = self._layers[layer]
-        batch, out, line = self._operands.batch, self.activations(layer + 1), self._operands.lines[layer + 1]
-        self.multiply(batch, outputs, inputs, self.activations(layer), self.weights(layer), out)
-        if layer + 1 < len(self._layers):
-            biases, kind = self.biases(layer), self._kinds[layer]
-            self.elementwise("activate", outputs, out.array, *biases, kind, batch, outputs, line)
-
-
-def biases_of(vectors: Vectors, layer: tuple[int, int, int]) -> Vectors:
-    """Those of a layer (inputs, outputs, start) in vectors of parameters, or of their gradients."""
-    inputs, outputs, start = layer
-    return Vectors(vectors.array.at(start + inputs * outputs, (outputs,)), vectors.stride)
+        batch, out, kind = self._operands.batch, self.activations(layer + 1), self._kinds[layer]
+        self.multiply(batch, outputs, inputs + 1, self.activations(layer), self.weights(layer), out)
+        if layer + 1 < len(self._layers) and kind != ACTIVATIONS["identity"]:
+            line = self._operands.lines[layer + 1]
+            self.elementwise("activate", outputs, out.array, kind, batch, outputs, line)

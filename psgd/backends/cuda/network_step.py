@@ -9,13 +9,12 @@ Shapes: W workers, B examples of a step, I inputs and O outputs of a layer.
 
 from typing import final
 
-from psgd.backends.cuda.buffers import Buffers, Examples, Vectors, plain_descent
+from psgd.backends.cuda.buffers import Buffers, Examples, plain_descent
 from psgd.backends.cuda.device import Device, Matrix, Program
-from psgd.backends.cuda.forward import ACTIVATIONS, LOSSES, Forward, biases_of
+from psgd.backends.cuda.forward import ACTIVATIONS, LOSSES, Forward
 from psgd.backends.hosted import HostedTask
 
 OUTPUT_THREADS = 128  # a warp of 32 for each example
-FEW_THREADS, MANY_THREADS = 256, 1024  # that sum 32 columns over the examples: with few, each sums many of them
 
 
 @final
@@ -34,12 +33,10 @@ class NetworkStep:
         """Queue the launches and products of one step."""
         self._forward.queue()
         self._output()
-        for layer in reversed(range(1, len(self._layers))):
+        for layer in reversed(range(len(self._layers))):
             self._back(layer)
-        with self._device.beside():
-            self._biases(0)
-        self._weights(0)
-        self._device.join()
+        if len(self._layers) > 1:
+            self._device.join()
 
     def _output(self) -> None:
         """Losses, and slopes times the mean's 1/B, or times -rate/B if the products of the pass back update."""
@@ -47,57 +44,46 @@ class NetworkStep:
         blocks = -(-task.batch * 32 // OUTPUT_THREADS)
         self._device.launch(
             *(self._program, "output", (blocks, buffers.workers), (OUTPUT_THREADS,)),
-            *(buffers.activations[-1], *self._forward.biases(-1), buffers.slopes[-1]),
-            *(examples.labels, examples.targets, buffers.rows, buffers.step, buffers.limits, buffers.factors),
-            *(task.batch, self._layers[-1][1], buffers.lines[-1], self._kinds[-1], LOSSES[task.loss]),
-            *(task.huber_threshold, int(self._plain), buffers.losses),
+            *(buffers.activations[-1], buffers.slopes[-1], examples.labels, examples.targets),
+            *(buffers.rows, buffers.step, buffers.limits, buffers.factors, task.batch, self._layers[-1][1]),
+            *(buffers.lines[-1], buffers.slope_lines[-1], self._kinds[-1], LOSSES[task.loss], task.huber_threshold),
+            *(int(self._plain), buffers.losses),
         )
 
     def _back(self, layer: int) -> None:
-        """The slopes of the layer below, from this layer's weights, and beside them this layer's gradient; its new
-        weights, if the product updates them, must wait for those slopes."""
-        if self._plain:
-            self._below(layer)
-        with self._device.beside():
-            self._biases(layer)
-            self._weights(layer)
+        """The slopes of the layer below, from this layer's weights, and beside them this layer's gradient. Its new
+        weights, where the product updates them, come after those slopes."""
+        if not layer:
+            self._gradient(0)
+            return
+        inputs, outputs, _ = self._layers[layer]
+        buffers, batch, below = self._buffers, self._task.batch, self._slopes(layer - 1)
+        weights = self._forward.weights(layer)._replace(transposed=True)
         if not self._plain:
-            self._below(layer)
-
-    def _below(self, layer: int) -> None:
-        """The slopes of the layer below."""
-        batch, inputs, outputs = self._task.batch, *self._layers[layer][:2]
-        slopes, weights, below = self._slopes(layer), self._forward.weights(layer), self._slopes(layer - 1)
-        self._forward.multiply(batch, inputs, outputs, slopes, weights._replace(transposed=True), below)
+            self._gradient_beside(layer)
+        self._forward.multiply(batch, inputs, outputs, self._slopes(layer), weights, below)
+        if self._plain:
+            self._gradient_beside(layer)
         if self._kinds[layer - 1] != ACTIVATIONS["identity"]:
-            activations, line = self._buffers.activations[layer], self._buffers.lines[layer]
-            kind = self._kinds[layer - 1]
-            self._forward.elementwise("slopes", inputs, below.array, activations, kind, batch, inputs, line)
+            self._forward.elementwise(
+                *("slopes", inputs, below.array, buffers.activations[layer], self._kinds[layer - 1]),
+                *(batch, inputs, buffers.slope_lines[layer - 1], buffers.lines[layer]),
+            )
 
-    def _weights(self, layer: int) -> None:
-        """The gradient of this layer's weights, or the new weights."""
+    def _gradient_beside(self, layer: int) -> None:
+        with self._device.beside():
+            self._gradient(layer)
+
+    def _gradient(self, layer: int) -> None:
+        """This layer's gradient, or its new weights."""
         inputs, outputs, start = self._layers[layer]
-        to, activations = self._descended, self._forward.activations(layer)._replace(transposed=True)
-        matrix = Matrix(to.array.at(start), outputs, to.stride)
-        self._forward.multiply(inputs, outputs, self._task.batch, activations, self._slopes(layer), matrix, self._plain)
-
-    def _biases(self, layer: int) -> None:
-        """The gradient of this layer's biases, or the new biases."""
-        outputs, batch, line = self._layers[layer][1], self._task.batch, self._buffers.lines[layer + 1]
-        threads = FEW_THREADS if batch <= FEW_THREADS else MANY_THREADS
-        self._device.launch(
-            *(self._program, "sum_examples", (-(-outputs // 32), self._buffers.workers), (threads,)),
-            *(self._buffers.slopes[layer], *biases_of(self._descended, self._layers[layer])),
-            *(int(self._plain), batch, outputs, line),
-            shared=threads * self._task.network.dtype.itemsize,
+        to, activations = self._buffers.gradient or self._buffers.weights, self._forward.activations(layer)
+        self._forward.multiply(
+            *(inputs + 1, outputs, self._task.batch, activations._replace(transposed=True), self._slopes(layer)),
+            *(Matrix(to.array.at(start), outputs, to.stride), self._plain),
         )
-
-    @property
-    def _descended(self) -> Vectors:
-        """Where the pass back writes: gradients, or parameters that it updates."""
-        return self._buffers.gradient or self._buffers.weights
 
     def _slopes(self, layer: int) -> Matrix:
         """Slopes of a layer's outputs (B, O)."""
-        line = self._buffers.lines[layer + 1]
+        line = self._buffers.slope_lines[layer]
         return Matrix(self._buffers.slopes[layer], line, self._task.batch * line)

@@ -16,6 +16,7 @@ from psgd.backends.cuda.buffers import (
     ForwardOperands,
     ScoringBuffers,
     Vectors,
+    grid,
 )
 from psgd.backends.cuda.device import Device, DeviceArray
 from psgd.backends.cuda.forward import ACTIVATIONS, LOSSES, Forward
@@ -39,6 +40,10 @@ class Scoring:
             self._parts[name].upload(device, data)
         for array in buffers.numbers, buffers.constants:
             device.upload(np.arange(2, dtype=array.dtype), array)
+        any_program = next(iter(self._programs.values()))
+        for line in buffers.activations:  # the column behind the last stays 1, the weight of which is the bias
+            blocks = grid(device, line.size, 1)[:1]
+            device.launch(any_program, "fill_real", blocks, (THREADS,), line, 1.0, line.size)
         device.synchronize()
 
     def queue(self, part: str, chunks: Sequence[slice], replica: DeviceArray, table: np.ndarray) -> None:
@@ -74,11 +79,10 @@ class Scoring:
             zero=buffers.constants.at(0),
             one=buffers.constants.at(1),
         )
-        forward = Forward(device, program, task, examples.inputs, operands)
-        forward.queue()
+        Forward(device, program, task, examples.inputs, operands).queue()
         outputs, kind = task.network.layout.sizes[-1], ACTIVATIONS[task.network.activations[-1]]
         device.launch(
-            *(program, "score", (1, len(chunks)), (THREADS,), buffers.activations[-1], forward.biases(-1).array),
+            *(program, "score", (1, len(chunks)), (THREADS,), buffers.activations[-1]),
             *(examples.labels, examples.targets, buffers.rows, count, size, outputs, buffers.lines[-1], kind),
             *(LOSSES[task.loss], task.huber_threshold, task.threshold, buffers.table),
             shared=SUM_BYTES,

@@ -144,16 +144,16 @@ __device__ inline REAL loss_slope(int loss, REAL a, REAL t, REAL threshold) {
   return d;
 }
 
-// A warp computes the activations a (O,) of an example's logits z(0) ... z(O - 1), which may be read from the same
-// memory, and its loss. Lane l has outputs l, l + 32, ..., and returns its part of the loss.
-template <class Logit> __device__ inline double forward_head(Logit z, REAL* a, const Target& target, int O, int kind, int loss, REAL threshold, int lane) {
+// A warp computes the activations a (O,) of an example's logits z (O,), which may be the same memory, and its loss.
+// Lane l has outputs l, l + 32, ..., and returns its part of the loss.
+__device__ inline double forward_head(const REAL* z, REAL* a, const Target& target, int O, int kind, int loss, REAL threshold, int lane) {
   double lost = 0;
   if (kind == SOFTMAX) {
     REAL top = (REAL)-3.4e38, sum = 0;  // of floats, the lowest
-    for (int o = lane; o < O; o += 32) top = fmax(top, z(o));
+    for (int o = lane; o < O; o += 32) top = fmax(top, z[o]);
     top = warp_max(top);
     for (int o = lane; o < O; o += 32) {
-      const REAL below = z(o) - top;
+      const REAL below = z[o] - top;
       if (loss == CROSS) lost -= target.of(o) * below;
       a[o] = exp(below);
       sum += a[o];
@@ -166,7 +166,7 @@ template <class Logit> __device__ inline double forward_head(Logit z, REAL* a, c
     }
   } else {
     for (int o = lane; o < O; o += 32) {
-      const REAL logit = z(o);
+      const REAL logit = z[o];
       a[o] = act(kind, logit);
       lost += loss_of(loss, logit, a[o], target.of(o), threshold);
     }

@@ -14,12 +14,13 @@ KERNEL gather(const INPUT* inputs, const int* rows, const int* step, const int* 
   for (int f = threadIdx.x; f < F; f += blockDim.x) x[f] = active ? (REAL)input[f] * scale : (REAL)0;
 }
 
-// dL/dA in D (W, B, line) -> dL/dZ, in place, for O outputs with activations A (W, B, line), line a multiple of 4.
-KERNEL slopes(REAL* D, const REAL* A, int kind, int B, int O, int line) {
-  D += (long)blockIdx.y * B * line;
+// dL/dA in D (W, B, lined) -> dL/dZ, in place, for O outputs with activations A (W, B, line). Both lines are multiples
+// of 4.
+KERNEL slopes(REAL* D, const REAL* A, int kind, int B, int O, int lined, int line) {
+  D += (long)blockIdx.y * B * lined;
   A += (long)blockIdx.y * B * line;
   each_four(B, O, [&](int b, int o, int count) {
-    REAL* d = D + (long)b * line + o;
+    REAL* d = D + (long)b * lined + o;
     const Pack<4> a = pack<4>(A + (long)b * line + o);
     Pack<4> values = pack<4>(d);
 #pragma unroll

@@ -1,60 +1,38 @@
 // Kernels of a network whose results agree with numpy's to a tolerance: exponentials, logarithms, sums in another order.
 // The orders of their sums are fixed, so that the same work gives the same bits.
 
-// Products of inputs and weights -> activations of O outputs, in place: A (W, B, line), line a multiple of 4. Worker w's
-// biases (O,) are at biases + w ps. Not softmax, which is for the last layer.
-KERNEL activate(REAL* A, const REAL* biases, long ps, int kind, int B, int O, int line) {
+// Logits -> activations of O outputs, in place: A (W, B, line), line a multiple of 4. Not softmax, which is for the last
+// layer.
+KERNEL activate(REAL* A, int kind, int B, int O, int line) {
   A += (long)blockIdx.y * B * line;
-  biases += blockIdx.y * ps;
   each_four(B, O, [&](int b, int o, int count) {
     REAL* a = A + (long)b * line + o;
     Pack<4> values = pack<4>(a);
 #pragma unroll
     for (int j = 0; j < 4; j++)
-      if (j < count) values.at[j] = act(kind, values.at[j] + biases[o + j]);
+      if (j < count) values.at[j] = act(kind, values.at[j]);
     *(Pack<4>*)a = values;
   });
 }
 
-// The last layer's products Z (W, B, line), whose biases are as above -> slopes dL/dZ times a share in D (W, B, line), and the examples' losses are
+// The last layer's logits Z (W, B, line) -> slopes dL/dZ times a share in D (W, B, lined), and the examples' losses are
 // added to `losses` (W, B). The share is 1/B, or -rate/B for steps that descend by the product of activations and
 // slopes; factors (S, W, 4) begin with the rate then. A worker that takes no step gets slopes of 0.
 // labels (N,), or targets (N, O) where labels is null. A warp takes an example: blocks of 128 threads, grid
 // (ceil(B / 4), W).
-KERNEL output(const REAL* Z, const REAL* biases, long ps, REAL* D, const int* labels, const REAL* targets, const int* rows, const int* step, const int* limits, const REAL* factors, int B, int O, int line, int kind, int loss, REAL threshold, int descends, double* losses) {
+KERNEL output(const REAL* Z, REAL* D, const int* labels, const REAL* targets, const int* rows, const int* step, const int* limits, const REAL* factors, int B, int O, int line, int lined, int kind, int loss, REAL threshold, int descends, double* losses) {
   const int w = blockIdx.y, lane = threadIdx.x % 32, b = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
   if (b >= B) return;  // the whole warp
-  REAL* d = D + ((long)w * B + b) * line;
+  REAL* d = D + ((long)w * B + b) * lined;
   if (*step >= limits[w]) {
     for (int o = lane; o < O; o += 32) d[o] = 0;
     return;
   }
   const REAL share = (descends ? -order(factors, step, 4)[0] : (REAL)1) / (REAL)B;
   const Target target = target_of(labels, targets, order(rows, step, B)[b], O);
-  const REAL* z = Z + ((long)w * B + b) * line;
-  biases += w * ps;
-  const double lost = warp_sum(forward_head([&](int o) { return z[o] + biases[o]; }, d, target, O, kind, loss, threshold, lane));
+  const double lost = warp_sum(forward_head(Z + ((long)w * B + b) * line, d, target, O, kind, loss, threshold, lane));
   backward_head(d, target, O, kind, loss, threshold, share, lane);
   if (lane == 0) losses[(long)w * B + b] += lost;
-}
-
-// Slopes D (W, B, line) of O outputs -> the gradient of their biases, sums over the examples, at g + w gs; or added to
-// what is there, if `adds`. Grid (ceil(O / 32), W), blocks of 32 2^n threads, shared memory for a REAL a thread.
-KERNEL sum_examples(const REAL* D, REAL* g, long gs, int adds, int B, int O, int line) {
-  SHARED(REAL, sums);
-  const int t = threadIdx.x, o = blockIdx.x * 32 + t % 32, rows = blockDim.x / 32;
-  D += (long)blockIdx.y * B * line;
-  REAL sum = 0;
-  if (o < O)
-#pragma unroll 8
-    for (int b = t / 32; b < B; b += rows) sum += D[(long)b * line + o];
-  sums[t] = sum;
-  for (int half = rows / 2; half; half /= 2) {
-    __syncthreads();
-    if (t < 32 * half) sums[t] += sums[t + 32 * half];
-  }
-  g += blockIdx.y * gs;
-  if (t < 32 && o < O) g[o] = adds ? g[o] + sums[t] : sums[t];
 }
 
 // The squared norms of g + w gs (P,), in parts: partial (W, blocks). Block k sums the elements of its threads, then
@@ -109,17 +87,16 @@ template <class F> __device__ inline int warp_argmax(F x, int O, int lane) {
 }
 
 // The losses of `count` examples, and how many are classified correctly -> out (chunks, 2): sums over B examples each,
-// the last of them over fewer. Z (count, line) holds the products of the last layer, whose biases are (O,), and afterwards
-// activations, of the examples of `rows`. A single output above `half` is the second class. Grid (1, chunks), 256 threads,
-// 8 bytes a thread.
-KERNEL score(REAL* Z, const REAL* biases, const int* labels, const REAL* targets, const int* rows, int count, int B, int O, int line, int kind, int loss, REAL threshold, REAL half, double* out) {
+// the last of them over fewer. Z (count, line) holds logits, and afterwards activations, of the examples of `rows`. A
+// single output above `half` is the second class. Grid (1, chunks), 256 threads, 8 bytes a thread.
+KERNEL score(REAL* Z, const int* labels, const REAL* targets, const int* rows, int count, int B, int O, int line, int kind, int loss, REAL threshold, REAL half, double* out) {
   SHARED(double, sums);
   const int lane = threadIdx.x % 32, warps = blockDim.x / 32, start = blockIdx.y * B, stop = start + B < count ? start + B : count;
   double lost = 0, right = 0;
   for (int b = start + threadIdx.x / 32; b < stop; b += warps) {
     REAL* a = Z + (long)b * line;
     const Target target = target_of(labels, targets, rows[b], O);
-    lost += warp_sum(forward_head([&](int o) { return a[o] + biases[o]; }, a, target, O, kind, loss, threshold, lane));
+    lost += warp_sum(forward_head(a, a, target, O, kind, loss, threshold, lane));
     __syncwarp();  // lanes without an output look at the first
     const bool hit = O == 1 ? (half < a[0]) == (target.of(0) > (REAL)0.5)
                             : warp_argmax([&](int o) { return a[o]; }, O, lane) == warp_argmax([&](int o) { return target.of(o); }, O, lane);

@@ -226,7 +226,7 @@ KERNEL __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(THREADS, 1) resident(RE
       forward<0>(memory, e, e - rank * EXAMPLES, lane);
       const Target target = labels ? Target{nullptr, of_class, Last::O} : Target{targets + (long)example * Last::O, 0, Last::O};
       REAL* d = memory + D + Last::slopes + e * Last::slope_line;
-      lost += forward_head([&](int o) { return d[o]; }, d, target, Last::O, OUTPUT, LOSS, threshold, lane);
+      lost += forward_head(d, d, target, Last::O, OUTPUT, LOSS, threshold, lane);
       backward_head(d, target, Last::O, OUTPUT, LOSS, threshold, (REAL)1 / B, lane);
       for (int o = lane; o < Last::O; o += 32) write_all(memory, D + Last::slopes + e * Last::slope_line + o, d[o]);
       __syncwarp();
