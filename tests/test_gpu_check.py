@@ -120,10 +120,10 @@ def test_a_wrong_step_does_not_pass(tmp_path):
     for part in ("psgd", "scripts", "tests"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "references"))
     step = tmp_path / "psgd" / "backends" / "cuda" / "network_step.py"
-    right = "if self._kinds[layer - 1]"
+    right = "if (kind := self._kinds[layer - 1])"
     text = step.read_text()
     assert right in text
-    step.write_text(text.replace(right, "if layer < 0 and self._kinds[layer - 1]"))
+    step.write_text(text.replace(right, "if layer < 0 and (kind := self._kinds[layer - 1])"))
     file = tmp_path / "results.json"
     command = [str(tmp_path / "scripts" / "gpu_check"), "--pretend", "--stages", "gemm,parity", "--results", str(file)]
     finished = run(command, 50.0, PYTHON=sys.executable)

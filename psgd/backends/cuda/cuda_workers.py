@@ -196,8 +196,8 @@ class CudaWorkers(HostedWorkers):
         return self._hosted
 
     def _captured(self, buffers: Buffers) -> list[tuple[int, Callable[[], None]]]:
-        """Capture the graphs of UNROLL steps and of one. Before, a step that no worker takes (all limits are 0) makes the
-        driver load the kernels, which it cannot do in a capture; only scratch memory is changed by it."""
+        """Capture the graphs of UNROLL steps and of one. Before, a step that no worker takes (all limits are 0) makes
+        the driver load the kernels, which it cannot do in a capture; only scratch memory is changed by it."""
         network = NetworkStep(self._device, self._program, self._task, self._examples, buffers)
         optimizer = OptimizerStep(self._device, self._program, self._task, buffers)
 

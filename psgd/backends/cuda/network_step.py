@@ -33,8 +33,9 @@ class NetworkStep:
         """Queue the launches and products of one step."""
         self._forward.queue()
         self._output()
-        for layer in reversed(range(len(self._layers))):
+        for layer in reversed(range(1, len(self._layers))):
             self._back(layer)
+        self._gradient(0)
         if len(self._layers) > 1:
             self._device.join()
 
@@ -51,37 +52,31 @@ class NetworkStep:
         )
 
     def _back(self, layer: int) -> None:
-        """The slopes of the layer below, from this layer's weights, and beside them this layer's gradient. Its new
-        weights, where the product updates them, come after those slopes."""
-        if not layer:
-            self._gradient(0)
-            return
-        inputs, outputs, _ = self._layers[layer]
-        buffers, batch, below = self._buffers, self._task.batch, self._slopes(layer - 1)
-        weights = self._forward.weights(layer)._replace(transposed=True)
-        if not self._plain:
-            self._gradient_beside(layer)
-        self._forward.multiply(batch, inputs, outputs, self._slopes(layer), weights, below)
+        """The slopes of the layer below, from this layer's weights, and beside them this layer's gradient; its new
+        weights, if the product updates them, must wait for those slopes."""
         if self._plain:
-            self._gradient_beside(layer)
-        if self._kinds[layer - 1] != ACTIVATIONS["identity"]:
-            self._forward.elementwise(
-                *("slopes", inputs, below.array, buffers.activations[layer], self._kinds[layer - 1]),
-                *(batch, inputs, buffers.slope_lines[layer - 1], buffers.lines[layer]),
-            )
-
-    def _gradient_beside(self, layer: int) -> None:
+            self._below(layer)
         with self._device.beside():
             self._gradient(layer)
+        if not self._plain:
+            self._below(layer)
+
+    def _below(self, layer: int) -> None:
+        """The slopes of the layer below."""
+        batch, inputs, outputs = self._task.batch, *self._layers[layer][:2]
+        slopes, weights, below = self._slopes(layer), self._forward.weights(layer), self._slopes(layer - 1)
+        self._forward.multiply(batch, inputs, outputs, slopes, weights._replace(transposed=True), below)
+        if (kind := self._kinds[layer - 1]) != ACTIVATIONS["identity"]:
+            activations, lines = self._buffers.activations[layer], (below.leading_dimension, self._buffers.lines[layer])
+            self._forward.elementwise("slopes", inputs, below.array, activations, kind, batch, inputs, *lines)
 
     def _gradient(self, layer: int) -> None:
         """This layer's gradient, or its new weights."""
         inputs, outputs, start = self._layers[layer]
-        to, activations = self._buffers.gradient or self._buffers.weights, self._forward.activations(layer)
-        self._forward.multiply(
-            *(inputs + 1, outputs, self._task.batch, activations._replace(transposed=True), self._slopes(layer)),
-            *(Matrix(to.array.at(start), outputs, to.stride), self._plain),
-        )
+        activations, slopes = self._forward.activations(layer)._replace(transposed=True), self._slopes(layer)
+        to = self._buffers.gradient or self._buffers.weights
+        matrix = Matrix(to.array.at(start), outputs, to.stride)
+        self._forward.multiply(inputs + 1, outputs, self._task.batch, activations, slopes, matrix, self._plain)
 
     def _slopes(self, layer: int) -> Matrix:
         """Slopes of a layer's outputs (B, O)."""
