@@ -1,4 +1,4 @@
-"""The stage `parity` of gpu_check: networks of record on the device against psgd's own steps on the CPU.
+"""The stages `parity` and `wide` of gpu_check: networks on the device against psgd's own steps on the CPU.
 
 Networks A, C, D and E keep float32's rounding small: after 50 steps, numpy's float32 is within 5e-6 of float64, as a
 share of the distance moved. In B it grows, since sums that are nearly 0 before a relu fall on one side or the other:
@@ -29,11 +29,37 @@ def parity(record: Record) -> None:
     steps, counts = (6, (1, 2)) if record.pretend else (STEPS, (1, 8))
     for name, rule in product("E" if record.pretend else "EDCBA", RULES):
         against_numpy(record, gpu, name, rule, steps, counts)
+    if not record.pretend:
+        tf32(record, gpu)
+
+
+def wide(record: Record) -> None:
+    """All workers take the same batches, of which the CPU takes a few steps. After more, it is only told how far
+    float32 is from float64, both on the device."""
+    gpu, network = opener(record.pretend)(), ON_GPU["wide"]
     if record.pretend:
-        return
+        network = network._replace(sizes=(784, 24, 24, 10), batch=16)
     for rule in RULES:
-        wide(record, gpu, rule, counts)
-    tf32(record, gpu)
+        single, double = (Training(network, rule, dtype) for dtype in (FLOAT32, FLOAT64))
+        rows_S1B = single.rows(STEPS, 1)
+        few_SB = rows_S1B[:FEW, 0]
+        record.at(f"{rule}: on the CPU")
+        wanted = [double.by_numpy(few_SB)]
+        own = share(single.by_numpy(few_SB)[0], wanted[0][0], double.start)
+        most = {FLOAT32: max(MOST[FLOAT32], AS_FAR_AS_NUMPY * own), FLOAT64: MOST[FLOAT64]}
+        for workers, training in product((1, 2) if record.pretend else (1, 8), (single, double)):
+            what = f"{rule}, {training.dtype}, {workers} workers, {FEW} steps"
+            record.at(what)
+            far, off = apart(training, gpu, rows_S1B[:FEW], wanted, workers)
+            record.within(what, far, most[training.dtype])
+            record.within(f"{what}, loss", off, max(1e-5, most[training.dtype]))
+        record.at(f"{rule}, {STEPS} steps")
+        ends = []
+        for training in (single, double):
+            found = training.on(gpu, 1)
+            found.train(rows_S1B)
+            ends.append(found.parameters()[0])
+        record.figure(f"{rule}, {STEPS} steps, float32 from float64", f"{share(*ends, double.start):.2g}")
 
 
 def against_numpy(record: Record, gpu: Device, name: str, rule: str, steps: int, counts: tuple[int, ...]) -> None:
@@ -81,36 +107,12 @@ def apart(
     whole: bool = False,
 ) -> tuple[float, float]:
     """The largest distance of a worker from its reference, as a share of the distance moved, and that of the losses."""
-    found, kinds = training.on(gpu, workers, whole), np.arange(workers) % 2
+    found, kinds = training.on(gpu, workers, whole), np.arange(workers) % len(wanted)
     losses = found.train(rows_S2B[:, kinds])
     parameters = found.parameters()
     far = [share(parameters[slot], wanted[kind][0], training.start) for slot, kind in enumerate(kinds)]
     off = [abs(losses[slot] / wanted[kind][1] - 1) for slot, kind in enumerate(kinds)]
     return float(np.max(far)), float(np.max(off))
-
-
-def wide(record: Record, gpu: Device, rule: str, counts: tuple[int, ...]) -> None:
-    """A few steps against numpy; after more, only how far float32 is from float64, both on the device."""
-    single, double = (Training(ON_GPU["wide"], rule, dtype) for dtype in (FLOAT32, FLOAT64))
-    rows_S2B = single.rows(STEPS, 2)
-    record.at(f"wide, {rule}: on the CPU")
-    wanted = references(double, rows_S2B[:FEW])
-    own = share(single.by_numpy(rows_S2B[:FEW, 0])[0], wanted[0][0], double.start)
-    for workers, (training, most) in product(
-        counts, ((single, max(MOST[FLOAT32], AS_FAR_AS_NUMPY * own)), (double, MOST[FLOAT64]))
-    ):
-        what = f"wide, {rule}, {training.dtype}, {workers} workers, {FEW} steps"
-        record.at(what)
-        far, off = apart(training, gpu, rows_S2B[:FEW], wanted, workers)
-        record.within(what, far, most)
-        record.within(f"{what}, loss", off, max(1e-5, most) if training is single else most)
-    record.at(f"wide, {rule}, {STEPS} steps")
-    ends = []
-    for training in (single, double):
-        found = training.on(gpu, 1)
-        found.train(rows_S2B[:, :1])
-        ends.append(found.parameters()[0])
-    record.figure(f"wide, {rule}, {STEPS} steps, float32 from float64", f"{share(*ends, double.start):.2g}")
 
 
 def tf32(record: Record, gpu: Device) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 MODULES = {
     **dict.fromkeys(("device", "gemm", "capture"), "gpu_check_device"),
     **dict.fromkeys(("kernels", "steps", "whole", "loop"), "gpu_check_tests"),
-    "parity": "gpu_check_parity",
+    **dict.fromkeys(("parity", "wide"), "gpu_check_parity"),
     **dict.fromkeys(("staged", "ipc", "bench", "mnist", "sanitizer"), "gpu_check_commands"),
 }
 
