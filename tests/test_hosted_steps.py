@@ -17,6 +17,7 @@ from psgd.core.clock import real_clock
 from psgd.core.errors import Diverged
 from psgd.core.replica import Progress, Replica
 from psgd.data.dataset import Dataset
+from psgd.data.sampling.sampler import RowStream
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.group import Group
 from psgd.group.serial import Serial
@@ -96,6 +97,37 @@ def test_a_process_may_have_no_worker(name):
     expected = train(job(strategies(2)[name], 2), Serial())
     results = run_threads(3, 20.0, lambda t: train(on_double(job(strategies(2)[name], 2)), t))
     assert results == [expected] * 3
+
+
+@pytest.mark.parametrize("name", ["gradient-averaging, adam", "parameter-averaging, sgd"])
+def test_rows_are_drawn_while_the_device_works(name, monkeypatch):
+    """But those of the first segment."""
+    calls, block, run, finish = list[str](), RowStream._block, Double.run, Double.finish
+
+    def drawn(self: RowStream, number: int) -> np.ndarray:
+        if number not in self._blocks:
+            calls.append("draw")
+        return block(self, number)
+
+    monkeypatch.setattr(RowStream, "_block", drawn)
+    monkeypatch.setattr(Double, "run", lambda *arguments: (calls.append("run"), run(*arguments))[1])
+    monkeypatch.setattr(Double, "finish", lambda self: (calls.append("finish"), finish(self))[1])
+    train(on_double(job(ALL[name], WORKERS, epochs=9.0)), Serial())
+    assert calls.count("draw") >= 9
+    first, *others = "".join(call[0] for call in calls).split("r")  # before the first run, and from each to the next
+    assert set(first) == {"d"}
+    assert not [each for each in others if "d" in each[each.index("f") :]]
+
+
+def test_a_segment_is_at_most_eight_times_the_longest_before():
+    budget = StepBudget(1.0)
+    assert [budget.steps(1000), budget.following(4)] == [4, 32]
+    budget.took(4, 0.002)  # a second would be 2000
+    assert [budget.steps(1000), budget.following(32), budget.steps(7), budget.following(7)] == [32, 256, 7, 56]
+    budget.took(7, 0.0035)
+    assert budget.steps(1000) == 56
+    budget.took(3, 0.3)
+    assert [budget.steps(1000), budget.following(10)] == [10, 10]
 
 
 def test_a_segment_waits_once_and_a_round_uploads_the_replica_only():

@@ -36,7 +36,7 @@ class NetworkStep:
         for layer in reversed(range(1, len(self._layers))):
             self._back(layer)
         self._gradient(0)
-        if len(self._layers) > 1:
+        if len(self._layers) > 1:  # otherwise nothing is beside
             self._device.join()
 
     def _output(self) -> None:

@@ -95,7 +95,7 @@ class RowStream:
     def _block(self, block: int) -> np.ndarray:
         if block not in self._blocks:
             if len(self._blocks) == self._kept:  # released before the next block is allocated
-                del self._blocks[min(self._blocks)]
+                del self._blocks[next(iter(self._blocks))]  # the first that was drawn
             self._blocks[block] = self._draw(block)
         return self._blocks[block]
 
