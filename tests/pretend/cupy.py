@@ -95,6 +95,7 @@ class FakeCupy:
         self.fails = 0  # the error of the next allocation
         self.used: list[int] = []  # numbers of the devices
         self.streams: list[Stream] = []
+        self._workspaces: list[int] = []
         self._known: set[object] = set()  # what the device that was opened last has loaded
         self.copies: list[int] = []  # kinds
         self.compiled = 0  # programs
@@ -137,9 +138,12 @@ class FakeCupy:
         assert not self._capturing or what in self._known, f"a capture must not be the first to use {what}"
         self._known.add(what)
 
-    def cublas(self, library: str, *arguments: Any) -> Any:
+    def cublas(self, library: str, pointer: int, workspace: int, size: int) -> Any:
         """psgd's Cublas on the library that stands for cuBLAS, which knows of no captures."""
-        stream, inner = self.streams[-1], Cublas(library, *arguments)
+        assert workspace not in self._workspaces, "products in two streams would write to the same memory"
+        self._workspaces.append(workspace)
+        (stream,) = (each for each in self.streams if each.ptr == pointer)
+        inner = Cublas(library, pointer, workspace, size)
 
         def gemm(product: Product) -> None:
             m, n, k, _, a, b, _, _, count, _ = product
