@@ -176,7 +176,7 @@ class FakeCupy:
         return SimpleNamespace(ptr=memory.pointer, size=size, owner=memory)
 
     def _properties(self, number: int) -> dict[str, Any]:
-        self._known = set()
+        self._known, self._workspaces = set(), []
         shared = {"sharedMemPerBlock": 48 << 10, "sharedMemPerBlockOptin": 227 << 10}
         return {"name": b"NVIDIA Fake", "major": 9, "minor": 0, "multiProcessorCount": 3, **shared}
 
