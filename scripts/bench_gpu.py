@@ -53,7 +53,7 @@ COPIED = 256 << 20  # bytes
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="a line after each network, of all until then")
+    parser.add_argument("--json", action="store_true", help="a line after psgd and each rival, of all until then")
     parser.add_argument("--short", action="store_true", help="the strongest rivals only")
     parser.add_argument("--networks", default=",".join(ON_GPU), help="all if not given")
     parser.add_argument("--mnist", action="store_true", help="the time to 97 %% on MNIST as well")
@@ -62,24 +62,19 @@ def main() -> int:
     options = parser.parse_args()
     names = options.networks.split(",")
     rivals = [] if options.pretend else [name for name in RIVALS if not options.short or name in SHORT]
-    left_out, theirs = [], {}
-    for rival in rivals:  # before this process takes the GPU
-        try:
-            theirs[rival] = measured_rival(rival, names, SHORT_LIMIT if options.short else LIMIT)
-        except RuntimeError as failure:
-            left_out.append(f"{rival}: {failure}")
     gpu = opener(options.pretend)()
     ceilings = {} if options.pretend else measured_ceilings(gpu)
-    found: dict[str, Any] = {
-        "device": gpu.name,
-        "commit": commit(),
-        "ceilings": {what: f"{value:.3g}" for what, value in ceilings.items()},
-        "rows": [],
-        "left out": left_out,
-    }
-    for name in names:
-        of_rivals = {rival: each[name] for rival, each in theirs.items()}
-        found["rows"].append(figures(gpu, name, options.steps, of_rivals, ceilings, left_out))
+    ours = {name: psgds(gpu, name, options.steps) for name in names}
+    theirs: dict[str, dict[str, Any]] = {}
+    missing: list[str] = []
+    found: dict[str, Any] = {}
+    for rival in [None, *rivals]:  # psgd's come first: a rival may take too long
+        if rival:
+            try:
+                theirs[rival] = measured_rival(rival, names, SHORT_LIMIT if options.short else LIMIT)
+            except RuntimeError as failure:
+                missing.append(f"{rival}: {failure}")
+        found = results(gpu.name, ceilings, ours, theirs, missing)
         if options.json:
             print(json.dumps(found), flush=True)
     if options.mnist:
@@ -91,39 +86,36 @@ def main() -> int:
     return 0
 
 
-# psgd
-
-
-def figures(
-    gpu: Device,
-    name: str,
-    steps: int | None,
-    theirs: dict[str, dict[str, Any]],
+def results(
+    device: str,
     ceilings: dict[str, float],
-    left_out: list[str],
+    ours: dict[str, dict[str, Any]],
+    theirs: dict[str, dict[str, Any]],
+    missing: list[str],
 ) -> dict[str, Any]:
-    """A row: microseconds and what they are to be. Rivals with other results are left out."""
-    network = ON_GPU[name]
-    ours = measured(gpu, name, 1, steps)
-    us = {"psgd": ours["microseconds"]}
-    if name != "wide":  # one worker fills the GPU
-        us[f"psgd, {MANY} workers"] = measured(gpu, name, MANY, steps)["microseconds"]
-    whole = Training(network, network.optimizer).fits(gpu, 1) is not None and not steps
-    if whole:
-        us[WHOLE] = measured(gpu, name, 1, steps, whole=True)["microseconds"]
-        us[f"{WHOLE}, {MANY} workers"] = measured(gpu, name, MANY, steps, whole=True)["microseconds"]
-    for rival, each in theirs.items():
-        if wrong := disagrees(each, ours):
-            left_out.append(f"{rival} on network {name}: {wrong}")
-        else:
-            us[rival] = each["microseconds"]
-    row: dict[str, Any] = {"network": name, "microseconds": us, "figures": {}, "goals": []}
-    row["figures"] = {f"{who}: microseconds a step": f"{value:.1f}" for who, value in us.items()}
+    """All that is known. Rivals with other results than psgd's are left out."""
+    left_out, rows = list(missing), []
+    for name, own in ours.items():
+        us = dict(own["microseconds"])
+        for rival, each in theirs.items():
+            if wrong := disagrees(each[name], own):
+                left_out.append(f"{rival} on network {name}: {wrong}")
+            else:
+                us[rival] = each[name]["microseconds"]
+        rows.append(row(name, us, own.get("combination"), ceilings.get("gemm flop/s")))
+    rounded = {what: f"{value:.3g}" for what, value in ceilings.items()}
+    return {"device": device, "commit": commit(), "ceilings": rounded, "rows": rows, "left out": left_out}
+
+
+def row(name: str, us: dict[str, float], combination: float | None, rate: float | None) -> dict[str, Any]:
+    """Microseconds, and what they are to be."""
+    figures = {f"{who}: microseconds a step": f"{value:.1f}" for who, value in us.items()}
+    goals: list[dict[str, Any]] = []
 
     def goal(what: str, value: float, least: float) -> None:
-        row["goals"].append({"what": what, "value": f"{value:.2f}", "met": value >= least, "wanted": f">= {least}"})
+        goals.append({"what": what, "value": f"{value:.2f}", "met": value >= least, "wanted": f">= {least}"})
 
-    best = WHOLE if whole else "psgd"
+    best = WHOLE if WHOLE in us else "psgd"
     for rival, who, least in (
         ("PyTorch graph", "psgd", AS_FAST.get(name)),
         ("PyTorch graph", WHOLE, AS_FAST_WHOLE),
@@ -131,20 +123,35 @@ def figures(
     ):
         if rival in us and who in us and least:
             goal(f"{rival} / {who}", us[rival] / us[who], least)
-    if name == "A":
-        combination = combined(gpu, name, steps)
-        row["figures"][f"a combination of {MANY} workers: microseconds"] = f"{combination:.1f}"
+    if combination:
+        figures[f"a combination of {MANY} workers: microseconds"] = f"{combination:.1f}"
         what = f"{PERIOD} steps of {MANY} workers / a combination"
         goal(what, PERIOD * us[f"psgd, {MANY} workers"] / combination, round(1 / COMBINING, 1))
     if name in ("C", "D", "E"):
         goal(f"{best}: one worker / {MANY} workers", us[best] / us[f"{best}, {MANY} workers"], round(1 / 1.3, 3))
-    if rate := ceilings.get("gemm flop/s"):
-        part = network.flop / (us["psgd"] * 1e-6) / rate
+    if rate:
+        part = ON_GPU[name].flop / (us["psgd"] * 1e-6) / rate
         if name == "wide":
             goal("share of the rate of products", part, 0.85)
         else:
-            row["figures"]["share of the rate of products"] = f"{part:.3f}"
-    return row
+            figures["share of the rate of products"] = f"{part:.3f}"
+    return {"network": name, "microseconds": us, "figures": figures, "goals": goals}
+
+
+# psgd
+
+
+def psgds(gpu: Device, name: str, steps: int | None) -> dict[str, Any]:
+    """Microseconds of psgd in several ways; mean loss and distance moved of the first batches."""
+    ours = measured(gpu, name, 1, steps)
+    us = {"psgd": ours["microseconds"]}
+    if name != "wide":  # one worker fills the GPU
+        us[f"psgd, {MANY} workers"] = measured(gpu, name, MANY, steps)["microseconds"]
+    if not steps and Training(ON_GPU[name], ON_GPU[name].optimizer).fits(gpu, 1):
+        us[WHOLE] = measured(gpu, name, 1, steps, whole=True)["microseconds"]
+        us[f"{WHOLE}, {MANY} workers"] = measured(gpu, name, MANY, steps, whole=True)["microseconds"]
+    found = {**ours, "microseconds": us}
+    return {**found, "combination": combined(gpu, name, steps)} if name == "A" else found
 
 
 def disagrees(theirs: dict[str, Any], ours: dict[str, float]) -> str:
@@ -266,7 +273,7 @@ def to_97_percent() -> dict[str, Any]:
 
 
 def as_text(found: dict[str, Any]) -> str:
-    columns = list(found["rows"][0]["microseconds"])
+    columns = list(dict.fromkeys(who for row in found["rows"] for who in row["microseconds"]))
     lines = []
     for row in found["rows"]:
         goals = "; ".join(

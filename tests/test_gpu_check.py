@@ -156,3 +156,31 @@ def test_rivals_that_are_not_installed_or_see_no_gpu_say_so(gpu_check, monkeypat
     assert bench.disagrees({"error": "no memory"}, ours) == "no memory"
     found = rivals.in_lines('a warning\n{"E": {"loss": 1.0}}\n{"C": {"lo', ["E", "C"], "not done within 45 s")
     assert found == {"E": {"loss": 1.0}, "C": {"error": "not done within 45 s"}}
+
+
+def test_figures_of_rivals_stand_beside_psgds_or_are_left_out(gpu_check):
+    """A share of what psgd takes, if the results are the same."""
+    del gpu_check
+    bench = importlib.import_module("bench_gpu")
+    same = {"loss": 1.0, "moved": 2.0}
+    ours = {
+        "A": {**same, "microseconds": {"psgd": 100.0, "psgd, 8 workers": 400.0}, "combination": 500.0},
+        "C": {**same, "microseconds": {"psgd": 50.0, bench.WHOLE: 10.0, f"{bench.WHOLE}, 8 workers": 20.0}},
+    }
+    torch = {"A": {**same, "microseconds": 250.0}, "C": {**same, "microseconds": 60.0}}
+    jax = {"A": {**same, "moved": 2.1, "microseconds": 1.0}, "C": {"error": "no memory"}}
+    found = bench.results("a GPU", {}, ours, {"PyTorch graph": torch, "JAX": jax}, ["PyTorch: not installed"])
+    assert found["left out"] == [
+        "PyTorch: not installed",
+        "JAX on network A: its moved is 2.1, psgd's 2",
+        "JAX on network C: no memory",
+    ]
+    goals = [(goal["what"], goal["value"], goal["met"]) for row in found["rows"] for goal in row["goals"]]
+    assert goals == [
+        ("PyTorch graph / psgd", "2.50", True),
+        ("50 steps of 8 workers / a combination", "40.00", True),
+        ("PyTorch graph / psgd", "1.20", False),
+        (f"PyTorch graph / {bench.WHOLE}", "6.00", True),
+        (f"{bench.WHOLE}: one worker / 8 workers", "0.50", False),
+    ]
+    assert "| psgd | psgd, 8 workers | PyTorch graph | psgd, whole | psgd, whole, 8 workers |" in bench.as_text(found)
