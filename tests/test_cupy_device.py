@@ -11,7 +11,9 @@ from pretend.trainings import Case, check
 from test_pretend_device import F4, program
 
 from psgd.backends.cuda import cupy_device
+from psgd.backends.cuda.cuda_workers import CudaWorkers
 from psgd.backends.cuda.device import Matrix, Product
+from psgd.backends.hosted import Orders
 from psgd.core.errors import UsageError
 
 __all__ = ["program"]
@@ -129,6 +131,27 @@ def test_a_capture_that_fails_is_ended(cupy):
 def test_all_that_a_capture_needs_was_used_before(cupy, case):
     """Kernels are loaded by the step before the capture, and nothing is allocated or copied in it."""
     check(case, device=cupy_device.open_device(0))
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "case", [Case(), Case(rule="adam", clip=0.2, l2=0.1), Case(rule="adam", averages=True), Case(whole=True)], ids=str
+)
+def test_nothing_is_loaded_while_it_trains(cupy, case, monkeypatch):
+    """Kernels, those of cuBLAS too, are loaded when the workers are taken on."""
+    hosting, loaded = CudaWorkers.host, []
+
+    def host(self: CudaWorkers, workers: int) -> Orders:
+        orders = hosting(self, workers)
+        loaded.append(len(cupy.known))
+        self.start([0], zero_moments=True)
+        self.wait()
+        return orders
+
+    monkeypatch.setattr(CudaWorkers, "host", host)
+    check(case, device=cupy_device.open_device(0))
+    assert loaded == [len(cupy.known)]
+    assert loaded[0] > 5
 
 
 @needs_compiler

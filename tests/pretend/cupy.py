@@ -96,7 +96,7 @@ class FakeCupy:
         self.used: list[int] = []  # numbers of the devices
         self.streams: list[Stream] = []
         self._workspaces: list[int] = []
-        self._known: set[object] = set()  # what the device that was opened last has loaded
+        self.known: set[object] = set()  # what the device that was opened last has loaded
         self.copies: list[int] = []  # kinds
         self.compiled = 0  # programs
         self.peers: list[int] = []  # devices to which access was asked for
@@ -135,8 +135,8 @@ class FakeCupy:
 
     def once(self, what: object) -> None:
         """What the driver loads when it is first asked for, which it may not do in a capture."""
-        assert not self._capturing or what in self._known, f"a capture must not be the first to use {what}"
-        self._known.add(what)
+        assert not self._capturing or what in self.known, f"a capture must not be the first to use {what}"
+        self.known.add(what)
 
     def cublas(self, library: str, pointer: int, workspace: int, size: int) -> Any:
         """psgd's Cublas on the library that stands for cuBLAS, which knows of no captures."""
@@ -176,7 +176,7 @@ class FakeCupy:
         return SimpleNamespace(ptr=memory.pointer, size=size, owner=memory)
 
     def _properties(self, number: int) -> dict[str, Any]:
-        self._known, self._workspaces = set(), []
+        self.known, self._workspaces = set(), []
         shared = {"sharedMemPerBlock": 48 << 10, "sharedMemPerBlockOptin": 227 << 10}
         return {"name": b"NVIDIA Fake", "major": 9, "minor": 0, "multiProcessorCount": 3, **shared}
 
