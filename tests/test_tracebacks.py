@@ -1,6 +1,7 @@
 """What users see above the errors of psgd.train and psgd.fit: their call and their functions, or else all frames."""
 
 import inspect
+import re
 import traceback
 from pathlib import Path
 
@@ -83,13 +84,15 @@ def test_an_exception_in_a_library_that_psgd_calls_is_whole(monkeypatch):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"lerning_rate": 0.1}, "unexpected keyword argument 'lerning_rate'; did you mean learning_rate?"),
-        ({"xyz": 1}, "unexpected keyword argument 'xyz'$"),
+        ({"lerning_rate": 0.1}, "unexpected keyword argument lerning_rate did you mean learning_rate"),
+        ({"xyz": 1}, "unexpected keyword argument xyz"),
     ],
 )
 def test_a_misspelt_argument(given, words):
-    with pytest.raises(TypeError, match=words.replace("?", r"\?")) as caught:
+    """Suggested by psgd, or by Python, whose words are the same."""
+    with pytest.raises(TypeError) as caught:
         fit(**given)
+    assert re.sub("['.;?]", "", str(caught.value)).lower().endswith(words)
     assert names(caught.value)[-1] == "errors.call"
 
 
