@@ -73,10 +73,9 @@ def raised_at_the_call(function: Callable[Arguments, Answer]) -> Callable[Argume
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            if isinstance(error, TypeError) and error.__traceback__ and not error.__traceback__.tb_next:
-                # The arguments are not those of `function`. From Python 3.13 on, Python itself suggests one.
-                if "Did you mean" not in str(error):
-                    error.args = (f"{error}{_meant(function, kwargs)}",)
+            misspelt = isinstance(error, TypeError) and error.__traceback__ and not error.__traceback__.tb_next
+            if misspelt and "Did you mean" not in str(error):  # which Python itself says from 3.13 on
+                error.args = (f"{error}{_meant(function, kwargs)}",)
             users = _users_part(error.__traceback__)
             expected = isinstance(error, PsgdError) and error.code != PsgdError.code
             if not (users or (expected and _only_psgd(error.__traceback__))):
