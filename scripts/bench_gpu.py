@@ -67,16 +67,20 @@ def main() -> int:
     ours = {name: psgds(gpu, name, options.steps) for name in names}
     theirs: dict[str, dict[str, Any]] = {}
     missing: list[str] = []
-    found: dict[str, Any] = {}
-    for rival in [None, *rivals]:  # psgd's come first: a rival may take too long
-        if rival:
-            try:
-                theirs[rival] = measured_rival(rival, names, SHORT_LIMIT if options.short else LIMIT)
-            except RuntimeError as failure:
-                missing.append(f"{rival}: {failure}")
+
+    def told() -> dict[str, Any]:
         found = results(gpu.name, ceilings, ours, theirs, missing)
         if options.json:
             print(json.dumps(found), flush=True)
+        return found
+
+    found = told()  # psgd's come first: a rival may take too long
+    for rival in rivals:
+        try:
+            theirs[rival] = measured_rival(rival, names, SHORT_LIMIT if options.short else LIMIT)
+        except RuntimeError as failure:
+            missing.append(f"{rival}: {failure}")
+        found = told()
     if options.mnist:
         found["mnist"] = to_97_percent()
     if not options.json:

@@ -73,8 +73,9 @@ def raised_at_the_call(function: Callable[Arguments, Answer]) -> Callable[Argume
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            misspelt = isinstance(error, TypeError) and error.__traceback__ and not error.__traceback__.tb_next
-            if misspelt and "Did you mean" not in str(error):  # which Python itself says from 3.13 on
+            # Whether the arguments are not those of `function`. From 3.13 on, Python itself says which may be meant.
+            refused = isinstance(error, TypeError) and error.__traceback__ and not error.__traceback__.tb_next
+            if refused and "Did you mean" not in str(error):
                 error.args = (f"{error}{_meant(function, kwargs)}",)
             users = _users_part(error.__traceback__)
             expected = isinstance(error, PsgdError) and error.code != PsgdError.code

@@ -6,6 +6,7 @@ FIRST_SEGMENT_STEPS = 4  # before it is known how long a step takes
 # Times the longest segment that the next may have. The rows of the next segment are drawn while a device takes one, so
 # that with more it would wait for the first long segment; with less, there would be more short ones.
 GROWTH = 8
+SHORTEST = 1e-9  # seconds of a step; also before it is known
 
 
 @final
@@ -14,7 +15,7 @@ class StepBudget:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._step_seconds = 0.0
+        self._step_seconds = SHORTEST
         self._most = FIRST_SEGMENT_STEPS
 
     def steps(self, wanted: int) -> int:
@@ -25,9 +26,9 @@ class StepBudget:
         return min(self._allowed, max(self._most, GROWTH * steps))
 
     def took(self, steps: int, seconds: float) -> None:
-        self._step_seconds = max(seconds / steps, 1e-9)
+        self._step_seconds = max(seconds / steps, SHORTEST)
         self._most = max(self._most, GROWTH * steps)
 
     @property
     def _allowed(self) -> int:
-        return max(1, int(self._seconds / self._step_seconds)) if self._step_seconds else GROWTH * FIRST_SEGMENT_STEPS
+        return max(1, int(self._seconds / self._step_seconds))

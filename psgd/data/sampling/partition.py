@@ -3,18 +3,17 @@
 In the paper each worker passes once over its shard; further passes shuffle it again (Weimer, Rao, Zinkevich 2010).
 """
 
-from functools import partial
 from typing import final
 
 import numpy as np
 
 from psgd.core.errors import UsageError
 from psgd.core.random_streams import stream
-from psgd.data.sampling.sampler import IndexBatch, RowStream, Sampler
+from psgd.data.sampling.own_streams import OwnStreams
 
 
 @final
-class Partition(Sampler):
+class Partition(OwnStreams):
     """Shards of T examples, a whole number of batches; the remaining examples are never used."""
 
     def __init__(self, examples: int, batch: int, workers: int, seed: int) -> None:
@@ -27,14 +26,9 @@ class Partition(Sampler):
         seen = self.shard * workers
         dropped = f"; the remaining {examples - seen} are dropped" if seen < examples else ""
         note = f"data.mode partition: {workers} disjoint shards of {self.shard} examples{dropped}"
-        super().__init__(seen, batch, note)
+        super().__init__(seen, batch, note, workers, self.shard, self._draw_pass)
         self._seed = seed
         self._shards = stream(seed, "partition").permutation(examples)[:seen].reshape(workers, self.shard)
-        self.streams = [RowStream(self.shard, partial(self._draw_pass, worker), kept=1) for worker in range(workers)]
-
-    def batch_at(self, worker: int, step: int, position: int) -> IndexBatch:
-        rows = self.streams[worker].rows(step * self.batch, self.batch)
-        return IndexBatch(rows, (position + self.batch / 2) / self.examples)
 
     def _draw_pass(self, worker: int, number: int) -> np.ndarray:
         """Return the rows of a worker's shard in the order of pass `number`."""

@@ -23,7 +23,6 @@ class Sampler(ABC):
         self.examples = examples  # of an epoch, over all workers
         self.batch = batch  # examples of one worker's step
         self.note = note  # a line about this way of sampling for people; may be empty
-        self.streams: list[RowStream] = []  # of each worker, if each has one of its own
 
     @abstractmethod
     def batch_at(self, worker: int, step: int, position: int) -> IndexBatch:
@@ -56,14 +55,12 @@ class Sampler(ABC):
             for step, batch in enumerate(self.batches(worker, plan, before, count, progress)):
                 rows[step, column], epochs[step, column] = batch
 
+    @abstractmethod
     def draw_ahead(
         self, workers: Sequence[int], plan: Sequence[int], taken: Sequence[int], steps: int, progress: Progress
     ) -> None:
         """Draw what the next `steps` batches of these workers, which took `taken` in this round, will need: `fill` then
         takes no time for that."""
-        for worker, before in zip(workers, taken, strict=True):
-            dealt = progress.dealt[worker] if progress.dealt else 0
-            self.streams[worker].draw_ahead((dealt + before) * self.batch, steps * self.batch)
 
 
 @final
