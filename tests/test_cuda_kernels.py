@@ -217,6 +217,14 @@ def test_the_first_number_that_is_not_finite(case, squares):
     assert first[1] == 3
 
 
+def test_behind_the_inputs_stand_a_one_and_zeros(case):
+    lines = case.some(6, 8)
+    wanted = lines.copy()
+    wanted[:5, 5], wanted[:5, 6:] = 1, 0
+    launch(case.program, "pad", (2,), (32,), lines, 5, 8, 40)
+    assert same(lines, wanted)
+
+
 def test_filling_and_the_end_of_a_step(case):
     numbers, reals, step = ints(*range(70)), case.some(70), ints(4)
     launch(case.program, "fill", (2,), (32,), numbers, -7, 69)

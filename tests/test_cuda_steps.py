@@ -144,6 +144,20 @@ def test_a_segment_is_waited_for_once_and_comes_back_in_one_copy() -> None:
         )
 
 
+@pytest.mark.parametrize(("sizes", "terms"), [((5, 6, 4, 3), [8, 8, 5]), ((9, 2, 1), [10, 3])], ids=str)
+def test_products_have_terms_in_multiples_of_eight(
+    monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...], terms: list[int]
+) -> None:
+    """Where as many weights follow; what is multiplied by the zeros is finite, or the steps were not the learner's."""
+    case, device, products = Case(sizes=sizes, rule="adam"), Pretend(), []
+    multiply = device.gemm
+    monkeypatch.setattr(device, "gemm", lambda product: products.append(product.k) or multiply(product))
+    hosted = CudaWorkers(device, case.task(), whole=False)
+    hosted.host(case.workers)
+    assert products[: len(terms)] == terms
+    check(case)
+
+
 def test_a_round_begins_at_the_replica() -> None:
     for case in Case(rule="momentum"), Case(rule="momentum", averages=True):
         hosted, vectors = CudaWorkers(Pretend(), case.task(), whole=False), Vectors(case)

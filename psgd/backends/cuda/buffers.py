@@ -84,7 +84,7 @@ def norm_blocks(parameters: int) -> int:
 
 
 def activation_lines(task: HostedTask) -> list[int]:
-    """Elements of a row of each layer's activations, from the inputs on, with the column behind them that is 1."""
+    """Elements of a row of each layer's activations, from the inputs on, with a column of ones and some of zeros."""
     return [_line(size + 1) for size in task.network.layout.sizes]
 
 
@@ -133,7 +133,8 @@ class Buffers:
         self.reduced = Vectors(self.shared.cast(where.reduced, (1, P), dtype), P)
         self.own_moments = Vectors(empty((W, R, P), dtype), R * P) if R else None
         # Activations of each layer, from the inputs on. The column behind the last is 1, the weight of which is the
-        # bias, for ever: kernels and products write the columns before it. Rows begin at multiples of eight elements.
+        # bias, and those behind it are 0, for ever: kernels and products write the columns before them. Rows begin at
+        # multiples of eight elements.
         self.lines = activation_lines(task)
         self.activations = [empty((W, B, line), dtype) for line in self.lines]
         self.slope_lines = [_line(size) for size in sizes[1:]]  # of each layer's outputs

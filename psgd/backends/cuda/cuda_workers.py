@@ -25,6 +25,7 @@ from psgd.backends.cuda.buffers import (
 )
 from psgd.backends.cuda.combining import Combining, shared
 from psgd.backends.cuda.device import Device, DeviceArray
+from psgd.backends.cuda.forward import pad
 from psgd.backends.cuda.network_step import NetworkStep
 from psgd.backends.cuda.optimizer_step import SUM_BYTES, OptimizerStep
 from psgd.backends.cuda.resident import Resident, fits
@@ -93,8 +94,6 @@ class CudaWorkers(HostedWorkers):
         buffers = room.buffers
         if self._whole and (plan := fits(self._task, self._device, self._examples.inputs.dtype, workers)):
             room.resident = Resident(self._device, plan, self._task, self._examples, buffers)
-        for line in buffers.activations:
-            self._fill(line, 1.0)
         self._fill(buffers.clip, 1.0)
         self._fill(buffers.zero, 0.0)
         self._fill(buffers.one, 1.0)
@@ -198,6 +197,7 @@ class CudaWorkers(HostedWorkers):
     def _captured(self, buffers: Buffers) -> list[tuple[int, Callable[[], None]]]:
         """Capture the graphs of UNROLL steps and of one. Before, a step that no worker takes (all limits are 0) makes
         the driver load the kernels, which it cannot do in a capture; only scratch memory is changed by it."""
+        pad(self._device, self._program, self._task, buffers.activations)
         network = NetworkStep(self._device, self._program, self._task, self._examples, buffers)
         optimizer = OptimizerStep(self._device, self._program, self._task, buffers)
 

@@ -3,6 +3,7 @@
 Shapes: W workers, B examples of each, I inputs and O outputs of a layer.
 """
 
+from collections.abc import Sequence
 from typing import final
 
 from psgd.backends.cuda.buffers import THREADS, ForwardOperands, grid
@@ -13,6 +14,13 @@ from psgd.backends.hosted import HostedTask
 ACTIVATIONS = {"identity": 0, "relu": 1, "sigmoid": 2, "tanh": 3, "softmax": 4}
 LOSSES = {"squared-error": 0, "cross-entropy": 1, "binary-cross-entropy": 2, "hinge": 3, "huber": 4}
 GATHER_THREADS = 256  # for a row, whose inputs are read in fours
+
+
+def pad(device: Device, program: Program, task: HostedTask, activations: Sequence[DeviceArray]) -> None:
+    """Queue what stands behind the inputs of each layer for ever: 1, the weight of which is the bias, and zeros."""
+    for size, array in zip(task.network.layout.sizes, activations, strict=True):
+        blocks = grid(device, array.size, 1)[:1]
+        device.launch(program, "pad", blocks, (THREADS,), array, size, array.shape[-1], array.size)
 
 
 @final
@@ -62,9 +70,16 @@ class Forward:
 
     def _pass(self, layer: int) -> None:
         """A <- act(A W). The last layer's activation is computed with the loss."""
-        inputs, outputs, _ = self._layers[layer]
+        outputs = self._layers[layer][1]
         batch, out, kind = self._operands.batch, self.activations(layer + 1), self._kinds[layer]
-        self.multiply(batch, outputs, inputs + 1, self.activations(layer), self.weights(layer), out)
+        self.multiply(batch, outputs, self._terms(layer), self.activations(layer), self.weights(layer), out)
         if layer + 1 < len(self._layers) and kind != ACTIVATIONS["identity"]:
             line = self._operands.lines[layer + 1]
             self.elementwise("activate", outputs, out.array, kind, batch, outputs, line)
+
+    def _terms(self, layer: int) -> int:
+        """The number of terms of this layer's product: whole rows of activations, since cuBLAS is slower where it is
+        not a multiple of four. The zeros there are multiplied by the next layer's first weights, if it has so many."""
+        inputs, outputs, start = self._layers[layer]
+        line = self._operands.lines[layer]
+        return line if start + line * outputs <= self._task.network.layout.size else inputs + 1

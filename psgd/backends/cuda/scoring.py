@@ -16,10 +16,9 @@ from psgd.backends.cuda.buffers import (
     ForwardOperands,
     ScoringBuffers,
     Vectors,
-    grid,
 )
 from psgd.backends.cuda.device import Device, DeviceArray
-from psgd.backends.cuda.forward import ACTIVATIONS, LOSSES, Forward
+from psgd.backends.cuda.forward import ACTIVATIONS, LOSSES, Forward, pad
 from psgd.backends.cuda.optimizer_step import SUM_BYTES
 from psgd.backends.hosted import HostedTask
 
@@ -41,9 +40,7 @@ class Scoring:
         for array in buffers.numbers, buffers.constants:
             device.upload(np.arange(2, dtype=array.dtype), array)
         any_program = next(iter(self._programs.values()))
-        for line in buffers.activations:  # the column behind the last stays 1, the weight of which is the bias
-            blocks = grid(device, line.size, 1)[:1]
-            device.launch(any_program, "fill_real", blocks, (THREADS,), line, 1.0, line.size)
+        pad(device, any_program, task, buffers.activations)
         device.synchronize()
 
     def queue(self, part: str, chunks: Sequence[slice], replica: DeviceArray, table: np.ndarray) -> None:

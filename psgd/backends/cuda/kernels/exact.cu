@@ -141,6 +141,12 @@ KERNEL fill(int* at, int value, int n) {
   for (long i = first(); i < n; i += stride()) at[i] = value;
 }
 
+// A (rows, line), n elements: behind the F inputs of each row a 1 and zeros.
+KERNEL pad(REAL* A, int F, int line, long n) {
+  for (long i = first(); i < n; i += stride())
+    if (const int column = (int)(i % line); column >= F) A[i] = column == F;
+}
+
 KERNEL fill_real(REAL* at, REAL value, long n) {
   for (long i = first(); i < n; i += stride()) at[i] = value;
 }
