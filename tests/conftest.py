@@ -7,6 +7,8 @@ from psgd.backends.blas import limit_before_numpy
 
 limit_before_numpy()
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes would each compile psgd and its libraries anew
+for slower in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # psgd warns of them, and would in every test of a command
+    os.environ.pop(slower, None)
 os.environ["PSGD_MIRROR"] = "http://127.0.0.1:9"  # nothing listens there: downloads fail at once
 for ignored in (signal.SIGINT, signal.SIGHUP):  # by a shell that started the suite in the background, or by nohup
     if signal.getsignal(ignored) is signal.SIG_IGN:

@@ -14,8 +14,8 @@ from processes import run as run_command
 import psgd
 from psgd.backends.cuda import cupy_device, driver
 from psgd.config.resolve import resolve
+from psgd.core import log
 from psgd.core.errors import UsageError
-from psgd.core.log import say_once
 from psgd.data.sources.load import load_data
 from psgd.group.failure import Agreement
 from psgd.group.serial import Serial
@@ -67,7 +67,7 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_an_error():
 
 
 def test_without_cupy_the_extra_is_named(monkeypatch, capsys):
-    say_once.cache_clear()
+    monkeypatch.setattr(log, "_said", set())
     monkeypatch.setattr(driver, "gpu_count", lambda: 1)
     monkeypatch.setattr(gpus, "find_spec", lambda name: None)
     for cuda, extra in (((13, 0), "gpu"), ((12, 4), "gpu12")):

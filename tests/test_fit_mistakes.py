@@ -1,14 +1,16 @@
 """What psgd.fit says of arguments and of a function that are wrong, in the words of its arguments."""
 
 import inspect
+import itertools
+import sys
 
 import numpy as np
 import pytest
 
 import psgd
 from psgd.config.names import SECTIONS
+from psgd.core import log
 from psgd.core.errors import DataError, Diverged, UsageError
-from psgd.core.log import say_once
 from psgd.jobs.fit.advice import advice
 from psgd.jobs.fit.settings import _ARGUMENTS, check_settings, in_words_of_fit, section_of
 from psgd.jobs.fit.task import build_task
@@ -134,8 +136,11 @@ def test_messages_of_other_parts_are_translated(said, meant):
     assert in_words_of_fit(said) == meant
 
 
-def test_workers_that_take_turns_are_told_so_once(capsys):
-    say_once.cache_clear()
+def test_workers_that_take_turns_are_told_so_once(capsys, monkeypatch):
+    """Also where gradient takes so long that another sentence is true each time that it is measured."""
+    monkeypatch.setattr(log, "_said", set())
+    seconds = itertools.cycle([1e-3, 1e-9])
+    monkeypatch.setattr(sys.modules["psgd.jobs.fit.fit"], "call_seconds", lambda task: next(seconds))
     for group in ("auto", "auto", "serial"):
         psgd.fit(still, np.zeros(2), DATA, workers=3, batch_size_per_worker=2, group=group)
     psgd.fit(still, np.zeros(2), DATA, workers=1, batch_size_per_worker=2)

@@ -9,14 +9,16 @@ import os
 import select
 import sys
 import time
+from collections.abc import Hashable
 from contextlib import suppress
-from functools import cache
 from typing import final
 
 LOG = logging.getLogger("psgd")
 
 WAIT_SECONDS = 1.0  # for room in a pipe or terminal; raised, fewer messages are lost and a blocked reader delays more
 PIECE_BYTES = 4096  # PIPE_BUF of Linux: what a pipe that is ready for writing takes without blocking
+
+_said: set[Hashable] = set()  # what say_once has said, or what that was about
 
 
 @final
@@ -51,10 +53,12 @@ class StandardError(logging.Handler):
             text = text[os.write(descriptor, text[:PIECE_BYTES]) :]
 
 
-@cache
-def say_once(text: str) -> None:
-    """Say it, unless this process has said it before."""
-    LOG.info(text)
+def say_once(text: str, about: Hashable = None) -> None:
+    """Say it, unless this process has said it before, or another text about the same."""
+    key = text if about is None else about
+    if key not in _said:
+        _said.add(key)
+        LOG.info(text)
 
 
 def open_missing_streams() -> None:

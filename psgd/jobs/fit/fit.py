@@ -133,5 +133,6 @@ def fit(
             LOG.info(note)
         if group == "auto" and workers > 1:
             # Without the check, a call more might change what a function draws or keeps.
-            say_once(advice(built[0].task, call_seconds(built[0].task) if check else math.inf))
+            seconds = call_seconds(built[0].task) if check else math.inf
+            say_once(advice(built[0].task, seconds), about=("turns", workers))
         return fit_alone(*built)
