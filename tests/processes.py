@@ -107,6 +107,15 @@ class Running:
                     found.append(int(entry.name))
         return sorted(found)
 
+    def none_left(self, limit: float = 10.0) -> bool:
+        """Whether all ranks are gone within `limit` seconds: a launcher may end before those that it has killed."""
+        deadline = time.monotonic() + limit
+        while self.ranks():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
     def kill_everything(self) -> None:
         """Kill the ranks, then the launcher, with SIGKILL."""
         for pid in [*self.ranks(), self.process.pid]:

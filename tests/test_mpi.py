@@ -87,7 +87,7 @@ def test_an_exception_on_one_process_ends_all(mpi, tmp_path):
     assert finished.code == 1, finished
     assert finished.stderr.count("Traceback") == 1
     assert finished.stderr.count("ZeroDivisionError: deliberately, in round 3") == 1
-    assert running.ranks() == []
+    assert running.none_left()
 
 
 @pytest.mark.parametrize("overrides", [LONG, ONE_SHOT], ids=["rounds", "one-shot"])
