@@ -11,8 +11,8 @@ from psgd.core.errors import StorageError
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.training import checkpoint_files
-from psgd.training import local_steps as local_steps
 from psgd.training.checkpoint_files import CheckpointFiles, Damaged
+from psgd.training.step_budget import StepBudget
 
 WORKERS = 4
 
@@ -20,7 +20,7 @@ WORKERS = 4
 @pytest.fixture(autouse=True)
 def _short_segments(monkeypatch):
     """Three steps a segment, so that checkpoints are taken within rounds, too."""
-    monkeypatch.setattr(local_steps.StepBudget, "steps", lambda self, wanted: min(wanted, 3))
+    monkeypatch.setattr(StepBudget, "steps", lambda self, wanted: min(wanted, 3))
 
 
 def one_job():

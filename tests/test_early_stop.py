@@ -23,6 +23,7 @@ from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
+from psgd.training.replica_holder import HostReplica
 from psgd.training.signals import Stopped
 
 WORKERS = 4
@@ -119,7 +120,7 @@ def test_the_stop_and_the_restored_parameters_by_hand(monkeypatch, tmp_path):
 def test_the_restored_parameters_have_the_scores_that_are_told():
     one = early_job(NAMES[0])
     loop = loop_of(one, Serial())
-    score = Evaluator(one.learner, loop.group, 3).score(loop.run(), one.data.validation)
+    score = Evaluator(loop.group, HostReplica(one, loop.group)).score(loop.run(), one.data.validation)
     assert score == (loop.scores["validation_loss"], loop.scores["validation_accuracy"])
 
 

@@ -14,11 +14,11 @@ from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.group import Group
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
-from psgd.group.vector_shape import VectorShape
-from psgd.training.evaluation import CHUNK_EXAMPLES, Evaluator
+from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
+from psgd.training.replica_holder import CHUNK_EXAMPLES, HostReplica
 
 WORKERS = 4
 
@@ -139,9 +139,9 @@ def test_scores_do_not_depend_on_the_number_of_processes(processes):
     parameters = one.learner.initial(0)
 
     def main(transport):
-        learner = job(strategies(1)["gradient-averaging, adam"], 1).learner
-        group = Group(transport, VectorShape(1, learner.size, 0, 1, learner.dtype))
-        return Evaluator(learner, group, 3).score(Replica(parameters[None]), dataset)
+        own = job(strategies(1)["gradient-averaging, adam"], 1)
+        group = Group(transport, own.vectors)
+        return Evaluator(group, HostReplica(own, group)).score(Replica(parameters[None]), dataset)
 
     found = run_threads(processes, 20.0, main)
     X, T = dataset.reader(len(dataset), 3, np.dtype(np.float32))(slice(0, len(dataset)))

@@ -15,9 +15,10 @@ from psgd.optimizers.rules import Adam
 from psgd.optimizers.schedule import Schedule
 from psgd.strategy.plans import exact_speeds, period_to_end
 from psgd.strategy.presets import parameter_averaging
-from psgd.training import checkpoint_files, local_steps
+from psgd.training import checkpoint_files
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
+from psgd.training.step_budget import StepBudget
 
 WORKERS = 4
 _one_shot = parameter_averaging(
@@ -29,7 +30,7 @@ STRATEGIES = {**strategies(WORKERS), "one shot, adam": _one_shot}
 @pytest.fixture(autouse=True)
 def _short_segments(monkeypatch):
     """Three steps a segment: reports are exchanged within rounds, and at the same steps in every run."""
-    monkeypatch.setattr(local_steps.StepBudget, "steps", lambda self, wanted: min(wanted, 3))
+    monkeypatch.setattr(StepBudget, "steps", lambda self, wanted: min(wanted, 3))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -136,13 +137,13 @@ def test_equal_runs_save_equal_bytes(tmp_path):
 def test_the_problem_can_be_learnt():
     """Otherwise equal hashes would prove little."""
     from psgd.group.group import Group
-    from psgd.group.vector_shape import VectorShape
     from psgd.training.evaluation import Evaluator
+    from psgd.training.replica_holder import HostReplica
 
     one = job(STRATEGIES["gradient-averaging, adam"], WORKERS, epochs=30.0)
     loop = Loop(one, Serial(), Recorder(None, 1, 1.0, "", quiet=True))
-    score = Evaluator(one.learner, loop.group, 3).score(loop.run(), data().test)
-    group = Group(Serial(), VectorShape(1, one.learner.size, 0, 1, one.learner.dtype))
-    blank = Evaluator(one.learner, group, 3).score(Replica(one.learner.initial(3)[None]), data().test)
+    score = Evaluator(loop.group, HostReplica(one, loop.group)).score(loop.run(), data().test)
+    group = Group(Serial(), one.vectors)
+    blank = Evaluator(group, HostReplica(one, group)).score(Replica(one.learner.initial(3)[None]), data().test)
     assert score.accuracy > 0.6 > blank.accuracy
     assert score.loss < blank.loss

@@ -33,10 +33,10 @@ from psgd.optimizers.schedule import Schedule
 from psgd.strategy.plans import PacedPlan
 from psgd.strategy.presets import HOLDOUT, gradient_averaging, parameter_averaging, weighted_averaging
 from psgd.strategy.strategy import Strategy
-from psgd.training import local_steps as local_steps
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
+from psgd.training.step_budget import StepBudget
 
 FEATURES = 40
 WIDE = np.dtype(np.float64)
@@ -310,8 +310,8 @@ def test_splitting_rounds_into_segments_changes_no_bit(monkeypatch, name, batch)
             lengths.append(steps)
 
         with monkeypatch.context() as patch:
-            patch.setattr(local_steps.StepBudget, "steps", budget)
-            patch.setattr(local_steps.StepBudget, "took", took)
+            patch.setattr(StepBudget, "steps", budget)
+            patch.setattr(StepBudget, "took", took)
             results.append(train(job(STRATEGIES[name], 4, batch), Serial()))
         cuts.append(lengths)
     assert results == [results[0]] * 4
@@ -334,7 +334,7 @@ def test_all_groups_have_the_same_bits(name):
 def test_a_lost_process_changes_no_bit(monkeypatch, name, tmp_path):
     """Killed in the middle of rounds; the survivors adopt its workers. Checkpoints are taken at every exchange."""
     expected = train(job(STRATEGIES[name], 4), Serial())
-    monkeypatch.setattr(local_steps.StepBudget, "steps", lambda self, left: min(left, 3))
+    monkeypatch.setattr(StepBudget, "steps", lambda self, left: min(left, 3))
     for event in (4, 7, 12):
         outcome = run_pipes(
             3,

@@ -12,6 +12,7 @@ from psgd.jobs.build import build_job
 from psgd.jobs.probe.probe import Bench, measure_machine, median_seconds, one_worker
 from psgd.strategy.weights import ByDelay
 from psgd.training.evaluation import Evaluator
+from psgd.training.replica_holder import HostReplica
 
 
 def measure(settings: Settings, data: Data) -> dict[str, float]:
@@ -49,7 +50,8 @@ def measure_choice(settings: Settings, data: Data) -> dict[str, float]:
     weights, validation = job.strategy.weights, data.validation
     if not (isinstance(weights, ByDelay) and chooses_on_validation(settings) and validation):
         return {"candidates": 1.0}
-    evaluator = Evaluator(job.learner, Group(Serial(), job.vectors), job.outputs)
+    group = Group(Serial(), job.vectors)
+    evaluator = Evaluator(group, HostReplica(job, group))
     replica = Replica(job.learner.initial(job.seed)[np.newaxis])
     with np.errstate(all="ignore"):
         score = median_seconds(lambda: evaluator.score(replica, validation))

@@ -29,6 +29,7 @@ from psgd.jobs.probe.forecast import ASSUMED_EXCHANGE, EXCHANGES, Round
 from psgd.jobs.probe.probe import Bench, measure_machine, median_seconds, one_worker
 from psgd.strategy.weights import ByDelay
 from psgd.training.evaluation import Evaluator
+from psgd.training.replica_holder import HostReplica
 
 ROUNDS = 16  # over which the steps of a round are averaged, if they differ
 
@@ -102,7 +103,8 @@ class Estimator:
                 bench = Bench(settings, data)
                 round = bench.round()
             job = bench.job
-            evaluator = Evaluator(job.learner, Group(Serial(), job.vectors), job.outputs)
+            group = Group(Serial(), job.vectors)
+            evaluator = Evaluator(group, HostReplica(job, group))
             replica = Replica(job.learner.initial(job.seed)[np.newaxis])
             validation, test = (
                 median_seconds(partial(evaluator.score, replica, part)) if part else 0.0

@@ -1,7 +1,7 @@
 """The replica: the state that all workers agree on, and that a process which joins receives."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import add
 from typing import NamedTuple, final
 
@@ -74,12 +74,9 @@ class Replicas:
     """The current replica and the next one. They are two buffers, so that the previous replica survives a loss in the
     middle of a combination; or one and the same, where no process can be lost and replaced."""
 
-    def __init__(
-        self, vectors: tuple[np.ndarray, np.ndarray], replica: Callable[[np.ndarray], Replica] = Replica
-    ) -> None:
-        """`replica` makes one of a buffer."""
-        self._first = self.now = replica(vectors[0])
-        self._second = self.next = replica(vectors[1])
+    def __init__(self, first: Replica, second: Replica) -> None:
+        self._first = self.now = first
+        self._second = self.next = second
         self._before = self.now, self.now.progress
 
     def begin(self, progress: Progress) -> None:

@@ -1,24 +1,21 @@
-"""One combination: weights, the tree reduction, the application; and the choice between several candidate weights."""
+"""One combination: the weights, or the choice between several candidates, and what the holder of the replica does."""
 
 from typing import final
 
 import numpy as np
 
-from psgd.core.blocks import ApplyBlock
 from psgd.core.replica import Replica
-from psgd.group.group import Group
 from psgd.group.reports import WorkDone
 from psgd.training.batches import Plan
-from psgd.training.device_replica import DeviceReplica
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
+from psgd.training.replica_holder import ReplicaHolder
 
 
 @final
 class Combination:
-    def __init__(self, job: Job, group: Group, evaluator: Evaluator, on_device: DeviceReplica | None = None) -> None:
-        """`on_device`: the replica, and the contributions to be combined, are there."""
-        self._job, self._group, self._evaluator, self._on_device = job, group, evaluator, on_device
+    def __init__(self, job: Job, holder: ReplicaHolder, evaluator: Evaluator) -> None:
+        self._job, self._holder, self._evaluator = job, holder, evaluator
         self._steps: Plan = ()  # of the last combination; most rounds have the same, and so the same weights
         self._candidates: list[np.ndarray] = []  # weights for these steps
 
@@ -32,25 +29,14 @@ class Combination:
         epoch = (old.progress.position + sum(plan) * job.batch / 2) / job.sampler.examples
         losses: list[float] = []
         for weights in candidates:
-            self._combine(weights, old, new, epoch)
+            self._holder.combine(weights, old, new, epoch)
             if len(candidates) > 1:
                 assert job.data.validation, "candidates are chosen between on validation data"
                 losses.append(self._evaluator.score(new, job.data.validation).loss)
         best = int(np.argmin(np.nan_to_num(losses, nan=np.inf))) if losses else 0
         if best < len(candidates) - 1:
-            self._combine(candidates[best], old, new, epoch)
+            self._holder.combine(candidates[best], old, new, epoch)
         return candidates[best]
-
-    def _combine(self, weights: np.ndarray, old: Replica, new: Replica, epoch: float) -> None:
-        if self._on_device:
-            self._on_device.combine(weights, old, epoch)
-            return
-        strategy = self._job.strategy
-
-        def begin(squared_norm: float) -> ApplyBlock:
-            return strategy.application.begin(old, new, epoch, squared_norm)
-
-        self._group.combine(weights, begin, strategy.needs.norm)
 
     def _weigh(self, steps: Plan) -> list[np.ndarray]:
         """The strategy's candidates for the weights (workers,), or one of them if all are the same."""

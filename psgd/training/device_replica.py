@@ -11,7 +11,7 @@ import numpy as np
 from psgd.backends.hosted import HostedWorkers
 from psgd.core.errors import UsageError
 from psgd.core.log import LOG
-from psgd.core.replica import DIGEST_PARAMETERS, Replica, digested
+from psgd.core.replica import DIGEST_PARAMETERS, Replica, Replicas, digested
 from psgd.data.dataset import Examples
 from psgd.group.group import Group
 from psgd.strategy.applications import OptimizerStep
@@ -49,13 +49,13 @@ class DeviceReplica:
         self._newer = False  # whether the device's replica is newer
         self._window = np.empty(min(DIGEST_PARAMETERS, self._size), self._dtype)  # what a digest covers
         self._window_round = -1
-        steps.parks_contributions = False
+        steps.host_combines = False
 
-    def replica(self, shared: np.ndarray) -> Replica:
+    def replicas(self) -> Replicas:
         """The replica, seen through the mirror and not through the memory that the processes of this host share."""
-        return _Mirror(self._vectors, self)
+        return Replicas(_Mirror(self._vectors, self), _Mirror(self._vectors, self))
 
-    def combine(self, weights: np.ndarray, old: Replica, epoch: float) -> None:
+    def combine(self, weights: np.ndarray, old: Replica, new: Replica, epoch: float) -> None:
         """Collective: as strategy/applications.py, from the contributions on the devices."""
         factors = weights.astype(self._dtype)
         self._steps.queue(lambda device: device.reduce(factors))
@@ -69,7 +69,6 @@ class DeviceReplica:
         self._read_window(old.progress.round + 1)
 
     def score(self, replica: Replica, dataset: Examples, chunks: Sequence[slice]) -> np.ndarray:
-        """(chunks, 2): sum of the losses and number of right answers of these rows of a part of the job's data."""
         table, part = np.empty((len(chunks), 2)), self._parts[id(dataset)]
         self._steps.upload(replica)
         self._steps.queue(lambda device: device.score(part, chunks, table))

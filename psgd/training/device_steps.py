@@ -23,8 +23,8 @@ from psgd.training.step_budget import StepBudget
 
 @final
 class DeviceSteps:
-    def __init__(self, job: Job, device: HostedWorkers, clock: Clock, budget: StepBudget) -> None:
-        self._job, self._device, self._clock, self._budget = job, device, clock, budget
+    def __init__(self, job: Job, device: HostedWorkers, clock: Clock, segment_seconds: float) -> None:
+        self._job, self._device, self._clock, self._budget = job, device, clock, StepBudget(segment_seconds)
         self._optimizer, self._state = job.strategy.local.recipe
         self._workers: list[WorkerState] = []
         self._orders: Orders
@@ -32,7 +32,7 @@ class DeviceSteps:
         self._replica_changed = True
         self._changed: set[int] = set()  # workers whose vectors are newer here than on the device
         self._first_nonfinite: dict[int, int] = {}  # of each worker that has taken steps in this round
-        self.parks_contributions = True  # whether they are combined here; otherwise they stay on the device
+        self.host_combines = True  # whether contributions are combined here; otherwise they stay on the device
         self._queued = False  # whether other work than steps was queued that was not waited for
 
     def host(self, workers: Iterable[WorkerState]) -> None:
@@ -49,6 +49,10 @@ class DeviceSteps:
     def replica_changed(self) -> None:
         """The replica was changed here, and is newer than the one on the device."""
         self._replica_changed = True
+
+    def combined(self) -> None:
+        """A round is over."""
+        self._replica_changed |= self.host_combines
 
     def changed(self, workers: Iterable[WorkerState]) -> None:
         """The vectors of these workers were changed here."""
@@ -119,7 +123,7 @@ class DeviceSteps:
         ]
         self._device.run(steps, ends)
         for slot, worker in enumerate(self._workers):
-            if ends[slot] and self.parks_contributions:
+            if ends[slot] and self.host_combines:
                 self._device.get_worker(slot, worker.contribution, None)
         self._draw_ahead(replica, plan, limits, steps)  # while the device works
         segment = self._device.finish()

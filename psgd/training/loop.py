@@ -12,7 +12,7 @@ import numpy as np
 
 from psgd.core.clock import Clock, real_clock
 from psgd.core.errors import Diverged, ProcessLost, PsgdError
-from psgd.core.replica import Progress, Replica, Replicas
+from psgd.core.replica import Progress, Replica
 from psgd.group.failure import Agreement
 from psgd.group.group import Group
 from psgd.group.reports import Notice, Report, RoundReports, drift
@@ -72,10 +72,10 @@ class Loop:
             recorder,
             self.stopwatch,
         )
-        on_device = self._local_steps.on_device
-        self._evaluator = Evaluator(job.learner, self.group, job.outputs, on_device)
-        self._combination = Combination(job, self.group, self._evaluator, on_device)
-        self._replicas = Replicas(self.group.replicas, on_device.replica if on_device else Replica)
+        holder = self._local_steps.holder
+        self._evaluator = Evaluator(self.group, holder)
+        self._combination = Combination(job, holder, self._evaluator)
+        self._replicas = holder.replicas()
         self._signals = signals or Signals()
         self._started, self._begun = started, False
         self._evaluated, self._next_evaluation = -1, 0  # positions

@@ -19,8 +19,8 @@ from psgd.learners.learner import Batch, TrainState
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD
 from psgd.strategy.applications import OptimizerStep
-from psgd.training.evaluation import CHUNK_EXAMPLES
 from psgd.training.job import Job
+from psgd.training.replica_holder import CHUNK_EXAMPLES
 
 FACTORS = {"sgd": 1, "momentum": 2, "nesterov": 3, "adam": 4, "amsgrad": 4}
 

@@ -126,9 +126,8 @@ def _measure(settings: Settings, data: Data, device: HostedWorkers) -> DeviceRou
     job = replace(build_job(settings, data), device=device, open_device=None, combines_on_devices=True)
     group, workers, period = Group(Serial(), job.vectors), job.workers, job.strategy.plan.steps(0)[0]
     local_steps = LocalSteps(job, group, real_clock, segment_seconds=1e9)
-    assert local_steps.on_device
     nothing = (0,) * workers
-    replica = local_steps.on_device.replica(group.replicas[0])
+    replica = local_steps.holder.replicas().now
     replica.progress = Progress(dealt=nothing, worker_steps=nothing)
     replica.vectors[0] = job.learner.initial(job.seed)
 
@@ -155,7 +154,7 @@ def _measure(settings: Settings, data: Data, device: HostedWorkers) -> DeviceRou
         step = max(0.0, median_seconds(lambda: local(steps)) - first) / (steps - 1)
     combination, evaluation = median_seconds(combine), 0.0
     if data.scored:
-        evaluator = Evaluator(job.learner, group, job.outputs, local_steps.on_device)
+        evaluator = Evaluator(group, local_steps.holder)
         evaluation = median_seconds(lambda: evaluator.scores(replica, data))
     expected = first + (steps - 1) * step + combination
     rest = max(0.0, _whole_round(settings, job, steps, expected) - expected)
