@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <algorithm>
-#include <memory>
-#include <random>
 #include <utility>
 #include <vector>
 #if !defined(__x86_64__) || defined(__SANITIZE_ADDRESS__)
@@ -61,9 +59,9 @@ inline void* body_argument;
 constexpr size_t STACK = 1 << 16;
 
 inline char* stack_of(unsigned number) {  // kept from launch to launch
-  static std::vector<std::unique_ptr<char[]>> stacks;
-  while (stacks.size() <= number) stacks.emplace_back(new char[STACK]);
-  return stacks[number].get();
+  static std::vector<char*> stacks;
+  while (stacks.size() <= number) stacks.push_back((char*)malloc(STACK));
+  return stacks[number];
 }
 #ifdef UCONTEXT
 inline ucontext_t scheduler;
@@ -151,7 +149,18 @@ namespace cpu {
 struct Shape { unsigned grid[3], block[3], shared, order; };  // as emulate.py fills it
 inline char message[200];
 
-template <class Draw> void arrange(std::vector<unsigned>& turn, unsigned order, Draw& draw) {
+// Numbers at random (xorshift, Marsaglia 2003): g++ takes a quarter of a second to read the standard library's.
+struct Draw {
+  using result_type = uint32_t;
+  uint32_t state;
+  static constexpr uint32_t min() { return 1; }
+  static constexpr uint32_t max() { return UINT32_MAX; }
+  uint32_t operator()() {
+    state ^= state << 13, state ^= state >> 17, state ^= state << 5;
+    return state;
+  }
+};
+inline void arrange(std::vector<unsigned>& turn, unsigned order, Draw& draw) {
   if (order > 1) std::shuffle(turn.begin(), turn.end(), draw);
 }
 inline std::vector<unsigned> numbers(unsigned count, unsigned order) {
@@ -165,7 +174,7 @@ inline void place(Fiber& fiber, unsigned thread, unsigned block) {
   fiber.block = {block % grid_dim.x, block / grid_dim.x % grid_dim.y, block / grid_dim.x / grid_dim.y};
 }
 // Runs one block's (one cluster's) fibers to their end; says what is wrong if they wait for one another for ever.
-template <class Draw> const char* run(unsigned first, unsigned shared, unsigned order, Draw& draw, const char* name) {
+inline const char* run(unsigned first, unsigned shared, unsigned order, Draw& draw, const char* name) {
   const unsigned count = threads() * cluster;
   static std::vector<std::vector<char>> memory;
   memory.resize(cluster);
@@ -210,7 +219,7 @@ const char* launch(void (*kernel)(A...), const char* name, bool by_fibers, unsig
   if (grid_dim.x % cluster) return "the grid is no multiple of the cluster";
   body = [](void* argument) { (*(decltype(call)*)argument)(); };
   body_argument = &call;
-  std::mt19937 draw(shape.order);
+  Draw draw{shape.order * 2654435761u + 1};
   std::vector<unsigned> blocks = numbers(grid_dim.x * grid_dim.y * grid_dim.z / cluster, shape.order);
   arrange(blocks, shape.order, draw);
   std::vector<unsigned> turn = numbers(threads(), shape.order);
