@@ -16,9 +16,14 @@ def row(arm: str, reached: int, median: float | None, **ratio: Any) -> dict[str,
 
 
 def said(
-    *rows: dict[str, Any], tables: int = 1, strategies: dict[str, str] = STRATEGIES, reference: str = "sync"
+    *rows: dict[str, Any],
+    tables: int = 1,
+    strategies: dict[str, str] = STRATEGIES,
+    reference: str = "sync",
+    hashes: dict[str, str | None] | None = None,
 ) -> list[str]:
-    """The answer, with the rows in each of so many tables."""
+    """The answer, with the rows in each of so many tables. `hashes`: of the arms' only runs."""
+    runs = {arm: [{"seed": 0, "sha256": sha256, "status": "done"}] for arm, sha256 in (hashes or {}).items()}
     prices = [f"p{number}" for number in range(tables)]
     results = {
         "target": {"metric": "validation_accuracy", "value": 0.97},
@@ -26,7 +31,7 @@ def said(
         "axes": {},
         "prices": {price: {} for price in prices},
         "cells": [
-            {"arm": arm, "strategy": name, "at": {}, "error": None, "comparable": True, "runs": []}
+            {"arm": arm, "strategy": name, "at": {}, "error": None, "comparable": True, "runs": runs.get(arm, [])}
             for arm, name in strategies.items()
         ],
     }
@@ -97,6 +102,25 @@ def test_an_interval_that_is_open_has_no_question_mark(low, high, words):
     (sentence,) = said(SYNC, row("average", 3, 3.0, ratio=1.5, low=low, high=high))
     assert words in sentence
     assert "?" not in sentence
+
+
+@pytest.mark.parametrize("hashes", [("a", "b"), ("a", None), (None, None)])
+def test_other_runs_are_not_said_to_be_the_same(hashes):
+    rows = SYNC, row("average", 3, 3.0, ratio=1.5)
+    assert "bit for bit" not in said(*rows, hashes=dict(zip(STRATEGIES, hashes, strict=True)))[0]
+
+
+def test_arms_whose_runs_are_the_same_are_ahead_together():
+    """Which of them was measured to be faster says nothing."""
+    strategies = {**STRATEGIES, "weighted": "weighted-averaging"}
+    hashes = {"sync": "a", "average": "b", "weighted": "b"}
+    rows = SYNC, row("average", 3, 1.1, ratio=0.6), row("weighted", 3, 1.0, ratio=0.5)
+    first, *_, last = said(*rows, tables=2, strategies=strategies, hashes=hashes)
+    assert first == (
+        "First to reach a validation accuracy of 0.97, by the median time: average (parameter-averaging), like "
+        "weighted (weighted-averaging) bit for bit, in 2 of 2 places and prices."
+    )
+    assert last.startswith("Price p1: weighted, like average bit for bit, reaches the target first, in 1.00 s (3 of 3")
 
 
 def test_the_strategy_is_named_at_the_first_mention():

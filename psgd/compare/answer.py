@@ -1,10 +1,12 @@
 """The answer of a comparison in plain sentences."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from psgd.compare import numbers
 from psgd.compare.arm_names import ArmNames
 from psgd.compare.cells import cell_name, place_name
+from psgd.compare.identities import same_runs
 
 Json = dict[str, Any]
 
@@ -36,15 +38,16 @@ def place_of(table: Json) -> str:
 
 
 def _overall(results: Json, tables: list[Json], name: ArmNames) -> str:
-    """Which arm is ahead in how many places."""
-    wins: dict[str, int] = {}
+    """Which arm is ahead in how many places. Those whose runs are the same are ahead together."""
+    wins: dict[tuple[str, ...], int] = {}
     for table in tables:
         first = winner(table)
         if first:
-            wins[first["arm"]] = wins.get(first["arm"], 0) + 1
+            ahead = tuple(sorted([first["arm"], *same_runs(results, table["at"], first["arm"])]))
+            wins[ahead] = wins.get(ahead, 0) + 1
     if not wins:
         return f"No arm reaches the target of {_target(results)} in more than half of its runs, at any place."
-    counted = [f"{name(arm)} in {count}" for arm, count in sorted(wins.items(), key=lambda item: -item[1])]
+    counted = [f"{_like(ahead, name)} in {count}" for ahead, count in sorted(wins.items(), key=lambda item: -item[1])]
     where = f"of {len(tables)} places and prices"
     return f"First to reach {_target(results)}, by the median time: {', '.join(counted)} {where}."
 
@@ -70,8 +73,15 @@ def _sentence(results: Json, table: Json, name: ArmNames) -> str:
     if first is None:
         counts = ", ".join(f"{name(row['arm'])} {row['reached']} of {row['of']}" for row in table["rows"])
         return f"{place}: no arm reaches the target in more than half of its runs ({counts})."
-    reached = f"{name(first['arm'])} reaches the target first, in {numbers.seconds(first['median'])} ({_runs(first)})"
+    ahead = _like((first["arm"], *same_runs(results, table["at"], first["arm"])), name)
+    reached = f"{ahead} reaches the target first, in {numbers.seconds(first['median'])} ({_runs(first)})"
     return f"{place}: {reached}{_compared(results, table, first, name)}."
+
+
+def _like(arms: Sequence[str], name: ArmNames) -> str:
+    """An arm, and those whose runs are the same."""
+    first, *others = map(name, arms)
+    return f"{first}, like {' and '.join(others)} bit for bit," if others else first
 
 
 def _compared(results: Json, table: Json, first: Json, name: ArmNames) -> str:
