@@ -50,8 +50,8 @@ class DeviceSteps:
         """The replica was changed here, and is newer than the one on the device."""
         self._replica_changed = True
 
-    def combined(self) -> None:
-        """A round is over."""
+    def end_round(self) -> None:
+        """A round is over, with a combination or without."""
         self._replica_changed |= self.host_combines
 
     def changed(self, workers: Iterable[WorkerState]) -> None:

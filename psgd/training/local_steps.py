@@ -37,7 +37,7 @@ class _Steps(Protocol):
         """The replica was changed in the host's memory."""
         ...
 
-    def combined(self) -> None:
+    def end_round(self) -> None:
         """A round is over, with a combination or without."""
         ...
 
@@ -73,7 +73,7 @@ class LocalSteps:
     def restart_round(self) -> None:
         for worker in self.workers.values():
             worker.restart_round()
-        self._steps.combined()
+        self._steps.end_round()
 
     def reset(self, workers: Sequence[int] | None = None) -> None:
         """Make hosted workers (those in `workers`, or all) as if they had never worked."""
