@@ -276,6 +276,13 @@ def test_wrong_arguments_are_one_line_and_leave_nothing(tmp_path, in_process, ca
     assert not (tmp_path / "out").exists()
 
 
+def test_under_a_launcher_it_is_refused(tmp_path, in_process, capsys, monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
+    assert main([str(configured(tmp_path)), "--output", str(tmp_path / "out")]) == 2
+    assert "a launcher started 3 processes, and each would make the whole comparison" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_wrong_config_has_code_2(tmp_path, in_process, capsys):
     assert main([str(configured(tmp_path, sed=[1], budgt=2)), "--output", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.splitlines() == [

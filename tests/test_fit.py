@@ -265,3 +265,15 @@ def test_the_modes_give_workers_their_rows():
         assert (mode == "partition") == (all(shard == shards[0] for shard in shards) and len(shards[0]) == 20), mode
     assert counts["shuffle"] == counts["partition"] == [3] * 40
     assert counts["replacement"] != [3] * 40
+
+
+def test_a_mapping_without_a_name_is_of_the_default_optimizer_and_strategy():
+    start, data = own.problem()
+
+    def trained(**arguments):
+        fitted = psgd.fit(own.gradient, start, data, learning_rate=0.1, batch_size_per_worker=6, **arguments)
+        return fitted.summary["parameters_sha256"]
+
+    assert trained(optimizer={"clip_norm": 1e9}) == trained()
+    assert trained(optimizer={"momentum": 0.9}) == trained(optimizer={"name": "sgd", "momentum": 0.9}) != trained()
+    assert trained(strategy={"period": 3}) == trained(strategy="weighted-averaging", period=3) != trained(period=4)

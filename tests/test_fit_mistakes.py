@@ -162,7 +162,10 @@ def test_workers_that_take_turns_are_told_so_once(capsys, monkeypatch):
 def test_only_what_would_be_faster_is_advised(seconds, strategy, threads, processes, monkeypatch):
     monkeypatch.setattr("psgd.jobs.fit.advice.cores", lambda: 2)
     settings = check_settings(
-        {"strategy": section_of("strategy", strategy, "period", None), "data": {"source": "psgd.fit"}}
+        {
+            "strategy": section_of("strategy", strategy, "weighted-averaging", "period", None),
+            "data": {"source": "psgd.fit"},
+        }
     )
     task = build_task(settings, still, np.zeros(2), DATA, None, None, None, False)
     said = advice(task, seconds)

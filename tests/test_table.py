@@ -243,9 +243,13 @@ def test_invalid_rows_are_named(tmp_path, text, line, words):
 
 
 def test_a_label_out_of_range_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"t.csv:4: y is '7', which is none of the 2 labels 0, 1; "):
+    with pytest.raises(
+        DataError, match=r"t.csv:4: y is '7', which is none of the 2 labels 0, 1; .* all labels in data.labels"
+    ):
         table(tmp_path, "x,y\n1,0\n2,1\n3,7\n", labels=[0, 1])
-    with pytest.raises(DataError, match=r"t.csv:4: y is '7', which is none of the 2 labels 0, 1; "):
+    with pytest.raises(
+        DataError, match=r"t.csv:4: y is '7', which is none of the 2 labels 0, 1; .* all labels in data.labels"
+    ):
         table(tmp_path, "x,y\n1,0\n2,1\n3,7\n", train_rows=2)
 
 
@@ -334,3 +338,12 @@ def test_titanic_reaches_80_percent(tmp_path):
         assert finished.code == 0, finished
         assert "600 train, 291 test examples; 136 parameters" in finished.stderr  # 7 * 15 + 15 + 15 + 1
         assert json.loads(finished.stdout)["test_accuracy"] >= 0.80
+
+
+def test_a_target_that_nothing_can_reach_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{i},{'yes' if i % 2 else 'no'}\n" for i in range(40)))
+    data = ["data.source=csv", f"data.path={tmp_path}/t.csv", "data.target=y"]
+    with pytest.raises(UsageError, match=r"training.target is 0.9, but there are no validation or test data"):
+        load_data(resolve(None, [*data, "training.target=0.9"]).settings)
+    assert load_data(resolve(None, [*data, "training.target=0.9", "data.validation=0.2"]).settings).validation
+    assert "nothing is scored (data.validation: 0.1 " in load_data(resolve(None, data).settings).note

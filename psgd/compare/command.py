@@ -20,7 +20,9 @@ from psgd.compare.runs import Runs, Watch
 from psgd.compare.verify import verify
 from psgd.config.comparison_file import read_comparison
 from psgd.config.shipped import find_comparison
+from psgd.core.errors import UsageError
 from psgd.core.files import print_result, write_json
+from psgd.core.launcher import process_count, unconnected_tasks
 from psgd.core.log import LOG
 from psgd.jobs.auto_group import cores
 from psgd.training.progress_bar import bar_for
@@ -30,6 +32,11 @@ LINE_SECONDS = 5.0  # between two lines about how many runs have ended
 
 def compare(options: argparse.Namespace) -> None:
     """Carry out what the options ask for. PsgdError for what is wrong."""
+    if (tasks := unconnected_tasks() or process_count()) > 1:
+        raise UsageError(
+            f"a launcher started {tasks} processes, and each would make the whole comparison; call psgd compare "
+            "without it: it trains on all cores of this machine"
+        )
     most = parse_share(options.max_regress)
     before = read_results(options.against) if options.against else None
     config, notes = find_comparison(options.config)

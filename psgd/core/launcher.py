@@ -16,6 +16,12 @@ def launched() -> bool:
     return "PMIX_RANK" in names and any(name.startswith("PMIX_SERVER_URI") for name in names)
 
 
+def process_count() -> int:
+    """Return how many processes an MPI launcher started, or 1 where none did or it does not say."""
+    counts = [os.environ.get(name, "") for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")] if launched() else []
+    return next((int(count) for count in counts if count.isdigit()), 1)
+
+
 def disconnected() -> int:
     """Return how many processes an MPI launcher started if this is one of several and has lost the connection to it, as
     when a program between the two closes its files; or 0."""

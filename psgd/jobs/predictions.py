@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 
 from psgd.config.settings import Libsvm
 from psgd.config.shipped import configs
-from psgd.core.errors import DataError, StorageError, UsageError
+from psgd.core.errors import DataError, StorageError, UsageError, reworded
 from psgd.data.sources.array_files import Named, find_part, holds_arrays, read_arrays
 from psgd.data.sources.csv_rows import read_header, read_table
 from psgd.data.sources.csv_table import collectors_of, labels_of
@@ -22,6 +23,8 @@ from psgd.data.sources.labels import places_of, values_of
 from psgd.data.sources.libsvm import read_new_examples
 from psgd.data.sources.preparation import PreparedInputs, prepare
 from psgd.learners.model import Model
+
+_SEPARATOR = re.compile(r": set data\.separator: \w+")  # the advice of a message, which training can follow
 
 
 class Question(NamedTuple):
@@ -69,12 +72,18 @@ def _absent(model: Model, path: Path) -> str:
 
 def _read_table(model: Model, path: Path) -> Question:
     separator, target = model.preparation["separator"], model.preparation["target"]["name"]
-    answered = target in read_header(path, separator)
-    table = read_table(path, separator, collectors_of({**model.preparation, "classes": model.classes}, answered))
+
+    def in_words_of_predict(message: str) -> str:
+        return _SEPARATOR.sub(f"; write them with {separator} as the separator, as those that it learnt from", message)
+
+    with reworded(in_words_of_predict):
+        answered = target in read_header(path, separator)
+        table = read_table(path, separator, collectors_of({**model.preparation, "classes": model.classes}, answered))
     truth = None
     if answered:
-        column = table.columns[target]
-        truth = labels_of(table, column, model.classes) if model.classes else column.values[:, np.newaxis]
+        truth = table.columns[target].values[:, np.newaxis]
+        if model.classes:
+            truth = labels_of(table, table.columns[target], model.classes, "correct the row or remove it")
     return Question(prepare(model.preparation["columns"], table.columns), truth)
 
 

@@ -16,6 +16,10 @@ from psgd.data.split import held_out
 
 Names = Sequence[int | str]
 
+LABELS = (  # what to do about a label that no training row has
+    "correct the row, or name all labels in data.labels; if these are quantities, data.task is regression"
+)
+
 
 def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> Data:
     """Load training rows from `path`, and test rows from `test_path` or after the first `train_rows` of `path`. The
@@ -51,9 +55,9 @@ def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collecto
     return collectors
 
 
-def labels_of(table: Table, column: Column, classes: Sequence[int | str]) -> np.ndarray:
+def labels_of(table: Table, column: Column, classes: Sequence[int | str], advice: str) -> np.ndarray:
     """Return the index in `classes` of each label (N,) int64, -1 where it is missing. DataError names the line of an
-    unknown label."""
+    unknown label, and ends with `advice`."""
     places = {_label(str(name)): place for place, name in enumerate(classes)}
     known = np.array([places.get(_label(text), -2) for text in column.texts or ()] + [-1], np.int64)
     labels: np.ndarray = known[np.where(column.missing, len(known) - 1, column.values).astype(np.int64)]
@@ -64,7 +68,7 @@ def labels_of(table: Table, column: Column, classes: Sequence[int | str]) -> np.
         names = ", ".join(map(str, classes[:20])) + (", ..." if len(classes) > 20 else "")
         raise DataError(
             f"{table.path}:{table.lines[wrong[0]]}: {column.name} is {label[:60]!r}, which is none of the "
-            f"{len(classes)} labels {names}; correct the row or remove it"
+            f"{len(classes)} labels {names}; {advice}"
         )
     return labels
 
@@ -114,7 +118,7 @@ def _dataset(table: Table, preparation: dict[str, Any]) -> Dataset:
     column = table.columns[about["name"]]
     _check_known(table, column)
     if classes:
-        return Dataset(inputs, labels_of(table, column, classes), len(classes))
+        return Dataset(inputs, labels_of(table, column, classes, LABELS), len(classes))
     return Dataset(inputs, ((column.values - about["mean"]) / about["deviation"])[:, np.newaxis], 0)
 
 

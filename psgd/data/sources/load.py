@@ -25,7 +25,13 @@ from psgd.data.split import hold_out
 
 def load_data(settings: Settings) -> Data:
     """Load the data of a job. DataError if they are missing or bad, UsageError if the settings do not fit them."""
-    return load(settings.data, settings.training.seed)
+    data, target = load(settings.data, settings.training.seed), settings.training.target
+    if target is not None and not data.scored:
+        raise UsageError(
+            f"training.target is {target:g}, but there are no validation or test data on which it could be reached; "
+            "set data.validation, such as 0.1"
+        )
+    return data
 
 
 def load(source: AnySource, seed: int = 0) -> Data:
@@ -38,6 +44,8 @@ def load(source: AnySource, seed: int = 0) -> Data:
         train, validation = hold_out(train, source.validation, seed)
     held = f", {len(validation)} validation" if validation else ""
     tested = f"{len(test)} test examples" if test else "no test examples"
+    if not test and not validation:
+        tested += ", so that nothing is scored (data.validation: 0.1 holds examples out for that)"
     return Data(train, test, validation, f"{source.source}: {origin}; {len(train)} train{held}, {tested}", preparation)
 
 

@@ -11,6 +11,8 @@ from psgd.core.errors import UsageError
 from psgd.jobs.fit.settings import section_of
 from psgd.jobs.plain_values import plain
 
+# What a mapping without a name is of: the defaults of an estimator.
+OPTIMIZER, STRATEGY = "adam", "gradient-averaging"
 # Settings, as messages name them -> parameters of an estimator.
 _PARAMETERS = {
     "model.hidden": "hidden_layer_sizes",
@@ -58,8 +60,8 @@ def settings_of(parameters: Mapping[str, Any], loss: str, task: str, seed: int) 
     sizes, early = p["hidden_layer_sizes"], p["early_stopping"]
     # A parameter that an optimizer or a strategy does not have is ignored, as in scikit-learn: a grid can then name
     # it beside all of them.
-    period = None if _name(p["strategy"]) == "gradient-averaging" else p["period"]
-    momentum = ("momentum",) if _name(p["optimizer"]) == "sgd" else ()
+    period = None if _name(p["strategy"], STRATEGY) == "gradient-averaging" else p["period"]
+    momentum = ("momentum",) if _name(p["optimizer"], OPTIMIZER) == "sgd" else ()
     try:
         values = {
             "data": {
@@ -73,8 +75,8 @@ def settings_of(parameters: Mapping[str, Any], loss: str, task: str, seed: int) 
                 "activation": p["activation"],
                 "loss": loss,
             },
-            "optimizer": section_of("optimizer", p["optimizer"], "learning_rate", p["learning_rate"]),
-            "strategy": section_of("strategy", p["strategy"], "period", period),
+            "optimizer": section_of("optimizer", p["optimizer"], OPTIMIZER, "learning_rate", p["learning_rate"]),
+            "strategy": section_of("strategy", p["strategy"], STRATEGY, "period", period),
             "training": {
                 "epochs": p["max_iter"],
                 "batch_size_per_worker": p["batch_size"],
@@ -103,8 +105,8 @@ def settings_of(parameters: Mapping[str, Any], loss: str, task: str, seed: int) 
     return fill_in(settings, []).settings
 
 
-def _name(section: Any) -> Any:
-    return section.get("name") if isinstance(section, Mapping) else section
+def _name(section: Any, default: str) -> Any:
+    return section.get("name", default) if isinstance(section, Mapping) else section
 
 
 def fit_to(settings: Settings, examples: int) -> Settings:

@@ -58,8 +58,8 @@ def fit(
         (gradient, loss). It gets read-only views of the parameters, and rows of the data in their own dtype.
     parameters: the initial values; an array, or lists, tuples, dicts of arrays, all float32 or all float64.
     dataset: (X, y), arrays with one row for each example.
-    strategy, optimizer: a name, or a mapping as in a config ({"name": "adam", "beta1": 0.8}); `period` and
-        `learning_rate` are settings of theirs. Regularisation (l1, l2) belongs into your gradient.
+    strategy, optimizer: a name, or a mapping as in a config ({"name": "adam", "beta1": 0.8}, {"momentum": 0.9} of sgd);
+        `period` and `learning_rate` are settings of theirs. Regularisation (l1, l2) belongs into your gradient.
     epochs: uses of every example, over all workers together.
     group: serial, threads, mpi; auto is mpi under mpirun, else serial. Threads call your function concurrently: choose
         them if it keeps nothing between calls (no self.activations). `processes`: the number of threads.
@@ -96,8 +96,8 @@ def fit(
             directory = path_of(output)
             settings = check_settings(
                 {
-                    "strategy": section_of("strategy", strategy, "period", period),
-                    "optimizer": section_of("optimizer", optimizer, "learning_rate", learning_rate),
+                    "strategy": section_of("strategy", strategy, "weighted-averaging", "period", period),
+                    "optimizer": section_of("optimizer", optimizer, "sgd", "learning_rate", learning_rate),
                     "data": {"source": "psgd.fit", "mode": mode},
                     "workers": plain(workers),
                     "group": group,

@@ -58,11 +58,12 @@ def in_words_of_fit(message: str) -> str:
     return message
 
 
-def section_of(section: str, given: str | Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """Make a section of a name or a mapping, and of the `value` of the one key that is an argument of `psgd.fit`."""
+def section_of(section: str, given: str | Mapping[str, Any], name: str, key: str, value: Any) -> dict[str, Any]:
+    """Make a section of a name or a mapping, and of the `value` of the one key that is an argument of its own. `name`:
+    the default, for a mapping without one."""
     if not isinstance(given, str | Mapping):
         raise UsageError(f"{section} is {given!r}; it must be a name, or a mapping such as {{'name': ...}}")
-    mapping = {"name": given} if isinstance(given, str) else {k: plain(v) for k, v in given.items()}
+    mapping = {"name": given} if isinstance(given, str) else {"name": name} | {k: plain(v) for k, v in given.items()}
     if value is not None:
         if key in mapping:
             raise UsageError(f"{section}.{key} is given twice, {mapping[key]!r} and {value!r}; keep one")
