@@ -86,7 +86,11 @@ def results(seeds: tuple[int, ...] = SEEDS, evaluations: int = EPOCHS) -> dict[s
         "schema": 1,
         "psgd": "0.1.0",
         "question": "Which strategy reaches the target soonest, and does a slow network change it?",
-        "config": {"question": "Which strategy ...", "arms": {arm: {"strategy.name": ARMS[arm]} for arm in ARMS}},
+        "config": {
+            "question": "Which strategy ...",
+            "arms": {arm: {"strategy.name": ARMS[arm]} for arm in ARMS},
+            "tune": {"for_each": ["arm", "workers"]},
+        },
         "base": {
             "data.source": "mnist",
             "model.hidden": [64],

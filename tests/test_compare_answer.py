@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from psgd.compare.analysis import same_runs
 from psgd.compare.answer import answer
 
 STRATEGIES = {"sync": "gradient-averaging", "average": "parameter-averaging"}
@@ -21,9 +22,13 @@ def said(
     strategies: dict[str, str] = STRATEGIES,
     reference: str = "sync",
     hashes: dict[str, str | None] | None = None,
+    broken: str | None = None,
 ) -> list[str]:
-    """The answer, with the rows in each of so many tables. `hashes`: of the arms' only runs."""
-    runs = {arm: [{"seed": 0, "sha256": sha256, "status": "done"}] for arm, sha256 in (hashes or {}).items()}
+    """The answer, with the rows in each of so many tables. `hashes`: of the arms' only runs; `broken`: an arm."""
+    runs = {
+        arm: [{"seed": 0, "sha256": sha256, "status": "done", "series": {"examples": [50, 100]}}]
+        for arm, sha256 in (hashes or {}).items()
+    }
     prices = [f"p{number}" for number in range(tables)]
     results = {
         "target": {"metric": "validation_accuracy", "value": 0.97},
@@ -31,7 +36,16 @@ def said(
         "axes": {},
         "prices": {price: {} for price in prices},
         "cells": [
-            {"arm": arm, "strategy": name, "at": {}, "error": None, "comparable": True, "runs": runs.get(arm, [])}
+            {
+                "arm": arm,
+                "strategy": name,
+                "at": {},
+                "error": "no memory" if arm == broken else None,
+                "comparable": True,
+                "speeds": [1.0],
+                "period": 5,
+                "runs": runs.get(arm, []),
+            }
             for arm, name in strategies.items()
         ],
     }
@@ -107,7 +121,8 @@ def test_an_interval_that_is_open_has_no_question_mark(low, high, words):
 @pytest.mark.parametrize("hashes", [("a", "b"), ("a", None), (None, None)])
 def test_other_runs_are_not_said_to_be_the_same(hashes):
     rows = SYNC, row("average", 3, 3.0, ratio=1.5)
-    assert "bit for bit" not in said(*rows, hashes=dict(zip(STRATEGIES, hashes, strict=True)))[0]
+    (sentence,) = said(*rows, hashes=dict(zip(STRATEGIES, hashes, strict=True)))
+    assert sentence.startswith("Price p0: sync (gradient-averaging) reaches the target first")
 
 
 def test_arms_whose_runs_are_the_same_are_ahead_together():
@@ -117,10 +132,39 @@ def test_arms_whose_runs_are_the_same_are_ahead_together():
     rows = SYNC, row("average", 3, 1.1, ratio=0.6), row("weighted", 3, 1.0, ratio=0.5)
     first, *_, last = said(*rows, tables=2, strategies=strategies, hashes=hashes)
     assert first == (
-        "First to reach a validation accuracy of 0.97, by the median time: average (parameter-averaging), like "
-        "weighted (weighted-averaging) bit for bit, in 2 of 2 places and prices."
+        "First to reach a validation accuracy of 0.97, by the median time: average (parameter-averaging) and weighted "
+        "(weighted-averaging) together in 2 of 2 places and prices."
     )
-    assert last.startswith("Price p1: weighted, like average bit for bit, reaches the target first, in 1.00 s (3 of 3")
+    assert last.startswith("Price p1: weighted and average, whose runs are the same, reach the target first, in 1.00 s")
+    assert "; weighted takes 0.50 times as long as sync" in last
+
+
+def test_an_arm_that_is_broken_is_not_ahead():
+    rows = SYNC, row("average", 3, 1.0, ratio=0.5)
+    (whole,) = said(*rows)
+    assert "average (parameter-averaging) reaches" in whole
+    sentence, failed = said(*rows, broken="average")
+    assert sentence.startswith("Price p0: sync (gradient-averaging) reaches the target first")
+    assert failed == "Failed: average."
+
+
+def test_the_same_bits_evaluated_elsewhere_are_not_the_same_runs():
+    """One would seem to reach the target later."""
+    runs = [{"seed": 0, "sha256": "a", "series": {"examples": [first, 100]}} for first in (50, 65, 50)]
+    cells = [{"runs": [run]} for run in runs]
+    assert same_runs(cells[0], cells[2]) == [0]
+    assert same_runs(cells[0], cells[1]) == []
+
+
+def test_arms_with_the_same_time_are_ahead_together():
+    """The order of the config does not decide."""
+    rows = row("sync", 3, 2.0), row("average", 3, 2.0, ratio=1.0)
+    for some, arms in (
+        (rows, "sync (gradient-averaging) and average (parameter-averaging)"),
+        (rows[::-1], "average (parameter-averaging) and sync (gradient-averaging)"),
+    ):
+        (sentence,) = said(*some)
+        assert sentence.startswith(f"Price p0: {arms}, equally soon, reach the target first, in 2.00 s")
 
 
 def test_the_strategy_is_named_at_the_first_mention():

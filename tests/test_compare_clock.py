@@ -335,7 +335,10 @@ def test_an_arm_that_wins_on_every_network_has_one_sentence():
     found = results()
     sync, average = found["cells"]
     sync["costs"], average["costs"] = {**sync["costs"], "step": 1.0}, {**average["costs"], "step": 0.001}
-    assert break_even(found) == ["workers 2, price slow: average wins over sync on every network tried"]
+    assert break_even(found) == [
+        "workers 2, price slow: average wins over sync anywhere from 1.0 Mbit/s to 100 Gbit/s at 0 s and from 10 µs to "
+        "100 ms at 100 Mbit/s"
+    ]
 
 
 def test_the_answer_has_the_break_even_points_of_a_single_place_and_says_once_what_is_the_same_everywhere():

@@ -414,3 +414,22 @@ def test_the_command_computes_the_findings_anew_and_prints_where(tmp_path, capsy
 def test_the_command_fails_with_one_line(tmp_path, capsys):
     assert main([str(tmp_path / "nowhere")]) == 3
     assert capsys.readouterr().out == ""
+
+
+def test_tunings_with_equal_scores_are_counted_each(page):
+    found = results()
+    spent = {(c["arm"], c["at"]["workers"]): c["tuning"]["examples"] for c in found["cells"] if c["tuning"]}
+    assert len(set(spent.values())) < len(spent)  # some are equal
+    assert f"Tuning took {numbers.count(sum(spent.values()))} examples" in page
+
+
+def test_where_the_reference_has_no_time_no_arm_is_called_the_reference():
+    found = results()
+    for table in found["findings"]["tables"]:
+        table["rows"] = [{**row, "ratio": None} for row in table["rows"] if row["arm"] != "sync"]
+    document = compose(view.completed(found), times)
+    section = next(s for s in document.sections if s.title.startswith("slow:"))
+    table: Any = section.blocks[0]
+    verdicts = {row[1] for group in table.groups for row in group.rows}
+    assert "the reference has no time here" in verdicts
+    assert "reference" not in verdicts

@@ -64,8 +64,16 @@ def test_the_target_is_the_median_over_the_seeds_of_the_best_of_one_worker(compa
         "metric": "validation_accuracy",
         "value": pytest.approx(0.9 + 0.001 + 0.01),
         "origin": "auto",
-        "note": "the median over the seeds of the best validation accuracy of sync, workers 1",
+        "note": "the median over the seeds 0, 1, 5 of the best validation accuracy of sync, workers 1",
     }
+
+
+def test_more_than_half_of_an_even_number_of_runs_reach_their_own_target(compared):
+    results, _ = compared(seeds=[0, 1, 2, 3])
+    (first,) = [c for c in results["cells"] if c["arm"] == "sync"]
+    best = [max(run["series"]["validation_accuracy"]) for run in first["runs"]]
+    assert results["target"]["value"] == sorted(best)[1]
+    assert findings(results)["tables"][0]["rows"][0]["reached"] == 3
 
 
 def test_the_target_of_a_comparison_without_one_worker_is_that_of_the_fewest(compared):

@@ -56,6 +56,7 @@ def test_an_evaluation_is_at_the_bytes_of_the_round_before(tmp_path):
 def test_values_that_are_not_finite_are_left_out(tmp_path):
     rows = metrics(test=False, rounds=3)
     rows[0]["loss"], rows[1]["loss"] = None, float("nan")
+    rows.insert(1, {"round": 1, "epoch": 0.5, "seconds": 1.0, "examples": 1, "validation_loss": None})  # overflowed
     assert read_run(write(tmp_path / "run", rows)).curves["loss"].values == [2.0 / 3]
 
 

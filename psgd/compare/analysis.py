@@ -110,9 +110,14 @@ def _first_round_after(rounds: list[int], seconds: list[float], index: int) -> f
 
 
 def same_runs(one: Json, other: Json) -> list[int]:
-    """The seeds with which two cells trained the same bits."""
-    hashes = {run["seed"]: run["sha256"] for run in one["runs"] if run["sha256"]}
-    return [run["seed"] for run in other["runs"] if run["sha256"] and hashes.get(run["seed"]) == run["sha256"]]
+    """The seeds with which two cells trained the same bits, and evaluated them at the same places: where those differ,
+    one may seem to reach the target later."""
+    evaluated = {run["seed"]: (run["sha256"], run["series"].get("examples")) for run in one["runs"]}
+    return [
+        run["seed"]
+        for run in other["runs"]
+        if run["sha256"] and evaluated.get(run["seed"]) == (run["sha256"], run["series"].get("examples"))
+    ]
 
 
 def _budget_examples(results: Json) -> float:

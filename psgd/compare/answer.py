@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from psgd.compare import numbers
+from psgd.compare.ahead import ahead
 from psgd.compare.arm_names import ArmNames
 from psgd.compare.cells import cell_name, place_name
-from psgd.compare.identities import same_runs
 
 Json = dict[str, Any]
 
@@ -27,27 +27,23 @@ def answer(results: Json, findings: Json) -> list[str]:
     return [each for each in sentences if each]
 
 
-def winner(table: Json) -> Json | None:
-    """The row of the arm with the shortest median time; None if no arm has one."""
-    reached = [row for row in table["rows"] if row["median"] is not None]
-    return min(reached, key=lambda row: float(row["median"]), default=None)
-
-
 def place_of(table: Json) -> str:
     return ", ".join(filter(None, (place_name(table["at"]), f"price {table['price']}")))
 
 
 def _overall(results: Json, tables: list[Json], name: ArmNames) -> str:
-    """Which arm is ahead in how many places. Those whose runs are the same are ahead together."""
+    """Which arm is ahead in how many places."""
     wins: dict[tuple[str, ...], int] = {}
     for table in tables:
-        first = winner(table)
-        if first:
-            ahead = tuple(sorted([first["arm"], *same_runs(results, table["at"], first["arm"])]))
-            wins[ahead] = wins.get(ahead, 0) + 1
+        if found := ahead(results, table):
+            arms = tuple(sorted(row["arm"] for row in found.rows))
+            wins[arms] = wins.get(arms, 0) + 1
     if not wins:
         return f"No arm reaches the target of {_target(results)} in more than half of its runs, at any place."
-    counted = [f"{_like(ahead, name)} in {count}" for ahead, count in sorted(wins.items(), key=lambda item: -item[1])]
+    counted = [
+        f"{_named(arms, name)}{' together' if len(arms) > 1 else ''} in {count}"
+        for arms, count in sorted(wins.items(), key=lambda item: -item[1])
+    ]
     where = f"of {len(tables)} places and prices"
     return f"First to reach {_target(results)}, by the median time: {', '.join(counted)} {where}."
 
@@ -58,39 +54,43 @@ def _shortest(results: Json, tables: list[Json], name: ArmNames) -> list[str]:
         return []
     sentences = []
     for price in dict.fromkeys(table["price"] for table in tables):
-        there = [(table, first) for table in tables if table["price"] == price and (first := winner(table))]
+        there = [(table, found) for table in tables if table["price"] == price and (found := ahead(results, table))]
         if len(there) > 1:
-            table, first = min(there, key=lambda each: float(each[1]["median"]))
-            place, time = place_name(table["at"]), numbers.seconds(first["median"])
-            sentences.append(f"Price {price}: {name(first['arm'])} with {place} is first of all, in {time}.")
+            table, found = min(there, key=lambda each: float(each[1].rows[0]["median"]))
+            place, time = place_name(table["at"]), numbers.seconds(found.rows[0]["median"])
+            arms = _named([row["arm"] for row in found.rows], name)
+            are = "are" if len(found.rows) > 1 else "is"
+            sentences.append(f"Price {price}: {arms} with {place} {are} first of all, in {time}.")
     return sentences
 
 
 def _sentence(results: Json, table: Json, name: ArmNames) -> str:
-    first = winner(table)
+    found = ahead(results, table)
     place = place_of(table)
     place = place[0].upper() + place[1:]
-    if first is None:
+    if found is None:
         counts = ", ".join(f"{name(row['arm'])} {row['reached']} of {row['of']}" for row in table["rows"])
         return f"{place}: no arm reaches the target in more than half of its runs ({counts})."
-    ahead = _like((first["arm"], *same_runs(results, table["at"], first["arm"])), name)
-    reached = f"{ahead} reaches the target first, in {numbers.seconds(first['median'])} ({_runs(first)})"
-    return f"{place}: {reached}{_compared(results, table, first, name)}."
+    first, several = found.rows[0], len(found.rows) > 1
+    arms = _named([row["arm"] for row in found.rows], name)
+    how = ", whose runs are the same, reach" if found.same else ", equally soon, reach" if several else " reaches"
+    reached = f"{arms}{how} the target first, in {numbers.seconds(first['median'])} ({_runs(first)})"
+    return f"{place}: {reached}{_compared(results, table, first, name, several)}."
 
 
-def _like(arms: Sequence[str], name: ArmNames) -> str:
-    """An arm, and those whose runs are the same."""
-    first, *others = map(name, arms)
-    return f"{first}, like {' and '.join(others)} bit for bit," if others else first
+def _named(arms: Sequence[str], name: ArmNames) -> str:
+    """The names: a, a and b, or a, b and c."""
+    *others, last = map(name, arms)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
-def _compared(results: Json, table: Json, first: Json, name: ArmNames) -> str:
-    """How the first stands to the reference, or the others to it."""
+def _compared(results: Json, table: Json, first: Json, name: ArmNames, several: bool) -> str:
+    """How the first stands to the reference, or the others to it. `several`: it is not first alone."""
     reference = next((row for row in table["rows"] if row["arm"] == results["reference"]), None)
     if reference is None:
         return ""
     rows = [first] if first["ratio"] else [row for row in table["rows"] if row["ratio"]]
-    said = [_standing(row, "it" if row is first else name(row["arm"]), reference, name) for row in rows]
+    said = [_standing(row, name(row["arm"]) if several or row is not first else "it", reference, name) for row in rows]
     return "".join(f"; {each}" for each in said)
 
 
@@ -160,7 +160,9 @@ def _limits(results: Json, findings: Json) -> list[str]:
     broken = [each for each in findings["identities"] if not each["holds"]]
     found += [f"A check fails: {each['name']} ({', '.join(each['cells'])}: {each['detail']})." for each in broken]
     diverged = sum(run["status"] == "diverged" for cell in results["cells"] for run in cell["runs"])
-    return found + ([f"{diverged} runs diverged and count as not having reached the target."] if diverged else [])
+    return found + (
+        [f"{diverged} runs diverged; what they had not reached before counts as not reached."] if diverged else []
+    )
 
 
 def _target(results: Json) -> str:

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Sequence
-from statistics import median
+from statistics import median_high, median_low
 from typing import Any, final
 
 from psgd.backends.blas import describe
@@ -109,8 +109,11 @@ class Comparing:
         runs = [run for cell in cells for run in self._cells[cell]["runs"]]
         scores = [best_score(run["series"].get(given.metric, ()), higher) for run in runs]
         best = [score for score in scores if score is not None]
-        note = f"the median over the seeds of the best {given.metric.replace('_', ' ')} of {cells[0].name}"
-        return {**common, "value": median(best) if best else None, "origin": "auto", "note": note}
+        seeds = ", ".join(str(run["seed"]) for run in self._cells[cells[0]]["runs"])
+        note = f"the median over the seeds {seeds} of the best {given.metric.replace('_', ' ')} of {cells[0].name}"
+        # Of an even number of seeds, a score that more than half of them reach: otherwise it would be of no use here.
+        middle = median_low if higher else median_high
+        return {**common, "value": middle(best) if best else None, "origin": "auto", "note": note}
 
     def _earlier_target(self) -> dict[str, Any] | None:
         """The automatic target that an earlier call has set, if its runs are those of this call: by another version of

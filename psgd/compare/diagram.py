@@ -26,7 +26,7 @@ class Place(NamedTuple):
     """The cells of one setting of the axes, by arm: those that have costs and are comparable."""
 
     at: dict[str, str]
-    workers: int
+    workers: int  # of the cell with most
     cells: dict[str, Json]
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ def _compared(place: Place, one: str, other: str, price: Price, target: Json) ->
     assert network
     reached = [arm for arm in (one, other) if np.isfinite(seconds_to_target(place.cells[arm], price, target))]
     if len(reached) < 2:
-        return [f"of {one} and {other}, only {reached[0]} reaches the target"] if reached else []
+        return [f"of {one} and {other}, only {reached[0]} reaches the target in most runs"] if reached else []
 
     def lead(network: Network) -> float:
         """Seconds by which `one` is ahead."""
@@ -105,9 +105,10 @@ def _compared(place: Place, one: str, other: str, price: Price, target: Json) ->
         (f"at {latency}", BANDWIDTHS, lambda x: lead(network._replace(bandwidth=x)), numbers.bandwidth),
         (f"at {bandwidth}", LATENCIES, lambda x: lead(network._replace(latency=x)), numbers.seconds),
     ]
-    ahead = {_ahead(one, other, over, leads) for _, over, leads, _ in axes}
-    if len(ahead) == 1 and (winner := ahead.pop()):
-        return [f"{winner} wins over {other if winner == one else one} on every network tried"]
+    ahead = [_ahead(one, other, over, leads) for _, over, leads, _ in axes]
+    if ahead[0] and ahead[0] == ahead[1]:
+        ranges = [f"from {text(over[0], 2)} to {text(over[-1], 2)} {where}" for where, over, _, text in axes]
+        return [f"{ahead[0]} wins over {other if ahead[0] == one else one} anywhere {' and '.join(ranges)}"]
     return [_sentence(one, other, *axis) for axis in axes]
 
 
@@ -191,7 +192,9 @@ def _places(results: Json) -> list[Place]:
     for cell in results["cells"]:
         if cell["costs"] is not None and cell["comparable"] and not cell["error"]:
             key = tuple(cell["at"].items())
-            places.setdefault(key, Place(dict(cell["at"]), cell["workers"], {})).cells[cell["arm"]] = cell
+            place = places.get(key, Place(dict(cell["at"]), 0, {}))
+            cells = {**place.cells, cell["arm"]: cell}
+            places[key] = place._replace(workers=max(place.workers, cell["workers"]), cells=cells)
     return list(places.values())
 
 

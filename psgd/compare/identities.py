@@ -32,12 +32,6 @@ def identities(results: Json) -> list[Json]:
     return found
 
 
-def same_runs(results: Json, at: Json, arm: str) -> list[str]:
-    """The other arms whose runs at this place have the hashes of this arm's runs."""
-    there = {cell["arm"]: cell for cell in results["cells"] if cell["at"] == at}
-    return [other for other, cell in there.items() if other != arm and _same_hashes(there[arm], cell)[0]]
-
-
 def _rest(results: Json, cell: Json) -> Json:
     """The settings of a cell that its strategy does not explain."""
     return {key: value for key, value in _all(results, cell).items() if not key.startswith("strategy.")}

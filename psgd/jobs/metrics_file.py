@@ -33,8 +33,8 @@ def _row(line: str, where: str) -> dict[str, Any]:
         raise DataError(f"{where}: {line.strip()[:40]} is no mapping; each line must be a mapping of metrics")
     for name in ("seconds", "examples", *({"bytes", *KINDS} & row.keys())):
         value = row.get(name)
-        if name == "loss" and value is None:
-            continue  # no worker took a step
+        if name in KINDS and value is None:
+            continue  # not finite, or no worker took a step
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise DataError(f"{where}: {name} is {json.dumps(value)}; expected a number")
     return row

@@ -54,7 +54,8 @@ def _diagram(results: view.Results, diagram: dict[str, Any]) -> Figure:
     hosts = f" between {diagram['hosts']} hosts" if diagram.get("hosts") else " between hosts"
     caption = (
         f"Who reaches the target first{machines}, by latency (one way) and bandwidth{hosts}: all from the same runs, "
-        "by the median time. Blank: no arm reaches it in more than half of its runs."
+        "by the median time; of arms that are equally soon, the first in the config is shown. Blank: no arm reaches it "
+        "in more than half of its runs."
     )
     return Figure("diagram", f"The winner at {name}", figure, caption, table)
 

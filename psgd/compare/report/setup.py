@@ -15,8 +15,9 @@ def sections(results: view.Results) -> list[Section]:
     note = f": {target['note']}" if target["note"] else ""
     seeds = ", ".join(str(seed) for seed in results["seeds"])
     intro = Text(
-        f"Every arm had the same initial parameters and data for a seed, a budget of {numbers.short(budget['epochs'])} "
-        f"epochs, and an evaluation every {numbers.short(budget['evaluate_every'])} epochs, which is not timed. Seeds: "
+        "For a seed, arms with the same model and data settings had the same initial parameters and data. Every arm "
+        f"had a budget of {numbers.short(budget['epochs'])} epochs, and an evaluation every "
+        f"{numbers.short(budget['evaluate_every'])} epochs, which is not timed. Seeds: "
         f"{seeds}. Target: {view.metric_name(results)} {value} ({target['origin']}{note})."
     )
     blocks: list[Block] = [

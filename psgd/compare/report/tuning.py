@@ -16,15 +16,20 @@ def section(results: view.Results) -> Section | None:
     if not tuned:
         return None
     setting = tuned[0]["tuning"]["setting"]
-    spent = {str(cell["tuning"]): cell["tuning"]["examples"] for cell in tuned}  # cells that share a tuning count once
+    shared = results["config"]["tune"]["for_each"]  # cells with the same of these share a tuning, which counts once
+    spent = {
+        tuple(cell["arm"] if name == "arm" else cell["at"][name] for name in shared): cell["tuning"]["examples"]
+        for cell in tuned
+    }
     training = sum(
         run["series"]["examples"][-1] for c in results["cells"] for run in c["runs"] if run["series"].get("examples")
     )
     whole = sum(spent.values())
     times = f", {numbers.digits(whole / training, 2)} times what the scored runs took" if training else ""
     intro = Text(
-        f"{setting} was chosen on validation data with seeds that are not scored, the same number of values for all. "
-        f"Tuning took {numbers.count(whole)} examples{times}."
+        f"{setting} was chosen on validation data with seeds that are not scored, among the same values for all; where "
+        f"the best was at an edge, more values beyond it were tried. Tuning took {numbers.count(whole)} examples"
+        f"{times}."
     )
     blocks: list[Block] = [intro]
     panels = [panel for at in cells.places(results) if (panel := _panel(results, at, setting))]

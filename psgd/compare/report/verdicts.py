@@ -70,18 +70,18 @@ def _table(results: view.Results, tables: list[dict[str, Any]]) -> Table:
                 why = f"broken: {cell['error']}" if cell["error"] else "no time: nothing was measured or modelled"
                 inside.append([cell["arm"], why, *[numbers.NONE] * (len(head) - 2)])
                 continue
-            inside.append(_row(cell, row, money, energy))
+            inside.append(_row(cell, row, cell["arm"] == results["reference"], money, energy))
         groups.append(Group(inside, view.place_name(table["at"])))
     numeric = frozenset(range(2, len(head)))
     return Table("Times to the target, and their ratios", head, groups, numeric)
 
 
-def _row(cell: dict[str, Any], row: dict[str, Any], money: bool, energy: bool) -> list[str]:
+def _row(cell: dict[str, Any], row: dict[str, Any], reference: bool, money: bool, energy: bool) -> list[str]:
     of = f"({row['reached']} of {row['of']})"
     ratio = row["ratio"]
     cells = [
         cell["arm"],
-        _verdict(cell, ratio),
+        _verdict(cell, ratio, reference),
         f"{numbers.seconds(row['median'])} {of}",
         *(_ratio(ratio) if ratio else [numbers.NONE] * 4),
         numbers.seconds(row["restricted_mean"]),
@@ -107,8 +107,8 @@ def _ratio(ratio: dict[str, Any]) -> list[str]:
     ]
 
 
-def _verdict(cell: dict[str, Any], ratio: dict[str, Any] | None) -> str:
-    text = "reference" if ratio is None else ratio["verdict"]
+def _verdict(cell: dict[str, Any], ratio: dict[str, Any] | None, reference: bool) -> str:
+    text = ratio["verdict"] if ratio else "reference" if reference else "the reference has no time here"
     if text in ("faster", "slower", "equivalent") and ratio:
         text += f" ({ratio['strength']})"
     return text if cell["comparable"] else f"{text}; not comparable"
@@ -141,7 +141,7 @@ def flips(results: view.Results) -> Section:
     blocks: list[Block] = []
     if not findings["flips"]:
         tried = f" tried ({', '.join(targets)})" if targets else ""
-        blocks.append(Text(f"No verdict changes among the targets{tried}."))
+        blocks.append(Text(f"No verdict turns from faster to slower, or back, among the targets{tried}."))
         return Section("Does the verdict depend on the target?", blocks)
     rows = []
     for flip in findings["flips"]:
