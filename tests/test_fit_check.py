@@ -304,3 +304,25 @@ def test_a_function_of_exactly_one_batch_is_not_called_with_another_number_of_ro
     fit(strict)
     with pytest.raises(PsgdError, match="is 10 times the slope"):
         fit(lambda p, X, y: ({k: 10 * v for k, v in strict(p, X, y)[0].items()}, strict(p, X, y)[1]))
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("leaf", range(4))
+def test_a_gradient_that_was_forgotten_is_missed_however_small_it_is(leaf, seed):
+    """Of the bias of the output, say: of the slope along all parameters it is a few percent."""
+    random = np.random.default_rng(seed)
+    X = random.normal(size=(400, 10))
+    start = [random.normal(size=(10, 20)) / 3, np.zeros(20), random.normal(size=(20, 1)) / 4, np.zeros(1)]
+
+    def gradient(parameters, X, y, forgotten=leaf):
+        W1, b1, W2, b2 = parameters
+        hidden = np.tanh(X @ W1 + b1)
+        error = hidden @ W2 + b2 - y
+        slope = error / len(X)
+        inner = slope @ W2.T * (1 - hidden**2)
+        found = [X.T @ inner, inner.sum(axis=0), hidden.T @ slope, slope.sum(axis=0)]
+        return [0 * g if n == forgotten else g for n, g in enumerate(found)], 0.5 * np.mean(error**2)
+
+    with pytest.raises(UsageError, match=rf"^the gradient of parameters\[{leaf}\] is 0, but the loss changes"):
+        fit(gradient, start, (X, np.sin(X[:, :1])), learning_rate=0.01)
+    fit(lambda *given: gradient(*given, forgotten=None), start, (X, np.sin(X[:, :1])), learning_rate=0.01)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from psgd.learners.parameter_tree import ParameterTree
+from psgd.learners.parameter_tree import Leaf, ParameterTree
 
 STEPS = (1e-3, 1e-2, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)  # relative to the parameters; the best ones first
 MOST_HALVINGS = 40  # of the parameters, until their loss is like that of zeros
@@ -45,16 +45,14 @@ def wrong_leaves(evaluate: Evaluate, structure: ParameterTree, start: np.ndarray
         _, gradient = evaluate(point)
         directions = [_direction(structure, gradient, scales, seed) for seed in SEEDS]
         slopes = [s for direction in directions if (s := _slope(evaluate, point, gradient, direction))]
-        if all(slope.agrees for slope in slopes):
+        whole_agrees = all(slope.agrees for slope in slopes)
+        if whole_agrees and not (forgotten := _forgotten(structure, evaluate, point, gradient, directions)):
             return [], False
+    if whole_agrees:
+        return forgotten, False
     leaves, right = [], False
     for leaf in structure.leaves:
-        found = []
-        for direction in directions:
-            alone = np.zeros_like(direction)
-            alone[leaf.where] = direction[leaf.where]
-            if slope := _slope(evaluate, point, gradient, alone):
-                found.append(slope)
+        found = _along(leaf, evaluate, point, gradient, directions)
         wrong = [slope for slope in found if not slope.agrees]
         right = right or (bool(found) and not wrong)
         if wrong:
@@ -66,6 +64,32 @@ def wrong_leaves(evaluate: Evaluate, structure: ParameterTree, start: np.ndarray
     if not leaves or (known and alike and not right):
         return [whole], True
     return leaves, False
+
+
+def _forgotten(
+    structure: ParameterTree, evaluate: Evaluate, point: np.ndarray, gradient: np.ndarray, directions: list[np.ndarray]
+) -> list[LeafSlope]:
+    """The leaves whose gradient is 0 although the loss changes: too little, perhaps, to be missed in the whole slope."""
+    found = []
+    for leaf in structure.leaves:
+        if not gradient[leaf.where].any():
+            slopes = _along(leaf, evaluate, point, gradient, directions)
+            if slopes and not any(slope.agrees for slope in slopes):
+                found.append(LeafSlope(leaf.path, slopes[0], _ratio(slopes)))
+    return found
+
+
+def _along(
+    leaf: Leaf, evaluate: Evaluate, point: np.ndarray, gradient: np.ndarray, directions: list[np.ndarray]
+) -> list[Slope]:
+    """The slopes along one leaf's part of each direction, where differences can tell."""
+    found = []
+    for direction in directions:
+        alone = np.zeros_like(direction)
+        alone[leaf.where] = direction[leaf.where]
+        if slope := _slope(evaluate, point, gradient, alone):
+            found.append(slope)
+    return found
 
 
 def near(ratio: float, value: float) -> bool:
