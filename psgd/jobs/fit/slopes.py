@@ -69,7 +69,7 @@ def wrong_leaves(evaluate: Evaluate, structure: ParameterTree, start: np.ndarray
 def _forgotten(
     structure: ParameterTree, evaluate: Evaluate, point: np.ndarray, gradient: np.ndarray, directions: list[np.ndarray]
 ) -> list[LeafSlope]:
-    """The leaves whose gradient is 0 although the loss changes: too little, perhaps, to be missed in the whole slope."""
+    """The leaves whose gradient is 0 although the loss changes, perhaps too little to be missed in the whole slope."""
     found = []
     for leaf in structure.leaves:
         if not gradient[leaf.where].any():
