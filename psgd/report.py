@@ -19,7 +19,7 @@ def parser() -> argparse.ArgumentParser:
         description="Rebuild report.html, report.md, series.csv and the figures of a comparison from its results.json, "
         "without training.",
     )
-    parser.add_argument("directory", metavar="DIR", type=Path, help="the directory that psgd.compare made")
+    parser.add_argument("directory", metavar="DIR", type=Path, help="the directory that psgd compare made")
     return parser
 
 

@@ -156,9 +156,11 @@ def test_the_saved_config_and_base_are_the_same_comparison(plan, tmp_path):
     [
         ({"arms": {}}, "arms is {}"),
         ({"sed": [1]}, "sed is not a setting of a comparison; did you mean seeds?"),
-        ({"seeds": 3}, "seeds is 3; input should be a valid list"),
+        ({"arms": {"sync": None}}, "arms.sync is null; it must be a mapping such as {optimizer.name: adam}"),
+        ({"tune": {"optimizer.learning_rate": [0.1, 0.2]}}, "tune.space is [0.1, 0.2]; it must be a mapping such as"),
+        ({"seeds": 3}, "seeds is 3; it must be a list such as [0, 1, 2]"),
         ({"seeds": [1, 1]}, "seeds is [1, 1]; names something twice"),
-        ({"budget": {"epochs": 0}}, "budget.epochs is 0; input should be greater than 0"),
+        ({"budget": {"epochs": 0}}, "budget.epochs is 0; it must be greater than 0"),
         ({"reference": "c"}, 'reference is "c", which is none of the arms sync, average, weighted'),
         ({"target": {"value": 93}}, "target.value is 93; an accuracy is greater than 0 and at most 1"),
         ({"target": {"value": "high"}}, 'target.value is "high"; it must be a number or auto'),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import psgd
+from psgd.config.comparison_file import read_comparison
 from psgd.config.names import SECTIONS
 from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
@@ -287,3 +288,14 @@ def test_a_copy_with_other_values_rejects_unknown_settings() -> None:
     assert settings.workers == 4
     with pytest.raises(TypeError, match="Settings has no setting worker"):
         settings.replace(worker=2)
+
+
+def test_the_config_of_a_comparison_is_told_from_one_of_a_job(tmp_path):
+    (tmp_path / "both.yaml").write_text("arms: {a: {}}\nseeds: [1]\n")
+    (tmp_path / "job.yaml").write_text("strategy: {}\ndata: {source: digits}\n")
+    with pytest.raises(
+        UsageError, match=r"^[^\n]*this is the config of a comparison, which has arms; use psgd compare"
+    ):
+        resolve(str(tmp_path / "both.yaml"), [])
+    with pytest.raises(UsageError, match=r"^[^\n]*this is the config of a job, which has data, strategy, and not of a"):
+        read_comparison(str(tmp_path / "job.yaml"))

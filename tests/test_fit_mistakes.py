@@ -34,6 +34,10 @@ def still(parameters, X, y):
         ([None], "gradient returned a list of 1"),
         ((0.5, np.zeros(2)), r"gradient returned \(loss, gradient\); return them in the order \(gradient, loss\)"),
         ((np.float32(0.5), np.zeros(2)), r"returned \(loss, gradient\)"),
+        (
+            ([np.zeros(2)], 0.5),
+            r"gradient returned \(gradient, loss\), but the gradient is a list of 1; it must be like",
+        ),
         ((np.zeros(2), "0.5"), "the loss that gradient returned is str '0.5'; it must be one number"),
         ((np.zeros(2), np.zeros(2)), "the loss that gradient returned is an array of shape"),
     ],

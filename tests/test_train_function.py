@@ -73,7 +73,8 @@ def test_an_override_may_choose_a_strategy_that_lacks_settings_of_the_file(tmp_p
     [
         ({"training__epoch": 3}, "call: training.epoch is not a setting of training; did you mean epochs?"),
         ({"config": {"workers": "5"}}, 'config: workers is "5"; it must be a whole number greater than 0, or auto'),
-        ({"optimizer": "sgd"}, 'call: optimizer is "sgd"; it must be a mapping of settings; did you mean optimizer.na'),
+        ({"optimizer": "sgd"}, 'call: optimizer is "sgd"; it must be a mapping of settings; did you mean optimizer__n'),
+        ({"epochs": 3}, "call: epochs is not a setting; did you mean training__epochs?"),
         ({"a__": 3}, "call: 'a__' is no name of a setting, such as training.epochs or training__epochs"),
         ({"training": {1: 2}}, "the key 1 is no name of a section or a setting"),
         ({"config": 7}, "config is int; it must be a path, a mapping of settings, or None"),

@@ -30,6 +30,15 @@ FORMS = {
     "grid": "it must be a list of values of that setting, or a mapping of names to settings",
     "price": 'it must be measured, or a mapping such as {hosts: 4, network: "100Mbit,1ms"}',
     "target.value": "it must be a number or auto",
+    "tune.space": "it must be a mapping such as {log: [0.01, 1], points: 5} or {values: [0.1, 0.3]}",
+}
+KINDS = {  # pydantic's types of errors
+    "list_type": "it must be a list such as [0, 1, 2]",
+    "dict_type": "it must be a mapping such as {optimizer.name: adam}",
+    "model_type": "it must be a mapping",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "it must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "it must be a number"),
+    "string_type": "it must be text",
 }
 
 
@@ -37,6 +46,11 @@ def read_comparison(path: str) -> Comparison:
     """Read the config of a comparison; its base is a path from its directory, or the name of a config that comes with
     psgd. UsageError with a line for each problem."""
     document = read_file(path)
+    if "arms" not in document and (sections := SECTIONS.keys() & document.keys()):
+        raise UsageError(
+            f"{path}: this is the config of a job, which has {', '.join(sorted(sections))}, and not of a comparison, "
+            f"which has arms; train it by psgd train {path}, or name it as the base of a comparison"
+        )
     tune = document.get("tune")
     if isinstance(tune, dict) and "setting" not in tune:
         document = {**document, "tune": _in_full(path, tune, document)}
@@ -189,7 +203,7 @@ def _message(parts: list[str], error: Any, home: type[Any]) -> str:
         words = list((sections[parts[0]] if len(parts) > 1 else home).model_fields)
         hint = suggestion(parts[-1], words) or f"; known are {', '.join(words)}"
         return f"{path} is not a setting of a comparison{hint}"
-    what = error["msg"].removeprefix("Value error, ")
+    what = KINDS.get(error["type"]) or error["msg"].removeprefix("Value error, ").replace("Input should", "it must")
     if len(parts) == 2:
         what = FORMS.get(path) or FORMS.get(parts[0]) or what
     return f"{path} is {shown(error['input'])}; {what[0].lower()}{what[1:]}"

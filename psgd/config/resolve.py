@@ -23,6 +23,8 @@ class Resolved(NamedTuple):
 def resolve(path: str | None, overrides: list[str]) -> Resolved:
     """Read the file and apply the command line to it. Raises UsageError with one line for each problem."""
     document = {} if path is None else read_file(path)
+    if "arms" in document:
+        raise UsageError(f"{path}: this is the config of a comparison, which has arms; use psgd compare {path}")
     return resolve_document(document, "defaults" if path is None else path, *read_overrides(overrides))
 
 

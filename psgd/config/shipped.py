@@ -11,6 +11,7 @@ from psgd.core.errors import UsageError
 
 ROOT = Path(__file__).parents[1] / "shipped"
 COMPARISON = "compare/"  # the directory of the comparisons, and the beginning of their names
+DATA = {".csv": "csv", ".npz": "npz", ".npy": "npz", ".libsvm": "libsvm", ".svm": "libsvm"}  # data.source, by suffix
 
 
 class Found(NamedTuple):
@@ -72,7 +73,11 @@ def find_named(given: str) -> str:
 
 def _find(path: str, name: str, comparisons: bool) -> Found:
     if os.path.exists(path) and not os.path.isdir(path):
+        if kind := DATA.get(Path(path).suffix):
+            raise UsageError(f"{path} is a file of data, not a config; name it by data.source={kind} data.path={path}")
         return Found(path, [])
+    if os.path.isfile(os.path.join(path, "config.yaml")) and not comparisons:
+        raise UsageError(f"{path} is the directory of a run, not a config; to go on with it: --resume --output {path}")
     name = name.removesuffix(".yaml")
     if name in configs(comparisons):
         return Found(str(shipped()[name]), [f"config: {name}, which comes with psgd ({shipped()[name]})"])

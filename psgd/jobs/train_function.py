@@ -28,6 +28,7 @@ from psgd.training.signals import Signals, Stopped
 # Options of the command, as messages of other parts name them -> arguments of psgd.train.
 _ARGUMENTS = {"--output DIR": "output=DIR", "--output": "output", "--accept-changes": "accept_changes=True"}
 _OPTION = re.compile(r"--output DIR\b|--(?:output|resume|overwrite|accept-changes)\b")
+_MEANT = re.compile(r"^(call: .*did you mean \w+)\.(\w+\?)$", re.MULTILINE)  # a setting that is an argument
 _CONTINUE = re.compile(r"--resume --output (.+)")  # the end of a message, with the directory
 
 
@@ -156,5 +157,6 @@ def _leave(stopped: Stopped) -> NoReturn:
 
 
 def _translated(message: str) -> str:
+    message = _MEANT.sub(r"\1__\2", message)
     message = _CONTINUE.sub(lambda found: f"resume=True, output={found[1]!r}", message)
     return _OPTION.sub(lambda found: _ARGUMENTS.get(found[0], f"{found[0][2:]}=True"), message)

@@ -63,6 +63,11 @@ class UserFunction(Learner):
                 return (
                     None if returned[1] is None else _number(returned[1], "the loss that gradient returned", UsageError)
                 )
+            if isinstance(returned[1], int | float | np.number) and not self.structure.is_number:
+                raise UsageError(
+                    f"gradient returned (gradient, loss), but the gradient is {describe(returned[0])}; it must be like "
+                    f"the parameters ({describe(self._views)}); {self.structure.difference(returned[0])}"
+                )
         raise UsageError(
             f"gradient returned {describe(returned)}; it must return a gradient like the parameters "
             f"({describe(self._views)}), or a tuple (gradient, loss); {self.structure.difference(returned)}"

@@ -53,6 +53,7 @@ def in_words_of_fit(message: str) -> str:
         return str(found[0]) if name is None else f"{name}={value!r}" if value else name
 
     message = _SETTING.sub(argument, message).replace(", or null", ", or None")
+    message = message.replace("threads, mpi, ray", "threads, mpi")  # groups, of which psgd.fit has these
     for option, name in _OPTIONS.items():
         message = message.replace(option, name)
     return message
