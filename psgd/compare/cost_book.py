@@ -20,7 +20,14 @@ from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
 
 TRIES = 3  # of each measurement; raised, other programs disturb less, and each kind of work takes a second or two more
-_NOT_WORK = {"optimizer": ("learning_rate",), "training": ("seed", "epochs", "evaluate_every")}
+_NOT_WORK = {
+    "optimizer": (
+        *("learning_rate", "schedule", "warmup", "decay_every", "decay_factor"),
+        *("beta1", "beta2", "epsilon"),
+    ),
+    "training": ("seed", "epochs", "evaluate_every"),
+}
+_IF_USED = ("l1", "l2", "momentum", "clip_norm")  # of an optimizer: whether it is there is work, whatever its size
 
 
 @final
@@ -87,4 +94,5 @@ def work_key(settings: Settings) -> str:
     for section, names in _NOT_WORK.items():
         for name in names:
             values[section].pop(name, None)
+    values["optimizer"] |= {name: bool(values["optimizer"].get(name)) for name in _IF_USED}
     return hashlib.sha256(json.dumps([__version__, values], sort_keys=True).encode()).hexdigest()[:16]
