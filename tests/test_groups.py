@@ -1,5 +1,8 @@
 """All groups keep one contract and give the same bits: here the groups that need no launcher."""
 
+import signal
+import threading
+import time
 from pipes import run_pipes
 from types import SimpleNamespace
 
@@ -142,3 +145,20 @@ def test_the_number_of_memories_does_not_grow_with_the_workers(hosts):
 
     assert len(sizes(3000)) == len(sizes(3))
     assert sum(sizes(3000).values()) <= VectorShape(3000, 3, 1, 2, np.dtype(np.float32)).shared_bytes
+
+
+def test_a_signal_that_the_main_thread_sleeps_through_is_heard():
+    """As one does that comes just before it falls asleep, the signal does not wake it: it goes to another thread."""
+    heard, before = threading.Event(), signal.getsignal(signal.SIGUSR1)
+
+    def main(transport):
+        if transport.process == 0:
+            time.sleep(0.1)  # the main thread is asleep now
+            signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        return heard.wait(10.0)
+
+    signal.signal(signal.SIGUSR1, lambda number, frame: heard.set())
+    try:
+        assert run_threads(2, 20.0, main) == [True, True]
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -1,7 +1,9 @@
 """The transport of threads in one process. BLAS and numpy release the interpreter's lock where the work is."""
 
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn, final
@@ -11,6 +13,8 @@ import numpy as np
 from psgd.core.errors import ProcessLost, UsageError
 from psgd.group.attendance import Attendance, table_bytes
 from psgd.group.watchdog import Watchdog
+
+WAKE_SECONDS = 0.2  # of the main thread; raised, a signal that it slept through is heard later
 
 
 @final
@@ -131,10 +135,19 @@ def run_threads(processes: int, patience: float, main: Callable[[Threads], Any])
             ) from None
     for _ in range(processes):
         # Those that are at work when another one fails come to their next wait and end; one that hangs does not.
-        with suppress(queue.Empty):
-            ended.get(timeout=patience if failures else None)
+        _wait(ended, patience if failures else math.inf)
     if shared.lost:
         raise shared.lost
     if failures:
         raise next((f for f in failures if not isinstance(f, ProcessLost)), failures[0])
     return results
+
+
+def _wait(ended: "queue.SimpleQueue[int]", seconds: float) -> None:
+    """Wait for the end of a thread, so long at most. The main thread wakes up now and then: a signal that came just
+    before it fell asleep, or to another thread, has its handler called only then."""
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        with suppress(queue.Empty):
+            ended.get(timeout=min(WAKE_SECONDS, left))
+            return
