@@ -309,7 +309,7 @@ def test_a_function_of_exactly_one_batch_is_not_called_with_another_number_of_ro
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("leaf", range(4))
 def test_a_gradient_that_was_forgotten_is_missed_however_small_it_is(leaf, seed):
-    """Of the bias of the output, say: of the slope along all parameters it is a few percent."""
+    """The gradient of the output's bias may be a few percent of the slope along all parameters."""
     random = np.random.default_rng(seed)
     X = random.normal(size=(400, 10))
     start = [random.normal(size=(10, 20)) / 3, np.zeros(20), random.normal(size=(20, 1)) / 4, np.zeros(1)]

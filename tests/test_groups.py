@@ -148,7 +148,8 @@ def test_the_number_of_memories_does_not_grow_with_the_workers(hosts):
 
 
 def test_a_signal_that_the_main_thread_sleeps_through_is_heard():
-    """As one does that comes just before it falls asleep, the signal does not wake it: it goes to another thread."""
+    """The signal goes to another thread, and so does not wake the main one. Nor does a signal that comes just before
+    the main thread falls asleep."""
     heard, before = threading.Event(), signal.getsignal(signal.SIGUSR1)
 
     def main(transport):

@@ -7,7 +7,7 @@ from processes import run
 from test_train import command, refused
 
 from psgd.core.errors import UsageError
-from psgd.core.launcher import disconnected, launched, unconnected_tasks
+from psgd.core.launcher import disconnected, launched, process_count, unconnected_tasks
 from psgd.group.mpi_world import refuse_pmix
 from psgd.jobs.auto_group import check_launched
 
@@ -103,3 +103,16 @@ def test_processes_of_srun_that_nothing_connects_are_refused(tmp_path):
     finished = run([*command(), "training.epochs=1", "--output", str(tmp_path / "run")], **step)
     refused(finished, 2, "srun started 4 processes, but no MPI connects them", "srun --mpi=pmix")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "count"),
+    [({}, 1), ({"OMPI_COMM_WORLD_SIZE": "3"}, 3), ({"PMI_SIZE": "2"}, 2), ({"PMI_SIZE": "1"}, 1),
+     ({"PMIX_RANK": "0", "PMIX_SERVER_URI3": "x"}, 1)],
+)  # fmt: skip
+def test_how_many_processes_a_launcher_started(monkeypatch, names, count):
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    assert process_count() == count

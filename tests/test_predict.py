@@ -113,8 +113,7 @@ def test_unseen_categories_and_missing_values_are_reported(table, tmp_path):
         ("age,town\n1,A\nold,B\n", ":3: age is 'old', which is not a number; correct the row or remove it"),
         (
             "age;town\n1;A\n",
-            ": no column 'age'; the header seems to be separated by semicolon; write them with comma as the separator, "
-            "as those that it learnt",
+            ": no column 'age'; the header seems to be separated by semicolon: separate it by comma, or to train ",
         ),
         ("age,town,fate\n1,A,lost\n1,A,unknown\n", ":3: fate is 'unknown', which is none of the 2 labels lost, saved"),
         ("age,twon\n1,A\n", ": no column 'town'; did you mean twon?"),

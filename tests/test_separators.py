@@ -34,7 +34,10 @@ def test_spaces_after_a_comma_may_come_before_a_quote(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("size;y\n1;0\n", "separated by semicolon: set data.separator: semicolon"),
+        (
+            "size;y\n1;0\n",
+            "separated by semicolon: separate it by (comma|spaces), or to train on it set data.separator: semicolon",
+        ),
         ("2019,a,z\n1,2,0\n", "the first row of the file must be a header|separator: comma"),
         ('"size";"y"\n1;0\n', "correct the row, or data.separator, which is (comma|spaces)"),
         ("a title in words\na,b,y\n1,2,0\n", "its columns are a title in words|its columns are a, title, in, words"),

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from psgd.compare import numbers
-from psgd.compare.ahead import ahead
+from psgd.compare.ahead import Ahead, ahead
 from psgd.compare.arm_names import ArmNames
 from psgd.compare.cells import cell_name, place_name
 
 Json = dict[str, Any]
+Lead = tuple[Json, Ahead | None]  # a table, and who is ahead in it
 
 MAX_PLACES = 6  # of which each has a sentence; the tables have all
 
@@ -18,9 +19,10 @@ def answer(results: Json, findings: Json) -> list[str]:
     target, tables, name = results["target"], findings["tables"], ArmNames(results["cells"])
     if target["value"] is None:
         return ["No run of the arm that sets the target has a score, so there is no target and no answer."]
-    sentences = [_overall(results, tables, name)] if len(tables) > 1 else []
-    sentences += _shortest(results, tables, name)
-    sentences += [_sentence(results, table, name) for table in tables[:MAX_PLACES]]
+    leads = [(table, ahead(results, table)) for table in tables]
+    sentences = [_overall(results, leads, name)] if len(tables) > 1 else []
+    sentences += _shortest(results, leads, name)
+    sentences += [_sentence(results, table, found, name) for table, found in leads[:MAX_PLACES]]
     if len(tables) > MAX_PLACES:
         sentences.append(f"The tables below have the other {len(tables) - MAX_PLACES} places and prices.")
     sentences += _break_even(results, findings) + _limits(results, findings)
@@ -31,11 +33,11 @@ def place_of(table: Json) -> str:
     return ", ".join(filter(None, (place_name(table["at"]), f"price {table['price']}")))
 
 
-def _overall(results: Json, tables: list[Json], name: ArmNames) -> str:
+def _overall(results: Json, leads: list[Lead], name: ArmNames) -> str:
     """Which arm is ahead in how many places."""
     wins: dict[tuple[str, ...], int] = {}
-    for table in tables:
-        if found := ahead(results, table):
+    for _, found in leads:
+        if found:
             arms = tuple(sorted(row["arm"] for row in found.rows))
             wins[arms] = wins.get(arms, 0) + 1
     if not wins:
@@ -44,17 +46,17 @@ def _overall(results: Json, tables: list[Json], name: ArmNames) -> str:
         f"{_named(arms, name)}{' together' if len(arms) > 1 else ''} in {count}"
         for arms, count in sorted(wins.items(), key=lambda item: -item[1])
     ]
-    where = f"of {len(tables)} places and prices"
+    where = f"of {len(leads)} places and prices"
     return f"First to reach {_target(results)}, by the median time: {', '.join(counted)} {where}."
 
 
-def _shortest(results: Json, tables: list[Json], name: ArmNames) -> list[str]:
+def _shortest(results: Json, leads: list[Lead], name: ArmNames) -> list[str]:
     """For each price, the shortest median time over the whole grid, if it has several places."""
     if not results["axes"]:
         return []
     sentences = []
-    for price in dict.fromkeys(table["price"] for table in tables):
-        there = [(table, found) for table in tables if table["price"] == price and (found := ahead(results, table))]
+    for price in dict.fromkeys(table["price"] for table, _ in leads):
+        there = [(table, found) for table, found in leads if table["price"] == price and found]
         if len(there) > 1:
             table, found = min(there, key=lambda each: float(each[1].rows[0]["median"]))
             place, time = place_name(table["at"]), numbers.seconds(found.rows[0]["median"])
@@ -64,8 +66,7 @@ def _shortest(results: Json, tables: list[Json], name: ArmNames) -> list[str]:
     return sentences
 
 
-def _sentence(results: Json, table: Json, name: ArmNames) -> str:
-    found = ahead(results, table)
+def _sentence(results: Json, table: Json, found: Ahead | None, name: ArmNames) -> str:
     place = place_of(table)
     place = place[0].upper() + place[1:]
     if found is None:
@@ -160,9 +161,9 @@ def _limits(results: Json, findings: Json) -> list[str]:
     broken = [each for each in findings["identities"] if not each["holds"]]
     found += [f"A check fails: {each['name']} ({', '.join(each['cells'])}: {each['detail']})." for each in broken]
     diverged = sum(run["status"] == "diverged" for cell in results["cells"] for run in cell["runs"])
-    return found + (
-        [f"{diverged} runs diverged; what they had not reached before counts as not reached."] if diverged else []
-    )
+    if diverged:
+        found.append(f"{diverged} runs diverged; what they had not reached before counts as not reached.")
+    return found
 
 
 def _target(results: Json) -> str:

@@ -111,7 +111,7 @@ class Comparing:
         best = [score for score in scores if score is not None]
         seeds = ", ".join(str(run["seed"]) for run in self._cells[cells[0]]["runs"])
         note = f"the median over the seeds {seeds} of the best {given.metric.replace('_', ' ')} of {cells[0].name}"
-        # Of an even number of seeds, a score that more than half of them reach: otherwise it would be of no use here.
+        # The mean of the middle two of an even number would be missed by half of the runs, which then have no time.
         middle = median_low if higher else median_high
         return {**common, "value": middle(best) if best else None, "origin": "auto", "note": note}
 

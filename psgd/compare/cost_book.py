@@ -21,11 +21,8 @@ from psgd.jobs.build import build_job
 
 TRIES = 3  # of each measurement; raised, other programs disturb less, and each kind of work takes a second or two more
 _NOT_WORK = {
-    "optimizer": (
-        *("learning_rate", "schedule", "warmup", "decay_every", "decay_factor"),
-        *("beta1", "beta2", "epsilon"),
-    ),
-    "training": ("seed", "epochs", "evaluate_every"),
+    "optimizer": ["learning_rate", "schedule", "warmup", "decay_every", "decay_factor", "beta1", "beta2", "epsilon"],
+    "training": ["seed", "epochs", "evaluate_every"],
 }
 _IF_USED = ("l1", "l2", "momentum", "clip_norm")  # of an optimizer: whether it is there is work, whatever its size
 

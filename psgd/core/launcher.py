@@ -2,6 +2,8 @@
 
 import os
 
+SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # environment variables in which launchers give the number of processes
+
 
 def launched() -> bool:
     """Return whether an MPI launcher started this process. Variables that were inherited from a launcher which is not
@@ -18,7 +20,7 @@ def launched() -> bool:
 
 def process_count() -> int:
     """Return how many processes an MPI launcher started, or 1 where none did or it does not say."""
-    counts = [os.environ.get(name, "") for name in ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")] if launched() else []
+    counts = [os.environ.get(name, "") for name in SIZES] if launched() else []
     return next((int(count) for count in counts if count.isdigit()), 1)
 
 

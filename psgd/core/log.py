@@ -18,7 +18,7 @@ LOG = logging.getLogger("psgd")
 WAIT_SECONDS = 1.0  # for room in a pipe or terminal; raised, fewer messages are lost and a blocked reader delays more
 PIECE_BYTES = 4096  # PIPE_BUF of Linux: what a pipe that is ready for writing takes without blocking
 
-_said: set[Hashable] = set()  # what say_once has said, or what that was about
+_said: set[Hashable] = set()  # what first_time was asked about
 
 
 @final
@@ -53,11 +53,16 @@ class StandardError(logging.Handler):
             text = text[os.write(descriptor, text[:PIECE_BYTES]) :]
 
 
-def say_once(text: str, about: Hashable = None) -> None:
-    """Say it, unless this process has said it before, or another text about the same."""
-    key = text if about is None else about
-    if key not in _said:
-        _said.add(key)
+def first_time(about: Hashable) -> bool:
+    """Whether nothing has been said about this in this process; from now on, something has."""
+    first = about not in _said
+    _said.add(about)
+    return first
+
+
+def say_once(text: str) -> None:
+    """Say it, unless this process has said it before."""
+    if first_time(text):
         LOG.info(text)
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar, cast, final
 import numpy as np
 
 from psgd.core.errors import ProcessLost, UsageError
-from psgd.core.launcher import launched
+from psgd.core.launcher import SIZES, launched
 from psgd.core.log import LOG
 from psgd.group import shared_arrays
 from psgd.group.attendance import Attendance, table_bytes
@@ -23,7 +23,6 @@ from psgd.group.watchdog import Watchdog
 Made = TypeVar("Made")
 Message = TypeVar("Message")
 
-_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # environment variables in which launchers give the number of processes
 _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
 INITIAL_SECONDS = 20.0  # of waiting at least, until the processes of a host can see which of them are busy
 DEFAULT_PATIENCE = 300.0  # seconds, until the config has been read
@@ -216,7 +215,7 @@ def refuse_pmix(library: str) -> None:
 
 
 def _refuse_singletons(size: int) -> None:
-    for name in _SIZES:
+    for name in SIZES:
         started = os.environ.get(name, "")
         if started.isdigit() and int(started) != size:
             raise UsageError(

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import os
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from psgd.config.settings import Libsvm
 from psgd.config.shipped import configs
-from psgd.core.errors import DataError, StorageError, UsageError, reworded
+from psgd.core.errors import DataError, StorageError, UsageError
 from psgd.data.sources.array_files import Named, find_part, holds_arrays, read_arrays
 from psgd.data.sources.csv_rows import read_header, read_table
 from psgd.data.sources.csv_table import collectors_of, labels_of
@@ -23,8 +22,6 @@ from psgd.data.sources.labels import places_of, values_of
 from psgd.data.sources.libsvm import read_new_examples
 from psgd.data.sources.preparation import PreparedInputs, prepare
 from psgd.learners.model import Model
-
-_SEPARATOR = re.compile(r": set data\.separator: \w+")  # the advice of a message, which training can follow
 
 
 class Question(NamedTuple):
@@ -72,13 +69,8 @@ def _absent(model: Model, path: Path) -> str:
 
 def _read_table(model: Model, path: Path) -> Question:
     separator, target = model.preparation["separator"], model.preparation["target"]["name"]
-
-    def in_words_of_predict(message: str) -> str:
-        return _SEPARATOR.sub(f"; write them with {separator} as the separator, as those that it learnt from", message)
-
-    with reworded(in_words_of_predict):
-        answered = target in read_header(path, separator)
-        table = read_table(path, separator, collectors_of({**model.preparation, "classes": model.classes}, answered))
+    answered = target in read_header(path, separator)
+    table = read_table(path, separator, collectors_of({**model.preparation, "classes": model.classes}, answered))
     truth = None
     if answered:
         truth = table.columns[target].values[:, np.newaxis]

@@ -19,7 +19,7 @@ from psgd.training.replica_holder import HostReplica, ReplicaHolder
 
 
 class _Steps(Protocol):
-    """Who takes the steps: HostSteps or DeviceSteps."""
+    """The role of HostSteps and DeviceSteps, which take the steps of this process's workers."""
 
     def host(self, workers: Iterable[WorkerState]) -> None:
         """Take on these workers, with those that are there already."""

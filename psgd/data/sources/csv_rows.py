@@ -71,7 +71,8 @@ def _place(path: Path, header: list[str], name: str, separator: str) -> int:
     close = difflib.get_close_matches(name, header, 1)
     hint = f"did you mean {close[0]}?" if close else f"its columns are {', '.join(header)}"
     if apparent := _apparent_separator(header, separator, name):
-        hint = f"the header seems to be separated by {apparent}: set data.separator: {apparent}"
+        hint = f"the header seems to be separated by {apparent}: separate it by {separator}, or to train on it "
+        hint += f"set data.separator: {apparent}"
     elif any(number(other) is not None for other in header):
         hint += "; the first row of the file must be a header, which names the columns"
     raise DataError(f"{path}: no column {name!r}; {hint}")

@@ -8,7 +8,7 @@ from typing import Any
 from psgd.backends.blas import one_blas_thread, several_threads
 from psgd.core.errors import UsageError, raised_at_the_call, reworded
 from psgd.core.launcher import launched
-from psgd.core.log import LOG, say_once
+from psgd.core.log import LOG, first_time
 from psgd.jobs.fit.advice import advice, call_seconds
 from psgd.jobs.fit.callback import TrainingProgress
 from psgd.jobs.fit.check_gradient import check_gradient
@@ -131,8 +131,7 @@ def fit(
         assert built
         if note:
             LOG.info(note)
-        if group == "auto" and workers > 1:
+        if group == "auto" and workers > 1 and first_time(("workers take turns", workers)):
             # Without the check, a call more might change what a function draws or keeps.
-            seconds = call_seconds(built[0].task) if check else math.inf
-            say_once(advice(built[0].task, seconds), about=("turns", workers))
+            LOG.info(advice(built[0].task, call_seconds(built[0].task) if check else math.inf))
         return fit_alone(*built)
