@@ -16,11 +16,11 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Literal, NamedTuple, NoReturn, Self, final
 
 import numpy as np
+from processes import LIMIT
 
 from psgd.core.errors import ProcessLost
 
 _fork = multiprocessing.get_context("fork")
-TIME_LIMIT = 20.0  # seconds without any message until a run counts as hung
 
 
 class Fault(NamedTuple):
@@ -163,8 +163,8 @@ class _Switch:
 
     def run(self) -> Outcome:
         while self._ends:
-            ready = wait(list(self._ends.values()), TIME_LIMIT)
-            assert ready, f"nothing for {TIME_LIMIT} s: rows of {sorted(self._rows)}, recovering {self._recovering}"
+            ready = wait(list(self._ends.values()), LIMIT)
+            assert ready, f"nothing for {LIMIT} s: rows of {sorted(self._rows)}, recovering {self._recovering}"
             for process, end in [(p, e) for p, e in self._ends.items() if e in ready]:
                 if process in self._ends:
                     self._receive(process, end)

@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
+LIMIT = 120.0  # seconds for a command, on a loaded machine too: a free one takes 1 to 10; less than a test's limit
 
 
 class Finished(NamedTuple):
@@ -85,7 +86,7 @@ class Running:
             cwd=ROOT,
         )
 
-    def wait_until(self, what: Callable[[], bool], limit: float = 30.0) -> None:
+    def wait_until(self, what: Callable[[], bool], limit: float = LIMIT) -> None:
         """Wait until `what` holds. AssertionError if the command ends before, or after `limit` seconds."""
         while not what():
             assert self.process.poll() is None, self.process.communicate()
@@ -107,7 +108,7 @@ class Running:
                     found.append(int(entry.name))
         return sorted(found)
 
-    def none_left(self, limit: float = 10.0) -> bool:
+    def none_left(self, limit: float = 30.0) -> bool:
         """Whether all ranks are gone within `limit` seconds: a launcher may end before those that it has killed."""
         deadline = time.monotonic() + limit
         while self.ranks():
@@ -123,9 +124,9 @@ class Running:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=30)
 
-    def finish(self, limit: float = 40.0) -> Finished:
+    def finish(self, limit: float = LIMIT) -> Finished:
         try:
             stdout, stderr = self.process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
@@ -143,11 +144,11 @@ class Running:
         return above
 
 
-def run(command: Sequence[str], limit: float = 40.0, **variables: str) -> Finished:
+def run(command: Sequence[str], limit: float = LIMIT, **variables: str) -> Finished:
     return Running(command, **variables).finish(limit)
 
 
-def python(*arguments: str, limit: float = 40.0, **variables: str) -> Finished:
+def python(*arguments: str, limit: float = LIMIT, **variables: str) -> Finished:
     return run([sys.executable, *arguments], limit, **variables)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from comparing import COSTS
-from processes import TESTS, Finished, Running, descendants
+from processes import LIMIT, TESTS, Finished, Running, descendants
 
 from psgd.compare import command, cost_book, directory, dry_run, estimate
 from psgd.compare.__main__ import main
@@ -170,14 +170,14 @@ def test_a_run_that_was_left_at_work_is_waited_for(tmp_path, capfd):
     thread = threading.Thread(target=lambda: outcomes.update(runs.train([trial], "scoring")))
     thread.start()
     said = ""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LIMIT
     while "an earlier call left a run at work" not in said and time.monotonic() < deadline:
         said += capfd.readouterr().err
     assert str(left) in said
     assert not (left / "config.yaml").exists()
     (left / "summary.json").write_text('{"status": "done"}')  # it ends
     os.close(held)
-    thread.join(20)
+    thread.join(LIMIT)
     assert outcomes[trial.identity] == (left, None, False)
     assert sorted(path.name for path in left.iterdir()) == ["summary.json"]  # and was not trained again
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from processes import environment, python
+from processes import LIMIT, environment, python
 
 from psgd import completion
 from psgd.core.errors import UsageError
@@ -40,7 +40,7 @@ class Shell:
     def send(self, text: str) -> None:
         os.write(self.ours, text.encode())
 
-    def answer(self, limit: float = 30.0) -> str:
+    def answer(self, limit: float = LIMIT) -> str:
         """What the next printf writes between < and >, at the beginning of a line."""
         seen, deadline = "", time.monotonic() + limit
         while not (found := re.search(r"^<(.*)>\r?$", seen, re.M)):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import LIMIT
 
 import psgd
 from psgd.config.comparison_file import read_comparison
@@ -263,7 +264,7 @@ def test_the_config_package_imports_no_numpy() -> None:
         "print(*sorted(m for m in sys.modules if m.split('.')[0] in ('numpy', 'psgd')))"
     )
     root = Path(psgd.__file__).parents[1]
-    names = subprocess.check_output([sys.executable, "-c", code], cwd=root, text=True, timeout=60).split()
+    names = subprocess.check_output([sys.executable, "-c", code], cwd=root, text=True, timeout=LIMIT).split()
     assert "psgd.config.settings" in names
     assert "numpy" not in names
     assert {name for name in names if not name.startswith("psgd.co")} == {"psgd"}
@@ -279,7 +280,9 @@ def test_a_process_other_than_the_first_needs_no_yaml() -> None:
         "assert settings.training.batch_size_per_worker == 10; "
         "sys.exit('yaml' in sys.modules or 'psgd.config.document' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(psgd.__file__).parents[1], timeout=60).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=Path(psgd.__file__).parents[1], timeout=LIMIT).returncode == 0
+    )
 
 
 def test_a_copy_with_other_values_rejects_unknown_settings() -> None:

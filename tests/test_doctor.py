@@ -283,4 +283,4 @@ class TestSmallChecks:
     def test_a_program_that_hangs_is_killed(self):
         finished = run([sys.executable, "-uc", "print('here'); import time; time.sleep(60)"], 0.5)
         assert finished.code is None
-        assert finished.seconds < 30
+        assert finished.seconds < 50

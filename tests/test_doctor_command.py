@@ -21,9 +21,7 @@ def by_check(text: str) -> dict[str, list[dict]]:
 
 def test_every_check_of_this_machine_as_json(tmp_path):
     """With variables left behind, so that there is something wrong, and a library that prints."""
-    finished = python(
-        *DOCTOR[1:], "--json", limit=55.0, PMI_SIZE="4", PMI_RANK="1", PSGD_DATA=str(tmp_path), OPENBLAS_VERBOSE="2"
-    )
+    finished = python(*DOCTOR[1:], "--json", PMI_SIZE="4", PMI_RANK="1", PSGD_DATA=str(tmp_path), OPENBLAS_VERBOSE="2")
     found = by_check(finished.stdout)
     assert finished.code == 2, finished
     assert finished.stderr == ""

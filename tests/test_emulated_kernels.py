@@ -12,7 +12,7 @@ import pytest
 from pretend import emulate
 from pretend.device import Memory, Pretend, fake_cublas
 from pretend.marks import needs_compiler
-from processes import ROOT
+from processes import LIMIT, ROOT
 
 from psgd.backends.cuda import cublas, programs
 from psgd.backends.cuda.device import DeviceArray, Matrix, Product
@@ -111,7 +111,7 @@ def test_an_overrun_is_named():
     environment = {"LD_PRELOAD": library.strip(), "ASAN_OPTIONS": "detect_leaks=0", "PATH": "/usr/bin:/bin"}
     for count, words in ((100, "finished 200.0"), (101, "heap-buffer-overflow")):
         command = [sys.executable, "-c", code, str(count)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=50)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LIMIT)
         assert words in done.stdout + done.stderr
 
 

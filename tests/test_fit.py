@@ -158,7 +158,7 @@ def test_errors_are_public():
 
 
 def ends_together(mpi, what, message):
-    finished = run(mpi.command(2, "tests/user_function.py", what), limit=10.0)
+    finished = run(mpi.command(2, "tests/user_function.py", what))
     assert finished.code == 1, finished
     assert finished.stderr.count("Traceback") == 1, finished.stderr
     assert message in finished.stderr

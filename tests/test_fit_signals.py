@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import user_function as own
 from fit_results import mpich, same, unbroken
-from processes import python, run
+from processes import LIMIT, python, run
 
 import psgd
 from psgd.training.checkpoint_files import CheckpointFiles
@@ -91,7 +91,7 @@ def test_a_call_from_another_thread_leaves_the_handlers_alone(tmp_path, unbroken
     found: list[psgd.Fitted] = []
     caller = threading.Thread(target=lambda: found.append(fit_run.fit(tmp_path / "run")))
     caller.start()
-    caller.join(30)
+    caller.join(LIMIT)
     same(found[0], unbroken)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from contract import check_group, hashes
 from jobs import NAMES, job, strategies, train
+from processes import LIMIT
 
 from psgd.core.errors import PsgdError
 from psgd.group.group import Group
@@ -107,7 +108,7 @@ def test_an_exchange_of_reports_when_every_process_failed():
         reports = Group(transport, VectorShape(2, 10, 0, 1, np.dtype(np.float64))).exchange_reports([], Notice(error=4))
         return list(reports.steps_done), [notice.error for notice in reports.notices]
 
-    assert run_threads(2, 20.0, main) == [([], [4, 4])] * 2
+    assert run_threads(2, LIMIT, main) == [([], [4, 4])] * 2
 
 
 def test_rows_of_reports_have_one_length_on_all_processes():
@@ -156,10 +157,10 @@ def test_a_signal_that_the_main_thread_sleeps_through_is_heard():
         if transport.process == 0:
             time.sleep(0.1)  # the main thread is asleep now
             signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
-        return heard.wait(10.0)
+        return heard.wait(LIMIT)
 
     signal.signal(signal.SIGUSR1, lambda number, frame: heard.set())
     try:
-        assert run_threads(2, 20.0, main) == [True, True]
+        assert run_threads(2, LIMIT, main) == [True, True]
     finally:
         signal.signal(signal.SIGUSR1, before)

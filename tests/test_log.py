@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from processes import environment, python
+from processes import LIMIT, environment, python
 
 from psgd.core.log import LOG, StandardError
 
@@ -81,7 +81,7 @@ def test_without_a_standard_error_the_summary_alone_is_on_stdout(tmp_path):
         ["sh", "-c", 'exec "$@" 2>&- 0>&-', "-", *command, "--output", str(tmp_path / "run")],
         stdout=subprocess.PIPE,
         env=environment(),
-        timeout=40,
+        timeout=LIMIT,
     )
     assert done.returncode == 0
     assert json.loads(done.stdout)["status"] == "done"
@@ -140,7 +140,7 @@ def test_any_text_can_be_said(text):
         [sys.executable, "-c", script, text[:5], str(len(text))],
         stderr=subprocess.PIPE,
         env=environment(PYTHONIOENCODING="latin-1"),
-        timeout=40,
+        timeout=LIMIT,
     )
     assert done.returncode == 0
     assert done.stderr.endswith(b"\nafter\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from contract import hashes
-from processes import Finished, Mpi, Running, mpi, mpis, python, run
+from processes import LIMIT, Finished, Mpi, Running, mpi, mpis, python, run
 from test_train import write_idx
 
 from psgd.group.serial import Serial
@@ -163,7 +163,6 @@ def test_data_that_one_host_cannot_read_end_the_job(tmp_path):
     here = ("-n", "1", "env", f"PSGD_DATA={tmp_path}/there", *arguments)
     finished = run(
         [launcher, *here, ":", "-n", "1", "env", nowhere, f"HOME={tmp_path}", *arguments],
-        limit=15.0,
         MPIR_CVAR_NUM_CLIQUES="2",
     )
     assert finished.code == 3, finished
@@ -186,7 +185,7 @@ def test_a_hanging_process_ends_the_job_after_the_patience(mpi, tmp_path):
     victim = running.ranks()[-1]
     os.kill(victim, signal.SIGSTOP)
     try:
-        finished = running.finish(15.0)
+        finished = running.finish()
     finally:
         if victim in running.ranks():
             os.kill(victim, signal.SIGKILL)
@@ -215,8 +214,8 @@ def test_nothing_is_left_behind_when_the_launcher_is_killed(mpi, tmp_path):
     assert len(ranks) == 2
     os.kill(parent(ranks[0]), signal.SIGKILL)
     try:
-        running.process.communicate(timeout=20)
-        limit = time.monotonic() + 20
+        running.process.communicate(timeout=LIMIT)
+        limit = time.monotonic() + LIMIT
         while any(map(alive, ranks)):
             assert time.monotonic() < limit, "the processes go on"
             time.sleep(0.01)

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from processes import LIMIT
 from scipy.linalg import blas
 
 from psgd.backends.numpy.products import UNLOCKED_WEIGHTS, accumulator
@@ -64,5 +65,5 @@ def test_the_product_releases_the_interpreter_lock():
         act()
         rates.append((counts[0] - before) / (time.perf_counter() - began))
     done.set()
-    thread.join(10.0)
+    thread.join(LIMIT)
     assert rates[1] > 0.2 * rates[0]

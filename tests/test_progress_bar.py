@@ -11,7 +11,7 @@ import sys
 import termios
 
 import pytest
-from processes import environment, python
+from processes import LIMIT, environment, python
 
 from psgd.training.progress_bar import bar_for
 
@@ -60,7 +60,7 @@ def on_terminal(code: str, columns: int = 100) -> str:
     except OSError:  # the program has ended
         pass
     os.close(controller)
-    assert process.wait(timeout=30) == 0, written.decode()
+    assert process.wait(timeout=LIMIT) == 0, written.decode()
     return written.decode()
 
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from processes import LIMIT
 
 from psgd.core.errors import ProcessLost, UsageError
 from psgd.group.ray import connection, control_plane, deadline
@@ -152,7 +153,7 @@ def test_a_deadline_that_is_kept_does_nothing(left):
     acted = threading.Event()
     with Deadline(3.0, acted.set):
         (counting,) = [thread for thread in threading.enumerate() if thread.name == "deadline"]
-    counting.join(10)
+    counting.join(LIMIT)
     assert not acted.is_set()
 
 
@@ -160,7 +161,7 @@ def test_a_connection_that_never_comes_ends_this_process(monkeypatch, left):
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.03)
     hangs = threading.Event()
-    fake_ray(monkeypatch, init=lambda *_, **__: hangs.wait(10))
+    fake_ray(monkeypatch, init=lambda *_, **__: hangs.wait(LIMIT))
     monkeypatch.setattr(connection, "leave", lambda reason: (left.append(reason), hangs.set()))
     with connected(1):
         assert hangs.is_set()
@@ -171,11 +172,13 @@ def test_a_connection_that_never_comes_ends_this_process(monkeypatch, left):
 def test_silence_of_the_control_plane_is_told_to_the_actors_and_ends_this_process(monkeypatch, left, told):
     """Also if the actors cannot be told."""
     hangs, over, reasons = threading.Event(), threading.Event(), []
-    fake_ray(monkeypatch, nodes=lambda: hangs.wait(10), get=(lambda end: end) if told else fail(RuntimeError("gone")))
+    fake_ray(
+        monkeypatch, nodes=lambda: hangs.wait(LIMIT), get=(lambda end: end) if told else fail(RuntimeError("gone"))
+    )
     monkeypatch.setattr(control_plane, "leave", lambda reason: (left.append(reason), over.set()))
     coordinator = SimpleNamespace(end=SimpleNamespace(remote=lambda code, reason: reasons.append((code, reason))))
     with ControlPlane(coordinator, 0.05):
-        assert over.wait(10)
+        assert over.wait(LIMIT)
     hangs.set()
     assert reasons == [(5, left[0])]
     assert "has not answered for 0.05 s" in left[0]
@@ -185,5 +188,5 @@ def test_a_control_plane_that_answers_is_left_alone(monkeypatch, left):
     asked = threading.Semaphore(0)
     fake_ray(monkeypatch, nodes=asked.release)
     with ControlPlane(None, 30.0):
-        assert all(asked.acquire(timeout=10) for _ in range(3))
+        assert all(asked.acquire(timeout=LIMIT) for _ in range(3))
     assert left == []

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 from installed import extras, installed  # noqa: F401
-from processes import ROOT, environment
+from processes import LIMIT, ROOT, environment
 
 from psgd.config.shipped import shipped
 from psgd.core.version import __version__
@@ -67,11 +67,11 @@ def is_current(directory: str, names: str) -> bool:
 
 def shell(command: str, directory: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-c", command], cwd=directory, env=variables, capture_output=True, text=True, timeout=110
+        ["bash", "-c", command], cwd=directory, env=variables, capture_output=True, text=True, timeout=LIMIT
     )
 
 
-@pytest.mark.timeout(300)  # the first of them waits for the wheel to be built and installed
+@pytest.mark.timeout(600)  # the first of them waits for the wheel to be built and installed
 @pytest.mark.parametrize(("page", "command", "in_checkout"), commands())
 def test_a_command_of_the_documentation(installed, checkout, empty, page, command, in_checkout):  # noqa: F811
     directory, variables = empty, installed.variables()
@@ -125,7 +125,7 @@ def _without_schema(path: Path) -> str:
     return re.sub(r"(?<=\$schema=)\S*/", "", path.read_text())
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if "```python\n" in page.read_text()], ids=lambda page: page.stem
 )

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable
 
 import pytest
+from processes import LIMIT
 
 from psgd.group.spin_barrier import MAX_ROW_BYTES, SpinBarrier, shared_bytes
-
-pytestmark = pytest.mark.timeout(60)
 
 
 def forked(processes: int, body: Callable[[SpinBarrier, int], object]) -> None:
@@ -25,7 +24,7 @@ def forked(processes: int, body: Callable[[SpinBarrier, int], object]) -> None:
     for each in children:
         each.start()
     for each in children:
-        each.join(40)
+        each.join(LIMIT)
     codes = [each.exitcode for each in children]
     for each in children:
         each.kill()

@@ -91,7 +91,6 @@ def test_the_defaults_are_the_digits_config():
 def test_digits_reach_95_percent(tmp_path):
     finished = train("configs/digits.yaml", "--quiet", "--output", tmp_path / "run")
     assert json.loads(finished.stdout)["test_accuracy"] >= 0.95
-    assert finished.seconds < 20
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)

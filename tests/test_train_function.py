@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import run
+from processes import LIMIT
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import psgd
@@ -137,7 +138,7 @@ def test_a_signal_saves_a_checkpoint_from_which_training_goes_on(run, tmp_path, 
     def signalled(self, replica, plan):
         if replica.progress.round == 1 and 0 in self.workers and not noted.is_set():  # one thread alone has worker 0
             os.kill(os.getpid(), number)
-            assert noted.wait(20.0)  # the main thread runs the handler
+            assert noted.wait(LIMIT)  # the main thread runs the handler
         return local_steps(self, replica, plan)
 
     def noting(self, *arguments):

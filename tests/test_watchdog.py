@@ -4,14 +4,13 @@ import threading
 import time
 
 import pytest
+from processes import LIMIT
 
 from psgd.core.errors import ProcessLost, UsageError
 from psgd.group import watchdog as module
 from psgd.group.attendance import STILL_LOOKS, Attendance, table_bytes
 from psgd.group.threads import Threads, run_threads
 from psgd.group.watchdog import Watchdog
-
-LIMIT = 20.0  # seconds after which a test fails
 
 
 def attendances(members: list[int]) -> list[Attendance]:
@@ -38,7 +37,6 @@ def test_those_that_have_not_come_are_absent_and_the_first_that_has_speaks():
     assert (all[1].absent(), all[1].runs(0)) == ([], True)
 
 
-@pytest.mark.timeout(2 * LIMIT)
 def test_an_expired_wait_names_the_absent(monkeypatch):
     monkeypatch.setattr(module, "SPEAKER_SECONDS", 1e9)  # the second one stays silent
     first, second, _ = attendances([0, 1, 2])
@@ -60,7 +58,6 @@ def test_an_expired_wait_names_the_absent(monkeypatch):
     }
 
 
-@pytest.mark.timeout(2 * LIMIT)
 def test_time_in_which_this_process_was_suspended_does_not_count(monkeypatch):
     """Between two looks of the watchdog the clock moves by an hour: that takes two ticks of the patience."""
     hours, looks, expired = iter(range(10**6)), [], threading.Event()
@@ -72,7 +69,6 @@ def test_time_in_which_this_process_was_suspended_does_not_count(monkeypatch):
     assert len(looks) >= 4  # the first one only notices that a wait began
 
 
-@pytest.mark.timeout(2 * LIMIT)
 def test_at_start_up_the_busy_are_waited_for_and_the_stopped_are_not(monkeypatch):
     monkeypatch.setattr(module, "BUSY_SECONDS", 0.0)
     own, busy = attendances([0, 1])
@@ -90,7 +86,6 @@ def test_at_start_up_the_busy_are_waited_for_and_the_stopped_are_not(monkeypatch
     assert len(looks) > 40
 
 
-@pytest.mark.timeout(2 * LIMIT)
 @pytest.mark.parametrize("hanging", [0, 1])
 def test_a_thread_that_hangs_is_named_and_left_behind(hanging, capsys):
     forever = threading.Event()
@@ -111,7 +106,6 @@ def test_a_thread_that_hangs_is_named_and_left_behind(hanging, capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.timeout(2 * LIMIT)
 def test_a_thread_that_hangs_does_not_hide_another_ones_failure():
     forever = threading.Event()
 
