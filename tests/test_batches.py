@@ -41,7 +41,7 @@ def rounds(plans: list[Plan]) -> list[tuple[Plan, Progress]]:
     progress, found = Progress(dealt=(0,) * WORKERS, worker_steps=(0,) * WORKERS), []
     for plan in plans:
         found.append((plan, progress))
-        progress = progress.after_round(plan, plan, BATCH, None)
+        progress = progress.after_round(plan, plan, BATCH, None, 0)
     return found
 
 

@@ -31,6 +31,8 @@ from psgd.strategy.plans import PacedPlan, exact_speeds
 from psgd.strategy.presets import gradient_averaging, parameter_averaging, weighted_averaging
 from psgd.strategy.strategy import Strategy
 from psgd.training.job import Job
+from psgd.training.loop import Loop
+from psgd.training.recorder import Recorder
 
 MADE = Synthetic(examples=240, features=5, classes=3, seed=1)
 ADDITIVE = Problem()
@@ -195,6 +197,29 @@ def test_ties_between_contractions_go_to_the_first():
     strategy, data = problem.weighted_averaging((2, 1), 0.5, 1.0, 0.25), numbers(3)
     job = Job(2, strategy, Quadratic(problem), data, Shuffle(len(data.train), 1, 0), outputs=1, epochs=1.0)
     assert jobs.train(job, Serial())[1].last_weights == pytest.approx((2 / 3, 1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("steps", "candidates", "made"),
+    [
+        ((2, 1), (0.95,), 1),  # nothing to choose
+        ((2, 2), (1.0, 0.95, 1e-40), 1),  # all candidates are the same
+        ((2,), (1.0, 0.95, 1e-40), 1),
+        ((2, 1), (1.0, 0.95, 1e-40), 3),  # the last is the best
+        ((2, 1), (1e-40, 0.95, 1.0), 4),  # the first is, and is combined again
+        ((2, 1), (0.95, 1e-40, 1.0), 4),
+    ],
+)
+def test_each_combination_is_counted_and_sent(steps, candidates, made):
+    """Without noise the fastest alone is the best: a contraction of 1e-40. In each combination of two rounds a worker
+    sends its vector of three float64, unless it is the only one."""
+    strategy, workers, data = NOISELESS.weighted_averaging(steps, *candidates), len(steps), numbers(2 * sum(steps))
+    job = Job(workers, strategy, Quadratic(NOISELESS), data, Shuffle(len(data.train), 1, 0), outputs=1, epochs=1.0)
+    lines = []
+    loop = Loop(job, Serial(), Recorder(None, len(data.train), 1.0, "", quiet=True, history=lines))
+    assert loop.run().progress.combinations == 2 * made
+    assert [line["combinations"] for line in lines if "loss" in line] == [made, 2 * made]
+    assert loop.bytes_sent == 2 * made * 3 * 8 * (workers > 1)
 
 
 def test_progress_by_hand():

@@ -119,8 +119,8 @@ def test_the_candidate_with_the_least_validation_loss_becomes_the_replica(monkey
     taken = []
     commit = Loop._commit
 
-    def committed(self, plan, work, weights):
-        commit(self, plan, work, weights)
+    def committed(self, plan, work, weights, made):
+        commit(self, plan, work, weights, made)
         kept = score(self._evaluator, self.replica, one.data.validation)
         taken.append((min(seen[-candidates:]), kept.loss))
 

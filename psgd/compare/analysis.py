@@ -14,6 +14,7 @@ from psgd.compare.cells import places
 from psgd.compare.clock import Parts, spent, times
 from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
 from psgd.compare.statistics import across_arms, paired, summarize
+from psgd.compare.work import sent
 
 # Factors by which the distance of a target from perfection is changed, to see whether the verdict depends on it.
 DISTANCES = (1.5, 1.2, 0.9)
@@ -171,7 +172,7 @@ def _row(results: Json, cell: Json, price: Any, target: float, found: dict[int, 
         "epochs_median": median(found[s][0].run["series"]["examples"][ends[s]] / per_epoch for s in crossed)
         if reached and per_epoch
         else None,
-        "bytes_median": median(_bytes(cell, found[s][0], ends[s]) for s in crossed) if reached else None,
+        "bytes_median": median(int(sent(cell, found[s][0].run)[ends[s]]) for s in crossed) if reached else None,
         "final": _mean(finals),
         "best": _mean(bests),
         **{
@@ -188,11 +189,6 @@ def _end(timed: Timed, metric: str, target: float, higher: bool) -> int:
     """The evaluation at which the target was reached, or the last."""
     index = first_reached(timed.run["series"].get(metric, []), target, higher)
     return len(timed.parts.seconds) - 1 if index is None else index
-
-
-def _bytes(cell: Json, timed: Timed, place: int) -> int:
-    """What one worker sent until then, if it is alone on its host."""
-    return int(timed.run["series"]["rounds"][place] * (cell["message_bytes"] or 0)) if cell["workers"] > 1 else 0
 
 
 def _mean(scores: list[float | None]) -> float | None:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from psgd.compare.network import MPICH, Library, Network, all_gather_seconds, broadcasts_seconds, parse
+from psgd.compare.work import Work, combinations, work
 from psgd.core.errors import UsageError
 from psgd.group.placement import default_placement
 from psgd.group.tree_reduce import maximal_subtrees
-from psgd.strategy.plans import PacedPlan, exact_speeds
 
 SEGMENT_SECONDS = 1.0  # of local steps between two exchanges of reports (psgd/training/loop.py)
 ROW_BYTES = 80  # of a process's row in an exchange of reports (psgd/group/reports.py)
@@ -52,15 +52,6 @@ class Layout(NamedTuple):
     hosts: int
     most: int  # workers, and processes, of one host
     roots: tuple[int, ...]  # hosts in the order in which they send a sum, once for each of its maximal subtrees
-
-
-class Work(NamedTuple):
-    """What was done up to each evaluation, whatever the price. Steps are in those of a worker of speed 1."""
-
-    rounds: np.ndarray
-    critical: np.ndarray  # steps of the slowest worker of each round, summed over rounds
-    mean: np.ndarray  # steps of a worker, the mean over workers
-    uneven: np.ndarray  # rounds in which workers that worked took unequal numbers of steps
 
 
 def as_price(price: Price | Mapping[str, Any]) -> Price:
@@ -131,24 +122,15 @@ def times(
     if costs is None:
         return None
     price = as_price(price)
-    work = _work(
-        cell["strategy"] == "weighted-averaging",
-        cell["period"] or 1,
-        tuple(cell["speeds"]),
-        tuple(run["series"].get("rounds", ())),
-        max(run["worker_steps"], default=0) // max(1, run["rounds"]),
-    )
+    done, combined = work(cell, run), combinations(cell, run)
     speed = _speed(cell["workers"], costs.get("crowding", 0.0), price)
     step = costs["step"] / speed
     one = _combination(cell, costs, price, speed, library)
-    combinations, candidates = work.rounds, costs.get("candidates", 1)
-    computing = work.mean * step + work.rounds * (costs["rest"] / speed)
-    if candidates > 1:  # each is tried and scored, and the chosen one is then combined again
-        combinations = combinations + candidates * work.uneven
-        computing += work.uneven * (candidates * costs["score"] / (cell["workers"] * speed))
-    computing += combinations * one.computing
-    waiting = (work.critical - work.mean) * step
-    moving = combinations * one.moving + _exchanges(work, step) * one.reports
+    computing = done.mean * step + done.rounds * (costs["rest"] / speed) + combined * one.computing
+    if (candidates := costs.get("candidates", 1)) > 1:
+        computing += done.uneven * (candidates * costs["score"] / (cell["workers"] * speed))
+    waiting = (done.critical - done.mean) * step
+    moving = combined * one.moving + _exchanges(done, step) * one.reports
     return Parts(computing + waiting + moving, computing, waiting, moving)
 
 
@@ -185,36 +167,9 @@ def _combination(
     return _One(computing, moving + costs.get("gathers", 0) * reports, reports)
 
 
-def _exchanges(work: Work, step: float) -> np.ndarray:
+def _exchanges(done: Work, step: float) -> np.ndarray:
     """Exchanges of reports up to each evaluation: one a round, or one a segment where rounds are long."""
-    if not work.rounds.size or not work.rounds[-1]:
-        return work.rounds
-    steps = float(work.critical[-1] / work.rounds[-1])  # a round
-    return work.rounds * max(1, min(ceil(steps * step / SEGMENT_SECONDS), ceil(steps)))
-
-
-@lru_cache(maxsize=4096)
-def _work(weighted: bool, period: int | str, speeds: tuple[float, ...], rounds: tuple[int, ...], steps: int) -> Work:
-    """`steps`: of the fastest worker in a round, which is the period if that is "end"."""
-    at, exact = np.array(rounds, np.int64), exact_speeds(speeds, len(speeds))
-    plan = PacedPlan(steps if isinstance(period, str) else period, exact)
-    slow = np.array([float(1 / speed) for speed in exact])
-    if not weighted:  # everyone takes as many steps as the fastest
-        taken = float(plan.period) * at
-        return Work(at, taken * slow.max(), taken * slow.mean(), np.zeros_like(at))
-    dealt = _dealt(plan, int(at.max(initial=0)))
-    seconds = dealt * slow[:, None]
-    least = np.where(dealt > 0, dealt, dealt.max(axis=0)).min(axis=0)
-    by_round = seconds.max(axis=0), seconds.mean(axis=0), dealt.max(axis=0) != least
-    return Work(at, *(np.concatenate([[0], np.cumsum(each)])[at] for each in by_round))
-
-
-def _dealt(plan: PacedPlan, rounds: int) -> np.ndarray:
-    """(workers, rounds): the plan's steps of each worker in each round, in whole numbers."""
-    taken: list[np.ndarray] = []
-    for speed in plan.speeds:
-        pace = plan.period * speed
-        fits = pace.numerator * (rounds + 1) < 2**62  # speeds of many digits have large denominators
-        numbers = np.arange(rounds + 1, dtype=np.int64 if fits else object)
-        taken.append(np.diff(numbers * pace.numerator // pace.denominator).astype(np.int64))
-    return np.array(taken)
+    if not done.rounds.size or not done.rounds[-1]:
+        return done.rounds
+    steps = float(done.critical[-1] / done.rounds[-1])  # a round
+    return done.rounds * max(1, min(ceil(steps * step / SEGMENT_SECONDS), ceil(steps)))

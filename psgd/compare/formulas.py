@@ -104,7 +104,8 @@ def _contraction(settings: WeightedAveraging, strategy: Strategy) -> str:
     assert isinstance(strategy.weights, ByDelay)
     values = ", ".join(f"{value:g}" for value in strategy.weights.contractions)
     if settings.contraction == "holdout":
-        return f"the one of {values} with the least validation loss; any, if all took as many steps"
+        tried = "each tried in a combination; any, if all took as many steps"
+        return f"the one of {values} with the least validation loss, {tried}"
     return f"{values}, the contraction" + " (1 - learning rate times l2)" * (settings.contraction == "auto")
 
 

@@ -47,7 +47,8 @@ def read_seconds(directory: Path) -> list[float]:
 def _series(directory: Path) -> dict[str, list[Any]]:
     rows = _evaluations(directory) if (directory / "metrics.jsonl").exists() else []
     series: dict[str, list[Any]] = {"examples": [r["examples"] for r in rows], "rounds": [r["round"] for r in rows]}
-    return series | {name: [row[name] for row in rows] for name in SCORES if any(name in row for row in rows)}
+    names = [name for name in ("combinations", *SCORES) if rows and all(name in row for row in rows)]
+    return series | {name: [row[name] for row in rows] for name in names}
 
 
 def _evaluations(directory: Path) -> list[dict[str, Any]]:

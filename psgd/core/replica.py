@@ -18,7 +18,7 @@ class Progress(NamedTuple):
     steps: int = 0  # optimizer steps of the worker with the most: t in Adam
     evaluated: int = 0  # position of the last evaluation
     reached: bool = False  # whether the target is reached
-    combinations: int = 0  # rounds that ended with a combination
+    combinations: int = 0  # that were made, with those of candidates for the weights
     skipped: int = 0  # rounds without a combination since the last one
     examples: int = 0  # examples trained on: those dealt, less those of excluded workers
     dealt: tuple[int, ...] = ()  # steps dealt to each worker
@@ -26,19 +26,23 @@ class Progress(NamedTuple):
     last_weights: tuple[float, ...] = ()
 
     def after_round(
-        self, plan: Sequence[int], steps: Sequence[int], batch: int, weights: tuple[float, ...] | None
+        self,
+        plan: Sequence[int],
+        steps: Sequence[int],
+        batch: int,
+        weights: tuple[float, ...] | None,
+        combinations: int,
     ) -> "Progress":
-        """The progress after a round in which `plan` steps were dealt and `steps` of them counted; `weights` is None if
-        nothing was combined."""
-        combined = weights is not None
+        """The progress after a round in which `plan` steps were dealt, `steps` of them counted, and `combinations` were
+        made; `weights` is None if nothing was combined."""
         return Progress(
             round=self.round + 1,
             position=self.position + sum(plan) * batch,
             steps=self.steps + max(steps),
             evaluated=self.evaluated,
             reached=self.reached,
-            combinations=self.combinations + combined,
-            skipped=0 if combined else self.skipped + 1,
+            combinations=self.combinations + combinations,
+            skipped=0 if weights is not None else self.skipped + 1,
             examples=self.examples + sum(steps) * batch,
             dealt=tuple(map(add, self.dealt, plan)),
             worker_steps=tuple(map(add, self.worker_steps, steps)),

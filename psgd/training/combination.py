@@ -19,9 +19,12 @@ class Combination:
         self._steps: Plan = ()  # of the last combination; most rounds have the same, and so the same weights
         self._candidates: list[np.ndarray] = []  # weights for these steps
 
-    def combine(self, plan: Plan, steps: Plan, old: Replica, new: Replica) -> np.ndarray:
-        """Collective: make `new` from `old` and the contributions, and return the weights used. `plan`: steps dealt to
-        each worker; `steps`: the same, but 0 for a worker that does not count."""
+    def combine(self, plan: Plan, steps: Plan, old: Replica, new: Replica) -> tuple[np.ndarray | None, int]:
+        """Collective: make `new` from `old` and the contributions, unless nobody worked; return the weights used, and
+        how many combinations it took. `plan`: steps dealt to each worker; `steps`: the same, but 0 for a worker that
+        does not count."""
+        if not any(steps):
+            return None, 0
         job = self._job
         if steps != self._steps:
             self._steps, self._candidates = steps, self._weigh(steps)
@@ -34,9 +37,10 @@ class Combination:
                 assert job.data.validation, "candidates are chosen between on validation data"
                 losses.append(self._evaluator.score(new, job.data.validation).loss)
         best = int(np.argmin(np.nan_to_num(losses, nan=np.inf))) if losses else 0
-        if best < len(candidates) - 1:
+        again = best < len(candidates) - 1  # the last one tried is there already
+        if again:
             self._holder.combine(candidates[best], old, new, epoch)
-        return candidates[best]
+        return candidates[best], len(candidates) + again
 
     def _weigh(self, steps: Plan) -> list[np.ndarray]:
         """The strategy's candidates for the weights (workers,), or one of them if all are the same."""

@@ -98,7 +98,7 @@ class Loop:
 
     @property
     def bytes_sent(self) -> int:
-        """The bytes of contributions that one worker has sent, if each has a host of its own; 0 for a single worker."""
+        """The bytes that one worker has sent in all combinations, if each has a host of its own; 0 for a single one."""
         return self.replica.progress.combinations * self._job.vectors.contribution_bytes * (self._job.workers > 1)
 
     def run(self, finish: Callable[["Loop"], None] = lambda loop: None) -> Replica:
@@ -192,8 +192,8 @@ class Loop:
             self._exclude(excluded)
             steps = tuple(0 if worker in excluded else taken for worker, taken in enumerate(plan))
             losses = tuple(0.0 if worker in excluded else loss for worker, loss in enumerate(losses))
-        weights = self._combination.combine(plan, steps, self.replica, self._replicas.next) if any(steps) else None
-        self._commit(plan, steps, weights)
+        weights, made = self._combination.combine(plan, steps, self.replica, self._replicas.next)
+        self._commit(plan, steps, weights, made)
         lap("combine")
         try:
             examples = sum(steps) * self._job.batch
@@ -245,9 +245,9 @@ class Loop:
         if len(workers) == self._job.workers and progress.skipped + 1 >= MAX_EMPTY_ROUNDS:
             raise Diverged(f"no worker was finite in the last {MAX_EMPTY_ROUNDS} rounds, up to round {progress.round}")
 
-    def _commit(self, plan: Plan, steps: Plan, weights: np.ndarray | None) -> None:
+    def _commit(self, plan: Plan, steps: Plan, weights: np.ndarray | None, combinations: int) -> None:
         used = None if weights is None else tuple(weights.tolist())
-        after = self.replica.progress.after_round(plan, steps, self._job.batch, used)
+        after = self.replica.progress.after_round(plan, steps, self._job.batch, used, combinations)
         self._replicas.commit(after, combined=weights is not None)
         self._local_steps.restart_round()
 

@@ -154,6 +154,7 @@ def _row(examples: int, progress: Progress, seconds: dict[str, float], rest: Row
         "epoch": round(progress.position / examples, 6),
         "examples": progress.position,
         "seconds": round(train_seconds(seconds), 6),
+        "combinations": progress.combinations,
     }
     return head | rest
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from psgd.compare import cells, numbers
+from psgd.compare import cells, numbers, work
 from psgd.compare.crossing import higher_is_better
 from psgd.compare.report import axes, bands, view
 from psgd.compare.report.blocks import Figure, Group, Table
@@ -44,7 +44,7 @@ def at_place(results: view.Results, at: dict[str, str], clock: view.Clock) -> Fi
     panels = [
         _panel(results, found, "examples", "By examples", lambda cell, run: run["series"].get("examples")),
         _panel(results, found, "rounds", "By rounds", lambda cell, run: run["series"].get("rounds")),
-        _panel(results, found, "bytes", "By bytes sent", view.sent),
+        _panel(results, found, "bytes", "By bytes sent", _sent),
     ]
     for price in view.modelled(results):
         panels.append(_panel(results, found, "seconds", f"By modelled time, {price}", _by(clock, price)))
@@ -101,6 +101,10 @@ def _by(clock: view.Clock, price: str) -> Position:
     return lambda cell, run: clock.seconds(price, cell, run)
 
 
+def _sent(cell: dict[str, Any], run: dict[str, Any]) -> list[float]:
+    return list(map(float, work.sent(cell, run)))
+
+
 def _panel(results: view.Results, found: Found, quantity: str, title: str, position: Position) -> Curves | None:
     count, lines = per_line(results), []
     for cell, points in found:
@@ -146,7 +150,7 @@ def _table(results: view.Results, name: str, found: Found, clock: view.Clock) ->
         for point in bands.thinned(points, ROWS):
             at = [[run["series"].get(key) for run in cell["runs"]] for key in ("examples", "rounds")]
             examples, rounds = (bands.middle(each, point.at) for each in at)
-            sent = bands.middle([view.sent(cell, run) for run in cell["runs"]], point.at)
+            sent = bands.middle([_sent(cell, run) for run in cell["runs"]], point.at)
             row = [_epochs(results, examples), numbers.count(rounds), numbers.size(sent)]
             for price in clocks:
                 seconds = [clock.seconds(price, cell, run) for run in cell["runs"]]

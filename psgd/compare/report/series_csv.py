@@ -4,6 +4,7 @@ import csv
 import io
 from typing import Any
 
+from psgd.compare import work
 from psgd.compare.report import view
 
 SCORES = ("validation_accuracy", "validation_loss", "test_accuracy", "test_loss")
@@ -21,7 +22,7 @@ def table(results: view.Results, times: view.Times) -> str:
     writer.writerow([*head, *(_column(results, price) for price in prices)])
     for cell in results["cells"]:
         for run in cell["runs"]:
-            series, sent = run["series"], view.sent(cell, run)
+            series, sent = run["series"], work.sent(cell, run)
             seconds = [clock.seconds(price, cell, run) for price in prices]
             for i, examples in enumerate(series.get("examples", ())):
                 row: list[Any] = [cell["arm"], *(cell["at"].get(axis, "") for axis in axes), run["seed"], run["id"]]

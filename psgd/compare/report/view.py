@@ -89,9 +89,3 @@ class Clock:
     def _seconds(self, price: Any, cell: dict[str, Any], run: dict[str, Any]) -> list[float] | None:
         parts = self.times(cell, run, price) if run["series"].get("examples") else None
         return None if parts is None else [float(value) for value in parts.seconds]
-
-
-def sent(cell: dict[str, Any], run: dict[str, Any]) -> list[float]:
-    """Bytes that a worker has sent at every evaluation: a contribution a round, unless it is the only worker."""
-    size = (cell["message_bytes"] or 0) if cell["workers"] > 1 else 0
-    return [float(rounds * size) for rounds in run["series"].get("rounds", ())]
