@@ -148,6 +148,35 @@ def test_diverged_runs_stay_and_are_the_same_when_they_are_read_again(compared):
         assert row["times"][1]["seconds"] > row["times"][0]["seconds"]
 
 
+@pytest.mark.parametrize(
+    ("seeds", "epochs"),
+    [
+        ([0, 1, 2], 2),  # 1, 2, never: not the mean of 1 and 2
+        ([0, 1, 2, 3], None),  # half is not more than half
+        ([0, 1, 2, 4], (2 + 3) / 2),  # 1, 2, 3, never
+    ],
+)
+def test_epochs_bytes_and_dollars_are_of_all_runs_as_times_are(compared, seeds, epochs):
+    """Seeds 0 and 1 reach the target in epochs 1 and 2, seed 4 in the third, the others never. A round is an epoch."""
+
+    def by_seed(settings: Any) -> Any:
+        return [[0.9, 0.9, 0.9], [0.5, 0.9, 0.9], [0.5] * 3, [0.5] * 3, [0.5, 0.5, 0.9]][settings.training.seed]
+
+    price = {"hosts": 4, "network": "1Mbit,1ms", "dollars_per_host_hour": 2.0, "watts_per_host": 100.0}
+    results, _ = compared(
+        by_seed, grid={"workers": [4]}, seeds=seeds, price={"far": price}, target={"value": 0.8}, arms={"sync": {}}
+    )
+    (row,) = findings(results)["tables"][0]["rows"]
+    assert row["epochs_median"] == epochs
+    if epochs is None:
+        assert [row[name] for name in ("median", "bytes_median", "dollars", "watt_hours")] == [None] * 4
+    else:
+        seconds = epochs * row["times"][0]["seconds"]
+        assert row["median"] == pytest.approx(seconds)
+        assert row["bytes_median"] == 40 * epochs
+        assert (row["dollars"], row["watt_hours"]) == pytest.approx((seconds / 3600 * 4 * 2, seconds / 3600 * 4 * 100))
+
+
 def test_an_arm_whose_runs_all_diverge_has_the_modelled_time_of_its_budget(compared):
     results, _ = compared(
         lambda s: None if s.averaging else score(s), price={"slow": {"hosts": 4}}, target={"value": 0.9}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import product
 from math import ceil, isfinite
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from psgd.compare.cells import places
 from psgd.compare.clock import Parts, spent, times
 from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
-from psgd.compare.statistics import across_arms, paired, summarize
+from psgd.compare.statistics import across_arms, median_of_all, paired, summarize
 from psgd.compare.work import sent
 
 # Factors by which the distance of a target from perfection is changed, to see whether the verdict depends on it.
@@ -152,13 +152,17 @@ def _row(results: Json, cell: Json, price: Any, target: float, found: dict[int, 
     higher = higher_is_better(metric)
     summary = summarize([time for _, time in found.values()])
     ends = {seed: _end(timed, metric, target, higher) for seed, (timed, _) in found.items()}
-    middle = sorted(found, key=lambda seed: found[seed][1].high)[(len(found) - 1) // 2]
+    by_time = sorted(found, key=lambda seed: (not found[seed][1].reached, found[seed][1].high))
+    middle = by_time[(len(found) - 1) // 2]
     parts, place = found[middle][0].parts, ends[middle]
     scores = [timed.run["series"].get(metric, []) for timed, _ in found.values()]
     finals, bests = [final_score(s) for s in scores], [best_score(s, higher) for s in scores]
-    dollars, watts = (None, None) if price == "measured" else spent(cell, price, found[middle][1].high)
-    crossed = [seed for seed, (_, time) in found.items() if time.reached]
-    reached, per_epoch = summary.median is not None, results["budget"]["examples_per_epoch"]
+    dollars, watts = None, None
+    if price != "measured" and summary.median is not None:
+        dollars, watts = spent(cell, price, summary.median)
+    crossed = [(timed.run, ends[seed]) for seed, (timed, time) in found.items() if time.reached]
+    examples = median_of_all([run["series"]["examples"][end] for run, end in crossed], len(found))
+    per_epoch = results["budget"]["examples_per_epoch"]
     return {
         "arm": cell["arm"],
         "reached": summary.reached,
@@ -169,10 +173,8 @@ def _row(results: Json, cell: Json, price: Any, target: float, found: dict[int, 
             {"seed": seed, "seconds": time.high, "low": time.low, "reached": time.reached}
             for seed, (_, time) in found.items()
         ],
-        "epochs_median": median(found[s][0].run["series"]["examples"][ends[s]] / per_epoch for s in crossed)
-        if reached and per_epoch
-        else None,
-        "bytes_median": median(int(sent(cell, found[s][0].run)[ends[s]]) for s in crossed) if reached else None,
+        "epochs_median": examples / per_epoch if examples is not None and per_epoch else None,
+        "bytes_median": median_of_all([int(sent(cell, run)[end]) for run, end in crossed], len(found)),
         "final": _mean(finals),
         "best": _mean(bests),
         **{

@@ -53,7 +53,7 @@ PAIRS_FOR_A_VERDICT = 6  # fewer pairs give an indication
 class Summary(NamedTuple):
     """Times of one arm: `reached` of `of` runs reached the target.
 
-    `median` is over all runs, those that missed the target being infinite; None unless more than half reached it.
+    `median` is over all runs, as `median_of_all` has it.
     `restricted_mean` is the mean with the budget in place of a time that was not reached: compare it only between arms
     whose budgets take the same time."""
 
@@ -89,8 +89,14 @@ def summarize(times: Sequence[Crossing]) -> Summary:
     if not times:
         raise ValueError("an arm without runs has no times")
     reached = sum(time.reached for time in times)
-    middle = median(time.high if time.reached else math.inf for time in times) if 2 * reached > len(times) else None
+    middle = median_of_all([time.high for time in times if time.reached], len(times))
     return Summary(reached, len(times), middle, fmean(time.high for time in times))
+
+
+def median_of_all(reached: Sequence[float], runs: int) -> float | None:
+    """The median over all `runs` of what they need to reach the target, given of those that reached it: the others need
+    infinitely much. None unless more than half reached it."""
+    return median([*reached, *[math.inf] * (runs - len(reached))]) if 2 * len(reached) > runs else None
 
 
 class _Pair(NamedTuple):

@@ -45,8 +45,9 @@ def _reading(results: view.Results) -> Section:
         "and a pair in which one of two runs missed it bounds the ratio on one side.",
         "Reached: the first evaluation at which the score is at the target, unsmoothed; the run got there at some time "
         "between the evaluation before and this one, and the later is what is used.",
-        "Median time: over all runs, and only where more than half of them reached the target, else a dash. Restricted "
-        "mean: of all runs, with the time at the end of the budget for those that missed it.",
+        "Median time, and epochs, bytes sent by a worker, dollars and Wh until the target: medians over all runs, of "
+        "which one that missed the target needs infinitely much; a dash unless more than half of them reached it. "
+        "Restricted mean: of all runs, with the time at the end of the budget for those that missed it.",
         f"Ratio: the geometric mean over seeds of the time divided by that of {reference}, with a 95 % interval "
         f"(paired t on logarithms). Faster or slower: the whole interval lies more than "
         f"{MARGIN} from 1; equivalent: it lies within {MARGIN} of 1; undecided: neither; more seeds may decide, or "

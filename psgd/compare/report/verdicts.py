@@ -77,16 +77,15 @@ def _table(results: view.Results, tables: list[dict[str, Any]]) -> Table:
 
 
 def _row(cell: dict[str, Any], row: dict[str, Any], reference: bool, money: bool, energy: bool) -> list[str]:
-    of = f"({row['reached']} of {row['of']})"
     ratio = row["ratio"]
     cells = [
         cell["arm"],
         _verdict(cell, ratio, reference),
-        f"{numbers.seconds(row['median'])} {of}",
+        f"{numbers.seconds(row['median'])} ({row['reached']} of {row['of']})",
         *(_ratio(ratio) if ratio else [numbers.NONE] * 4),
         numbers.seconds(row["restricted_mean"]),
-        f"{numbers.digits(row['epochs_median'])} {of}",
-        f"{numbers.size(row['bytes_median'])} {of}",
+        numbers.digits(row["epochs_median"]),
+        numbers.size(row["bytes_median"]),
         numbers.share(row["final"]),
         numbers.share(row["best"]),
     ]
