@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 from processes import python
 
-from psgd.compare import numbers
-from psgd.compare.answer import answer
 from psgd.compare.clock import ROW_BYTES, SEGMENT_SECONDS, Price, as_price, hosts_used, layout, spent, times
 from psgd.compare.costs import measure, measure_choice
-from psgd.compare.diagram import best_period, break_even, diagram
 from psgd.compare.network import (
     MPICH,
     PAYLOAD,
@@ -301,102 +298,9 @@ def test_rows_and_segments_are_those_of_the_loop():
     assert inspect.signature(Loop).parameters["segment_seconds"].default == SEGMENT_SECONDS
 
 
-def results(**more):
-    """Steps of 1 ms. `sync` needs 100 rounds of 1 step, `average` 30 of 10: 100 against 300 ms of computing, and 200
-    against 60 messages of 1 MB."""
-    free = {"leaf": 0.0, "apply": 0.0, "rest": 0.0, "meeting": 0.0, "step": 1e-3}
-    sync = {**a_cell("gradient-averaging", size=10**6, **free), "runs": [a_run(0, 100, test_loss=[1, 0.1])]}
-    average = {**a_cell(size=10**6, **free), "runs": [a_run(0, 30, test_loss=[1, 0.1])]}
-    common = {"at": {"workers": "2"}, "comparable": True, "error": None, "settings": {}, "tuned": {}}
-    cells = [{**common, **sync, "arm": "sync"}, {**common, **average, "arm": "average"}]
-    return {
-        "cells": cells,
-        "arms": ["sync", "average"],
-        "reference": "sync",
-        "target": {"metric": "test_loss", "value": 0.5},
-        "prices": {"here": "measured", "slow": {"hosts": 2, "network": "100Mbit,0us"}},
-        **more,
-    }
-
-
-def test_break_even_by_hand():
-    """140 messages more against 0.2 s of computing: 1 MB in 0.2 s / 140 (less the 70 exchanges of reports), which is
-    5.6 Gbit/s of payload, 5.9 of Ethernet, less what the library's overhead takes."""
-    by_bandwidth, by_latency = sorted(break_even(results()), key=lambda sentence: "at 0 s" not in sentence)
-    exact = 140 * (8e6 + 70 / 140 * 640) / (0.2 - 140 * MPICH.overhead) / PAYLOAD
-    assert by_bandwidth == (
-        f"workers 2, price slow: at 0 s, sync wins above {numbers.bandwidth(exact, 2)} and average below"
-    )
-    assert by_latency == ("workers 2, price slow: at 100 Mbit/s, average wins over sync anywhere from 10 µs to 100 ms")
-
-
-def test_an_arm_that_wins_on_every_network_has_one_sentence():
-    """Average computes less too: whatever the network, it is ahead."""
-    found = results()
-    sync, average = found["cells"]
-    sync["costs"], average["costs"] = {**sync["costs"], "step": 1.0}, {**average["costs"], "step": 0.001}
-    assert break_even(found) == [
-        "workers 2, price slow: average wins over sync anywhere from 1.0 Mbit/s to 100 Gbit/s at 0 s and from 10 µs to "
-        "100 ms at 100 Mbit/s"
-    ]
-
-
-def test_the_answer_has_the_break_even_points_of_a_single_place_and_says_once_what_is_the_same_everywhere():
-    found = {
-        **results(prices={name: {"hosts": 2, "network": "100Mbit,0us"} for name in ("near", "far")}),
-        "axes": {},
-        "cells": [],
-    }
-    points = ["workers 2, price near: a", "workers 2, price near: b", "workers 2, price far: a"]
-    one = [{"at": {"workers": "2"}, "price": name, "rows": []} for name in ("near", "far")]
-    said = answer(found, {"tables": one, "break_even": points, "flips": [], "identities": []})
-    assert said[-2:] == ["Prices near and far: a.", "Price near: b."]
-    two = [*one, {**one[0], "at": {"workers": "4"}}]
-    assert "Price near: b." not in answer(found, {"tables": two, "break_even": points, "flips": [], "identities": []})
-
-
-def test_the_diagram_has_the_winner_on_each_network():
-    found = diagram(results())
-    winner = np.array(found["winner"])
-    assert winner.shape == (len(found["latencies"]), len(found["bandwidths"]))
-    assert winner[0, 0] == 1  # slow: few messages
-    assert winner[0, -1] == 0  # fast: less computing
-    assert winner[-1].tolist() == [1] * len(found["bandwidths"])  # 300 trips more of 0.1 s
-    assert (np.diff(winner, axis=1) <= 0).all()
-
-
-def test_the_diagram_is_of_the_last_place_with_most_workers():
-    cells = [{**cell, "at": {"speeds": label}} for label in ("equal", "uneven") for cell in results()["cells"]]
-    alone = [{**cell, "at": {"speeds": "one"}, "workers": 1, "speeds": [1.0]} for cell in results()["cells"]]
-    assert diagram(results(cells=[*cells, *alone]))["at"] == {"speeds": "uneven"}
-    assert diagram(results(cells=alone)) is None
-
-
-def test_no_winner_where_nobody_reaches_the_target():
-    found = diagram(results(target={"metric": "test_loss", "value": 0.0}))
-    assert {each for row in found["winner"] for each in row} == {None}
-    assert break_even(results(target={"metric": "test_loss", "value": 0.0})) == []
-
-
-def test_the_best_period_of_a_network():
-    """Periods 1, 10: 200 rounds of 1 step, 30 of 10. On a slow network rounds count, on none steps do."""
-    cells = results()["cells"]
-    often = {**cells[1], "arm": "often", "period": 1, "runs": [a_run(0, 200, steps=1, test_loss=[1, 0.1])]}
-    with_prices = results(
-        cells=[*cells, often], prices={"slow": {"hosts": 2, "network": "1Mbit,0us"}, "one": {"hosts": 1}}
-    )
-    slow, one = best_period(with_prices)
-    assert slow.startswith("workers 2, price slow: the best period of parameter-averaging is 10, ")
-    assert slow.endswith("; 1 takes 6.66 times as long")
-    assert one == (
-        "workers 2, price one: the best period of parameter-averaging is 1, 200 ms to the target; "
-        "10 takes 1.50 times as long"
-    )
-
-
 def test_pricing_imports_no_learner():
     code = (
-        "import sys, psgd.compare.clock, psgd.compare.diagram;"
+        "import sys, psgd.compare.clock, psgd.compare.diagram, psgd.compare.break_even, psgd.compare.best_period;"
         "found = [m for m in sys.modules if m.startswith(('psgd.learners', 'psgd.jobs', 'psgd.training', 'psgd.data'))"
         " or m in ('numba', 'scipy', 'pydantic', 'yaml')]; sys.exit(str(found) if found else 0)"
     )

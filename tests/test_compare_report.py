@@ -18,7 +18,7 @@ from compare_results import Parts, network, results, times
 import psgd.compare.report.write as write
 from psgd.compare import numbers
 from psgd.compare.numbers import NONE
-from psgd.compare.report import axes, bands, networks, view
+from psgd.compare.report import axes, bands, networks, svg, view
 from psgd.compare.report.blocks import Sliders
 from psgd.compare.report.document import compose
 from psgd.compare.report.html import Page
@@ -284,6 +284,23 @@ def test_sliders_give_the_clocks_times():
                 for time, (seed, reached, base, latencies, sent) in zip(row["times"], runs, strict=True):
                     assert (seed, reached) == (time["seed"], time["reached"])
                     assert base + latencies * latency + sent / bits == pytest.approx(time["seconds"], rel=1e-4)
+
+
+def test_what_is_undecided_is_pale_on_the_map_and_named_in_its_table():
+    found = view.completed(results())
+    diagram = found["findings"]["diagram"]
+    (figure,) = [b for s in compose(found, times).sections for b in s.blocks if getattr(b, "name", "") == "diagram"]
+    drawn = svg.file(figure.panels)
+    looks = {
+        (arm, won) for row in zip(diagram["first"], diagram["won"], strict=True) for arm, won in zip(*row, strict=True)
+    }
+    assert {(int(arm), not pale) for arm, pale in re.findall('class="area c(.)( pale)?"', drawn)} == looks
+    assert len(looks) > 3  # of three arms, some in both ways
+    signs = re.findall('class="sign( pale)?"', drawn)
+    assert 0 < signs.count(" pale") < len(signs)
+    texts = [text for group in figure.table.groups for row in group.rows for text in row[1:]]
+    undecided = sum(not won for row in diagram["won"] for won in row)
+    assert sum(text.endswith(" (undecided)") for text in texts) == undecided > 0
 
 
 def test_a_clock_that_is_not_affine_has_no_sliders():

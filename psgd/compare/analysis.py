@@ -13,7 +13,7 @@ import numpy as np
 from psgd.compare.cells import places
 from psgd.compare.clock import Parts, spent, times
 from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
-from psgd.compare.statistics import across_arms, median_of_all, paired, summarize
+from psgd.compare.statistics import Comparison, across_arms, median_of_all, paired, summarize
 from psgd.compare.work import sent
 
 # Factors by which the distance of a target from perfection is changed, to see whether the verdict depends on it.
@@ -121,6 +121,16 @@ def same_runs(one: Json, other: Json) -> list[int]:
     ]
 
 
+def against(
+    reference: str, cells: Mapping[str, Json], times: Mapping[str, Mapping[int, Crossing]]
+) -> dict[str, Comparison]:
+    """Compare the times of the other arms, by seed, with those of the reference, adjusted for the number of arms."""
+    others = [arm for arm in times if arm != reference]
+    same = [same_runs(cells[arm], cells[reference]) for arm in others]
+    pairs = [paired(times[arm], times[reference], same_runs=s) for arm, s in zip(others, same, strict=True)]
+    return dict(zip(others, across_arms(pairs), strict=True))
+
+
 def _budget_examples(results: Json) -> float:
     """Examples of the budget; a run ends with the first round at or after them."""
     return float((results["budget"]["examples_per_epoch"] or 0) * results["budget"]["epochs"])
@@ -134,16 +144,12 @@ def _table(results: Json, at: Mapping[str, str], price_name: str, target: float)
     if not any(found.values()):
         return None
     rows = [_row(results, cells[arm], price, target, found[arm]) for arm in results["arms"] if found.get(arm)]
-    reference = {seed: time for seed, (_, time) in found.get(results["reference"], {}).items()}
-    if reference:
-        others = [row for row in rows if row["arm"] != results["reference"]]
-        compared = []
-        for row in others:
-            own = {seed: time for seed, (_, time) in found[row["arm"]].items()}
-            same = same_runs(cells[row["arm"]], cells[results["reference"]])
-            compared.append(paired(own, reference, same_runs=same))
-        for row, comparison in zip(others, across_arms(compared), strict=True):
-            row["ratio"] = asdict(comparison)
+    if found.get(results["reference"]):
+        times = {arm: {seed: time for seed, (_, time) in found[arm].items()} for arm in (row["arm"] for row in rows)}
+        compared = against(results["reference"], cells, times)
+        for row in rows:
+            if row["arm"] in compared:
+                row["ratio"] = asdict(compared[row["arm"]])
     return {"at": dict(at), "price": price_name, "target": target, "rows": rows}
 
 

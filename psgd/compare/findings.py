@@ -4,7 +4,9 @@ from typing import Any
 
 from psgd.compare.analysis import analyse
 from psgd.compare.answer import answer
-from psgd.compare.diagram import best_period, break_even, diagram
+from psgd.compare.best_period import best_period
+from psgd.compare.break_even import break_even
+from psgd.compare.diagram import diagram
 from psgd.compare.identities import identities
 
 

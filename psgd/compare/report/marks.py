@@ -61,6 +61,7 @@ def rules() -> str:
         "svg .band{fill:currentColor;opacity:.16}svg .mark{fill:currentColor;stroke:var(--paper);stroke-width:.7}"
         "svg .ring{fill:none;stroke:var(--text);stroke-width:1.2}"
         "svg .area{fill:currentColor;opacity:.6}"
+        "svg .area.pale{opacity:.18}svg .sign.pale{opacity:.35}"
         "svg .sign{fill:var(--text)}svg .p0{fill:var(--faint)}svg .p1{fill:var(--paper)}"
         "svg .p1-line{stroke:var(--faint)}svg .p2{fill:var(--grid)}svg .bar{stroke:var(--faint);stroke-width:.6}" + arms
     )

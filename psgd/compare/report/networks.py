@@ -39,13 +39,13 @@ def section(results: view.Results, clock: view.Clock) -> Section | None:
 def _diagram(results: view.Results, diagram: dict[str, Any]) -> Figure:
     arms = results["arms"]
     name = view.place_name(diagram["at"])
-    latencies, bandwidths, winner = diagram["latencies"], diagram["bandwidths"], diagram["winner"]
-    won = sorted({arm for row in winner for arm in row if arm is not None})
-    panel = Map("latency (upwards) and bandwidth", latencies, bandwidths, winner)
-    figure = Panels([panel], [(arm, arms[arm]) for arm in won], f"The arm that reaches the target first at {name}")
+    latencies, bandwidths, first, won = (diagram[key] for key in ("latencies", "bandwidths", "first", "won"))
+    ever = sorted({arm for row in first for arm in row if arm is not None})
+    panel = Map("latency (upwards); pale: undecided", latencies, bandwidths, first, won)
+    figure = Panels([panel], [(arm, arms[arm]) for arm in ever], f"The arm that reaches the target first at {name}")
     across = range(0, len(bandwidths), -(-len(bandwidths) // SHOWN))
     rows = [
-        [numbers.seconds(latencies[i]), *(_name(arms, winner[i][j]) for j in across)]
+        [numbers.seconds(latencies[i]), *(_name(arms, first[i][j], won[i][j]) for j in across)]
         for i in range(0, len(latencies), -(-len(latencies) // SHOWN))
     ]
     head = ["latency", *(numbers.bandwidth(bandwidths[j]) for j in across)]
@@ -54,14 +54,14 @@ def _diagram(results: view.Results, diagram: dict[str, Any]) -> Figure:
     hosts = f" between {diagram['hosts']} hosts" if diagram.get("hosts") else " between hosts"
     caption = (
         f"Who reaches the target first{machines}, by latency (one way) and bandwidth{hosts}: all from the same runs, "
-        "by the median time; of arms that are equally soon, the first in the config is shown. Blank: no arm reaches it "
-        "in more than half of its runs."
+        "by the median time; of arms that are equally soon, the first in the config is shown. Pale: not all others are "
+        "shown to be slower, by the rule of the tables above. Blank: no arm reaches it in more than half of its runs."
     )
     return Figure("diagram", f"The winner at {name}", figure, caption, table)
 
 
-def _name(arms: list[str], arm: int | None) -> str:
-    return numbers.NONE if arm is None else str(arms[arm])
+def _name(arms: list[str], arm: int | None, won: bool) -> str:
+    return numbers.NONE if arm is None else f"{arms[arm]}{'' if won else ' (undecided)'}"
 
 
 def _sliders(results: view.Results, price: str, clock: view.Clock) -> Sliders | None:

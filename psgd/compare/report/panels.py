@@ -61,13 +61,14 @@ class Bars:
 
 @dataclass(frozen=True)
 class Map:
-    """A panel of cells coloured by arm (None: no arm), by latency (rows, in seconds) and bandwidth (columns, in bits a
-    second), both ascending."""
+    """A panel of cells coloured by the arm that is first (None: no arm), pale unless it has `won`, by latency (rows, in
+    seconds) and bandwidth (columns, in bits a second), both ascending."""
 
     title: str
     latencies: list[float]
     bandwidths: list[float]
-    winner: list[list[int | None]]
+    first: list[list[int | None]]
+    won: list[list[bool]]
 
 
 Panel = Curves | Bars | Map

@@ -95,13 +95,13 @@ def _bars(place: Any, panel: Bars) -> None:
 
 def _map(place: Any, panel: Map) -> None:
     rows, columns = len(panel.latencies), len(panel.bandwidths)
-    for i, row in enumerate(panel.winner):
+    for i, row in enumerate(panel.first):
         for j, arm in enumerate(row):
             if arm is not None:
-                style = _style(arm)
-                place.fill_between([j, j + 1], i, i + 1, color=style["color"], alpha=0.6, linewidth=0)
+                style, (area, sign) = _style(arm), (0.6, 1.0) if panel.won[i][j] else (0.18, 0.35)
+                place.fill_between([j, j + 1], i, i + 1, color=style["color"], alpha=area, linewidth=0)
                 if i % max(1, rows // 8) == 0 and j % max(1, columns // 8) == 0:
-                    place.plot([j + 0.5], [i + 0.5], style["marker"], color=LIGHT["text"], markersize=4)
+                    place.plot([j + 0.5], [i + 0.5], style["marker"], color=LIGHT["text"], alpha=sign, markersize=4)
     across, up = axes.decades(panel.bandwidths, 2), axes.decades(panel.latencies, 1)
     place.set_xticks([at + 0.5 for _, at in across], [bandwidth(value, 1) for value, _ in across])
     place.set_yticks([at + 0.5 for _, at in up], [seconds(value, 1) for value, _ in up])

@@ -149,28 +149,35 @@ def _bars(panel: Bars) -> str:
     return "".join(parts)
 
 
+def _pale(won: bool) -> str:
+    return "" if won else " pale"
+
+
 def _map(panel: Map) -> str:
     left, bottom = 60, HEIGHT - BOTTOM
     rows, columns = len(panel.latencies), len(panel.bandwidths)
     wide, high = (WIDTH - left - RIGHT) / columns, (bottom - TOP) / rows
     parts = [f'<text x="4" y="13">{escape(panel.title)}</text>']
-    areas: dict[int, str] = {}  # neighbours of one arm are one rectangle, and all of an arm one path
-    for i, row in enumerate(panel.winner):
-        start = 0
+    areas: dict[tuple[int, bool], str] = {}  # neighbours that look the same are one rectangle, and all of these a path
+    for i, row in enumerate(zip(*pair, strict=True) for pair in zip(panel.first, panel.won, strict=True)):
+        looks, start = list(row), 0
         for j in range(1, columns + 1):
-            if j < columns and row[j] == row[start]:
+            if j < columns and looks[j] == looks[start]:
                 continue
-            if (arm := row[start]) is not None:
+            arm, won = looks[start]
+            if arm is not None:
                 x, y, width = left + start * wide, bottom - (i + 1) * high, (j - start) * wide
-                areas[arm] = areas.get(arm, "") + f"M{x:.1f} {y:.1f}h{width:.2f}v{high + 0.2:.2f}h{-width:.2f}z"
+                path = f"M{x:.1f} {y:.1f}h{width:.2f}v{high + 0.2:.2f}h{-width:.2f}z"
+                areas[arm, won] = areas.get((arm, won), "") + path
             start = j
-    parts += [f'<path class="area {colour(arm)}" d="{path}"/>' for arm, path in areas.items()]
+    for (arm, won), path in areas.items():
+        parts.append(f'<path class="area {colour(arm)}{_pale(won)}" d="{path}"/>')
     each = max(1, round(columns / 8))  # a marker in every so many columns and rows
     for i in range(each // 2, rows, each):
         for j in range(each // 2, columns, each):
-            if (arm := panel.winner[i][j]) is not None:
-                x, y = left + (j + 0.5) * wide, bottom - (i + 0.5) * high
-                parts.append(f'<use class="sign" href="#{marker(arm)}" x="{x:.1f}" y="{y:.1f}"/>')
+            if (arm := panel.first[i][j]) is not None:
+                x, y, pale = left + (j + 0.5) * wide, bottom - (i + 0.5) * high, _pale(panel.won[i][j])
+                parts.append(f'<use class="sign{pale}" href="#{marker(arm)}" x="{x:.1f}" y="{y:.1f}"/>')
     for value, at in axes.decades(panel.latencies, 1):
         y = bottom - (at + 0.5) * high + 4
         parts.append(f'<text x="{left - 4}" y="{y:.1f}" text-anchor="end">{seconds(value, 1)}</text>')

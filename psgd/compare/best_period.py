@@ -1,0 +1,55 @@
+"""Which period reaches the target soonest at each place and price, of the arms that differ in it alone."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from psgd.compare import numbers
+from psgd.compare.analysis import against
+from psgd.compare.standing import Standing, modelled, places, standing
+from psgd.compare.statistics import Verdict
+
+Json = dict[str, Any]
+
+
+def best_period(results: Json) -> list[str]:
+    """Say which has the shortest median time, and how the others stand to it."""
+    sentences = []
+    for place in places(results):
+        for family in _families(place.cells.values()):
+            for name, price in modelled(results, place.workers):
+                cells = {cell["arm"]: cell for cell in family}
+                if said := _said(cells, standing(results, cells, price)):
+                    sentences.append(f"{place}, price {name}: {said}")
+    return sentences
+
+
+def _said(cells: dict[str, Json], stands: Standing) -> str:
+    """The sentence about one place and price; empty if the target is reached with no period."""
+    best = min(stands.medians, key=stands.medians.__getitem__)
+    if math.isinf(stands.medians[best]):
+        return ""
+    compared = against(best, cells, stands.times)
+    others = []
+    for arm, median in stands.medians.items():
+        if arm != best:
+            others.append(f"{cells[arm]['period']} {_against(median / stands.medians[best], compared[arm].verdict)}")
+    time = f"{numbers.seconds(stands.medians[best])} to the target"
+    return f"the best period of {cells[best]['strategy']} is {cells[best]['period']}, {time}; {', '.join(others)}"
+
+
+def _against(ratio: float, verdict: Verdict) -> str:
+    if math.isinf(ratio):
+        return "misses it"
+    return f"takes {numbers.digits(ratio, 3)} times as long" + f" ({verdict})" * (verdict != "slower")
+
+
+def _families(cells: Iterable[Json]) -> list[list[Json]]:
+    """The cells that differ in strategy.period and in what was tuned alone, where there are several."""
+    families: dict[str, list[Json]] = {}
+    for cell in cells:
+        if cell["period"] is not None:
+            apart = {"strategy.period", *cell["tuned"]}
+            same = {name: value for name, value in cell["settings"].items() if name not in apart}
+            families.setdefault(f"{cell['strategy']} {sorted(same.items())}", []).append(cell)
+    return [family for family in families.values() if len({cell["period"] for cell in family}) > 1]

@@ -1,0 +1,77 @@
+"""How arms stand at a place under a modelled price: the times of their runs, and the medians."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from psgd.compare.analysis import crossings
+from psgd.compare.cells import place_name
+from psgd.compare.clock import Price, as_price, layout
+from psgd.compare.crossing import Crossing
+from psgd.compare.statistics import median_of_all
+
+LATENCIES = tuple(10 ** (-5 + i / 4) for i in range(17))  # seconds: 10 us to 100 ms
+BANDWIDTHS = tuple(10 ** (6 + i / 4) for i in range(21))  # bits a second: 1 Mbit/s to 100 Gbit/s
+
+Json = dict[str, Any]
+
+
+class Place(NamedTuple):
+    """The cells of one setting of the axes, by arm: those that have costs and are comparable."""
+
+    at: dict[str, str]
+    workers: int  # of the cell with most
+    cells: dict[str, Json]
+
+    def __str__(self) -> str:
+        return place_name(self.at) or f"{self.workers} workers"
+
+
+class Standing(NamedTuple):
+    """When the runs of each arm reached the target, by seed, and the median over all runs, in seconds: infinite unless
+    more than half of them reached it."""
+
+    times: dict[str, dict[int, Crossing]]
+    medians: dict[str, float]
+
+
+def standing(results: Json, cells: Mapping[str, Json], price: Price) -> Standing:
+    """The standing of cells, given by arm."""
+    target = results["target"]["value"]
+    times = {
+        arm: {seed: time for seed, (_, time) in crossings(results, cell, price, target).items()}
+        for arm, cell in cells.items()
+    }
+    medians = {
+        arm: median_of_all([time.high for time in found.values() if time.reached], len(found))
+        for arm, found in times.items()
+    }
+    return Standing(times, {arm: math.inf if median is None else median for arm, median in medians.items()})
+
+
+def places(results: Json) -> list[Place]:
+    """The settings of the axes, in the order of the cells."""
+    found: dict[tuple[tuple[str, str], ...], Place] = {}
+    for cell in results["cells"]:
+        if cell["costs"] is not None and cell["comparable"] and not cell["error"]:
+            key = tuple(cell["at"].items())
+            place = found.get(key, Place(dict(cell["at"]), 0, {}))
+            cells = {**place.cells, cell["arm"]: cell}
+            found[key] = place._replace(workers=max(place.workers, cell["workers"]), cells=cells)
+    return list(found.values())
+
+
+def modelled(results: Json, workers: int) -> Iterator[tuple[str, Price]]:
+    """The prices that are not measured, of machines on which so many workers have room."""
+    for name, price in results["prices"].items():
+        if not isinstance(price, str):
+            found = as_price(price)
+            if found.workers_per_host is None or found.workers_per_host * found.hosts >= workers:
+                yield name, found
+
+
+def networks(results: Json, workers: int) -> Iterator[tuple[str, Price]]:
+    """The modelled prices in which the workers are on several hosts with a network between them."""
+    for name, price in modelled(results, workers):
+        if price.network and layout(workers, price.hosts, price.workers_per_host).hosts > 1:
+            yield name, price
