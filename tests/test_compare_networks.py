@@ -11,7 +11,7 @@ from psgd.compare.analysis import analyse
 from psgd.compare.answer import answer
 from psgd.compare.best_period import best_period
 from psgd.compare.break_even import break_even
-from psgd.compare.diagram import diagram
+from psgd.compare.diagram import diagram, left_out
 from psgd.compare.network import MPICH, PAYLOAD
 from psgd.compare.standing import BANDWIDTHS, LATENCIES
 
@@ -192,6 +192,31 @@ def test_the_diagram_is_of_the_last_place_with_most_workers():
     alone = [{**cell, "at": {"speeds": "one"}, "workers": 1, "speeds": [1.0]} for cell in results()["cells"]]
     assert diagram(results(*cells, *alone))["at"] == {"speeds": "uneven"}
     assert diagram(results(*alone)) is None
+
+
+def test_a_map_that_is_elsewhere_or_lacks_arms_says_so():
+    """Most workers are 4; there, one arm after the other cannot be compared."""
+
+    def made(*cells):
+        few = [a_cell(arm, 30, 30, 30) for arm in ("sync", "average", "third")]
+        return results(*few, *cells)
+
+    apart, failed = {"comparable": False, "why_not": "at the edge"}, {"error": "no memory", "costs": None}
+    many = [a_cell(arm, 30, 30, 30, workers=4) for arm in ("sync", "average", "third")]
+    whole = made(*many)
+    assert (diagram(whole)["at"], left_out(whole)) == ({"workers": "4"}, [])
+    two = made(*many[:2], {**many[2], **apart})
+    assert diagram(two)["at"] == {"workers": "4"}
+    assert left_out(two) == ["The map of networks leaves out arms: third is not comparable."]
+    one = made(many[0], {**many[1], **failed}, {**many[2], **apart})
+    assert diagram(one)["at"] == {"workers": "2"}
+    assert left_out(one) == [
+        "The map of networks is of workers 2 and not of workers 4: there, average failed, third is not comparable."
+    ]
+    both = results(many[0], {**many[1], **failed}, a_cell("third", 30, 30, 30, **apart), a_cell("sync", 30, 30, 30))
+    assert diagram(both) is None
+    assert left_out(both) == ["There is no map of networks: at workers 4, average failed."]
+    assert left_out(results(a_cell("sync", 30, workers=1), a_cell("average", 30, workers=1, **apart))) == []
 
 
 def test_no_winner_where_nobody_reaches_the_target():

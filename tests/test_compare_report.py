@@ -303,6 +303,13 @@ def test_what_is_undecided_is_pale_on_the_map_and_named_in_its_table():
     assert sum(text.endswith(" (undecided)") for text in texts) == undecided > 0
 
 
+def test_arms_that_the_map_leaves_out_are_named_above_it():
+    found = results()
+    found["findings"]["left_out"] = ["The map of networks leaves out arms: average failed."]
+    text = page_of(found)
+    assert 0 < text.index("leaves out arms: average failed.") < text.index("The winner at workers 4")
+
+
 def test_a_clock_that_is_not_affine_has_no_sliders():
     def bent(cell: Any, run: Any, price: Any) -> Parts | None:
         parts = times(cell, run, price)

@@ -6,7 +6,7 @@ from psgd.compare.analysis import analyse
 from psgd.compare.answer import answer
 from psgd.compare.best_period import best_period
 from psgd.compare.break_even import break_even
-from psgd.compare.diagram import diagram
+from psgd.compare.diagram import diagram, left_out
 from psgd.compare.identities import identities
 
 
@@ -17,5 +17,6 @@ def findings(results: dict[str, Any]) -> dict[str, Any]:
     found["break_even"] = break_even(results) if known else []
     found["best_period"] = best_period(results) if known else []
     found["diagram"] = diagram(results) if known else None
+    found["left_out"] = left_out(results) if known else []
     found["answer"] = answer(results, found)
     return found

@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 class Place(NamedTuple):
-    """The cells of one setting of the axes, by arm: those that have costs and are comparable."""
+    """The cells of one setting of the axes, by arm."""
 
     at: dict[str, str]
     workers: int  # of the cell with most
@@ -49,11 +49,18 @@ def standing(results: Json, cells: Mapping[str, Json], price: Price) -> Standing
     return Standing(times, {arm: math.inf if median is None else median for arm, median in medians.items()})
 
 
-def places(results: Json) -> list[Place]:
-    """The settings of the axes, in the order of the cells."""
+def unusable(cell: Json) -> str:
+    """Why a cell has no standing: "failed", ...; empty if it has one."""
+    if cell["error"]:
+        return "failed"
+    return "is not comparable" if not cell["comparable"] else "has no costs" if cell["costs"] is None else ""
+
+
+def places(results: Json, all_cells: bool = False) -> list[Place]:
+    """The settings of the axes, in the order of the cells, with those cells that are not unusable, or with all."""
     found: dict[tuple[tuple[str, str], ...], Place] = {}
     for cell in results["cells"]:
-        if cell["costs"] is not None and cell["comparable"] and not cell["error"]:
+        if all_cells or not unusable(cell):
             key = tuple(cell["at"].items())
             place = found.get(key, Place(dict(cell["at"]), 0, {}))
             cells = {**place.cells, cell["arm"]: cell}

@@ -21,7 +21,7 @@ TOLERANCE = 0.01  # relative; raised, a clock that is less nearly affine is offe
 def section(results: view.Results, clock: view.Clock) -> Section | None:
     """The diagram, sentences and sliders. None if there are none of them."""
     findings = results["findings"]
-    blocks: list[Block] = []
+    blocks: list[Block] = [Bullets(findings["left_out"], "warning")] if findings["left_out"] else []
     if findings["diagram"]:
         blocks.append(_diagram(results, findings["diagram"]))
     machines: dict[tuple[Any, ...], str] = {}  # prices that differ in the network only have one table

@@ -19,7 +19,10 @@ class Parts(Protocol):
 Times = Callable[[dict[str, Any], dict[str, Any], Any], Parts | None]  # of (cell, run, price); None if unknown
 
 NO_FINDINGS: dict[str, Any] = {
-    **{name: [] for name in ("tables", "targets", "flips", "identities", "break_even", "best_period", "answer")},
+    **{
+        name: []
+        for name in ("tables", "targets", "flips", "identities", "break_even", "best_period", "left_out", "answer")
+    },
     "diagram": None,
 }
 
