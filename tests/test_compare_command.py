@@ -332,6 +332,20 @@ def test_the_dry_run_lists_cells_distinct_runs_and_the_time(tmp_path, in_process
     assert not (tmp_path / "out").exists()
 
 
+def test_arms_that_differ_in_what_is_tried_for_them_are_counted_each(tmp_path, in_process, capsys, monkeypatch):
+    """Their values may differ. With equal values to try, they have the same runs."""
+    monkeypatch.setattr(dry_run, "Estimator", Estimator)
+    arms = {"one": ARMS["sync"], "low": {**ARMS["sync"], "tune": {"optimizer.learning_rate": {"log": [0.01, 0.04]}}}}
+    arms["two"] = {**ARMS["sync"], "tune": {"optimizer.learning_rate": {"log": [0.1, 0.4]}}}
+    tune = {"optimizer.learning_rate": {"log": [0.1, 0.4], "points": 3}, "for_each": ["arm"], "seeds": [100]}
+    config = configured(tmp_path, arms=arms, tune=tune, seeds=[0, 1])
+    assert main([str(config), "--output", str(tmp_path / "out"), "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:5] == ["  one", "  low", "  two (the same runs as one)", "Runs for tuning: 6"]
+    assert "Runs for scoring: 4" in lines
+    assert "Runs for timing, one at a time: 4" in lines
+
+
 def test_the_dry_run_knows_what_is_done_and_what_will_fail(made, in_process, capsys):
     where, _ = made
     assert main([str(where.parent / "tiny.yaml"), "--output", str(where), "--dry-run"]) == 0

@@ -1,5 +1,6 @@
 """What a comparison would train, and an estimate of the time that it takes."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,12 +29,9 @@ class Phase(NamedTuple):
 def describe(plan: Plan, directory: Path, side_by_side: int) -> list[str]:
     """Lines about the cells, the distinct runs, and the time that those take which are missing in `directory`, with
     `side_by_side` runs at once. Measures for some seconds, and writes nothing. DataError for broken earlier results."""
-    tuned = _tuned(directory)
-    scored = {
-        cell: [plan.trial(cell, seed, tuned.get((cell.arm, cell.at))) for seed in plan.comparison.seeds]
-        for cell in plan.cells
-    }
-    tuning = _phase([t for trials in tuning_trials(plan).values() for t in trials], directory / "runs")
+    tried = tuning_trials(plan)
+    scored = _scored(plan, tried, _tuned(directory))
+    tuning = _phase([t for trials in tried.values() for t in trials], directory / "runs")
     scoring = _phase([t for trials in scored.values() for t in trials], directory / "runs")
     lines = [f"{_count(len(plan.cells), 'cell')}, each with {_count(len(plan.comparison.seeds), 'seed')}:"]
     lines += _cells(scored)
@@ -47,6 +45,25 @@ def describe(plan: Plan, directory: Path, side_by_side: int) -> list[str]:
     unknown = [trial.settings for trials in scored.values() for trial in trials[:1] if not book.knows(trial.settings)]
     names = {trial.identity: cell.name for cell, trials in reversed(scored.items()) for trial in trials}
     return [*lines, *_estimate(Estimator(plan.base), tuning, scoring, timing, unknown, names, side_by_side)]
+
+
+def _scored(
+    plan: Plan,
+    tried: dict[tuple[str, ...], list[Trial]],
+    tuned: dict[tuple[str, tuple[tuple[str, str], ...]], float],
+) -> dict[Cell, list[Trial]]:
+    """The runs to be scored. Until a cell is tuned, these are taken to be the same as those of another cell only if the
+    same values are tried for both."""
+    section = plan.comparison.tune
+    scored: dict[Cell, list[Trial]] = {}
+    for cell in plan.cells:
+        value = tuned.get((cell.arm, cell.at))
+        scored[cell] = [plan.trial(cell, seed, value) for seed in plan.comparison.seeds]
+        if section and value is None:
+            values = " ".join(trial.identity for trial in tried[cell.key(section.for_each)])
+            own = hashlib.sha256(values.encode()).hexdigest()[:16]
+            scored[cell] = [trial._replace(identity=f"{trial.identity}-{own}") for trial in scored[cell]]
+    return scored
 
 
 def _cells(scored: dict[Cell, list[Trial]]) -> Iterable[str]:
