@@ -310,6 +310,28 @@ def test_arms_that_the_map_leaves_out_are_named_above_it():
     assert 0 < text.index("leaves out arms: average failed.") < text.index("The winner at workers 4")
 
 
+def test_figures_of_prices_with_like_names_are_files_of_their_own(tmp_path, without_png):
+    """Some file systems do not tell upper from lower case."""
+    found = results(evaluations=4)
+    names = {"slow": "slow link", "fast": "Slow-Link", "here": "slow-link-2"}
+    found["prices"] = {names[name]: price for name, price in found["prices"].items()}
+    found["prices"]["slow-link-2"] = {**found["prices"]["slow link"], "network": "1Mbit,1ms"}
+    for table in found["findings"]["tables"]:
+        table["price"] = names[table["price"]]
+        for row in table["rows"]:
+            row.update(computing=1.0, waiting=0.0, moving=1.0)
+    written = write.write_report(tmp_path, found, times)
+    files = [path for path in written if path.suffix == ".svg"]
+    assert len({path.name.casefold() for path in files}) == len(files)
+    parts = [path for path in files if path.name.startswith("parts-")]
+    assert {path.stem for path in parts} == {"parts-slow-link-2", "parts-slow-link", "parts-Slow-Link-3"}
+    text = (tmp_path / "report.md").read_text()
+    for path in parts:
+        assert f"](figures/{path.name})" in text
+    for name in found["prices"]:
+        assert sum(f", {name}:" in path.read_text() for path in parts) == 1
+
+
 def test_a_clock_that_is_not_affine_has_no_sliders():
     def bent(cell: Any, run: Any, price: Any) -> Parts | None:
         parts = times(cell, run, price)

@@ -1,8 +1,12 @@
 """The whole report as headings, text, tables and figures: the answer first, then what it rests on."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, count
+
 from psgd.compare import cells, numbers
 from psgd.compare.report import curves, decomposition, networks, setup, tuning, verdicts, view
-from psgd.compare.report.blocks import Block, Bullets, Document, Section, Text
+from psgd.compare.report.blocks import Block, Bullets, Document, Figure, Section, Text
 
 MARGIN = "5 %"
 
@@ -17,7 +21,27 @@ def compose(results: view.Results, times: view.Times) -> Document:
     sections.append(verdicts.flips(results))
     sections += [each for each in (networks.checks(results), tuning.section(results)) if each]
     sections += [_reading(results), *setup.sections(results)]
-    return Document(results["question"], _about(results), sections)
+    return Document(results["question"], _about(results), _named_apart(sections))
+
+
+def _named_apart(sections: list[Section]) -> list[Section]:
+    """Number figures that would be one file: those of prices called `slow link`, `slow-link` and, where a file system
+    does not tell them apart, `Slow link`."""
+    taken: set[str] = set()
+
+    def named(block: Block) -> Block:
+        if not isinstance(block, Figure):
+            return block
+        name = next(name for name in _numbered(block.name) if name.casefold() not in taken)
+        taken.add(name.casefold())
+        return replace(block, name=name)
+
+    return [replace(section, blocks=[named(block) for block in section.blocks]) for section in sections]
+
+
+def _numbered(name: str) -> Iterator[str]:
+    """The name, then name-2, name-3, ..."""
+    return chain([name], (f"{name}-{number}" for number in count(2)))
 
 
 def _about(results: view.Results) -> str:
