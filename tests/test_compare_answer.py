@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from compare_results import results
 
 from psgd.compare.analysis import same_runs
 from psgd.compare.answer import answer
+from psgd.compare.findings import findings
 
 STRATEGIES = {"sync": "gradient-averaging", "average": "parameter-averaging"}
 
@@ -137,6 +139,31 @@ def test_arms_whose_runs_are_the_same_are_ahead_together():
     )
     assert last.startswith("Price p1: weighted and average, whose runs are the same, reach the target first, in 1.00 s")
     assert "; weighted takes 0.50 times as long as sync" in last
+
+
+def test_times_that_other_programs_may_have_lengthened_are_named():
+    found = results()
+    quiet = answer(found, findings(found))
+    assert not any("Other programs" in sentence for sentence in quiet)
+    first, second = found["cells"][:2]
+    first["costs_idle"], second["costs_idle"] = False, None
+    first["runs"][0]["measured"]["idle"] = False
+    runs = sum(bool(run["measured"]) for cell in found["cells"] for run in cell["runs"])
+    assert findings(found)["answer"] == [
+        *quiet,
+        "Other programs ran when the costs of sync, workers 1, speeds equal were measured: modelled times may be too "
+        "long.",
+        f"Other programs ran when 1 of {runs} runs were timed: measured times may be too long.",
+    ]
+    for cell in found["cells"]:
+        cell["costs_idle"] = False
+        for run in cell["runs"]:
+            run["measured"]["idle"] = False
+    assert findings(found)["answer"] == [
+        *quiet,
+        "Other programs ran when costs were measured: modelled times may be too long.",
+        "Other programs ran when the runs were timed: measured times may be too long.",
+    ]
 
 
 def test_an_arm_that_is_broken_is_not_ahead():

@@ -1,8 +1,11 @@
 """Costs are measured once for all cells of equal work, so that noise does not decide between them."""
 
+import json
+
 import pytest
 
-from psgd.compare.cost_book import common_work, work_key
+from psgd.compare import cost_book
+from psgd.compare.cost_book import CostBook, common_work, work_key
 from psgd.config.resolve import resolve
 
 
@@ -32,3 +35,52 @@ def test_equal_work_is_measured_once(one, other):
 )  # fmt: skip
 def test_other_work_is_measured_apart(more):
     assert key() != key(more)
+
+
+HOLDOUT = ("strategy.name=weighted-averaging", "workers=2", "cluster.speeds=[1,0.5]", "data.validation=0.1")
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """A function that makes a cost book in `tmp_path`, of costs that take no time; so many cores are busy meanwhile."""
+
+    def make(*busy: float) -> CostBook:
+        cores = iter(busy)
+        monkeypatch.setattr(cost_book, "busy_cores", lambda: next(cores))
+        monkeypatch.setattr(cost_book, "_of_rounds", _of_rounds)
+        monkeypatch.setattr(cost_book, "measure_choice", measure_choice)
+        monkeypatch.setattr(cost_book, "load_data", lambda settings: None)
+        return CostBook(tmp_path)
+
+    def _of_rounds(settings, data):
+        return {"parameters": 1, "message_bytes": 4, "costs": {"step": 1.0}}
+
+    def measure_choice(settings, data):
+        return {"candidates": 7.0, "score": 1.0}
+
+    return make
+
+
+@pytest.mark.parametrize(("busy", "idle"), [((0.0, 0.0), True), ((1.0, 0.0), False), ((0.0, 1.0), False)])
+def test_whether_the_machine_was_idle_is_kept_with_the_costs(book, capsys, busy, idle):
+    """Also when they are looked up again: then nothing is measured, and nothing said."""
+    settings = resolve(None, list(HOLDOUT)).settings
+    found = book(*busy).look_up(settings)
+    assert found == {
+        "parameters": 1,
+        "message_bytes": 4,
+        "costs": {"step": 1.0, "candidates": 7.0, "score": 1.0},
+        "costs_idle": idle,
+    }
+    assert capsys.readouterr().err.count("other programs use 1.0 cores") == (not idle)
+    assert book().look_up(settings) == found
+    assert capsys.readouterr().err == ""
+
+
+def test_of_costs_without_a_note_it_is_not_known(book, tmp_path):
+    settings = resolve(None, list(HOLDOUT)).settings
+    book(0.0, 0.0).look_up(settings)
+    file = tmp_path / "costs.json"
+    known = json.loads(file.read_text())
+    file.write_text(json.dumps({key: {k: v for k, v in each.items() if k != "idle"} for key, each in known.items()}))
+    assert book().look_up(settings)["costs_idle"] is None

@@ -163,7 +163,18 @@ def _limits(results: Json, findings: Json) -> list[str]:
     diverged = sum(run["status"] == "diverged" for cell in results["cells"] for run in cell["runs"])
     if diverged:
         found.append(f"{diverged} runs diverged; what they had not reached before counts as not reached.")
-    return found
+    return found + _busy(results)
+
+
+def _busy(results: Json) -> list[str]:
+    """Which times other programs may have lengthened."""
+    names = [cell_name(cell) for cell in results["cells"] if cell.get("costs_idle") is False]
+    which = "costs" if len(names) == len(results["cells"]) else f"the costs of {'; '.join(names)}"
+    timed = [run["measured"] for cell in results["cells"] for run in cell["runs"] if run.get("measured")]
+    busy = sum(not measured["idle"] for measured in timed)
+    found = [f"Other programs ran when {which} were measured: modelled times may be too long."] if names else []
+    count = "the runs" if busy == len(timed) else f"{busy} of {len(timed)} runs"
+    return found + ([f"Other programs ran when {count} were timed: measured times may be too long."] if busy else [])
 
 
 def _target(results: Json) -> str:

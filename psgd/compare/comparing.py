@@ -176,6 +176,7 @@ class Comparing:
             "parameters": None,
             "message_bytes": None,
             "costs": None,
+            "costs_idle": None,
             "runs": [],
         }
 

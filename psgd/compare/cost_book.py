@@ -41,27 +41,34 @@ class CostBook:
         return _name(_of_rounds, common_work(settings)) in self._known
 
     def look_up(self, settings: Settings) -> dict[str, Any]:
-        """The entries `parameters`, `message_bytes` and `costs` of a cell, measured now if unknown. Cells whose
-        rounds take the same work share one measurement, so that noise does not decide between them."""
-        common = common_work(settings)
+        """The entries `parameters`, `message_bytes`, `costs` and `costs_idle` of a cell, measured now if unknown. Cells
+        whose rounds take the same work share one measurement, so that noise does not decide between them. `costs_idle`:
+        whether the machine was idle; None if that was not noted."""
+        common, choice = common_work(settings), {"candidates": 1.0}
         known = self._measured(common, _of_rounds)
-        choice = self._measured(settings, measure_choice) if chooses_on_validation(settings) else {"candidates": 1.0}
-        return {**known, "costs": {**known["costs"], **choice}}
+        idle = [known.pop("idle", None)]
+        if chooses_on_validation(settings):
+            choice = self._measured(settings, measure_choice)
+            idle.append(choice.pop("idle", None))
+        all_idle = False if False in idle else None if None in idle else True
+        return {**known, "costs": {**known["costs"], **choice}, "costs_idle": all_idle}
 
     def _measured(self, settings: Settings, act: Callable[[Settings, Data], dict[str, Any]]) -> dict[str, Any]:
         key = _name(act, settings)
         if key not in self._known:
-            self._warn_if_busy()
-            self._known[key] = act(settings, load_data(settings))
+            idle = self._is_idle()
+            self._known[key] = {**act(settings, load_data(settings)), "idle": idle}
             write_json(self._path, self._known)
         return dict(self._known[key])
 
-    def _warn_if_busy(self) -> None:
+    def _is_idle(self) -> bool:
+        """Whether other programs leave the machine alone; if not, that is said once."""
         limit_after_numpy()
-        busy = 0.0 if self._warned else busy_cores()
-        if busy > BUSY:
+        busy = busy_cores()
+        if busy > BUSY and not self._warned:
             self._warned = True
             LOG.warning("psgd: other programs use %.1f cores: modelled times may be too long", busy)
+        return busy <= BUSY
 
 
 def _name(act: Callable[..., object], settings: Settings) -> str:
