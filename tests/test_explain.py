@@ -6,9 +6,11 @@ import signal
 import pytest
 
 from psgd.compare.explain import explain, read
-from psgd.compare.formulas import chosen
+from psgd.compare.formulas import chosen, formula
+from psgd.config.resolve import resolve
 from psgd.core.errors import DataError
 from psgd.explain import main
+from psgd.jobs.build import strategy_of
 from psgd.jobs.launch import command
 
 SPEEDS = "cluster.speeds=[1, 1, 0.5, 0.25]"
@@ -65,6 +67,28 @@ def test_the_contraction_of_each_round_is_found_from_its_weights(trained):
         assert row["weights"] == pytest.approx([1 / (1 + r**10), r**10 / (1 + r**10)], abs=1e-8)
     assert chosen(strategy, (20, 10), 10, (0.6, 0.4)) is None
     assert chosen(strategy, (20, 10), 10, (1.0, 0.0)) is None  # worker 1 was excluded
+
+
+@pytest.mark.parametrize(
+    ("penalties", "added"),
+    [
+        ((), ""),
+        (("optimizer.l2=0.01",), ", plus 0.01 {} but for biases"),
+        (("optimizer.l1=0.002",), ", plus 0.002 sign({}) but for biases"),
+        (("optimizer.l1=0.002", "optimizer.l2=0.01"), ", plus 0.01 {} + 0.002 sign({}) but for biases"),
+    ],
+)
+def test_penalties_are_part_of_the_gradient(penalties, added):
+    """Of the loss + l1 |w|_1 + l2 / 2 |w|^2."""
+
+    def lines(strategy):
+        settings = resolve(None, [f"strategy.name={strategy}", "optimizer.name=sgd", "workers=2", *penalties]).settings
+        return formula(settings, strategy_of(settings, 1000))
+
+    both, each = lines("gradient-averaging"), lines("parameter-averaging")
+    own = "mean gradient of 10 examples of its own"
+    assert both[0] == f"In a round, each worker computes g_i, at w the {own}{added.replace('{}', 'w')}. Then"
+    assert each[1] == f"  w_i <- w_i - 0.1 g_i,   g_i: the {own}{added.replace('{}', 'w_i')}"
 
 
 def test_gradient_averaging_waits_for_the_slowest(trained):

@@ -15,19 +15,20 @@ CLOSE = 1e-8  # between recorded weights, which have nine decimals, and those of
 
 def formula(settings: Settings, strategy: Strategy) -> list[str]:
     """Lines that say what is done in a round."""
-    workers, batch = settings.worker_count, settings.training.batch_size_per_worker
+    workers, optimizer = settings.worker_count, settings.optimizer
+    gradient = f"mean gradient of {settings.training.batch_size_per_worker} examples of its own"
     if isinstance(settings.strategy, GradientAveraging):
         mean = f"({_sum('g_{}', workers)}) / {workers}" if workers > 1 else "g_0"
         return [
-            f"In a round, each worker computes g_i, at w the mean gradient of {batch} examples of its own. Then",
-            f"  {_update(settings.optimizer, 'w', 'g')},   g = {mean}",
-            *_rate(settings.optimizer),
+            f"In a round, each worker computes g_i, at w the {gradient}{_penalty(optimizer, 'w')}. Then",
+            f"  {_update(optimizer, 'w', 'g')},   g = {mean}",
+            *_rate(optimizer),
         ]
     steps = max(strategy.plan.steps(0))
     lines = [
         f"In a round, each worker sets w_i = w and takes {'up to ' * settings.cluster.unequal}{_steps(steps)},",
-        f"  {_update(settings.optimizer, 'w_i', 'g_i')},   g_i: the mean gradient of {batch} examples of its own",
-        *_rate(settings.optimizer),
+        f"  {_update(optimizer, 'w_i', 'g_i')},   g_i: the {gradient}{_penalty(optimizer, 'w_i')}",
+        *_rate(optimizer),
     ]
     if not isinstance(settings.strategy, WeightedAveraging):
         mean = f"({_sum('w_{}', workers)}) / {workers}" if workers > 1 else "w_0"
@@ -71,6 +72,12 @@ def _sum(term: str, workers: int) -> str:
     """The sum over all workers of a term, whose placeholder is the worker's number."""
     shown = [term.format(worker) for worker in range(workers)]
     return " + ".join(shown if workers <= MOST_TERMS else [*shown[: MOST_TERMS - 2], "...", shown[-1]])
+
+
+def _penalty(optimizer: Optimizer, w: str) -> str:
+    """What the penalties l2 and l1 add to a gradient."""
+    terms = [f"{optimizer.l2:g} {w}"] * (optimizer.l2 > 0) + [f"{optimizer.l1:g} sign({w})"] * (optimizer.l1 > 0)
+    return f", plus {' + '.join(terms)} but for biases" if terms else ""
 
 
 def _update(optimizer: Optimizer, w: str, g: str) -> str:
