@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 TOTAL_SECONDS = 570  # for all stages
+PRETENDED_TIMES = 3  # as long is given to a stage on a pretended GPU, which is a CPU that others may use too
 OUTPUT_LINES = 40  # of a stage's own words, in the results
 
 
@@ -139,7 +140,7 @@ def run_all(names: Sequence[str], pretend: bool, results: Path, seconds: float) 
     """Run the stages, and rewrite the results after each. Without a device, the rest is left out."""
     began, done = time.monotonic(), list[dict[str, Any]]()
     for name in names:
-        limit = min(STAGES[name].seconds, seconds - (time.monotonic() - began))
+        limit = min(STAGES[name].seconds * (PRETENDED_TIMES if pretend else 1), seconds - (time.monotonic() - began))
         if limit < 1:
             stage = {"status": "left out", "why": f"the {seconds:.0f} seconds for all stages were over", "rows": []}
         elif any(each["stage"] == "device" and not opened(each) for each in done):

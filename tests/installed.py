@@ -35,13 +35,12 @@ class Installed:
             shutil.copytree(ROOT / name, source / name, True, shutil.ignore_patterns("__pycache__"))
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, source)
-        _run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", directory, source)
-        shutil.rmtree(source)
-        (self.wheel,) = directory.glob("*.whl")
         self.bin = directory / "environment" / "bin"
-        _run(sys.executable, "-m", "venv", self.bin.parent)
+        _run(sys.executable, "-m", "venv", "--without-pip", self.bin.parent)
+        pip = (sys.executable, "-m", "pip", "--python", self.bin / "python", "install", "--no-compile")
         names = ",".join(sorted({*extras()} - LEFT_OUT))
-        _run(self.bin / "python", "-m", "pip", "install", "--no-compile", f"{self.wheel}[{names}]", "pandas")
+        _run(*pip, f"{source}[{names}]", "pandas")  # pip builds the wheel, and installs it
+        shutil.rmtree(source)
 
     def variables(self) -> dict[str, str]:
         """The environment variables of a command that finds this psgd, and no other."""

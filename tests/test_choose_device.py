@@ -282,7 +282,7 @@ sys.exit(main(sys.argv[2:]))
 def test_processes_under_mpirun_take_the_gpus_in_turn(mpi: Mpi, tmp_path, full):
     """If one of them is full, the job ends before there is a run directory."""
     (tmp_path / "job.py").write_text(f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n{ONE_IS_FULL}")
-    job = (str(full), "digits", "device=cuda", "workers=2", "training.epochs=1", "--output", str(tmp_path / "run"))
+    job = (str(full), "digits", "device=cuda", "workers=2", "training.epochs=0.1", "--output", str(tmp_path / "run"))
     finished = run_command(mpi.command(2, str(tmp_path / "job.py"), *job))
     if full == 1:
         assert finished.code == 2

@@ -80,10 +80,10 @@ def test_the_command_gives_the_bits_of_serial(mpi, tmp_path):
 
 
 def test_an_exception_on_one_process_ends_all(mpi, tmp_path):
-    """All processes end within 5 seconds with exit code 1 and one traceback."""
+    """All processes end, long before the patience is over, with exit code 1 and one traceback."""
     running = Running(mpi.command(4, "tests/raising.py", *LONG, "--output", str(tmp_path / "run")))
     running.wait_until(lambda: (tmp_path / "run" / "environment.json").exists())
-    finished = running.finish(5.0)
+    finished = running.finish()
     assert finished.code == 1, finished
     assert finished.stderr.count("Traceback") == 1
     assert finished.stderr.count("ZeroDivisionError: deliberately, in round 3") == 1
@@ -114,7 +114,7 @@ def test_a_signal_to_the_launcher(mpi, tmp_path, number):
     running = Running(mpi.command(4, "-m", "psgd.train", *LONG, "--output", str(directory)))
     running.wait_until(lambda: (directory / "metrics.jsonl").exists())
     os.kill(running.process.pid, number)
-    finished = running.finish(10.0)
+    finished = running.finish()
     assert "Traceback" not in finished.stderr
     if mpi.name == "openmpi" and number != signal.SIGUSR1:
         assert finished.code != 0

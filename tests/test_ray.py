@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from contract import check_group, hashes
-from processes import LIMIT, descendants, listening, python
+from processes import LIMIT, descendants, listening
 
 import psgd
 from psgd.core.errors import Diverged, UsageError
@@ -148,21 +148,6 @@ def test_the_script_on_a_running_cluster_gives_the_bits_of_serial(cluster, tmp_p
     serial = json.loads(capsys.readouterr().out)
     assert found["parameters_sha256"] == serial["parameters_sha256"]
     assert found["worker_steps"] == serial["worker_steps"]
-
-
-def test_a_run_stops_early_as_in_one_process(cluster, monkeypatch, tmp_path):
-    early = ("training.early_stop.patience=2", "training.epochs=30")
-    code, _ = train_by(cluster, monkeypatch, tmp_path, ray_driver._session, *early, "--quiet")
-    assert code == 0
-    here = (config(tmp_path), *early, "cluster.processes=null")
-    alone = python("-m", "psgd.train", *here, "group=serial", "--output", str(tmp_path / "serial"))
-    assert alone.code == 0, alone
-    found = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("run", "serial")]
-    assert [each["group"] for each in found] == ["ray", "serial"]
-    keys = ("status", "rounds", "best_round", "best_epoch", "validation_accuracy", "parameters_sha256")
-    ray_run, serial = ({key: each[key] for key in keys} for each in found)
-    assert ray_run == serial
-    assert serial["status"] == "stopped-early"
 
 
 def test_a_local_ray_listens_on_loopback_only_and_ctrl_c_saves_a_checkpoint(tmp_path):
@@ -316,12 +301,15 @@ def test_more_processes_than_cpus_are_refused_at_once(cluster, tmp_path, capsys)
     assert "cluster.processes is 9, but Ray has 3 CPUs" in capsys.readouterr().err
 
 
-def test_psgd_train_gives_the_bits_of_serial_and_raises_errors(cluster, tmp_path):
-    given = {key: value for key, value in CONFIG.items() if key != "cluster"}
+def test_psgd_train_stops_early_with_the_bits_of_serial_and_raises_errors(cluster, tmp_path):
+    early = {**CONFIG["training"], "epochs": 30, "early_stop": {"patience": 2}}
+    given = {**CONFIG, "training": early, "cluster": {"patience": 100}}
     alone = psgd.train(given, output=tmp_path / "alone", group="serial", progress=False)
-    there = psgd.train(CONFIG, output=tmp_path / "there", group="ray", progress=False)
+    there = psgd.train(CONFIG, training=early, output=tmp_path / "there", group="ray", progress=False)
     assert (there.summary["group"], there.summary["processes"]) == ("ray", 2)
-    assert there.parameters_sha256 == alone.parameters_sha256
+    assert there.summary["status"] == "stopped-early"
+    for key in ("status", "rounds", "best_round", "best_epoch", "validation_accuracy", "parameters_sha256"):
+        assert there.summary[key] == alone.summary[key], key
     with pytest.raises(Diverged, match="worker 0, round 0"):
         psgd.train(
             CONFIG,

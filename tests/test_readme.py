@@ -67,7 +67,7 @@ def is_current(directory: str, names: str) -> bool:
 
 def shell(command: str, directory: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-c", command], cwd=directory, env=variables, capture_output=True, text=True, timeout=LIMIT
+        ["bash", "-c", command], cwd=directory, env=variables, capture_output=True, text=True, timeout=2 * LIMIT
     )
 
 

@@ -218,7 +218,7 @@ def test_a_signal_before_training(tmp_path):
         running = Running([*command(), slow, "--output", str(tmp_path / f"run{code}")])
         running.wait_until(lambda pid=running.process.pid: catches_sigterm(pid))
         os.kill(running.process.pid, number)
-        refused(running.finish(20.0), code, "stopped before training began")
+        refused(running.finish(), code, "stopped before training began")
 
 
 def catches_sigterm(pid: int) -> bool:
@@ -244,7 +244,7 @@ def test_sigterm_without_a_launcher(tmp_path):
     running = Running([*command(), *long, "--output", str(tmp_path / "run")])
     running.wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
     os.kill(running.process.pid, signal.SIGTERM)
-    finished = running.finish(10.0)
+    finished = running.finish()
     assert finished.code == 75, finished
     assert finished.stderr.count("--resume") == 1
 
