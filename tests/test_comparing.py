@@ -146,6 +146,22 @@ def test_diverged_runs_stay_and_are_the_same_when_they_are_read_again(compared):
         row = next(row for row in table["rows"] if row["arm"] == "average")
         assert (row["reached"], row["of"]) == (2, 3)  # though it diverged before the first evaluation
         assert row["times"][1]["seconds"] > row["times"][0]["seconds"]
+        assert (row["final"], row["best"]) == (None, None)  # not the means of the two others
+
+
+def test_final_and_best_scores_are_means_over_all_runs_and_a_run_that_diverges_has_no_final_one(compared):
+    results, _ = compared(
+        lambda s: [[0.5, 0.75, 0.5], [0.25, 0.5, 0.75]][s.training.seed],
+        grid={"workers": [1]},
+        seeds=[0, 1],
+        target={"value": 0.4},
+        arms={"sync": {}},
+    )
+    (row,) = findings(results)["tables"][0]["rows"]
+    assert (row["final"], row["best"]) == ((0.5 + 0.75) / 2, 0.75)
+    results["cells"][0]["runs"][1]["status"] = "diverged"  # after its third evaluation
+    (row,) = findings(results)["tables"][0]["rows"]
+    assert (row["final"], row["best"]) == (None, 0.75)
 
 
 @pytest.mark.parametrize(

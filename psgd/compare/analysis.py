@@ -4,7 +4,7 @@ comparison of each arm with the reference, and whether the verdict depends on th
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import product
-from math import ceil, isfinite
+from math import ceil
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -161,8 +161,9 @@ def _row(results: Json, cell: Json, price: Any, target: float, found: dict[int, 
     by_time = sorted(found, key=lambda seed: (not found[seed][1].reached, found[seed][1].high))
     middle = by_time[(len(found) - 1) // 2]
     parts, place = found[middle][0].parts, ends[middle]
-    scores = [timed.run["series"].get(metric, []) for timed, _ in found.values()]
-    finals, bests = [final_score(s) for s in scores], [best_score(s, higher) for s in scores]
+    scores = [(timed.run["status"], timed.run["series"].get(metric, [])) for timed, _ in found.values()]
+    finals = [None if status == "diverged" else final_score(values) for status, values in scores]
+    bests = [best_score(values, higher) for _, values in scores]
     dollars, watts = None, None
     if price != "measured" and summary.median is not None:
         dollars, watts = spent(cell, price, summary.median)
@@ -200,5 +201,6 @@ def _end(timed: Timed, metric: str, target: float, higher: bool) -> int:
 
 
 def _mean(scores: list[float | None]) -> float | None:
-    finite = [score for score in scores if score is not None and isfinite(score)]
-    return fmean(finite) if finite else None
+    """The mean over all runs; None if one has no finite score, without which the arm would look better than it is."""
+    finite = [score for score in scores if score is not None]
+    return fmean(finite) if len(finite) == len(scores) > 0 else None

@@ -82,7 +82,7 @@ def _reading(results: view.Results) -> Section:
         "measured on this machine and the messages that psgd sends. They never stand in one column.",
         "Not comparable: the best value of the tuned setting was still at the edge of its range after two extensions, "
         "so the arm may do better than shown.",
-        "Final and best: means over seeds of the last and of the best validation score. Test scores are in series.csv; "
-        "nothing was chosen by them.",
+        "Final and best: means over seeds of the last and of the best validation score; a dash if a run has none, as "
+        "the last of one that diverged. Test scores are in series.csv; nothing was chosen by them.",
     ]
     return Section("How to read this", [Bullets(lines)])
