@@ -2,11 +2,15 @@
 
 import json
 import math
+import os
+import signal
 
 import pytest
 from command import train
 
-from psgd.jobs.summary import rounded
+import psgd
+from psgd.jobs.summary import parameters_sha256, rounded
+from psgd.training.loop import Loop
 
 SIZE = 64 * 64 + 64 + 64 * 10 + 10  # parameters of the digits' network
 
@@ -52,3 +56,37 @@ def test_a_run_prints_what_it_keeps_and_one_worker_sends_nothing(workers, tmp_pa
     assert kept["bytes_sent_per_worker"] == sent
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert max(row.get("bytes", 0) for row in rows) == sent
+
+
+EARLY = {"data.validation": 0.1, "training.early_stop": {"patience": 5}}
+
+
+@pytest.mark.parametrize("settings", [{}, EARLY], ids=["", "early stop"])
+@pytest.mark.parametrize(("stop", "scored"), [(3, None), (4, 4), (6, 4)])
+def test_a_stopped_run_says_of_which_epoch_its_scores_are(stop, scored, settings, tmp_path, monkeypatch):
+    """Stopped in round `stop` of a run that is evaluated after every fourth, so with scores of round `scored`."""
+    ran, hashes = Loop._round, {}
+
+    def stopping(loop):
+        replica = loop.replica
+        hashes[replica.progress.round] = parameters_sha256(replica.parameters)
+        if replica.progress.round == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return ran(loop)
+
+    monkeypatch.setattr(Loop, "_round", stopping)
+    with pytest.raises(SystemExit):
+        psgd.train(
+            **{"strategy.name": "gradient-averaging", "training.batch_size_per_worker": 90},
+            **{"training.evaluate_every": 1, "group": "serial", "output": tmp_path, "progress": False, **settings},
+        )
+    found = psgd.Run(tmp_path)
+    assert (found.summary["status"], found.summary["rounds"]) == ("stopped", stop)
+    assert found.parameters_sha256 == hashes[stop]
+    rows = [row for row in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines()) if "test_loss" in row]
+    assert [row["round"] for row in rows] == [scored] * (scored is not None)
+    assert found.summary.get("test_loss") == (rows[0]["test_loss"] if rows else None)
+    epoch = found.summary.get("scores_epoch")
+    assert epoch == (pytest.approx(rows[0]["epoch"]) if stop == 6 else None)
+    assert f" at epoch {epoch or 0:.4g}\n" in f"{found}" or epoch is None
+    assert "best_epoch" not in found.summary

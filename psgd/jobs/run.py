@@ -90,7 +90,8 @@ class Run:
             ("epochs", f"{found.get('epochs', 0):.4g} in {found.get('rounds', 0):,} rounds"),
         ]
         scores = [name for name in found if name.endswith(("_accuracy", "_loss"))]
-        facts += [(name.replace("_", " "), f"{found[name]:.4f}") for name in scores if found[name] is not None]
+        when = f" at epoch {found['scores_epoch']:.4g}" if "scores_epoch" in found else ""
+        facts += [(name.replace("_", " "), f"{found[name]:.4f}{when}") for name in scores if found[name] is not None]
         rate = found.get("examples_per_second")
         facts.append(
             ("training", f"{found.get('train_seconds', 0):.3g} s" + (f", {rate:,.0f} examples/s" if rate else ""))

@@ -21,7 +21,7 @@ def parameters_sha256(parameters: np.ndarray) -> str:
 def summarize(settings: Settings, loop: Loop, examples: int, status: str, device: str) -> dict[str, Any]:
     """The summary of a run that ended with `status`; `examples`: in one epoch; `device`: what took the steps."""
     progress, transport, seconds = loop.replica.progress, loop.group.transport, loop.stopwatch.train_seconds
-    blas, best = describe(), loop.early_stop.best
+    blas = describe()
     return {
         "status": status,
         "strategy": settings.strategy.name,
@@ -38,12 +38,22 @@ def summarize(settings: Settings, loop: Loop, examples: int, status: str, device
         "examples_per_second": progress.examples / seconds if seconds else None,
         "bytes_sent_per_worker": loop.bytes_sent,
         **loop.scores,
-        **({"best_epoch": best.position / examples, "best_round": best.round} if best else {}),
+        **_evaluated(loop, examples),
         "parameters_sha256": parameters_sha256(loop.result.parameters),
         "blas": f"{blas['name']} {blas['version']} {blas['kernel']}",
         "worker_steps": list(progress.worker_steps),
         "last_weights": list(progress.last_weights),
     }
+
+
+def _evaluated(loop: Loop, examples: int) -> dict[str, Any]:
+    """When the scores were made, unless at the end of training: at the best evaluation, with the parameters that are
+    the result; or some time before a stop, whose parameters are not scored: on large data, that would delay it."""
+    progress, best = loop.replica.progress, loop.early_stop.best
+    if loop.finished:
+        return {"best_epoch": best.position / examples, "best_round": best.round} if best else {}
+    older = loop.scores and progress.evaluated < progress.position
+    return {"scores_epoch": progress.evaluated / examples} if older else {}
 
 
 def rounded(summary: Mapping[str, Any]) -> dict[str, Any]:
