@@ -8,14 +8,20 @@ from psgd.compare.curves import read_run
 from psgd.compare.picture import FORMATS, draw, labels, save
 from psgd.core.command import program, run_command
 from psgd.core.errors import UsageError
-from psgd.core.files import print_result
+from psgd.core.files import print_result, refuse_existing
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(prog=program("plot"), description="Learning curves of runs as one picture.")
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="the directory of a run")
-    parser.add_argument("--output", metavar="FILE", type=Path, default=Path("curves.png"), help="default: curves.png")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        default=Path("curves.png"),
+        help="the file to write, which must not exist; default: curves.png",
+    )
     return parser
 
 
@@ -27,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _plot(options: argparse.Namespace) -> None:
     if options.output.suffix not in FORMATS:
         raise UsageError(f"--output is {options.output}; its name must end in one of {', '.join(FORMATS)}")
+    refuse_existing(options.output)
     runs = [read_run(path) for path in options.runs]
     save(draw(runs, labels(runs)), options.output)
     print_result(str(options.output))

@@ -183,6 +183,22 @@ def test_invalid_output_paths_are_errors(tmp_path, capsys):
     assert "cannot write" in capsys.readouterr().err
 
 
+def test_what_is_there_is_not_replaced(tmp_path, monkeypatch, capsys):
+    run = str(write(tmp_path / "run", metrics()))
+    monkeypatch.chdir(tmp_path)
+    for arguments, name in (([], "curves.png"), (["--output", "other.svg"], "other.svg")):
+        (tmp_path / name).write_text("mine")
+        assert main([run, *arguments]) == 2
+        assert capsys.readouterr() == (
+            "",
+            f"psgd: {name} exists already; remove it, or name another file by --output\n",
+        )
+        assert (tmp_path / name).read_text() == "mine"
+    (tmp_path / "link.png").symlink_to(tmp_path / "nowhere.png")
+    assert main([run, "--output", "link.png"]) == 2
+    assert (tmp_path / "link.png").is_symlink()
+
+
 def test_without_matplotlib_the_message_says_how_to_get_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main([str(write(tmp_path / "run", metrics())), "--output", str(tmp_path / "out.png")]) == 2

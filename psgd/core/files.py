@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from psgd.core.errors import StorageError
+from psgd.core.errors import StorageError, UsageError
 
 _NUMBERS = re.compile(r'\[\n\s+([^][{}"]+?)\n\s*\]')  # a list of them, in indented JSON
 
@@ -43,6 +43,12 @@ def print_result(text: str, what: str = "") -> None:
     except OSError as error:
         sys.stdout = open(os.devnull, "w")  # otherwise the interpreter tries to write again when it exits
         raise StorageError(f"cannot write {what}to standard output: {error.strerror}") from None
+
+
+def refuse_existing(path: Path) -> None:
+    """UsageError if there is something at the path that --output names."""
+    if os.path.lexists(path):
+        raise UsageError(f"{path} exists already; remove it, or name another file by --output")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """Writes the model of a run in another format. Nothing that is there is overwritten."""
 
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from psgd.core.errors import StorageError, UsageError
-from psgd.core.files import write_atomically
+from psgd.core.files import refuse_existing, write_atomically
 from psgd.jobs.export.arrays import model_arrays
 from psgd.jobs.export.onnx_model import onnx_model
 from psgd.jobs.export.sklearn_pipeline import sklearn_pipeline
@@ -62,8 +61,7 @@ def export(run: Path, to: str, output: Path | None) -> Path:
     ending, writer = FORMATS[to]
     name = run.absolute().name if run.is_dir() else run.stem
     path = output or Path(f"{name}{ending}")
-    if os.path.lexists(path):
-        raise UsageError(f"{path} exists already; remove it, or name another file by --output")
+    refuse_existing(path)
     model = load(run)
     if not isinstance(model, Model):
         raise UsageError(f"{run} holds the parameters of a user's own function; psgd.load returns them, as they are")
