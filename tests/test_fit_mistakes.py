@@ -1,17 +1,21 @@
 """What psgd.fit says of arguments and of a function that are wrong, in the words of its arguments."""
 
+import ast
 import inspect
 import itertools
+import re
 import sys
 
 import numpy as np
 import pytest
 
 import psgd
+from psgd.config.foreign_names import FOREIGN
 from psgd.config.names import SECTIONS
 from psgd.core import log
 from psgd.core.errors import DataError, Diverged, UsageError
 from psgd.jobs.fit.advice import advice
+from psgd.jobs.fit.misplaced import misplaced
 from psgd.jobs.fit.settings import _ARGUMENTS, check_settings, in_words_of_fit, section_of
 from psgd.jobs.fit.task import build_task
 
@@ -116,6 +120,62 @@ def test_invalid_parameters_are_errors(parameters, message):
 def test_invalid_data_are_errors(dataset):
     with pytest.raises(DataError, match="dataset"):
         psgd.fit(still, np.zeros(2), dataset)
+
+
+@pytest.mark.parametrize(
+    ("named", "hint"),
+    [
+        ({"momentum": 0.9}, "it is a setting of sgd: optimizer={'name': 'sgd', 'momentum': 0.9}"),
+        ({"momentum": 0.9, "optimizer": "adam"}, "of sgd: optimizer={'name': 'sgd', 'momentum': 0.9}"),
+        ({"beta1": 0.8, "optimizer": "amsgrad"}, "of amsgrad: optimizer={'name': 'amsgrad', 'beta1': 0.8}"),
+        ({"nesterov": True, "optimizer": {"momentum": 0.9}}, "{'momentum': 0.9, 'name': 'sgd', 'nesterov': True}"),
+        ({"momentun": 0.9}, "it is a setting of sgd: optimizer={'name': 'sgd', 'momentum': 0.9}"),
+        ({"contraction": 0.9, "strategy": "gradient-averaging"},
+         "strategy={'name': 'weighted-averaging', 'contraction': 0.9}"),
+        ({"lr": 0.1}, "did you mean learning_rate?"),
+        ({"batch_size": 5}, "did you mean batch_size_per_worker?"),
+        ({"n_jobs": 2}, "did you mean workers?"),
+        ({"save_dir": "x"}, "did you mean output?"),
+        ({"epoch": 3}, "did you mean epochs?"),
+        ({"weight_decay": 0.1}, "which of your parameters are weights; add it to your gradient"),
+        ({"dtype": "float32"}, "it is the dtype of the parameters"),
+        ({"patience": 3}, "training ends where callback returns True"),
+        ({"X": DATA[0]}, "the data are one argument, dataset=(X, y)"),
+        ({"hidden": [3]}, "help(psgd.fit) lists those that there are"),
+    ],
+)  # fmt: skip
+def test_an_argument_that_belongs_elsewhere(named, hint):
+    with pytest.raises(TypeError) as caught:
+        psgd.fit(still, np.zeros(2), DATA, **named)
+    assert str(caught.value).startswith("fit() got an unexpected keyword argument")
+    assert str(caught.value).endswith(hint)
+
+
+def test_data_that_are_given_as_two_arguments():
+    with pytest.raises(TypeError, match=r"positional argument.*; the data are one argument, dataset=\(X, y\)$"):
+        psgd.fit(still, np.zeros(2), *DATA)
+
+
+@pytest.mark.parametrize("choice", [(s, c) for s in ("optimizer", "strategy") for c in SECTIONS[s].choices])
+def test_the_advice_about_a_setting_can_be_followed(choice):
+    section, name = choice
+    arguments = list(inspect.signature(psgd.fit).parameters)
+    for key, field in SECTIONS[section].choices[name].model_fields.items():
+        if key in ("l1", "l2", *arguments, SECTIONS[section].tag):
+            continue
+        told = misplaced(arguments, (), {section: name, key: field.default})
+        assert told.startswith(f"; it is a setting of {name}: {section}=")
+        mapping = ast.literal_eval(told.partition("=")[2])
+        assert mapping == {"name": name, key: field.default}
+        check_settings({"data": {"source": "psgd.fit"}, section: mapping})
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_name_leads_to_an_argument_that_exists(name):
+    arguments = list(inspect.signature(psgd.fit).parameters)
+    told = misplaced(arguments, (), {name.rpartition(".")[2]: 1})
+    for argument in re.findall(r"did you mean (.*)\?|(\w+)=", told):
+        assert "".join(argument) in arguments
 
 
 def test_every_argument_in_a_message_exists():

@@ -120,16 +120,16 @@ def unknown_option(option: str, arguments: list[str], known: list[str]) -> str:
     if not equals:
         value = next((after for before, after in pairwise(arguments) if before == option), "...")
     key = name.lstrip("-").replace("-", "_")
-    homes = [key] if key in TOP and key not in SECTIONS else _homes(None, key)
-    if key in ABSENT or not homes:
+    found = [key] if key in TOP and key not in SECTIONS else homes(None, key)
+    if key in ABSENT or not found:
         close = difflib.get_close_matches(name, known, 1, 0.7)
         hint = f"; did you mean {close[0]}?" if close else "; --help lists those that there are"
         return f"{name} is not an option{ABSENT.get(key, hint)}"
-    setting, _, choices = homes[0].partition(" ")
+    setting, _, choices = found[0].partition(" ")
     return f"{name} is not an option, but a setting{f' {choices}' * bool(choices)}; write {setting}={value}"
 
 
-def _homes(here: str | None, key: str, choice: str = "") -> list[str]:
+def homes(here: str | None, key: str, choice: str = "") -> list[str]:
     """Names of the settings that are called `key` outside of section `here`, or else of the one that a foreign `key`
     means. Those that depend on a `choice`, as momentum on sgd, come with it, and only if there are no others."""
     foreign = FOREIGN.get(key.lower().replace("-", "_"))
@@ -157,8 +157,8 @@ def _hint(section: str | None, key: str, here: list[str], choice: str = "") -> s
     translation of a foreign name; a similar name in this section (`here`), a similar name in another section."""
     if absent := ABSENT.get(key.lower()):
         return absent
-    if homes := _homes(section, key, choice):
-        return f"; did you mean {' or '.join(homes)}?"
+    if found := homes(section, key, choice):
+        return f"; did you mean {' or '.join(found)}?"
     if close := difflib.get_close_matches(key, here, 1, 0.6):
         return f"; did you mean {close[0]}?"
     leaves = {leaf: f"{section}.{leaf}" for section, names in SECTIONS.items() for leaf in names.all_keys()}

@@ -1,8 +1,7 @@
 """The errors that users see, and the exit code of each: every process of the job leaves with it."""
 
-import difflib
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from types import TracebackType
@@ -62,11 +61,17 @@ def reworded(reword: Callable[[str], str]) -> Iterator[None]:
         raise
 
 
-def raised_at_the_call(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
+def raised_at_the_call(
+    function: Callable[Arguments, Answer],
+    meant: Callable[[Sequence[str], Sequence[Any], Mapping[str, Any]], str] = lambda names, placed, named: "",
+) -> Callable[Arguments, Answer]:
     """Let errors that leave `function` show the line that called it, without the frames of psgd beneath: of errors for
     the user nothing else, of exceptions in a function of the user's also its frames. Tracebacks stay whole where the
     mistake may be psgd's: of a PsgdError with code 1, which nobody expected, and of exceptions raised in psgd or in a
-    library that it called."""
+    library that it called.
+
+    `meant`: given the names of the arguments of `function` and a call with others, returns what to write, as the end of
+    a sentence."""
 
     @wraps(function)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
@@ -76,7 +81,8 @@ def raised_at_the_call(function: Callable[Arguments, Answer]) -> Callable[Argume
             # Whether the arguments are not those of `function`. From 3.13 on, Python itself says which may be meant.
             refused = isinstance(error, TypeError) and error.__traceback__ and not error.__traceback__.tb_next
             if refused and "Did you mean" not in str(error):
-                error.args = (f"{error}{_meant(function, kwargs)}",)
+                names = [name for name in function.__annotations__ if name != "return"]
+                error.args = (f"{error}{meant(names, args, kwargs)}",)
             users = _users_part(error.__traceback__)
             expected = isinstance(error, PsgdError) and error.code != PsgdError.code
             if not (users or (expected and _only_psgd(error.__traceback__))):
@@ -85,14 +91,6 @@ def raised_at_the_call(function: Callable[Arguments, Answer]) -> Callable[Argume
         raise told.with_traceback(users)  # psgd's own frames are left out: the mistake is not in them
 
     return call
-
-
-def _meant(function: Callable[..., Any], given: dict[str, Any]) -> str:
-    """Which argument a misspelt one may stand for, as the end of a sentence."""
-    names = [name for name in function.__annotations__ if name != "return"]
-    unknown = next((name for name in given if name not in names), "")
-    close = difflib.get_close_matches(unknown, names, 1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _users_part(traceback: TracebackType | None) -> TracebackType | None:

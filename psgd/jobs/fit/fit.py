@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -12,6 +13,7 @@ from psgd.core.log import LOG, first_time
 from psgd.jobs.fit.advice import advice, call_seconds
 from psgd.jobs.fit.callback import TrainingProgress
 from psgd.jobs.fit.check_gradient import check_gradient
+from psgd.jobs.fit.misplaced import misplaced
 from psgd.jobs.fit.run import check_can_be_kept, make_request, path_of
 from psgd.jobs.fit.session import Call, Fitted, fit_alone, fit_with_mpi
 from psgd.jobs.fit.settings import check_settings, in_words_of_fit, section_of
@@ -20,7 +22,7 @@ from psgd.jobs.plain_values import plain
 from psgd.learners.user_function import Gradient, Measure
 
 
-@raised_at_the_call
+@partial(raised_at_the_call, meant=misplaced)
 def fit(
     gradient: Gradient,
     parameters: Any,

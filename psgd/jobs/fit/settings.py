@@ -31,6 +31,7 @@ _ARGUMENTS = {
     "model.hidden": "the size of the parameters",
 }
 _SETTING = re.compile(r"\b(data|strategy|optimizer|training|cluster|model)\.(\w+)(?:: ([a-z]\w*))?")
+REGULARISATION = "psgd does not know which of your parameters are weights; add it to your gradient"
 # Options of the command, which messages of other parts name -> arguments of psgd.fit.
 _OPTIONS = {
     "--output DIR": "output=DIR",
@@ -59,6 +60,11 @@ def in_words_of_fit(message: str) -> str:
     return message
 
 
+def argument_of(setting: str) -> str:
+    """The argument of `psgd.fit` that is a setting; the name of the setting where there is none."""
+    return _ARGUMENTS.get(setting, setting)
+
+
 def section_of(section: str, given: str | Mapping[str, Any], name: str, key: str, value: Any) -> dict[str, Any]:
     """Make a section of a name or a mapping, and of the `value` of the one key that is an argument of its own. `name`:
     the default, for a mapping without one."""
@@ -78,8 +84,7 @@ def check_settings(values: dict[str, Any]) -> Settings:
     optimizer = settings.optimizer
     for key, value in (("l1", optimizer.l1), ("l2", optimizer.l2)):
         if value:
-            what = f"is {value}, but psgd does not know which of your parameters are weights; add it to your gradient"
-            problems.append(Problem(("optimizer", key), what))
+            problems.append(Problem(("optimizer", key), f"is {value}, but {REGULARISATION}"))
     if settings.workers == "auto":
         problems.append(Problem(("workers",), "is auto; it must be a whole number here"))
     if problems:
