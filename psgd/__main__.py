@@ -7,6 +7,7 @@ from psgd.backends.blas import limit_before_numpy
 from psgd.core.command import run_command
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result
+from psgd.core.launcher import rank
 from psgd.core.subcommands import SUBCOMMANDS
 from psgd.core.version import __version__
 
@@ -17,13 +18,15 @@ EXAMPLES = """\
 
 
 def call(arguments: list[str]) -> int:
-    """Run a subcommand; returns the exit code after errors have been printed."""
+    """Run a subcommand; returns the exit code after errors have been printed. What is none is answered by the first
+    process of a launcher alone. The others leave with 0, or Open MPI would kill the first before it has spoken; a
+    launcher ends with the code of the first."""
     name, *rest = arguments or ["--help"]
     if name in SUBCOMMANDS:
         limit_before_numpy()
         code: int = import_module(SUBCOMMANDS[name].module).main(rest)
         return code
-    return run_command(lambda: _answer(name))
+    return 0 if rank() else run_command(lambda: _answer(name))
 
 
 def _answer(name: str) -> None:

@@ -280,6 +280,9 @@ def test_under_a_launcher_it_is_refused(tmp_path, in_process, capsys, monkeypatc
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
     assert main([str(configured(tmp_path)), "--output", str(tmp_path / "out")]) == 2
     assert "a launcher started 3 processes, and each would make the whole comparison" in capsys.readouterr().err
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")  # says nothing, and leaves the first to end the job
+    assert main([str(configured(tmp_path)), "--output", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr() == ("", "")
     assert not (tmp_path / "out").exists()
 
 

@@ -7,11 +7,20 @@ from processes import run
 from test_train import command, refused
 
 from psgd.core.errors import UsageError
-from psgd.core.launcher import disconnected, launched, process_count, unconnected_tasks
+from psgd.core.launcher import disconnected, launched, process_count, rank, unconnected_tasks
 from psgd.group.mpi_world import refuse_pmix
 from psgd.jobs.auto_group import check_launched
 
-NAMES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_FD", "PMI_PORT", "PMIX_RANK", "PMIX_SERVER_URI3")
+NAMES = (
+    "OMPI_COMM_WORLD_SIZE",
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_SIZE",
+    "PMI_RANK",
+    "PMI_FD",
+    "PMI_PORT",
+    "PMIX_RANK",
+    "PMIX_SERVER_URI3",
+)
 SLURM_STEP = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}
 
 
@@ -116,3 +125,20 @@ def test_how_many_processes_a_launcher_started(monkeypatch, names, count):
     for name, value in names.items():
         monkeypatch.setenv(name, value)
     assert process_count() == count
+
+
+@pytest.mark.parametrize(
+    ("variables", "number"),
+    [
+        ({}, 0),
+        ({"OMPI_COMM_WORLD_SIZE": "3", "OMPI_COMM_WORLD_RANK": "2"}, 2),
+        ({"PMI_SIZE": "3", "PMI_RANK": "1"}, 1),
+        ({"PMI_SIZE": "3", "PMI_FD": "999999", "PMI_RANK": "1"}, 0),  # left behind
+        ({"PMIX_RANK": "2", "PMIX_SERVER_URI3": "x"}, 2),
+        ({"PMIX_RANK": "2"}, 0),
+        ({"OMPI_COMM_WORLD_SIZE": "3"}, 0),
+    ],
+)
+def test_the_number_of_a_process(environment, variables, number):
+    environment(variables)
+    assert rank() == number

@@ -5,13 +5,14 @@ import sys
 from importlib import import_module
 
 import pytest
-from processes import python
+from processes import mpi, python, run
 
 from psgd.__main__ import call, usage
 from psgd.core.command import program
 from psgd.core.subcommands import SUBCOMMANDS
 from psgd.core.version import __version__
 
+__all__ = ["mpi"]  # a fixture
 # Records, when numpy is imported, what the environment asks of OpenBLAS.
 WATCH = """
 import os, sys
@@ -81,6 +82,21 @@ def test_an_unknown_subcommand_is_one_line_with_what_may_be_meant(capsys, word, 
     assert out == ""
     assert err.startswith(f"psgd: {word} is not a command of psgd; {hint}")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_of_several_processes_the_first_answers(capsys, monkeypatch, number):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", str(number))
+    assert [call([word]) for word in ("trian", "--version", "--help")] == ([0, 0, 0] if number else [2, 0, 0])
+    out, err = capsys.readouterr()
+    assert (out == err == "") if number else (out and err)
+
+
+def test_under_mpirun_an_unknown_subcommand_is_said_once(mpi):
+    finished = run(mpi.command(3, "-m", "psgd", "trian"))
+    assert finished.code == 2, finished
+    assert finished.stderr.count("psgd: trian is not a command of psgd; did you mean train?") == 1
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)

@@ -22,7 +22,7 @@ from psgd.config.comparison_file import read_comparison
 from psgd.config.shipped import find_comparison
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result, write_json
-from psgd.core.launcher import process_count, unconnected_tasks
+from psgd.core.launcher import process_count, rank, unconnected_tasks
 from psgd.core.log import LOG
 from psgd.jobs.auto_group import cores
 from psgd.training.progress_bar import bar_for
@@ -32,6 +32,8 @@ LINE_SECONDS = 5.0  # between two lines about how many runs have ended
 
 def compare(options: argparse.Namespace) -> None:
     """Carry out what the options ask for. PsgdError for what is wrong."""
+    if rank():
+        return  # the first process says what is wrong
     if (tasks := unconnected_tasks() or process_count()) > 1:
         raise UsageError(
             f"a launcher started {tasks} processes, and each would make the whole comparison; call psgd compare "

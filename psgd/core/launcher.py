@@ -3,6 +3,7 @@
 import os
 
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")  # environment variables in which launchers give the number of processes
+RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")  # in which they give the number of this one
 
 
 def launched() -> bool:
@@ -22,6 +23,13 @@ def process_count() -> int:
     """Return how many processes an MPI launcher started, or 1 where none did or it does not say."""
     counts = [os.environ.get(name, "") for name in SIZES] if launched() else []
     return next((int(count) for count in counts if count.isdigit()), 1)
+
+
+def rank() -> int:
+    """Return the number of this process among those that an MPI launcher started, or 0 where none did or it does not
+    say."""
+    given = [os.environ.get(name, "") for name in RANKS] if launched() else []
+    return next((int(number) for number in given if number.isdigit()), 0)
 
 
 def disconnected() -> int:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar, cast, final
 import numpy as np
 
 from psgd.core.errors import ProcessLost, UsageError
-from psgd.core.launcher import SIZES, launched
+from psgd.core.launcher import SIZES, launched, rank
 from psgd.core.log import LOG
 from psgd.group import shared_arrays
 from psgd.group.attendance import Attendance, table_bytes
@@ -23,7 +23,6 @@ from psgd.group.watchdog import Watchdog
 Made = TypeVar("Made")
 Message = TypeVar("Message")
 
-_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK")
 INITIAL_SECONDS = 20.0  # of waiting at least, until the processes of a host can see which of them are busy
 DEFAULT_PATIENCE = 300.0  # seconds, until the config has been read
 ORPHAN_SECONDS = 10.0  # that a process has to save a checkpoint when the launcher is gone
@@ -72,7 +71,7 @@ class World:
         """Collective. `patience`: seconds to wait for the others, until more is known."""
         self.MPI = _library()
         self.members: Sequence[int] = ()
-        self.process = next((int(os.environ[name]) for name in _RANKS if os.environ.get(name, "").isdigit()), 0)
+        self.process = rank()
         self._launcher = os.getppid() if launched() else None
         self._orphaned: float | None = None  # seconds since the launcher was gone
         self._windows: list[Any] = []
