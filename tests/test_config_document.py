@@ -87,6 +87,9 @@ def test_all_duplicates_are_named_with_their_lines(file: WriteFile) -> None:
 
 def test_a_syntax_error_names_its_line(file: WriteFile) -> None:
     assert only_problem(file("workers: 4\ntraining: {epochs: 1\noutput: a\n")).startswith("a.yaml:3: not valid YAML: ")
+    indented = only_problem(file("training:\n\tepochs: 1\n"))
+    assert indented.startswith("a.yaml:2: not valid YAML: ")
+    assert indented.endswith("; indent with spaces, not with tabs")
 
 
 def test_files_that_cannot_be_read(file: WriteFile, tmp_path: Path) -> None:

@@ -253,6 +253,18 @@ def test_a_label_out_of_range_is_named(tmp_path):
         table(tmp_path, "x,y\n1,0\n2,1\n3,7\n", train_rows=2)
 
 
+@pytest.mark.parametrize("write", [str, lambda number: f"{number}.5", lambda number: f"name {number}"])
+def test_a_target_of_mostly_different_values_is_hardly_of_classes(tmp_path, write):
+    def of(values, **settings):
+        return table(tmp_path, "x,y\n" + "".join(f"{i},{write(value)}\n" for i, value in enumerate(values)), **settings)
+
+    with pytest.raises(DataError, match=r"y, the target, has 13 different values in 24 training rows, .*: regression"):
+        of([i % 13 for i in range(24)])
+    assert of([i % 12 for i in range(24)]).train.classes == 12
+    assert of(range(20)).train.classes == 20  # too few to tell
+    assert of(range(24), labels=[write(i) for i in range(24)]).train.classes == 24
+
+
 def test_a_file_that_is_not_utf_8_is_an_error(tmp_path):
     (tmp_path / "u.csv").write_bytes(b"x,y\n1,0\n2,\xe9\n")
     with pytest.raises(DataError, match=r"u.csv:3: not UTF-8"):

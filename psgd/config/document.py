@@ -85,6 +85,7 @@ def parse(text: str) -> object:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
+        what += "; indent with spaces, not with tabs" if r"'\t'" in what else ""
         raise NotYaml([(mark.line + 1 if mark else 1, f"not valid YAML: {what}")]) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

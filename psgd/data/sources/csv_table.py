@@ -83,6 +83,12 @@ def _learn(table: Table, names: list[str], targets: Column, rows: np.ndarray, se
     else:
         found = _learn_classes(table, targets, rows)
         classes = settings.labels or found
+        if 2 * len(found) > len(rows) > 20 and not settings.labels:
+            raise DataError(
+                f"{table.path}: {targets.name}, the target, has {len(found)} different values in {len(rows)} training "
+                "rows, which are hardly classes; to learn quantities set data.task: regression, or name all labels in "
+                "data.labels"
+            )
     learnt = [learn_column(table.columns[name], rows, settings.categories) for name in names]
     return {"kind": "table", "separator": settings.separator, "target": about, "columns": learnt, "classes": classes}
 
