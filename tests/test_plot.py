@@ -165,10 +165,14 @@ def test_the_metrics_of_a_real_run_are_drawn(tmp_path):
 def test_runs_that_cannot_be_read_are_errors(tmp_path, capsys):
     empty = write(tmp_path / "empty", [])
     (tmp_path / "nothing").mkdir()
+    begun = write(tmp_path / "begun", [])
+    (begun / "metrics.jsonl").unlink()
     for run, words in (
         (empty, f"{empty}/metrics.jsonl:0: no loss"),
         (tmp_path / "nothing", "give the directory of a run"),
         (tmp_path / "none", "there is no such run"),
+        (empty / "config.yaml", f"psgd: {empty}/config.yaml is a file; give the directory of a run, such as {empty}"),
+        (begun, f"{begun}/metrics.jsonl does not exist: the run has just begun, or ended before its first line"),
     ):
         assert main([str(run), "--output", str(tmp_path / "out.png")]) == 3
         assert words in capsys.readouterr().err

@@ -150,15 +150,18 @@ def test_a_directory_that_cannot_be_made_is_named(here, capsys):
     assert capsys.readouterr().err.startswith("psgd: cannot copy to file/there: ")
 
 
-@pytest.mark.parametrize(("name", "words"), [
-    ("rows.csv", "rows.csv is a file of data, not a config; name it by data.source=csv data.path=rows.csv"),
-    ("run", "run is the directory of a run, not a config; to go on with it: --resume --output run"),
+@pytest.mark.parametrize(("find", "name", "words"), [
+    (find_config, "rows.csv",
+     "rows.csv is a file of data, not a config; name it by data.source=csv data.path=rows.csv"),
+    (find_comparison, "rows.csv", "rows.csv is a file of data, not a config; name it by data.source=csv "
+     "data.path=rows.csv in the base of a comparison"),
+    (find_config, "run", "run is the directory of a run, not a config; to go on with it: --resume --output run"),
 ])  # fmt: skip
-def test_what_is_no_config_is_told_from_one(name, words, tmp_path, monkeypatch):
+def test_what_is_no_config_is_told_from_one(find, name, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("workers: 1\n")
     with pytest.raises(UsageError) as raised:
-        find_config(name)
+        find(name)
     assert str(raised.value) == words

@@ -74,7 +74,8 @@ def find_named(given: str) -> str:
 def _find(path: str, name: str, comparisons: bool) -> Found:
     if os.path.exists(path) and not os.path.isdir(path):
         if kind := DATA.get(Path(path).suffix):
-            raise UsageError(f"{path} is a file of data, not a config; name it by data.source={kind} data.path={path}")
+            how = f"name it by data.source={kind} data.path={path}{' in the base of a comparison' * comparisons}"
+            raise UsageError(f"{path} is a file of data, not a config; {how}")
         return Found(path, [])
     if os.path.isfile(os.path.join(path, "config.yaml")) and not comparisons:
         raise UsageError(f"{path} is the directory of a run, not a config; to go on with it: --resume --output {path}")

@@ -10,15 +10,21 @@ KINDS = ("loss", "validation_loss", "test_loss", "validation_accuracy", "test_ac
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of metrics of the run in `path`, without one that is being written. DataError as above."""
+    """Read the lines of metrics of the run in `path`, without one that is being written. DataError if there are none,
+    or a line is broken."""
     file = path / "metrics.jsonl"
     try:
         lines = file.read_text("utf-8").splitlines(keepends=True)
     except FileNotFoundError:
-        hint = "give the directory of a run" if path.is_dir() else "there is no such run"
+        if (path / "config.yaml").exists():
+            hint = "the run has just begun, or ended before its first line of metrics"
+        else:
+            hint = "give the directory of a run" if path.is_dir() else "there is no such run"
         raise DataError(f"{file} does not exist: {hint}") from None
+    except NotADirectoryError:
+        raise DataError(f"{path} is a file; give the directory of a run, such as {path.parent}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from None
+        raise DataError(f"{file} cannot be read: {getattr(error, 'strerror', error)}") from None
     if lines and not lines[-1].endswith("\n"):
         lines.pop()  # incomplete: the run is still writing
     return [_row(line, f"{file}:{number}") for number, line in enumerate(lines, 1)]
