@@ -9,6 +9,7 @@ import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from psgd.core.command import program, run_command  # noqa: E402
+from psgd.core.files import refuse_existing  # noqa: E402
 from psgd.core.log import LOG  # noqa: E402
 from psgd.jobs.predictions import judge, read_question, write_csv  # noqa: E402
 from psgd.learners.model_file import load_model  # noqa: E402
@@ -23,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL", help="a run's model.safetensors, or the run's directory")
     parser.add_argument("data", metavar="DATA", help="csv, npz, npy, a directory of npy files, IDX, or libsvm text")
-    parser.add_argument("--output", metavar="CSV", help="the file to write; it must not exist")
+    parser.add_argument("--output", metavar="CSV", type=Path, help="the file to write, which must not exist")
     return parser
 
 
@@ -33,6 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _predict(options: argparse.Namespace) -> None:
+    if options.output:
+        refuse_existing(options.output)
     model = load_model(options.model)
     question = read_question(model, Path(options.data))
     for note in question.prepared.missing + question.prepared.unseen:

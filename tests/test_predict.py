@@ -1,6 +1,7 @@
 """Predictions from a model file alone, in Python and by the command, agree with the accuracy of the training."""
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -14,6 +15,7 @@ from processes import Finished, python, run
 import psgd
 from psgd.core.errors import DataError, UsageError
 from psgd.data.sources.digits import load_digits
+from psgd.predict import main
 
 SHORT = ("training.epochs=3", "--quiet")
 
@@ -97,8 +99,9 @@ def test_unseen_categories_and_missing_values_are_reported(table, tmp_path):
     assert "accuracy" not in finished.stderr
     assert finished.stdout == ""
     assert len(rows((tmp_path / "out.csv").read_text())) == 4
-    again = predict(directory / "run", tmp_path / "new.csv", "--output", tmp_path / "out.csv")
-    assert (again.code, again.stdout) == (2, "")
+    again = predict(directory / "run", tmp_path / "none.csv", "--output", tmp_path / "out.csv")
+    refused = f"psgd: {tmp_path}/out.csv exists already; remove it, or name another file by --output\n"
+    assert (again.code, again.stdout, again.stderr) == (2, "", refused)  # before anything is read
     model = psgd.load(directory / "run")
     usual = model.preparation["columns"][1]["missing"]
     with pytest.warns(UserWarning, match="town: 1 with a category that no training row has"):
@@ -240,6 +243,31 @@ def test_data_that_are_not_there_are_told_with_what_the_model_takes(digits, tabl
     ):
         finished = predict(directory / "run", data)
         assert (finished.code, finished.stdout, finished.stderr) == (3, "", f"psgd: {line}\n")
+
+
+def test_a_directory_as_output_is_told_from_a_file(table, tmp_path, capsys):
+    for output, shown in ((str(tmp_path), str(tmp_path)), ("", ".")):
+        assert main([str(table[0] / "run"), str(table[0] / "test.csv"), "--output", output]) == 2
+        assert capsys.readouterr().err == f"psgd: {shown} is a directory; name a file by --output\n"
+
+
+def test_of_a_full_disk_no_part_of_the_predictions_is_left(table, tmp_path, monkeypatch, capsys):
+    class Full:
+        def __init__(self, file, lineterminator):
+            self._file = file
+
+        def writerow(self, row):
+            if self._file.tell():
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self._file.write("prediction\n")
+            self._file.flush()
+
+    monkeypatch.setattr("psgd.jobs.predictions.csv.writer", Full)
+    asked = [str(table[0] / "run"), str(table[0] / "test.csv"), "--output", str(tmp_path / "out.csv")]
+    assert main(asked) == 3
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == f"psgd: cannot write {tmp_path}/out.csv: No space left on device"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_closed_pipe_is_an_error_without_traceback(digits, tmp_path):

@@ -47,6 +47,8 @@ def print_result(text: str, what: str = "") -> None:
 
 def refuse_existing(path: Path) -> None:
     """UsageError if there is something at the path that --output names."""
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory; name a file by --output")
     if os.path.lexists(path):
         raise UsageError(f"{path} exists already; remove it, or name another file by --output")
 

@@ -1,19 +1,19 @@
 """Reads new data for a trained model, writes its predictions as CSV, and compares them with the right answers."""
 
-import contextlib
 import csv
 import io
 import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
 from psgd.config.settings import Libsvm
 from psgd.config.shipped import configs
-from psgd.core.errors import DataError, StorageError, UsageError
+from psgd.core.errors import DataError, StorageError
+from psgd.core.files import write_atomically
 from psgd.data.sources.array_files import Named, find_part, holds_arrays, read_arrays
 from psgd.data.sources.csv_rows import read_header, read_table
 from psgd.data.sources.csv_table import collectors_of, labels_of
@@ -120,9 +120,9 @@ def _fitting(model: Model, X: Named) -> PreparedInputs:
         raise DataError(f"{X.name}: {error}") from None
 
 
-def write_csv(model: Model, outputs: np.ndarray, output: str | None) -> None:
-    """Write predictions, and probabilities if the model gives them, to a new file `output` or to stdout. UsageError if
-    the file exists, StorageError if writing fails."""
+def write_csv(model: Model, outputs: np.ndarray, output: Path | None) -> None:
+    """Write predictions, and probabilities if the model gives them, to the file `output`, which is whole or absent, or
+    to stdout. StorageError if that fails."""
     decided = model.decide(outputs)
     if decided.ndim == 1:
         header, columns = ["prediction"], [decided]
@@ -135,16 +135,20 @@ def write_csv(model: Model, outputs: np.ndarray, output: str | None) -> None:
         raise StorageError("cannot write to stdout, which is closed; name a file by --output")
     if isinstance(sys.stdout, io.TextIOWrapper):  # CSV files are UTF-8 in any locale
         sys.stdout.reconfigure(encoding="utf-8")
+
+    def write(file: TextIO) -> None:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row in zip(*columns, strict=True):
+            writer.writerow([f"{value:.9g}" if isinstance(value, np.floating) else value for value in row])
+        file.flush()
+
+    def write_file(path: Path) -> None:
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            write(file)
+
     try:
-        new = open(output, "x", encoding="utf-8", newline="") if output else contextlib.nullcontext(sys.stdout)
-        with new as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header)
-            for row in zip(*columns, strict=True):
-                writer.writerow([f"{value:.9g}" if isinstance(value, np.floating) else value for value in row])
-            file.flush()
-    except FileExistsError:
-        raise UsageError(f"--output {output} exists and is not overwritten; name another file") from None
+        write_atomically(output, write_file) if output else write(sys.stdout)
     except OSError as error:
         if output is None:  # the reader of a pipe has gone: without this, the flush at exit would fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
