@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import psgd
 from psgd.config.foreign_names import FOREIGN
@@ -99,6 +100,14 @@ def test_an_invalid_gradient_in_a_tree_is_named_by_its_leaf(returned, message):
 def test_invalid_settings_are_errors(changed, message):
     with pytest.raises(UsageError, match=message):
         psgd.fit(still, np.zeros(2), DATA, **{"batch_size_per_worker": 3} | changed)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "parameters"), [(None, np.zeros(2)), (np.zeros(2), still)], ids=["none", "exchanged"]
+)
+def test_a_gradient_that_is_no_function(gradient, parameters):
+    with pytest.raises(UsageError, match=r"^gradient is \w+; it must be a function of \(parameters, X, y\)$"):
+        psgd.fit(gradient, parameters, DATA)
 
 
 @pytest.mark.parametrize(
@@ -211,6 +220,14 @@ def test_workers_that_take_turns_are_told_so_once(capsys, monkeypatch):
     said = capsys.readouterr().err
     assert said.count("take turns") == 1
     assert "3 workers take turns in this one process" in said
+
+
+def test_threads_of_blas_are_told_once(capsys, monkeypatch):
+    monkeypatch.setattr(log, "_said", set())
+    with threadpool_limits(2, "blas"):
+        for _ in range(2):
+            psgd.fit(still, np.zeros(2), DATA, batch_size_per_worker=2)
+    assert capsys.readouterr().err.count("has 2 threads and is limited to 1 during psgd.fit") == 1
 
 
 @pytest.mark.parametrize(

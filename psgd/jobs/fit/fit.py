@@ -9,7 +9,7 @@ from typing import Any
 from psgd.backends.blas import one_blas_thread, several_threads
 from psgd.core.errors import UsageError, raised_at_the_call, reworded
 from psgd.core.launcher import launched
-from psgd.core.log import LOG, first_time
+from psgd.core.log import LOG, first_time, say_once
 from psgd.jobs.fit.advice import advice, call_seconds
 from psgd.jobs.fit.callback import TrainingProgress
 from psgd.jobs.fit.check_gradient import check_gradient
@@ -132,7 +132,7 @@ def fit(
             raise failure
         assert built
         if note:
-            LOG.info(note)
+            say_once(note)
         if group == "auto" and workers > 1 and first_time(("workers take turns", workers)):
             # Without the check, a call more might change what a function draws or keeps.
             LOG.info(advice(built[0].task, call_seconds(built[0].task) if check else math.inf))

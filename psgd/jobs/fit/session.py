@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 
 from psgd.core.errors import Diverged, UsageError
-from psgd.core.log import LOG
+from psgd.core.log import LOG, say_once
 from psgd.data.dataset import Data
 from psgd.data.user_arrays import UserArrays
 from psgd.group.failure import Agreement
@@ -153,7 +153,7 @@ def fit_with_mpi(built: tuple[Call, Job] | None, failure: Exception | None, note
         call, job = built
         _check_same(transport, call.task)
         if note and first:
-            LOG.info(note)
+            say_once(note)
         opened = agreement.together(lambda: open_run(call.request, call.task) if first else None)
         name = all_gather_json(transport, {"directory": str(opened) if opened else None})[0]["directory"]
         with signals.listening() if name else nullcontext():  # from here on, after MPI has installed handlers

@@ -66,7 +66,7 @@ def build_task(
     progress: bool,
 ) -> Task:
     for name, function in (("gradient", gradient), ("loss", loss), ("score", score)):
-        if function is not None and not callable(function):
+        if not callable(function) and (function is not None or name == "gradient"):
             raise UsageError(f"{name} is {type(function).__name__}; it must be a function of (parameters, X, y)")
     if test is not None and not (loss or score):
         raise UsageError("test is scored by loss=... or score=..., functions of (parameters, X, y); give one")
