@@ -115,6 +115,7 @@ def test_what_is_named_for_a_thing_that_is_absent_exists():
         (["a.yaml", "--batch-size", "5"],
          "--batch-size is not an option, but a setting; write training.batch_size_per_worker=5"),
         (["--momentum", "0.5"], "--momentum is not an option, but a setting (of sgd); write optimizer.momentum=0.5"),
+        (["--verbose"], "--verbose is not an option; leave it out; --quiet prints less"),
         (["--dropout", "0.5"], "--dropout is not an option; there is none; optimizer.l2 regularises"),
         (["--foo"], "--foo is not an option; --help lists those that there are"),
     ],

@@ -76,6 +76,7 @@ def test_an_override_may_choose_a_strategy_that_lacks_settings_of_the_file(tmp_p
         ({"config": {"workers": "5"}}, 'config: workers is "5"; it must be a whole number greater than 0, or auto'),
         ({"optimizer": "sgd"}, 'call: optimizer is "sgd"; it must be a mapping of settings; did you mean optimizer__n'),
         ({"epochs": 3}, "call: epochs is not a setting; did you mean training__epochs?"),
+        ({"quiet": True}, "call: quiet is not a setting; leave it out; progress=False prints less"),
         ({"a__": 3}, "call: 'a__' is no name of a setting, such as training.epochs or training__epochs"),
         ({"training": {1: 2}}, "the key 1 is no name of a section or a setting"),
         ({"config": 7}, "config is int; it must be a path, a mapping of settings, or None"),

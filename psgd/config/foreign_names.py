@@ -39,7 +39,7 @@ ABSENT = {
     **dict.fromkeys(("early_stopping", "tol", "n_iter_no_change", "min_delta"), _EARLY_STOP),
     "patience": f"{_EARLY_STOP} (cluster.patience: seconds of waiting for a process)",
     **dict.fromkeys(("dropout", "batch_norm"), "; there is none; optimizer.l2 regularises"),
-    "verbose": "; leave it out; the option --quiet prints less",
+    **dict.fromkeys(("verbose", "quiet", "silent"), "; leave it out; --quiet prints less"),
 }
 # Values that others use -> values here. A setting that knows none of them suggests nothing: a gpu is no cpu.
 SYNONYMS = {

@@ -26,8 +26,13 @@ from psgd.jobs.session import Result, raising_session, returning_session
 from psgd.training.signals import Signals, Stopped
 
 # Options of the command, as messages of other parts name them -> arguments of psgd.train.
-_ARGUMENTS = {"--output DIR": "output=DIR", "--output": "output", "--accept-changes": "accept_changes=True"}
-_OPTION = re.compile(r"--output DIR\b|--(?:output|resume|overwrite|accept-changes)\b")
+_ARGUMENTS = {
+    "--output DIR": "output=DIR",
+    "--output": "output",
+    "--accept-changes": "accept_changes=True",
+    "--quiet": "progress=False",
+}
+_OPTION = re.compile(r"--output DIR\b|--(?:output|resume|overwrite|accept-changes|quiet)\b")
 _MEANT = re.compile(r"^(call: .*did you mean \w+)\.(\w+\?)$", re.MULTILINE)  # a setting that is an argument
 _CONTINUE = re.compile(r"--resume --output (.+)")  # the end of a message, with the directory
 
