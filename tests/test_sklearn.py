@@ -405,6 +405,7 @@ def test_folds_in_parallel_have_the_scores_of_one_after_the_other(backend):
     ({"loss": "huber"}, "loss is 'huber'; it must be one of cross-entropy, hinge, squared-error"),
     ({"workers": 2, "speeds": [1]}, "speeds names 1 speeds, but workers is 2; give one speed for each worker"),
     ({"workers": "auto"}, "workers must be a whole number here"),
+    ({"workers": -1}, "workers is -1; it must be a whole number greater than 0"),
     ({"group": "ray"}, "group one of auto, serial, threads"),
     ({"random_state": -1}, "random_state is -1; it must be at least 0"),
     ({"precision": "float16"}, 'precision is "float16"; it must be one of float32, float64'),
@@ -416,6 +417,7 @@ def test_wrong_parameters_are_named_as_the_user_gave_them(parameters, said):
     with pytest.raises(ValueError, match=re.escape(said)) as raised:
         PSGDClassifier(**parameters).fit(*blobs(2))
     assert isinstance(raised.value, UsageError)
+    assert not str(raised.value).endswith("or auto")  # of the number of workers, which must be said here
 
 
 def test_wrong_targets_are_named():
