@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from jobs import job, strategies, train
+from test_reader_faults import unprivileged
 
 from psgd.core.errors import StorageError
 from psgd.group.serial import Serial
@@ -14,6 +15,7 @@ from psgd.training import checkpoint_files
 from psgd.training.checkpoint_files import CheckpointFiles, Damaged
 from psgd.training.step_budget import StepBudget
 
+__all__ = ["unprivileged"]  # a fixture
 WORKERS = 4
 
 
@@ -158,14 +160,14 @@ def test_another_format_is_not_damage(trained):
         assert newest.is_dir()
 
 
-def test_a_file_that_may_not_be_read_is_not_damage(trained, monkeypatch):
+@pytest.mark.parametrize("name", ["replica.safetensors", "worker-00000.safetensors", "checkpoint.json"])
+def test_a_file_that_may_not_be_read_is_not_damage(trained, name, request):
     directory, _, _, newest = trained
-
-    def refuse(path):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(checkpoint_files, "load_file", refuse)
-    with pytest.raises(StorageError, match="Permission denied"):
+    for parent in (directory, directory.parent, directory.parent.parent):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    (newest / name).chmod(0)
+    request.getfixturevalue("unprivileged")
+    with pytest.raises(StorageError, match=f"{name}: cannot be read: Permission denied"):
         train(one_job(), Serial(), directory)
     assert newest.is_dir()
 

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_reader_faults import unprivileged
 
 from psgd.core.errors import DataError
 from psgd.learners.model_file import load
 
+__all__ = ["unprivileged"]  # a fixture
 ABOUT: dict[str, Any] = {
     "psgd": "0.1.0",
     "kind": "mlp",
@@ -179,3 +181,14 @@ def test_changes_of_single_bytes_never_raise_anything_else(tmp_path):
         except DataError:
             refused += 1
     assert refused > 200
+
+
+def test_a_model_that_may_not_be_read_is_not_said_to_be_missing(tmp_path, request):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(model())
+    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        parent.chmod(parent.stat().st_mode | 0o055)
+    path.chmod(0)
+    request.getfixturevalue("unprivileged")
+    with pytest.raises(DataError, match=r"cannot be read as a model: Permission denied$"):
+        load(path)

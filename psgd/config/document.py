@@ -62,7 +62,7 @@ def read_file(path: str) -> dict[str, Any]:
         raise UsageError(f"{path}: not UTF-8 text (byte {error.start}); a config is a YAML file") from None
     except OSError as error:
         reason = error.strerror or error
-        raise UsageError(f"{path}: cannot read this config: {reason}; name a YAML file that exists") from None
+        raise UsageError(f"{path}: cannot read this config: {reason}; name a YAML file that can be read") from None
     except ValueError:  # a null character in the name
         raise UsageError(f"{path!r} cannot be the name of a config") from None
     try:

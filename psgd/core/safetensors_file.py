@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 _DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64}  # the only ones that psgd writes
 _UMASK = os.umask(0)  # asked for by setting it, which threads must not do at the same time
@@ -20,6 +20,15 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, 
     save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, path, metadata)
     os.chmod(path, 0o666 & ~_UMASK)  # safetensors makes files that their owner alone may read
     sync(path)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read all arrays of a file. OSError if it cannot be read, ValueError if it is damaged."""
+    _check_readable(path)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"not a safetensors file, or damaged: {error}") from None
 
 
 @final
@@ -48,11 +57,17 @@ class StoredArrays:
 @contextmanager
 def open_arrays(path: Path) -> Iterator[StoredArrays]:
     """Open a safetensors file. OSError if it cannot be read, ValueError (in the `with` block too) if it is damaged."""
+    _check_readable(path)
     try:
         with safe_open(path, "numpy") as file:
             yield StoredArrays(file)
     except SafetensorError as error:
         raise ValueError(f"not a safetensors file, or damaged: {error}") from None
+
+
+def _check_readable(path: Path) -> None:
+    """OSError with the reason why a file cannot be opened. Whatever it is, safetensors would say that there is none."""
+    open(path, "rb").close()
 
 
 def sync(path: Path) -> None:

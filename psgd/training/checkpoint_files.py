@@ -16,11 +16,10 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from psgd.core.errors import StorageError
 from psgd.core.replica import Progress, Replica
-from psgd.core.safetensors_file import sync, write_arrays
+from psgd.core.safetensors_file import read_arrays, sync, write_arrays
 from psgd.core.version import __version__
 from psgd.core.worker_state import WorkerState
 
@@ -208,8 +207,8 @@ class CheckpointFiles:
             raise Damaged(f"it has no {name}")
         with _found(path):
             try:
-                arrays = load_file(path)
-            except (SafetensorError, ValueError):
+                arrays = read_arrays(path)
+            except ValueError:
                 raise Damaged(f"{path.name} is not as it was written") from None
         if parts[name] != _crc32(arrays):
             raise Damaged(f"the checksum of {path.name} is not the one in checkpoint.json")
