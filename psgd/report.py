@@ -28,8 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     return run_command(lambda: _report(parser().parse_args(arguments).directory))
 
 
-def _report(directory: Path) -> None:
-    results = read_results(directory)
+def _report(path: Path) -> None:
+    results = read_results(path)
+    directory = path.parent if path.is_file() else path
     results["findings"] = findings(results)  # anew: those in the file may be of an earlier psgd
     write_report(directory, results, times)
     print_result(str(directory / "report.html"))

@@ -450,8 +450,9 @@ def test_the_command_computes_the_findings_anew_and_prints_where(tmp_path, capsy
     found = results(evaluations=4)
     found["findings"] = {"answer": ["Findings of an earlier psgd."]}
     (tmp_path / "results.json").write_text(json.dumps(found))
-    assert main([str(tmp_path)]) == 0
-    assert Path(capsys.readouterr().out.strip()) == tmp_path / "report.html"
+    for path in (tmp_path, tmp_path / "results.json"):
+        assert main([str(path)]) == 0
+        assert Path(capsys.readouterr().out.strip()) == tmp_path / "report.html"
     page = (tmp_path / "report.md").read_text()
     assert page.startswith("# Which strategy")
     assert "Findings of an earlier psgd." not in page
