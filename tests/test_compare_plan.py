@@ -9,8 +9,8 @@ import pytest
 from psgd.compare.directory import BASE, CONFIG, open_directory
 from psgd.compare.fingerprints import Fingerprints
 from psgd.compare.plan import VALIDATION, Plan, differences
-from psgd.config.comparison_file import read_comparison
-from psgd.config.document import write
+from psgd.config.comparison_file import EXAMPLES, read_comparison
+from psgd.config.document import parse, write
 from psgd.core import version
 from psgd.core.errors import DataError, UsageError
 
@@ -155,6 +155,13 @@ def test_the_saved_config_and_base_are_the_same_comparison(plan, tmp_path):
     ("sections", "words"),
     [
         ({"arms": {}}, "arms is {}"),
+        ({"arms": ["a"]}, 'arms is ["a"]; it must be a mapping of names to settings, such as {adam: {opt'),
+        ({"grid": [1]}, "grid is [1]; it must be a mapping such as {workers: [1, 2, 4]}"),
+        ({"exclude": 3}, "exclude is 3; it must be a list of mappings such as [{workers: 1}]"),
+        ({"tune": 3}, "tune is 3; it must be a mapping such as {optimizer.learning_rate: {log: "),
+        ({"budget": 3}, "budget is 3; it must be a mapping such as {epochs: 10}"),
+        ({"target": 0.9}, "target is 0.9; it must be a mapping such as {metric: validation_accuracy, value: auto}"),
+        ({"price": "fast"}, 'price is "fast"; it must be a mapping such as {here: measured}'),
         ({"sed": [1]}, "sed is not a setting of a comparison; did you mean seeds?"),
         ({"arms": {"sync": None}}, "arms.sync is null; it must be a mapping such as {optimizer.name: adam}"),
         ({"tune": {"optimizer.learning_rate": [0.1, 0.2]}}, "tune.space is [0.1, 0.2]; it must be a mapping such as"),
@@ -234,6 +241,12 @@ def test_a_wrong_config_is_one_line_with_the_value_and_what_to_do(plan, sections
         plan(**sections)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("section", EXAMPLES)
+def test_the_examples_of_messages_are_valid(plan, section):
+    more = {"grid": {"workers": [1, 2]}} if section == "exclude" else {}
+    assert plan(**{section: parse(EXAMPLES[section].partition("such as ")[2])}, **more).cells
 
 
 def test_a_problem_of_several_cells_is_one_line_that_says_where(plan):

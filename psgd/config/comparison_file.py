@@ -32,6 +32,15 @@ FORMS = {
     "target.value": "it must be a number or auto",
     "tune.space": "it must be a mapping such as {log: [0.01, 1], points: 5} or {values: [0.1, 0.3]}",
 }
+EXAMPLES = {  # of what is no mapping or list, and must be one
+    "arms": "a mapping of names to settings, such as {adam: {optimizer.name: adam}}",
+    "grid": "a mapping such as {workers: [1, 2, 4]}",
+    "exclude": "a list of mappings such as [{workers: 1}]",
+    "tune": "a mapping such as {optimizer.learning_rate: {log: [0.01, 1], points: 5}}",
+    "budget": "a mapping such as {epochs: 10}",
+    "target": "a mapping such as {metric: validation_accuracy, value: auto}",
+    "price": "a mapping such as {here: measured}",
+}
 KINDS = {  # pydantic's types of errors
     "list_type": "it must be a list such as [0, 1, 2]",
     "dict_type": "it must be a mapping such as {optimizer.name: adam}",
@@ -204,6 +213,8 @@ def _message(parts: list[str], error: Any, home: type[Any]) -> str:
         hint = suggestion(parts[-1], words) or f"; known are {', '.join(words)}"
         return f"{path} is not a setting of a comparison{hint}"
     what = KINDS.get(error["type"]) or error["msg"].removeprefix("Value error, ").replace("Input should", "it must")
+    if path in EXAMPLES and error["type"].endswith("_type"):
+        what = f"it must be {EXAMPLES[path]}"
     if len(parts) == 2:
         what = FORMS.get(path) or FORMS.get(parts[0]) or what
     return f"{path} is {shown(error['input'])}; {what[0].lower()}{what[1:]}"
