@@ -145,7 +145,6 @@ def test_invalid_data_are_errors(dataset):
         ({"batch_size": 5}, "did you mean batch_size_per_worker?"),
         ({"n_jobs": 2}, "did you mean workers?"),
         ({"save_dir": "x"}, "did you mean output?"),
-        ({"epoch": 3}, "did you mean epochs?"),
         ({"weight_decay": 0.1}, "which of your parameters are weights; add it to your gradient"),
         ({"dtype": "float32"}, "it is the dtype of the parameters"),
         ({"patience": 3}, "training ends where callback returns True"),
