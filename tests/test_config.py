@@ -229,6 +229,10 @@ def test_classes_are_zero_or_at_least_two(classes: int, right: bool) -> None:
          "optimizer.momentum is not a setting of adam, but of sgd; leave it out or change optimizer.name"),
         ("data.zzzz=1", "data.zzzz is not a setting of digits; known are source, path, mode, validation"),
         ("epochs", "'epochs' is not of the form key.path=value, such as training.epochs=5"),
+        ("=", "'=' is not of the form key.path=value, such as training.epochs=5; write it without spaces"),
+        ("mnist", "'mnist' is not of the form key.path=value, such as training.epochs=5; there is one config, and it "
+         "comes before all settings"),
+        ("optimizer.name=SGD", 'optimizer.name is "SGD"; it must be one of sgd, adam, amsgrad; did you mean sgd?'),
         (".epochs=1", "'.epochs=1' is not of the form key.path=value, such as training.epochs=5"),
     ],
 )  # fmt: skip

@@ -42,6 +42,7 @@ def test_without_a_failure_every_process_gets_its_result(capsys):
     ("failures", "code", "said"),
     [
         ({1: UsageError("wrong")}, 2, "[1] psgd: wrong\n"),
+        ({1: UsageError("wrong\nand this")}, 2, "[1] psgd: wrong\n[1] psgd: and this\n"),
         ({2: DataError("missing"), 1: UsageError("wrong")}, 2, "[1] psgd: wrong\n"),
         ({2: DataError("missing")}, 3, "[2] psgd: missing\n"),
         (

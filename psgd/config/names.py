@@ -109,7 +109,7 @@ def suggestion(word: object, words: list[str]) -> str:
     if not isinstance(word, str):
         return ""
     meant = SYNONYMS.get(word.lower().replace("_", "-"))
-    close = [w for w in meant if w in words] if meant else difflib.get_close_matches(word, words, 1, 0.5)
+    close = [w for w in meant if w in words] if meant else difflib.get_close_matches(word.lower(), words, 1, 0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
 

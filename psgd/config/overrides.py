@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from psgd.config.document import NotYaml, is_text, parse
 from psgd.config.names import SECTIONS, unknown
+from psgd.config.shipped import configs
 from psgd.config.value_checks import Problem, shown
 
 
@@ -22,6 +23,14 @@ class Merged(NamedTuple):
     notes: list[str]
 
 
+def _what_else(argument: str) -> str:
+    """What an argument that is no override may be meant to be, as the end of a sentence."""
+    if argument == "=":
+        return "; write it without spaces"
+    is_config = argument in configs(comparisons=False) or argument.endswith((".yaml", ".yml"))
+    return "; there is one config, and it comes before all settings" * is_config
+
+
 def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
     """Parse arguments to overrides, in order; also returns messages about arguments that cannot be parsed."""
     overrides, problems = [], []
@@ -35,7 +44,8 @@ def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
         key, equals, text = argument.partition("=")
         path = tuple(part.strip() for part in key.split("."))
         if not equals or not all(path):
-            problems.append(f"{argument!r} is not of the form key.path=value, such as training.epochs=5")
+            form = "is not of the form key.path=value, such as training.epochs=5"
+            problems.append(f"{argument!r} {form}{_what_else(argument)}")
             continue
         try:
             value = parse(text)

@@ -114,7 +114,8 @@ class Agreement:
         if isinstance(error, MemoryError):
             error = out_of_memory(error)
         if isinstance(error, PsgdError):
-            LOG.error("%spsgd: %s", self._prefix, error)
+            for line in str(error).splitlines():
+                LOG.error("%spsgd: %s", self._prefix, line)
         else:
             LOG.error("".join(traceback.format_exception(error)).rstrip("\n"))
 
