@@ -118,6 +118,19 @@ def test_an_exception_between_two_exchanges_aborts_all_processes(capsys):
     assert said.rstrip().endswith("ZeroDivisionError: bug")
 
 
+def test_too_little_memory_between_two_exchanges_is_one_line_with_its_code(capsys):
+    def work(agreement: Agreement, process: int) -> int:
+        fail({1: MemoryError()}, process)  # as of bytearray, which does not say how much it wanted
+        agreement.check()
+        raise AssertionError("goes on")
+
+    with pytest.raises(SystemExit) as left:
+        codes(3, work)
+    assert left.value.code == 2
+    said = capsys.readouterr().err
+    assert said == "[1] psgd: there is not enough memory; lower the size of the model or data\n"
+
+
 def test_failure_of_a_single_process(capsys):
     def fail() -> int:
         raise PsgdError("no")

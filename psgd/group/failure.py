@@ -97,7 +97,7 @@ class Agreement:
         them, and this process's own failure was in its last exchange. Else they would wait for this one forever."""
         if error is not self.failure and not isinstance(error, PsgdError):
             self.complain(error)
-            self._exchange.abort(1)
+            self._exchange.abort(exit_code(error))
 
     def conclude(self, work: Callable[[], int]) -> int:
         """The outermost call: the exit code that `work` returns, or that of its error, which one process prints."""
@@ -120,7 +120,7 @@ class Agreement:
             LOG.error("".join(traceback.format_exception(error)).rstrip("\n"))
 
 
-def exit_code(error: Exception) -> int:
+def exit_code(error: BaseException) -> int:
     """The exit code of a job that an error ends."""
     if isinstance(error, MemoryError):
         return UsageError.code
@@ -129,7 +129,8 @@ def exit_code(error: Exception) -> int:
 
 def out_of_memory(error: MemoryError) -> UsageError:
     """What to say to the user in place of a MemoryError."""
-    return UsageError(f"there is not enough memory ({error or 'no more'}); lower the size of the model or data")
+    how_much = f" ({error})" if str(error) else ""
+    return UsageError(f"there is not enough memory{how_much}; lower the size of the model or data")
 
 
 def portable(error: Exception, process: int) -> Exception:
