@@ -283,6 +283,12 @@ def test_under_a_launcher_it_is_refused(tmp_path, in_process, capsys, monkeypatc
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")  # says nothing, and leaves the first to end the job
     assert main([str(configured(tmp_path)), "--output", str(tmp_path / "out")]) == 0
     assert capsys.readouterr() == ("", "")
+    for name in ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PMIX_SERVER_URI3", "x")  # a launcher that does not say how many there are
+    monkeypatch.setenv("PMIX_RANK", "1")
+    assert main(["nothing"]) == 2
+    assert "nothing: there is neither such a file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -32,9 +32,9 @@ LINE_SECONDS = 5.0  # between two lines about how many runs have ended
 
 def compare(options: argparse.Namespace) -> None:
     """Carry out what the options ask for. PsgdError for what is wrong."""
-    if rank():
-        return  # the first process says what is wrong
     if (tasks := unconnected_tasks() or process_count()) > 1:
+        if rank():
+            return  # the first process says what is wrong
         raise UsageError(
             f"a launcher started {tasks} processes, and each would make the whole comparison; call psgd compare "
             "without it: it trains on all cores of this machine"
