@@ -100,6 +100,20 @@ def test_a_broken_numba_is_reported_once(monkeypatch, capfd):
         built("compile=always")
 
 
+def test_too_little_memory_is_not_blamed_on_numba(monkeypatch, capfd):
+    pytest.importorskip("numba")
+    from psgd.backends.numba import backend
+
+    def large(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(backend, "compile_network", large)
+    assert backends(gradient_averaging(LONG)) == {"numpy"}
+    assert capfd.readouterr().err == ""
+    with pytest.raises(MemoryError, match="9 TiB"):
+        built("compile=always")
+
+
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [

@@ -45,6 +45,10 @@ def choose_backend(settings: Settings, examples: int, learner: Learner, optimize
         return NUMPY
     try:
         return _numba(settings, batch, learner, optimizer)
+    except MemoryError:  # no fault of numba's: with numpy, it is met again and named
+        if wanted == "always":
+            raise
+        return NUMPY
     except Exception as error:  # a broken numba may raise anything
         text = str(error) or repr(error)
         if isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] in ("numba", "llvmlite"):
