@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from psgd.core.errors import UsageError
+
 
 def plain(value: Any) -> Any:
     """Convert mappings to dicts, sequences to lists, numpy's numbers to Python's and paths to text."""
@@ -16,3 +18,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def path_of(output: Any) -> str | None:
+    """The argument `output` as text, with ~ expanded. UsageError if it is no path."""
+    if output is None:
+        return None
+    name = os.fspath(output) if isinstance(output, str | os.PathLike) else None
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise UsageError(f"output is {output!r}; it must be the path of a directory, or None")
+    return os.path.expanduser(name)

@@ -18,7 +18,7 @@ from psgd.core.log import LOG, say_once
 from psgd.group.failure import out_of_memory
 from psgd.jobs.gpus import check_device
 from psgd.jobs.launch.alone import run_alone
-from psgd.jobs.plain_values import plain
+from psgd.jobs.plain_values import path_of, plain
 from psgd.jobs.prepare import config_of_run, request_for
 from psgd.jobs.request import RunRequest, check_options
 from psgd.jobs.run import Run
@@ -96,9 +96,8 @@ def _request(
             "an MPI launcher started this process, and psgd.train runs in one process, on threads or on Ray; under "
             "mpirun use the command: mpirun -n 4 psgd train CONFIG key.path=value ..."
         )
-    directory = None if output is None else Path(output).expanduser()
-    if directory is not None and not os.fspath(output or ""):
-        raise UsageError("output is empty; name a directory, or leave it out")
+    name = path_of(output)
+    directory = None if name is None else Path(name)
     check_options(directory, resume, overwrite, accept_changes)
     if resume and directory:
         saved = config_of_run(directory)

@@ -1,8 +1,6 @@
 """The run directory of a call of `psgd.fit`: the same as that of the command, and resumed by the same rules."""
 
-import os
 from pathlib import Path
-from typing import Any
 
 from psgd.config.resolve import dump
 from psgd.config.settings import Settings
@@ -20,19 +18,6 @@ _HEAD = """\
 # The settings of a call of psgd.fit. Only the script that makes the call has the function, its initial parameters and
 # the data: psgd train cannot run this. Run the script again, with resume=True, to go on.
 """
-
-
-def path_of(output: Any) -> str | None:
-    """The argument `output` as text. UsageError if it is no path."""
-    if output is None:
-        return None
-    try:
-        name = os.path.expanduser(os.fspath(output))
-    except TypeError:
-        name = None
-    if not isinstance(name, str) or not name:
-        raise UsageError(f"psgd.fit: output is {output!r}; it must be the path of a directory, or None")
-    return name
 
 
 def make_request(
