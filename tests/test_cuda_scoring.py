@@ -136,11 +136,12 @@ def test_scores_are_taken_of_the_replica_as_it_is_then_and_without_tf32(monkeypa
     hosted.host(2)
     multiply = device.gemm
     monkeypatch.setattr(device, "gemm", lambda product: products.append(product.tf32) or multiply(product))
-    for factor, table in zip((1, 2), tables, strict=True):
-        hosted.set_replica(parameters(case) * np.float32(factor))
+    replicas = [parameters(case) * np.float32(factor) for factor in (1, 2)]
+    for replica, table in zip(replicas, tables, strict=True):
+        hosted.set_replica(replica)
         hosted.score("test", CHUNKS, table)
     hosted.wait()
-    wanted = [by_numpy(case, case.data, parameters(case) * np.float32(factor), CHUNKS) for factor in (1, 2)]
+    wanted = [by_numpy(case, case.data, replica, CHUNKS) for replica in replicas]
     np.testing.assert_allclose(tables, wanted, rtol=2e-6)
     assert products == [False] * 12  # of two and one chunk
 

@@ -184,8 +184,9 @@ def test_the_first_graphs_leave_vectors_as_they_are() -> None:
     vectors.moments[:] = 1.0
     upload(case, hosted, vectors)
     buffers = hosted._room.buffers  # what is in new memory may be taken for orders
-    device.upload(np.ones(buffers.orders.shape, np.int32), buffers.orders)
-    device.upload(np.zeros(buffers.rows.shape, np.int32), buffers.rows)
+    ones, zeros = np.ones(buffers.orders.shape, np.int32), np.zeros(buffers.rows.shape, np.int32)
+    device.upload(ones, buffers.orders)
+    device.upload(zeros, buffers.rows)
     device.synchronize()
     steps = order(case, orders, 0, [1, 0, 0])
     orders.limits[:] = 0

@@ -26,7 +26,8 @@ class Wrong(Pretend):
     def gemm(self, product: Product) -> None:
         if product.alpha.pointer not in self.less:
             self.less[product.alpha.pointer] = less = self.empty((1,), product.alpha.dtype)
-            self.upload(np.array([0.999], less.dtype), less)
+            self.given.append(np.array([0.999], less.dtype))
+            self.upload(self.given[-1], less)
         super().gemm(product._replace(alpha=self.less[product.alpha.pointer]))
 
     def capture(self, queue):
@@ -37,6 +38,7 @@ class Wrong(Pretend):
     def __init__(self) -> None:
         super().__init__()
         self.less: dict = {}
+        self.given: list[np.ndarray] = []
 
 
 class Forgetful(Pretend):

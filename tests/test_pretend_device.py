@@ -104,6 +104,10 @@ def test_what_a_gpu_would_not_forgive_is_found(program):
     host[0] = 7
     with pytest.raises(AssertionError, match="changed between its upload and synchronize"):
         device.synchronize()
+    device.upload(host, array)
+    del host
+    with pytest.raises(AssertionError, match="freed between its upload and synchronize"):
+        device.synchronize()
     device.launch(program, "scale", (1,), (8,), array, 3, 8)  # past its end
     with pytest.raises(AssertionError):
         device.synchronize()
@@ -147,7 +151,8 @@ there = device.reach(bytes.fromhex(sys.argv[1]), {size}).cast(0, ({count},), np.
 found = np.empty({count}, np.float32)
 device.download(there, found)
 device.synchronize()
-device.upload(found[:3] + 1, there.at(0, (3,)))
+more = found[:3] + 1
+device.upload(more, there.at(0, (3,)))
 device.synchronize()
 print(found[:3].tolist(), flush=True)
 time.sleep(600 if len(sys.argv) > 2 else 0)
@@ -198,8 +203,8 @@ def test_products_are_those_of_numpy(dtype, turns, count):
         array = device.empty(host.shape, dtype)
         device.upload(host, array)
         lines.append(Matrix(array, host.shape[2], host.shape[1] * host.shape[2], turn))
-    scalars = device.empty((2,), dtype)
-    device.upload(np.array([-0.5, 2.0], dtype), scalars)
+    scalars, alpha_beta = device.empty((2,), dtype), np.array([-0.5, 2.0], dtype)
+    device.upload(alpha_beta, scalars)
     device.gemm(Product(m, n, k, scalars.at(0), *lines[:2], scalars.at(1), lines[2], count))
     found = np.empty_like(C)
     device.download(lines[2].array, found)

@@ -49,6 +49,22 @@ def test_a_dry_run_measures_on_the_gpu(gpu, capsys):
 
 
 @needs_compiler
+def test_the_data_are_never_on_the_gpu_twice(gpu, monkeypatch):
+    """It is opened for each strategy."""
+    opened: list[Pretend] = []
+
+    def open_device(number: int) -> Pretend:
+        assert not [device for device in opened if device.used], "what was copied for the strategy before is there yet"
+        opened.append(Pretend())
+        return opened[-1]
+
+    monkeypatch.setattr(cupy_device, "open_device", open_device)
+    settings = settings_of("device=cuda", "workers=1")
+    assert probe_device(settings, load_data(settings))
+    assert len(opened) == 2
+
+
+@needs_compiler
 def test_what_does_not_fit_is_said_and_the_rest_is_measured(gpu, monkeypatch):
     def host(self, workers):
         if workers > 1 and self._task.batch == 4:  # of this job; the trial has another

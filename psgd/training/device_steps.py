@@ -122,10 +122,10 @@ class DeviceSteps:
             for worker, limit in zip(self._workers, limits, strict=True)
         ]
         self._device.run(steps, ends)
-        for slot, worker in enumerate(self._workers):
+        self._draw_ahead(replica, plan, limits, steps)  # while the device works
+        for slot, worker in enumerate(self._workers):  # only now: a GPU copies to this memory while the host waits
             if ends[slot] and self.host_combines:
                 self._device.get_worker(slot, worker.contribution, None)
-        self._draw_ahead(replica, plan, limits, steps)  # while the device works
         segment = self._device.finish()
         self._queued = False
         self._count(limits, segment)

@@ -1,7 +1,7 @@
 """A device for tests: psgd's kernels and its calls of cuBLAS, on the memory of the host.
 
-Nothing is done before `synchronize`: what is read too early is poison, and an array that is changed too early is
-found. Memory is poisoned, with guards around it."""
+Nothing is done before `synchronize`: what is read too early is poison, and an array that is changed or freed too early
+is found. Memory is poisoned, with guards around it."""
 
 import ctypes
 import mmap
@@ -110,7 +110,7 @@ class Pretend:
         self.used = 0  # bytes
         self._live: weakref.WeakSet[Memory] = weakref.WeakSet()
         self._queue: list[Callable[[], None]] = []
-        self._uploading: list[np.ndarray] = []
+        self._uploading: list[tuple[int, int]] = []  # addresses: from, to
         self._recording: list[Callable[[], None]] | None = None
         self._is_beside = False
         self._beside: list[Callable[[], None]] | None = None  # what must be joined, of it what is done then
@@ -136,12 +136,15 @@ class Pretend:
         self._not_while_capturing("an upload")
         _check_copy(host, to)
         self.uploads += 1
-        self._uploading.append(host)
-        crc = zlib.crc32(_bytes(host))
+        at, size, crc, owner = host.ctypes.data, host.nbytes, zlib.crc32(_bytes(host)), weakref.ref(_owner(host))
+        self._uploading.append((at, at + size))
 
         def copy() -> None:
-            assert zlib.crc32(_bytes(host)) == crc, "an array was changed between its upload and synchronize"
-            ctypes.memmove(to.pointer, host.ctypes.data, host.nbytes)
+            assert owner() is not None, "an array was freed between its upload and synchronize"
+            assert zlib.crc32(ctypes.string_at(at, size)) == crc, (
+                "an array was changed between its upload and synchronize"
+            )
+            ctypes.memmove(to.pointer, at, size)
 
         self._queue.append(copy)
 
@@ -149,7 +152,8 @@ class Pretend:
         self._not_while_capturing("a download")
         _check_copy(host, source)
         self.downloads += 1
-        if not any(np.shares_memory(host, each) for each in self._uploading):  # which come first
+        at = host.ctypes.data
+        if not any(start < at + host.nbytes and at < stop for start, stop in self._uploading):  # which come first
             _poisoned(host)
         self._queue.append(lambda: ctypes.memmove(host.ctypes.data, source.pointer, host.nbytes) and None)
 
@@ -264,6 +268,13 @@ class Pretend:
 
 def _bytes(host: np.ndarray) -> np.ndarray:
     return host.reshape(-1).view(np.uint8)
+
+
+def _owner(host: np.ndarray) -> np.ndarray:
+    """The array whose memory this is, of which others are views."""
+    while isinstance(host.base, np.ndarray):
+        host = host.base
+    return host
 
 
 def _poisoned(host: np.ndarray) -> np.ndarray:

@@ -92,8 +92,8 @@ class Combining:
         self._step.queue(factors)
 
     def _table(self, addresses: list[int]) -> DeviceArray:
-        table = self._device.empty((len(addresses),), ADDRESS)
-        self._device.upload(np.array(addresses, ADDRESS), table)
+        table, given = self._device.empty((len(addresses),), ADDRESS), np.array(addresses, ADDRESS)
+        self._device.upload(given, table)
         self._device.synchronize()
         return table
 
@@ -108,8 +108,9 @@ class _Step:
         self._factors = device.empty((1, 1, FACTORS), dtype)
         self._given = device.staging((1, 1, FACTORS), dtype)
         numbers, clip = device.empty((2,), INT32), device.empty((1,), dtype)
-        device.upload(np.array([0, 1], INT32), numbers)
-        device.upload(np.ones(1, dtype), clip)
+        given = (np.array([0, 1], INT32), numbers), (np.ones(1, dtype), clip)
+        for host, array in given:
+            device.upload(host, array)
         device.synchronize()
         operands = UpdateOperands(
             workers=1,

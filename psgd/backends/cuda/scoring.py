@@ -37,8 +37,9 @@ class Scoring:
         self._rows = device.staging((buffers.most,), INT32)
         for name, data in task.scored.items():
             self._parts[name].upload(device, data)
-        for array in buffers.numbers, buffers.constants:
-            device.upload(np.arange(2, dtype=array.dtype), array)
+        given = [(np.arange(2, dtype=array.dtype), array) for array in (buffers.numbers, buffers.constants)]
+        for host, array in given:
+            device.upload(host, array)
         any_program = next(iter(self._programs.values()))
         pad(device, any_program, task, buffers.activations)
         device.synchronize()

@@ -73,6 +73,7 @@ def probe_device(settings: Settings, data: Data) -> DeviceFindings | None:
     with np.errstate(all="ignore"):
         for strategy in GradientAveraging(), settings.averaging or ParameterAveraging():
             own = one_worker(settings.replace(strategy=strategy))
+            job = None  # and with it the data on the GPU, which may have no room for them twice
             job = with_device(build_job(own, data), Serial(), 0, Agreement(Serial()))
             if job.device is None:
                 return None
