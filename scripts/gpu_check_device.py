@@ -13,6 +13,7 @@ from gpu_check_stage import Record, opener
 from gpu_training import FLOAT32, FLOAT64, ON_GPU, RULES, Counted, Training
 
 from psgd.backends.cuda import programs
+from psgd.backends.cuda.cuda_workers import UNROLL
 from psgd.backends.cuda.device import Device, DeviceArray, Matrix, Product, Program
 
 LIBRARIES = ("numpy", "cupy-cuda13x", "cupy-cuda12x", "cuda-pathfinder", "pydantic", "mpi4py", "torch", "jax")
@@ -163,8 +164,8 @@ def capture(record: Record) -> None:
 
         before, free = dict(counted.counts), counted.free_bytes()[0]
         record.at(f"{what}: replays")
-        many = 8 * replays  # steps; a graph holds eight
-        few = min(graph.most, 8 * max(1, replays // 10))
+        many = UNROLL * replays  # steps
+        few = min(graph.most, UNROLL * max(1, replays // 10))
         segments = -(-many // few)
         for _ in range(segments):
             graph.train(training.rows(few, 2))
@@ -172,6 +173,6 @@ def capture(record: Record) -> None:
         wanted = {"upload": 3 * segments, "download": segments, "synchronize": segments}
         record.check(f"{what}: a segment is three uploads, one download, one wait", made == wanted, str(made))
         grown = free - counted.free_bytes()[0]
-        record.check(f"{what}: {segments * few // 8} replays take no memory", grown <= 0, f"{grown} bytes", "<= 0")
+        record.check(f"{what}: {segments * few // UNROLL} replays take no memory", grown <= 0, f"{grown} bytes", "<= 0")
         new = {key: counted.counts[key] - before[key] for key in ("empty", "capture")}
         record.check(f"{what}: nothing is allocated or captured again", not any(new.values()), str(new))
