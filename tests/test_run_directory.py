@@ -5,16 +5,19 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import SHORT, command, refused, run, train
 from processes import Running
 from processes import run as run_command
 
 from psgd.config.resolve import resolve
-from psgd.core.errors import UsageError
+from psgd.core.errors import StorageError, UsageError
+from psgd.core.replica import Replica
 from psgd.jobs.request import parse
-from psgd.jobs.run_directory import fresh, latest
+from psgd.jobs.run_directory import exact, fresh, latest, unlock
 from psgd.jobs.summary import rounded
+from psgd.training.checkpoint_files import CheckpointFiles, CheckpointTag
 
 __all__ = ["run"]  # a fixture
 
@@ -136,6 +139,48 @@ def test_only_a_run_is_overwritten(tmp_path, run):
     assert train(*SHORT, "training.seed=1", "--overwrite", "--output", copied).code == 0
     assert (copied / "notes.txt").read_text() == "keep"
     assert contents(copied)["summary.json"] != contents(run)["summary.json"]
+
+
+def test_an_overwrite_that_was_killed_can_be_called_again(tmp_path, run, monkeypatch):
+    """Wherever it was killed: what is left is a run still, or empty."""
+    deleted = 0
+    while True:
+        copied, left = tmp_path / str(deleted), deleted
+
+        def unlink(path: Path, missing_ok: bool = False, original=Path.unlink) -> None:
+            nonlocal left
+            if not left:
+                raise KeyboardInterrupt
+            left -= 1
+            original(path, missing_ok)
+
+        shutil.copytree(run, copied)
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", unlink)
+            try:
+                unlock(exact(copied, overwrite=True))
+                break
+            except KeyboardInterrupt:
+                pass
+        unlock(exact(copied, overwrite=True))
+        assert not list(copied.iterdir())
+        deleted += 1
+    assert deleted > 8
+
+
+@pytest.mark.parametrize("how", ["removed", "moved"])
+def test_a_run_directory_that_is_gone_is_not_made_again(tmp_path, how):
+    """A directory with checkpoints and a summary, but without a config, could not be resumed."""
+    files, tag = CheckpointFiles(tmp_path / "other host"), CheckpointTag(1, 0)
+    files.write_replica(tag, Replica(np.zeros((1, 3))))  # made where it was not there before, as on another host
+    run = tmp_path / "run"
+    run.mkdir()
+    files = CheckpointFiles(run)
+    files.write_replica(tag, Replica(np.zeros((1, 3))))
+    shutil.rmtree(run) if how == "removed" else run.rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match=r"cannot write the checkpoint .*: No such file or directory"):
+        files.write_replica(CheckpointTag(2, 0), Replica(np.zeros((1, 3))))
+    assert not run.exists()
 
 
 def test_resuming_without_a_run_is_refused(tmp_path):

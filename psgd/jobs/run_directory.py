@@ -90,12 +90,13 @@ def _check_is_run(path: Path) -> None:
 
 
 def remove_run(path: Path) -> None:
-    """Remove what psgd wrote in a run directory, and nothing else. OSError if that fails."""
-    for each in path.iterdir():
-        if WRITTEN.fullmatch(each.name) and not each.is_dir():
-            each.unlink()
+    """Remove what psgd wrote in a run directory, and nothing else. config.yaml goes last: killed before that, what is
+    left is a run still, which can be overwritten. OSError if that fails."""
     _remove_events(path / tensorboard.DIRECTORY)
     remove_checkpoints(path)
+    for each in sorted(path.iterdir(), key=lambda each: each.name == "config.yaml"):
+        if WRITTEN.fullmatch(each.name) and not each.is_dir():
+            each.unlink()
 
 
 def _remove_events(path: Path) -> None:

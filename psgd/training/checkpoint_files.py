@@ -50,8 +50,9 @@ class Damaged(Exception):
 @final
 class CheckpointFiles:
     def __init__(self, directory: Path) -> None:
-        """`directory`: of the run."""
+        """`directory`: of the run. If it is not there yet, as on another host, it is made when it is needed."""
         self.directory = directory / "checkpoints"
+        self._there = directory.is_dir()
 
     def tags(self) -> list[CheckpointTag]:
         """All complete checkpoints, the newest first. StorageError if the directory cannot be read."""
@@ -194,7 +195,9 @@ class CheckpointFiles:
     def _write(self, tag: CheckpointTag, name: str, arrays: dict[str, np.ndarray]) -> int:
         path = self._partial(tag) / f"{name}.safetensors"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            # A run directory that was removed or moved is not made again: it would lack the rest of the run.
+            self.directory.mkdir(parents=not self._there, exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             write_arrays(path, arrays)
         except (OSError, SafetensorError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
