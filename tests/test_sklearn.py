@@ -235,10 +235,27 @@ def test_warm_start_goes_on_from_the_parameters():
     long = PSGDClassifier((6,), max_iter=6, **options).fit(X, y)
     short = PSGDClassifier((6,), max_iter=3, warm_start=True, **options).fit(X, y).fit(X, y)
     np.testing.assert_allclose(short.parameters_, long.parameters_, rtol=1e-9, atol=1e-12)
-    with pytest.raises(ValueError, match="the network has 75 parameters, and the fit from which this one goes on 57"):
-        short.set_params(hidden_layer_sizes=(8,)).fit(X, y)
+    before = short.parameters_.copy()
+    for other in ((8,), (2, 7)):  # the second has as many parameters
+        with pytest.raises(
+            ValueError, match=r"layers of .* units, and the fit from which this one goes on \(\d, 6, 3\)"
+        ):
+            short.set_params(hidden_layer_sizes=other).fit(X, y)
+        with pytest.raises(ValueError, match="clone the estimator"):
+            short.partial_fit(X, y)
+    assert np.array_equal(short.parameters_, before)
     with pytest.raises(ValueError, match="with warm_start they must be"):
         short.fit(X, y + 1)
+
+
+def test_after_a_fit_that_fails_the_one_before_predicts_as_it_did():
+    X, y = blobs()
+    estimator = PSGDClassifier((6,), max_iter=3, random_state=0).fit(X, y)
+    before = estimator.predict_proba(X)
+    with pytest.raises(Diverged):
+        estimator.set_params(activation="sigmoid", learning_rate=1e38).fit(X, y % 2)
+    assert np.array_equal(estimator.predict_proba(X), before)
+    assert np.array_equal(estimator.classes_, [0, 1, 2])
 
 
 def test_early_stopping_keeps_the_best():

@@ -183,8 +183,10 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         except PsgdError as error:
             raise InvalidParameter(in_words_of_estimators(str(error))) from None
         settings = fit_to(settings, len(data.train))
+        trained = train(settings, data, start, bool(self.verbose), self._sizes if start else None)
+        # Only now: after a fit that fails or is interrupted, the one before still predicts as it did.
         self.out_activation_, self._activation = settings.model.output_activation, settings.model.activation
-        return train(settings, data, start, bool(self.verbose))
+        return trained
 
     def _keep(self, trained: Trained) -> Self:
         self._sizes = trained.sizes

@@ -22,6 +22,11 @@ def _probabilistic(estimator: Any) -> bool:
     raise AttributeError(f"loss is {estimator.loss}, which gives no probabilities; cross-entropy does")
 
 
+def _check_classes(classes: np.ndarray) -> None:
+    if len(classes) < 2:
+        raise InvalidParameter(f"y has one class, {classes.tolist()[0]!r}; a classifier needs two or more")
+
+
 @final
 class PSGDClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     __doc__ = f"""A classifier.
@@ -30,6 +35,7 @@ class PSGDClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
 {PARAMETERS}"""
     __module__ = "psgd.sklearn"  # where pickles look for it
     _task, _losses = "classification", ("cross-entropy", "hinge", "squared-error")
+    classes_: np.ndarray
 
     def fit(self, X: Any, y: Any) -> Self:
         """Train on X (N, F) and labels y (N,), numbers or texts. Two classes at least."""
@@ -38,8 +44,10 @@ class PSGDClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         go_on = self.warm_start and hasattr(self, "parameters_")
         if go_on and not np.array_equal(classes, self.classes_):
             raise InvalidParameter(f"y has the classes {classes}; with warm_start they must be {self.classes_}")
-        self._set_classes(classes)
-        return self._fit(X, targets, len(classes), go_on)
+        _check_classes(classes)
+        self._fit(X, targets, len(classes), go_on)
+        self.classes_ = classes
+        return self
 
     @available_if(takes_parts)
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
@@ -47,7 +55,7 @@ class PSGDClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         the first call."""
         X, y = self._labelled(X, y, reset=not hasattr(self, "parameters_"))
         if first_partial_fit(self, classes):
-            self._set_classes(self.classes_)
+            _check_classes(self.classes_)
         targets = np.searchsorted(self.classes_, y).clip(0, len(self.classes_) - 1)
         if unknown := sorted(set(y[self.classes_[targets] != y].tolist())):
             raise InvalidParameter(f"y has the labels {unknown}, which are none of the classes {self.classes_}")
@@ -88,8 +96,3 @@ class PSGDClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         return X, y
-
-    def _set_classes(self, classes: np.ndarray) -> None:
-        if len(classes) < 2:
-            raise InvalidParameter(f"y has one class, {classes.tolist()[0]!r}; a classifier needs two or more")
-        self.classes_ = classes

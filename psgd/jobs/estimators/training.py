@@ -29,11 +29,14 @@ class Trained(NamedTuple):
     sizes: tuple[int, ...]  # of the layers, inputs first
 
 
-def train(settings: Settings, data: Data, start: Start | None, verbose: bool) -> Trained:
-    """Train on one thread or several. PsgdError, in the words of estimators, if it cannot be done."""
+def train(
+    settings: Settings, data: Data, start: Start | None, verbose: bool, sizes: tuple[int, ...] | None = None
+) -> Trained:
+    """Train on one thread or several. PsgdError, in the words of estimators, if it cannot be done. `sizes`: of the
+    layers of `start`."""
     try:
         first = build_job(settings, data)
-        start = _fitting(start, first)
+        start = _fitting(start, sizes, first)
         first = replace(first, start=start)
         if settings.group == "auto":
             settings = settings.replace(group=choose_group(settings, first.learner.size)[0])
@@ -57,16 +60,16 @@ def train(settings: Settings, data: Data, start: Start | None, verbose: bool) ->
         raise
 
 
-def _fitting(start: Start | None, job: Job) -> Start | None:
+def _fitting(start: Start | None, sizes: tuple[int, ...] | None, job: Job) -> Start | None:
     """Return `start`, without the strategy's state if this strategy has another. UsageError if the network is another
-    one."""
+    one: by its layers, since other layers may have as many parameters."""
     if start is None:
         return None
-    parameters = start.vectors.shape[1]
-    if parameters != job.learner.size:
+    assert isinstance(job.learner, LayeredLearner)
+    if sizes != job.learner.layout.sizes:
         raise UsageError(
-            f"the network has {job.learner.size} parameters, and the fit from which this one goes on {parameters}; "
-            "clone the estimator, or set warm_start to False"
+            f"the network has layers of {job.learner.layout.sizes} units, and the fit from which this one goes on "
+            f"{sizes}; clone the estimator, or set warm_start to False"
         )
     return start if len(start.vectors) == 1 + job.vectors.state_rows else Start(start.vectors[:1])
 
