@@ -1,5 +1,7 @@
 """The batches that local steps receive hold the sampler's rows, however many rounds one call gathers."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from psgd.data.dataset import Dataset
 from psgd.data.sampling.partition import Partition
 from psgd.data.sampling.replacement import Replacement
 from psgd.data.sampling.shuffle import Sampler, Shuffle
+from psgd.strategy.plans import PacedPlan
 from psgd.training.batches import BatchReader, Plan
 
 EXAMPLES, BATCH, WORKERS = 96, 3, 4
@@ -54,6 +57,19 @@ def test_every_worker_gets_the_rows_of_its_sampler(name, period):
         for worker in range(WORKERS) if number % 2 else reversed(range(WORKERS)):
             expected = sampled(theirs, worker, plan, 0, period, progress)
             assert read(ours, worker, plan, 0, period, progress) == expected
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("period", [1, 2, 3])
+@pytest.mark.parametrize("slow", ["0.1", "0.2", "0.5", "0.6"])
+def test_workers_of_unequal_speeds_get_the_rows_of_their_sampler(name, period, slow):
+    """Rounds in which all take equally many steps lie between rounds in which they do not."""
+    ours, theirs = reader(SAMPLERS[name]()), SAMPLERS[name]()
+    plan = PacedPlan(period, (Fraction(1), *[Fraction(slow)] * (WORKERS - 1)))
+    for steps, progress in rounds([plan.steps(round) for round in range(80)]):
+        for worker in range(WORKERS):
+            expected = sampled(theirs, worker, steps, 0, steps[worker], progress)
+            assert read(ours, worker, steps, 0, steps[worker], progress) == expected
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

@@ -26,6 +26,7 @@ class _Ahead:
     plan: Plan = ()
     start: int = 0  # position of the first of these rounds
     end: int = 0  # position after the last
+    dealt: int = 0  # steps dealt to the worker before the first
     batches: list[Batch] = field(default_factory=list)
 
 
@@ -65,13 +66,22 @@ class BatchReader:
         ahead = self._ahead.get(worker) or self._ahead.setdefault(worker, _Ahead(self._reader()))
         period, position = plan[0], progress.position
         turn = period * len(plan) * self._sampler.batch
-        if ahead.plan != plan or not ahead.start <= position < ahead.end or (position - ahead.start) % turn:
+        dealt = progress.dealt[worker] if progress.dealt else 0
+        since, rest = divmod(position - ahead.start, turn)  # rounds
+        # Rounds of another plan may have come between, in which the worker took more or fewer steps than in these.
+        if (
+            ahead.plan != plan
+            or not ahead.start <= position < ahead.end
+            or rest
+            or dealt != ahead.dealt + since * period
+        ):
             left = max(1, -(-(self._end - position) // turn))
             rounds = max(1, min(self._per_read // period, left, max(self._sampler.examples, ROWS_AHEAD) // turn))
             longer = (rounds * period,) * len(plan)
             ahead.batches = self._gather(ahead.read, [*self._sampler.batches(worker, longer, 0, longer[0], progress)])
-            ahead.plan, ahead.start, ahead.end = plan, position, position + rounds * turn
-        start = (position - ahead.start) // turn * period + first
+            ahead.plan, ahead.start, ahead.end, ahead.dealt = plan, position, position + rounds * turn, dealt
+            since = 0
+        start = since * period + first
         return ahead.batches[start : start + steps]
 
     def _gather(self, read: Reader, block: list[IndexBatch]) -> list[Batch]:
