@@ -12,9 +12,10 @@ from processes import Running
 from processes import run as run_command
 
 from psgd.config.resolve import resolve
-from psgd.core.errors import StorageError, UsageError
+from psgd.core.errors import DataError, StorageError, UsageError
 from psgd.core.replica import Replica
 from psgd.jobs.request import parse
+from psgd.jobs.run import Run
 from psgd.jobs.run_directory import exact, fresh, latest, unlock
 from psgd.jobs.summary import rounded
 from psgd.training.checkpoint_files import CheckpointFiles, CheckpointTag
@@ -209,3 +210,13 @@ def test_a_full_disk_leaves_earlier_checkpoints_whole(tmp_path, group):
             assert (checkpoint / "checkpoint.json").exists()
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_an_override_may_be_longer_than_the_name_of_a_file(tmp_path):
+    """As the first argument, where the config may stand."""
+    speeds = f"cluster.speeds={[1, *[0.25] * 99]}"
+    assert len(speeds) > 255
+    finished = train(speeds, "workers=100", "training.epochs=0.1", "strategy.period=1", "--output", tmp_path / "run")
+    assert finished.code == 0, finished
+    with pytest.raises(DataError, match="there is no such directory"):
+        Run("x" * 300)

@@ -112,7 +112,8 @@ def print_probe(settings: Settings) -> None:
 def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list[str], list[str]]:
     """The path of the config, if there is one; the overrides; and notes on where the config was found."""
     config, overrides = options.config, list(options.overrides)
-    if config and "=" in config and not Path(config).exists() and not _is_path(config):
+    # os.path: an override may be longer than a file's name can be, for which Path raises.
+    if config and "=" in config and not os.path.exists(config) and not _is_path(config):
         config, overrides = None, [config, *overrides]
     if options.resume and options.output:
         saved = config_of_run(Path(options.output))

@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -20,8 +21,8 @@ class Run:
     def __init__(self, directory: str | Path) -> None:
         """DataError if `directory` is not that of a run."""
         self.directory = Path(directory).expanduser().absolute()
-        if not (self.directory / "config.yaml").is_file():
-            hint = "it has no config.yaml" if self.directory.is_dir() else "there is no such directory"
+        if not os.path.isfile(self.directory / "config.yaml"):
+            hint = "it has no config.yaml" if os.path.isdir(self.directory) else "there is no such directory"
             raise DataError(f"{self.directory} is not the directory of a run: {hint}")
 
     @cached_property
