@@ -4,14 +4,13 @@ training, for testing or for prediction."""
 import bz2
 import gzip
 import lzma
-import os
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from unprivileged import unprivileged
 
 import psgd
 from psgd.config.resolve import resolve
@@ -22,6 +21,8 @@ from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
 from psgd.jobs.predictions import read_question
 from psgd.learners.model_file import write_model
+
+__all__ = ["unprivileged"]  # a fixture
 
 READERS = ("csv", "libsvm", "npz", "npy", "idx")
 PARTS = ("train", "test", "predict")
@@ -111,19 +112,6 @@ def of(chosen: list[tuple[str, str]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", chosen, indirect=True, ids="-".join)
 
 
-@pytest.fixture
-def unprivileged() -> Iterator[None]:
-    """Root may read everything: be somebody else for a while."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 @pytest.mark.parametrize("reader", READERS)
 def test_what_a_reader_returns_has_a_fingerprint_of_its_content(tmp_path, reader):
     """Every checkpoint has it: the same for files written again, another for each changed number."""
@@ -150,15 +138,9 @@ def test_an_absent_file(case):
 
 
 @pytest.mark.parametrize("mode", ["file", "directory"])
-def test_a_file_that_may_not_be_read(case, mode, request, tmp_path):
-    """Never "no such file". The directory is closed to all but its owner, root; or the file to everybody."""
-    if mode == "directory":
-        tmp_path.chmod(0o700)
-        case.directory.chmod(0)
-    else:
-        for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-            parent.chmod(parent.stat().st_mode | 0o055)
-        case.path.chmod(0)
+def test_a_file_that_may_not_be_read(case, mode, request):
+    """Never "no such file"."""
+    (case.directory if mode == "directory" else case.path).chmod(0)
     request.getfixturevalue("unprivileged")
     case.refused("Permission denied")
 
