@@ -68,8 +68,8 @@ def results(*cells, **more):
 
 
 def log_ratio(bandwidth):
-    """Of the time of `average` to that of `sync`, without latency. 2 messages a round, and reports of 80 bytes in both
-    directions; the first of them takes one overhead, the messages another each."""
+    """Return the logarithm of the time of `average` divided by that of `sync`, without latency. A round has 2 messages,
+    and reports of 80 bytes in both directions; the first of them takes one overhead, the messages another each."""
     round = (16e6 + 640) / (bandwidth * PAYLOAD) + 2 * MPICH.overhead
     return math.log((30 * (10e-3 + round)) / (100 * (1e-3 + round)))
 

@@ -40,7 +40,7 @@ def test_the_only_worker_sends_nothing():
 
 
 def test_combinations_are_those_that_the_run_counted():
-    """Of seven candidates: 7 or 8 combinations a round."""
+    """Seven candidates take 7 or 8 combinations a round."""
     chosen, run = a_cell(candidates=7), a_run(0, 2, 5, combinations=[0, 15, 37])
     assert combinations(chosen, run).tolist() == [0, 15, 37]
     assert sent(chosen, run).tolist() == [0, 1500, 3700]

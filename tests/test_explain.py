@@ -79,7 +79,7 @@ def test_the_contraction_of_each_round_is_found_from_its_weights(trained):
     ],
 )
 def test_penalties_are_part_of_the_gradient(penalties, added):
-    """Of the loss + l1 |w|_1 + l2 / 2 |w|^2."""
+    """What is trained is the loss + l1 |w|_1 + l2 / 2 |w|^2."""
 
     def lines(strategy):
         settings = resolve(None, [f"strategy.name={strategy}", "optimizer.name=sgd", "workers=2", *penalties]).settings

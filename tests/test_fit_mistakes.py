@@ -85,6 +85,7 @@ def test_an_invalid_gradient_in_a_tree_is_named_by_its_leaf(returned, message):
         ({"workers": 2.5}, "workers is 2.5; it must be a whole number"),
         ({"workers": "auto"}, "workers is auto"),
         ({"workers": 0}, "workers is 0; it must be a whole number greater than 0$"),
+        ({"strategy": {"name": "weighted-averaging", "contraction": 5}}, "at most 1, or holdout, or auto$"),
         ({"strategy": "zinkevich"}, r"did you mean parameter-averaging\?"),
         ({"batch_size_per_worker": 7}, "^batch_size_per_worker is 7, but there are 6 training examples"),
         ({"strategy": {"contraction": "auto"}}, r"set strategy\['contraction'\] to holdout"),

@@ -213,7 +213,7 @@ def test_a_full_disk_leaves_earlier_checkpoints_whole(tmp_path, group):
 
 
 def test_an_override_may_be_longer_than_the_name_of_a_file(tmp_path):
-    """As the first argument, where the config may stand."""
+    """The first argument may be a config, so psgd looks for a file of that name."""
     speeds = f"cluster.speeds={[1, *[0.25] * 99]}"
     assert len(speeds) > 255
     finished = train(speeds, "workers=100", "training.epochs=0.1", "strategy.period=1", "--output", tmp_path / "run")

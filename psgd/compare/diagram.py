@@ -55,7 +55,7 @@ def _missing(place: Place) -> str:
 
 
 def _largest(found: list[Place]) -> Place | None:
-    """Of the places with two arms or more and several workers, the last with most workers."""
+    """Return the place with most workers among those with two arms or more and several workers; the last of equals."""
     several = [place for place in found if place.workers > 1 and len(place.cells) > 1]
     return max(reversed(several), key=lambda place: place.workers, default=None)
 

@@ -30,8 +30,9 @@ def work(cell: Mapping[str, Any], run: Mapping[str, Any]) -> Work:
 
 
 def combinations(cell: Mapping[str, Any], run: Mapping[str, Any]) -> np.ndarray:
-    """As counted by the run. Where it has not counted them, as many as there can be: one a round and, where the weights
-    are chosen among candidates, one more of each, since the chosen one is combined again unless it was the last."""
+    """Return the combinations made up to each evaluation, as the run counted them. Where it did not, return as many as
+    there can be: one a round and, in rounds whose weights are chosen among candidates, one more for each candidate,
+    since the chosen one is combined again unless it was the last."""
     if (counted := run["series"].get("combinations")) is not None:
         return np.array(counted, np.int64)
     done, candidates = work(cell, run), int((cell["costs"] or {}).get("candidates", 1))

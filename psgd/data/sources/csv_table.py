@@ -16,6 +16,7 @@ from psgd.data.split import held_out
 
 Names = Sequence[int | str]
 
+FEW_ROWS = 20  # training rows; with more, a target of which most values differ is taken for a quantity
 LABELS = (  # what to do about a label that no training row has
     "correct the row, or name all labels in data.labels; if these are quantities, data.task is regression"
 )
@@ -83,7 +84,7 @@ def _learn(table: Table, names: list[str], targets: Column, rows: np.ndarray, se
     else:
         found = _learn_classes(table, targets, rows)
         classes = settings.labels or found
-        if 2 * len(found) > len(rows) > 20 and not settings.labels:
+        if 2 * len(found) > len(rows) > FEW_ROWS and not settings.labels:
             raise DataError(
                 f"{table.path}: {targets.name}, the target, has {len(found)} different values in {len(rows)} training "
                 "rows, which are hardly classes; to learn quantities set data.task: regression, or name all labels in "

@@ -7,9 +7,8 @@ from typing import Any
 from psgd.config.checks import check
 from psgd.config.resolve import fill_in
 from psgd.config.settings import Settings
-from psgd.config.value_checks import Problem
 from psgd.core.errors import UsageError
-from psgd.jobs.fit.settings import section_of
+from psgd.jobs.fit.settings import section_of, text_of
 from psgd.jobs.plain_values import plain
 
 # What a mapping without a name is of: the defaults of an estimator.
@@ -93,7 +92,7 @@ def settings_of(parameters: Mapping[str, Any], loss: str, task: str, seed: int) 
             if p[name]:
                 values["optimizer"][name] = p[name]
         settings, problems = check(values)
-        lines = [f"{'.'.join(problem.path)} {_rule(problem)}" for problem in problems]
+        lines = [f"{'.'.join(problem.path)} {text_of(problem)}" for problem in problems]
     except UsageError as error:
         lines = [str(error)]
     if lines:
@@ -104,11 +103,6 @@ def settings_of(parameters: Mapping[str, Any], loss: str, task: str, seed: int) 
             "group one of auto, serial, threads"
         )
     return fill_in(settings, []).settings
-
-
-def _rule(problem: Problem) -> str:
-    """What is said of a value. That workers may be auto is not: it is refused here."""
-    return problem.text.removesuffix(", or auto") if problem.path == ("workers",) else problem.text
 
 
 def _name(section: Any, default: str) -> Any:

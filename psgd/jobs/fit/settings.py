@@ -60,6 +60,11 @@ def in_words_of_fit(message: str) -> str:
     return message
 
 
+def text_of(problem: Problem) -> str:
+    """The text of a problem, without the advice that workers may be auto: psgd.fit and estimators take numbers only."""
+    return problem.text.removesuffix(", or auto") if problem.path == ("workers",) else problem.text
+
+
 def argument_of(setting: str) -> str:
     """The argument of `psgd.fit` that is a setting; the name of the setting where there is none."""
     return _ARGUMENTS.get(setting, setting)
@@ -88,7 +93,7 @@ def check_settings(values: dict[str, Any]) -> Settings:
     if settings.workers == "auto":
         problems.append(Problem(("workers",), "is auto; it must be a whole number here"))
     if problems:
-        lines = [f"psgd.fit: {'.'.join(problem.path)} {problem.text.removesuffix(', or auto')}" for problem in problems]
+        lines = [f"psgd.fit: {'.'.join(problem.path)} {text_of(problem)}" for problem in problems]
         raise UsageError("\n".join(dict.fromkeys(lines)))
     return fill_in(settings, []).settings.replace(group=_group(settings))
 
