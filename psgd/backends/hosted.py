@@ -127,8 +127,9 @@ class HostedWorkers(Protocol):
         """Copy the replica (1 + state_rows, P) into `vectors`."""
         ...
 
-    def get_parameters(self, start: int, parameters: np.ndarray) -> None:
-        """Copy a part of the replica's parameters, from index `start` on, into `parameters`."""
+    def get_parameters(self, part: slice) -> np.ndarray:
+        """Copy the part of the replica's parameters that a digest covers, into memory to which the device copies fast.
+        Return that memory: it has the copy until the next call."""
         ...
 
     def score(self, part: str, rows: Sequence[slice], table: np.ndarray) -> None:

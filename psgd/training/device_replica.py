@@ -11,7 +11,7 @@ import numpy as np
 from psgd.backends.hosted import HostedWorkers
 from psgd.core.errors import UsageError
 from psgd.core.log import LOG
-from psgd.core.replica import DIGEST_PARAMETERS, Replica, Replicas, digested
+from psgd.core.replica import Replica, Replicas, digested
 from psgd.data.dataset import Examples
 from psgd.group.group import Group
 from psgd.strategy.applications import OptimizerStep
@@ -47,8 +47,8 @@ class DeviceReplica:
         rows = 1 + job.strategy.needs.state_rows
         self._vectors = np.zeros((rows, self._size), self._dtype)  # the mirror
         self._newer = False  # whether the device's replica is newer
-        self._window = np.empty(min(DIGEST_PARAMETERS, self._size), self._dtype)  # what a digest covers
-        self._window_round = -1
+        self._digested: np.ndarray  # the part that a digest covers
+        self._digested_round = -1
         steps.host_combines = False
 
     def replicas(self) -> Replicas:
@@ -66,7 +66,7 @@ class DeviceReplica:
             step = self._optimizer.factors(old.progress.steps + 1, epoch)
             self._steps.queue(lambda device: device.apply(step))
         self._newer = True
-        self._read_window(old.progress.round + 1)
+        self._read_digested(old.progress.round + 1)
 
     def score(self, replica: Replica, dataset: Examples, chunks: Sequence[slice]) -> np.ndarray:
         table, part = np.empty((len(chunks), 2)), self._parts[id(dataset)]
@@ -84,21 +84,16 @@ class DeviceReplica:
 
     def digest(self, replica: "_Mirror") -> int:
         """See Replica.digest. The part that it covers came with the last segment, if there was a combination before."""
-        if self._window_round < 0:  # none yet
+        if self._digested_round < 0:  # none yet
             return Replica.digest(replica)
-        if self._window_round != replica.progress.round:  # the last round ended without a combination
-            self._read_window(replica.progress.round)
+        if self._digested_round != replica.progress.round:  # the last round ended without a combination
+            self._read_digested(replica.progress.round)
         self._steps.wait()
-        return zlib.crc32(self._part(self._window_round).data)
+        return zlib.crc32(self._digested.data)
 
-    def _read_window(self, round: int) -> None:
-        self._window_round, part = round, self._part(round)
-        start = digested(round, self._size).start
-        self._steps.queue(lambda device: device.get_parameters(start, part))
-
-    def _part(self, round: int) -> np.ndarray:
-        where = digested(round, self._size)
-        return self._window[: where.stop - where.start]
+    def _read_digested(self, round: int) -> None:
+        part, self._digested_round = digested(round, self._size), round
+        self._digested = self._steps.queue(lambda device: device.get_parameters(part))
 
 
 def _mirrored(name: str) -> Any:

@@ -6,7 +6,7 @@ combined here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from psgd.training.batches import Plan
 from psgd.training.finite import first_nonfinite
 from psgd.training.job import Job
 from psgd.training.step_budget import StepBudget
+
+T = TypeVar("T")
 
 
 @final
@@ -70,10 +72,10 @@ class DeviceSteps:
         if newer:
             self._device.wait()
 
-    def queue(self, work: Callable[[HostedWorkers], None]) -> None:
+    def queue(self, work: Callable[[HostedWorkers], T]) -> T:
         """Ask the device for other work than steps, to be waited for."""
-        work(self._device)
         self._queued = True
+        return work(self._device)
 
     def wait(self) -> None:
         """Wait for what was queued, unless a segment did."""

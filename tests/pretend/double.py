@@ -128,8 +128,10 @@ class Double:
         self.calls.append("get_replica")
         self._queue.append(lambda: np.copyto(vectors, self._replica))
 
-    def get_parameters(self, start: int, parameters: np.ndarray) -> None:
-        self._queue.append(lambda: np.copyto(parameters, self._replica[0, start : start + len(parameters)]))
+    def get_parameters(self, part: slice) -> np.ndarray:
+        parameters = np.full(part.stop - part.start, np.nan, self._job.learner.dtype)
+        self._queue.append(lambda: np.copyto(parameters, self._replica[0, part]))
+        return parameters
 
     def score(self, part: str, rows: Sequence[slice], table: np.ndarray) -> None:
         self.calls.append("score")

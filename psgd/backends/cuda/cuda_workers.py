@@ -31,6 +31,7 @@ from psgd.backends.cuda.optimizer_step import SUM_BYTES, OptimizerStep
 from psgd.backends.cuda.resident import Resident, fits
 from psgd.backends.cuda.scoring import Scoring
 from psgd.backends.hosted import HostedTask, HostedWorkers, Orders, Segment
+from psgd.core.replica import DIGEST_PARAMETERS
 
 UNROLL = 16  # steps of the longer graph. Raised, a segment is fewer launches of graphs, and a graph takes more memory
 NOWHERE = np.iinfo(np.int32).max  # "the first index that is not finite" where all are
@@ -53,6 +54,7 @@ class _Room:
         self.factors = self.orders.factors if dtype == FLOAT64 else device.staging(self.orders.factors.shape, dtype)
         self.fresh = device.staging((workers,), INT32)
         self.report = device.staging((self.buffers.report.size,), BYTE)
+        self.digested = device.staging((DIGEST_PARAMETERS,), dtype)
         self.weight_spans = weight_spans(task)
         self._asked: set[str] = set()  # what was queued since the device was waited for
         self.resident: Resident | None = None  # where the network fits; otherwise:
@@ -169,8 +171,10 @@ class CudaWorkers(HostedWorkers):
     def get_replica(self, vectors: np.ndarray) -> None:
         self._device.download(self._room.buffers.replica, vectors)
 
-    def get_parameters(self, start: int, parameters: np.ndarray) -> None:
-        self._device.download(self._room.buffers.replica.at(start, parameters.shape), parameters)
+    def get_parameters(self, part: slice) -> np.ndarray:
+        host = self._room.digested[: part.stop - part.start]
+        self._device.download(self._room.buffers.replica.at(part.start, host.shape), host)
+        return host
 
     def score(self, part: str, rows: Sequence[slice], table: np.ndarray) -> None:
         assert self._scoring, "there is nothing to score"
