@@ -118,9 +118,11 @@ def test_what_is_named_for_a_thing_that_is_absent_exists():
         (["--verbose"], "--verbose is not an option; leave it out; --quiet prints less"),
         (["--dropout", "0.5"], "--dropout is not an option; there is none; optimizer.l2 regularises"),
         (["--foo"], "--foo is not an option; --help lists those that there are"),
+        (["digits", "--output"], "argument --output: expected one argument; --help describes all options"),
+        (["--resume=yes"], "argument --resume: ignored explicit argument 'yes'; --help describes all options"),
     ],
 )  # fmt: skip
-def test_an_option_that_is_a_setting(arguments, message):
+def test_an_option_that_is_none_or_lacks_a_value(arguments, message):
     with pytest.raises(UsageError) as caught:
         parse(arguments)
     assert str(caught.value) == message

@@ -89,6 +89,8 @@ def test_of_several_processes_the_first_answers(capsys, monkeypatch, number):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", str(number))
     assert [call([word]) for word in ("trian", "--version", "--help")] == ([0, 0, 0] if number else [2, 0, 0])
+    with pytest.raises(SystemExit):
+        import_module(SUBCOMMANDS["train"].module).parser().parse_args(["--help"])
     out, err = capsys.readouterr()
     assert (out == err == "") if number else (out and err)
 

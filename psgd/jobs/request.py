@@ -4,12 +4,13 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn, final
 
 from psgd.config.names import unknown_option
 from psgd.config.settings import Settings
 from psgd.core.command import program
 from psgd.core.errors import UsageError
+from psgd.core.launcher import rank
 
 
 class RunRequest(NamedTuple):
@@ -25,9 +26,21 @@ class RunRequest(NamedTuple):
     quiet: bool
 
 
+@final
+class _Parser(argparse.ArgumentParser):
+    """Raises its errors, and leaves the help to the first process of a launcher: what all find out, one prints."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; --help describes all options")
+
+    def print_help(self, file: Any = None) -> None:
+        if not rank():
+            super().print_help(file)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=program("train"),
         description="Train a network with parallel SGD. Without CONFIG: the embedded handwritten digits, 4 workers.",
     )
