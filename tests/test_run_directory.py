@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -182,6 +183,19 @@ def test_a_run_directory_that_is_gone_is_not_made_again(tmp_path, how):
     with pytest.raises(StorageError, match=r"cannot write the checkpoint .*: No such file or directory"):
         files.write_replica(CheckpointTag(2, 0), Replica(np.zeros((1, 3))))
     assert not run.exists()
+
+
+def test_a_run_whose_directory_another_has_taken_ends_and_leaves_that_one_as_it_is(tmp_path):
+    directory = tmp_path / "run"
+    first = Running([*command(), "training.epochs=1e4", "--quiet", "--output", str(directory)])
+    first.wait_until((directory / "metrics.jsonl").exists)
+    first.process.send_signal(signal.SIGSTOP)
+    directory.rename(tmp_path / "moved")
+    assert train(*SHORT, "--output", directory).code == 0
+    second = contents(directory)
+    first.process.send_signal(signal.SIGCONT)
+    refused(first.finish(), 3, f"the run directory {directory} was removed, moved or replaced while this run was at")
+    assert contents(directory) == second
 
 
 def test_resuming_without_a_run_is_refused(tmp_path):

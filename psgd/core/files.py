@@ -45,6 +45,16 @@ def print_result(text: str, what: str = "") -> None:
         raise StorageError(f"cannot write {what}to standard output: {error.strerror}") from None
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return the numbers of the device and the inode of what is at `path`; None if there is nothing. They differ once
+    it was removed or moved and something else is there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def refuse_existing(path: Path) -> None:
     """UsageError if there is something at the path that --output names."""
     if path.is_dir():

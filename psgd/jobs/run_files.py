@@ -44,7 +44,7 @@ class RunFiles:
         processes: list[dict[str, Any]],
         say: Callable[[str], None] | None = None,
     ) -> None:
-        self.request, self.directory, self._job = request, directory, job
+        self.request, self.directory, self._job, self._recorder = request, directory, job, recorder
         self._say, self._processes = say or recorder.say, processes
         self.summary: dict[str, Any] | None = None  # once the run has ended
 
@@ -80,6 +80,7 @@ class RunFiles:
 
     def finished(self, loop: Loop) -> None:
         """Write the model and the summary of a run that was not stopped. StorageError."""
+        self._recorder.flush()
         if self.directory:
             self._write_model(self.directory / "model.safetensors", loop.result.parameters)
         status = _status(loop, self._job)
@@ -100,6 +101,7 @@ class RunFiles:
         examples, device = self._job.sampler.examples, devices(self._processes)
         self.summary = summarize(self.request.settings, loop, examples, status, device)
         if self.directory:
+            self._recorder.flush()
             write_json(self.directory / "summary.json", self.summary)
 
 

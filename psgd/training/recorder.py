@@ -113,8 +113,10 @@ class Recorder:
             self._listener.truncate(examples)
 
     def flush(self) -> None:
-        """Write what is held back."""
-        self._metrics.flush()
+        """Write what is held back. StorageError if that fails; also to be called before other files of the run are
+        written, since it notices that another run has taken its directory."""
+        if self.writes:
+            self._metrics.flush()
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint: the losses since the last line of metrics."""
