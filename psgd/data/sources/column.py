@@ -3,6 +3,7 @@
 import math
 import re
 from array import array
+from contextlib import suppress
 from typing import NamedTuple, final
 
 import numpy as np
@@ -29,12 +30,20 @@ class Column(NamedTuple):
 
 
 def number(text: str) -> float | None:
-    """Parse a finite number. None if the text is not one; Python's notation 1_000 is not accepted."""
+    """Parse a number up to LARGEST_NUMBER. None if the text is not one; Python's notation 1_000 is not accepted."""
     try:
         value = float(text)
     except ValueError:
         return None
     return value if "_" not in text and abs(value) <= LARGEST_NUMBER else None
+
+
+def _no_number(text: str) -> str:
+    """Say why `number` does not take a text."""
+    with suppress(ValueError):
+        if "_" not in text and abs(float(text)) > LARGEST_NUMBER:
+            return f"beyond {LARGEST_NUMBER:.0e}"
+    return "not a number"
 
 
 @final
@@ -61,7 +70,7 @@ class Collector:
         if self._numeric and value is not None:
             self._values.append(value)
         elif self._numeric:
-            raise ValueError(f"{self.name} is {text[:60]!r}, which is not a number{self._unlike('numbers')}")
+            raise ValueError(f"{self.name} is {text[:60]!r}, which is {_no_number(text)}{self._unlike('numbers')}")
         elif value is not None and not self._decided:
             raise ValueError(f"{self.name} is {text[:60]!r}, a number{self._unlike('no numbers')}")
         elif not self._decided and OTHER_NOTATION.fullmatch(text):
