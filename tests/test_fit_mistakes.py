@@ -58,6 +58,20 @@ def test_invalid_gradients_are_errors(returned, message, check):
     assert caught.value.__notes__ == [f"psgd.fit: in {'the ' * check}{where}"]
 
 
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("first", [0.5, None])
+def test_a_loss_that_is_returned_in_some_calls_only_is_an_error(first, check):
+    losses = itertools.chain([first], itertools.cycle([None, 0.5]))
+    with pytest.raises(UsageError, match="gradient returns a loss in some calls and none in others; return it in all"):
+        psgd.fit(
+            lambda parameters, X, y: (np.zeros(2), next(losses)),
+            np.zeros(2),
+            DATA,
+            batch_size_per_worker=3,
+            check=check,
+        )
+
+
 @pytest.mark.parametrize(
     ("returned", "message"),
     [

@@ -31,7 +31,7 @@ class UserFunction(Learner):
         self.structure = structure
         self._gradient, self._start = gradient, start
         self._loss, self._score, self._wants_loss = loss, score, wants_loss
-        self.returns_loss = False  # whether the function has done so
+        self._called = self.returns_loss = False  # whether the function was called, and whether it returned a loss
         self._sum = 0.0
         self._vector: np.ndarray | None = None  # the vector of self._views, which are made once for many steps
 
@@ -42,13 +42,20 @@ class UserFunction(Learner):
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         loss = self.evaluate(parameters, batch.X, batch.T_BO, out)
         if loss is not None:
-            self.returns_loss = True
             self._sum += loss * len(batch.X)
         elif self._wants_loss:
             raise UsageError("progress shows the loss, and gradient returns none: return (gradient, loss)")
 
     def evaluate(self, parameters: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.ndarray) -> float | None:
-        """Call the function: write the gradient to `out` (P,) and return the loss, or None if it returns none."""
+        """Call the function: write the gradient to `out` (P,) and return the loss, or None if it returns none.
+        UsageError if only one of this call and the one before returned a loss: their mean would be wrong."""
+        loss = self._call(parameters, X, y, out)
+        if self._called and self.returns_loss != (loss is not None):
+            raise UsageError("gradient returns a loss in some calls and none in others; return it in all, or in none")
+        self._called, self.returns_loss = True, loss is not None
+        return loss
+
+    def _call(self, parameters: np.ndarray, X: np.ndarray, y: np.ndarray, out: np.ndarray) -> float | None:
         if parameters is not self._vector:
             self._vector, self._views = parameters, self.structure.views(parameters)
         returned = self._gradient(self._views, X, y)
