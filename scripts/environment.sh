@@ -22,7 +22,7 @@ environment() {
     echo "psgd: setting up $1 with [$extras] (once)" >&2
     log=$root/$1.log
     if ! { { [ -x "$directory/bin/python" ] || "$python" -m venv "$directory"; } &&
-        "$directory/bin/python" -m pip install --no-compile --disable-pip-version-check -e "$root[$extras]"; } >"$log" 2>&1; then
+        "$directory/bin/python" -m pip install --disable-pip-version-check -e "$root[$extras]"; } >"$log" 2>&1; then
         tail -n 5 "$log" >&2
         echo "psgd: could not set up $1; the whole log is $log. It needs the venv module (Debian: apt-get install python3-venv) and PyPI" >&2
         return 2
