@@ -130,7 +130,7 @@ class Twice(Frame):
         (Frame({"age": [], "town": [], 7: []}), DataError, "no rows to predict"),
         (Twice({"age": [1], "town": ["A"], 7: [1]}), DataError, "X has two columns named 'age'; keep one"),
         (
-            [{"age": a, "town": "A", 7: 1, "7": 1} for a in (1, 1e99)],
+            [{"age": a, "town": "A", 7: 1, "7": 1} for a in (1, 3e38)],
             DataError,
             "row 1, counted from 0: its inputs are so large that the outputs are not finite",
         ),

@@ -202,6 +202,29 @@ def test_regression_standardises_the_target(tmp_path):
     assert "y standardised (mean 200, deviation 100)" in data.note
 
 
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("1e99,5,a", "4: x is '1e99', which is beyond 3.4e+38"),
+        ("1,7e99,a", "4: y is '7e99', which is beyond 3.4e+38"),
+        ("1,5,a\n-3e38,5,a", "5: x is -3e+38, by the mean and deviation of the training rows -3e+48, too large"),
+        ("1,3e38,a", "4: y is 3e+38, by the mean and deviation of the training rows 3e+39, too large"),
+    ],
+)
+@pytest.mark.parametrize("settings", [{"train_rows": 2}, {"test_path": "second.csv"}])
+def test_numbers_that_are_too_large_are_named(tmp_path, monkeypatch, rows, words, settings):
+    """Trained on 0 and 2e-10, the deviation is 1e-10; on 0 and 0.2, it is 0.1."""
+    monkeypatch.chdir(tmp_path)
+    text = "x,y,town\n0,0,a\n2e-10,0.2,b\n"
+    if "test_path" in settings:
+        (tmp_path / "second.csv").write_text(f"x,y,town\n\n\n{rows}\n")
+    else:
+        text += f"{rows}\n"
+    with pytest.raises(DataError) as caught:
+        table(tmp_path, text, task="regression", categories="one-hot", **settings)
+    assert f".csv:{words}" in str(caught.value)
+
+
 @pytest.fixture(autouse=True)
 def _losses(monkeypatch):
     """Regression needs a loss of its own; these tests are about data alone."""
@@ -222,8 +245,12 @@ def test_a_second_file_holds_the_test_data(tmp_path):
         ("a,b,y\n1,2,0\n1,2,3,4\n", 3, "4 fields, but the header has 3"),
         ("a,b,y\n1,2,0\n\n1,x,1\n", 4, "b is 'x', which is not a number, but the values above it are numbers"),
         ("a,b,y\n1,x,0\n1,2,1\n", 3, "b is '2', a number, but the values above it are no numbers (the first is 'x')"),
-        ("a,b,y\n1,2,0\n1,inf,1\n", 3, "b is 'inf', which is beyond 1e+100, but the values"),
-        ("a,b,y\n1,2,0\n1,-1e300,1\n", 3, "b is '-1e300', which is beyond 1e+100"),
+        (
+            "a,b,y\n1,2,0\n1,inf,1\n",
+            3,
+            "b is 'inf', which is beyond 3.4e+38, the largest number of float32, but the values",
+        ),
+        ("a,b,y\n1,2,0\n1,-1e300,1\n", 3, "b is '-1e300', which is beyond 3.4e+38"),
         ("a,b,y\n1,2,0\n1,1_000,1\n", 3, "b is '1_000', which is not a number"),
         ("a,b,y\n1,2,0\n1,2,\n", 3, "y, the target, is missing"),
         ('a,b,y\n"1\n",2,0\n3,4\n', 4, "2 fields"),

@@ -13,7 +13,7 @@ MISSING = {"", "?", "na", "n/a", "<na>", "#na", "#n/a", "#n/a n/a", "nan", "-nan
 MISSING |= {f"-{text}" for text in ("1.#ind", "1.#qnan")}
 # Texts for numbers with a decimal comma, groups of digits, or a currency or percent sign.
 OTHER_NOTATION = re.compile(r"[-+(]?\s?[$€£¥]?\s?\d[\d\s.,'_]*\s?[%$€£¥)]?")
-LARGEST_NUMBER = 1e100  # larger values are not accepted as numbers, so that squares and sums stay finite
+LARGEST_NUMBER = float(np.finfo(np.float32).max)  # so that means and deviations are finite in any precision
 
 
 class Column(NamedTuple):
@@ -42,7 +42,7 @@ def _no_number(text: str) -> str:
     """Say why `number` does not take a text."""
     with suppress(ValueError):
         if "_" not in text and abs(float(text)) > LARGEST_NUMBER:
-            return f"beyond {LARGEST_NUMBER:.0e}"
+            return f"beyond {LARGEST_NUMBER:.2g}, the largest number of float32"
     return "not a number"
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from psgd.config.settings import Csv
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
+from psgd.data.sources.array_files import fits_float32
 from psgd.data.sources.column import Collector, Column, number
 from psgd.data.sources.csv_rows import Table, read_header, read_table
-from psgd.data.sources.preparation import learn_column, prepare, standardization
+from psgd.data.sources.preparation import input_names, learn_column, prepare, standardization
 from psgd.data.split import held_out
 
 Names = Sequence[int | str]
@@ -121,12 +122,27 @@ def _check_categories(table: Table, names: list[str]) -> None:
 def _dataset(table: Table, preparation: dict[str, Any]) -> Dataset:
     inputs = prepare(preparation["columns"], table.columns).X
     assert isinstance(inputs, np.ndarray), "tables are dense"
+    _check_range(table, input_names(preparation["columns"]), inputs)
     about, classes = preparation["target"], preparation["classes"]
     column = table.columns[about["name"]]
     _check_known(table, column)
     if classes:
         return Dataset(inputs, labels_of(table, column, classes, LABELS), len(classes))
-    return Dataset(inputs, ((column.values - about["mean"]) / about["deviation"])[:, np.newaxis], 0)
+    targets = ((column.values - about["mean"]) / about["deviation"])[:, np.newaxis]
+    _check_range(table, [column.name], targets)
+    return Dataset(inputs, targets, 0)
+
+
+def _check_range(table: Table, names: Sequence[str], standardised: np.ndarray) -> None:
+    """Raise DataError for the first number (N, K) beyond float32. `names`: of the K columns."""
+    wrong = np.argwhere(~fits_float32(standardised))
+    if len(wrong):
+        row, place = wrong[0]
+        raise DataError(
+            f"{table.path}:{table.lines[row]}: {names[place]} is {table.columns[names[place]].values[row]:g}, by the "
+            f"mean and deviation of the training rows {standardised[row, place]:g}, too large for float32; correct the "
+            "row or remove it"
+        )
 
 
 def _check_names(names: list[str], settings: Csv) -> None:

@@ -59,6 +59,12 @@ def standardization(values: np.ndarray) -> tuple[float, float]:
     return mean, deviation if deviation > CONSTANT * np.abs(values).max() else 1.0
 
 
+def input_names(learnt: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the column of each input that `prepare` makes."""
+    widths = [1 if about["kind"] in (NUMBER, CODES) else len(about["categories"]) for about in learnt]
+    return [about["name"] for about, width in zip(learnt, widths, strict=True) for _ in range(width)]
+
+
 def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> PreparedInputs:
     """Turn raw columns, by name, into inputs. Every learnt column must be among them."""
     inputs: list[np.ndarray] = []
