@@ -16,6 +16,7 @@ from processes import ROOT, python
 from psgd.config.resolve import resolve
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
+from psgd.data.sources.csv_table import collectors_of
 from psgd.data.sources.load import load_data
 from psgd.data.split import held_out
 
@@ -192,6 +193,21 @@ def test_given_labels_set_their_order(tmp_path):
     data = table(tmp_path, "x,y\n1,high\n2,low\n", labels=["low", "middle", "high"])
     assert arrays(data)[1].tolist() == [2, 0]
     assert data.train.classes == 3
+
+
+@pytest.mark.parametrize("name", ["none", "NA", "null", "?"])
+def test_a_class_that_is_named_is_not_missing(tmp_path, name):
+    text = f"x,y\n1,{name}\n,mild\n"
+    (tmp_path / "test.csv").write_text(f"x,y\n{name},{name}\n")  # an input is missing
+    data = table(tmp_path, text, labels=["mild", name], test_path=str(tmp_path / "test.csv"))
+    assert arrays(data)[1].tolist() == [1, 0]
+    assert (data.test.inputs.tolist(), data.test.targets.tolist()) == ([[0]], [1])
+    target = collectors_of(data.preparation, True)[-1]  # as for predictions
+    target.add(name)
+    assert target.column().texts == (name,)
+    advice = r"t\.csv:2: y, the target, is missing; remove the row, or if a class is called .* name all in data\.labels"
+    with pytest.raises(DataError, match=advice):
+        table(tmp_path, text)
 
 
 def test_regression_standardises_the_target(tmp_path):

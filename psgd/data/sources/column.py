@@ -3,6 +3,7 @@
 import math
 import re
 from array import array
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple, final
 
@@ -49,11 +50,13 @@ def _no_number(text: str) -> str:
 @final
 class Collector:
     """Collects the values of a column: numbers if `numeric`, categories if not. If it is None, the first value that is
-    not missing decides, and a value of the other kind is an error: the column is damaged, or holds categories."""
+    not missing decides, and a value of the other kind is an error: the column is damaged, or holds categories.
+    `labels`: texts that are values, even if they look like a missing one."""
 
-    def __init__(self, name: str, numeric: bool | None) -> None:
+    def __init__(self, name: str, numeric: bool | None, labels: Iterable[int | str] = ()) -> None:
         self.name = name
         self._decided, self._numeric = numeric is not None, numeric
+        self._missing = MISSING - {str(label).lower() for label in labels}
         self._first = ""  # the value that decided
         self._values = array("d")
         self._codes: dict[str, int] = {}  # category -> its number, in order of appearance
@@ -61,7 +64,7 @@ class Collector:
     def add(self, text: str) -> None:
         """Parse and append a value. ValueError describes a wrong one."""
         text = text.strip()
-        if text.lower() in MISSING:
+        if text.lower() in self._missing:
             self._values.append(math.nan)
             return
         value = number(text)

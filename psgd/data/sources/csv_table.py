@@ -32,7 +32,8 @@ def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> 
     names = settings.columns or [name for name in read_header(path, separator) if name not in (target, "")]
     _check_names(names, settings)
     collectors = [Collector(name, False if name in settings.categorical else None) for name in names]
-    table = read_table(path, separator, [*collectors, Collector(target, settings.task == "regression")])
+    targets = Collector(target, settings.task == "regression", settings.labels or ())
+    table = read_table(path, separator, [*collectors, targets])
     if settings.columns is None:
         _check_categories(table, names)
     count, fraction = settings.train_rows or len(table.lines), settings.validation
@@ -53,7 +54,7 @@ def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collecto
     """Return collectors for a model's input columns, and for the target if `target`, of the kinds it was trained on."""
     collectors = [Collector(about["name"], about["kind"] == "number") for about in preparation["columns"]]
     if target:
-        collectors.append(Collector(preparation["target"]["name"], not preparation["classes"]))
+        collectors.append(Collector(preparation["target"]["name"], not preparation["classes"], preparation["classes"]))
     return collectors
 
 
@@ -160,7 +161,8 @@ def _check_names(names: list[str], settings: Csv) -> None:
 def _check_known(table: Table, column: Column) -> None:
     if column.missing.any():
         line = table.lines[int(np.argmax(column.missing))]
-        raise DataError(f"{table.path}:{line}: {column.name}, the target, is missing; remove the row")
+        advice = "" if column.texts is None else ", or if a class is called none, NA or so, name all in data.labels"
+        raise DataError(f"{table.path}:{line}: {column.name}, the target, is missing; remove the row{advice}")
 
 
 def _label(text: str) -> str:
