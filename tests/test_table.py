@@ -267,7 +267,12 @@ def test_a_second_file_holds_the_test_data(tmp_path):
             "b is 'inf', which is beyond 3.4e+38, the largest number of float32, but the values",
         ),
         ("a,b,y\n1,2,0\n1,-1e300,1\n", 3, "b is '-1e300', which is beyond 3.4e+38"),
-        ("a,b,y\n1,2,0\n1,1_000,1\n", 3, "b is '1_000', which is not a number"),
+        ("a,b,y\n1,2,0\n1,1_000,1\n", 3, "b is '1_000', which is not a number as it stands"),
+        (
+            'a,b,y\n1,2,0\n1,"1,000",1\n',
+            3,
+            "b is '1,000', which is not a number as it stands; write it with digits and",
+        ),
         ("a,b,y\n1,2,0\n1,2,\n", 3, "y, the target, is missing"),
         ('a,b,y\n"1\n",2,0\n3,4\n', 4, "2 fields"),
         ('a,b,y\n1,2,0\n1,"2,1\n', 3, "unexpected end of data"),

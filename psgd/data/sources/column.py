@@ -14,6 +14,7 @@ MISSING = {"", "?", "na", "n/a", "<na>", "#na", "#n/a", "#n/a n/a", "nan", "-nan
 MISSING |= {f"-{text}" for text in ("1.#ind", "1.#qnan")}
 # Texts for numbers with a decimal comma, groups of digits, or a currency or percent sign.
 OTHER_NOTATION = re.compile(r"[-+(]?\s?[$€£¥]?\s?\d[\d\s.,'_]*\s?[%$€£¥)]?")
+AS_IT_STANDS, PLAINLY = "not a number as it stands", "; write it with digits and a decimal point alone"
 LARGEST_NUMBER = float(np.finfo(np.float32).max)  # so that means and deviations are finite in any precision
 
 
@@ -44,7 +45,7 @@ def _no_number(text: str) -> str:
     with suppress(ValueError):
         if "_" not in text and abs(float(text)) > LARGEST_NUMBER:
             return f"beyond {LARGEST_NUMBER:.2g}, the largest number of float32"
-    return "not a number"
+    return AS_IT_STANDS if OTHER_NOTATION.fullmatch(text) else "not a number"
 
 
 @final
@@ -73,13 +74,15 @@ class Collector:
         if self._numeric and value is not None:
             self._values.append(value)
         elif self._numeric:
-            raise ValueError(f"{self.name} is {text[:60]!r}, which is {_no_number(text)}{self._unlike('numbers')}")
+            reason = _no_number(text)
+            advice = PLAINLY if reason == AS_IT_STANDS else self._unlike("numbers")
+            raise ValueError(f"{self.name} is {text[:60]!r}, which is {reason}{advice}")
         elif value is not None and not self._decided:
             raise ValueError(f"{self.name} is {text[:60]!r}, a number{self._unlike('no numbers')}")
         elif not self._decided and OTHER_NOTATION.fullmatch(text):
             raise ValueError(
-                f"{self.name} is {text[:60]!r}, which is not a number as it stands; write it with digits and a decimal "
-                "point alone, or name the column in data.categorical"
+                f"{self.name} is {text[:60]!r}, which is {AS_IT_STANDS}{PLAINLY}, or name the column in "
+                "data.categorical"
             )
         else:
             self._values.append(self._codes.setdefault(text, len(self._codes)))
