@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 import psgd
@@ -15,6 +16,7 @@ from psgd.config.foreign_names import FOREIGN
 from psgd.config.names import SECTIONS
 from psgd.core import log
 from psgd.core.errors import DataError, Diverged, UsageError
+from psgd.data.user_arrays import as_user_arrays
 from psgd.jobs.fit.advice import advice
 from psgd.jobs.fit.misplaced import misplaced
 from psgd.jobs.fit.settings import _ARGUMENTS, check_settings, in_words_of_fit, section_of
@@ -144,6 +146,23 @@ def test_invalid_parameters_are_errors(parameters, message):
 def test_invalid_data_are_errors(dataset):
     with pytest.raises(DataError, match="dataset"):
         psgd.fit(still, np.zeros(2), dataset)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ((csr_matrix(DATA[0]), DATA[1]), r"X of dataset is csr_matrix, .* give X\.toarray\(\), or .* psgd\.sklearn"),
+        ((np.ma.masked_equal(DATA[0], DATA[0].flat[0]), DATA[1]), r"X of dataset has 1 masked .* X\.filled\(value\)"),
+        ((DATA[0], np.ma.masked_equal(DATA[1], DATA[1].flat[0])), r"y of dataset has \d+ masked .* y\.filled\(value\)"),
+    ],
+)
+def test_sparse_and_masked_data_are_errors(dataset, message):
+    with pytest.raises(DataError, match=message):
+        psgd.fit(still, np.zeros(2), dataset)
+
+
+def test_a_masked_array_without_masked_values_is_an_array():
+    assert type(as_user_arrays((np.ma.masked_array(DATA[0]), DATA[1]), "dataset", 0).X) is np.ndarray
 
 
 @pytest.mark.parametrize(

@@ -50,9 +50,21 @@ class UserArrays:
 
 
 def as_user_arrays(pair: Any, name: str, classes: int) -> UserArrays:
-    """Convert a pair (X, y), which messages call `name`. DataError unless both are arrays of equally many rows."""
+    """Convert a pair (X, y), which messages call `name`. DataError unless both are arrays of equally many rows. scipy
+    is not imported: its sparse arrays are recognised by `tocsr`."""
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise DataError(f"{name} is {type(pair).__name__}; it must be a pair (X, y) of arrays with a row an example")
+    for given, letter in zip(pair, "Xy", strict=True):
+        if hasattr(given, "tocsr"):
+            raise DataError(
+                f"{letter} of {name} is {type(given).__name__}, and psgd.fit does not take sparse rows; give "
+                f"{letter}.toarray(), or train a linear model by psgd.sklearn, or by psgd train on libsvm data"
+            )
+        if isinstance(given, np.ma.MaskedArray) and (masked := np.count_nonzero(given.mask)):
+            raise DataError(
+                f"{letter} of {name} has {masked} masked values, and psgd.fit knows no masks; give "
+                f"{letter}.filled(value), or leave those rows out"
+            )
     X, y = np.asarray(pair[0]), np.asarray(pair[1])
     for array, letter in ((X, "X"), (y, "y")):
         if array.ndim == 0:
