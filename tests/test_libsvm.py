@@ -70,9 +70,9 @@ def test_labels(write, labels, names, targets):
 
 
 def test_regression_targets(write):
-    train, *_, preparation = read(write("0.5 1:1\n-3 2:1\n"), REGRESSION)
+    train, *_, preparation = read(write("1700000001 1:1\n-3 2:1\n"), REGRESSION)
     assert (preparation["classes"], train.classes, train.outputs) == ([], 0, 1)
-    np.testing.assert_array_equal(train.targets, np.float32([[0.5], [-3]]))
+    np.testing.assert_array_equal(train.targets, [[1700000001], [-3]])
 
 
 def test_zero_based_indices_and_features(write):

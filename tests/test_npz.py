@@ -92,6 +92,24 @@ def test_regression_targets(tmp_path):
     assert gathered(data.train, np.array([5, 2]), 1)[1] == [[5], [2]]
 
 
+@pytest.mark.parametrize(
+    ("integers", "stored"),
+    [
+        (np.arange(6) + 1_700_000_000, np.float64),
+        (np.arange(6, dtype=np.uint64) + 2**40, np.float64),
+        (np.arange(6) * 2**40, np.float32),
+        (np.arange(6, dtype=np.int16), np.float32),
+    ],
+)
+def test_integers_that_float32_would_round_are_float64(tmp_path, integers, stored):
+    data = read(saved(tmp_path, x=integers[:, None], y=Y))
+    assert data.train.inputs.dtype == stored
+    assert gathered(data.train, np.arange(6), 3)[0] == integers[:, None].astype(np.float64).tolist()
+    for rows in (slice(0, 6), np.arange(6)):
+        X_BI = data.train.reader(6, 3, np.dtype(np.float32))(rows)[0]
+        assert X_BI[:, 0].tobytes() == integers.astype(np.float32).tobytes()
+
+
 def test_a_directory_is_mapped_and_never_copied(tmp_path, monkeypatch):
     for name, array in {"x_train": X, "y_train": Y, "x_test": X[:3], "y_test": Y[:3]}.items():
         np.save(tmp_path / f"{name}.npy", array)

@@ -78,8 +78,9 @@ def load_arrays(path: Path, settings: Npz) -> Data:
 
 
 def as_matrix(X: Named) -> np.ndarray:
-    """Convert `X` to (N, F) of uint8 or floating numbers. A mapped array stays mapped unless it holds other integers.
-    DataError if it is empty, or holds what is not a finite number."""
+    """Convert `X` to (N, F) of uint8 or floating numbers: other integers to float64 if float32 would round one.
+    A mapped array stays mapped unless it holds other integers. DataError if it is empty, or holds what is not a finite
+    number."""
     array = X.array
     if array.ndim == 0 or array.size == 0:
         raise DataError(f"{X.name}: has shape {array.shape}; expected (examples, ...), at least one of each")
@@ -87,7 +88,8 @@ def as_matrix(X: Named) -> np.ndarray:
         raise DataError(f"{X.name}: holds {array.dtype}; expected numbers, so convert them first")
     check_finite(X)
     if array.dtype.kind in "biu" and array.dtype != np.uint8:
-        array = array.astype(np.float32)
+        narrow = array.astype(np.float32)
+        array = narrow if np.array_equal(narrow, array) else array.astype(np.float64)
     return array.reshape(len(array), math.prod(array.shape[1:]))
 
 

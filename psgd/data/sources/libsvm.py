@@ -125,7 +125,7 @@ class _Parser:
         Targets are indices in `labels`, or numbers if it is None."""
         values = None if self._values is None else np.frombuffer(self._values, np.float32)
         found = np.frombuffer(self.labels)
-        targets = found[:, None].astype(np.float32) if labels is None else np.searchsorted(labels, found)
+        targets = found[:, None] if labels is None else np.searchsorted(labels, found)
         indptr, indices = np.frombuffer(self._indptr, np.int64), np.frombuffer(self.indices, np.int32)
         if self.largest_index(None) >= features:
             known = indices < features
