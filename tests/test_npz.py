@@ -137,6 +137,8 @@ def test_a_directory_is_mapped_and_never_copied(tmp_path, monkeypatch):
         ({"x": X, "y": Y[:5]}, [], "each row needs a target"),
         ({"x": X, "y": Y / 4}, [], "row 1 holds 0.25; labels are whole numbers or text"),
         ({"x": X, "y": Y * 0}, [], "all labels are 0"),
+        ({"x": X, "y": Y * 1e19}, [], "row 1 holds 1e+19, which is beyond int64; write such labels as text"),
+        ({"x": X, "y": Y.astype(np.uint64) + 2**63 - 1}, [], "row 1 holds 9223372036854775808, which is beyond int64"),
         ({"x": X, "y": np.full(6, np.nan)}, ["data.task=regression"], "row 0 is not finite in float32"),
         ({"x": X.astype(str), "y": Y}, [], "expected numbers"),
         ({"x": X, "y": np.array([{}] * 6)}, [], "an array of Python objects is not read; save it as numbers or text"),

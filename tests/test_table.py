@@ -181,6 +181,10 @@ def test_other_separators(tmp_path, separator, character):
         (["02", "10", "2"], ["02", "10", "2"]),
         (["b", "a", "b"], ["a", "b"]),
         (["0.5", "1", "1"], ["0.5", "1"]),
+        (
+            ["-9007199254740993", "-9007199254740992", "9007199254740993"],
+            [-9007199254740993, -9007199254740992, 9007199254740993],
+        ),
     ],
 )
 def test_names_of_classes(tmp_path, labels, classes):
@@ -328,6 +332,13 @@ def test_a_file_that_is_not_utf_8_is_an_error(tmp_path):
         (PEOPLE, {"columns": ["age"], "categorical": ["city"]}, UsageError, "not among the columns age"),
         (PEOPLE, {"train_rows": 5}, UsageError, "has 5 rows; leave some to test on"),
         ("x,y\n1,0\n2,0\n", {}, DataError, "is '0' in all training rows"),
+        (
+            "x,y\n1,0\n2,1e19\n",
+            {},
+            DataError,
+            "y, the target, has the label 10000000000000000000, which is beyond int64",
+        ),
+        ("x,y\n1,0\n2,1\n", {"labels": [0, 2**63]}, DataError, "has the label 9223372036854775808, which is beyond"),
         ("x,y\n,0\n?,1\nNA,1\n", {}, DataError, "'x' has no value in any training row"),
         ("x,y\n", {}, DataError, "a header, but no rows"),
         ("", {}, DataError, "empty"),

@@ -1,6 +1,7 @@
 """Data sets from CSV files: some named columns are the inputs, and one is the target."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,11 @@ def _learn(table: Table, names: list[str], targets: Column, rows: np.ndarray, se
                 "rows, which are hardly classes; to learn quantities set data.task: regression, or name all labels in "
                 "data.labels"
             )
+    if beyond := [label for label in classes if isinstance(label, int) and not -(2**63) <= label < 2**63]:
+        raise DataError(
+            f"{table.path}: {targets.name}, the target, has the label {beyond[0]}, which is beyond int64; write such "
+            "labels as text, with a letter before them"
+        )
     learnt = [learn_column(table.columns[name], rows, settings.categories) for name in names]
     return {"kind": "table", "separator": settings.separator, "target": about, "columns": learnt, "classes": classes}
 
@@ -168,7 +174,10 @@ def _check_known(table: Table, column: Column) -> None:
 def _label(text: str) -> str:
     """Write a whole number in one way: 1.0 and 1e0 are the class 1."""
     value = None if text.isdigit() else number(text)
-    return text if value is None or value != int(value) else str(int(value))
+    if value is None:
+        return text
+    exact = value if abs(value) < 2**53 else Decimal(text)
+    return text if exact != int(exact) else str(int(exact))
 
 
 def _learn_classes(table: Table, column: Column, rows: np.ndarray) -> Names:

@@ -73,7 +73,18 @@ def _labels(y: Named) -> np.ndarray:
             f"{y.name}: row {wrong[0]} holds {array[wrong[0]].item()!r}; labels are whole numbers or text "
             "(for values set data.task: regression)"
         )
+    wrong = np.flatnonzero(_beyond_int64(array))
+    if len(wrong):
+        label = array[wrong[0]].item()
+        raise DataError(f"{y.name}: row {wrong[0]} holds {label!r}, which is beyond int64; write such labels as text")
     return array.astype(np.int64)
+
+
+def _beyond_int64(array: np.ndarray) -> np.ndarray:
+    if array.dtype.kind == "f":
+        return np.abs(array.astype(np.float64)) >= 2.0**63
+    beyond: np.ndarray = array > np.uint64(2**63 - 1) if array.dtype.kind == "u" else np.zeros(len(array), bool)
+    return beyond
 
 
 def _one_hot(array: np.ndarray) -> bool:
