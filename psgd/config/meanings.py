@@ -74,7 +74,8 @@ MEANINGS = {
         activation="The activation of the hidden layers.",
         output="The activation of the last layer. null: the one that the loss expects.",
         loss="What is minimised. squared-error: half the sum over outputs; all are means over examples.",
-        huber_threshold="Where the Huber loss turns from a parabola to a line.",
+        huber_threshold="Where the Huber loss turns from a parabola to a line; with csv, in standard deviations of the "
+        "target.",
         initializer="How initial weights are drawn: xavier and he by the size of a layer, normal from N(0, 1).",
         constant="The value that initializer: constant gives to all weights and biases.",
     ),
@@ -113,8 +114,8 @@ MEANINGS = {
         tf32="Whether a GPU may round what it multiplies to TF32, 10 bits after the point: faster, less precise. "
         "The CPU never does.",
         evaluate_every=("The training between two evaluations; there is one at the end, too.", "epochs"),
-        target="The accuracy, or the loss where there are no classes, at which training ends; on validation data if "
-        "there are any, else on test data.",
+        target="The accuracy, or the loss where there are no classes (with csv, of the standardised target), at which "
+        "training ends; on validation data if there are any, else on test data.",
         early_stop="Ends training when validation data show no improvement; the best evaluation is the result.",
         on_nonfinite="What happens if a worker is not finite: the job stops, or the worker is left out of the round.",
         checkpoint_seconds=("The training between two checkpoints; 0: one at every exchange of reports.", "seconds"),
@@ -123,7 +124,7 @@ MEANINGS = {
         "training.early_stop",
         patience=("After so many in a row without an improvement, training ends.", "evaluations"),
         minimum="What counts as an improvement: to exceed the best validation accuracy (or to undercut the best "
-        "loss, where there are no classes) by more than this.",
+        "loss, where there are no classes; with csv, of the standardised target) by more than this.",
     ),
     **_of(
         "cluster",
