@@ -354,7 +354,9 @@ def pair(**changed: Any) -> dict[str, Any]:
     one = {"arm": "average", "at": {}, "settings": {}, "strategy": "parameter-averaging", "period": 5}
     one |= {"speeds": [1.0, 1.0], "runs": [run]}
     other = {**copy.deepcopy(one), "arm": "weighted", "strategy": "weighted-averaging", **changed}
-    return {"base": {"optimizer.name": "sgd", "strategy.optimizer_state": "keep"}, "cells": [one, other]}
+    plain = {"name": "sgd", "momentum": 0.0, "clip_norm": None, "schedule": "constant", "warmup": 0.0}
+    base = {f"optimizer.{name}": value for name, value in plain.items()}
+    return {"base": {**base, "strategy.optimizer_state": "keep"}, "cells": [one, other]}
 
 
 def test_weighted_averaging_with_equal_speeds_has_the_hash_of_parameter_averaging():
@@ -382,5 +384,6 @@ def test_period_one_has_the_losses_of_gradient_averaging():
     assert [(e["holds"], e["detail"]) for e in identities(found)] == [
         (False, "validation losses differ by 2.5e-02 at most")
     ]
-    for base in ({"optimizer.name": "adam"}, {"optimizer.momentum": 0.9}, {"optimizer.clip_norm": 1.0}):
-        assert identities({**found, "base": {**found["base"], **base}}) == [], base
+    other = {"name": "adam", "momentum": 0.9, "clip_norm": 1.0, "schedule": "step", "warmup": 1.0}
+    for name, value in other.items():
+        assert identities({**found, "base": {**found["base"], f"optimizer.{name}": value}}) == [], name

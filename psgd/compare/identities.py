@@ -15,6 +15,15 @@ AVERAGES = {"parameter-averaging", "weighted-averaging"}
 EQUAL_SPEEDS = "with equal speeds, weighted averaging is parameter averaging: the same hash"
 PERIOD_ONE = "with period 1 and plain SGD, averaging parameters is averaging gradients: the same losses to rounding"
 
+# Plain SGD. Gradients are clipped before or after their mean, and a rate that changes does so within a round.
+_PLAIN = {
+    "optimizer.name": "sgd",
+    "optimizer.momentum": 0,
+    "optimizer.clip_norm": None,
+    "optimizer.schedule": "constant",
+    "optimizer.warmup": 0,
+}
+
 
 def identities(results: Json) -> list[Json]:
     """Check all pairs of cells that must agree; entries of findings["identities"]."""
@@ -49,8 +58,7 @@ def _same_state(results: Json, one: Json, other: Json) -> bool:
 
 def _period_one(results: Json, one: Json, other: Json) -> bool:
     values = _all(results, one)
-    plain = values.get("optimizer.name") == "sgd" and not values.get("optimizer.momentum")
-    plain = plain and values.get("optimizer.clip_norm") is None  # gradients are clipped before or after their mean
+    plain = all(values.get(name) == value for name, value in _PLAIN.items())
     return plain and {one["period"], other["period"]} == {None, 1}
 
 
