@@ -194,12 +194,12 @@ def test_called_again_nothing_that_is_done_is_trained_and_a_regression_has_code_
     assert "sync, price slow: " in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*/summary.json")} == ended
     assert without_times(read(tmp_path / "out")) == without_times(read(where))
-    for cell in earlier["cells"]:
-        for name in cell["costs"] or ():
-            cell["costs"][name] /= 2
-    (tmp_path / "earlier.json").write_text(json.dumps(earlier))
-    earlier["prices"].pop("here")
     earlier["prices"]["slow"]["network"] = "1Gbit,1us"
+    (tmp_path / "earlier.json").write_text(json.dumps(earlier))
+    assert main(arguments) == 2
+    earlier["prices"] = {"slow": read(where)["prices"]["slow"]}
+    for cell in earlier["cells"]:
+        cell["message_bytes"] = cell["message_bytes"] and cell["message_bytes"] / 2
     (tmp_path / "earlier.json").write_text(json.dumps(earlier))
     assert main([*arguments, "--max-regress", "5%"]) == 6
     said = capsys.readouterr()

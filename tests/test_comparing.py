@@ -1,6 +1,7 @@
 """A comparison from its plan to results.json: target, broken arms, diverged runs, more seeds and arms, another call."""
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -330,6 +331,36 @@ def test_both_are_judged_by_the_earlier_target(faster):
     after["target"]["metric"] = "validation_loss"
     with pytest.raises(UsageError, match="the target is a validation_loss and was a validation_accuracy before"):
         check(after, before, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value", "words"),
+    [
+        (
+            "prices",
+            "slow",
+            {"hosts": 4, "workers_per_host": None, "network": "1Mbit,50ms", "machine_speed": 1.0},
+            "the price slow is {hosts: 4, network: 1Mbit,50ms, machine_speed: 1.0} and was {hosts: 4, network: "
+            "100Mbit,1ms, machine_speed: 1.0} before",
+        ),
+        ("prices", "here", {"hosts": 1}, "the price here is {hosts: 1} and was measured before"),
+        ("budget", "epochs", 30.0, "budget.epochs is 30 and was 20 before"),
+        ("budget", "evaluate_every", 0.5, "budget.evaluate_every is 0.5 and was 1 before"),
+    ],
+)
+def test_times_that_mean_something_else_cannot_be_compared(faster, section, name, value, words):
+    before, after = faster(1.0)
+    after[section] = {**after[section], name: value}
+    with pytest.raises(UsageError, match=re.escape(words)):
+        check(after, before, 0.1)
+    after[section] = {**before[section], "another": value}
+    assert check(after, before, 0.1)
+
+
+def test_what_a_price_costs_does_not_change_its_times(faster):
+    before, after = faster(1.0)
+    after["prices"] = {**after["prices"], "slow": {**after["prices"]["slow"], "dollars_per_host_hour": 9.0}}
+    assert check(after, before, 0.1)
 
 
 def test_results_with_nothing_in_common_cannot_be_compared(faster):

@@ -25,10 +25,8 @@ def parse_share(text: str) -> float:
 
 def check(results: dict[str, Any], before: dict[str, Any], most: float) -> list[str]:
     """Return a line for each time that both have, to the target of those before. Regressed if one is more than the
-    share `most` above that before, or if a target is reached no more; UsageError if nothing can be compared."""
-    metrics = results["target"]["metric"], before["target"]["metric"]
-    if metrics[0] != metrics[1]:
-        raise UsageError(f"the target is a {metrics[0]} and was a {metrics[1]} before; times to it cannot be compared")
+    share `most` above that before, or if a target is reached no more; UsageError if they cannot be compared."""
+    _comparable(results, before)
     new, lines, worse = dict(_rows(results, before["target"])), [], []
     for key, row in _rows(before, before["target"]):
         arm, then, name = row["arm"], row["median"], ", ".join(key)
@@ -50,6 +48,31 @@ def check(results: dict[str, Any], before: dict[str, Any], most: float) -> list[
         raise Regressed("\n".join([f"slower by more than {most:.0%}:", *worse]))
     cpus = results["machine"]["cpu"], before["machine"]["cpu"]
     return lines + [f"The earlier results are of another machine: {cpus[1]}, not {cpus[0]}."] * (cpus[0] != cpus[1])
+
+
+def _comparable(results: dict[str, Any], before: dict[str, Any]) -> None:
+    """UsageError if times mean something else: another metric, evaluations or length of training, or another price."""
+    metrics = results["target"]["metric"], before["target"]["metric"]
+    if metrics[0] != metrics[1]:
+        raise UsageError(f"the target is a {metrics[0]} and was a {metrics[1]} before; times to it cannot be compared")
+    for name in ("epochs", "evaluate_every"):
+        now, then = results["budget"][name], before["budget"][name]
+        if now != then:
+            raise UsageError(f"budget.{name} is {now:g} and was {then:g} before; times cannot be compared: set it back")
+    for name in (name for name in results["prices"] if name in before["prices"]):
+        new, old = _terms(results["prices"][name]), _terms(before["prices"][name])
+        if new != old:
+            raise UsageError(
+                f"the price {name} is {new} and was {old} before; times at it cannot be compared: give it another name"
+            )
+
+
+def _terms(price: str | dict[str, Any]) -> str:
+    """What a price says about time."""
+    names = ("hosts", "workers_per_host", "network", "machine_speed")
+    if isinstance(price, str):
+        return price
+    return "{" + ", ".join(f"{name}: {price[name]}" for name in names if price.get(name) is not None) + "}"
 
 
 def _broken(results: dict[str, Any], arm: str, key: tuple[str, ...]) -> bool:
