@@ -113,11 +113,7 @@ def results(seeds: tuple[int, ...] = SEEDS, evaluations: int = EPOCHS) -> dict[s
         "arms": list(ARMS),
         "axes": {"workers": [str(w) for w in WORKERS], "speeds": list(SPEEDS)},
         "seeds": list(seeds),
-        "budget": {
-            "epochs": float(EPOCHS),
-            "evaluate_every": EPOCHS / evaluations,
-            "examples_per_epoch": float(EXAMPLES),
-        },
+        "budget": {"epochs": float(EPOCHS), "evaluate_every": EPOCHS / evaluations},
         "target": {
             "metric": "validation_accuracy",
             "value": TARGET,
@@ -144,6 +140,7 @@ def cell(arm: str, workers: int, speeds: str, seeds: tuple[int, ...], evaluation
         "speeds": [1.0 if speeds == "equal" or i % 2 == 0 else 0.5 for i in range(workers)],
         "period": None if arm == "sync" else 50,
         "batch": BATCH,
+        "examples_per_epoch": EXAMPLES,
         "learning_rate": rate,
         "tuned": {"optimizer.learning_rate": rate},
         "tuning": {

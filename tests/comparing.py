@@ -17,7 +17,7 @@ from psgd.config.settings import Settings
 from psgd.core.files import to_json, write_json, write_text
 
 COSTS = {"step": 1e-4, "leaf": 1e-6, "apply": 1e-5, "rest": 5e-5, "crowding": 0.0, "gathers": 0.0, "candidates": 1.0}
-EXAMPLES = 1000  # of an epoch
+EXAMPLES = 1000  # of an epoch, of data that the settings do not make
 
 Score = Callable[
     [Settings], Sequence[float] | str | None
@@ -53,14 +53,24 @@ class InstantRuns:
         if not (directory / "summary.json").exists():
             self.trained.append(trial)
             directory.mkdir(parents=True)
-            write_text(directory / "metrics.jsonl", "".join(to_json(row) + "\n" for row in _rows(scores or ())))
+            write_text(directory / "metrics.jsonl", "".join(to_json(row) + "\n" for row in _rows(trial, scores or ())))
             write_json(directory / "summary.json", _summary(trial, scores))
         return Outcome(directory, None if scores else "the loss is not finite", not scores)
 
 
-def _rows(scores: Sequence[float]) -> list[dict[str, Any]]:
+def _examples(trial: Trial) -> int:
+    return getattr(trial.settings.data, "examples", EXAMPLES)
+
+
+def _rows(trial: Trial, scores: Sequence[float]) -> list[dict[str, Any]]:
     return [
-        {"round": i, "epoch": float(i), "examples": EXAMPLES * i, "seconds": 0.5 * i, "validation_accuracy": score}
+        {
+            "round": i,
+            "epoch": float(i),
+            "examples": _examples(trial) * i,
+            "seconds": 0.5 * i,
+            "validation_accuracy": score,
+        }
         for i, score in enumerate(scores, 1)
     ]
 
@@ -71,6 +81,7 @@ def _summary(trial: Trial, scores: Sequence[float] | None) -> dict[str, Any]:
         "parameters_sha256": hashlib.sha256(trial.identity.encode()).hexdigest(),
         "rounds": len(scores or ()),
         "epochs": float(len(scores or ())),
+        "examples_per_epoch": _examples(trial),
         "worker_steps": [1] * trial.settings.worker_count,
         "group": "serial",
         "processes": 1,

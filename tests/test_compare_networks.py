@@ -40,6 +40,7 @@ def a_cell(arm, *rounds, period=10, workers=2, **more):
         "speeds": [1.0] * workers,
         "period": period,
         "batch": 1,
+        "examples_per_epoch": 100,
         "message_bytes": 10**6,
         "comparable": True,
         "why_not": "",
@@ -61,7 +62,7 @@ def results(*cells, **more):
         "arms": list(dict.fromkeys(cell["arm"] for cell in cells)),
         "reference": "sync",
         "target": {"metric": "test_loss", "value": 0.5},
-        "budget": {"epochs": 1, "examples_per_epoch": 100.0, "evaluate_every": 1},
+        "budget": {"epochs": 1, "evaluate_every": 1},
         "prices": {"here": "measured", "slow": {"hosts": 2, "network": "100Mbit,0us"}},
         **more,
     }

@@ -1,6 +1,7 @@
 """A comparison from its plan to results.json: target, broken arms, diverged runs, more seeds and arms, another call."""
 
 import copy
+import json
 import re
 from typing import Any
 
@@ -10,12 +11,15 @@ from comparing import Costs, InstantRuns, Score
 
 from psgd.compare import directory as directory_module
 from psgd.compare import timing
+from psgd.compare.clock import times
 from psgd.compare.comparing import Comparing
 from psgd.compare.directory import open_directory
 from psgd.compare.findings import findings
 from psgd.compare.identities import EQUAL_SPEEDS, PERIOD_ONE, identities
 from psgd.compare.plan import Plan
+from psgd.compare.record import read_examples_per_epoch
 from psgd.compare.regression import Regressed, check, parse_share
+from psgd.compare.report import series_csv
 from psgd.config.comparison_file import read_comparison
 from psgd.config.document import write
 from psgd.core.errors import UsageError
@@ -204,6 +208,40 @@ def test_an_arm_whose_runs_all_diverge_has_the_modelled_time_of_its_budget(compa
     # 3 epochs of 1,000 examples in rounds of 50 steps of 10 by 4 workers: 2; on a host each, they meet
     work = 2 * (50 * 1e-4 + 1e-5 + 2e-6 * 2 + 5e-5)
     assert work < row["times"][0]["seconds"] < 1.2 * work
+
+
+def test_epochs_and_budgets_are_of_the_cells_own_data(compared):
+    """The target is reached in epoch 2 on 1,000 examples as on 8,000, whose budget takes 8 times as long."""
+    sizes = {str(size): {"data.source": "synthetic", "data.examples": size} for size in (1000, 8000)}
+    results, _ = compared(
+        lambda s: None if s.averaging else [0.1, 0.9, 0.9],
+        grid={"data": sizes},
+        price={"slow": {"hosts": 4}},
+        target={"value": 0.8},
+        arms={"sync": ARMS["sync"], "average": {**ARMS["average"], "strategy.period": 5}},
+    )
+    tables = findings(results)["tables"]
+    budgets = {}
+    for table in tables:
+        sync, average = table["rows"]
+        assert sync["epochs_median"] == 2.0
+        budgets[table["at"]["data"]] = average["times"][0]["seconds"]
+    assert budgets["8000"] == pytest.approx(8 * budgets["1000"])
+    rows = [row.split(",") for row in series_csv.table(results, times).splitlines()]
+    epochs = rows[0].index("epochs")
+    assert [row[epochs] for row in rows[1:]] == ["1", "2", "3"] * 6
+    for each in results["cells"]:  # as an earlier psgd wrote it
+        each.pop("examples_per_epoch")
+    results["budget"]["examples_per_epoch"] = 1000.0
+    assert [table["rows"][0]["epochs_median"] for table in findings(results)["tables"]] == [2.0, 16.0]
+
+
+def test_examples_of_an_epoch_in_the_summary_of_a_run(tmp_path):
+    for summary in ({}, {"epochs": 0.0, "examples": 0}):
+        (tmp_path / "summary.json").write_text(json.dumps(summary))
+        assert read_examples_per_epoch(tmp_path) is None
+    (tmp_path / "summary.json").write_text('{"epochs": 1.1111111111111112, "examples": 1000}')
+    assert read_examples_per_epoch(tmp_path) == 900
 
 
 def test_unequal_speeds_are_not_timed(compared):

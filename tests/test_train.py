@@ -63,7 +63,7 @@ def test_the_run_directory(run):
     assert set(summary) >= {
         "strategy", "group", "device", "workers", "processes", "rounds", "epochs", "examples", "train_seconds",
         "examples_per_second", "bytes_sent_per_worker", "test_loss", "test_accuracy", "parameters_sha256",
-        "worker_steps", "last_weights",
+        "worker_steps", "last_weights", "examples_per_epoch",
     }  # fmt: skip
     model = load_file(run / "model.safetensors")
     assert {name: array.shape for name, array in model.items()} == {

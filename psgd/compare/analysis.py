@@ -3,6 +3,7 @@ comparison of each arm with the reference, and whether the verdict depends on th
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from fractions import Fraction
 from itertools import product
 from math import ceil
 from statistics import fmean
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from psgd.compare.cells import places
+from psgd.compare.cells import examples_per_epoch, places
 from psgd.compare.clock import Parts, spent, times
 from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
 from psgd.compare.statistics import Comparison, across_arms, median_of_all, paired, summarize
@@ -62,7 +63,7 @@ def all_targets(metric: str, value: float | None) -> list[float]:
     return sorted({target for target in around if target > 0} | {value})
 
 
-def timed_runs(cell: Json, price: Any, budget_examples: float) -> Iterator[Timed]:
+def timed_runs(cell: Json, price: Any, budget_examples: int) -> Iterator[Timed]:
     """The runs of a cell under a price. One that diverged took as long up to each evaluation, and would have taken as
     long for its budget, as those that are done: their rounds are the same. Runs that cannot be timed are left out."""
     found = [(run, times(cell, run, price)) for run in cell["runs"]]
@@ -80,7 +81,7 @@ def timed_runs(cell: Json, price: Any, budget_examples: float) -> Iterator[Timed
             yield Timed(run, parts, float(parts.seconds[-1]))
 
 
-def _whole(cell: Json, run: Json, price: Any, budget_examples: float) -> float:
+def _whole(cell: Json, run: Json, price: Any, budget_examples: int) -> float:
     """Modelled seconds of the whole budget of a run that was not trained to its end."""
     period = cell["period"] or 1
     workers = sum(cell["speeds"]) if cell["strategy"] == "weighted-averaging" else cell["workers"]
@@ -93,7 +94,7 @@ def crossings(results: Json, cell: Json, price: Any, target: float) -> dict[int,
     """When each run of a cell reached the target, by seed."""
     metric = results["target"]["metric"]
     higher, found = higher_is_better(metric), {}
-    for timed in timed_runs(cell, price, _budget_examples(results)):
+    for timed in timed_runs(cell, price, _budget_examples(results, cell)):
         scores, seconds = timed.run["series"].get(metric, []), timed.parts.seconds.tolist()
         crossing = first_crossing(seconds, scores, target, higher, timed.budget)
         if crossing.reached:
@@ -131,9 +132,9 @@ def against(
     return dict(zip(others, across_arms(pairs), strict=True))
 
 
-def _budget_examples(results: Json) -> float:
-    """Examples of the budget; a run ends with the first round at or after them."""
-    return float((results["budget"]["examples_per_epoch"] or 0) * results["budget"]["epochs"])
+def _budget_examples(results: Json, cell: Json) -> int:
+    """Examples of the budget of a cell's runs; a run ends with the first round at or after them. 0 if unknown."""
+    return ceil(Fraction(str(results["budget"]["epochs"])) * int(examples_per_epoch(results, cell) or 0))
 
 
 def _table(results: Json, at: Mapping[str, str], price_name: str, target: float) -> Json | None:
@@ -169,7 +170,7 @@ def _row(results: Json, cell: Json, price: Any, target: float, found: dict[int, 
         dollars, watts = spent(cell, price, summary.median)
     crossed = [(timed.run, ends[seed]) for seed, (timed, time) in found.items() if time.reached]
     examples = median_of_all([run["series"]["examples"][end] for run, end in crossed], len(found))
-    per_epoch = results["budget"]["examples_per_epoch"]
+    per_epoch = examples_per_epoch(results, cell)
     return {
         "arm": cell["arm"],
         "reached": summary.reached,

@@ -20,6 +20,12 @@ def place_name(at: Mapping[str, str]) -> str:
     return ", ".join(f"{axis} {label}" for axis, label in at.items())
 
 
+def examples_per_epoch(results: Json, cell: Json) -> int | None:
+    """Examples of an epoch of a cell's runs; None if none has ended. Earlier results have one number for all cells."""
+    found: int | None = cell.get("examples_per_epoch", results["budget"].get("examples_per_epoch"))
+    return found
+
+
 def cell_name(cell: Json) -> str:
     """An arm and its place in words, "sync, workers 4"."""
     return ", ".join(filter(None, (cell["arm"], place_name(cell["at"]))))

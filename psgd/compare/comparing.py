@@ -10,7 +10,7 @@ from psgd.compare.cost_book import CostBook
 from psgd.compare.crossing import best_score, higher_is_better
 from psgd.compare.directory import BASE
 from psgd.compare.plan import Cell, Plan, Trial, differences
-from psgd.compare.record import read_record
+from psgd.compare.record import read_examples_per_epoch, read_record
 from psgd.compare.results_file import SCHEMA
 from psgd.compare.runs import Outcome, Runs
 from psgd.compare.timing import time_runs
@@ -61,22 +61,11 @@ class Comparing:
             "arms": list(c.arms),
             "axes": self._plan.axes,
             "seeds": c.seeds,
-            "budget": {
-                "epochs": c.budget.epochs,
-                "evaluate_every": self._plan.evaluate_every,
-                "examples_per_epoch": self._examples_per_epoch(),
-            },
+            "budget": {"epochs": c.budget.epochs, "evaluate_every": self._plan.evaluate_every},
             "target": target,
             "cells": [self._cells[cell] for cell in self._plan.cells],
             "prices": c.model_dump(mode="json")["price"],
         }
-
-    def _examples_per_epoch(self) -> float | None:
-        for cell in self._cells.values():
-            for run in cell["runs"]:
-                if run["status"] == "done" and run["epochs"]:
-                    return float(run["series"]["examples"][-1] / run["epochs"])
-        return None
 
     def _train(self, what: str, trials: Sequence[Trial]) -> dict[str, Outcome]:
         return self._runs.train(trials, what)
@@ -148,6 +137,7 @@ class Comparing:
             for seed in seeds if cell in usable else ():
                 outcome = outcomes[trials[cell, seed].identity]
                 entry["runs"].append(read_record(seed, *outcome))
+                entry["examples_per_epoch"] = entry["examples_per_epoch"] or read_examples_per_epoch(outcome.directory)
                 if outcome.error and not outcome.diverged:
                     entry["error"] = entry["error"] or outcome.error
                     LOG.warning("psgd: %s failed: %s", cell.name, outcome.error)
@@ -167,6 +157,7 @@ class Comparing:
             "speeds": settings.cluster.speeds or [1.0] * workers,
             "period": settings.averaging.period if settings.averaging else None,
             "batch": settings.training.batch_size_per_worker,
+            "examples_per_epoch": None,
             "learning_rate": settings.optimizer.learning_rate,
             "tuned": {self._comparison.tune.setting: value} if self._comparison.tune and tuned else {},
             "tuning": tuned.report if tuned else None,

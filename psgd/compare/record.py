@@ -39,6 +39,15 @@ def read_group(directory: Path) -> dict[str, Any]:
     return {"group": summary.get("group"), "processes": summary.get("processes")}
 
 
+def read_examples_per_epoch(directory: Path) -> int | None:
+    """The examples of an epoch of the run in `directory`; None if it has not ended."""
+    summary = read_summary(directory)
+    found: int | None = summary.get("examples_per_epoch")
+    if found is None and summary.get("epochs"):  # of an earlier psgd
+        found = round(summary["examples"] / summary["epochs"])
+    return found
+
+
 def read_seconds(directory: Path) -> list[float]:
     """The seconds of training at each evaluation."""
     return [float(row["seconds"]) for row in _evaluations(directory)]

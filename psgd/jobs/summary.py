@@ -33,6 +33,7 @@ def summarize(settings: Settings, loop: Loop, examples: int, status: str, device
         "rounds": progress.round,
         "epochs": progress.position / examples,
         "examples": progress.examples,
+        "examples_per_epoch": examples,
         "train_seconds": seconds,
         **{f"{part}_seconds": loop.stopwatch.seconds[part] for part in TRAINING_PARTS},
         "examples_per_second": progress.examples / seconds if seconds else None,

@@ -151,7 +151,7 @@ def _table(results: view.Results, name: str, found: Found, clock: view.Clock) ->
             at = [[run["series"].get(key) for run in cell["runs"]] for key in ("examples", "rounds")]
             examples, rounds = (bands.middle(each, point.at) for each in at)
             sent = bands.middle([_sent(cell, run) for run in cell["runs"]], point.at)
-            row = [_epochs(results, examples), numbers.count(rounds), numbers.size(sent)]
+            row = [_epochs(results, cell, examples), numbers.count(rounds), numbers.size(sent)]
             for price in clocks:
                 seconds = [clock.seconds(price, cell, run) for run in cell["runs"]]
                 row.append(numbers.seconds(bands.middle(seconds, point.at)))
@@ -173,7 +173,7 @@ def _groups(results: view.Results, clock: view.Clock) -> Table:
                     seconds = [clock.seconds(price, cell, run) for run in cell["runs"]]
                     row.append(numbers.seconds(bands.middle(seconds, point.at)))
                 examples = bands.middle([run["series"].get("examples") for run in cell["runs"]], point.at)
-                rows.append([_epochs(results, examples), *row, *_scores(cell, point)])
+                rows.append([_epochs(results, cell, examples), *row, *_scores(cell, point)])
             groups.append(Group(rows, cells.cell_name(cell)))
     head = [
         "epochs",
@@ -186,8 +186,8 @@ def _groups(results: view.Results, clock: view.Clock) -> Table:
     return Table("The numbers of this figure", head, groups, frozenset(range(len(head))), details=True)
 
 
-def _epochs(results: view.Results, examples: float | None) -> str:
-    whole = results["budget"]["examples_per_epoch"]
+def _epochs(results: view.Results, cell: dict[str, Any], examples: float | None) -> str:
+    whole = cells.examples_per_epoch(results, cell)
     return numbers.digits(examples / whole) if whole and examples is not None else numbers.NONE
 
 

@@ -5,6 +5,7 @@ import io
 from typing import Any
 
 from psgd.compare import work
+from psgd.compare.cells import examples_per_epoch
 from psgd.compare.report import view
 
 SCORES = ("validation_accuracy", "validation_loss", "test_accuracy", "test_loss")
@@ -14,13 +15,14 @@ def table(results: view.Results, times: view.Times) -> str:
     """CSV with arm, axes, seed, run, examples, epochs, rounds, bytes sent by a worker, scores, and seconds at every
     price. A value that is unknown is empty."""
     clock = view.Clock(results, times)
-    epoch, prices = results["budget"]["examples_per_epoch"], list(results["prices"])
+    prices = list(results["prices"])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     axes = list(results["axes"])
     head = ["arm", *axes, "seed", "run", "status", "evaluation", "examples", "epochs", "rounds", "bytes", *SCORES]
     writer.writerow([*head, *(_column(results, price) for price in prices)])
     for cell in results["cells"]:
+        epoch = examples_per_epoch(results, cell)
         for run in cell["runs"]:
             series, sent = run["series"], work.sent(cell, run)
             seconds = [clock.seconds(price, cell, run) for price in prices]
