@@ -210,6 +210,21 @@ def test_an_arm_whose_runs_all_diverge_has_the_modelled_time_of_its_budget(compa
     assert work < row["times"][0]["seconds"] < 1.2 * work
 
 
+@pytest.mark.parametrize(("speeds", "steps"), [(None, 75), ([1, 0.5, 0.5, 0.25], 134)])
+def test_an_only_round_that_diverges_has_the_modelled_time_of_all_its_steps(compared, speeds, steps):
+    """At least 300 steps: 75 of each of 4 equal workers; 134, 67, 67 and 33 of unequal ones, all in the same time."""
+    strategy = {"strategy.name": "weighted-averaging", "strategy.period": "end", "cluster.speeds": speeds}
+    results, _ = compared(
+        lambda s: None if s.averaging else score(s),
+        price={"slow": {"hosts": 4}},
+        target={"value": 0.9},
+        arms={"sync": ARMS["sync"], "once": strategy},
+    )
+    (table,) = findings(results)["tables"]
+    seconds = table["rows"][1]["times"][0]["seconds"]
+    assert seconds == pytest.approx(steps * 1e-4, abs=1e-4)  # and a combination
+
+
 def test_epochs_and_budgets_are_of_the_cells_own_data(compared):
     """The target is reached in epoch 2 on 1,000 examples as on 8,000, whose budget takes 8 times as long."""
     sizes = {str(size): {"data.source": "synthetic", "data.examples": size} for size in (1000, 8000)}

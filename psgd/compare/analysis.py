@@ -16,6 +16,7 @@ from psgd.compare.clock import Parts, spent, times
 from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
 from psgd.compare.statistics import Comparison, across_arms, median_of_all, paired, summarize
 from psgd.compare.work import sent
+from psgd.strategy.plans import exact_speeds, period_to_end
 
 # Factors by which the distance of a target from perfection is changed, to see whether the verdict depends on it.
 DISTANCES = (1.5, 1.2, 0.9)
@@ -82,11 +83,16 @@ def timed_runs(cell: Json, price: Any, budget_examples: int) -> Iterator[Timed]:
 
 
 def _whole(cell: Json, run: Json, price: Any, budget_examples: int) -> float:
-    """Modelled seconds of the whole budget of a run that was not trained to its end."""
-    period = cell["period"] or 1
-    workers = sum(cell["speeds"]) if cell["strategy"] == "weighted-averaging" else cell["workers"]
-    rounds = 1 if period == "end" else ceil(budget_examples / (period * workers * cell["batch"]))
-    parts = times(cell, {**run, "series": {"rounds": [max(1, rounds)]}}, price)
+    """Modelled seconds of the whole budget of a run that was not trained to its end; 0 if they are unknown."""
+    if not budget_examples:
+        return 0.0
+    weighted = cell["strategy"] == "weighted-averaging"
+    speeds = exact_speeds(cell["speeds"] if weighted else None, cell["workers"])
+    batches, period = ceil(budget_examples / cell["batch"]), cell["period"] or 1
+    steps = period_to_end(batches, speeds) if period == "end" else period
+    rounds = ceil(batches / (steps * sum(speeds)))
+    done = {"rounds": rounds, "worker_steps": [steps * rounds], "series": {"rounds": [rounds]}}
+    parts = times(cell, {**run, **done}, price)
     return float(parts.seconds[-1]) if parts else 0.0
 
 
