@@ -198,6 +198,23 @@ def test_what_evaluations_leave_open_stays_in_the_interval_whatever_the_number_o
     assert (result.ratio, result.verdict) == (0.5, "faster")
 
 
+def test_what_evaluations_leave_open_adds_to_the_spread_over_seeds():
+    # Log times from 0 to 1 over exactly 0, 0.1, 0.2: ratios of at least 0, -0.1, -0.2, which are -0.1 -+ 0.248414.
+    arm, reference = same(3, 1, math.e), exact(*map(math.exp, (0, 0.1, 0.2)))
+    result, swapped = paired(arm, reference), paired(reference, arm)
+    assert (math.log(result.low), math.log(swapped.high)) == pytest.approx((-0.348414, 0.348414), rel=1e-5)
+    assert result.ratio == pytest.approx(math.exp(0.9))
+
+
+@pytest.mark.parametrize("n", [3, 6, 20])
+def test_each_end_misses_in_one_of_forty_though_one_arm_has_few_evaluations_and_the_other_many(n):
+    draw, missed = lognormal(n, 0.08, seed=n), np.zeros(2)
+    for _ in range(400):
+        result = paired(rounded(0.001, *draw()), rounded(1 / 17.3, *draw()))
+        missed += result.high < 1, result.low > 1
+    assert max(missed) <= 400 / 40
+
+
 def test_an_order_that_rounding_can_turn_is_undecided():
     # Rounds of the arm cost 0.9. It needs 4.05 of them, at 3.645 s, which rounds to (3.6, 4.5]; the reference needs
     # 3.95 s, which rounds to (3, 4]. The ratio of what is reported, 1.125, has the wrong side of 1.

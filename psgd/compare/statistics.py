@@ -6,9 +6,15 @@ they promise, those of the percentile bootstrap do not (75 % in place of 95 % wi
 
 **Interval.** The interval of the mean log ratio is, on each side, the wider of two:
 - that of the paired t test, for the spread over seeds;
-- what is unknown of each pair whatever the number of seeds, averaged over pairs. A time lies between two evaluations,
-  so the ratio lies between (arm's earliest / reference's latest) and (arm's latest / reference's earliest). A run that
-  missed the target is censored: had it gone on, it might have taken for ever, so the ratio of its pair is only bounded.
+- that of the paired t test of what the ratio of each pair is at least (for the lower end), or at most. A time lies
+  between two evaluations, so the ratio lies between (arm's earliest / reference's latest) and (arm's latest /
+  reference's earliest). A run that missed the target is censored: had it gone on, it might have taken for ever, so the
+  ratio of its pair is only bounded.
+So errors of rounding and of sampling add: an arm with few evaluations is reported late on all seeds. Simulated with
+log-normal times and 3 to 20 seeds, each end misses the mean in 2.7 % or less, also if one arm needs 10 evaluations and
+the other hundreds; where the interval was no more than the wider of the t test and the mean of the bounds, in up to
+13 %, and 45 % if the arm with few evaluations hardly varies. It costs power where evaluations are few: with 5 seeds of
+a standard deviation of 10 %, the interval is wider by 1 % if both arms need 1,000 evaluations, 4 % at 200, 15 % at 50.
 
 **Verdict.** The margin is the smallest difference that matters, 5 %; the verdict is where the whole interval lies:
 - faster: below 1 - margin; slower: above 1 / (1 - margin); equivalent: between them;
@@ -131,13 +137,12 @@ def paired(
     low, high = -math.inf, math.inf
     edge = -math.log1p(-margin)
     if n >= 2:
-        variance = sum((value - mean) ** 2 for value in values) / (n - 1)
-        error = math.sqrt(max(variance, sum(roundings) / n, LEAST_SPREAD**2) / n)
-        reach = _t_quantile(n - 1, level) * error
-        low = min(mean - reach, sum(lows) / n)
-        high = max(mean + reach, sum(highs) / n)
+        reported = _mean(values, max(sum(roundings) / n, LEAST_SPREAD**2))
+        least, most, reach = _mean(lows), _mean(highs), _t_quantile(n - 1, level)
+        low = min(each.value - reach * each.error for each in (reported, least))
+        high = max(each.value + reach * each.error for each in (reported, most))
         if math.isfinite(high if mean < 0 else low):
-            p = _p_value(n - 1, (abs(mean) - edge) / error)
+            p = _p_value(n - 1, (abs(mean) - edge) / reported.error)
     return Comparison(
         ratio=math.exp(mean) if n and len(kinds) < 2 else None,
         low=math.exp(low) if low > -math.inf else None,
@@ -188,6 +193,20 @@ def _pair(arm: Crossing, reference: Crossing, same_run: bool) -> _Pair | None:
     low = math.log(arm.low / reference.high) if arm.low > 0 else -math.inf
     high = math.log(arm.high / reference.low) if reference.low > 0 else math.inf
     return _Pair(value, low, high, _rounding(arm) + _rounding(reference), None)
+
+
+class _Mean(NamedTuple):
+    """The mean of numbers, one a seed, and its standard error."""
+
+    value: float
+    error: float
+
+
+def _mean(values: Sequence[float], least: float = 0.0) -> _Mean:
+    """`least`: the variance is taken to be no smaller. Without an error where a value is infinite."""
+    n, mean = len(values), sum(values) / len(values)
+    variance = sum((value - mean) ** 2 for value in values) / (n - 1) if math.isfinite(mean) else 0.0
+    return _Mean(mean, math.sqrt(max(variance, least) / n))
 
 
 def _rounding(time: Crossing) -> float:

@@ -73,9 +73,9 @@ def _reading(results: view.Results) -> Section:
         "which one that missed the target needs infinitely much; a dash unless more than half of them reached it. "
         "Restricted mean: of all runs, with the time at the end of the budget for those that missed it.",
         f"Ratio: the geometric mean over seeds of the time divided by that of {reference}, with a 95 % interval "
-        f"(paired t on logarithms). Faster or slower: the whole interval lies more than "
+        f"(paired t on logarithms, of what lies between two evaluations too). Faster or slower: it lies more than "
         f"{MARGIN} from 1; equivalent: it lies within {MARGIN} of 1; undecided: neither; more seeds may decide, or "
-        "more frequent evaluations where many runs have equal times. An end that is open is a dash.",
+        "more frequent evaluations, which narrow the interval. An end that is open is a dash.",
         "Indication or verdict: up to 5 pairs give an indication; 6 and more give a verdict. p is corrected for the "
         "number of arms by Holm's method.",
         "Measured and modelled: measured seconds were taken on this machine. Modelled seconds are computed from costs "
