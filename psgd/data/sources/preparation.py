@@ -2,8 +2,8 @@
 
 Numbers become (value - mean) / deviation; a missing value is replaced by the median. Categories become their index in
 the sorted list of the categories in the training rows, standardised in the same way (`codes`: one input), or a 0 or 1
-for each category (`one-hot`); a missing or unknown category is replaced by the most frequent one. The rules are plain
-JSON, which is saved with the model.
+for each category (`one-hot`); a missing or unknown category is replaced by the most frequent one, and 1.0 is the
+category 1. The rules are plain JSON, which is saved with the model.
 """
 
 import math
@@ -14,6 +14,7 @@ import numpy as np
 
 from psgd.core.errors import DataError
 from psgd.data.sources.column import Column
+from psgd.data.sources.spelling import codes_of, spelling
 from psgd.data.sparse import SparseDataset
 
 NUMBER, CODES = "number", "codes"
@@ -90,8 +91,9 @@ def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> 
 def _codes(about: dict[str, Any], column: Column, notes: list[str]) -> np.ndarray:
     """Return indices in the learnt categories (N,) float64. Append to `notes` if a category is unknown."""
     texts, usual = column.texts or (), about["categories"].index(about["missing"])
-    places = {text: place for place, text in enumerate(about["categories"])}
-    known = np.array([places.get(text, -1) for text in texts] + [usual], np.float64)  # the last: missing values
+    places = codes_of(about["categories"])
+    known = np.array([places.get(text, places.get(spelling(text), -1)) for text in texts] + [usual], np.float64)
+    # The last of `known` is for missing values.
     codes: np.ndarray = known[np.where(column.missing, len(texts), column.values).astype(np.int64)]
     unseen = codes < 0
     if unseen.any():
