@@ -19,6 +19,7 @@ from psgd.jobs.export import onnx_model as onnx_module
 from psgd.jobs.export.arrays import model_arrays
 from psgd.jobs.export.onnx_model import onnx_model
 from psgd.jobs.export.sklearn_pipeline import sklearn_pipeline
+from psgd.jobs.predictions import write_csv
 from psgd.learners.model import Model
 from psgd.learners.model_about import About
 
@@ -132,6 +133,11 @@ def rows() -> dict[str, list[Any]]:
     }
 
 
+def feeds_of_rows() -> dict[str, np.ndarray]:
+    feeds = {name: np.array(column)[:, None] for name, column in rows().items()}
+    return {name: x.astype(object if x.dtype.kind == "U" else np.float64) for name, x in feeds.items()}
+
+
 def table(target: dict[str, Any]) -> dict[str, Any]:
     return {"kind": "table", "separator": "comma", "target": {"name": "y", **target}, "columns": COLUMNS}
 
@@ -141,10 +147,26 @@ def table(target: dict[str, Any]) -> dict[str, Any]:
 def test_tables_are_prepared_by_onnx_and_by_scikit_learn(head):
     target = {} if head[3] else {"mean": 250e3, "deviation": 9e4}
     model, frame = made(head, table(target), 6), pandas.DataFrame(rows())
-    feeds = {name: np.array(column)[:, None] for name, column in rows().items()}
-    texts = {name: x.astype(object if x.dtype.kind == "U" else np.float64) for name, x in feeds.items()}
-    check_onnx(model, frame, texts)
+    check_onnx(model, frame, feeds_of_rows())
     check_sklearn(model, frame, frame.replace({"": None}))
+
+
+@pytest.mark.filterwarnings("ignore:home town")
+def test_values_far_from_zero_keep_their_digits(capsys):
+    frame = pandas.DataFrame(rows())
+    plain, far = (made(HEADS[7], table(target), 6) for target in ({}, {"mean": 1.7e9, "deviation": 1e3}))
+    wanted = plain.outputs(frame) * 1e3 + 1.7e9
+    assert (wanted.dtype, far.outputs(frame).tobytes()) == (np.float64, wanted.tobytes())
+    write_csv(far, wanted, None)
+    assert [float(line) for line in capsys.readouterr().out.split()[1:]] == wanted[:, 0].tolist()
+    np.testing.assert_allclose(run_onnx(far, feeds_of_rows())[0], wanted[:, 0], rtol=0, atol=0.01)
+    exported = sklearn_pipeline(far).predict(frame.replace({"": None}))
+    np.testing.assert_allclose(exported, wanted[:, 0], rtol=0, atol=0.01)
+
+
+def test_values_that_were_not_standardised_have_the_dtype_of_the_parameters():
+    model, X = made(HEADS[7], scaled(None), 5), drawn(20, 5)
+    assert model.outputs(X).dtype == run_onnx(model, {"X": X.astype(np.float32)})[0].dtype == np.float32
 
 
 def check_sklearn(model: Model, X: Any, raw: Any) -> None:

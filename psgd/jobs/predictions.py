@@ -140,7 +140,7 @@ def write_csv(model: Model, outputs: np.ndarray, output: Path | None) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for row in zip(*columns, strict=True):
-            writer.writerow([f"{value:.9g}" if isinstance(value, np.floating) else value for value in row])
+            writer.writerow([f"{value:.9g}" if isinstance(value, np.float32) else value for value in row])
         file.flush()
 
     def write_file(path: Path) -> None:

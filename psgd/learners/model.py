@@ -63,6 +63,18 @@ class Model:
         return self._parameters.dtype
 
     @property
+    def units(self) -> tuple[float, float]:
+        """What a regression's outputs are multiplied by, and what is then added: values in the units of the target."""
+        target = self.preparation.get("target", {})
+        return target.get("deviation", 1.0), target.get("mean", 0.0)
+
+    @property
+    def value_dtype(self) -> np.dtype:
+        """The dtype of a regression's values: float64 if they had been standardised. Near 1.7e9, float32 has steps of
+        128."""
+        return np.dtype(np.float64) if "target" in self.preparation else self.dtype
+
+    @property
     def threshold(self) -> float:
         """A single output above it predicts the second of two classes: of a margin, or of a probability."""
         return 0.0 if self.loss == "hinge" else 0.5
@@ -112,11 +124,13 @@ class Model:
             for start in range(0, len(X), BLOCK_EXAMPLES):
                 rows = slice(start, min(start + BLOCK_EXAMPLES, len(X)))
                 outputs_NO[rows] = learner.predict(self._parameters, read(rows)[0])
+            if not self.classes:
+                deviation, mean = self.units
+                outputs_NO = outputs_NO.astype(self.value_dtype) * deviation + mean
         wrong = np.flatnonzero(~np.isfinite(outputs_NO).all(axis=1))
         if len(wrong):
             raise DataError(f"row {wrong[0]}, counted from 0: its inputs are so large that the outputs are not finite")
-        target = self.preparation.get("target", {})
-        return outputs_NO if self.classes else outputs_NO * target.get("deviation", 1.0) + target.get("mean", 0.0)
+        return outputs_NO
 
     def decide(self, outputs_NO: np.ndarray) -> np.ndarray:
         """Convert outputs to names of classes, or values, as `predict` returns them."""

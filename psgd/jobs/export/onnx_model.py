@@ -105,8 +105,10 @@ def _classify(graph: Graph, model: Model, A: str, prediction: str, second: str) 
 
 def _values(graph: Graph, model: Model, A: str, prediction: str) -> None:
     """Add the output of a regression: values (N,), or (N, O), in the units of the target."""
-    target, dtype, outputs = model.preparation.get("target", {}), model.dtype, model.layers[-1].b_O.size
-    for operator, number in (("Mul", target.get("deviation", 1.0)), ("Add", target.get("mean", 0.0))):
+    dtype, outputs, (deviation, mean) = model.value_dtype, model.layers[-1].b_O.size, model.units
+    if dtype != model.dtype:
+        A = graph.cast(A, dtype)
+    for operator, number in (("Mul", deviation), ("Add", mean)):
         if number != (operator == "Mul"):
             A = graph.add(operator, A, graph.constant(np.array(number, dtype)))
     if outputs == 1:

@@ -41,10 +41,8 @@ def _in_units(model: Model, last: Layer) -> Layer:
     """The last layer of a regression, with outputs in the units of the target."""
     if last.activation != "identity":
         raise _impossible(f"a regression with the output {last.activation}")
-    target = model.preparation.get("target", {})
-    deviation, mean = target.get("deviation", 1.0), target.get("mean", 0.0)
-    dtype = last.b_O.dtype
-    return Layer((last.W_IO * deviation).astype(dtype), (last.b_O * deviation + mean).astype(dtype), last.activation)
+    (deviation, mean), dtype = model.units, model.value_dtype
+    return Layer(last.W_IO.astype(dtype) * deviation, last.b_O.astype(dtype) * deviation + mean, last.activation)
 
 
 def _impossible(what: str) -> UsageError:
