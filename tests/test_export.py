@@ -164,13 +164,45 @@ def test_values_far_from_zero_keep_their_digits(capsys):
     np.testing.assert_allclose(exported, wanted[:, 0], rtol=0, atol=0.01)
 
 
+@pytest.mark.parametrize("kind", ["codes", "one-hot"])
+@pytest.mark.parametrize(
+    ("categories", "cells"),
+    [
+        (["1", "2", "3"], [3, 1, 2, 4]),
+        (["1", "2", "3"], [3.0, np.nan, 2.0, 1.5]),
+        (["1.0", "2.0"], [2, 1, 1, 2]),
+        (["1", "1.0"], [1.0, 1.0, np.nan, 1.0]),
+        (["007", "7"], [7.0, 7.0, np.nan, 7.0]),
+        (["FALSE", "TRUE"], [True, False, False, True]),
+        (["False", "True"], [True, None, False, True]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:k:UserWarning")
+def test_categories_are_found_as_pandas_reads_them(kind, categories, cells):
+    column = {"name": "k", "kind": kind, "categories": categories, "missing": categories[-1]}
+    column |= {"mean": 0.9, "deviation": 0.7} if kind == "codes" else {}
+    inputs = 1 if kind == "codes" else len(categories)
+    model, frame = made(HEADS[7], {**table({}), "columns": [column]}, inputs), pandas.DataFrame({"k": cells})
+    check_sklearn(model, frame, frame)
+    check_onnx(model, frame, {"k": np.asarray(frame, dtype=str).astype(object)})
+
+
+def test_columns_may_have_the_names_of_scikit_learns_parameters():
+    names = ["verbose", "remainder", "n_jobs", "transformers", "a__b"]
+    columns = [{"name": name, **NUMBER} for name in names]
+    model, frame = made(HEADS[2], {**table({}), "columns": columns}, 5), pandas.DataFrame(drawn(9, 5), columns=names)
+    check_sklearn(model, frame, frame)
+
+
 def test_values_that_were_not_standardised_have_the_dtype_of_the_parameters():
     model, X = made(HEADS[7], scaled(None), 5), drawn(20, 5)
     assert model.outputs(X).dtype == run_onnx(model, {"X": X.astype(np.float32)})[0].dtype == np.float32
 
 
 def check_sklearn(model: Model, X: Any, raw: Any) -> None:
-    pipeline = pickle.loads(pickle.dumps(sklearn_pipeline(model)))
+    stored = pickle.dumps(sklearn_pipeline(model))
+    assert b"psgd" not in stored
+    pipeline = pickle.loads(stored)
     wanted = model.predict(X)
     if not model.classes:
         np.testing.assert_allclose(pipeline.predict(raw), wanted, rtol=1e-5, atol=1e-5)

@@ -10,6 +10,7 @@ import numpy as np
 
 from psgd.core.errors import UsageError
 from psgd.core.version import __version__
+from psgd.data.sources.spelling import codes_of
 from psgd.jobs.export.onnx_graph import Graph
 from psgd.learners.model import Model
 
@@ -70,12 +71,13 @@ def _column(graph: Graph, about: dict[str, Any]) -> str:
         raw = graph.input(about["name"], np.float64, ["N", 1])
         value = graph.add("Where", graph.add("IsNaN", raw), graph.constant(np.float64(about["missing"])), raw)
     else:
-        raw, codes = graph.input(about["name"], np.str_, ["N", 1]), list(range(len(about["categories"])))
+        raw, places = graph.input(about["name"], np.str_, ["N", 1]), codes_of(about["categories"])
         code = graph.add(
-            "LabelEncoder", raw, domain="ai.onnx.ml", keys_strings=about["categories"], values_int64s=codes,
+            "LabelEncoder", raw, domain="ai.onnx.ml", keys_strings=list(places), values_int64s=list(places.values()),
             default_int64=about["categories"].index(about["missing"]),
         )  # fmt: skip
         if about["kind"] == "one-hot":
+            codes = range(len(about["categories"]))
             return graph.cast(graph.add("Equal", code, graph.constant(np.array([codes], np.int64))), np.float64)
         value = graph.cast(code, np.float64)
     centred = graph.add("Sub", value, graph.constant(np.float64(about["mean"])))

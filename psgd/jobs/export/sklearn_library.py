@@ -60,13 +60,17 @@ def filled(value: float) -> Any:
     return SimpleImputer(strategy="constant", fill_value=value, keep_empty_features=True)
 
 
-def codes(categories: list[str]) -> Any:
-    """An encoder of a column's categories by their places in a list; nan for any other text."""
-    from sklearn.preprocessing import OrdinalEncoder
+def codes(of_texts: dict[str, int]) -> Any:
+    """An encoder of a column of any type by the codes of its values as texts; nan for any other."""
+    from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder
 
-    return OrdinalEncoder(
-        categories=[np.array(categories, object)], handle_unknown="use_encoded_value", unknown_value=np.nan
+    # Functions of numpy: a pickle holds their names, and loads without psgd.
+    texts = FunctionTransformer(np.asarray, kw_args={"dtype": str})
+    places = OrdinalEncoder(
+        categories=[np.array(list(of_texts), object)], handle_unknown="use_encoded_value", unknown_value=np.nan
     )
+    of_places = {"xp": np.arange(float(len(of_texts))), "fp": np.array(list(of_texts.values()), np.float64)}
+    return pipeline([("text", texts), ("place", places), ("code", FunctionTransformer(np.interp, kw_args=of_places))])
 
 
 def one_hot(count: int) -> Any:
@@ -79,7 +83,9 @@ def by_column(parts: list[tuple[str, Any]]) -> Any:
     """A transformer that gives each column of a DataFrame to a transformer of its own."""
     from sklearn.compose import ColumnTransformer
 
-    return ColumnTransformer([(name, part, [name]) for name, part in parts], sparse_threshold=0.0)
+    # The columns' own names may be those of the transformer's parameters.
+    named = [(f"column_{number}", part, [name]) for number, (name, part) in enumerate(parts, 1)]
+    return ColumnTransformer(named, sparse_threshold=0.0)
 
 
 def network(classes: np.ndarray | None, hidden: tuple[int, ...], activation: str, inputs: int, outputs: int) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from psgd.core.errors import UsageError
+from psgd.data.sources.spelling import codes_of
 from psgd.jobs.export import sklearn_library as sklearn
 from psgd.learners.model import Layer, Model
 
@@ -87,10 +88,9 @@ def _columns(columns: list[dict[str, Any]]) -> Any:
     """A fitted transformer of the columns of a table."""
     parts = [(about["name"], sklearn.pipeline(_column(about))) for about in columns]
     transformer = sklearn.by_column(parts).fit(sklearn.frame({about["name"]: [about["missing"]] for about in columns}))
-    for about in columns:
+    for about, (_, fitted, _) in zip(columns, transformer.transformers_, strict=True):
         if about["kind"] != "one-hot":
-            scaler = transformer.named_transformers_[about["name"]].named_steps["scale"]
-            sklearn.set_scale(scaler, about["mean"], about["deviation"])
+            sklearn.set_scale(fitted.named_steps["scale"], about["mean"], about["deviation"])
     return transformer
 
 
@@ -102,4 +102,4 @@ def _column(about: dict[str, Any]) -> list[tuple[str, Any]]:
     categories: list[str] = about["categories"]
     last = ("one_hot", sklearn.one_hot(len(categories))) if about["kind"] == "one-hot" else ("scale", sklearn.scaler())
     code = float(categories.index(about["missing"]))
-    return [("code", sklearn.codes(categories)), ("missing", sklearn.filled(code)), last]
+    return [("code", sklearn.codes(codes_of(categories))), ("missing", sklearn.filled(code)), last]
