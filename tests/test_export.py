@@ -13,10 +13,11 @@ from processes import python
 from scipy.sparse import csr_matrix
 
 import psgd
-from psgd.core.errors import UsageError
+from psgd.core.errors import DataError, UsageError
 from psgd.export import main
 from psgd.jobs.export import onnx_model as onnx_module
 from psgd.jobs.export.arrays import model_arrays
+from psgd.jobs.export.export import export
 from psgd.jobs.export.onnx_model import onnx_model
 from psgd.jobs.export.sklearn_pipeline import sklearn_pipeline
 from psgd.jobs.predictions import write_csv
@@ -310,6 +311,14 @@ def test_mistakes_are_one_line_and_write_nothing(run, tmp_path, monkeypatch, cap
     assert not list(tmp_path.iterdir())
     assert main([str(run), "--to", "npz"]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["run.npz"]
+
+
+def test_numbers_that_overflow_are_an_error(tmp_path, monkeypatch):
+    model = made(HEADS[7], scaled(None, 1e300), 5)
+    monkeypatch.setattr("psgd.jobs.export.export.load", lambda _: model)
+    with pytest.raises(DataError, match="m: its numbers overflow in --to onnx; use --to npz, or train on smaller"):
+        export(tmp_path / "m", "onnx", tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from psgd.core.errors import StorageError, UsageError
+from psgd.core.errors import DataError, StorageError, UsageError
 from psgd.core.files import refuse_existing, write_atomically
 from psgd.jobs.export.arrays import model_arrays
 from psgd.jobs.export.onnx_model import onnx_model
@@ -57,7 +57,7 @@ FORMATS: dict[str, tuple[str, Callable[[Model], Write]]] = {
 def export(run: Path, to: str, output: Path | None) -> Path:
     """Write the model of a run, or a model file, in the format `to`; returns the path, which by default is the name of
     the run in the working directory. UsageError if the format cannot hold the model, its package is missing, or the
-    file exists; DataError if there is no model, StorageError if it cannot be written."""
+    file exists; DataError if there is no model, or its numbers overflow; StorageError if it cannot be written."""
     ending, writer = FORMATS[to]
     name = run.absolute().name if run.is_dir() else run.stem
     path = output or Path(f"{name}{ending}")
@@ -66,7 +66,11 @@ def export(run: Path, to: str, output: Path | None) -> Path:
     if not isinstance(model, Model):
         raise UsageError(f"{run} holds the parameters of a user's own function; psgd.load returns them, as they are")
     try:
-        write_atomically(path, writer(model))
+        with np.errstate(over="raise"):
+            write = writer(model)
+        write_atomically(path, write)
+    except FloatingPointError:
+        raise DataError(f"{run}: its numbers overflow in --to {to}; use --to npz, or train on smaller values") from None
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from None
     return path
