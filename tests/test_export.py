@@ -111,6 +111,14 @@ def test_onnx_agrees_for_every_activation_and_loss(activation, head):
     check_onnx(model, X, {"X": X.astype(np.float32)})
 
 
+def test_probabilities_of_several_sigmoids_have_the_sum_1():
+    model, X = made(HEADS[3], scaled(None), 5, hidden=()), drawn(50, 5)
+    found = model.predict_probabilities(X)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(found * model.outputs(X).sum(axis=1, keepdims=True), model.outputs(X), atol=1e-6)
+    assert model.probabilities(np.zeros((1, 3), np.float32)).tolist() == [[np.float32(1 / 3)] * 3]
+
+
 def test_onnx_takes_images_as_they_are_and_double_precision():
     model, X = made(HEADS[0], scaled([3, 4], 1 / 255), 12, dtype="float64", hidden=()), drawn(20, 3, 4)
     check_onnx(model, X, {"X": X}, 1e-12)

@@ -149,8 +149,15 @@ class Model:
         return indices
 
     def probabilities(self, outputs_NO: np.ndarray) -> np.ndarray:
-        """Convert outputs to probabilities (N, classes). UsageError if this model gives none."""
+        """Convert outputs to probabilities (N, classes), whose sum is 1: of several sigmoids, each one's share, as
+        scikit-learn's OneVsRestClassifier has it. UsageError if this model gives none."""
         if not self.probabilistic:
             what = f"the loss {self.loss}" if self.classes else "regression"
             raise UsageError(f"this model was trained with {what}, which gives no probabilities; use outputs")
-        return np.hstack([1.0 - outputs_NO, outputs_NO]) if outputs_NO.shape[1] == 1 else outputs_NO
+        if outputs_NO.shape[1] == 1:
+            return np.hstack([1.0 - outputs_NO, outputs_NO])
+        if self.layers[-1].activation != "sigmoid":
+            return outputs_NO
+        positive_NO = outputs_NO + np.finfo(outputs_NO.dtype).tiny  # of a row of zeros, each class has the same share
+        shares: np.ndarray = positive_NO / positive_NO.sum(axis=1, keepdims=True)
+        return shares

@@ -100,6 +100,9 @@ def _classify(graph: Graph, model: Model, A: str, prediction: str, second: str) 
     if model.probabilistic and outputs == 1:
         other = graph.add("Sub", graph.constant(np.ones((), dtype)), A)
         graph.add("Concat", other, A, axis=1, output=second)
+    elif model.probabilistic and model.layers[-1].activation == "sigmoid":
+        A = graph.add("Add", A, graph.constant(np.array(np.finfo(dtype).tiny, dtype)))
+        graph.add("Div", A, graph.add("ReduceSum", A, graph.constant(np.array([1])), keepdims=1), output=second)
     else:
         graph.add("Identity", A, output=second)
     graph.output(second, dtype, ["N", len(model.classes) if model.probabilistic else outputs])
