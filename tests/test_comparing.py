@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from compare_results import results as made_results
-from comparing import Costs, InstantRuns, Score
+from comparing import COSTS, Costs, InstantRuns, Score
 
 from psgd.compare import directory as directory_module
 from psgd.compare import timing
@@ -22,7 +22,7 @@ from psgd.compare.regression import Regressed, check, parse_share
 from psgd.compare.report import series_csv
 from psgd.config.comparison_file import read_comparison
 from psgd.config.document import write
-from psgd.core.errors import UsageError
+from psgd.core.errors import Diverged, UsageError
 
 ARMS = {
     "sync": {"strategy.name": "gradient-averaging"},
@@ -126,6 +126,25 @@ def test_a_broken_arm_is_visible_and_the_others_are_finished(compared):
     found = findings(results)
     assert "Failed: large, workers 1; large, workers 2." in found["answer"]
     assert [row["arm"] for row in found["tables"][0]["rows"]] == ["sync", "average"]
+
+
+def test_an_arm_that_diverges_while_its_costs_are_measured_is_broken_and_the_others_have_times(
+    compared, monkeypatch, capsys
+):
+    def look_up(costs: Costs, settings: Any) -> dict[str, Any]:
+        if settings.averaging:
+            raise Diverged("layer 1 weights is not finite")
+        return {"parameters": 10, "message_bytes": 40, "costs": dict(COSTS)}
+
+    monkeypatch.setattr(Costs, "look_up", look_up)
+    slow = {"hosts": 4, "network": "1Mbit,1ms"}
+    results, _ = compared(lambda s: None if s.averaging else score(s), price={"slow": slow})
+    broken, problem = cell(results, "average"), "its costs cannot be measured: layer 1 weights is not finite"
+    assert (broken["error"], broken["costs"]) == (problem, None)
+    assert f"psgd: average failed: {problem}" in capsys.readouterr().err
+    found = findings(results)
+    assert "Failed: average." in found["answer"]
+    assert [row["arm"] for row in found["tables"][0]["rows"]] == ["sync", "large"]
 
 
 def test_if_the_arm_of_the_target_is_broken_there_is_no_answer(compared):

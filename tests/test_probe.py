@@ -169,6 +169,7 @@ SMALL = ("data.source=synthetic", "data.examples=600", "data.features=20", "mode
         ("strategy.name=parameter-averaging", "strategy.period=end", "optimizer.name=sgd", "optimizer.momentum=0.9"),
         ("cluster.speeds=[1,1,0.5,0.5]", "data.mode=partition", "training.target=0.01"),
         ("data.classes=0", "model.loss=squared-error", "optimizer.learning_rate=1e9"),
+        ("optimizer.name=sgd", "data.classes=0", "model.loss=squared-error", "optimizer.learning_rate=1e7"),
     ],
     ids=lambda more: more[0] if more else "default",
 )

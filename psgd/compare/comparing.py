@@ -16,6 +16,7 @@ from psgd.compare.runs import Outcome, Runs
 from psgd.compare.timing import time_runs
 from psgd.compare.tuning import Tuned, tune
 from psgd.config.resolve import flat
+from psgd.core.errors import Diverged
 from psgd.core.log import LOG
 from psgd.core.version import __version__
 from psgd.jobs.environment import environment
@@ -46,9 +47,7 @@ class Comparing:
                 LOG.info("psgd: workers of unequal speeds are not timed here, where all are equally fast: give a price")
             wanted = [(self._trial(cell, run["seed"]), cell.name, run) for cell, e in timed for run in e["runs"]]
             time_runs(self._runs, [each for each in wanted if each[2]["status"] == "done"])
-        for cell, entry in self._cells.items():
-            if not entry["error"]:
-                entry |= self._costs.look_up(self._trial(cell, self._comparison.seeds[0]).settings)
+        self._look_up_costs()
         c = self._comparison
         return {
             "schema": SCHEMA,
@@ -139,8 +138,21 @@ class Comparing:
                 entry["runs"].append(read_record(seed, *outcome))
                 entry["examples_per_epoch"] = entry["examples_per_epoch"] or read_examples_per_epoch(outcome.directory)
                 if outcome.error and not outcome.diverged:
-                    entry["error"] = entry["error"] or outcome.error
-                    LOG.warning("psgd: %s failed: %s", cell.name, outcome.error)
+                    self._fail(cell, outcome.error)
+
+    def _look_up_costs(self) -> None:
+        """Add its costs to each cell. One whose steps diverge even while they are measured has failed."""
+        for cell, entry in self._cells.items():
+            if not entry["error"]:
+                try:
+                    entry |= self._costs.look_up(self._trial(cell, self._comparison.seeds[0]).settings)
+                except Diverged as error:
+                    self._fail(cell, f"its costs cannot be measured: {error}")
+
+    def _fail(self, cell: Cell, error: str) -> None:
+        entry = self._cells[cell]
+        entry["error"] = entry["error"] or error
+        LOG.warning("psgd: %s failed: %s", cell.name, error)
 
     def _entry(self, cell: Cell) -> dict[str, Any]:
         tuned = self._tuned_for(cell)

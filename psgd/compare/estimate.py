@@ -89,8 +89,9 @@ class Estimator:
         """How many times longer runs take if there is one on each core, because they share memory and clock rate."""
         if self._slowdown is None:
             began = time.perf_counter()
-            bench = Bench(one_worker(self._base), self._load(self._base))
-            slowdowns = measure_machine(bench, bench).slowdowns
+            with np.errstate(all="ignore"):  # as in the loop
+                bench = Bench(one_worker(self._base), self._load(self._base))
+                slowdowns = measure_machine(bench, bench).slowdowns
             self._slowdown = slowdowns[max(slowdowns)], time.perf_counter() - began
         return self._slowdown[0]
 

@@ -39,7 +39,9 @@ LIBRARY = 10e-6  # seconds that MPI adds to an exchange, measured once: the prob
 BEYOND = (4, 8, 16)  # workers, and cores, of the forecasts for larger machines
 BUSY = 0.7  # load (running programs) above which a warning is printed: measurements may be disturbed
 SPEED_ALONE = "Speed alone: more workers take fewer, larger or averaged steps an epoch, and may need more epochs."
-RATE_FACTOR = 1e-6  # multiplies the learning rate: the same work, but the probe does not diverge
+# Multiplies the learning rate: the same work, but parameters do not move, whatever the rate and the scale of the data.
+# What is subtracted from them must remain a normal number of float32 (from 1e-38): subnormal ones would be slow.
+RATE_FACTOR = 1e-20
 
 
 class Findings(NamedTuple):
