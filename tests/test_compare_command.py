@@ -366,6 +366,22 @@ def test_the_dry_run_knows_what_is_done_and_what_will_fail(made, in_process, cap
     assert lines[-1] == f"Estimated time: 3.00 s (costs and report 3.00 s), with {command.cores()} runs at once"
 
 
+def test_the_dry_run_refuses_what_the_real_call_would(tmp_path, in_process, capsys):
+    config, where = configured(tmp_path, arms={"sync": {}}), tmp_path / "out"
+    plan = Plan(read_comparison(str(config)))
+    directory.open_directory(where, plan.comparison, plan.base)
+    before = {path.name: path.read_bytes() for path in where.iterdir()}
+    other = configured(tmp_path, arms={"sync": {"optimizer.momentum": 0.9}})
+    for output, problem in ((where, "has another comparison: arms.sync differ from"), (config, "is a file")):
+        said = []
+        for more in ([], ["--dry-run"]):
+            assert main([str(other), "--output", str(output), *more]) == UsageError.code
+            said.append(capsys.readouterr().err)
+        assert said[0] == said[1]
+        assert problem in said[0]
+    assert {path.name: path.read_bytes() for path in where.iterdir()} == before
+
+
 def test_the_estimate_grows_with_the_work(tmp_path, monkeypatch):
     for name in ("SECONDS", "TOGETHER", "TIMED_SECONDS"):  # of measurements, which may be as noisy as they like
         monkeypatch.setattr(probe, name, 0.005)

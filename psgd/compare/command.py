@@ -8,7 +8,7 @@ from pathlib import Path
 from psgd.compare.clock import times
 from psgd.compare.comparing import Comparing
 from psgd.compare.cost_book import CostBook
-from psgd.compare.directory import earlier_results, open_directory
+from psgd.compare.directory import check_directory, earlier_results, open_directory
 from psgd.compare.dry_run import describe
 from psgd.compare.findings import findings
 from psgd.compare.fingerprints import Fingerprints
@@ -51,6 +51,7 @@ def compare(options: argparse.Namespace) -> None:
         return
     plan = Plan(comparison, Fingerprints())
     if options.dry_run:
+        check_directory(directory, comparison, plan.base)
         print_result("\n".join(describe(plan, directory, cores())))
         return
     open_directory(directory, comparison, plan.base)

@@ -21,28 +21,45 @@ FREE_OF_BASE = ("output", "group", "device", "compile", "record", "data.path", "
 
 
 def open_directory(path: Path, comparison: Comparison, base: Settings) -> None:
-    """Make and lock the directory of a comparison, or find the one that was begun there. UsageError if another one was,
-    or if there is something else."""
+    """Make and lock the directory of a comparison, or find the one that was begun there. UsageError as
+    `check_directory`."""
+    check_directory(path, comparison, base)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock(path)
+    except OSError as error:
+        raise _unusable(path, error) from None
+    check_directory(path, comparison, base)  # since another call may have begun one before this one had the lock
+    write_text(path / BASE, dump(base))
+    write_text(path / CONFIG, write(_given(comparison)))
+
+
+def check_directory(path: Path, comparison: Comparison, base: Settings) -> None:
+    """UsageError if there is another comparison, or something else; nothing is made or changed."""
     try:
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; a comparison needs a directory")
-        path.mkdir(parents=True, exist_ok=True)
-        lock(path)
-        there = {each.name for each in path.iterdir()}
+        there = {each.name for each in path.iterdir()} if path.exists() else set()
     except OSError as error:
-        raise StorageError(f"cannot use {path} as the directory of a comparison: {error.strerror}") from None
-    given = comparison.replace(base=BASE).model_dump(mode="json")
+        raise _unusable(path, error) from None
     if CONFIG in there:
-        _check_same(path, given, base)
+        _check_same(path, _given(comparison), base)
     elif there - {f".{CONFIG}.partial", BASE, f".{BASE}.partial"}:
         raise UsageError(f"{path} exists and is not the directory of a comparison; choose another --output")
-    write_text(path / BASE, dump(base))
-    write_text(path / CONFIG, write(given))
 
 
 def earlier_results(path: Path) -> dict[str, Any] | None:
     """The results of an earlier call; None if there are none yet."""
     return read_results(path) if (path / RESULTS).is_file() else None
+
+
+def _given(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as its directory has it."""
+    return comparison.replace(base=BASE).model_dump(mode="json")
+
+
+def _unusable(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"cannot use {path} as the directory of a comparison: {error.strerror}")
 
 
 def _check_same(path: Path, now: dict[str, Any], base: Settings) -> None:
