@@ -143,7 +143,7 @@ def test_data_that_cannot_be_read_are_an_error_before_anything_is_trained(tmp_pa
 
 def test_the_saved_config_and_base_are_the_same_comparison(plan, tmp_path):
     (tmp_path / "other.yaml").write_text("{workers: 2, output: runs/x}")
-    found = plan(base="other.yaml", grid={"speeds": GRID["speeds"]}, tune=RATES, price={"slow": {"hosts": 2}})
+    found = plan(base="other.yaml", grid={"speeds": GRID["speeds"]}, tune=RATES, price={"one": {"hosts": 1}})
     open_directory(tmp_path / "out", found.comparison, found.base)
     again = Plan(read_comparison(str(tmp_path / "out" / CONFIG)), lambda settings: "data")
     assert Path(again.comparison.base) == tmp_path / "out" / BASE
@@ -226,7 +226,19 @@ def test_the_saved_config_and_base_are_the_same_comparison(plan, tmp_path):
         ({"price": {"x": "mesured"}}, 'price.x is "mesured"; it must be measured, or a mapping such as {hosts: 4'),
         ({"price": {"x": {"host": 2}}}, "price.x.host is not a setting of a comparison; did you mean hosts?"),
         ({"price": {"x": {"hosts": 2, "network": "fast"}}}, "price x: network is 'fast'; give bandwidth and one-way"),
-        ({"price": {"x": {"hosts": 2, "workers_per_host": 1}}}, "price x: hosts is 2: 4 workers, 1 a host, need 4"),
+        (
+            {"price": {"x": {"hosts": 2, "workers_per_host": 1, "network": "1Gbit,1ms"}}},
+            "price x: hosts is 2: 4 workers, 1 a host, need 4",
+        ),
+        (
+            {"price": {"x": {"hosts": 2}}},
+            "price.x.hosts is 2, but there is no network between them; give bandwidth and one-way latency, such as "
+            'network: "1Gbit,0.1ms"',
+        ),
+        (
+            {"price": {"x": {"network": "1Gbit,1ms"}}},
+            'price.x.network is "1Gbit,1ms", but hosts is 1; set hosts, or leave network out',
+        ),
         ({"grid": {"s": {"s": {"cluster.speeds": {"repeat": [1, 5]}}}}}, "cluster.speeds is [1, 5, 1, 5]; it must be"),
         ({"grid": {"s": {"s": {"cluster.speeds": [1, 0.5]}}}}, "cluster.speeds names 2 speeds, but workers is 4"),
         ({"base": "none.yaml"}, "none.yaml: there is neither such a file"),

@@ -101,6 +101,9 @@ def _problems(comparison: Comparison) -> Iterator[str]:
         for key in excluded.keys() - axes:
             yield f"exclude[{number}]: {key} is none of {', '.join(axes)}{suggestion(key, axes)}"
     yield from _grid_problems(comparison)
+    for name, price in comparison.price.items():
+        if isinstance(price, Price):
+            yield from _price_problems(f"price.{name}", price)
     for arm, overrides in arms.items():
         for name in _names(overrides):
             if name in COMMON:
@@ -138,6 +141,17 @@ def _grid_problems(comparison: Comparison) -> Iterator[str]:
     tune = comparison.tune
     if tune and tune.setting in owners:
         yield f"tune tries values of {tune.setting}, which {owners[tune.setting]} sets; leave out one of them"
+
+
+def _price_problems(where: str, price: Price) -> Iterator[str]:
+    """Hosts without a network between them, which would be free, and the other way round."""
+    if price.hosts > 1 and price.network is None:
+        yield (
+            f"{where}.hosts is {price.hosts}, but there is no network between them; give bandwidth and one-way "
+            'latency, such as network: "1Gbit,0.1ms"'
+        )
+    if price.hosts == 1 and price.network is not None:
+        yield f"{where}.network is {shown(price.network)}, but hosts is 1; set hosts, or leave network out"
 
 
 def _tune_problems(comparison: Comparison, tune: Tune) -> Iterator[str]:
