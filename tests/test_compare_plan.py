@@ -22,6 +22,8 @@ ARMS = {
 GRID = {"workers": [1, 2], "speeds": {"equal": {}, "uneven": {"cluster.speeds": {"repeat": [1, 0.5]}}}}
 RATES = {"optimizer.learning_rate": {"log": [0.01, 1]}}
 
+SQUARED, HUBER = {"model.loss": "squared-error"}, {"model.loss": "huber"}
+
 
 @pytest.fixture
 def plan(tmp_path):
@@ -246,6 +248,23 @@ def test_the_saved_config_and_base_are_the_same_comparison(plan, tmp_path):
             {"arms": {"a": {}}, "grid": {"data": {"line": {"data.source": "linear", "model.loss": "squared-error"}}}},
             "target.metric is validation_accuracy, but there are no classes; set validation_loss",
         ),
+        (
+            {"arms": {"a": SQUARED, "b": SQUARED, "c": HUBER}, "target": {"metric": "validation_loss", "value": 0.1}},
+            "target.metric is validation_loss, but different losses cannot be compared (squared-error of a; huber with "
+            "the threshold 1 of c); set validation_accuracy, where there are classes, or one loss for all",
+        ),
+        (
+            {"arms": {"a": HUBER}, "target": {"metric": "validation_loss"}, "grid": {"model.huber_threshold": [1, 2]}},
+            "(huber with the threshold 1 of a, model.huber_threshold 1; huber with the threshold 2 of a, model.huber_",
+        ),
+        (
+            {
+                "arms": {"a": HUBER},
+                "target": {"metric": "validation_loss"},
+                "tune": {"model.huber_threshold": {"values": [1, 2]}},
+            },
+            "different losses cannot be compared (huber with the threshold 1 of a; huber with the threshold 2 of a)",
+        ),
     ],
 )
 def test_a_wrong_config_is_one_line_with_the_value_and_what_to_do(plan, sections, words):
@@ -253,6 +272,12 @@ def test_a_wrong_config_is_one_line_with_the_value_and_what_to_do(plan, sections
         plan(**sections)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_different_losses_are_compared_by_accuracy_and_one_by_itself(plan):
+    assert plan(arms={"a": SQUARED, "b": HUBER}).cells
+    thresholds = {"model.huber_threshold": [1, 2]}  # which change no other loss
+    assert plan(arms={"a": SQUARED}, grid=thresholds, target={"metric": "validation_loss"}).cells
 
 
 @pytest.mark.parametrize("section", EXAMPLES)

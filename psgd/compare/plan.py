@@ -97,7 +97,22 @@ class Plan:
         for cell in self.cells:
             for problem in self._problems_of(cell):
                 where.setdefault(problem, []).append(cell)
-        return [f"{self._place(cells)}{problem}" for problem, cells in where.items()]
+        return [f"{self._place(cells)}{problem}" for problem, cells in where.items()] or self._loss_problems()
+
+    def _loss_problems(self) -> list[str]:
+        """Cells of different losses that one validation loss would judge."""
+        losses: dict[str, Cell] = {}
+        for cell in self.cells if self.comparison.target.metric == "validation_loss" else ():
+            space = self.spaces[cell.arm]
+            for value in first_values(space) if space else (None,):
+                losses.setdefault(_loss(self.settings(cell, self.comparison.seeds[0], value)), cell)
+        if len(losses) < 2:
+            return []
+        found = "; ".join(f"{loss} of {cell.name}" for loss, cell in losses.items())
+        return [
+            f"target.metric is validation_loss, but different losses cannot be compared ({found}); set "
+            "validation_accuracy, where there are classes, or one loss for all"
+        ]
 
     def _problems_of(self, cell: Cell) -> Iterable[str]:
         comparison, space = self.comparison, self.spaces[cell.arm]
@@ -171,6 +186,12 @@ def differences(base: Settings, settings: Settings) -> dict[str, Any]:
     """The settings that differ from those of the base, by full name; but for the seed, which is that of a run."""
     old, new = flat(base), flat(settings)
     return {key: value for key, value in new.items() if old.get(key) != value and key != "training.seed"}
+
+
+def _loss(settings: Settings) -> str:
+    """The loss in words, with all that its values depend on."""
+    model = settings.model
+    return model.loss + f" with the threshold {model.huber_threshold:g}" * (model.loss == "huber")
 
 
 def _choices(axis: str, values: list[Any] | dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
