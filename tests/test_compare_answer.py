@@ -34,6 +34,7 @@ def said(
     prices = [f"p{number}" for number in range(tables)]
     results = {
         "target": {"metric": "validation_accuracy", "value": 0.97},
+        "budget": {"epochs": 2.0, "evaluate_every": 0.5},
         "reference": reference,
         "axes": {},
         "prices": {price: {} for price in prices},
@@ -163,6 +164,21 @@ def test_times_that_other_programs_may_have_lengthened_are_named():
         *quiet,
         "Other programs ran when costs were measured: modelled times may be too long.",
         "Other programs ran when the runs were timed: measured times may be too long.",
+    ]
+
+
+def test_cells_that_trained_far_beyond_the_budget_are_named():
+    """A round is not cut; one interval between evaluations is nothing special."""
+    found = results()
+    before = findings(found)["answer"]
+    budget = found["budget"]
+    for cell, beyond in ((found["cells"][0], budget["evaluate_every"]), (found["cells"][-1], 15.6)):
+        for run in cell["runs"]:
+            run["epochs"] = budget["epochs"] + beyond
+    assert findings(found)["answer"] == [
+        *before,
+        "Trained beyond the budget of 20 epochs, since a round is not cut: weighted, workers 4, speeds uneven "
+        "(35.6 epochs).",
     ]
 
 

@@ -163,7 +163,17 @@ def _limits(results: Json, findings: Json) -> list[str]:
     diverged = sum(run["status"] == "diverged" for cell in results["cells"] for run in cell["runs"])
     if diverged:
         found.append(f"{diverged} runs diverged; what they had not reached before counts as not reached.")
-    return found + _busy(results)
+    return found + _beyond(results) + _busy(results)
+
+
+def _beyond(results: Json) -> list[str]:
+    """Which cells trained for longer than the budget and another interval between evaluations."""
+    budget = results["budget"]
+    most = budget["epochs"] + budget["evaluate_every"]
+    trained = {cell_name(c): max((run.get("epochs") or 0 for run in c["runs"]), default=0) for c in results["cells"]}
+    beyond = [f"{name} ({numbers.digits(epochs)} epochs)" for name, epochs in trained.items() if epochs > most]
+    said = f"Trained beyond the budget of {numbers.short(budget['epochs'])} epochs, since a round is not cut"
+    return [f"{said}: {'; '.join(beyond)}."] if beyond else []
 
 
 def _busy(results: Json) -> list[str]:

@@ -10,15 +10,13 @@ from psgd.compare.report.blocks import Block, Code, Group, Section, Table, Text
 
 def sections(results: view.Results) -> list[Section]:
     """Everything needed to repeat the comparison."""
-    budget, target = results["budget"], results["target"]
-    value = "none" if target["value"] is None else numbers.short(target["value"])
-    note = f": {target['note']}" if target["note"] else ""
+    budget = results["budget"]
     seeds = ", ".join(str(seed) for seed in results["seeds"])
     intro = Text(
         "For a seed, arms with the same model and data settings had the same initial parameters and data. Every arm "
-        f"had a budget of {numbers.short(budget['epochs'])} epochs, and an evaluation every "
-        f"{numbers.short(budget['evaluate_every'])} epochs, which is not timed. Seeds: "
-        f"{seeds}. Target: {view.metric_name(results)} {value} ({target['origin']}{note})."
+        f"had a budget of {numbers.short(budget['epochs'])} epochs, and was trained to the end of the round that spent "
+        f"it. It was evaluated every {numbers.short(budget['evaluate_every'])} epochs, or as often as rounds ended, "
+        f"which is not timed. Seeds: {seeds}. {_target(results)}"
     )
     blocks: list[Block] = [
         intro,
@@ -31,6 +29,13 @@ def sections(results: view.Results) -> list[Section]:
     head = ["price", "dollars an hour, a host", "watts a host"]
     blocks.append(Table("Prices", head, [Group(prices)], frozenset({1, 2})))
     return [Section("What was run", blocks), _machine(results), _runs(results)]
+
+
+def _target(results: view.Results) -> str:
+    target = results["target"]
+    value = "none" if target["value"] is None else numbers.short(target["value"])
+    note = f": {target['note']}" if target["note"] else ""
+    return f"Target: {view.metric_name(results)} {value} ({target['origin']}{note})."
 
 
 def _rates(price: Any) -> list[str]:
