@@ -182,6 +182,20 @@ def test_cells_that_trained_far_beyond_the_budget_are_named():
     ]
 
 
+@pytest.mark.parametrize("contraction", ["holdout", 0.9])
+def test_cells_that_choose_on_the_data_that_judge_are_named(contraction):
+    """With equal speeds there is nothing to choose."""
+    found = results()
+    for cell in found["cells"]:
+        if cell["strategy"] == "weighted-averaging":
+            cell["settings"]["strategy.contraction"] = contraction
+    said = [sentence for sentence in findings(found)["answer"] if "holdout" in sentence]
+    assert said == [
+        "Judged by the validation data on which contraction: holdout chose in each round, which flatters: weighted, "
+        "workers 2, speeds uneven; weighted, workers 4, speeds uneven."
+    ] * (contraction == "holdout")
+
+
 def test_an_arm_that_is_broken_is_not_ahead():
     rows = SYNC, row("average", 3, 1.0, ratio=0.5)
     (whole,) = said(*rows)

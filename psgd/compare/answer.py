@@ -163,7 +163,7 @@ def _limits(results: Json, findings: Json) -> list[str]:
     diverged = sum(run["status"] == "diverged" for cell in results["cells"] for run in cell["runs"])
     if diverged:
         found.append(f"{diverged} runs diverged; what they had not reached before counts as not reached.")
-    return found + _beyond(results) + _busy(results)
+    return found + _beyond(results) + _flattered(results) + _busy(results)
 
 
 def _beyond(results: Json) -> list[str]:
@@ -174,6 +174,19 @@ def _beyond(results: Json) -> list[str]:
     beyond = [f"{name} ({numbers.digits(epochs)} epochs)" for name, epochs in trained.items() if epochs > most]
     said = f"Trained beyond the budget of {numbers.short(budget['epochs'])} epochs, since a round is not cut"
     return [f"{said}: {'; '.join(beyond)}."] if beyond else []
+
+
+def _flattered(results: Json) -> list[str]:
+    """Which cells chose among parameters by the scores that judge them."""
+    names = [
+        cell_name(cell)
+        for cell in results["cells"]
+        if cell["strategy"] == "weighted-averaging"
+        and len(set(cell["speeds"])) > 1
+        and {**results["base"], **cell["settings"]}.get("strategy.contraction") == "holdout"
+    ]
+    said = "Judged by the validation data on which contraction: holdout chose in each round, which flatters"
+    return [f"{said}: {'; '.join(names)}."] if names else []
 
 
 def _busy(results: Json) -> list[str]:

@@ -103,7 +103,7 @@ MEANINGS = {
         period=("How many the fastest worker takes between two combinations; end: there is one, at the end.", "steps"),
         optimizer_state="What becomes of each worker's moments when parameters are averaged.",
         contraction="r: a worker that is d steps behind has a weight in proportion to r^d. holdout: chosen on "
-        "validation data; auto: 1 - learning rate * l2.",
+        "validation data, whose scores that flatters; auto: 1 - learning rate * l2.",
     ),
     **_of(
         "training",
