@@ -18,7 +18,7 @@ from compare_results import Parts, network, results, times
 import psgd.compare.report.write as write
 from psgd.compare import numbers
 from psgd.compare.numbers import NONE
-from psgd.compare.report import axes, bands, networks, svg, view
+from psgd.compare.report import axes, bands, networks, setup, svg, view
 from psgd.compare.report.blocks import Sliders
 from psgd.compare.report.document import compose
 from psgd.compare.report.html import Page
@@ -420,6 +420,15 @@ def test_png_pictures_are_drawn_where_matplotlib_is(tmp_path):
     assert {path.stem for path in pictures} == {path.stem for path in written if path.suffix == ".svg"}
     assert {"diagram", "measured", "tuning", "parts-slow"} < {path.stem for path in pictures}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+@pytest.mark.parametrize("origin", ["auto", "given"])
+def test_what_a_budget_and_an_automatic_target_mean_is_said(origin):
+    found = results()
+    found["target"]["origin"] = origin
+    text = str(setup.sections(found)[0].blocks[0])
+    assert "a budget of 20 epochs, and was trained to the end of the round that spent it" in text
+    assert ("At least half of the runs that set it reach it by construction" in text) == (origin == "auto")
 
 
 def test_hashes_settings_that_differ_the_machine_and_checks_are_listed(page):

@@ -35,7 +35,13 @@ def _target(results: view.Results) -> str:
     target = results["target"]
     value = "none" if target["value"] is None else numbers.short(target["value"])
     note = f": {target['note']}" if target["note"] else ""
-    return f"Target: {view.metric_name(results)} {value} ({target['origin']}{note})."
+    own = ""
+    if target["origin"] == "auto":
+        own = (
+            " At least half of the runs that set it reach it by construction, so that their arm is first by the median "
+            "more often than an equal one: what counts is the verdict."
+        )
+    return f"Target: {view.metric_name(results)} {value} ({target['origin']}{note}).{own}"
 
 
 def _rates(price: Any) -> list[str]:
