@@ -153,8 +153,9 @@ def test_times_that_other_programs_may_have_lengthened_are_named():
     assert findings(found)["answer"] == [
         *quiet,
         "Other programs ran when the costs of sync, workers 1, speeds equal were measured: modelled times may be too "
-        "long.",
-        f"Other programs ran when 1 of {runs} runs were timed: measured times may be too long.",
+        "long; once they have ended, remove costs.json and call psgd compare again.",
+        f"Other programs ran when 1 of {runs} runs were timed: measured times may be too long; once they have ended, "
+        "remove the directory timed and call psgd compare again.",
     ]
     for cell in found["cells"]:
         cell["costs_idle"] = False
@@ -162,8 +163,10 @@ def test_times_that_other_programs_may_have_lengthened_are_named():
             run["measured"]["idle"] = False
     assert findings(found)["answer"] == [
         *quiet,
-        "Other programs ran when costs were measured: modelled times may be too long.",
-        "Other programs ran when the runs were timed: measured times may be too long.",
+        "Other programs ran when costs were measured: modelled times may be too long; once they have ended, remove "
+        "costs.json and call psgd compare again.",
+        "Other programs ran when the runs were timed: measured times may be too long; once they have ended, remove the "
+        "directory timed and call psgd compare again.",
     ]
 
 

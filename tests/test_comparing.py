@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shutil
 from typing import Any
 
 import pytest
@@ -288,12 +289,15 @@ def test_unequal_speeds_are_not_timed(compared):
     }  # fmt: skip
 
 
-def test_what_was_busy_when_it_was_timed_stays_so(compared, monkeypatch):
+def test_what_was_busy_when_it_was_timed_stays_so_until_it_is_removed(compared, monkeypatch, tmp_path):
     monkeypatch.setattr(timing, "busy_cores", lambda: 2.0)
     compared(seeds=[0])
     monkeypatch.setattr(timing, "busy_cores", lambda: 0.0)
     results, _ = compared(seeds=[0, 1])
     assert [run["measured"]["idle"] for run in cell(results, "sync")["runs"]] == [False, True]
+    shutil.rmtree(tmp_path / "timed")  # as the answer says
+    results, _ = compared(seeds=[0, 1])
+    assert [run["measured"]["idle"] for run in cell(results, "sync")["runs"]] == [True, True]
 
 
 def test_a_cell_that_could_not_be_tuned_is_broken_and_one_at_an_edge_not_comparable(compared):

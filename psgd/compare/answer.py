@@ -195,9 +195,14 @@ def _busy(results: Json) -> list[str]:
     which = "costs" if len(names) == len(results["cells"]) else f"the costs of {'; '.join(names)}"
     timed = [run["measured"] for cell in results["cells"] for run in cell["runs"] if run.get("measured")]
     busy = sum(not measured["idle"] for measured in timed)
-    found = [f"Other programs ran when {which} were measured: modelled times may be too long."] if names else []
     count = "the runs" if busy == len(timed) else f"{busy} of {len(timed)} runs"
-    return found + ([f"Other programs ran when {count} were timed: measured times may be too long."] if busy else [])
+    found = [(f"{which} were measured: modelled", "costs.json")] if names else []
+    found += [(f"{count} were timed: measured", "the directory timed")] if busy else []
+    return [
+        f"Other programs ran when {what} times may be too long; once they have ended, remove {where} and call "
+        "psgd compare again."
+        for what, where in found
+    ]
 
 
 def _target(results: Json) -> str:
