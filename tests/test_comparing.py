@@ -236,7 +236,7 @@ def test_an_only_round_that_diverges_has_the_modelled_time_of_all_its_steps(comp
     strategy = {"strategy.name": "weighted-averaging", "strategy.period": "end", "cluster.speeds": speeds}
     results, _ = compared(
         lambda s: None if s.averaging else score(s),
-        price={"slow": {"hosts": 4}},
+        price={"model": {"hosts": 1}},
         target={"value": 0.9},
         arms={"sync": ARMS["sync"], "once": strategy},
     )
@@ -251,7 +251,7 @@ def test_epochs_and_budgets_are_of_the_cells_own_data(compared):
     results, _ = compared(
         lambda s: None if s.averaging else [0.1, 0.9, 0.9],
         grid={"data": sizes},
-        price={"slow": {"hosts": 4}},
+        price={"model": {"hosts": 1}},
         target={"value": 0.8},
         arms={"sync": ARMS["sync"], "average": {**ARMS["average"], "strategy.period": 5}},
     )
