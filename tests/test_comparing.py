@@ -289,6 +289,13 @@ def test_unequal_speeds_are_not_timed(compared):
     }  # fmt: skip
 
 
+def test_arms_are_timed_in_turn_and_not_one_after_the_other(compared):
+    """What slows the machine down for a while must not slow down all seeds of one arm."""
+    _, runs = compared()
+    timed = [trial.settings.training.seed for trial in runs.trained[-9:]]
+    assert timed == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
 def test_what_was_busy_when_it_was_timed_stays_so_until_it_is_removed(compared, monkeypatch, tmp_path):
     monkeypatch.setattr(timing, "busy_cores", lambda: 2.0)
     compared(seeds=[0])

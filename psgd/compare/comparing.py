@@ -42,11 +42,7 @@ class Comparing:
         target = self._target(references)
         self._score([cell for cell in self._plan.cells if cell not in references])
         if "measured" in self._comparison.price.values() or not self._comparison.price:
-            timed = [(cell, entry) for cell, entry in self._cells.items() if set(entry["speeds"]) == {1.0}]
-            if len(timed) < len(self._cells):
-                LOG.info("psgd: workers of unequal speeds are not timed here, where all are equally fast: give a price")
-            wanted = [(self._trial(cell, run["seed"]), cell.name, run) for cell, e in timed for run in e["runs"]]
-            time_runs(self._runs, [each for each in wanted if each[2]["status"] == "done"])
+            self._time()
         self._look_up_costs()
         c = self._comparison
         return {
@@ -139,6 +135,21 @@ class Comparing:
                 entry["examples_per_epoch"] = entry["examples_per_epoch"] or read_examples_per_epoch(outcome.directory)
                 if outcome.error and not outcome.diverged:
                     self._fail(cell, outcome.error)
+
+    def _time(self) -> None:
+        """Time the runs, seed by seed: a machine that is slower for a while is so for all arms of a seed, and not for
+        all seeds of an arm, whose time would seem to be another."""
+        timed = [(cell, entry) for cell, entry in self._cells.items() if set(entry["speeds"]) == {1.0}]
+        if len(timed) < len(self._cells):
+            LOG.info("psgd: workers of unequal speeds are not timed here, where all are equally fast: give a price")
+        wanted = [
+            (self._trial(cell, seed), cell.name, run)
+            for seed in self._comparison.seeds
+            for cell, entry in timed
+            for run in entry["runs"]
+            if (run["seed"], run["status"]) == (seed, "done")
+        ]
+        time_runs(self._runs, wanted)
 
     def _look_up_costs(self) -> None:
         """Add its costs to each cell. One whose steps diverge even while they are measured has failed."""
