@@ -158,3 +158,14 @@ def test_a_frame_of_numbers_is_an_array_for_a_model_of_arrays(tmp_path):
     assert model.outputs(Numbers({n: np.arange(3.0) for n in range(64)})).shape == (3, 10)
     with pytest.raises(DataError, match="X is no array: its rows differ in length"):
         model.predict([[0.0] * 64, [0.0] * 63])
+
+
+def test_a_table_with_decimal_commas_is_predicted_from_files_like_it_and_from_numbers(tmp_path):
+    text = "a;city;y\n1,5;Rome;2,5\n-0,25;Oslo;3\n4;Rome;-1,125\n"
+    (tmp_path / "t.csv").write_text(text)
+    form = ["data.separator=semicolon", "data.decimal=comma", "data.task=regression", "model.loss=squared-error"]
+    model = saved(tmp_path, "data.source=csv", f"data.path={tmp_path}/t.csv", "data.target=y", *form)
+    prepared, truth = read_question(model, tmp_path / "t.csv")
+    rows = [{"a": 1.5, "city": "Rome"}, {"a": -0.25, "city": "Oslo"}, {"a": 4, "city": "Rome"}]
+    np.testing.assert_array_equal(model.outputs_of(prepared), model.outputs(rows))
+    np.testing.assert_array_equal(np.ravel(truth), [2.5, 3, -1.125])

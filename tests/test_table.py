@@ -108,6 +108,38 @@ def test_numbers_in_another_notation_are_no_categories_unless_asked_for(tmp_path
     assert data.preparation["columns"][0]["categories"] == [text]
 
 
+COMMAS = 'a;town;y\n1,5;"Bern, west";-2\n;Rome;0,25\n-,5e1;Rome;+7,\n'
+
+
+def test_numbers_with_a_decimal_comma(tmp_path):
+    """As Excel saves a table in most of Europe. Texts keep their commas."""
+    points = 'a,town,y\n1.5,"Bern, west",-2\n,Rome,0.25\n-.5e1,Rome,+7.\n'
+    wanted = table(tmp_path, points, task="regression")
+    found = table(tmp_path, COMMAS, task="regression", separator="semicolon", decimal="comma")
+    for one, other in zip(arrays(found), arrays(wanted), strict=True):
+        assert one.tobytes() == other.tobytes()
+    assert found.preparation == {**wanted.preparation, "separator": "semicolon", "decimal": "comma"}
+    again = {"separator": "semicolon", "decimal": "comma", "test_path": f"{tmp_path}/t.csv"}
+    test = table(tmp_path, COMMAS, task="regression", **again).test
+    assert test.inputs.tobytes() == arrays(found)[0].tobytes()
+
+
+@pytest.mark.parametrize("value", ["1.5", "1.234,5", "1,234,5"])
+def test_with_a_decimal_comma_a_point_may_separate_groups_and_is_refused(tmp_path, value):
+    for text in (f"a;y\n{value};0\n2;1\n", f"a;y\n2;1\n{value};0\n"):
+        with pytest.raises(DataError, match=r"which is not a number as it stands; write it .* a decimal comma alone"):
+            table(tmp_path, text, separator="semicolon", decimal="comma")
+
+
+@pytest.mark.parametrize("text", ["a;y\n1,5;0\n2;1\n", "a;y\n2;1\n1,5;0\n"])
+def test_the_other_decimal_mark_is_named(tmp_path, text):
+    with pytest.raises(DataError, match=r"a decimal point alone, or set data\.decimal: comma if that is what it has"):
+        table(tmp_path, text, separator="semicolon")
+    other = text.replace(",", ".")
+    with pytest.raises(DataError, match=r"a decimal comma alone, or set data\.decimal: point if that is what it has"):
+        table(tmp_path, other, separator="semicolon", decimal="comma")
+
+
 def test_columns_taken_as_categories_are_named(tmp_path):
     assert "taken as categories" not in table(tmp_path, "a,y\n1,0\n2,1\n").note
     assert "city is taken as categories" in table(tmp_path, "a,city,y\n1,Rome,0\n2,Oslo,1\n").note

@@ -52,6 +52,7 @@ MEANINGS = {
         categories="One input for each column of categories, or a 0/1 input for each category.",
         labels="The classes in their order; a name such as none or NA is one, not a missing value. null: those found.",
         separator="What stands between two fields of a row.",
+        decimal="What stands before the decimals of a number, in which no other mark may stand.",
         scale="What inputs are multiplied by. null: 1/255 for bytes, else 1.",
         window=(
             "How many consecutive examples are shuffled among each other, for files larger than memory. null: all.",

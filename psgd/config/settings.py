@@ -83,6 +83,7 @@ class Csv(File):
         default=None, min_length=2, description="a list of two different labels or more, or null (those found)"
     )
     separator: Literal["comma", "semicolon", "tab", "spaces"] = "comma"
+    decimal: Literal["point", "comma"] = "point"
 
 
 class Npz(File):

@@ -70,7 +70,8 @@ def _absent(model: Model, path: Path) -> str:
 def _read_table(model: Model, path: Path) -> Question:
     separator, target = model.preparation["separator"], model.preparation["target"]["name"]
     answered = target in read_header(path, separator)
-    table = read_table(path, separator, collectors_of({**model.preparation, "classes": model.classes}, answered))
+    about = {**model.preparation, "classes": model.classes}
+    table = read_table(path, separator, collectors_of(about, answered, about.get("decimal", "point")))
     truth = None
     if answered:
         truth = table.columns[target].values[:, np.newaxis]

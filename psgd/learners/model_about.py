@@ -84,6 +84,7 @@ class Target(_Part):
 class Table(_Part):
     kind: Literal["table"]
     separator: Literal["comma", "semicolon", "tab", "spaces"]
+    decimal: Literal["point", "comma"] = "point"  # files of earlier versions do not say
     target: Target
     columns: list[Annotated[Number | Codes | OneHot, Field(discriminator="kind")]] = Field(min_length=1)
 

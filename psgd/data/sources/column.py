@@ -14,7 +14,7 @@ MISSING = {"", "?", "na", "n/a", "<na>", "#na", "#n/a", "#n/a n/a", "nan", "-nan
 MISSING |= {f"-{text}" for text in ("1.#ind", "1.#qnan")}
 # Texts for numbers with a decimal comma, groups of digits, or a currency or percent sign.
 OTHER_NOTATION = re.compile(r"[-+(]?\s?[$€£¥]?\s?\d[\d\s.,'_]*\s?[%$€£¥)]?")
-AS_IT_STANDS, PLAINLY = "not a number as it stands", "; write it with digits and a decimal point alone"
+AS_IT_STANDS = "not a number as it stands"
 LARGEST_NUMBER = float(np.finfo(np.float32).max)  # so that means and deviations are finite in any precision
 
 
@@ -32,12 +32,21 @@ class Column(NamedTuple):
 
 
 def number(text: str) -> float | None:
-    """Parse a number up to LARGEST_NUMBER. None if the text is not one; Python's notation 1_000 is not accepted."""
+    """Parse a number with a decimal point, up to LARGEST_NUMBER. None if the text is none; 1_000, as in Python, is not
+    accepted."""
     try:
         value = float(text)
     except ValueError:
         return None
     return value if "_" not in text and abs(value) <= LARGEST_NUMBER else None
+
+
+def comma_number(text: str) -> float | None:
+    """As `number`, with a decimal comma. A point is refused: it might stand between groups of digits."""
+    return None if "." in text else number(text.replace(",", "."))
+
+
+NUMBERS = {"point": number, "comma": comma_number}  # by what stands before the decimals
 
 
 def _no_number(text: str) -> str:
@@ -52,10 +61,12 @@ def _no_number(text: str) -> str:
 class Collector:
     """Collects the values of a column: numbers if `numeric`, categories if not. If it is None, the first value that is
     not missing decides, and a value of the other kind is an error: the column is damaged, or holds categories.
-    `labels`: texts that are values, even if they look like a missing one."""
+    `labels`: texts that are values, even if they look like a missing one. `decimal`: a key of NUMBERS."""
 
-    def __init__(self, name: str, numeric: bool | None, labels: Iterable[int | str] = ()) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, numeric: bool | None, labels: Iterable[int | str] = (), decimal: str = "point"
+    ) -> None:
+        self.name, self._decimal, self._number = name, decimal, NUMBERS[decimal]
         self._decided, self._numeric = numeric is not None, numeric
         self._missing = MISSING - {str(label).lower() for label in labels}
         self._first = ""  # the value that decided
@@ -68,20 +79,20 @@ class Collector:
         if text.lower() in self._missing:
             self._values.append(math.nan)
             return
-        value = number(text)
+        value = self._number(text)
         if self._numeric is None:
             self._numeric, self._first = value is not None, text
         if self._numeric and value is not None:
             self._values.append(value)
         elif self._numeric:
             reason = _no_number(text)
-            advice = PLAINLY if reason == AS_IT_STANDS else self._unlike("numbers")
+            advice = self._plainly(text) if reason == AS_IT_STANDS else self._unlike("numbers")
             raise ValueError(f"{self.name} is {text[:60]!r}, which is {reason}{advice}")
         elif value is not None and not self._decided:
             raise ValueError(f"{self.name} is {text[:60]!r}, a number{self._unlike('no numbers')}")
         elif not self._decided and OTHER_NOTATION.fullmatch(text):
             raise ValueError(
-                f"{self.name} is {text[:60]!r}, which is {AS_IT_STANDS}{PLAINLY}, or name the column in "
+                f"{self.name} is {text[:60]!r}, which is {AS_IT_STANDS}{self._plainly(text)}, or name the column in "
                 "data.categorical"
             )
         else:
@@ -90,6 +101,13 @@ class Collector:
     def column(self) -> Column:
         numeric = self._numeric is None or self._numeric
         return Column(self.name, np.array(self._values, np.float64), None if numeric else tuple(self._codes))
+
+    def _plainly(self, text: str) -> str:
+        """What to do about a number in another notation."""
+        advice = f"; write it with digits and a decimal {self._decimal} alone"
+        other = "comma" if self._decimal == "point" else "point"
+        readable = not self._decided and NUMBERS[other](text) is not None
+        return advice + f", or set data.decimal: {other} if that is what it has" * readable
 
     def _unlike(self, others: str) -> str:
         if self._decided:

@@ -32,8 +32,9 @@ def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> 
     # A column without a name holds row numbers, from which nothing is to be learnt.
     names = settings.columns or [name for name in read_header(path, separator) if name not in (target, "")]
     _check_names(names, settings)
-    collectors = [Collector(name, False if name in settings.categorical else None) for name in names]
-    targets = Collector(target, settings.task == "regression", settings.labels or ())
+    decimal = settings.decimal
+    collectors = [Collector(name, False if name in settings.categorical else None, (), decimal) for name in names]
+    targets = Collector(target, settings.task == "regression", settings.labels or (), decimal)
     table = read_table(path, separator, [*collectors, targets])
     if settings.columns is None:
         _check_categories(table, names)
@@ -45,17 +46,19 @@ def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> 
     whole = _dataset(table, preparation)
     test = whole.take(slice(count, None)) if count < len(whole) else None
     if test_path:
-        test = _dataset(read_table(test_path, separator, collectors_of(preparation, True)), preparation)
+        test = _dataset(read_table(test_path, separator, collectors_of(preparation, True, decimal)), preparation)
     return Data(
         whole.take(slice(0, count)), test, None, f"{path}, {_note(table, preparation, whole.features)}", preparation
     )
 
 
-def collectors_of(preparation: Mapping[str, Any], target: bool) -> list[Collector]:
-    """Return collectors for a model's input columns, and for the target if `target`, of the kinds it was trained on."""
-    collectors = [Collector(about["name"], about["kind"] == "number") for about in preparation["columns"]]
+def collectors_of(preparation: Mapping[str, Any], target: bool, decimal: str = "point") -> list[Collector]:
+    """Return collectors for a model's input columns, and for the target if `target`, of the kinds it was trained on.
+    `decimal`: what numbers have before the decimals; files may differ in it from arrays of Python."""
+    about, classes = preparation["columns"], preparation["classes"] if target else ()
+    collectors = [Collector(column["name"], column["kind"] == "number", (), decimal) for column in about]
     if target:
-        collectors.append(Collector(preparation["target"]["name"], not preparation["classes"], preparation["classes"]))
+        collectors.append(Collector(preparation["target"]["name"], not classes, classes, decimal))
     return collectors
 
 
@@ -99,7 +102,8 @@ def _learn(table: Table, names: list[str], targets: Column, rows: np.ndarray, se
             "labels as text, with a letter before them"
         )
     learnt = [learn_column(table.columns[name], rows, settings.categories) for name in names]
-    return {"kind": "table", "separator": settings.separator, "target": about, "columns": learnt, "classes": classes}
+    form = {"separator": settings.separator, "decimal": settings.decimal}
+    return {"kind": "table", **form, "target": about, "columns": learnt, "classes": classes}
 
 
 def _note(table: Table, preparation: dict[str, Any], inputs: int) -> str:
