@@ -1,6 +1,5 @@
 """The command `psgd SUBCOMMAND ...`, also `python -m psgd`. A subcommand's module is imported when it is called."""
 
-import gc
 import sys
 from importlib import import_module
 
@@ -77,11 +76,9 @@ def _unknown(name: str) -> str:
 def main() -> None:
     """Run the command and exit."""
     code = call(sys.argv[1:])
-    from psgd.training.signals import ignore
+    from psgd.training.signals import leave
 
-    ignore()  # a second signal must not change the exit code
-    gc.freeze()  # no last search for garbage, which would take a tenth of the time of a short command
-    sys.exit(code)
+    leave(code)
 
 
 if __name__ == "__main__":

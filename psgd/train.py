@@ -1,17 +1,13 @@
 """The door to training. `python -m psgd.train` is the command; imported, this module is the function `psgd.train`."""
 
-import gc
 import sys
 from typing import Any
 
 if __name__ == "__main__":
     from psgd.jobs.launch.command import main
-    from psgd.training.signals import ignore
+    from psgd.training.signals import leave
 
-    code = main()
-    ignore()  # a second signal must not change the exit code
-    gc.freeze()  # no last search for garbage, which would take a tenth of the time of a short command
-    sys.exit(code)
+    leave(main())
 else:
     from psgd.jobs.train_function import train
 

@@ -58,6 +58,10 @@ class InstantRuns:
         return Outcome(directory, None if scores else "the loss is not finite", not scores)
 
 
+def cell(results: dict[str, Any], arm: str, **at: str) -> dict[str, Any]:
+    return next(cell for cell in results["cells"] if cell["arm"] == arm and at.items() <= cell["at"].items())
+
+
 def _examples(trial: Trial) -> int:
     return getattr(trial.settings.data, "examples", EXAMPLES)
 

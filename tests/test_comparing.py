@@ -1,14 +1,11 @@
 """A comparison from its plan to results.json: target, broken arms, diverged runs, more seeds and arms, another call."""
 
-import copy
 import json
-import re
 import shutil
 from typing import Any
 
 import pytest
-from compare_results import results as made_results
-from comparing import COSTS, Costs, InstantRuns, Score
+from comparing import COSTS, Costs, InstantRuns, Score, cell
 
 from psgd.compare import directory as directory_module
 from psgd.compare import timing
@@ -16,10 +13,8 @@ from psgd.compare.clock import times
 from psgd.compare.comparing import Comparing
 from psgd.compare.directory import open_directory
 from psgd.compare.findings import findings
-from psgd.compare.identities import EQUAL_SPEEDS, PERIOD_ONE, identities
 from psgd.compare.plan import Plan
 from psgd.compare.record import read_examples_per_epoch
-from psgd.compare.regression import Regressed, check, parse_share
 from psgd.compare.report import series_csv
 from psgd.config.comparison_file import read_comparison
 from psgd.config.document import write
@@ -58,10 +53,6 @@ def compared(tmp_path):
         return results, runs
 
     return run
-
-
-def cell(results: dict[str, Any], arm: str, **at: str) -> dict[str, Any]:
-    return next(cell for cell in results["cells"] if cell["arm"] == arm and at.items() <= cell["at"].items())
 
 
 def test_the_target_is_the_median_over_the_seeds_of_the_best_of_one_worker(compared):
@@ -356,148 +347,3 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
         opened(tmp_path / "c.yaml", tmp_path / "out")
     with pytest.raises(UsageError, match="is a file; a comparison needs a directory"):
         opened(tmp_path / "c.yaml", tmp_path / "c.yaml")
-
-
-@pytest.fixture
-def faster():
-    """Results, and those of a later psgd that takes `factor` times as long."""
-
-    def make(factor: float) -> tuple[dict[str, Any], dict[str, Any]]:
-        before, after = made_results(), made_results()
-        for each in after["cells"]:
-            for name in each["costs"] or ():
-                each["costs"][name] *= factor
-            for run in each["runs"]:
-                if run["measured"]:
-                    run["measured"]["seconds"] = [[factor * s for s in row] for row in run["measured"]["seconds"]]
-        return before, after
-
-    return make
-
-
-def test_a_regression_is_named(faster):
-    before, after = faster(1.2)
-    with pytest.raises(Regressed) as caught:
-        check(after, before, 0.1)
-    head, *lines = str(caught.value).splitlines()
-    assert head == "slower by more than 10%:"
-    assert all("(+20.0%)" in line for line in lines if "price here" in line)
-    assert any(line.startswith("sync, workers 1, speeds equal, price here: ") for line in lines)
-    assert Regressed.code == 6
-    assert all("(+20.0%)" in line for line in check(after, before, 0.25) if "price here" in line)
-    assert all("(-" in line or "+0.0%" in line for line in check(before, after, 0.0))
-
-
-def test_an_arm_that_fails_now_or_misses_the_target_is_a_regression(faster):
-    before, after = faster(1.0)
-    broken, missed = cell(after, "sync", workers="1"), cell(after, "sync", workers="2", speeds="equal")
-    broken.update(error="no memory", runs=[], costs=None)
-    for run in missed["runs"]:
-        run["series"]["validation_accuracy"] = [0.1 for _ in run["series"]["validation_accuracy"]]
-    with pytest.raises(Regressed) as caught:
-        check(after, before, 0.1)
-    text = str(caught.value)
-    assert "sync, workers 1, speeds equal, price here: " in text
-    assert "s before, failed now" in text
-    assert "s before, reached by 0 of 3 now" in text
-    assert "average, workers 1" not in text
-
-
-def test_both_are_judged_by_the_earlier_target(faster):
-    before, after = faster(1.0)
-    after["target"]["value"] = 0.5  # an automatic target that has changed: easier to reach
-    assert all("(+0.0%)" in line for line in check(after, before, 0.0))
-    after["machine"]["cpu"] = "another"
-    assert check(after, before, 0.0)[-1].startswith(
-        "The earlier results are of another machine: AMD EPYC 9R14, not ano"
-    )
-    after["target"]["metric"] = "validation_loss"
-    with pytest.raises(UsageError, match="the target is a validation_loss and was a validation_accuracy before"):
-        check(after, before, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("section", "name", "value", "words"),
-    [
-        (
-            "prices",
-            "slow",
-            {"hosts": 4, "workers_per_host": None, "network": "1Mbit,50ms", "machine_speed": 1.0},
-            "the price slow is {hosts: 4, network: 1Mbit,50ms, machine_speed: 1.0} and was {hosts: 4, network: "
-            "100Mbit,1ms, machine_speed: 1.0} before",
-        ),
-        ("prices", "here", {"hosts": 1}, "the price here is {hosts: 1} and was measured before"),
-        ("budget", "epochs", 30.0, "budget.epochs is 30 and was 20 before"),
-        ("budget", "evaluate_every", 0.5, "budget.evaluate_every is 0.5 and was 1 before"),
-    ],
-)
-def test_times_that_mean_something_else_cannot_be_compared(faster, section, name, value, words):
-    before, after = faster(1.0)
-    after[section] = {**after[section], name: value}
-    with pytest.raises(UsageError, match=re.escape(words)):
-        check(after, before, 0.1)
-    after[section] = {**before[section], "another": value}
-    assert check(after, before, 0.1)
-
-
-def test_what_a_price_costs_does_not_change_its_times(faster):
-    before, after = faster(1.0)
-    after["prices"] = {**after["prices"], "slow": {**after["prices"]["slow"], "dollars_per_host_hour": 9.0}}
-    assert check(after, before, 0.1)
-
-
-def test_results_with_nothing_in_common_cannot_be_compared(faster):
-    before, after = faster(1.0)
-    for each in before["cells"]:
-        each["arm"] = f"old {each['arm']}"
-    before["arms"], before["reference"] = [f"old {arm}" for arm in before["arms"]], "old sync"
-    with pytest.raises(UsageError, match="nothing can be compared"):
-        check(after, before, 0.1)
-
-
-def test_shares():
-    assert [parse_share(text) for text in ("10%", "0.1", "0", "250%")] == [0.1, 0.1, 0, 2.5]
-    for wrong in ("ten", "-1%", "nan", ""):
-        with pytest.raises(UsageError, match="give a percentage such as 10%"):
-            parse_share(wrong)
-
-
-def pair(**changed: Any) -> dict[str, Any]:
-    """Results of two cells that must have one hash, but for what is changed in the second."""
-    run = {"seed": 0, "sha256": "a", "series": {"validation_loss": [0.5, 0.4]}}
-    one = {"arm": "average", "at": {}, "settings": {}, "strategy": "parameter-averaging", "period": 5}
-    one |= {"speeds": [1.0, 1.0], "runs": [run]}
-    other = {**copy.deepcopy(one), "arm": "weighted", "strategy": "weighted-averaging", **changed}
-    plain = {"name": "sgd", "momentum": 0.0, "clip_norm": None, "schedule": "constant", "warmup": 0.0}
-    base = {f"optimizer.{name}": value for name, value in plain.items()}
-    return {"base": {**base, "strategy.optimizer_state": "keep"}, "cells": [one, other]}
-
-
-def test_weighted_averaging_with_equal_speeds_has_the_hash_of_parameter_averaging():
-    assert [(e["name"], e["holds"]) for e in identities(pair())] == [(EQUAL_SPEEDS, True)]
-    another = [{"seed": 0, "sha256": "b", "series": {}}]
-    assert [(e["holds"], e["detail"]) for e in identities(pair(runs=another))] == [
-        (False, "0 of 1 seeds have one hash")
-    ]
-    for changed in (
-        {"period": 6},
-        {"speeds": [1.0, 0.5]},
-        {"settings": {"optimizer.learning_rate": 2}},
-        {"settings": {"strategy.optimizer_state": "reset"}},
-        {"at": {"workers": "3"}},
-    ):
-        assert identities(pair(**changed)) == [], changed
-
-
-def test_period_one_has_the_losses_of_gradient_averaging():
-    sync = {"arm": "sync", "strategy": "gradient-averaging", "period": None}
-    found = pair(**sync)
-    found["cells"][0]["period"] = 1
-    assert [(e["name"], e["holds"]) for e in identities(found)] == [(PERIOD_ONE, True)]
-    found["cells"][1]["runs"][0]["series"]["validation_loss"] = [0.5, 0.41]
-    assert [(e["holds"], e["detail"]) for e in identities(found)] == [
-        (False, "validation losses differ by 2.5e-02 at most")
-    ]
-    other = {"name": "adam", "momentum": 0.9, "clip_norm": 1.0, "schedule": "step", "warmup": 1.0}
-    for name, value in other.items():
-        assert identities({**found, "base": {**found["base"], f"optimizer.{name}": value}}) == [], name

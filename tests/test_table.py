@@ -112,7 +112,7 @@ COMMAS = 'a;town;y\n1,5;"Bern, west";-2\n;Rome;0,25\n-,5e1;Rome;+7,\n'
 
 
 def test_numbers_with_a_decimal_comma(tmp_path):
-    """As Excel saves a table in most of Europe. Texts keep their commas."""
+    """Excel saves tables so in most of Europe. Texts keep their commas."""
     points = 'a,town,y\n1.5,"Bern, west",-2\n,Rome,0.25\n-.5e1,Rome,+7.\n'
     wanted = table(tmp_path, points, task="regression")
     found = table(tmp_path, COMMAS, task="regression", separator="semicolon", decimal="comma")

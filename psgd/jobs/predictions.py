@@ -71,7 +71,7 @@ def _read_table(model: Model, path: Path) -> Question:
     separator, target = model.preparation["separator"], model.preparation["target"]["name"]
     answered = target in read_header(path, separator)
     about = {**model.preparation, "classes": model.classes}
-    table = read_table(path, separator, collectors_of(about, answered, about.get("decimal", "point")))
+    table = read_table(path, separator, collectors_of(about, answered, about["decimal"]))
     truth = None
     if answered:
         truth = table.columns[target].values[:, np.newaxis]

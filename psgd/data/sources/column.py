@@ -42,7 +42,7 @@ def number(text: str) -> float | None:
 
 
 def comma_number(text: str) -> float | None:
-    """As `number`, with a decimal comma. A point is refused: it might stand between groups of digits."""
+    """Parse a number with a decimal comma. None if there is a point, which might stand between groups of digits."""
     return None if "." in text else number(text.replace(",", "."))
 
 

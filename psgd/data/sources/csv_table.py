@@ -1,7 +1,6 @@
 """Data sets from CSV files: some named columns are the inputs, and one is the target."""
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ from psgd.config.settings import Csv
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
 from psgd.data.sources.array_files import fits_float32
-from psgd.data.sources.column import Collector, Column, number
+from psgd.data.sources.column import Collector, Column
 from psgd.data.sources.csv_rows import Table, read_header, read_table
 from psgd.data.sources.preparation import input_names, learn_column, prepare, standardization
+from psgd.data.sources.spelling import whole
 from psgd.data.split import held_out
 
 Names = Sequence[int | str]
@@ -33,7 +33,7 @@ def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> 
     names = settings.columns or [name for name in read_header(path, separator) if name not in (target, "")]
     _check_names(names, settings)
     decimal = settings.decimal
-    collectors = [Collector(name, False if name in settings.categorical else None, (), decimal) for name in names]
+    collectors = [Collector(name, False if name in settings.categorical else None, decimal=decimal) for name in names]
     targets = Collector(target, settings.task == "regression", settings.labels or (), decimal)
     table = read_table(path, separator, [*collectors, targets])
     if settings.columns is None:
@@ -56,7 +56,7 @@ def collectors_of(preparation: Mapping[str, Any], target: bool, decimal: str = "
     """Return collectors for a model's input columns, and for the target if `target`, of the kinds it was trained on.
     `decimal`: what numbers have before the decimals; files may differ in it from arrays of Python."""
     about, classes = preparation["columns"], preparation["classes"] if target else ()
-    collectors = [Collector(column["name"], column["kind"] == "number", (), decimal) for column in about]
+    collectors = [Collector(column["name"], column["kind"] == "number", decimal=decimal) for column in about]
     if target:
         collectors.append(Collector(preparation["target"]["name"], not classes, classes, decimal))
     return collectors
@@ -65,8 +65,8 @@ def collectors_of(preparation: Mapping[str, Any], target: bool, decimal: str = "
 def labels_of(table: Table, column: Column, classes: Sequence[int | str], advice: str) -> np.ndarray:
     """Return the index in `classes` of each label (N,) int64, -1 where it is missing. DataError names the line of an
     unknown label, and ends with `advice`."""
-    places = {_label(str(name)): place for place, name in enumerate(classes)}
-    known = np.array([places.get(_label(text), -2) for text in column.texts or ()] + [-1], np.int64)
+    places = {whole(str(name)): place for place, name in enumerate(classes)}
+    known = np.array([places.get(whole(text), -2) for text in column.texts or ()] + [-1], np.int64)
     labels: np.ndarray = known[np.where(column.missing, len(known) - 1, column.values).astype(np.int64)]
     wrong = np.flatnonzero(labels == -2)
     if len(wrong):
@@ -175,19 +175,10 @@ def _check_known(table: Table, column: Column) -> None:
         raise DataError(f"{table.path}:{line}: {column.name}, the target, is missing; remove the row{advice}")
 
 
-def _label(text: str) -> str:
-    """Write a whole number in one way: 1.0 and 1e0 are the class 1."""
-    value = None if text.isdigit() else number(text)
-    if value is None:
-        return text
-    exact = value if abs(value) < 2**53 else Decimal(text)
-    return text if exact != int(exact) else str(int(exact))
-
-
 def _learn_classes(table: Table, column: Column, rows: np.ndarray) -> Names:
     """Return the classes in `rows`, sorted as integers if all of them are integers, else as text."""
     assert column.texts is not None
-    texts = {_label(column.texts[place]) for place in np.unique(column.values[rows]).astype(np.int64)}
+    texts = {whole(column.texts[place]) for place in np.unique(column.values[rows]).astype(np.int64)}
     if len(texts) < 2:
         raise DataError(
             f"{table.path}: {column.name}, the target, is {' '.join(texts)!r} in all training rows; "
