@@ -167,7 +167,7 @@ def _limits(results: Json, findings: Json) -> list[str]:
 
 
 def _beyond(results: Json) -> list[str]:
-    """Which cells trained for longer than the budget and another interval between evaluations."""
+    """Name the cells that trained for longer than the budget and another interval between evaluations."""
     budget = results["budget"]
     most = budget["epochs"] + budget["evaluate_every"]
     trained = {cell_name(c): max((run.get("epochs") or 0 for run in c["runs"]), default=0) for c in results["cells"]}
@@ -177,7 +177,7 @@ def _beyond(results: Json) -> list[str]:
 
 
 def _flattered(results: Json) -> list[str]:
-    """Which cells chose among parameters by the scores that judge them."""
+    """Name the cells that chose among parameters by the scores that judge them."""
     names = [
         cell_name(cell)
         for cell in results["cells"]

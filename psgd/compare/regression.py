@@ -68,7 +68,7 @@ def _comparable(results: dict[str, Any], before: dict[str, Any]) -> None:
 
 
 def _terms(price: str | dict[str, Any]) -> str:
-    """What a price says about time."""
+    """Return what a price says about time, as text."""
     names = ("hosts", "workers_per_host", "network", "machine_speed")
     if isinstance(price, str):
         return price

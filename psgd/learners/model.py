@@ -64,7 +64,7 @@ class Model:
 
     @property
     def units(self) -> tuple[float, float]:
-        """What a regression's outputs are multiplied by, and what is then added: values in the units of the target."""
+        """Deviation and mean of the target: outputs times the first, plus the second, are in its units."""
         target = self.preparation.get("target", {})
         return target.get("deviation", 1.0), target.get("mean", 0.0)
 

@@ -103,7 +103,7 @@ class Collector:
         return Column(self.name, np.array(self._values, np.float64), None if numeric else tuple(self._codes))
 
     def _plainly(self, text: str) -> str:
-        """What to do about a number in another notation."""
+        """Say what to do about a number in another notation."""
         advice = f"; write it with digits and a decimal {self._decimal} alone"
         other = "comma" if self._decimal == "point" else "point"
         readable = not self._decided and NUMBERS[other](text) is not None
