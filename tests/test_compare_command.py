@@ -18,6 +18,7 @@ from processes import LIMIT, TESTS, Finished, Running, descendants
 
 from psgd.compare import command, cost_book, directory, dry_run, estimate
 from psgd.compare.__main__ import main
+from psgd.compare.fingerprints import Fingerprints
 from psgd.compare.plan import Plan
 from psgd.compare.record import status
 from psgd.compare.runs import Runs
@@ -244,7 +245,11 @@ def test_another_hash_is_an_error(made, tmp_path, monkeypatch):
     where, _ = made
     results = read(where)
     results["cells"][1]["runs"][0]["sha256"] = "0" * 64
-    with pytest.raises(PsgdError, match=f"seed 0 of average on serial has the hash [0-9a-f]+, not {'0' * 64}"):
+    problem = f"seed 0 of average on serial has the hash [0-9a-f]+, not {'0' * 64}"
+    with pytest.raises(PsgdError, match=f"{problem}$"):
+        verify(where, results, "average", "serial")
+    monkeypatch.setattr(Fingerprints, "__call__", lambda self, settings: "of other data")
+    with pytest.raises(PsgdError, match=f"{problem}; the data, or psgd itself, are not those of the comparison"):
         verify(where, results, "average", "serial")
     with pytest.raises(UsageError, match=r"there is no cell 'averge'; there are: sync; average; weighted; broken"):
         verify(where, results, "averge", "serial")

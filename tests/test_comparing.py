@@ -329,15 +329,30 @@ def test_another_comparison_is_refused(tmp_path, monkeypatch):
     free = {"seeds": [1, 2, 0], "question": "Why?", "price": {"x": {"hosts": 1}}, "reference": "large"}
     opened(path, directory, base="base.yaml", **free, arms={**ARMS, "more": {}})
     base.write_text("{workers: 2, group: threads, output: runs/x}")
-    opened(path, directory, base="base.yaml", **free, arms={**ARMS, "more": {}})
+    opened(path, directory, base="base.yaml", **free, arms={**ARMS, "more": {}}, grid={"rows": {"few": {"workers": 1}}})
     base.write_text("{workers: 3, optimizer: {learning_rate: 2}}")
+    other = {"arms": {"sync": {}, "new": {}}, "grid": {"rows": {"few": {"workers": 2}, "many": {"workers": 3}}}}
     with pytest.raises(UsageError) as caught:
-        opened(path, directory, base="base.yaml", seeds=[1, 2], arms={"sync": {}}, budget={"epochs": 1})
+        opened(path, directory, base="base.yaml", seeds=[1, 2], budget={"epochs": 1}, **other)
     assert str(caught.value) == (
-        f"{directory} has another comparison: budget, arms.sync, arms.average, arms.large, arms.more, seeds, "
+        f"{directory} has another comparison: budget, arms.sync, grid.rows.few, "
         "optimizer.learning_rate of the base, workers of the base differ from its comparison.yaml; "
-        "choose another --output"
+        "choose another --output, or give what is changed in arms or grid another name"
     )
+
+
+def test_arms_seeds_and_points_of_the_grid_can_be_left_out_and_added(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(directory_module, "lock", lambda path: None)
+    path, directory = tmp_path / "c.yaml", tmp_path / "out"
+    opened(path, directory, seeds=[0, 1, 2], grid={"workers": [1, 2]}, exclude=[{"arm": "sync", "workers": 1}])
+    assert capfd.readouterr().err == ""
+    fewer = {"average": ARMS["average"], "more": {}}
+    opened(path, directory, seeds=[0], arms=fewer, grid={"workers": [2, 4]}, exclude=[{"arm": "more", "workers": 4}])
+    assert capfd.readouterr().err == (
+        f"psgd: arm sync, arm large, seed 1, seed 2 left out now; the runs stay in {directory / 'runs'}\n"
+    )
+    opened(path, directory, seeds=[0], arms=fewer)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path):

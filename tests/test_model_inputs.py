@@ -158,6 +158,10 @@ def test_a_frame_of_numbers_is_an_array_for_a_model_of_arrays(tmp_path):
     assert model.outputs(Numbers({n: np.arange(3.0) for n in range(64)})).shape == (3, 10)
     with pytest.raises(DataError, match="X is no array: its rows differ in length"):
         model.predict([[0.0] * 64, [0.0] * 63])
+    masked = np.ma.masked_equal(np.eye(3, 64), 1.0)
+    with pytest.raises(DataError, match=r"X has 3 masked values, and psgd knows no masks; give X\.filled\(value\)"):
+        model.predict(masked)
+    assert model.predict(masked.filled(0.0)).tolist() == model.predict(np.zeros((3, 64))).tolist()
 
 
 def test_a_table_with_decimal_commas_is_predicted_from_files_like_it_and_from_numbers(tmp_path):

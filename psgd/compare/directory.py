@@ -12,11 +12,12 @@ from psgd.config.resolve import dump, resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import write_text
+from psgd.core.log import LOG
 from psgd.jobs.run_directory import lock
 
 CONFIG, BASE = "comparison.yaml", "base.yaml"  # the first names the second, so that it can be run as it is
 # What may change when a comparison is called again: none of it changes a result that is there.
-FREE = ("question", "seeds", "price", "reference")
+FREE = ("question", "seeds", "price", "reference", "exclude")
 FREE_OF_BASE = ("output", "group", "device", "compile", "record", "data.path", "cluster.patience", "cluster.processes")
 
 
@@ -30,6 +31,8 @@ def open_directory(path: Path, comparison: Comparison, base: Settings) -> None:
     except OSError as error:
         raise _unusable(path, error) from None
     check_directory(path, comparison, base)  # since another call may have begun one before this one had the lock
+    if left_out := _left_out(path, comparison):
+        LOG.info("psgd: %s left out now; the runs stay in %s", left_out, path / "runs")
     write_text(path / BASE, dump(base))
     write_text(path / CONFIG, write(_given(comparison)))
 
@@ -63,17 +66,30 @@ def _unusable(path: Path, error: OSError) -> StorageError:
 
 
 def _check_same(path: Path, now: dict[str, Any], base: Settings) -> None:
-    """UsageError unless the comparison is the one in the directory, perhaps with more arms and seeds, or with other
-    prices."""
+    """UsageError unless the comparison is the one in the directory, perhaps with more or fewer arms, points of the grid
+    and seeds, or with other prices."""
     before = read_file(str(path / CONFIG))
-    changed = [key for key in now if key not in (*FREE, "arms") and before.get(key) != now[key]]
-    arms = before.get("arms", {})
-    changed += [f"arms.{arm}" for arm, given in arms.items() if now["arms"].get(arm) != given]
-    if not set(before.get("seeds", [])) <= set(now["seeds"]):
-        changed.append("seeds")
+    changed = [key for key in now if key not in (*FREE, "arms", "grid") and before.get(key) != now[key]]
+    old, new = _named(before), _named(now)
+    changed += [name for name in new if old.get(name, new[name]) != new[name]]
     others = differences(resolve(str(path / BASE), []).settings, base)
     changed += [f"{name} of the base" for name in others if name not in FREE_OF_BASE]
     if changed:
         raise UsageError(
-            f"{path} has another comparison: {', '.join(changed)} differ from its {CONFIG}; choose another --output"
+            f"{path} has another comparison: {', '.join(changed)} differ from its {CONFIG}; choose another --output, "
+            "or give what is changed in arms or grid another name"
         )
+
+
+def _named(given: dict[str, Any]) -> dict[str, Any]:
+    """The arms, and the points of the grid that have names of their own, by full name."""
+    axes = {axis: points for axis, points in given.get("grid", {}).items() if isinstance(points, dict)}
+    groups = {"arms": given.get("arms", {}), **{f"grid.{axis}": points for axis, points in axes.items()}}
+    return {f"{group}.{name}": value for group, names in groups.items() for name, value in names.items()}
+
+
+def _left_out(path: Path, comparison: Comparison) -> str:
+    """The arms and seeds of the call before that this one does not have, in words; empty if there are none."""
+    before = read_file(str(path / CONFIG)) if (path / CONFIG).exists() else {}
+    arms = [f"arm {arm}" for arm in before.get("arms", {}) if arm not in comparison.arms]
+    return ", ".join(arms + [f"seed {seed}" for seed in before.get("seeds", []) if seed not in comparison.seeds])

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from psgd.compare.cells import cell_name
+from psgd.compare.fingerprints import Fingerprints
+from psgd.compare.plan import identity
 from psgd.compare.record import read_record
+from psgd.config.resolve import resolve
 from psgd.core.errors import Diverged, PsgdError, UsageError
 from psgd.jobs.auto_group import cores
 
@@ -29,7 +32,8 @@ def verify(directory: Path, results: dict[str, Any], name: str, group: str) -> l
             continue
         again = _train(directory, run["id"], group, cell["workers"])
         if again != run["sha256"]:
-            raise PsgdError(f"seed {run['seed']} of {name} on {group} has the hash {again}, not {run['sha256']}")
+            found = f"seed {run['seed']} of {name} on {group} has the hash {again}, not {run['sha256']}"
+            raise PsgdError(found + _why(directory, run["id"], group))
         lines.append(f"seed {run['seed']}: {run['sha256']}, on {group} too")
     return lines
 
@@ -43,12 +47,20 @@ def find_cell(results: dict[str, Any], name: str) -> dict[str, Any]:
     return dict(names[wanted])
 
 
-def _train(directory: Path, identity: str, group: str, workers: int) -> str | None:
+def _why(directory: Path, run: str, group: str) -> str:
+    """The end of a message about another hash: the reason, if it is not the group."""
+    settings = resolve(str(directory / "runs" / f"{run}.yaml"), []).settings
+    if identity(settings, Fingerprints()(settings)) == run:
+        return ""
+    return f"; the data, or psgd itself, are not those of the comparison any more, so this says nothing about {group}"
+
+
+def _train(directory: Path, run: str, group: str, workers: int) -> str | None:
     launcher = ["mpirun", "-n", str(min(workers, cores()))] if group == "mpi" else []
     if launcher and not shutil.which("mpirun"):
         raise UsageError("--group mpi needs mpirun: pip install mpich, or choose another group")
-    output = directory / "verified" / f"{identity}-{group}"
-    config = directory / "runs" / f"{identity}.yaml"
+    output = directory / "verified" / f"{run}-{group}"
+    config = directory / "runs" / f"{run}.yaml"
     command = [sys.executable, "-m", "psgd.train", str(config), f"group={group}", "--quiet"]
     if output.exists():
         command.append("--overwrite")

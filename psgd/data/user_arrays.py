@@ -60,11 +60,7 @@ def as_user_arrays(pair: Any, name: str, classes: int) -> UserArrays:
                 f"{letter} of {name} is {type(given).__name__}, and psgd.fit does not take sparse rows; give "
                 f"{letter}.toarray(), or train a linear model by psgd.sklearn, or by psgd train on libsvm data"
             )
-        if isinstance(given, np.ma.MaskedArray) and (masked := np.count_nonzero(given.mask)):
-            raise DataError(
-                f"{letter} of {name} has {masked} masked values, and psgd.fit knows no masks; give "
-                f"{letter}.filled(value), or leave those rows out"
-            )
+        check_unmasked(given, letter, f"{letter} of {name}")
     X, y = np.asarray(pair[0]), np.asarray(pair[1])
     for array, letter in ((X, "X"), (y, "y")):
         if array.ndim == 0:
@@ -73,3 +69,12 @@ def as_user_arrays(pair: Any, name: str, classes: int) -> UserArrays:
     if len(X) != len(y) or not len(X):
         raise DataError(f"{name} has {len(X)} rows of X and {len(y)} of y; each example needs one of both")
     return UserArrays(X, y, classes)
+
+
+def check_unmasked(given: Any, letter: str, name: str) -> None:
+    """DataError if values are masked: numpy drops the mask quietly, and what lies under it would count."""
+    if isinstance(given, np.ma.MaskedArray) and (masked := np.count_nonzero(given.mask)):
+        raise DataError(
+            f"{name} has {masked} masked values, and psgd knows no masks; give {letter}.filled(value), or leave those "
+            "rows out"
+        )

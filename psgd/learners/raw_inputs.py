@@ -13,6 +13,7 @@ from psgd.data.sources.column import Collector, Column
 from psgd.data.sources.csv_table import collectors_of
 from psgd.data.sources.preparation import PreparedInputs, prepare
 from psgd.data.sparse import SparseDataset
+from psgd.data.user_arrays import check_unmasked
 
 # An array; sparse rows of scipy, for a sparse model; for a table a DataFrame, or rows as mappings from column names.
 Inputs = np.ndarray | Sequence[Mapping[str, Any]] | Any
@@ -35,6 +36,7 @@ def prepare_table(X: Inputs, preparation: Mapping[str, Any]) -> PreparedInputs:
 
 def prepare_array(X: Inputs, preparation: Mapping[str, Any], inputs: int) -> PreparedInputs:
     """Prepare an array, or what numpy makes an array of. DataError if it does not fit."""
+    check_unmasked(X, "X", "X")
     try:
         array = np.asarray(X)
     except ValueError as error:
