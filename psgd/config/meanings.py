@@ -42,7 +42,11 @@ MEANINGS = {
         "neither.",
         mode="shuffle uses each example once an epoch; partition gives each worker a shard of its own; replacement "
         "draws with replacement.",
-        validation=("The part of the training data that is set aside for validation.", "share"),
+        validation=(
+            "The part of the training data that is set aside for validation. 0 becomes 0.05 where a contraction is "
+            "chosen on it (holdout, with unequal speeds).",
+            "share",
+        ),
         task="Whether the targets are classes or numbers.",
         train_rows=("How many rows train; the others test.", "examples"),
         test_path="The file of the test data. null: none, or what train_rows leaves.",
