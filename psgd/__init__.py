@@ -25,6 +25,11 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    """The names that completion offers before their first use."""
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """Import `psgd.fit`, `psgd.load`, the types that they return and the errors that they raise at their first use."""
     if name == "errors":

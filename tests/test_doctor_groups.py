@@ -50,14 +50,13 @@ class TestMpi:
         has(mpi.judge_parts(self.HYDRA, "needs mpi4py", [], "/here"), "note", "group mpi cannot be used")
         has(mpi.judge_parts(None, self.MPICH, [], "/here"), "note", "no mpirun in PATH or in /here")
 
-    def judge(self, code, output, launcher=HYDRA, ulfm=False):
-        return mpi.judge_trial(launcher, self.MPICH, Finished(code, output, 1.0), ulfm)
+    def judge(self, code, output, launcher=HYDRA):
+        return mpi.judge_trial(launcher, self.MPICH, Finished(code, output, 1.0))
 
     def test_two_processes_that_meet(self):
-        has(self.judge(0, f"a warning\n{self.JOINED}"), "ok", "MPICH 5.0.2", "joined two processes", "without ULFM")
+        has(self.judge(0, f"a warning\n{self.JOINED}"), "ok", "MPICH 5.0.2", "joined two processes")
         on_one_line = '[0] {"noise ' + self.JOINED.replace("\n", "")
         has(self.judge(0, on_one_line), "ok", "joined two processes")
-        has(self.judge(0, self.JOINED, ulfm=True), "ok", "with ULFM")
         has(self.judge(0, self.JOINED, self.HYDRA._replace(on_path=False)), "note", "export PATH=/venv/bin:$PATH")
 
     @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_the_script_on_a_running_cluster_gives_the_bits_of_serial(cluster, tmp_p
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert (found["group"], found["processes"], found["hosts"]) == ("ray", 2, 2)
+    assert (found["group"], found["processes"], found["hosts"]) == ("ray", 2, 1)
     assert done.stderr.count("4 workers on 2 Ray actors") == 1
     assert all(line.startswith("[0] ") for line in done.stderr.splitlines()), done.stderr
     assert main([*here, str(tmp_path / "serial"), "--quiet", "group=serial", "cluster.processes=null"]) == 0
@@ -303,9 +303,10 @@ def test_more_processes_than_cpus_are_refused_at_once(cluster, tmp_path, capsys)
 
 def test_psgd_train_stops_early_with_the_bits_of_serial_and_raises_errors(cluster, tmp_path):
     early = {**CONFIG["training"], "epochs": 30, "early_stop": {"patience": 2}}
-    given = {**CONFIG, "training": early, "cluster": {"patience": 100}}
+    early = {"training": early, "optimizer": {"learning_rate": 0.03}}
+    given = {**CONFIG, **early, "cluster": {"patience": 100}}
     alone = psgd.train(given, output=tmp_path / "alone", group="serial", progress=False)
-    there = psgd.train(CONFIG, training=early, output=tmp_path / "there", group="ray", progress=False)
+    there = psgd.train(CONFIG, **early, output=tmp_path / "there", group="ray", progress=False)
     assert (there.summary["group"], there.summary["processes"]) == ("ray", 2)
     assert there.summary["status"] == "stopped-early"
     for key in ("status", "rounds", "best_round", "best_epoch", "validation_accuracy", "parameters_sha256"):

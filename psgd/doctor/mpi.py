@@ -41,7 +41,7 @@ def check() -> list[Finding]:
         ]
     rank, variables = program.module("psgd.doctor.mpi_rank")
     trial = program.run([launcher.path, "-n", "2", *rank], SECONDS + 5.0, **variables)
-    found = judge_trial(launcher, library, trial, _ulfm(launcher))
+    found = judge_trial(launcher, library, trial)
     if found.level == "wrong" and (names := left_behind()):
         found = replace(found, advice=f"unset {' '.join(names)}, which another launcher left behind")
     return [found]
@@ -67,10 +67,10 @@ def judge_parts(launcher: Launcher | None, library: str, wheels: Sequence[str], 
     return None
 
 
-def judge_trial(launcher: Launcher, library: str, trial: program.Finished, ulfm: bool) -> Finding:
-    """What two processes that mpirun started said. `ulfm`: whether this MPI can go on after a process was lost."""
+def judge_trial(launcher: Launcher, library: str, trial: program.Finished) -> Finding:
+    """What two processes that mpirun started said."""
     said = _messages(trial.output)
-    details: dict[str, Any] = {"mpirun": launcher.path, "mpi4py": library, "ulfm": ulfm, "output": trial.output[-2000:]}
+    details: dict[str, Any] = {"mpirun": launcher.path, "mpi4py": library, "output": trial.output[-2000:]}
     what = f"mpirun -n 2 ({launcher.path})"
     if trial.code is None:
         advice = "try it with a network of its own: MPICH mpirun -iface lo, Open MPI mpirun --mca btl self,sm"
@@ -86,7 +86,6 @@ def judge_trial(launcher: Launcher, library: str, trial: program.Finished, ulfm:
         first = next((line.strip() for line in trial.output.splitlines() if line.strip(" -=")), "nothing was printed")
         return wrong("mpi", f"{what} failed with exit code {trial.code}: {first}", **details)
     text = f"{_name(library)}: {what} joined two processes in {trial.seconds:.1f} s"
-    text += "; with ULFM" if ulfm else "; without ULFM: a killed process ends the job, --resume continues it"
     if not launcher.on_path:
         return note(
             "mpi", f"{text}; mpirun is not in PATH", f"export PATH={Path(launcher.path).parent}:$PATH", **details
@@ -158,17 +157,6 @@ def _library() -> str:
         return library_version()
     except UsageError as error:
         return str(error).split(": pip install")[0]
-
-
-def _ulfm(launcher: Launcher) -> bool:
-    """Whether an Open MPI was built with user-level failure mitigation. Of MPICH's, no use is known."""
-    if family(launcher.version) != "Open MPI":
-        return False
-    try:
-        info = program.run([str(Path(launcher.path).with_name("ompi_info")), "--parsable"], _QUESTION_SECONDS)
-    except OSError:
-        return False
-    return "ft_mpi_support:yes" in info.output
 
 
 def _is_installed(name: str) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from psgd.backends.blas import kernel_warning
 from psgd.core.files import write_json, write_text
-from psgd.jobs.environment import devices, environment, mixed_devices, mixed_kernels
+from psgd.jobs.environment import environment, mixed_devices, mixed_kernels
 from psgd.jobs.long_rounds import warnings
 from psgd.jobs.request import RunRequest
 from psgd.jobs.summary import summarize
@@ -98,8 +98,8 @@ class RunFiles:
 
     def summarize(self, loop: Loop, status: str) -> None:
         """Write the summary of a run that ended with `status`. StorageError."""
-        examples, device = self._job.sampler.examples, devices(self._processes)
-        self.summary = summarize(self.request.settings, loop, examples, status, device)
+        examples = self._job.sampler.examples
+        self.summary = summarize(self.request.settings, loop, examples, status, self._processes)
         if self.directory:
             self._recorder.flush()
             write_json(self.directory / "summary.json", self.summary)

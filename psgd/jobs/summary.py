@@ -9,6 +9,7 @@ import numpy as np
 
 from psgd.backends.blas import describe
 from psgd.config.settings import Settings
+from psgd.jobs.environment import devices
 from psgd.training.loop import Loop
 from psgd.training.stopwatch import TRAINING_PARTS
 
@@ -18,18 +19,21 @@ def parameters_sha256(parameters: np.ndarray) -> str:
     return hashlib.sha256(parameters.astype(parameters.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
-def summarize(settings: Settings, loop: Loop, examples: int, status: str, device: str) -> dict[str, Any]:
-    """The summary of a run that ended with `status`; `examples`: in one epoch; `device`: what took the steps."""
+def summarize(
+    settings: Settings, loop: Loop, examples: int, status: str, processes: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The summary of a run that ended with `status`; `examples`: in one epoch; `processes`: as `describe_group` returns
+    them."""
     progress, transport, seconds = loop.replica.progress, loop.group.transport, loop.stopwatch.train_seconds
     blas = describe()
     return {
         "status": status,
         "strategy": settings.strategy.name,
         "group": transport.kind,
-        "device": device,
+        "device": devices(processes),
         "workers": settings.workers,
         "processes": len(transport.members),
-        "hosts": len(set(transport.hosts)),
+        "hosts": len({process["host"] for process in processes}),
         "rounds": progress.round,
         "epochs": progress.position / examples,
         "examples": progress.examples,

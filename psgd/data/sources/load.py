@@ -85,7 +85,12 @@ def locate(path: str | None) -> Path:
         return place
     looked = ", ".join(str(place) for place in places)
     unset = "" if given.is_absolute() or os.environ.get("PSGD_DATA") else " (PSGD_DATA is not set)"
-    raise DataError(f"data.path {path}: nothing at {looked}{unset}; correct the path")
+    advice = (
+        "correct the path"
+        if given.is_absolute()
+        else "put the data at one of these, or set data.path to where they are"
+    )
+    raise DataError(f"data.path {path}: nothing at {looked}{unset}; {advice}")
 
 
 def _first_there(places: list[Path], right: Callable[[int], bool] = lambda mode: True) -> Path | None:
