@@ -80,6 +80,12 @@ def test_arguments_become_what_the_kernel_takes(program):
         programs.bind(program, "nothing", [])
 
 
+def test_an_argument_that_is_taken_is_not_described(program, monkeypatch):
+    """The name of a dtype takes longer than a launch, of which a round of gradient averaging has seven."""
+    monkeypatch.delattr(programs, "_described")
+    assert len(programs.bind(program, "scale", [DeviceArray(64, (5,), F4, None), 2, 5])) == 3
+
+
 # The pretended device
 
 

@@ -20,6 +20,7 @@ _NUMBERS: dict[str, type[np.generic]] = {
     "double": np.float64,
     "unsigned char": np.uint8,
 }
+_NULL = np.uintp(0)
 
 
 @cache
@@ -64,31 +65,34 @@ def bind(program: Program, kernel: str, arguments: Sequence[Any]) -> list[Device
 
 
 def _bound(kernel: str, place: int, wanted: str, given: Any) -> DeviceArray | np.generic:
-    refused = f"argument {place} of {kernel} is {wanted}, not {_described(given)}"
     if wanted.endswith("*"):
         if given is None:
-            return np.uintp(0)
-        if not isinstance(given, DeviceArray) or given.dtype != _pointed(wanted):
-            raise TypeError(refused)
-        return given
+            return _NULL
+        if isinstance(given, DeviceArray) and given.dtype == _pointed(wanted):
+            return given
+        raise TypeError(_refusal(kernel, place, wanted, given))
     number = _NUMBERS[wanted]
     if issubclass(number, np.floating):
-        if not isinstance(given, int | float | np.integer | np.floating):
-            raise TypeError(refused)
-        return number(given)
+        if isinstance(given, int | float | np.integer | np.floating):
+            return number(given)
+        raise TypeError(_refusal(kernel, place, wanted, given))
     try:
         return number(operator.index(given))
-    except TypeError:
-        raise TypeError(refused) from None
-    except OverflowError:
-        raise OverflowError(refused) from None
+    except (TypeError, OverflowError) as error:
+        raise type(error)(_refusal(kernel, place, wanted, given)) from None
 
 
+@cache
 def _pointed(pointer: str) -> np.dtype:
     """The dtype of an array that such a pointer can point to. Pointers to pointers: tables of addresses, uintp."""
     if pointer.count("*") > 1:
         return np.dtype(np.uintp)
     return np.dtype(_NUMBERS[pointer.removeprefix("const ").removesuffix("*")])
+
+
+def _refusal(kernel: str, place: int, wanted: str, given: Any) -> str:
+    """What is said of an argument that is refused: only then, since the names of dtypes take longer than a launch."""
+    return f"argument {place} of {kernel} is {wanted}, not {_described(given)}"
 
 
 def _described(given: Any) -> str:
