@@ -2,16 +2,19 @@
 bits however it is run."""
 
 import json
+from pipes import Fault, run_pipes
 
 import numpy as np
 import pytest
 from jobs import NAMES, job, strategies, train
-from pretend.jobs import on_pretend
+from pretend.jobs import on_pretend, task_of
 from pretend.marks import needs_compiler
 from processes import Mpi, mpi, run
 from signal_at import SignalAt
 
-from psgd.core.errors import Diverged
+from psgd.backends.cuda.buffers import bytes_needed
+from psgd.core.errors import Diverged, UsageError
+from psgd.group.failure import Ended, exit_code
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.training.job import Job
@@ -123,6 +126,56 @@ def test_processes_under_mpirun_combine_in_each_others_memory(mpi: Mpi):
     for name in NAMES:
         alone = train(on_pretend(job(strategies(4)[name], 4)), Serial())[0]
         assert hashes[name] == alone or (hashes[name] and "clipped" in name)
+
+
+def test_a_device_that_fails_for_ever_ends_all_processes_by_the_protocol():
+    """Its failure is raised with the note that names it, and the others leave with its code."""
+    ends: dict[int, Exception] = {}
+
+    def main(transport):
+        one = on_pretend(job(strategies(4)["gradient-averaging, adam"], 4), combines=True)
+        if transport.process == 1:
+            one = fails_after(one, 11)  # in a segment
+        try:
+            loop_of(one, transport=transport).run()
+        except Exception as error:
+            ends[transport.process] = error
+
+    run_threads(2, 30.0, main)
+    assert isinstance(ends[0], Ended), ends[0]
+    assert str(ends[1]) == "an illegal address"
+    assert "on cuda: pretended GPU, round" in ends[1].__notes__[0]
+
+
+def fails_after(one: Job, waits: int) -> Job:
+    """The same job, on a device that does as one with a kernel that went wrong: whoever waits for it learns so."""
+    device = one.device._device  # type: ignore[union-attr]
+    wait, left = device.synchronize, iter(range(waits))
+
+    def synchronize() -> None:
+        if next(left, None) is None:
+            raise RuntimeError("an illegal address")
+        wait()
+
+    device.synchronize = synchronize
+    return one
+
+
+def test_a_device_without_room_for_the_worker_of_a_lost_process_ends_all():
+    def main(transport):
+        one = on_pretend(job(strategies(3)["parameter-averaging, sgd"], 3))
+        if transport.process == 1:  # which takes them on
+            one.device._device.memory = bytes_needed(task_of(one), 1)
+        try:
+            return loop_of(one, transport=transport).run().progress.round
+        except (Ended, UsageError) as error:
+            return exit_code(error), str(error)
+
+    outcome = run_pipes(3, main, [Fault(8, 0, "before")])
+    assert outcome.lost == [0]
+    assert outcome.results[1][0] == 2
+    assert "does not fit" in outcome.results[1][1]
+    assert outcome.results[2] == (2, "ended by another process")
 
 
 @pytest.mark.parametrize("name", NAMES)

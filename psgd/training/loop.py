@@ -206,9 +206,8 @@ class Loop:
     def _exchange(self, segment: list[Report]) -> RoundReports:
         """Everyone gets the same reports, and does what the notices ask."""
         replica = self.replica
-        notice = Notice(
-            replica.progress.round, replica.digest(), self._signals.asked, self._checkpoints.due, self.agreement.code
-        )
+        digest = self.agreement.attempt(replica.digest, 0)  # of a replica on a device that may have failed
+        notice = Notice(replica.progress.round, digest, self._signals.asked, self._checkpoints.due, self.agreement.code)
         reports = self.group.exchange_reports(segment, notice)
         if not reports.routine:
             self.agreement.leave_if([n.error for n in reports.notices])
@@ -279,7 +278,7 @@ class Loop:
                 own = self.replica.progress.round if self._begun else -1, self.replica.progress.evaluated
                 rows = self.group.all_gather(np.array(own, np.int64).tobytes())
                 round, evaluated = min(tuple(np.frombuffer(row, np.int64).tolist()) for row in rows)
-                self._local_steps.host_workers()
+                self.agreement.together(self._local_steps.host_workers)  # a device may have no room for the orphans
                 if self._needs.keeps_worker_state or round < 0:
                     self._begin()
                 else:
