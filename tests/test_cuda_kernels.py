@@ -217,6 +217,16 @@ def test_the_first_number_that_is_not_finite(case, squares):
     assert first[1] == 3
 
 
+@pytest.mark.parametrize("at", range(0, 300, 13))
+def test_a_number_that_is_not_finite_is_found_wherever_it_is(at):
+    """A thread looks at several at a time."""
+    case, first = Case(np.dtype(np.float32), np.dtype(np.uint8)), ints(2**31 - 1)
+    v = np.ones(300, case.dtype)
+    v[at] = np.nan
+    launch(case.program, "finite", (1, 1), (32,), v, 300, 300, 300, 1, ints(1), first)
+    assert first[0] == at
+
+
 def test_behind_the_inputs_stand_a_one_and_zeros(case):
     lines = case.some(6, 8)
     wanted = lines.copy()
