@@ -68,12 +68,12 @@ class RunFiles:
         write_text(self.directory / "config.yaml", self.request.config)
         write_json(self.directory / "environment.json", environment(self._processes))
 
-    def goes_on(self, loop: Loop, enough: bool) -> None:
-        """Say where a resumed run goes on, or why it does not. `enough`: the caller's callback ends it here."""
+    def goes_on(self, loop: Loop, ended_by_callback: bool) -> None:
+        """Say where a resumed run goes on, or why it does not: `ended_by_callback`, or it had ended before."""
         progress = loop.replica.progress
         epoch = f"epoch {progress.position / self._job.sampler.examples:.2f}"
-        if enough or loop.finished:
-            reason = "where callback ends it" if enough else _REASONS[_status(loop, self._job)]
+        if ended_by_callback or loop.finished:
+            reason = "where callback ends it" if ended_by_callback else _REASONS[_status(loop, self._job)]
             self._say(f"already at {epoch}, {reason.format(epochs=self._job.epochs)}: nothing to train")
         else:
             self._say(f"going on from round {progress.round}, {epoch}")
@@ -108,7 +108,7 @@ class RunFiles:
 def _status(loop: Loop, job: Job) -> str:
     """How a training ended that was not stopped from outside."""
     progress = loop.replica.progress
-    if loop.enough:
+    if loop.ended_by_callback:
         return "stopped-by-callback"
     if progress.reached:
         return "target-reached"

@@ -20,7 +20,7 @@ from psgd.jobs.summary import rounded
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.signals import ENOUGH, Signals, Stopped
+from psgd.training.signals import CALLBACK_END, Signals, Stopped
 
 
 class Result(NamedTuple):
@@ -116,7 +116,7 @@ def train_job(
         files.started(loop, resumed)
         started(loop)
         if resumed:
-            files.goes_on(loop, enough=signals.asked == ENOUGH)
+            files.goes_on(loop, ended_by_callback=signals.asked == CALLBACK_END)
 
     loop = Loop(
         *(job, transport, recorder, files.directory, settings.training.checkpoint_seconds),

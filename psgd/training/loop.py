@@ -26,7 +26,7 @@ from psgd.training.evaluation import Evaluator, reaches
 from psgd.training.job import Job, Start
 from psgd.training.local_steps import LocalSteps
 from psgd.training.recorder import Recorder
-from psgd.training.signals import ENOUGH, Signals, Stopped
+from psgd.training.signals import CALLBACK_END, Signals, Stopped
 from psgd.training.stopwatch import Stopwatch
 
 MAX_EMPTY_ROUNDS = 10  # rounds in a row in which all workers were excluded; then the job has diverged
@@ -59,7 +59,7 @@ class Loop:
         self.stopwatch = Stopwatch(clock)
         self.early_stop = EarlyStop(job.early_stop, job.learner.size, job.learner.dtype)
         self._scores: dict[str, float] = {}  # of the last evaluation
-        self.enough = False  # whether the caller's callback asked to end the training
+        self.ended_by_callback = False  # whether the caller's callback asked to end the training
         self._local_steps = LocalSteps(job, self.group, clock, segment_seconds)
         self._checkpoints = Checkpoints(
             CheckpointFiles(directory) if directory else None,
@@ -72,8 +72,7 @@ class Loop:
             recorder,
             self.stopwatch,
         )
-        holder = self._local_steps.holder
-        self._evaluator = Evaluator(self.group, holder)
+        self._evaluator = Evaluator(self.group, holder := self._local_steps.holder)
         self._combination = Combination(job, holder, self._evaluator)
         self._replicas = holder.replicas()
         self._signals = signals or Signals()
@@ -167,7 +166,7 @@ class Loop:
     def finished(self) -> bool:
         """Whether there is nothing more to train."""
         progress = self.replica.progress
-        return progress.position >= self._job.end or progress.reached or self.early_stop.over or self.enough
+        return progress.position >= self._job.end or progress.reached or self.early_stop.over or self.ended_by_callback
 
     def _round(self) -> int:
         """Returns 0; where the callback ends the training, the steps of a round that is not completed."""
@@ -182,7 +181,7 @@ class Loop:
             lap("compute")
             reports = self._exchange(segment)
             lap("wait")
-            if self.enough:
+            if self.ended_by_callback:
                 return sum(reports.steps_done)
             if reports.steps_done == plan:
                 break
@@ -226,8 +225,8 @@ class Loop:
 
     def _save_or_stop(self, reports: RoundReports) -> None:
         asked = max(n.signal for n in reports.notices)
-        if asked == ENOUGH:
-            self.enough = True
+        if asked == CALLBACK_END:
+            self.ended_by_callback = True
             return
         if asked or reports.notices[0].save:
             self.stopwatch.lap("wait")
@@ -254,7 +253,8 @@ class Loop:
         progress = self.replica.progress
         if self._evaluated != progress.evaluated:
             self._evaluated, self._next_evaluation = progress.evaluated, self._job.next_evaluation(progress.evaluated)
-        if progress.position < self._next_evaluation and not (self.enough and progress.evaluated < progress.position):
+        last_is_missing = self.ended_by_callback and progress.evaluated < progress.position
+        if progress.position < self._next_evaluation and not last_is_missing:
             return
         scores = self._evaluator.scores(self.replica, self._job.data)
         reached = reaches(self._job.target, scores)

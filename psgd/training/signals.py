@@ -13,7 +13,7 @@ from typing import NoReturn, final
 from psgd.core.errors import INTERRUPTED, STOPPED, PsgdError
 
 _NAMES = ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP")
-ENOUGH = 1 << 16  # no signal: the callback of the caller asks to end the training here, as if it had reached its end
+CALLBACK_END = 1 << 16  # no signal: the caller's callback asks to end the training here, as if it had reached its end
 
 
 @final
@@ -21,7 +21,7 @@ class Signals:
     """The first signal asks to stop; a second Ctrl-C leaves at once, without a checkpoint."""
 
     def __init__(self) -> None:
-        self.asked = 0  # the number of the first signal, ENOUGH, or 0
+        self.asked = 0  # the number of the first signal, CALLBACK_END, or 0
         self._leave_at_once = False
         self._within_program = False
 
@@ -51,7 +51,7 @@ class Signals:
         finally:
             for number, handler in before.items():
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not one of Python's
-        if self.asked not in (0, ENOUGH):
+        if self.asked not in (0, CALLBACK_END):
             signal.raise_signal(self.asked)
 
     def _note(self, number: int, _frame: object) -> None:
@@ -63,7 +63,7 @@ class Signals:
             if self._within_program:
                 raise KeyboardInterrupt
             os._exit(INTERRUPTED)
-        if self.asked in (0, ENOUGH):
+        if self.asked in (0, CALLBACK_END):
             self.asked = number
 
 

@@ -11,7 +11,7 @@ from psgd.learners.parameter_tree import ParameterTree
 from psgd.training.loop import Loop
 from psgd.training.metrics import Row
 from psgd.training.recorder import Listener
-from psgd.training.signals import ENOUGH, Signals
+from psgd.training.signals import CALLBACK_END, Signals
 
 Function = Callable[["TrainingProgress"], Any]
 
@@ -78,18 +78,18 @@ class Callback(Listener):
         head = (row["round"], row["epoch"], row["examples"], row["seconds"])
         self._within = True
         try:
-            enough = self._function(TrainingProgress(*head, self._loss, dict(loop.scores), read))
-            if not (enough is None or isinstance(enough, bool | np.bool_)):
+            wants_end = self._function(TrainingProgress(*head, self._loss, dict(loop.scores), read))
+            if not (wants_end is None or isinstance(wants_end, bool | np.bool_)):
                 raise UsageError(
-                    f"callback returned {enough!r:.80}; it must return True to end the training, else None"
+                    f"callback returned {wants_end!r:.80}; it must return True to end the training, else None"
                 )
         except Exception as failure:
             failure.add_note(f"psgd.fit: in callback, round {row['round']}")
             raise
         finally:
             self._within = False
-        if enough:
-            self._signals.asked = self._signals.asked or ENOUGH
+        if wants_end:
+            self._signals.asked = self._signals.asked or CALLBACK_END
 
 
 def _says_something(row: Row, loop: Loop) -> bool:
