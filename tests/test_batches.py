@@ -11,7 +11,7 @@ from psgd.data.sampling.partition import Partition
 from psgd.data.sampling.replacement import Replacement
 from psgd.data.sampling.shuffle import Sampler, Shuffle
 from psgd.strategy.plans import PacedPlan
-from psgd.training.batches import BatchReader, Plan
+from psgd.training.batches import BatchReader, StepCounts
 
 EXAMPLES, BATCH, WORKERS = 96, 3, 4
 F32 = np.dtype(np.float32)
@@ -31,15 +31,15 @@ def reader(sampler: Sampler, end: int = 10 * EXAMPLES) -> BatchReader:
     return BatchReader(numbered(), sampler, 3, F32, end)
 
 
-def read(batches: BatchReader, worker: int, plan: Plan, first: int, steps: int, progress: Progress) -> list:
+def read(batches: BatchReader, worker: int, plan: StepCounts, first: int, steps: int, progress: Progress) -> list:
     return [(b.X[:, 0].tolist(), b.epoch) for b in batches.batches(worker, plan, first, steps, progress)]
 
 
-def sampled(sampler: Sampler, worker: int, plan: Plan, first: int, steps: int, progress: Progress) -> list:
+def sampled(sampler: Sampler, worker: int, plan: StepCounts, first: int, steps: int, progress: Progress) -> list:
     return [(rows.tolist(), epoch) for rows, epoch in sampler.batches(worker, plan, first, steps, progress)]
 
 
-def rounds(plans: list[Plan]) -> list[tuple[Plan, Progress]]:
+def rounds(plans: list[StepCounts]) -> list[tuple[StepCounts, Progress]]:
     """Each round's plan, and the progress at which it begins."""
     progress, found = Progress(dealt=(0,) * WORKERS, worker_steps=(0,) * WORKERS), []
     for plan in plans:

@@ -204,7 +204,7 @@ def poisoned(exclude: bool) -> Job:
     inputs = one.data.train.inputs.copy()
     inputs[7] = np.inf
     data = one.data._replace(train=replace(one.data.train, inputs=inputs))
-    return replace(one, data=data, exclude=exclude)
+    return replace(one, data=data, exclude_nonfinite=exclude)
 
 
 def test_what_is_not_finite_is_named_as_on_the_cpu():

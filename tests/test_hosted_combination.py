@@ -153,7 +153,7 @@ def poisoned(name: str, rows: int) -> Job:
     inputs = one.data.train.inputs.copy()
     inputs[Shuffle(len(inputs), one.batch, one.seed).stream.rows(30, rows)] = np.nan
     train_data = Dataset(inputs, one.data.train.targets, one.data.train.classes)
-    return replace(one, data=one.data._replace(train=train_data), exclude=True)
+    return replace(one, data=one.data._replace(train=train_data), exclude_nonfinite=True)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -181,7 +181,7 @@ def poisoned(name: str, exclude: bool) -> Job:
     inputs = one.data.train.inputs.copy()
     inputs[Shuffle(len(inputs), one.batch, one.seed).stream.rows(30, 1)[0]] = np.nan
     train_data = Dataset(inputs, one.data.train.targets, one.data.train.classes)
-    return replace(one, data=one.data._replace(train=train_data), exclude=exclude)
+    return replace(one, data=one.data._replace(train=train_data), exclude_nonfinite=exclude)
 
 
 @pytest.mark.parametrize("name", ALL)

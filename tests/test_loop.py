@@ -32,7 +32,7 @@ def poisoned(name: str, *, exclude: bool) -> tuple[Job, int, int]:
     inputs = train_data.inputs.copy()
     inputs[order.rows(position, 1)[0]] = np.nan
     data = one.data._replace(train=Dataset(inputs, train_data.targets, train_data.classes))
-    fields = {**{f: getattr(one, f) for f in one.__dataclass_fields__}, "data": data, "exclude": exclude}
+    fields = {**{f: getattr(one, f) for f in one.__dataclass_fields__}, "data": data, "exclude_nonfinite": exclude}
     return Job(**fields), 1, 1
 
 
@@ -79,7 +79,7 @@ def test_a_round_in_which_no_worker_is_finite_leaves_the_replica():
     one = job(strategies(1)["gradient-averaging, adam"], 1)
     inputs = np.full_like(one.data.train.inputs, np.nan)
     data = one.data._replace(train=Dataset(inputs, one.data.train.targets, 3))
-    fields = {**{f: getattr(one, f) for f in one.__dataclass_fields__}, "data": data, "exclude": True}
+    fields = {**{f: getattr(one, f) for f in one.__dataclass_fields__}, "data": data, "exclude_nonfinite": True}
     before = one.learner.initial(one.seed)
     loop = Loop(Job(**fields), Serial(), Recorder(None, 216, 1.0, "", quiet=True))
     with pytest.raises(Diverged, match="no worker was finite in any round"):

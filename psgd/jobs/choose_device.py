@@ -45,7 +45,7 @@ def choose_device(
 
 def task_of(settings: Settings, learner: MLP, data: Data, strategy: Strategy) -> HostedTask:
     """What a device must know of a job on dense data."""
-    optimizer, state = strategy.local.recipe
+    optimizer = strategy.local.optimizer
     needs, model, application = strategy.needs, settings.model, strategy.application
     parts = {name: part for name, part in {"train": data.train, **data.scored}.items() if isinstance(part, Dataset)}
     examples = parts["train"]
@@ -68,7 +68,7 @@ def task_of(settings: Settings, learner: MLP, data: Data, strategy: Strategy) ->
         contribution_rows=needs.contribution_rows,
         moment_rows=needs.moment_rows,
         state_rows=needs.state_rows,
-        averages_moments=state == "average",
+        averages_moments=strategy.local.optimizer_state == "average",
         tf32=settings.training.tf32,
         replica_step=replica_step,
         scored=scored,

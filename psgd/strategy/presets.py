@@ -12,7 +12,7 @@ from psgd.optimizers.optimizer import Optimizer
 from psgd.strategy.applications import OptimizerStep, Replace
 from psgd.strategy.local_work import LocalDescent, OneGradient
 from psgd.strategy.plans import EqualPlan, PacedPlan
-from psgd.strategy.strategy import State, Strategy
+from psgd.strategy.strategy import OptimizerState, Strategy
 from psgd.strategy.weights import ByDelay, ByExamples, Uniform
 
 # Contractions tried for `contraction: holdout`, from uniform averaging, which wins ties, to the fastest worker alone.
@@ -23,12 +23,12 @@ def gradient_averaging(workers: int, optimizer: Optimizer) -> Strategy:
     return Strategy(EqualPlan(workers), OneGradient(), ByExamples(), OptimizerStep(optimizer))
 
 
-def parameter_averaging(workers: int, period: int, optimizer: Optimizer, state: State = "keep") -> Strategy:
+def parameter_averaging(workers: int, period: int, optimizer: Optimizer, state: OptimizerState = "keep") -> Strategy:
     return Strategy(EqualPlan(workers, period), LocalDescent(optimizer, state), Uniform(), Replace())
 
 
 def weighted_averaging(
-    plan: PacedPlan, optimizer: Optimizer, state: State = "keep", contractions: Sequence[float] = HOLDOUT
+    plan: PacedPlan, optimizer: Optimizer, state: OptimizerState = "keep", contractions: Sequence[float] = HOLDOUT
 ) -> Strategy:
     """Several contractions are candidates, of which the best on validation data is taken in each round."""
     return Strategy(plan, LocalDescent(optimizer, state), ByDelay(tuple(contractions)), Replace())

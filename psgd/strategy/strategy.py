@@ -18,7 +18,7 @@ from psgd.group.reports import WorkDone
 from psgd.learners.learner import Batch, Learner
 from psgd.optimizers.optimizer import Optimizer
 
-State = Literal["keep", "average", "reset"]
+OptimizerState = Literal["keep", "average", "reset"]  # what becomes of the moments at a combination
 
 
 class VectorNeeds(NamedTuple):
@@ -37,16 +37,14 @@ class Plan(Protocol):
         ...
 
 
-class Recipe(NamedTuple):
-    """Local work in words, for devices that have steps of their own."""
-
-    optimizer: Optimizer | None  # takes each step; None: the contribution is the gradient of one batch at the replica
-    state: State = "reset"  # what becomes of the optimizer's moments at a combination
-
-
 class LocalWork(Protocol):
     @property
-    def recipe(self) -> Recipe: ...
+    def optimizer(self) -> Optimizer | None:
+        """What takes each step; None: the contribution is the gradient of one batch at the replica's parameters."""
+        ...
+
+    @property
+    def optimizer_state(self) -> OptimizerState: ...
 
     @property
     def contribution_rows(self) -> int: ...

@@ -14,7 +14,7 @@ from psgd.data.dataset import Examples, Reader
 from psgd.data.sampling.sampler import ROWS_AHEAD, IndexBatch, Sampler
 from psgd.learners.learner import Batch
 
-Plan = tuple[int, ...]  # steps dealt to each worker in a round
+StepCounts = tuple[int, ...]  # steps of each worker in a round
 
 
 @final
@@ -23,7 +23,7 @@ class _Ahead:
     """Batches of one worker that were gathered for the next rounds, all of the same plan."""
 
     read: Reader
-    plan: Plan = ()
+    plan: StepCounts = ()
     start: int = 0  # position of the first of these rounds
     end: int = 0  # position after the last
     dealt: int = 0  # steps dealt to the worker before the first
@@ -43,10 +43,10 @@ class BatchReader:
         self._per_read = data.batches_per_read(sampler.batch)
         self._read = self._reader()
         self._ahead: dict[int, _Ahead] = {}  # by worker
-        self._plan: Plan = ()
+        self._plan: StepCounts = ()
         self._ahead_pays = False  # whether rounds of that plan are worth gathering ahead
 
-    def batches(self, worker: int, plan: Plan, first: int, steps: int, progress: Progress) -> Iterable[Batch]:
+    def batches(self, worker: int, plan: StepCounts, first: int, steps: int, progress: Progress) -> Iterable[Batch]:
         """The worker's batches `first` ... of the round that begins at `progress`."""
         if plan is not self._plan:
             self._plan, self._ahead_pays = plan, 2 * plan[0] <= self._per_read and min(plan) == max(plan)
@@ -60,7 +60,7 @@ class BatchReader:
         while block := list(islice(index_batches, self._per_read)):
             yield from self._gather(self._read, block)
 
-    def _from_ahead(self, worker: int, plan: Plan, first: int, steps: int, progress: Progress) -> list[Batch]:
+    def _from_ahead(self, worker: int, plan: StepCounts, first: int, steps: int, progress: Progress) -> list[Batch]:
         """Rounds of a few small batches: those of the next rounds are gathered by the same call. If all workers take p
         steps a round, k rounds deal each worker the batches that a single round of k p steps would."""
         ahead = self._ahead.get(worker) or self._ahead.setdefault(worker, _Ahead(self._reader()))

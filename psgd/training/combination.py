@@ -6,7 +6,7 @@ import numpy as np
 
 from psgd.core.replica import Replica
 from psgd.group.reports import WorkDone
-from psgd.training.batches import Plan
+from psgd.training.batches import StepCounts
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.replica_holder import ReplicaHolder
@@ -16,10 +16,10 @@ from psgd.training.replica_holder import ReplicaHolder
 class Combination:
     def __init__(self, job: Job, holder: ReplicaHolder, evaluator: Evaluator) -> None:
         self._job, self._holder, self._evaluator = job, holder, evaluator
-        self._steps: Plan = ()  # of the last combination; most rounds have the same, and so the same weights
+        self._steps: StepCounts = ()  # of the last combination; most rounds have the same, and so the same weights
         self._candidates: list[np.ndarray] = []  # weights for these steps
 
-    def combine(self, plan: Plan, steps: Plan, old: Replica, new: Replica) -> tuple[np.ndarray | None, int]:
+    def combine(self, plan: StepCounts, steps: StepCounts, old: Replica, new: Replica) -> tuple[np.ndarray | None, int]:
         """Collective: make `new` from `old` and the contributions, unless nobody worked; return the weights used, and
         how many combinations it took. `plan`: steps dealt to each worker; `steps`: the same, but 0 for a worker that
         does not count."""
@@ -42,7 +42,7 @@ class Combination:
             self._holder.combine(candidates[best], old, new, epoch)
         return candidates[best], len(candidates) + again
 
-    def _weigh(self, steps: Plan) -> list[np.ndarray]:
+    def _weigh(self, steps: StepCounts) -> list[np.ndarray]:
         """The strategy's candidates for the weights (workers,), or one of them if all are the same."""
         taken = np.array(steps, np.int64)
         candidates = self._job.strategy.weights.of(WorkDone(taken, taken * self._job.batch))

@@ -15,7 +15,7 @@ from psgd.core.clock import Clock
 from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
 from psgd.group.reports import Report
-from psgd.training.batches import Plan
+from psgd.training.batches import StepCounts
 from psgd.training.finite import first_nonfinite
 from psgd.training.job import Job
 from psgd.training.step_budget import StepBudget
@@ -27,7 +27,8 @@ T = TypeVar("T")
 class DeviceSteps:
     def __init__(self, job: Job, device: HostedWorkers, clock: Clock, segment_seconds: float) -> None:
         self._job, self._device, self._clock, self._budget = job, device, clock, StepBudget(segment_seconds)
-        self._optimizer, self._state = job.strategy.local.recipe
+        local = job.strategy.local
+        self._optimizer, self._optimizer_state = local.optimizer, local.optimizer_state
         self._workers: list[WorkerState] = []
         self._orders: Orders
         self._epochs: np.ndarray  # (S, W): of the batches of a segment
@@ -94,7 +95,7 @@ class DeviceSteps:
         self._replica_changed = False
         self._changed.clear()
 
-    def run(self, replica: Replica, plan: Plan) -> list[Report]:
+    def run(self, replica: Replica, plan: StepCounts) -> list[Report]:
         """A segment of every worker, and its reports. Exceptions get a note that names device and round."""
         began = self._clock()
         wanted = [plan[worker.number] - worker.steps_done for worker in self._workers]
@@ -112,7 +113,7 @@ class DeviceSteps:
         seconds = self._clock() - began
         return [self._report(worker, seconds) for worker in self._workers]
 
-    def _take(self, replica: Replica, plan: Plan, limits: list[int], steps: int) -> None:
+    def _take(self, replica: Replica, plan: StepCounts, limits: list[int], steps: int) -> None:
         """Worker number i of this process takes the next limits[i] steps of its round, at most `steps`."""
         self.upload(replica)
         self._start(
@@ -137,13 +138,13 @@ class DeviceSteps:
         if not self._optimizer or not fresh:
             return
         for slot in fresh:
-            if self._state == "reset":
+            if self._optimizer_state == "reset":
                 self._workers[slot].moment_steps = 0
-            elif self._state == "average":
+            elif self._optimizer_state == "average":
                 self._workers[slot].moment_steps = replica.progress.steps
-        self._device.start(fresh, zero_moments=self._state == "reset")
+        self._device.start(fresh, zero_moments=self._optimizer_state == "reset")
 
-    def _order(self, replica: Replica, plan: Plan, limits: list[int], steps: int) -> None:
+    def _order(self, replica: Replica, plan: StepCounts, limits: list[int], steps: int) -> None:
         """Say which rows and factors each step of each worker takes."""
         workers, (rows, factors, of_slots) = self._workers, self._orders
         of_slots[:] = limits
@@ -156,7 +157,7 @@ class DeviceSteps:
             counts = np.array(before) + np.arange(1, steps + 1)[:, None]
             self._optimizer.tabulate(counts, self._epochs[:steps], factors[:steps])
 
-    def _draw_ahead(self, replica: Replica, plan: Plan, limits: list[int], steps: int) -> None:
+    def _draw_ahead(self, replica: Replica, plan: StepCounts, limits: list[int], steps: int) -> None:
         """Draw the rows of the next segment, which may be in the next round."""
         numbers = [worker.number for worker in self._workers]
         taken = [worker.steps_done + limit for worker, limit in zip(self._workers, limits, strict=True)]

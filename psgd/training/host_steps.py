@@ -7,7 +7,7 @@ from psgd.core.clock import Clock
 from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
 from psgd.group.reports import Report
-from psgd.training.batches import BatchReader, Plan
+from psgd.training.batches import BatchReader, StepCounts
 from psgd.training.finite import first_nonfinite
 from psgd.training.job import Job
 from psgd.training.step_budget import StepBudget
@@ -34,10 +34,10 @@ class HostSteps:
 
     def fetch(self) -> None: ...
 
-    def run(self, replica: Replica, plan: Plan) -> list[Report]:
+    def run(self, replica: Replica, plan: StepCounts) -> list[Report]:
         return [self._run_worker(replica, plan, worker) for worker in self._workers]
 
-    def _run_worker(self, replica: Replica, plan: Plan, worker: WorkerState) -> Report:
+    def _run_worker(self, replica: Replica, plan: StepCounts, worker: WorkerState) -> Report:
         job, began, planned, seconds = self._job, self._clock(), plan[worker.number], 0.0
         if wanted := planned - worker.steps_done:
             steps = self._budget.steps(wanted)

@@ -47,7 +47,7 @@ class Job:
     evaluate_every: float = 1.0  # epochs
     target: float | None = None  # accuracy, or loss where there are no classes, at which training ends
     early_stop: StopRule | None = None
-    exclude: bool = False  # a worker that is not finite counts as absent in that round, instead of ending the job
+    exclude_nonfinite: bool = False  # such a worker counts as absent in that round, instead of ending the job
     stride: int = 1  # segments end after a multiple of so many steps; elsewhere the learner would round differently
     caller: str = "psgd"  # what notes on exceptions name
     backend: Backend = NUMPY  # gathers rows for this learner

@@ -10,7 +10,7 @@ from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
 from psgd.group.group import Group
 from psgd.group.reports import Report
-from psgd.training.batches import Plan
+from psgd.training.batches import StepCounts
 from psgd.training.device_replica import DeviceReplica, connected
 from psgd.training.device_steps import DeviceSteps
 from psgd.training.host_steps import HostSteps
@@ -25,7 +25,7 @@ class _Steps(Protocol):
         """Take on these workers, with those that are there already."""
         ...
 
-    def run(self, replica: Replica, plan: Plan) -> list[Report]:
+    def run(self, replica: Replica, plan: StepCounts) -> list[Report]:
         """A segment of every worker, and its reports. Exceptions get a note that says where, and in which round."""
         ...
 
@@ -94,6 +94,6 @@ class LocalSteps:
         self._steps.changed(self.workers.values())
         self._steps.replica_changed()
 
-    def run(self, replica: Replica, plan: Plan) -> list[Report]:
+    def run(self, replica: Replica, plan: StepCounts) -> list[Report]:
         """A segment of every hosted worker, and its reports. Exceptions get a note that names worker and round."""
         return self._steps.run(replica, plan)

@@ -17,7 +17,7 @@ from psgd.group.failure import Agreement
 from psgd.group.group import Group
 from psgd.group.reports import Notice, Report, RoundReports, drift
 from psgd.group.transport import Transport
-from psgd.training.batches import Plan
+from psgd.training.batches import StepCounts
 from psgd.training.checkpoint_files import CheckpointFiles
 from psgd.training.checkpoints import Checkpoints, check_finite
 from psgd.training.combination import Combination
@@ -212,7 +212,7 @@ class Loop:
             self.agreement.leave_if([n.error for n in reports.notices])
             if difference := drift(reports, self.group.transport.members):
                 raise PsgdError(difference)
-        if max(reports.first_nonfinite) >= 0 and not self._job.exclude:
+        if max(reports.first_nonfinite) >= 0 and not self._job.exclude_nonfinite:
             worker = reports.nonfinite_workers[0]
             where = self._job.learner.name(reports.first_nonfinite[worker])
             raise Diverged(
@@ -243,7 +243,7 @@ class Loop:
         if len(workers) == self._job.workers and progress.skipped + 1 >= MAX_EMPTY_ROUNDS:
             raise Diverged(f"no worker was finite in the last {MAX_EMPTY_ROUNDS} rounds, up to round {progress.round}")
 
-    def _commit(self, plan: Plan, steps: Plan, weights: np.ndarray | None, combinations: int) -> None:
+    def _commit(self, plan: StepCounts, steps: StepCounts, weights: np.ndarray | None, combinations: int) -> None:
         used = None if weights is None else tuple(weights.tolist())
         after = self.replica.progress.after_round(plan, steps, self._job.batch, used, combinations)
         self._replicas.commit(after, combined=weights is not None)

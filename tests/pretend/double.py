@@ -54,7 +54,8 @@ class Double:
         self.everyone[id(self)] = self
         self.calls: list[str] = []
         self._job, self._capacity = job, capacity
-        self._optimizer, self._state = job.strategy.local.recipe
+        local = job.strategy.local
+        self._optimizer, self._optimizer_state = local.optimizer, local.optimizer_state
         self._read = job.data.train.reader(job.batch, job.outputs, job.learner.dtype)
         self._queue: list[Callable[[], None]] = []
         self._replica = self._undefined(1 + job.strategy.needs.state_rows)
@@ -222,7 +223,7 @@ class Double:
             rule: Any = SGD() if self._optimizer.plain else _Given(*self._rule, factors)
             schedule: Any = SimpleNamespace(rate=lambda epoch: epoch)  # the batch's epoch is the rate of its step
             optimizer = Optimizer(rule, schedule, self._optimizer.clip_norm, self._optimizer.backend)
-            moments = contribution[1:] if self._state == "average" else self._moments[slot]
+            moments = contribution[1:] if self._optimizer_state == "average" else self._moments[slot]
             job.learner.run(TrainState(contribution[0], moments, 0, self._gradient), optimizer, batches)
         self._segment.loss[slot] = job.learner.read_loss()
 

@@ -18,14 +18,14 @@ def task_of(job: Job) -> HostedTask:
     """Return the task of a job of tests/jobs.py, which has no settings to make it from."""
     assert isinstance(job.learner, MLP)
     assert isinstance(job.data.train, Dataset)
-    optimizer, state = job.strategy.local.recipe
+    local, optimizer = job.strategy.local, job.strategy.local.optimizer
     needs, train, application = job.strategy.needs, job.data.train, job.strategy.application
     step = application.optimizer if isinstance(application, OptimizerStep) else None
     return HostedTask(
         *(job.learner.network, "cross-entropy", 1.0, 0.0, 0.0, optimizer.rule.name if optimizer else None),
         *(optimizer.clip_norm if optimizer else None, bool(optimizer and optimizer.plain), job.batch),
         *(train.inputs, train.targets.astype(np.int32), None, train.scale),
-        *(needs.contribution_rows, needs.moment_rows, needs.state_rows, state == "average"),
+        *(needs.contribution_rows, needs.moment_rows, needs.state_rows, local.optimizer_state == "average"),
         replica_step=ReplicaStep(step.rule.name, step.clip_norm) if step else None,
         scored={name: _scored(part) for name, part in job.data.scored.items()},
     )
