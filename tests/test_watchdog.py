@@ -1,4 +1,4 @@
-"""The deadline on every wait: who is named, who speaks, which time counts. Between processes: test_mpi.py."""
+"""The deadline on every wait: who is named, who reports, which time counts. Between processes: test_mpi.py."""
 
 import threading
 import time
@@ -8,38 +8,38 @@ from processes import LIMIT
 
 from psgd.core.errors import ProcessLost, UsageError
 from psgd.group import watchdog as module
-from psgd.group.attendance import STILL_LOOKS, Attendance, table_bytes
+from psgd.group.arrivals import MISSED_BEATS, Arrivals, table_bytes
 from psgd.group.threads import Threads, run_threads
 from psgd.group.watchdog import Watchdog
 
 
-def attendances(members: list[int]) -> list[Attendance]:
+def arrivals_of(members: list[int]) -> list[Arrivals]:
     table = memoryview(bytearray(table_bytes(len(members))))
-    return [Attendance(table, members, rank) for rank in range(len(members))]
+    return [Arrivals(table, members, rank) for rank in range(len(members))]
 
 
-def test_those_that_have_not_come_are_absent_and_the_first_that_has_speaks():
-    all = attendances([4, 5, 6])
+def test_those_that_have_not_arrived_are_absent_and_the_first_that_has_reports():
+    all = arrivals_of([4, 5, 6])
     for one in all:
-        one.come()
+        one.arrive()
     for one in all[1:]:
-        one.come()
-        one.wait(True)
+        one.arrive()
+        one.set_waiting(True)
     assert [one.absent() for one in all[1:]] == [[0], [0]]
-    assert [one.speaks for one in all[1:]] == [True, False]
-    all[0].wait(True)  # as the first process of a host waits for other hosts, while the others wait for it
+    assert [one.reports for one in all[1:]] == [True, False]
+    all[0].set_waiting(True)  # as the first process of a host waits for other hosts, while the others wait for it
     assert all[1].absent() == []
-    for _ in range(STILL_LOOKS + 1):  # it was stopped in that wait
-        all[1].look()
+    for _ in range(MISSED_BEATS + 1):  # it was stopped in that wait
+        all[1].beat()
     assert all[1].absent() == [0]
-    all[0].look()
-    all[1].look()
+    all[0].beat()
+    all[1].beat()
     assert (all[1].absent(), all[1].runs(0)) == ([], True)
 
 
 def test_an_expired_wait_names_the_absent(monkeypatch):
-    monkeypatch.setattr(module, "SPEAKER_SECONDS", 1e9)  # the second one stays silent
-    first, second, _ = attendances([0, 1, 2])
+    monkeypatch.setattr(module, "REPORTER_SECONDS", 1e9)  # the second one stays silent
+    first, second, _ = arrivals_of([0, 1, 2])
     said: dict[str, str] = {}
     spoken = threading.Event()
 
@@ -48,7 +48,7 @@ def test_an_expired_wait_names_the_absent(monkeypatch):
         spoken.set()
 
     dogs = [Watchdog(0.2, speaks, first), Watchdog(0.2, lambda message: said.setdefault("second", message), second)]
-    with dogs[0].come(), dogs[1].come():
+    with dogs[0].arrive(), dogs[1].arrive():
         assert spoken.wait(LIMIT)
     for dog in dogs:
         dog.close()
@@ -62,8 +62,8 @@ def test_time_in_which_this_process_was_suspended_does_not_count(monkeypatch):
     """Between two looks of the watchdog the clock moves by an hour: that takes two ticks of the patience."""
     hours, looks, expired = iter(range(10**6)), [], threading.Event()
     monkeypatch.setattr(module.time, "monotonic", lambda: 3600.0 * next(hours))
-    dog = Watchdog(0.4, lambda message: expired.set(), attendances([0, 1])[0], looks.append)
-    with dog.come():
+    dog = Watchdog(0.4, lambda message: expired.set(), arrivals_of([0, 1])[0], looks.append)
+    with dog.arrive():
         assert expired.wait(LIMIT)
     assert set(looks) == {0.2}
     assert len(looks) >= 4  # the first one only notices that a wait began
@@ -71,17 +71,17 @@ def test_time_in_which_this_process_was_suspended_does_not_count(monkeypatch):
 
 def test_at_start_up_the_busy_are_waited_for_and_the_stopped_are_not(monkeypatch):
     monkeypatch.setattr(module, "BUSY_SECONDS", 0.0)
-    own, busy = attendances([0, 1])
+    own, busy = arrivals_of([0, 1])
     looks, expired = [], threading.Event()
 
     def tick(seconds: float) -> None:
         looks.append(seconds)
         if len(looks) < 40:
-            busy.look()
+            busy.beat()
 
     dog = Watchdog(0.04, lambda message: expired.set(), own, tick)
     dog.allows_busy = True
-    with dog.come():
+    with dog.arrive():
         assert expired.wait(LIMIT)
     assert len(looks) > 40
 

@@ -26,7 +26,7 @@ class Mpi:
         self._watchdog.patience = patience
         self.process = world.process
         self._windows: dict[str, tuple[Any, np.ndarray]] = {}
-        with self._watchdog.come():
+        with self._watchdog.arrive():
             self._split_by_host(world, shared_bytes)
         self._barrier = self._new_barrier()
         self._watchdog.allows_busy = False
@@ -51,16 +51,16 @@ class Mpi:
 
     def all_gather(self, row: bytes) -> list[bytes]:
         if self._barrier.processes == self._world.size and len(row) <= spin_barrier.MAX_ROW_BYTES:
-            with self._watchdog.come():
+            with self._watchdog.arrive():
                 return self._barrier.all_gather(row)
         size, rows = len(row), bytearray(len(row) * self._world.size)
-        with self._watchdog.come():
+        with self._watchdog.arrive():
             self._world.Allgather([row, self._MPI.BYTE], [rows, self._MPI.BYTE])
         return [bytes(rows[i * size : (i + 1) * size]) for i in range(self._world.size)]
 
     def memory(self, name: str, size: int) -> memoryview:
         if name not in self._windows:
-            with self._watchdog.come():
+            with self._watchdog.arrive():
                 window, part = shared_window(self._MPI, self._host_peers, size)
                 window.Lock_all()
                 if self._host_peers.rank == 0:
@@ -70,11 +70,11 @@ class Mpi:
         return self._windows[name][1].data
 
     def barrier(self) -> None:
-        with self._watchdog.come():
+        with self._watchdog.arrive():
             self._barrier.wait()
 
     def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
-        with self._watchdog:  # the other processes of the host do not come to it
+        with self._watchdog:  # the other processes of the host do not arrive at it
             for root, part in enumerate(parts):
                 if part.size:
                     self._leaders.Bcast([part, self._MPI.BYTE], root=root)
@@ -87,7 +87,7 @@ class Mpi:
 
     def close(self) -> None:
         """Collective: free the windows, so that nothing stays behind in shared memory."""
-        with self._watchdog.come():
+        with self._watchdog.arrive():
             for window, _ in self._windows.values():
                 window.Unlock_all()
                 window.Free()

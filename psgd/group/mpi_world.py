@@ -16,7 +16,7 @@ from psgd.core.errors import ProcessLost, UsageError
 from psgd.core.launcher import SIZES, launched, rank
 from psgd.core.log import LOG
 from psgd.group import shared_arrays
-from psgd.group.attendance import Attendance, table_bytes
+from psgd.group.arrivals import Arrivals, table_bytes
 from psgd.group.spin_barrier import CACHE_LINE_BYTES
 from psgd.group.watchdog import Watchdog
 
@@ -77,7 +77,7 @@ class World:
         self._windows: list[Any] = []
         table = memoryview(bytearray(table_bytes(1)))
         self.watchdog = Watchdog(
-            max(patience, INITIAL_SECONDS), self._expired, Attendance(table, [0], 0), self._look_for_launcher
+            max(patience, INITIAL_SECONDS), self._expired, Arrivals(table, [0], 0), self._look_for_launcher
         )
         with self.watchdog:
             _initialize(self.MPI)
@@ -95,16 +95,16 @@ class World:
         if rank == 0:
             table[:] = 0
         self.host_peers.Barrier()
-        self.watchdog.attendance = Attendance(table.data, peers, rank)
+        self.watchdog.arrivals = Arrivals(table.data, peers, rank)
 
     def all_gather(self, row: bytes) -> list[bytes]:
         """Collective: everyone's row, in process order."""
-        with self.watchdog.come():
+        with self.watchdog.arrive():
             return list(self._world.allgather(row))
 
     def broadcast(self, message: Message) -> Message:
         """Collective: process 0's message."""
-        with self.watchdog.come():
+        with self.watchdog.arrive():
             return cast(Message, self._world.bcast(message, root=0))
 
     def load_once_per_host(self, make: Callable[[], Made]) -> Made | None:
@@ -122,17 +122,17 @@ class World:
             sizes = packed.sizes if packed else []
             shared = packed is not None and fits(shared_arrays.shared_bytes(sizes))
             message = (made is not None, packed.pickled if packed and shared else None, sizes)
-            with self.watchdog.come():
+            with self.watchdog.arrive():
                 succeeded, pickled, sizes = self.host_peers.bcast(message, root=0)
         if pickled is None:
             return make() if rank and succeeded else made
         made = None  # so that each array is freed as soon as it is copied
-        with self.watchdog.come():
+        with self.watchdog.arrive():
             window, part = shared_window(self.MPI, self.host_peers, shared_arrays.shared_bytes(sizes))
         self._windows.append(window)
         if packed:
             shared_arrays.place(packed.arrays, part.data)
-        with self.watchdog.come():
+        with self.watchdog.arrive():
             self.host_peers.Barrier()
         # Touch every page now: in the first epoch each process would fault them in one by one, in random order.
         part[:: mmap.PAGESIZE].max(initial=0)
@@ -140,7 +140,7 @@ class World:
 
     def close(self) -> None:
         """Collective, at the end: free the shared memory, which must not be used any more."""
-        with self.watchdog.come():
+        with self.watchdog.arrive():
             self._world.Barrier()
         self.watchdog.close()
         while self._windows:

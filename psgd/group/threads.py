@@ -11,7 +11,7 @@ from typing import Any, NoReturn, final
 import numpy as np
 
 from psgd.core.errors import ProcessLost, UsageError
-from psgd.group.attendance import Attendance, table_bytes
+from psgd.group.arrivals import Arrivals, table_bytes
 from psgd.group.watchdog import Watchdog
 
 WAKE_SECONDS = 0.2  # of the main thread; raised, a signal that it slept through is heard later
@@ -26,11 +26,11 @@ class SharedState:
         self.rows: list[list[bytes]] = [[b""] * processes for _ in range(2)]
         self.memory: dict[str, memoryview] = {}
         self.lock = threading.Lock()
-        self.attendance = memoryview(bytearray(table_bytes(processes)))
+        self.arrivals = memoryview(bytearray(table_bytes(processes)))
         self.patience = patience
-        self.lost: ProcessLost | None = None  # because a thread did not come to a wait
+        self.lost: ProcessLost | None = None  # because a thread did not arrive at a wait
         self.exit_code: int | None = None  # of a thread that ended the job
-        self._complete = 0  # waits for which all threads have come
+        self._complete = 0  # waits at which all threads have arrived
         self._barrier = threading.Barrier(processes, self._count)
 
     def _count(self) -> None:
@@ -43,7 +43,7 @@ class SharedState:
             self._barrier.wait()
         except threading.BrokenBarrierError:
             if self._complete >= number:
-                return  # all had come: another thread has left this wait and ended before this one woke up
+                return  # all had arrived: another thread has left this wait and ended before this one woke up
             if self.exit_code is not None:
                 raise SystemExit(self.exit_code) from None  # silently: the reason is said elsewhere
             raise ProcessLost("a thread ended") from None
@@ -72,7 +72,7 @@ class Threads:
         self.hosts: Sequence[int] = [0] * shared.processes
         self._shared = shared
         self._table = self._waits = 0
-        self._watchdog = Watchdog(shared.patience, shared.expire, Attendance(shared.attendance, self.members, process))
+        self._watchdog = Watchdog(shared.patience, shared.expire, Arrivals(shared.arrivals, self.members, process))
 
     def all_gather(self, row: bytes) -> list[bytes]:
         # Two tables, used alternately, need one barrier only: nobody writes to a table again before everybody has left
@@ -89,7 +89,7 @@ class Threads:
 
     def barrier(self) -> None:
         self._waits += 1
-        with self._watchdog.come():
+        with self._watchdog.arrive():
             self._shared.wait(self._waits)
 
     def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
@@ -134,7 +134,7 @@ def run_threads(processes: int, patience: float, main: Callable[[Threads], Any])
                 f"cluster.processes is {processes}, but the system lets psgd start no more than {process} threads"
             ) from None
     for _ in range(processes):
-        # Those that are at work when another one fails come to their next wait and end; one that hangs does not.
+        # Those that are at work when another one fails arrive at their next wait and end; one that hangs does not.
         _wait(ended, patience if failures else math.inf)
     if shared.lost:
         raise shared.lost

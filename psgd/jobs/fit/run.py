@@ -53,12 +53,12 @@ def open_run(request: RunRequest, task: Task) -> Path | None:
     return open_directory(request, task.data, task.fingerprints())
 
 
-def leave(stopped: Stopped, speaks: bool) -> BaseException:
-    """What a call raises after a signal: KeyboardInterrupt or SystemExit. `speaks`: this process says what it was."""
-    if speaks:
+def leave(stopped: Stopped, reports: bool) -> BaseException:
+    """What a call raises after a signal: KeyboardInterrupt or SystemExit. `reports`: this process says what it was."""
+    if reports:
         LOG.error(
             "psgd: stopped by signal %s; a checkpoint is in %s: the same call with resume=True goes on from it",
             *(stopped.number, stopped.where),
         )
-    interrupted = stopped.code == INTERRUPTED and speaks  # one of several processes prints a traceback
+    interrupted = stopped.code == INTERRUPTED and reports  # one of several processes prints a traceback
     return KeyboardInterrupt() if interrupted else SystemExit(stopped.code)
