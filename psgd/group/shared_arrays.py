@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from psgd.data.read_ahead import mapping_of
-
-CACHE_LINE_BYTES = 64  # every array starts on a cache line
+from psgd.group.spin_barrier import CACHE_LINE_BYTES
 
 
 class Packed(NamedTuple):
@@ -29,7 +28,7 @@ def pack(thing: object) -> Packed | None:
 
 
 def shared_bytes(sizes: Sequence[int]) -> int:
-    """Bytes that arrays of these sizes take together."""
+    """Bytes that arrays of these sizes take together: each starts on a cache line."""
     return sum(-(-size // CACHE_LINE_BYTES) * CACHE_LINE_BYTES for size in sizes)
 
 

@@ -1,5 +1,6 @@
 """Runs a job that was built in this process, without another one, and raises what fails."""
 
+import signal
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -33,6 +34,6 @@ def run_in_process(
     try:
         results: list[Answer] = run_threads(thread_count(settings), settings.cluster.patience, main)
     except KeyboardInterrupt:
-        signals.asked = 2  # SIGINT
+        signals.asked = signal.SIGINT
         raise
     return results[0]

@@ -18,7 +18,7 @@ from psgd.data.split import held_out
 
 Names = Sequence[int | str]
 
-FEW_ROWS = 20  # training rows; with more, a target of which most values differ is taken for a quantity
+FEW_ROWS = 20  # with more, a column of text or a target of which most values differ is not taken for categories
 LABELS = (  # what to do about a label that no training row has
     "correct the row, or name all labels in data.labels; if these are quantities, data.task is regression"
 )
@@ -123,7 +123,7 @@ def _check_categories(table: Table, names: list[str]) -> None:
     """Raise DataError for a text column of mostly different values, such as names. Called if no columns were chosen."""
     rows = len(table.lines)
     for column in (table.columns[name] for name in names):
-        if column.texts and 2 * len(column.texts) > rows > 20:
+        if column.texts and 2 * len(column.texts) > rows > FEW_ROWS:
             raise DataError(
                 f"{table.path}: column {column.name!r} has {len(column.texts)} different texts in {rows} rows, which "
                 "are hardly categories; name the columns to learn from in data.columns"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from psgd.core.errors import ProcessLost
+from psgd.core.errors import ProcessLost, PsgdError
 from psgd.core.log import LOG
 from psgd.group.ray.control_plane import ControlPlane
 from psgd.group.ray.coordinator import Coordinator
@@ -140,12 +140,12 @@ def _watch(
                 results[process] = ray.get(future)
             except ray.exceptions.RayTaskError as error:
                 failure = failure or error
-                coordinator.end.remote(1, "")
+                coordinator.end.remote(PsgdError.code, "")
             except ray.exceptions.RayError:
                 reason = f"process {process} ({locations[process]}) was lost: it or its host died"
                 if failure is None or isinstance(failure, ProcessLost):  # better than what the survivors know of it
                     failure = ProcessLost(reason)
-                coordinator.end.remote(5, reason)
+                coordinator.end.remote(ProcessLost.code, reason)
         if failure and deadline == float("inf"):
             deadline = time.monotonic() + GRACE_SECONDS
     coordinator.close.remote()

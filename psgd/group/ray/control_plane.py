@@ -4,6 +4,7 @@ import contextlib
 import threading
 from typing import Any, final
 
+from psgd.core.errors import ProcessLost
 from psgd.group.ray.deadline import Deadline, leave
 from psgd.group.ray.library import library
 from psgd.group.ray.transport import GRACE_SECONDS
@@ -42,5 +43,5 @@ class ControlPlane:
             "stopped or killed; start the cluster again and continue with --resume"
         )
         with Deadline(GRACE_SECONDS, lambda: leave(reason)), contextlib.suppress(Exception):
-            library().get(self._coordinator.end.remote(5, reason))
+            library().get(self._coordinator.end.remote(ProcessLost.code, reason))
         leave(reason)

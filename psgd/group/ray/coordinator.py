@@ -4,6 +4,8 @@ they print and how the job ends. It never sees a vector."""
 import asyncio
 from typing import Any, NamedTuple, final
 
+from psgd.core.errors import ProcessLost
+
 
 class Verdict(NamedTuple):
     """How the job ends before its time."""
@@ -50,7 +52,8 @@ class Coordinator:
                 await asyncio.wait([complete], timeout=self._patience)
             if not complete.done():
                 missing = ", ".join(str(p) for p in range(self._processes) if p not in rows)
-                await self.end(5, f"process {missing} did not come to an exchange within {self._patience:g} s")
+                reason = f"process {missing} did not come to an exchange within {self._patience:g} s"
+                await self.end(ProcessLost.code, reason)
         if self._verdict:
             return Answer([], self._verdict, self._signal)
         return Answer([rows[p] for p in range(self._processes)], None, self._signal)

@@ -51,8 +51,8 @@ class Ray:
             parts[sender][:] = vector
 
     def recover(self) -> NoReturn:
-        self._end(5, f"process {self.process}: {self._loss}")
-        raise SystemExit(5)
+        self._end(ProcessLost.code, f"process {self.process}: {self._loss}")
+        raise SystemExit(ProcessLost.code)
 
     def abort(self, code: int) -> NoReturn:
         self._end(code, "")

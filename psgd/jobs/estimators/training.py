@@ -7,7 +7,7 @@ import numpy as np
 
 from psgd.backends.blas import one_blas_thread
 from psgd.config.settings import Settings
-from psgd.core.errors import Diverged, PsgdError, UsageError
+from psgd.core.errors import DataError, Diverged, PsgdError, UsageError
 from psgd.data.dataset import Data
 from psgd.group.transport import Transport
 from psgd.jobs.auto_group import choose_group
@@ -52,7 +52,7 @@ def train(
             return run_in_process(settings, first, build, act, signals)
     except PsgdError as error:
         text = in_words_of_estimators(str(error))
-        if error.code in (2, 3):
+        if error.code in (UsageError.code, DataError.code):
             raise InvalidParameter(text) from None
         if isinstance(error, Diverged):
             text += ", or scale X (and the y of a regressor), as StandardScaler does"
