@@ -18,9 +18,9 @@ EXAMPLES = """\
 
 
 def call(arguments: list[str]) -> int:
-    """Run a subcommand; returns the exit code after errors have been printed. What is none is answered by the first
-    process of a launcher alone. The others leave with 0, or Open MPI would kill the first before it has spoken; a
-    launcher ends with the code of the first."""
+    """Run a subcommand; returns the exit code after errors have been printed. Without one, the first process of a
+    launcher alone prints the help, the version or an error. The others leave with 0, or Open MPI would kill the first
+    before it has printed; a launcher ends with the code of the first."""
     name, *rest = arguments or ["--help"]
     if name in SUBCOMMANDS:
         limit_before_numpy()

@@ -88,7 +88,7 @@ def test_one_worker_by_hand():
 
 
 def test_two_workers_of_one_host_by_hand():
-    """8 + (2 x 1 + 2) / 2 + 0.5 + two meetings of 0.25 = 11 a round."""
+    """8 + (2 x 1 + 2) / 2 + 0.5 + two barriers of 0.25 = 11 a round."""
     cell = a_cell("gradient-averaging")
     assert seconds(cell, a_run(0, 2), Price()) == [0, 2 * (8 + 2 + 0.5 + 0.5)]
     parts = times(cell, a_run(0, 2), Price())
@@ -114,12 +114,12 @@ def test_latency_by_hand():
 
 
 def test_two_hosts_of_two_workers_by_hand():
-    """Workers 0, 1 and 2, 3: one subtree each. (2 own + 2 sums + apply 2) / 2 processes; three meetings and that of the
+    """Workers 0, 1 and 2, 3: one subtree each. (2 own + 2 sums + apply 2) / 2 processes; three barriers and that of the
     reports; the card carries 2 x 80 bytes to each of two processes."""
     cell = a_cell("gradient-averaging", speeds=[1.0] * 4)
-    computing, meetings = 8 + (2 + 2 + 2) / 2 + 0.5, 4 * 0.25
+    computing, barriers = 8 + (2 + 2 + 2) / 2 + 0.5, 4 * 0.25
     price = Price(hosts=2, network=network(1000))
-    assert seconds(cell, a_run(0, 1), price) == [0, computing + meetings + 2 * 1 + 2 * 2 * 80 / 1000]
+    assert seconds(cell, a_run(0, 1), price) == [0, computing + barriers + 2 * 1 + 2 * 2 * 80 / 1000]
 
 
 def test_a_process_is_slowed_down_by_the_others_of_its_host():

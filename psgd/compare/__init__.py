@@ -1,1 +1,1 @@
-"""Comparing runs: curves and pictures."""
+"""Comparisons: plan, tuning, runs, statistics, modelled clock and report; pictures and explanations of single runs."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from psgd.compare.cells import examples_per_epoch, places
+from psgd.compare.cells import examples_per_epoch, grid_points
 from psgd.compare.clock import Parts, spent, times
 from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
 from psgd.compare.statistics import Comparison, across_arms, median_of_all, paired, summarize
@@ -37,7 +37,7 @@ def analyse(results: Json) -> Json:
     targets = all_targets(results["target"]["metric"], results["target"]["value"])
     tables: list[Json] = []
     verdicts: dict[tuple[Any, ...], dict[float, str]] = {}
-    for at, price in product(places(results), results["prices"] or {"here": "measured"}):
+    for at, price in product(grid_points(results), results["prices"] or {"here": "measured"}):
         for target in targets:
             table = _table(results, at, price, target)
             if table and target == results["target"]["value"]:

@@ -6,7 +6,7 @@ from typing import Any
 Json = Mapping[str, Any]
 
 
-def places(results: Json) -> list[dict[str, str]]:
+def grid_points(results: Json) -> list[dict[str, str]]:
     """The points of the grid that some cell has, in the order of the cells."""
     found: list[dict[str, str]] = []
     for cell in results["cells"]:

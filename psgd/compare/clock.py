@@ -21,7 +21,7 @@ from psgd.group.tree_reduce import maximal_subtrees
 
 SEGMENT_SECONDS = 1.0  # of local steps between two exchanges of reports (psgd/training/loop.py)
 ROW_BYTES = 80  # of a process's row in an exchange of reports (psgd/group/reports.py)
-MEETING = 5e-6  # seconds of a meeting of two processes of a host, where it was not measured
+BARRIER_SECONDS = 5e-6  # of a barrier of two processes of a host, where it was not measured
 
 
 class Price(NamedTuple):
@@ -43,7 +43,7 @@ class Parts(NamedTuple):
     seconds: np.ndarray
     computing: np.ndarray | None  # mean over the workers; also reduction, application and the loop itself
     waiting: np.ndarray | None
-    moving: np.ndarray | None  # messages between hosts, and meetings of the processes of a host
+    moving: np.ndarray | None  # messages between hosts, and barriers of the processes of a host
 
 
 class Layout(NamedTuple):
@@ -55,7 +55,7 @@ class Layout(NamedTuple):
 
 
 def as_price(price: Price | Mapping[str, Any]) -> Price:
-    """Read a price, as results.json has it. UsageError if a value is none."""
+    """Read a price, as results.json has it. UsageError if a value is not above 0, or the network cannot be parsed."""
     return price if isinstance(price, Price) else _price(*(price.get(name) for name in Price._fields))
 
 
@@ -151,16 +151,16 @@ def _speed(workers: int, crowding: float, price: Price) -> float:
 def _combination(
     cell: Mapping[str, Any], costs: Mapping[str, Any], price: Price, speed: float, library: Library
 ) -> _One:
-    """On one host: reduction of all contributions, a meeting. On several: each reduces its own to sums of subtrees,
-    its first process receives those of the others, and all reduce those; three meetings."""
+    """On one host: reduction of all contributions, a barrier. On several: each reduces its own to sums of subtrees,
+    its first process receives those of the others, and all reduce those; three barriers."""
     workers: int = cell["workers"]
     if workers == 1:
         return _One(costs["apply"] / speed, 0.0, 0.0)
     hosts, most, roots = layout(workers, price.hosts, price.workers_per_host)
-    meeting = costs.get("meeting", MEETING) * (most - 1).bit_length() / speed
+    barrier = costs.get("meeting", BARRIER_SECONDS) * (most - 1).bit_length() / speed
     reduced = workers if hosts == 1 else most + len(roots)
     computing = (reduced * costs["leaf"] + costs["apply"]) / (most * speed)
-    reports, moving = meeting, meeting * (1 if hosts == 1 else 3)
+    reports, moving = barrier, barrier * (1 if hosts == 1 else 3)
     if hosts > 1 and price.network:
         reports += all_gather_seconds(price.network, library, hosts, most, ROW_BYTES)
         moving += broadcasts_seconds(price.network, library, roots, hosts, cell["message_bytes"])

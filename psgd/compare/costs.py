@@ -21,10 +21,10 @@ def measure(settings: Settings, data: Data) -> dict[str, float]:
     - `step`: a local step of one worker, the mean over a round
     - `leaf`, `apply`: reducing one contribution, applying the sum, over all parameters
     - `rest`: the loop itself, in a round
-    - `meeting`: a meeting of two processes of one host
+    - `meeting`: a barrier, or an exchange of reports, of two processes of one host
 
-    and `crowding`, by what share of its time each further process on this machine slows a process down; and `gathers`,
-    all-gathers in a combination, beside that of the reports.
+    and `crowding`, the contention: by what share of its time each further process on this machine slows a process down;
+    and `gathers`, all-gathers in a combination, beside that of the reports.
     """
     with np.errstate(all="ignore"):  # as in the loop
         bench = Bench(one_worker(settings), data)

@@ -48,7 +48,7 @@ class Estimator:
     """Measures each kind of work once, in about a second."""
 
     def __init__(self, base: Settings) -> None:
-        """`base`: settings of a run that can be trained, by which starting and crowding are measured."""
+        """`base`: settings of a run that can be trained, by which starting and contention are measured."""
         self._base = base
         self._kinds: dict[str, Measured] = {}
         self._data: dict[str, Data] = {}

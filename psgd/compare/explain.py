@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from psgd.compare.formulas import chosen, formula, numbers, weights_by_hand
+from psgd.compare.formulas import bracketed, chosen, formula, weights_by_hand
 from psgd.compare.record import read_summary
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
@@ -35,7 +35,7 @@ class Run(NamedTuple):
 
 
 def explain(directory: Path) -> list[str]:
-    """Explain the run in `directory`, in lines. DataError if it is none, or its files are broken."""
+    """Explain the run in `directory`, in lines. DataError if it is not a run, or its files are broken."""
     run = read(directory)
     settings, last = run.settings, run.last
     status = run.summary.get("status", "not ended")
@@ -65,7 +65,7 @@ def read(directory: Path) -> Run:
     row = rounds[-1]
     try:
         examples = round(row["examples"] / row["epoch"])
-        numbers([row["round"], *row["weights"], *(row[f"{part}_seconds"] for part in TRAINING_PARTS)])
+        bracketed([row["round"], *row["weights"], *(row[f"{part}_seconds"] for part in TRAINING_PARTS)])
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise DataError(f"{directory / 'metrics.jsonl'}: a line is not as psgd writes it ({error!r})") from None
     return Run(settings, strategy_of(settings, examples), rounds, summary)
@@ -82,9 +82,10 @@ def _weights(run: Run) -> list[str]:
     different = f"{len(by_weights)} different" if len(by_weights) > 1 else "always the same"
     lines = [f"Weights of the workers, recorded in {len(rounds):,} of {run.last:,} rounds, {different}:"]
     for weights, where in list(by_weights.items())[:MOST_WEIGHTS]:
-        lines.append(f"  {numbers(weights)} in {len(where):,} of these, first in round {where[0]:,}")
+        lines.append(f"  {bracketed(weights)} in {len(where):,} of these, first in round {where[0]:,}")
     if len(by_weights) > MOST_WEIGHTS:
-        lines.append(f"  and {len(by_weights) - MOST_WEIGHTS:,} others; in the last, {numbers(rounds[-1]['weights'])}")
+        others = f"{len(by_weights) - MOST_WEIGHTS:,} others"
+        lines.append(f"  and {others}; in the last, {bracketed(rounds[-1]['weights'])}")
     plans = [run.strategy.plan.steps(row["round"] - 1) for row in rounds]
     found = [chosen(run.strategy, plan, batch, row["weights"]) for plan, row in zip(plans, rounds, strict=True)]
     contractions = Counter(r for r, plan in zip(found, plans, strict=True) if r is not None and len({*plan}) > 1)

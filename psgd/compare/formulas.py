@@ -10,6 +10,7 @@ from psgd.strategy.strategy import Strategy
 from psgd.strategy.weights import ByDelay
 
 MOST_TERMS = 4  # of a sum that is written out
+MOST_NUMBERS = 8  # of a list that is written out
 CLOSE = 1e-8  # between recorded weights, which have nine decimals, and those of a contraction
 
 
@@ -58,14 +59,15 @@ def weights_by_hand(steps: Sequence[int], contraction: float) -> str:
     delays = [max(steps) - each for each in steps]
     powers = [contraction**delay if each else 0.0 for delay, each in zip(delays, steps, strict=True)]
     return (
-        f"T = {numbers(delays)}, r = {contraction:g}: r^T = {numbers(powers)}, sum {sum(powers):.5g}, "
-        f"q = {numbers([power / sum(powers) for power in powers])}"
+        f"T = {bracketed(delays)}, r = {contraction:g}: r^T = {bracketed(powers)}, sum {sum(powers):.5g}, "
+        f"q = {bracketed([power / sum(powers) for power in powers])}"
     )
 
 
-def numbers(values: Sequence[float], most: int = 8) -> str:
-    """Numbers in brackets, the first of many."""
-    return f"({', '.join(f'{value:.4g}' for value in values[:most])}{', ...' * (len(values) > most)})"
+def bracketed(values: Sequence[float]) -> str:
+    """Numbers in brackets, (0.25, 0.75); of many, the first MOST_NUMBERS."""
+    shown = ", ".join(f"{value:.4g}" for value in values[:MOST_NUMBERS])
+    return f"({shown}{', ...' * (len(values) > MOST_NUMBERS)})"
 
 
 def _sum(term: str, workers: int) -> str:

@@ -39,7 +39,7 @@ MPICH = Library(overhead=60e-6, eager_bytes=3_177_811, trips=4)
 
 @lru_cache
 def parse(text: str) -> Network:
-    """Parse a network such as "100Mbit,1ms". UsageError if it is none."""
+    """Parse a network such as "100Mbit,1ms". UsageError if that is impossible."""
     if found := _NETWORK.fullmatch(text):
         bandwidth, bits, latency, seconds = found.groups()
         network = Network(float(bandwidth) * BITS[bits.lower()], float(latency) * SECONDS[seconds.lower()])

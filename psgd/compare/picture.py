@@ -1,5 +1,5 @@
 """Draws loss and accuracy of several runs against time, examples and bytes sent: the cheapest strategy depends on which
-of these is scarce. The only module that imports matplotlib."""
+of these is scarce."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 from psgd.compare.curves import AXES, Curve, Run
 from psgd.config.document import read_file
 from psgd.core.errors import StorageError, UsageError
+from psgd.core.files import write_atomically
 
 FORMATS = (".png", ".svg", ".pdf")
 # The palette of Okabe and Ito (2008) for colour-blind readers; line styles and markers differ too, for print in grey.
@@ -169,11 +170,7 @@ def _legend(figure: Any, runs: list[Run], names: list[str]) -> None:
 
 def save(figure: Any, path: Path) -> None:
     """Write the figure atomically, in the format of the suffix. StorageError if that fails."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        figure.savefig(partial, format=path.suffix[1:], dpi=120)
-        os.replace(partial, path)
+        write_atomically(path, lambda partial: figure.savefig(partial, format=path.suffix[1:], dpi=120))
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; set --output") from None
-    finally:
-        partial.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ class Regressed(PsgdError):
 
 
 def parse_share(text: str) -> float:
-    """Parse "10%" or 0.1 as a share. UsageError if it is none."""
+    """Parse "10%" or 0.1 as a share. UsageError if it is not a number from 0 up."""
     try:
         share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:

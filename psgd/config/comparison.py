@@ -100,7 +100,7 @@ class Comparison(Section):
 
     def space(self, arm: str) -> Space | None:
         """The values to try for the tuned setting: the arm's own, or the common ones. None if nothing is tuned.
-        ValidationError if the arm's own are none."""
+        ValidationError if the arm's own are wrong."""
         if self.tune is None:
             return None
         common, own = self.tune.space, (self.arms[arm].get(OWN_TUNE) or {}).get(self.tune.setting)

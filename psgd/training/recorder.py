@@ -47,7 +47,7 @@ class Recorder:
         has_loss: Callable[[], bool] = lambda: True,
     ) -> None:
         """`examples`: of an epoch. `label`: of this process, before each line. `history`: gets the lines of metrics.
-        `has_loss`: whether the learner is known to compute one; if it is not, a loss of 0 is none."""
+        `has_loss`: whether the learner is known to compute a loss; until then, a sum of 0 is not taken for one."""
         self._listener = listener
         self._metrics = Metrics(directory, history)
         self._has_loss = has_loss

@@ -66,7 +66,7 @@ def at_place(results: view.Results, at: dict[str, str], clock: view.Clock) -> Fi
 def in_measured_time(results: view.Results, clock: view.Clock) -> Figure | None:
     """The figure of measured seconds: a panel for each point of the grid. None if nothing was measured."""
     metric, panels, legend = results["target"]["metric"], [], {}
-    for at in cells.places(results):
+    for at in cells.grid_points(results):
         found = _lines_of(results, at, metric)
         for price in view.measured(results):
             panel = _panel(results, found, "seconds", view.place_name(at), _by(clock, price))
@@ -164,7 +164,7 @@ def _table(results: view.Results, name: str, found: Found, clock: view.Clock) ->
 def _groups(results: view.Results, clock: view.Clock) -> Table:
     """The numbers of the figure of measured times, at the end of the runs and some evaluations before."""
     groups = []
-    for at in cells.places(results):
+    for at in cells.grid_points(results):
         for cell, points in _lines_of(results, at, results["target"]["metric"]):
             rows = []
             for point in bands.thinned(points, 4):

@@ -45,7 +45,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _about(results: view.Results) -> str:
-    arms, places, seeds = len(results["arms"]), len(cells.places(results)), len(results["seeds"])
+    arms, places, seeds = len(results["arms"]), len(cells.grid_points(results)), len(results["seeds"])
     target = results["target"]
     value = "no target" if target["value"] is None else f"target {numbers.short(target['value'])}"
     return (
@@ -55,7 +55,7 @@ def _about(results: view.Results) -> str:
 
 
 def _curves(results: view.Results, clock: view.Clock) -> Section:
-    figures = [figure for at in cells.places(results) if (figure := curves.at_place(results, at, clock))]
+    figures = [figure for at in cells.grid_points(results) if (figure := curves.at_place(results, at, clock))]
     measured = curves.in_measured_time(results, clock)
     blocks: list[Block] = [*figures, *([measured] if measured else [])]
     return Section("Learning curves", blocks or [Text("No run has a score.", "warning")])

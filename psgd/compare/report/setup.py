@@ -52,7 +52,7 @@ def _rates(price: Any) -> list[str]:
 
 def _cells(results: view.Results) -> Table:
     groups = []
-    for at in cells.places(results):
+    for at in cells.grid_points(results):
         rows = []
         for cell in view.cells_at(results, at):
             tuned = " (tuned)" if "optimizer.learning_rate" in cell["tuned"] else ""

@@ -32,7 +32,7 @@ def section(results: view.Results) -> Section | None:
         f"{times}."
     )
     blocks: list[Block] = [intro]
-    panels = [panel for at in cells.places(results) if (panel := _panel(results, at, setting))]
+    panels = [panel for at in cells.grid_points(results) if (panel := _panel(results, at, setting))]
     table = _table(results, tuned, setting)
     if not panels:
         return Section("Tuning", [*blocks, table])
@@ -81,7 +81,7 @@ def _panel(results: view.Results, at: dict[str, str], setting: str) -> Curves | 
 
 def _table(results: view.Results, tuned: list[dict[str, Any]], setting: str) -> Table:
     groups = []
-    for at in cells.places(results):
+    for at in cells.grid_points(results):
         rows = [_row(cell, setting) for cell in view.cells_at(results, at) if cell["tuning"]]
         if rows:
             groups.append(Group(rows, view.place_name(at)))

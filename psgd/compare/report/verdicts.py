@@ -31,7 +31,7 @@ def sections(results: view.Results) -> list[Section]:
 def _overview(results: view.Results) -> Table:
     prices = list(results["prices"])
     rows = []
-    for at in cells.places(results):
+    for at in cells.grid_points(results):
         row = [view.place_name(at)]
         for price in prices:
             table = next((t for t in results["findings"]["tables"] if t["at"] == at and t["price"] == price), None)

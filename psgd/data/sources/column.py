@@ -32,8 +32,8 @@ class Column(NamedTuple):
 
 
 def number(text: str) -> float | None:
-    """Parse a number with a decimal point, up to LARGEST_NUMBER. None if the text is none; 1_000, as in Python, is not
-    accepted."""
+    """Parse a number with a decimal point, up to LARGEST_NUMBER. None for any other text; 1_000, as in Python, is
+    not accepted."""
     try:
         value = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Imports scikit-learn, as the only module that does."""
+"""Imports what the estimators need of scikit-learn."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
