@@ -8,9 +8,9 @@ from typing import Any, final
 import numpy as np
 
 from psgd.backends.blas import kernel_warning
+from psgd.config.settings import Settings
 from psgd.core.files import write_json, write_text
 from psgd.jobs.environment import environment, mixed_devices, mixed_kernels
-from psgd.jobs.long_rounds import warnings
 from psgd.jobs.request import RunRequest
 from psgd.jobs.summary import summarize
 from psgd.learners.mlp import MLP
@@ -57,7 +57,7 @@ class RunFiles:
         for warning in (mixed_kernels(self._processes), kernel_warning(), mixed_devices(self._processes)):
             if warning:
                 say(f"warning: {warning}")
-        for warning in warnings(self.request.settings, job):
+        for warning in _long_rounds(self.request.settings, job):
             say(warning)
         if self.request.resume and not resumed:
             say("warning: there is no checkpoint here yet: starting from the beginning")
@@ -145,3 +145,22 @@ def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]], chosen:
         + "".join(f"; {gpu}" for gpu in gpus)
         + " (device: cpu trains on the CPU)" * (chosen and bool(gpus))
     )
+
+
+def _long_rounds(settings: Settings, job: Job) -> list[str]:
+    """Warnings of rounds and steps that deal more examples than the training or an epoch has, each with advice in the
+    words of a config: training ends with a whole round."""
+    found, period = [], "" if settings.averaging is None else "strategy.period, "
+    examples = sum(job.strategy.plan.steps(0)) * job.batch
+    if examples >= 2 * job.end:
+        found.append(
+            f"warning: a round deals {examples} examples, more than the {job.end} of training.epochs; lower {period}"
+            "training.batch_size_per_worker or workers, or raise training.epochs"
+        )
+    together, epoch = job.workers * job.batch, job.sampler.examples
+    if together > epoch:
+        found.append(
+            f"warning: a step of all workers uses {together} examples, more than the {epoch} of an epoch: it counts as "
+            "several; lower training.batch_size_per_worker or workers"
+        )
+    return found

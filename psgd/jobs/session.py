@@ -5,14 +5,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
+from psgd.config.settings import Settings
 from psgd.core.errors import Diverged, StorageError
 from psgd.core.files import print_result, to_json
+from psgd.data.dataset import Data
+from psgd.data.fingerprint import fingerprint
 from psgd.group.failure import Agreement, Ended, exit_code, portable
 from psgd.group.placement import place_on_host
 from psgd.group.transport import Transport
 from psgd.jobs.choose_device import with_device
 from psgd.jobs.environment import describe_group
-from psgd.jobs.experiment import experiment
 from psgd.jobs.record.recorders import relay
 from psgd.jobs.request import RunRequest
 from psgd.jobs.run_files import RunFiles
@@ -123,7 +125,7 @@ def train_job(
         signals=signals,
         started=begin,
         agreement=agreement,
-        experiment=cache(lambda: experiment(settings, job.data, more or {})),
+        experiment=cache(lambda: _experiment(settings, job.data, more or {})),
     )
     try:
         loop.run(files.finished)
@@ -135,6 +137,12 @@ def train_job(
                 agreement.complain(failure)
         raise
     return loop
+
+
+def _experiment(settings: Settings, data: Data, more: Mapping[str, str]) -> dict[str, Any]:
+    """What a checkpoint says about its training, as plain JSON: all settings, and fingerprints of the data and of what
+    there is besides. Read by jobs/continuing.py."""
+    return {"settings": settings.model_dump(mode="json"), "data": {**fingerprint(data), **more}}
 
 
 def print_summary(result: Result) -> int:
