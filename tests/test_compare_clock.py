@@ -308,8 +308,8 @@ def test_pricing_imports_no_learner():
 
 
 def test_costs_are_measured(monkeypatch):
-    monkeypatch.setattr("psgd.jobs.probe.probe.SECONDS", 0.005)
-    monkeypatch.setattr("psgd.jobs.probe.probe.TOGETHER", 0.002)
+    monkeypatch.setattr("psgd.jobs.probe.bench.SECONDS", 0.005)
+    monkeypatch.setattr("psgd.jobs.probe.bench.TOGETHER", 0.002)
     data = "data.source=synthetic", "data.examples=300", "data.features=20", "model.hidden=[8]"
     uneven = "strategy.name=weighted-averaging", "workers=2", "cluster.speeds=[1,0.5]"
     settings = resolve(None, [*data, *uneven, "optimizer.name=sgd", "optimizer.clip_norm=1"]).settings

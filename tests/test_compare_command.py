@@ -27,7 +27,7 @@ from psgd.config.comparison_file import read_comparison
 from psgd.config.document import write
 from psgd.config.settings import Settings
 from psgd.core.errors import INTERRUPTED, PsgdError, UsageError
-from psgd.jobs.probe import probe
+from psgd.jobs.probe import bench
 
 ARMS = {
     "sync": {"strategy.name": "gradient-averaging"},
@@ -390,7 +390,7 @@ def test_the_dry_run_refuses_what_the_real_call_would(tmp_path, in_process, caps
 
 def test_the_estimate_grows_with_the_work(tmp_path, monkeypatch):
     for name in ("SECONDS", "TOGETHER", "TIMED_SECONDS"):  # of measurements, which may be as noisy as they like
-        monkeypatch.setattr(probe, name, 0.005)
+        monkeypatch.setattr(bench, name, 0.005)
     plan = Plan(read_comparison(str(configured(tmp_path, tune=None))))
     estimator, settings = estimate.Estimator(plan.base), plan.settings(plan.cells[0], 0)
     longer = settings.replace(training=settings.training.replace(epochs=5000.0))

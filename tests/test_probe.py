@@ -174,8 +174,8 @@ SMALL = ("data.source=synthetic", "data.examples=600", "data.features=20", "mode
     ids=lambda more: more[0] if more else "default",
 )
 def test_every_kind_of_job_can_be_probed(more, monkeypatch):
-    monkeypatch.setattr("psgd.jobs.probe.probe.SECONDS", 0.01)
-    monkeypatch.setattr("psgd.jobs.probe.probe.TOGETHER", 0.005)
+    monkeypatch.setattr("psgd.jobs.probe.bench.SECONDS", 0.01)
+    monkeypatch.setattr("psgd.jobs.probe.bench.TOGETHER", 0.005)
     settings = resolve(None, [*SMALL, *more]).settings
     found = probe(settings, load_data(settings))
     assert all(math.isfinite(f.examples_per_second) and f.examples_per_second > 0 for f in found.forecasts)

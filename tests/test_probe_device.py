@@ -15,8 +15,8 @@ from psgd.core.errors import UsageError
 from psgd.data.sources.load import load_data
 from psgd.jobs import gpus
 from psgd.jobs.prepare import print_probe
+from psgd.jobs.probe import bench
 from psgd.jobs.probe import device as probing
-from psgd.jobs.probe import probe
 from psgd.jobs.probe.device import DeviceFindings, DeviceRound, device_lines, probe_device
 
 
@@ -27,7 +27,7 @@ def gpu(monkeypatch):
     monkeypatch.setattr(gpus, "find_spec", lambda name: SimpleNamespace())
     monkeypatch.setattr(cupy_device, "open_device", lambda number: Pretend())
     monkeypatch.setattr(probing, "WORKERS", (1, 2))
-    for module in probe, probing:
+    for module in bench, probing:
         monkeypatch.setattr(module, "SECONDS", 0.02)
     monkeypatch.setattr(probing, "TIMED_SECONDS", 0.02)
 

@@ -4,15 +4,10 @@ import numpy as np
 
 from psgd.config.resolve import chooses_on_validation
 from psgd.config.settings import Settings
-from psgd.core.replica import Replica
 from psgd.data.dataset import Data
-from psgd.group.group import Group
-from psgd.group.serial import Serial
 from psgd.jobs.build import build_job
-from psgd.jobs.probe.probe import Bench, measure_machine, median_seconds, one_worker
+from psgd.jobs.probe.bench import Bench, measure_machine, one_worker, score_seconds
 from psgd.strategy.weights import ByDelay
-from psgd.training.evaluation import Evaluator
-from psgd.training.replica_holder import HostReplica
 
 
 def measure(settings: Settings, data: Data) -> dict[str, float]:
@@ -50,9 +45,4 @@ def measure_choice(settings: Settings, data: Data) -> dict[str, float]:
     weights, validation = job.strategy.weights, data.validation
     if not (isinstance(weights, ByDelay) and chooses_on_validation(settings) and validation):
         return {"candidates": 1.0}
-    group = Group(Serial(), job.vectors)
-    evaluator = Evaluator(group, HostReplica(job, group))
-    replica = Replica(job.learner.initial(job.seed)[np.newaxis])
-    with np.errstate(all="ignore"):
-        score = median_seconds(lambda: evaluator.score(replica, validation))
-    return {"candidates": float(len(weights.contractions)), "score": score}
+    return {"candidates": float(len(weights.contractions)), "score": score_seconds(job, validation)}

@@ -5,7 +5,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import NamedTuple, final
@@ -18,18 +17,13 @@ from psgd.config.resolve import chooses_on_validation, dump
 from psgd.config.settings import GradientAveraging, Settings
 from psgd.core.errors import PsgdError
 from psgd.core.files import write_text
-from psgd.core.replica import Replica
 from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
-from psgd.group.group import Group
-from psgd.group.serial import Serial
 from psgd.jobs.auto_group import choose_group, thread_count
 from psgd.jobs.build import build_job
+from psgd.jobs.probe.bench import Bench, measure_machine, one_worker, score_seconds
 from psgd.jobs.probe.forecast import ASSUMED_EXCHANGE, EXCHANGES, Round
-from psgd.jobs.probe.probe import Bench, measure_machine, median_seconds, one_worker
 from psgd.strategy.weights import ByDelay
-from psgd.training.evaluation import Evaluator
-from psgd.training.replica_holder import HostReplica
 
 ROUNDS = 16  # over which the steps of a round are averaged, if they differ
 
@@ -103,13 +97,8 @@ class Estimator:
             with np.errstate(all="ignore"):  # as in the loop
                 bench = Bench(settings, data)
                 round = bench.round()
-            job = bench.job
-            group = Group(Serial(), job.vectors)
-            evaluator = Evaluator(group, HostReplica(job, group))
-            replica = Replica(job.learner.initial(job.seed)[np.newaxis])
             validation, test = (
-                median_seconds(partial(evaluator.score, replica, part)) if part else 0.0
-                for part in (data.validation, data.test)
+                score_seconds(bench.job, part) if part else 0.0 for part in (data.validation, data.test)
             )
             self._kinds[key] = Measured(round, validation, test, time.perf_counter() - began)
         return self._kinds[key]

@@ -25,8 +25,9 @@ from psgd.group.serial import Serial
 from psgd.jobs.build import build_job
 from psgd.jobs.choose_device import MOST_COMBINED, with_device
 from psgd.jobs.gpus import count_gpus
+from psgd.jobs.probe.bench import SECONDS, TIMED_SECONDS, median_seconds, one_worker
 from psgd.jobs.probe.forecast import Forecast, choose
-from psgd.jobs.probe.probe import SECONDS, SPEED_ALONE, TIMED_SECONDS, median_seconds, ms, one_worker, several
+from psgd.jobs.probe.probe import SPEED_ALONE, ms, several
 from psgd.strategy.applications import OptimizerStep
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
