@@ -107,7 +107,7 @@ def test_an_error_of_psgd_that_comes_through_a_function_of_the_users_is_whole():
 
 def test_an_unexpected_error_of_psgd_is_whole(monkeypatch):
     """One that is raised in psgd, without a function of the user's, but with exit code 1."""
-    monkeypatch.setattr("psgd.jobs.train_function.run_alone", lambda *arguments: Result(9, None, Path()))
+    monkeypatch.setattr("psgd.jobs.train_function.run_without_mpi", lambda *arguments: Result(9, None, Path()))
     with pytest.raises(PsgdError, match="ended it with exit code 9") as caught:
         psgd.train()
     assert names(caught.value)[-2:] == ["train_function.train", "train_function._check"]

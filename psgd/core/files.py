@@ -45,7 +45,7 @@ def print_result(text: str, what: str = "") -> None:
         raise StorageError(f"cannot write {what}to standard output: {error.strerror}") from None
 
 
-def identity(path: Path) -> tuple[int, int] | None:
+def device_and_inode(path: Path) -> tuple[int, int] | None:
     """Return the numbers of the device and the inode of what is at `path`; None if there is nothing. They differ once
     it was removed or moved and something else is there."""
     try:

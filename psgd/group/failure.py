@@ -96,7 +96,7 @@ class Agreement:
         """Report `error` and end every process at once, unless the others leave too: a PsgdError is raised on all of
         them, and this process's own failure was in its last exchange. Else they would wait for this one forever."""
         if error is not self.failure and not isinstance(error, PsgdError):
-            self.complain(error)
+            self.log_error(error)
             self._exchange.abort(exit_code(error))
 
     def conclude(self, work: Callable[[], int]) -> int:
@@ -106,10 +106,10 @@ class Agreement:
         except Exception as error:
             self.abort_unless_shared(error)
             if self.reports(error):
-                self.complain(error)
+                self.log_error(error)
             return exit_code(error)
 
-    def complain(self, error: BaseException) -> None:
+    def log_error(self, error: BaseException) -> None:
         """Log an error: one line if it is for the user, else a traceback."""
         if isinstance(error, MemoryError):
             error = out_of_memory(error)

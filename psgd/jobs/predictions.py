@@ -16,9 +16,9 @@ from psgd.core.errors import DataError, StorageError
 from psgd.core.files import write_atomically
 from psgd.data.sources.array_files import Named, find_part, holds_arrays, read_arrays
 from psgd.data.sources.csv_rows import read_header, read_table
-from psgd.data.sources.csv_table import collectors_of, labels_of
+from psgd.data.sources.csv_table import class_indices_in, collectors_of
 from psgd.data.sources.idx import read_idx
-from psgd.data.sources.labels import places_of, values_of
+from psgd.data.sources.labels import class_indices, values_of
 from psgd.data.sources.libsvm import read_new_examples
 from psgd.data.sources.preparation import PreparedInputs, prepare
 from psgd.learners.model import Model
@@ -76,7 +76,7 @@ def _read_table(model: Model, path: Path) -> Question:
     if answered:
         truth = table.columns[target].values[:, np.newaxis]
         if model.classes:
-            truth = labels_of(table, table.columns[target], model.classes, "correct the row or remove it")
+            truth = class_indices_in(table, table.columns[target], model.classes, "correct the row or remove it")
     return Question(prepare(model.preparation["columns"], table.columns), truth)
 
 
@@ -110,7 +110,7 @@ def _read_arrays(model: Model, path: Path) -> Question:
     if found is None:
         raise DataError(f"{path}: no array named x or x_test to predict from; it holds {', '.join(arrays)}")
     X, y = found
-    truth = None if y is None else places_of(y, model.classes) if model.classes else values_of(y)
+    truth = None if y is None else class_indices(y, model.classes) if model.classes else values_of(y)
     return Question(_fitting(model, X), truth)
 
 

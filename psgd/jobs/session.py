@@ -134,7 +134,7 @@ def train_job(
             try:
                 files.summarize(loop, "stopped" if isinstance(error, Stopped) else "diverged")
             except StorageError as failure:  # printed, but the job ends with `error` and its exit code
-                agreement.complain(failure)
+                agreement.log_error(failure)
         raise
     return loop
 

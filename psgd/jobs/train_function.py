@@ -17,7 +17,7 @@ from psgd.core.launcher import launched
 from psgd.core.log import LOG, say_once
 from psgd.group.failure import out_of_memory
 from psgd.jobs.gpus import check_device
-from psgd.jobs.launch.alone import run_alone
+from psgd.jobs.launch.without_mpi import run_without_mpi
 from psgd.jobs.plain_values import path_of, plain
 from psgd.jobs.prepare import config_of_run, request_for
 from psgd.jobs.request import RunRequest, check_options
@@ -70,7 +70,7 @@ def train(
         request = _request(config, output, resume, overwrite, accept_changes, progress, overrides)
         signals = Signals()
         try:
-            result = run_alone(request, signals, signals.listening, raising_session, returning_session)
+            result = run_without_mpi(request, signals, signals.listening, raising_session, returning_session)
         except KeyboardInterrupt:  # before training, or a second one
             signals.asked = signals.asked or signal.SIGINT  # threads that are at work end at their next exchange
             raise

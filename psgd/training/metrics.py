@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from psgd.core.errors import StorageError
-from psgd.core.files import identity, to_json, write_text
+from psgd.core.files import device_and_inode, to_json, write_text
 
 HOLD_SECONDS = 0.5  # between two writes; the most that a process loses if it is killed
 
@@ -23,7 +23,7 @@ class Metrics:
     def __init__(self, directory: Path | None, history: list[Row] | None = None) -> None:
         self.history = history
         self._directory = directory
-        self._identity = identity(directory) if directory else None  # None also on a host that does not have it
+        self._inode = device_and_inode(directory) if directory else None  # None also on a host that does not have it
         self._path = directory / "metrics.jsonl" if directory else None
         self._held: list[Callable[[], Row]] = []
         self._written = -HOLD_SECONDS
@@ -42,7 +42,7 @@ class Metrics:
         """Write what is held back. StorageError if that fails, or if the run directory is not the one that it was: a
         user may have removed it and begun another run there, whose files are not to be changed."""
         held, self._held = self._held, []
-        if self._directory and self._identity and identity(self._directory) != self._identity:
+        if self._directory and self._inode and device_and_inode(self._directory) != self._inode:
             raise StorageError(
                 f"the run directory {self._directory} was removed, moved or replaced while this run was at work, which "
                 "ends here; begin it anew in another --output"

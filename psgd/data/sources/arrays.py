@@ -16,7 +16,7 @@ from psgd.data.dataset import Data, Dataset, Examples, Reader
 from psgd.data.read_ahead import read_ahead_of
 from psgd.data.sampling.shuffle import PIECES
 from psgd.data.sources.array_files import Arrays, Named, check_finite, find_part, read_arrays
-from psgd.data.sources.labels import learn_classes, places_of, values_of
+from psgd.data.sources.labels import class_indices, learn_classes, values_of
 
 
 @final
@@ -63,7 +63,7 @@ def load_arrays(path: Path, settings: Npz) -> Data:
     for inputs, targets in parts:
         if list(inputs.array.shape[1:]) != shape:
             raise DataError(f"{inputs.name}: has shape {inputs.array.shape}, but {X.name} {X.array.shape}")
-        known = places_of(targets, classes) if classes else values_of(targets)
+        known = class_indices(targets, classes) if classes else values_of(targets)
         dataset = Dataset(as_matrix(inputs), known, len(classes), scale)
         # When data are split, mapped rows are selected, not copied; arrays in memory are copied: faster to read.
         piece = max(1, settings.window // PIECES) if settings.window else None

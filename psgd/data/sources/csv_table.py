@@ -62,7 +62,7 @@ def collectors_of(preparation: Mapping[str, Any], target: bool, decimal: str = "
     return collectors
 
 
-def labels_of(table: Table, column: Column, classes: Sequence[int | str], advice: str) -> np.ndarray:
+def class_indices_in(table: Table, column: Column, classes: Sequence[int | str], advice: str) -> np.ndarray:
     """Return the index in `classes` of each label (N,) int64, -1 where it is missing. DataError names the line of an
     unknown label, and ends with `advice`."""
     places = {whole(str(name)): place for place, name in enumerate(classes)}
@@ -138,7 +138,7 @@ def _dataset(table: Table, preparation: dict[str, Any]) -> Dataset:
     column = table.columns[about["name"]]
     _check_known(table, column)
     if classes:
-        return Dataset(inputs, labels_of(table, column, classes, LABELS), len(classes))
+        return Dataset(inputs, class_indices_in(table, column, classes, LABELS), len(classes))
     targets = ((column.values - about["mean"]) / about["deviation"])[:, np.newaxis]
     _check_range(table, [column.name], targets)
     return Dataset(inputs, targets, 0)

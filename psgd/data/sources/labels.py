@@ -22,7 +22,7 @@ def learn_classes(y: Named) -> list[int] | list[str]:
     return classes  # type: ignore[no-any-return]
 
 
-def places_of(y: Named, classes: Sequence[int | str]) -> np.ndarray:
+def class_indices(y: Named, classes: Sequence[int | str]) -> np.ndarray:
     """Return the index in `classes` of each label (N,) int64. DataError names the row of an unknown label."""
     labels, known = _labels(y), np.array(classes)
     if labels.dtype.kind != known.dtype.kind:

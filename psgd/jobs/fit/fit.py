@@ -15,7 +15,7 @@ from psgd.jobs.fit.callback import TrainingProgress
 from psgd.jobs.fit.check_gradient import check_gradient
 from psgd.jobs.fit.misplaced import misplaced
 from psgd.jobs.fit.run import check_can_be_kept, make_request
-from psgd.jobs.fit.session import Call, Fitted, fit_alone, fit_with_mpi
+from psgd.jobs.fit.session import Call, Fitted, fit_in_process, fit_with_mpi
 from psgd.jobs.fit.settings import check_settings, in_words_of_fit, section_of
 from psgd.jobs.fit.task import build_task
 from psgd.jobs.plain_values import path_of, plain
@@ -136,4 +136,4 @@ def fit(
         if group == "auto" and workers > 1 and first_time(("workers take turns", workers)):
             # Without the check, a call more might change what a function draws or keeps.
             LOG.info(advice(built[0].task, call_seconds(built[0].task) if check else math.inf))
-        return fit_alone(*built)
+        return fit_in_process(*built)

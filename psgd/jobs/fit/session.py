@@ -55,7 +55,7 @@ class Call(NamedTuple):
     threads: int | None  # of BLAS, before it was limited to one
 
 
-def fit_alone(call: Call, job: Job) -> Fitted:
+def fit_in_process(call: Call, job: Job) -> Fitted:
     """Train in one process, or on threads."""
     signals, directory = Signals(), open_run(call.request, call.task)
     try:

@@ -1,1 +1,1 @@
-"""How a job is launched: alone (serial, threads), under an MPI launcher, on Ray."""
+"""How a job is launched: without MPI (serial, threads, Ray), under an MPI launcher; the command."""

@@ -28,5 +28,5 @@ def main(arguments: list[str] | None = None) -> int:
     if launched():
         from psgd.jobs.launch.mpi import launch
     else:
-        from psgd.jobs.launch.alone import launch
+        from psgd.jobs.launch.without_mpi import launch
     return Agreement(Serial(), prefix="").conclude(lambda: launch(arguments, signals))

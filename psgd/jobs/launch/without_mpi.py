@@ -35,10 +35,10 @@ def launch(arguments: list[str] | None, signals: Signals) -> int:
         signals.listen()
         return nullcontext()  # to the end of the process
 
-    return print_summary(run_alone(request, signals, listening, run_session, run_session))
+    return print_summary(run_without_mpi(request, signals, listening, run_session, run_session))
 
 
-def run_alone(
+def run_without_mpi(
     request: RunRequest,
     signals: Signals,
     listening: Callable[[], AbstractContextManager[None]],
