@@ -8,7 +8,7 @@ from psgd.compare.plan import differences
 from psgd.compare.results_file import RESULTS, read_results
 from psgd.config.comparison import Comparison
 from psgd.config.document import read_file, write
-from psgd.config.resolve import dump, resolve
+from psgd.config.resolve import NO_EFFECT, dump, resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import write_text
@@ -18,7 +18,7 @@ from psgd.jobs.run_directory import lock
 CONFIG, BASE = "comparison.yaml", "base.yaml"  # the first names the second, so that it can be run as it is
 # What may change when a comparison is called again: none of it changes a result that is there.
 FREE = ("question", "seeds", "price", "reference", "exclude")
-FREE_OF_BASE = ("output", "group", "device", "compile", "record", "data.path", "cluster.patience", "cluster.processes")
+FREE_OF_BASE = NO_EFFECT
 
 
 def open_directory(path: Path, comparison: Comparison, base: Settings) -> None:

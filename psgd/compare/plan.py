@@ -16,19 +16,14 @@ from psgd.compare.spaces import first_values
 from psgd.config.checks import classification
 from psgd.config.comparison import MAX_CELLS, OWN_TUNE, Comparison
 from psgd.config.document import write
-from psgd.config.resolve import flat, resolve
+from psgd.config.resolve import NO_EFFECT, flat, resolve
 from psgd.config.settings import Settings, WeightedAveraging
 from psgd.config.value_checks import shown
 from psgd.core.errors import UsageError
 from psgd.core.version import __version__
 
-# Settings that change where and how fast a run is trained, and no number of it.
-_NEUTRAL = ("record", "group", "output", "device", "compile")
-_NEUTRAL_IN = {
-    "data": ("path",),
-    "cluster": ("patience", "processes"),
-    "training": ("checkpoint_seconds", "target", "early_stop", "tf32"),
-}
+# Settings on which no number of a comparison's run depends: a comparison does not set those of training.
+_NEUTRAL = NO_EFFECT | {f"training.{name}" for name in ("checkpoint_seconds", "target", "early_stop", "tf32")}
 VALIDATION = 0.1  # share of the training data set aside where the base sets none: arms are judged by it
 
 
@@ -174,10 +169,10 @@ class Plan:
 
 def identity(settings: Settings, data_fingerprint: str) -> str:
     """16 hex digits that differ wherever the results of two runs may."""
-    values = settings.model_dump(mode="json", exclude={*_NEUTRAL})
-    for section, names in _NEUTRAL_IN.items():
-        for name in names:
-            values[section].pop(name, None)
+    values = settings.model_dump(mode="json")
+    for name in _NEUTRAL:
+        section, _, key = name.rpartition(".")
+        (values[section] if section else values).pop(key, None)
     text = json.dumps([__version__, data_fingerprint, values], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -10,6 +10,10 @@ from psgd.config.settings import Own, Settings, WeightedAveraging
 from psgd.config.value_checks import involves
 from psgd.core.errors import UsageError
 
+# Settings that change where and how fast a run is trained, and no number of it.
+NO_EFFECT = frozenset(
+    {"group", "device", "compile", "record", "output", "data.path", "cluster.patience", "cluster.processes"}
+)
 HELD_OUT = 0.05  # share of the training data set aside to choose a contraction, unless data.validation says otherwise
 
 

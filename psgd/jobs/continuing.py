@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from psgd.config.checks import check
-from psgd.config.resolve import dump, flat, resolve
+from psgd.config.resolve import NO_EFFECT, dump, flat, resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.core.files import write_text
@@ -14,16 +14,8 @@ from psgd.data.fingerprint import fingerprint
 from psgd.training.checkpoint_files import CheckpointFiles, Damaged
 
 # Settings that may change when a run is resumed, because the training up to there does not depend on them.
-FREE = {
-    "group",
-    "output",
-    "record",
-    "device",
-    "compile",
-    "data.path",
+FREE = NO_EFFECT | {
     "data.test_path",
-    "cluster.patience",
-    "cluster.processes",
     "training.epochs",
     "training.target",
     "training.early_stop",
