@@ -212,7 +212,7 @@ def psgd_trainer(network: Network, batches: Callable[[int], Iterable[Any]], step
     learner = MLP(network.sizes, *kind, np.dtype(np.float32), backend=backend)
     optimizer = Optimizer(rule, Schedule(network.learning_rate), backend=backend)
     parameters, taken = flat(initial_weights(network)), 0
-    moments, gradient = np.zeros((optimizer.rows, parameters.size), np.float32), np.empty_like(parameters)
+    moments, gradient = np.zeros((optimizer.moment_rows, parameters.size), np.float32), np.empty_like(parameters)
 
     def train() -> float:
         nonlocal taken

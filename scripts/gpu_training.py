@@ -85,7 +85,7 @@ class Training:
             targets=None,
             scale=data.scale,
             contribution_rows=1,
-            moment_rows=optimizer.rows,
+            moment_rows=optimizer.moment_rows,
             state_rows=0,
             averages_moments=False,
             tf32=self.tf32,
@@ -99,7 +99,10 @@ class Training:
     def by_numpy(self, rows_SB: np.ndarray) -> tuple[np.ndarray, float]:
         """One worker's steps on the CPU: its parameters then, and the sum of the losses."""
         learner, parameters = self.learner, self.start.copy()
-        moments, scratch = np.zeros((self.optimizer.rows, parameters.size), self.dtype), np.empty_like(parameters)
+        moments, scratch = (
+            np.zeros((self.optimizer.moment_rows, parameters.size), self.dtype),
+            np.empty_like(parameters),
+        )
         read = self.data.reader(self.network.batch, self.network.sizes[-1], self.dtype)
         batches: Iterator[Batch] = (Batch(*read(rows), 0.0) for rows in rows_SB)
         with np.errstate(all="ignore"):
@@ -126,7 +129,7 @@ class OnDevice:
         self._orders.factors[:] = 0.0
         self.taken = 0  # steps
         self.connected = False
-        moments = np.zeros((training.optimizer.rows, training.start.size), training.dtype)
+        moments = np.zeros((training.optimizer.moment_rows, training.start.size), training.dtype)
         for slot in range(workers):
             self.hosted.set_worker(slot, training.start[None], moments)
         self.hosted.wait()

@@ -41,7 +41,7 @@ def step(network: Network, seconds: float) -> float:
     rows = [slice(start, start + size) for start in range(0, len(inputs), size)]
     batches = [Batch(*(part.copy() for part in read(some)), 0.0) for some in rows]
     optimizer, parameters = Optimizer(SGD(), Schedule(network.learning_rate)), learner.initial(0)
-    moments, gradient = np.zeros((optimizer.rows, parameters.size), dtype), np.empty_like(parameters)
+    moments, gradient = np.zeros((optimizer.moment_rows, parameters.size), dtype), np.empty_like(parameters)
     learner.run(TrainState(parameters, moments, 0, gradient), optimizer, batches)
     began, passes = time.perf_counter(), 0
     while (took := time.perf_counter() - began) < seconds or not passes:

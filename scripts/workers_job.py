@@ -40,7 +40,7 @@ def measure_reference(network: str) -> dict[str, float]:
     optimizer = Optimizer(Adam() if net.optimizer == "adam" else SGD(), Schedule(net.learning_rate))
     learner = MLP(net.sizes, net.activation, net.output, LOSSES[net.loss], single)
     parameters = flat_vector([part for pair in rivals.initial_weights(net) for part in pair])
-    moments, gradient = np.zeros((optimizer.rows, parameters.size), single), np.empty_like(parameters)
+    moments, gradient = np.zeros((optimizer.moment_rows, parameters.size), single), np.empty_like(parameters)
     before = parameters.copy()
     read = data.reader(both, data.classes, single)
     batches = (Batch(*read(slice(start, start + both)), 0.0) for start in range(0, len(data), both))

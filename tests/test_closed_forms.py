@@ -252,7 +252,7 @@ def serial_sgd(job: Job, optimizer: Optimizer, steps: int) -> np.ndarray:
     """Plain serial training without psgd's loop, strategies and groups: the stream's batches one after another."""
     learner, train = job.learner, job.data.train
     p = learner.initial(job.seed)
-    moments, gradient = np.zeros((optimizer.rows, p.size), p.dtype), np.empty_like(p)
+    moments, gradient = np.zeros((optimizer.moment_rows, p.size), p.dtype), np.empty_like(p)
     rows = np.concatenate([stream(job.seed, "shuffle", e).permutation(len(train)) for e in range(3)])
     X_BI, T_BO = np.ones((job.batch, train.features + 1), p.dtype), np.empty((job.batch, job.outputs), p.dtype)
     for step in range(steps):

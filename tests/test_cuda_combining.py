@@ -86,7 +86,7 @@ def averaging(dtype: np.dtype, rows: int) -> HostedTask:
 def stepping(dtype: np.dtype, rule: str, clip: float | None = None) -> HostedTask:
     """The replica takes a step of this rule."""
     task = Case(rule=None, dtype=dtype).task()
-    return task._replace(replica_step=ReplicaStep(rule, clip), state_rows=RULES[rule].rows)
+    return task._replace(replica_step=ReplicaStep(rule, clip), state_rows=RULES[rule].moment_rows)
 
 
 def some(task: HostedTask, workers: int, seed: int, weights: np.ndarray) -> np.ndarray:

@@ -110,7 +110,7 @@ def test_slopes(case, name):
 @pytest.mark.parametrize("clip", [1.0, 0.37])
 def test_a_rule_takes_the_step_of_each_worker(case, rule, clip):
     """Its moments are rows of a longer vector; a worker that takes no step keeps all its bits."""
-    P, W, steps, rows = 301, 3, 3, rule.rows
+    P, W, steps, rows = 301, 3, 3, rule.moment_rows
     vectors = case.some(W, 1 + rows, P)  # parameters and moments, as contributions have them that average moments
     vectors[:, 2:] = np.abs(vectors[:, 2:])
     factors = np.zeros((steps, W, 4), case.dtype)

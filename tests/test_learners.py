@@ -325,7 +325,7 @@ def test_a_run_equals_a_gradient_and_a_step_for_each_batch(rule):
         X_BI, T_BO, _ = some_batch(3, 2, 4, True, seed=step)
         batches.append(Batch(X_BI.astype(np.float32), T_BO.astype(np.float32), step + 0.5))
     start = some_parameters(mlp.size).astype(np.float32)
-    p, gradient, moments = start.copy(), np.empty_like(start), np.zeros((optimizer.rows, mlp.size), np.float32)
+    p, gradient, moments = start.copy(), np.empty_like(start), np.zeros((optimizer.moment_rows, mlp.size), np.float32)
     for count, batch in enumerate(batches, 1):
         mlp.gradient(p, batch, gradient)
         optimizer.step(p, gradient, moments, count, batch.epoch)
@@ -375,7 +375,7 @@ def test_other_optimizers_use_the_default_run():
         mlp = MLP((3, 4, 2), "tanh", "softmax", LOSSES["cross-entropy"], FLOAT64, WeightSettings(l1=l1))
         batches = [some_batch(3, 2, 4, True, seed=step) for step in range(5)]
         p, q = some_parameters(mlp.size), some_parameters(mlp.size)
-        moments = np.zeros((2, optimizer.rows, mlp.size))
+        moments = np.zeros((2, optimizer.moment_rows, mlp.size))
         Learner.run(mlp, TrainState(p, moments[0], 0, np.empty_like(p)), optimizer, batches)
         mlp.run(TrainState(q, moments[1], 0, np.empty_like(p)), optimizer, batches)
         assert np.array_equal(p, q)

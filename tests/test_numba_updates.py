@@ -40,7 +40,7 @@ def test_a_rule_in_one_pass_has_the_bits_of_many(rule, dtype, apart):
         numbers[odd] = draw.choice([np.nan, np.inf, -np.inf, 0.0, -0.0], np.count_nonzero(odd))
         return numbers
 
-    p, state = some(n), np.abs(some(rule.rows, n))
+    p, state = some(n), np.abs(some(rule.moment_rows, n))
     for count in (1, 2, 1000):
         g = some(n)
         results = []

@@ -27,7 +27,7 @@ def update(rule: Rule) -> Callable[..., None]:
 
 def path(rule: Rule, gradients: list[float], rate: float = 0.1, dtype: type = np.float64) -> list[float]:
     """A parameter that starts at 1, after each step."""
-    p, state, result = np.ones(1, dtype), np.zeros((rule.rows, 1), dtype), []
+    p, state, result = np.ones(1, dtype), np.zeros((rule.moment_rows, 1), dtype), []
     for count, g in enumerate(gradients, 1):
         update(rule)(p, np.array([g], dtype), state, count, rate)
         result.append(float(p[0]))
@@ -68,7 +68,7 @@ def test_the_first_step_of_adam_is_the_rate():
 
 @pytest.mark.parametrize(("rule", "rows"), [(SGD(), 0), (SGD(0.9), 1), (Adam(), 2), (Adam(amsgrad=True), 3)])
 def test_rows_of_state(rule, rows):
-    assert Optimizer(rule, Schedule(0.1)).rows == rows
+    assert Optimizer(rule, Schedule(0.1)).moment_rows == rows
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -77,7 +77,7 @@ def test_rows_of_state(rule, rows):
 @given(cuts=st.lists(st.integers(0, 300), max_size=6), seed=st.integers(0, 2**32 - 1))
 def test_updates_by_slices_equal_one_update_bit_for_bit(rule, dtype, cuts, seed):
     draw = np.random.Generator(np.random.Philox(seed))
-    whole, state = draw.normal(size=300).astype(dtype), np.zeros((rule.rows, 300), dtype)
+    whole, state = draw.normal(size=300).astype(dtype), np.zeros((rule.moment_rows, 300), dtype)
     cut, cut_state = whole.copy(), state.copy()
     edges = [0, *sorted(cuts), 300]
     for count in (1, 2, 3):
@@ -96,7 +96,7 @@ def test_updates_by_slices_equal_one_update_bit_for_bit(rule, dtype, cuts, seed)
 def test_a_step_goes_over_all_blocks(rule, clip_norm, size):
     draw = np.random.Generator(np.random.Philox(size))
     optimizer = Optimizer(rule, Schedule(0.01), clip_norm)
-    p, state = draw.normal(size=size), np.zeros((rule.rows, size))
+    p, state = draw.normal(size=size), np.zeros((rule.moment_rows, size))
     q, other = p.copy(), state.copy()
     for count in (1, 2):
         gradient = draw.normal(size=size) + 2.0

@@ -44,7 +44,7 @@ def ours(network: str, optimizer: str, dtype: str, given: dict[str, np.ndarray])
     batches = [Batch(X_BI.astype(dtype), T_BO.astype(dtype), 0.0) for X_BI, T_BO in zip(X, T, strict=True)]
     assert len(batches) == 50
     p = given["start"].astype(dtype)
-    moments = np.zeros((OPTIMIZERS[optimizer].rows, p.size), dtype)
+    moments = np.zeros((OPTIMIZERS[optimizer].moment_rows, p.size), dtype)
     mlp.run(TrainState(p, moments, 0, np.empty_like(p)), OPTIMIZERS[optimizer], batches)
     return p
 

@@ -12,7 +12,7 @@ from processes import Finished, python
 
 pytest.importorskip("matplotlib", reason="the report extra is not installed")
 
-from psgd.compare.curves import Curve, Run, read_run
+from psgd.compare.curves import Curve, RunCurves, read_run
 from psgd.compare.picture import POINTS, draw, labels
 from psgd.core.errors import DataError
 from psgd.plot import main
@@ -132,9 +132,9 @@ def test_unequal_runs_share_a_logarithmic_axis(tmp_path):
 
 
 def test_labels_name_the_run_its_strategy_and_workers(tmp_path):
-    one = Run(write(tmp_path / "x" / "mnist-001", metrics()), {})
-    other = Run(write(tmp_path / "mnist-002", metrics(), "parameter-averaging, period: 50"), {})
-    same = Run(write(tmp_path / "y" / "mnist-001", metrics()), {})
+    one = RunCurves(write(tmp_path / "x" / "mnist-001", metrics()), {})
+    other = RunCurves(write(tmp_path / "mnist-002", metrics(), "parameter-averaging, period: 50"), {})
+    same = RunCurves(write(tmp_path / "y" / "mnist-001", metrics()), {})
     assert labels([one, other]) == [
         "mnist-001: gradient-averaging, 4 workers",
         "mnist-002: parameter-averaging, period 50, 4 workers",

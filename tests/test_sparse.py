@@ -245,7 +245,7 @@ def test_a_run_equals_the_dense_models(kind, batch, rule: Rule, l1, l2):
         draw = np.random.default_rng(2)
         batches = (Batch(*read(draw.integers(0, 60, batch)), step / 600) for step in range(600))
         vector = start()
-        moments, gradient = np.zeros((rule.rows, vector.size)), np.empty(vector.size)
+        moments, gradient = np.zeros((rule.moment_rows, vector.size)), np.empty(vector.size)
         learner.run(TrainState(vector, moments, 0, gradient), optimizer, batches)
         vectors.append(vector)
         losses.append(learner.read_loss())

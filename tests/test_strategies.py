@@ -244,7 +244,7 @@ def test_a_gradient_is_a_step_from_the_old_replica():
 def test_a_step_in_place_has_the_same_bits(rule):
     """Old and new replica are one where no loss has to be survived."""
     optimizer, draw = Optimizer(rule, Schedule(0.1)), np.random.default_rng(0)
-    start = draw.random((1 + rule.rows, 50), np.float32)
+    start = draw.random((1 + rule.moment_rows, 50), np.float32)
     gradient = draw.standard_normal((1, 50), np.float32)
     old, new, same = Replica(start.copy(), Progress()), Replica(np.empty_like(start), Progress()), start.copy()
     both = Replica(same, Progress()), Replica(same, Progress())

@@ -17,20 +17,20 @@ class Curve(NamedTuple):
     values: list[float]
 
 
-class Run(NamedTuple):
+class RunCurves(NamedTuple):
     """A run directory and its curves, by those of KINDS that it has."""
 
     path: Path
     curves: dict[str, Curve]
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> RunCurves:
     """Read the curves of the run in `path`. DataError, with file and line, if metrics are missing or broken."""
     rows = read_rows(path)
     sent = 0.0
     for row in rows:  # rows of evaluations have no bytes: nothing was sent since the last round
         sent = row.setdefault("bytes", sent)
-    run = Run(path, {kind: curve for kind in KINDS if (curve := _curve(rows, kind)).values})
+    run = RunCurves(path, {kind: curve for kind in KINDS if (curve := _curve(rows, kind)).values})
     if not run.curves:
         raise DataError(
             f"{path / 'metrics.jsonl'}:{len(rows)}: no loss is recorded up to here; let the run go on for a while"

@@ -22,7 +22,7 @@ MOST_ROUNDS = 1000  # over which waiting is summed: plans repeat themselves afte
 Json = dict[str, Any]
 
 
-class Run(NamedTuple):
+class ExplainedRun(NamedTuple):
     settings: Settings
     strategy: Strategy
     rounds: list[Json]  # the lines of metrics about rounds
@@ -52,7 +52,7 @@ def explain(directory: Path) -> list[str]:
     ]
 
 
-def read(directory: Path) -> Run:
+def read(directory: Path) -> ExplainedRun:
     """Read the files of a run. DataError if they are missing or broken."""
     rounds = [row for row in read_rows(directory) if "weights" in row]
     if not rounds:
@@ -68,10 +68,10 @@ def read(directory: Path) -> Run:
         bracketed([row["round"], *row["weights"], *(row[f"{part}_seconds"] for part in TRAINING_PARTS)])
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise DataError(f"{directory / 'metrics.jsonl'}: a line is not as psgd writes it ({error!r})") from None
-    return Run(settings, strategy_of(settings, examples), rounds, summary)
+    return ExplainedRun(settings, strategy_of(settings, examples), rounds, summary)
 
 
-def _weights(run: Run) -> list[str]:
+def _weights(run: ExplainedRun) -> list[str]:
     """The weights of the recorded rounds: how many different ones, and the first and last."""
     if run.settings.worker_count == 1:
         return ["One worker: its weight is 1, and nobody waits."]
@@ -98,7 +98,7 @@ def _weights(run: Run) -> list[str]:
     return lines
 
 
-def _workers(run: Run) -> list[str]:
+def _workers(run: ExplainedRun) -> list[str]:
     """Speed, steps and waiting of each worker, and who waited for whom."""
     workers = run.settings.worker_count
     speeds = run.settings.cluster.speeds or [1.0] * workers
@@ -119,7 +119,7 @@ def _workers(run: Run) -> list[str]:
     return lines + _waiting(run, times)
 
 
-def _waiting(run: Run, times: Sequence[Sequence[float]]) -> list[str]:
+def _waiting(run: ExplainedRun, times: Sequence[Sequence[float]]) -> list[str]:
     """Say who waited for whom, as the speeds have it."""
     if run.settings.worker_count == 1:
         return []
@@ -134,7 +134,7 @@ def _waiting(run: Run, times: Sequence[Sequence[float]]) -> list[str]:
     return [f"Others waited for {names} of {len(times):,} rounds: {why}."]
 
 
-def _measured(run: Run) -> list[str]:
+def _measured(run: ExplainedRun) -> list[str]:
     """Where the time of the first process went."""
     seconds = {
         part: run.summary.get(f"{part}_seconds", sum(row[f"{part}_seconds"] for row in run.rounds))
@@ -150,7 +150,7 @@ def _measured(run: Run) -> list[str]:
     return [f"Measured on process 0{where}: {total:.4g} s, of which {parts}."]
 
 
-def _sent(run: Run) -> str:
+def _sent(run: ExplainedRun) -> str:
     if run.settings.worker_count == 1:
         return "Nothing is sent."
     sent = int(run.summary["bytes_sent_per_worker"] if run.summary else run.rounds[-1]["bytes"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from psgd.compare.curves import AXES, Curve, Run
+from psgd.compare.curves import AXES, Curve, RunCurves
 from psgd.config.document import read_file
 from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import write_atomically
@@ -29,7 +29,7 @@ UNITS = {  # axis: (least end of the longest run, unit, label), of which the fir
 }
 
 
-def labels(runs: list[Run]) -> list[str]:
+def labels(runs: list[RunCurves]) -> list[str]:
     """Label each run by its name (its path if two names are equal), strategy and number of workers."""
     names = [run.path.resolve().name for run in runs]
     return [
@@ -47,7 +47,7 @@ def _experiment(path: Path) -> str:
     return f": {strategy.get('name')}{period}, {workers} worker{'s' * (workers != 1)}"
 
 
-def draw(runs: list[Run], names: list[str]) -> Any:
+def draw(runs: list[RunCurves], names: list[str]) -> Any:
     """Draw a matplotlib figure: a row of panels for the loss, and one for the accuracy if any run has one."""
     try:
         os.environ["MPLBACKEND"] = "agg"  # a notebook's backend, which it names there, may be missing here
@@ -81,7 +81,7 @@ _STYLE: Any = {
 }
 
 
-def _draw_run(panel: Any, run: Run, quantity: str, axis: str, unit: float, place: tuple[int, int]) -> None:
+def _draw_run(panel: Any, run: RunCurves, quantity: str, axis: str, unit: float, place: tuple[int, int]) -> None:
     """Draw scores on test or validation data as a thick line with markers, and the training loss as a thin line.
     `place`: (index of the run, number of runs). Earlier runs get thicker lines, and markers are staggered, so that a
     curve remains visible beneath later ones."""
@@ -103,7 +103,7 @@ def _style(number: int) -> dict[str, Any]:
     return {"color": colour, "linestyle": line, "marker": marker, "markersize": 5.5}
 
 
-def _scores(run: Run, quantity: str) -> Curve | None:
+def _scores(run: RunCurves, quantity: str) -> Curve | None:
     return run.curves.get(f"test_{quantity}") or run.curves.get(f"validation_{quantity}")
 
 
@@ -119,7 +119,7 @@ def _line(panel: Any, curve: Curve, axis: str, unit: float) -> Any:
     return panel.plot([at / unit for at in curve.at[axis]], curve.values)[0]
 
 
-def _scale(runs: list[Run], axis: str) -> tuple[float, str, bool]:
+def _scale(runs: list[RunCurves], axis: str) -> tuple[float, str, bool]:
     """Choose (unit, label, whether logarithmic) of an axis: logarithmic if one run is much longer than another."""
     ends = [max(curve.at[axis][-1] for curve in run.curves.values()) for run in runs]
     ends = [end for end in ends if end > 0] or [1.0]
@@ -127,7 +127,7 @@ def _scale(runs: list[Run], axis: str) -> tuple[float, str, bool]:
     return unit, label, max(ends) / min(ends) > FAR
 
 
-def _frame(panels: Any, rows: list[str], runs: list[Run], scales: dict[str, tuple[float, str, bool]]) -> None:
+def _frame(panels: Any, rows: list[str], runs: list[RunCurves], scales: dict[str, tuple[float, str, bool]]) -> None:
     losses = [v for run in runs for kind, curve in run.curves.items() if kind.endswith("loss") for v in curve.values]
     if losses and min(losses) > 0 and max(losses) / min(losses) > FAR:
         for panel in panels[0]:
@@ -156,7 +156,7 @@ def _plain_numbers(axis: Any) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _legend(figure: Any, runs: list[Run], names: list[str]) -> None:
+def _legend(figure: Any, runs: list[RunCurves], names: list[str]) -> None:
     from matplotlib.lines import Line2D
 
     handles = []

@@ -22,7 +22,7 @@ from psgd.config.value_checks import shown
 from psgd.core.errors import UsageError
 from psgd.core.version import __version__
 
-# Settings on which no number of a comparison's run depends: a comparison does not set those of training.
+# Settings on which no number of a run depends here: a comparison has no target or early stop, and trains on the CPU.
 _NEUTRAL = NO_EFFECT | {f"training.{name}" for name in ("checkpoint_seconds", "target", "early_stop", "tf32")}
 VALIDATION = 0.1  # share of the training data set aside where the base sets none: arms are judged by it
 

@@ -79,7 +79,7 @@ def _check_memory(settings: Settings, learner: Learner, optimizer: Optimizer) ->
     """UsageError if parameters, workers and batches cannot fit in memory: the least that a process needs for them."""
     alone = settings.group in ("serial", "threads")  # all workers are here, with a contribution and moments each
     workers = settings.worker_count if alone else 1
-    vectors = 2 + workers * (1 + (optimizer.rows if settings.averaging else 0))  # 2: a replica, a gradient
+    vectors = 2 + workers * (1 + (optimizer.moment_rows if settings.averaging else 0))  # 2: a replica, a gradient
     vectors += settings.training.early_stop is not None  # the best parameters so far
     batch, people = settings.training.batch_size_per_worker, "worker" if workers == 1 else "workers"
     a_row = sum(learner.layout.sizes) if isinstance(learner, MLP) else 1

@@ -40,7 +40,7 @@ def choose_backend(settings: Settings, examples: int, learner: Learner, optimize
     wanted, batch = settings.compile, settings.training.batch_size_per_worker
     steps = settings.training.epochs * examples / (batch * settings.worker_count)  # of each worker, about
     sizes = learner.layout.sizes if isinstance(learner, MLP) else ()
-    updated = learner.size if optimizer.rows else 0
+    updated = learner.size if optimizer.moment_rows else 0
     if wanted == "never" or (wanted == "auto" and not saves_time(steps, batch, sizes, updated)):
         return NUMPY
     try:
@@ -72,7 +72,7 @@ def _numba(settings: Settings, batch: int, learner: Learner, optimizer: Optimize
     backend = NumbaBackend(batch, descends)
     if isinstance(learner, MLP):
         backend.passes(learner.network)
-    p, state = np.zeros(1, learner.dtype), np.zeros((optimizer.rows, 1), learner.dtype)
+    p, state = np.zeros(1, learner.dtype), np.zeros((optimizer.moment_rows, 1), learner.dtype)
     backend.update(optimizer.rule.name)(p, p.copy(), state, optimizer.rule.factors(1, 0.0), p, state)
     return backend
 

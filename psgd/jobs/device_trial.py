@@ -44,7 +44,7 @@ def try_device(device: Device, task: HostedTask, workers: int) -> None:
         rule=rule,
         plain=rule == "sgd",
         contribution_rows=1,
-        moment_rows=RULES[rule].rows,
+        moment_rows=RULES[rule].moment_rows,
         clip_norm=None,
         l1=0.0,
         l2=0.0,
@@ -100,7 +100,7 @@ class _Trial:
         orders.factors[:STEPS] = 0.0
         optimizer.tabulate(np.arange(1, STEPS + 1)[:, None], np.zeros((STEPS, 1)), orders.factors[:STEPS])
         orders.limits[:] = [STEPS] * count + [0] * (self._workers - count)
-        start, moments = learner.initial(seed), np.zeros((optimizer.rows, learner.size), learner.dtype)
+        start, moments = learner.initial(seed), np.zeros((optimizer.moment_rows, learner.size), learner.dtype)
         there = np.empty((count, 1, learner.size), learner.dtype)
         hosted.set_replica(start[np.newaxis])
         for slot in range(count):

@@ -25,8 +25,8 @@ class Optimizer:
         object.__setattr__(self, "update", self.backend.update(self.rule.name))
 
     @property
-    def rows(self) -> int:
-        return self.rule.rows
+    def moment_rows(self) -> int:
+        return self.rule.moment_rows
 
     @property
     def plain(self) -> bool:

@@ -1,8 +1,9 @@
 """Update rules: hyper-parameters, and the scalar factors of a step. Backends have the elementwise loops.
 
 A rule is elementwise, so that any slice of the parameters can be updated by itself. It has a `name`, by which backends
-find its loop; `rows`, the number of vectors of state; `factors`, the scalars that the loop takes in step number `count`
-(from 1); and `tables`, the same of many steps: arrays of counts and rates that broadcast, the same bits.
+find its loop; `moment_rows`, the number of vectors of moments that it keeps; `factors`, the scalars that the loop takes
+in step number `count` (from 1); and `tables`, the same of many steps: arrays of counts and rates that broadcast, the
+same bits.
 """
 
 import math
@@ -27,7 +28,7 @@ class SGD:
         return "sgd" if not self.momentum else "nesterov" if self.nesterov else "momentum"
 
     @property
-    def rows(self) -> int:
+    def moment_rows(self) -> int:
         return 1 if self.momentum else 0
 
     def factors(self, count: int, rate: float) -> tuple[float, ...]:
@@ -59,7 +60,7 @@ class Adam:
         return "amsgrad" if self.amsgrad else "adam"
 
     @property
-    def rows(self) -> int:
+    def moment_rows(self) -> int:
         return 3 if self.amsgrad else 2
 
     def factors(self, count: int, rate: float) -> tuple[float, ...]:

@@ -22,7 +22,7 @@ class OptimizerStep:
         return self.optimizer.clip_norm is not None
 
     def state_rows(self, contribution_rows: int) -> int:
-        return self.optimizer.rows
+        return self.optimizer.moment_rows
 
     def begin(self, old: Replica, new: Replica, epoch: float, squared_norm: float) -> ApplyBlock:
         optimizer = self.optimizer

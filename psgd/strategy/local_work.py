@@ -42,15 +42,15 @@ class LocalDescent:
 
     @property
     def contribution_rows(self) -> int:
-        return 1 + self.optimizer.rows if self.optimizer_state == "average" else 1
+        return 1 + self.optimizer.moment_rows if self.optimizer_state == "average" else 1
 
     @property
     def moment_rows(self) -> int:
-        return 0 if self.optimizer_state == "average" else self.optimizer.rows
+        return 0 if self.optimizer_state == "average" else self.optimizer.moment_rows
 
     @property
     def keeps_worker_state(self) -> bool:
-        return self.optimizer_state == "keep" and self.optimizer.rows > 0
+        return self.optimizer_state == "keep" and self.optimizer.moment_rows > 0
 
     def run(
         self, replica: Replica, worker: WorkerState, learner: Learner, batches: Iterable[Batch], steps: int

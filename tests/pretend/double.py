@@ -230,7 +230,7 @@ class Double:
     @property
     def _rule(self) -> tuple[str, int]:
         assert self._optimizer
-        return self._optimizer.rule.name, self._optimizer.rows
+        return self._optimizer.rule.name, self._optimizer.moment_rows
 
     def _batches(self, slot: int, limit: int) -> list[tuple[np.ndarray, float]]:
         rows, factors, _ = self._orders

@@ -67,7 +67,7 @@ class Case:
 
     @property
     def moment_rows(self) -> int:
-        return self.optimizer.rows if self.rule else 0
+        return self.optimizer.moment_rows if self.rule else 0
 
     def task(self) -> HostedTask:
         data, learner, rows = self.data, self.learner, self.moment_rows
