@@ -63,15 +63,16 @@ def reworded(reword: Callable[[str], str]) -> Iterator[None]:
 
 def raised_at_the_call(
     function: Callable[Arguments, Answer],
-    meant: Callable[[Sequence[str], Sequence[Any], Mapping[str, Any]], str] = lambda names, placed, named: "",
+    hint: Callable[[Sequence[str], Sequence[Any], Mapping[str, Any]], str] = lambda names, placed, named: "",
 ) -> Callable[Arguments, Answer]:
-    """Let errors that leave `function` show the line that called it, without the frames of psgd beneath: of errors for
-    the user nothing else, of exceptions in a function of the user's also its frames. Tracebacks stay whole where the
-    mistake may be psgd's: of a PsgdError with code 1, which nobody expected, and of exceptions raised in psgd or in a
-    library that it called.
+    """Cut psgd's own frames out of the tracebacks of errors that leave `function`.
 
-    `meant`: given the names of the arguments of `function` and a call with others, returns what to write, as the end of
-    a sentence."""
+    An error for the user, such as a UsageError, then shows the line of the user's that called `function`, and nothing
+    else; an exception in a function of the user's also shows that function's frames. Tracebacks stay whole where the
+    mistake may be psgd's: of a PsgdError with code 1, and of exceptions raised in psgd or in a library that it called.
+
+    `hint`: returns the end of the message about a call with arguments that `function` does not have, given the names of
+    its arguments and those of the call."""
 
     @wraps(function)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
@@ -82,13 +83,13 @@ def raised_at_the_call(
             refused = isinstance(error, TypeError) and error.__traceback__ and not error.__traceback__.tb_next
             if refused and "Did you mean" not in str(error):
                 names = [name for name in function.__annotations__ if name != "return"]
-                error.args = (f"{error}{meant(names, args, kwargs)}",)
+                error.args = (f"{error}{hint(names, args, kwargs)}",)
             users = _users_part(error.__traceback__)
             expected = isinstance(error, PsgdError) and error.code != PsgdError.code
             if not (users or (expected and _only_psgd(error.__traceback__))):
                 raise
-            told = error
-        raise told.with_traceback(users)  # psgd's own frames are left out: the mistake is not in them
+            shown = error
+        raise shown.with_traceback(users)  # psgd's own frames are left out: the mistake is not in them
 
     return call
 

@@ -35,7 +35,9 @@ class Mpi:
         self._world = self._MPI.COMM_WORLD.Dup()
         self.members: Sequence[int] = range(self._world.size)
         self._host_peers = world.host_peers
-        if self._host_peers.size > 1 and not self._host_peers.bcast(mpi_world.fits(shared_bytes), root=0):
+        if self._host_peers.size > 1 and not self._host_peers.bcast(
+            mpi_world.fits_in_shared_memory(shared_bytes), root=0
+        ):
             self._host_peers = self._MPI.COMM_SELF  # every process a host of its own: the same bits, more copies
         host = self._host_peers.bcast(self.process, root=0)
         self.hosts: Sequence[int] = self._world.allgather(host)

@@ -84,7 +84,7 @@ class World:
             self._world = self.MPI.COMM_WORLD
             self.process, self.members = self._world.rank, range(self._world.size)
             self.host_peers = self._world.Split_type(self.MPI.COMM_TYPE_SHARED)
-            if self.host_peers.bcast(fits(table_bytes(self.host_peers.size)), root=0):
+            if self.host_peers.bcast(fits_in_shared_memory(table_bytes(self.host_peers.size)), root=0):
                 self._see_host_peers()
         self.watchdog.patience, self.watchdog.allows_busy = patience, True
 
@@ -120,7 +120,7 @@ class World:
                 packed = shared_arrays.pack(made) if self.host_peers.size > 1 else None
         finally:
             sizes = packed.sizes if packed else []
-            shared = packed is not None and fits(shared_arrays.shared_bytes(sizes))
+            shared = packed is not None and fits_in_shared_memory(shared_arrays.shared_bytes(sizes))
             message = (made is not None, packed.pickled if packed and shared else None, sizes)
             with self.watchdog.arrive():
                 succeeded, pickled, sizes = self.host_peers.bcast(message, root=0)
@@ -185,7 +185,7 @@ def shared_window(mpi: Any, host_peers: Any, size: int) -> tuple[Any, np.ndarray
     return window, whole[offset : offset + size]
 
 
-def fits(size: int) -> bool:
+def fits_in_shared_memory(size: int) -> bool:
     """Whether `size` bytes are free in /dev/shm (64 MB in a default container): writing beyond it raises SIGBUS."""
     if not os.path.isdir("/dev/shm"):
         return True

@@ -125,7 +125,7 @@ class Checkpoints:
         if the replica is not finite, which is never saved."""
         if self._files is None:
             return
-        check_finite(replica)
+        check_replica_finite(replica)
         files, tag = self._files, CheckpointTag(replica.progress.round, steps_done)
         try:
             self._save(files, tag, replica, scores)
@@ -160,7 +160,7 @@ class Checkpoints:
         self._agreement.together(complete)
 
 
-def check_finite(replica: Replica) -> None:
+def check_replica_finite(replica: Replica) -> None:
     """Diverged if a combination of finite contributions is not finite."""
     if not np.isfinite(replica.vectors).all():
         raise Diverged(f"round {replica.progress.round}: the combined parameters are not finite; they were not saved")

@@ -19,7 +19,7 @@ from psgd.training.device_steps import DeviceSteps
 from psgd.training.job import Job
 
 
-def connected(device: HostedWorkers, group: Group) -> bool:
+def connect_devices(device: HostedWorkers, group: Group) -> bool:
     """Collective, after the devices have made room for their workers: connect them. False if the memory of one cannot
     be reached by another, which is said: then the host combines."""
     members, reason = group.transport.members, ""
@@ -37,7 +37,7 @@ class DeviceReplica:
     """Combinations, scores and digests of the replica on this process's device. All processes are on one host."""
 
     def __init__(self, job: Job, group: Group, steps: DeviceSteps) -> None:
-        """The devices are `connected`."""
+        """After `connect_devices`."""
         self._steps, self._barrier = steps, group.transport.barrier
         application = job.strategy.application
         self._optimizer = application.optimizer if isinstance(application, OptimizerStep) else None

@@ -11,7 +11,7 @@ from psgd.core.worker_state import WorkerState
 from psgd.group.group import Group
 from psgd.group.reports import Report
 from psgd.training.batches import StepCounts
-from psgd.training.device_replica import DeviceReplica, connected
+from psgd.training.device_replica import DeviceReplica, connect_devices
 from psgd.training.device_steps import DeviceSteps
 from psgd.training.host_steps import HostSteps
 from psgd.training.job import Job
@@ -57,7 +57,7 @@ class LocalSteps:
         self._steps: _Steps = on_device or HostSteps(job, clock, segment_seconds)
         self.host_workers()
         self.holder: ReplicaHolder
-        if on_device and device and devices_combine and connected(device, group):
+        if on_device and device and devices_combine and connect_devices(device, group):
             self.holder = DeviceReplica(job, group, on_device)
         else:
             self.holder = HostReplica(job, group)

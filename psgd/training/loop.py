@@ -19,7 +19,7 @@ from psgd.group.reports import Notice, Report, RoundReports, drift
 from psgd.group.transport import Transport
 from psgd.training.batches import StepCounts
 from psgd.training.checkpoint_files import CheckpointFiles
-from psgd.training.checkpoints import Checkpoints, check_finite
+from psgd.training.checkpoints import Checkpoints, check_replica_finite
 from psgd.training.combination import Combination
 from psgd.training.early_stop import EarlyStop
 from psgd.training.evaluation import Evaluator, reaches
@@ -126,7 +126,7 @@ class Loop:
                 "no worker was finite in any round, so that nothing was learnt; lower optimizer.learning_rate"
             )
         for replica in (self.replica, self.result):
-            check_finite(replica)
+            check_replica_finite(replica)
         self.agreement.check()  # what failed after the last exchange of reports
         self.agreement.together(lambda: finish(self) if self.group.first else None)  # a full disk may have room for it
         self._checkpoints.save(self.replica, steps_done, self._scores)

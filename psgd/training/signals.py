@@ -58,7 +58,7 @@ class Signals:
         if self._leave_at_once:
             with suppress(OSError):
                 os.write(2, b"psgd: stopped before training began\n")
-            os._exit(exit_code(number))  # an exception could be swallowed by whatever runs just now
+            os._exit(exit_code_of(number))  # an exception could be swallowed by whatever runs just now
         if number == signal.SIGINT and self.asked == signal.SIGINT:
             if self._within_program:
                 raise KeyboardInterrupt
@@ -81,7 +81,7 @@ def _numbers() -> list[signal.Signals]:
     return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
-def exit_code(number: int) -> int:
+def exit_code_of(number: int) -> int:
     """The exit code of a run that this signal stopped."""
     return INTERRUPTED if number == signal.SIGINT else STOPPED
 
@@ -93,7 +93,7 @@ class Stopped(PsgdError):
         super().__init__(
             f"stopped by signal {number}" + (f"; continue with --resume --output {where}" if where else "")
         )
-        self.number, self.where, self.code = number, where, exit_code(number)
+        self.number, self.where, self.code = number, where, exit_code_of(number)
 
     def __reduce__(self) -> tuple[type["Stopped"], tuple[int, Path | None]]:
         return Stopped, (self.number, self.where)

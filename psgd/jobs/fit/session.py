@@ -17,7 +17,7 @@ from psgd.group.mpi_world import DEFAULT_PATIENCE, World
 from psgd.group.transport import Transport
 from psgd.jobs.environment import all_gather_json, describe_group
 from psgd.jobs.fit.callback import Callback, Function
-from psgd.jobs.fit.run import leave, open_run
+from psgd.jobs.fit.directory import exception_after, open_run
 from psgd.jobs.fit.settings import in_words_of_fit
 from psgd.jobs.fit.task import Task
 from psgd.jobs.in_process import run_in_process
@@ -66,7 +66,7 @@ def fit_in_process(call: Call, job: Job) -> Fitted:
 
             return run_in_process(call.task.settings, job, call.task.job, act, signals)
     except Stopped as stopped:
-        raise leave(stopped, True) from None
+        raise exception_after(stopped, True) from None
 
 
 def _fit_on(
@@ -161,7 +161,7 @@ def fit_with_mpi(built: tuple[Call, Job] | None, failure: Exception | None, note
         same = all_gather_json(transport, {"summary": fitted.summary, "history": fitted.history})[0]
         return replace(fitted, **same)  # of the first process, since clocks differ
     except Stopped as stopped:
-        raise leave(stopped, first) from None
+        raise exception_after(stopped, first) from None
     except BaseException as error:
         agreement.abort_unless_shared(error)
         if agreement.reports(error):

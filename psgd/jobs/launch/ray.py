@@ -21,7 +21,7 @@ from psgd.jobs.auto_group import thread_count
 from psgd.jobs.build import build_job
 from psgd.jobs.request import RunRequest
 from psgd.jobs.session import Result, Session
-from psgd.training.signals import Signals, exit_code
+from psgd.training.signals import Signals, exit_code_of
 
 # Environment variables of the driver that actors need: they affect bits, or where data are looked for.
 PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
@@ -44,7 +44,7 @@ def run_on_ray(
     except SystemExit as aborted:  # an actor aborted, after it reported why
         return Result(aborted.code if isinstance(aborted.code, int) else 1, None, directory)
     except KeyboardInterrupt:  # before the actors ran
-        return Result(exit_code(signals.asked or signal.SIGINT), None, directory)
+        return Result(exit_code_of(signals.asked or signal.SIGINT), None, directory)
     codes = [result.code for result in results]
     if len(set(codes)) > 1:
         raise PsgdError(f"the processes ended with unlike codes: {codes}")

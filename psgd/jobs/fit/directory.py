@@ -53,7 +53,7 @@ def open_run(request: RunRequest, task: Task) -> Path | None:
     return open_directory(request, task.data, task.fingerprints())
 
 
-def leave(stopped: Stopped, reports: bool) -> BaseException:
+def exception_after(stopped: Stopped, reports: bool) -> BaseException:
     """What a call raises after a signal: KeyboardInterrupt or SystemExit. `reports`: this process says what it was."""
     if reports:
         LOG.error(
