@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from processes import python
 
-from psgd.compare.clock import ROW_BYTES, SEGMENT_SECONDS, Price, as_price, hosts_used, layout, spent, times
+from psgd.compare.clock import ROW_BYTES, SEGMENT_SECONDS, Price, as_price, hosts_used, place_on_hosts, spent, times
 from psgd.compare.costs import measure, measure_choice
 from psgd.compare.network import (
     MPICH,
@@ -289,7 +289,7 @@ def test_the_messages_are_those_that_the_group_sends(workers, hosts):
     transport = TwoByTwo(hosts)
     group = Group(transport, VectorShape(workers, 5, 0, 1, np.dtype("f4")))
     group.combine(np.full(workers, 1 / workers), lambda norm: lambda reduced, where: None)
-    assert layout(workers, len(set(hosts)), None).roots == tuple(transport.roots)
+    assert place_on_hosts(workers, len(set(hosts)), None).roots == tuple(transport.roots)
     assert transport.barriers == 3
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from psgd.compare.directory import BASE, CONFIG, open_directory
-from psgd.compare.fingerprints import Fingerprints
-from psgd.compare.plan import VALIDATION, Plan, differences
+from psgd.compare.plan import VALIDATION, Fingerprints, Plan, differences
 from psgd.config.comparison_file import EXAMPLES, read_comparison
 from psgd.config.document import parse, write
 from psgd.core import version

@@ -1,17 +1,35 @@
 """The answer of a comparison in plain sentences."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, final
 
 from psgd.compare import numbers
 from psgd.compare.ahead import Ahead, ahead
-from psgd.compare.arm_names import ArmNames
 from psgd.compare.cells import cell_name, place_name
 
 Json = dict[str, Any]
 Lead = tuple[Json, Ahead | None]  # a table, and who is ahead in it
 
 MAX_PLACES = 6  # of which each has a sentence; the tables have all
+
+
+@final
+class ArmNames:
+    """Gives each arm's name, followed at the first mention by its strategy, where that tells arms apart and the name
+    does not say it."""
+
+    def __init__(self, cells: Iterable[Json]) -> None:
+        found: dict[str, set[str]] = {}
+        for cell in cells:
+            found.setdefault(cell["arm"], set()).add(cell["strategy"])
+        several = len(set().union(*found.values())) > 1
+        self._strategies = {
+            arm: next(iter(names)) for arm, names in found.items() if several and len(names) == 1 and arm not in names
+        }
+
+    def __call__(self, arm: str) -> str:
+        strategy = self._strategies.pop(arm, None)
+        return f"{arm} ({strategy})" if strategy else arm
 
 
 def answer(results: Json, findings: Json) -> list[str]:

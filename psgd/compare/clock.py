@@ -46,8 +46,8 @@ class Parts(NamedTuple):
     moving: np.ndarray | None  # messages between hosts, and barriers of the processes of a host
 
 
-class Layout(NamedTuple):
-    """Where workers are, on the hosts that have any."""
+class HostPlacement(NamedTuple):
+    """Which hosts have workers, and how many."""
 
     hosts: int
     most: int  # workers, and processes, of one host
@@ -77,7 +77,7 @@ def _price(
 
 
 @lru_cache
-def layout(workers: int, hosts: int, workers_per_host: int | None) -> Layout:
+def place_on_hosts(workers: int, hosts: int, workers_per_host: int | None) -> HostPlacement:
     """Place workers on hosts, neighbours together. UsageError if there are too few hosts."""
     if workers_per_host is None:
         placed = list(default_placement(workers, range(min(hosts, workers))).values())
@@ -91,13 +91,13 @@ def layout(workers: int, hosts: int, workers_per_host: int | None) -> Layout:
             )
     subtrees = [len(maximal_subtrees(hosted, workers)) for hosted in placed]
     roots = [host for turn in range(max(subtrees)) for host, count in enumerate(subtrees) if turn < count]
-    return Layout(len(placed), max(map(len, placed)), tuple(roots))
+    return HostPlacement(len(placed), max(map(len, placed)), tuple(roots))
 
 
 def hosts_used(cell: Mapping[str, Any], price: Price | Mapping[str, Any]) -> int:
     """How many hosts have workers."""
     price = as_price(price)
-    return layout(cell["workers"], price.hosts, price.workers_per_host).hosts
+    return place_on_hosts(cell["workers"], price.hosts, price.workers_per_host).hosts
 
 
 def spent(
@@ -144,7 +144,7 @@ class _One(NamedTuple):
 
 def _speed(workers: int, crowding: float, price: Price) -> float:
     """The speed of a process, relative to one alone on the machine on which costs were measured."""
-    most = layout(workers, price.hosts, price.workers_per_host).most
+    most = place_on_hosts(workers, price.hosts, price.workers_per_host).most
     return price.machine_speed / (1 + crowding * (most - 1))
 
 
@@ -156,7 +156,7 @@ def _combination(
     workers: int = cell["workers"]
     if workers == 1:
         return _One(costs["apply"] / speed, 0.0, 0.0)
-    hosts, most, roots = layout(workers, price.hosts, price.workers_per_host)
+    hosts, most, roots = place_on_hosts(workers, price.hosts, price.workers_per_host)
     barrier = costs.get("meeting", BARRIER_SECONDS) * (most - 1).bit_length() / speed
     reduced = workers if hosts == 1 else most + len(roots)
     computing = (reduced * costs["leaf"] + costs["apply"]) / (most * speed)

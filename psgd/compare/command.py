@@ -11,8 +11,7 @@ from psgd.compare.cost_book import CostBook
 from psgd.compare.directory import check_directory, earlier_results, open_directory
 from psgd.compare.dry_run import describe
 from psgd.compare.findings import findings
-from psgd.compare.fingerprints import Fingerprints
-from psgd.compare.plan import Plan
+from psgd.compare.plan import Fingerprints, Plan
 from psgd.compare.regression import check, parse_share
 from psgd.compare.report.write import write_report
 from psgd.compare.results_file import RESULTS, read_results

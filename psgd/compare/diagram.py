@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from psgd.compare.analysis import against
-from psgd.compare.clock import Price, layout
+from psgd.compare.clock import Price, place_on_hosts
 from psgd.compare.network import Network
 from psgd.compare.standing import BANDWIDTHS, LATENCIES, Place, networks, places, standing, unusable
 
@@ -29,7 +29,7 @@ def diagram(results: Json) -> Json | None:
     return {
         "at": place.at,
         "price": name,
-        "hosts": layout(place.workers, price.hosts, price.workers_per_host).hosts,
+        "hosts": place_on_hosts(place.workers, price.hosts, price.workers_per_host).hosts,
         "latencies": list(LATENCIES),
         "bandwidths": list(BANDWIDTHS),
         "first": [[arm for arm, _ in row] for row in first],

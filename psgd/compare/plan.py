@@ -21,6 +21,8 @@ from psgd.config.settings import Settings, WeightedAveraging
 from psgd.config.value_checks import shown
 from psgd.core.errors import UsageError
 from psgd.core.version import __version__
+from psgd.data.fingerprint import fingerprint
+from psgd.data.sources.load import load
 
 # Settings on which no number of a run depends here: a comparison has no target or early stop, and trains on the CPU.
 _NEUTRAL = NO_EFFECT | {f"training.{name}" for name in ("checkpoint_seconds", "target", "early_stop", "tf32")}
@@ -51,11 +53,13 @@ class Trial(NamedTuple):
 
 @final
 class Plan:
-    def __init__(self, comparison: Comparison, fingerprint: Callable[[Settings], str] = lambda settings: "") -> None:
+    def __init__(
+        self, comparison: Comparison, data_fingerprint: Callable[[Settings], str] = lambda settings: ""
+    ) -> None:
         """UsageError, with all problems, if the settings of a cell are wrong; DataError for data that cannot be read.
-        `fingerprint` returns that of the data of settings, which becomes part of the identity of their runs."""
+        `data_fingerprint` returns that of the data of settings, which becomes part of the identity of their runs."""
         self.comparison = comparison
-        self._fingerprint = fingerprint
+        self._data_fingerprint = data_fingerprint
         self.base = resolve(comparison.base, []).settings
         self.evaluate_every = comparison.budget.evaluate_every or self.base.training.evaluate_every  # epochs
         self.spaces = {arm: comparison.space(arm) for arm in comparison.arms}
@@ -164,7 +168,23 @@ class Plan:
         settings = self.settings(cell, seed, tuned)
         if not isinstance(settings.strategy, WeightedAveraging):
             settings = settings.replace(cluster=settings.cluster.replace(speeds=None))
-        return Trial(settings, identity(settings, self._fingerprint(settings)))
+        return Trial(settings, identity(settings, self._data_fingerprint(settings)))
+
+
+@final
+class Fingerprints:
+    """Fingerprints of the data of settings, so that runs on other data are other runs. Reads each data set once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def __call__(self, settings: Settings) -> str:
+        """The fingerprint of all data, however they are split and sampled. DataError if they cannot be read."""
+        source = settings.data.replace(validation=0.0, mode="shuffle")
+        key = source.model_dump_json()
+        if key not in self._known:
+            self._known[key] = "".join(fingerprint(load(source)).values())
+        return self._known[key]
 
 
 def identity(settings: Settings, data_fingerprint: str) -> str:

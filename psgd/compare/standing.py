@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from psgd.compare.analysis import crossings
 from psgd.compare.cells import place_name
-from psgd.compare.clock import Price, as_price, layout
+from psgd.compare.clock import Price, as_price, place_on_hosts
 from psgd.compare.crossing import Crossing
 from psgd.compare.statistics import median_of_all
 
@@ -80,5 +80,5 @@ def modelled(results: Json, workers: int) -> Iterator[tuple[str, Price]]:
 def networks(results: Json, workers: int) -> Iterator[tuple[str, Price]]:
     """The modelled prices in which the workers are on several hosts with a network between them."""
     for name, price in modelled(results, workers):
-        if price.network and layout(workers, price.hosts, price.workers_per_host).hosts > 1:
+        if price.network and place_on_hosts(workers, price.hosts, price.workers_per_host).hosts > 1:
             yield name, price
