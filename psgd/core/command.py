@@ -1,4 +1,4 @@
-"""The frame of the small commands: how they were called, standard streams, errors, exit code."""
+"""What the small commands share: the name they were called by, standard streams, errors, exit codes."""
 
 import sys
 from collections.abc import Callable

@@ -97,8 +97,8 @@ def with_device(job: Job, processes: Exchange, place: int, agreement: Agreement)
 
 
 def _open(wanted: str, gpus: int, task: HostedTask, place: int, workers: int) -> HostedWorkers | None:
-    """Open GPU number `place`, counted anew behind the last, with memory for so many workers, if it computes what the
-    CPU does; None if there is none."""
+    """Open GPU number `place` modulo their number, with memory for so many workers, if it computes what the CPU does;
+    None if there is none."""
     if not gpus:
         return None
     try:
@@ -111,7 +111,7 @@ def _open(wanted: str, gpus: int, task: HostedTask, place: int, workers: int) ->
 
 
 def _tried(number: int, task: HostedTask, workers: int) -> HostedWorkers:
-    """UsageError whatever fails: CuPy has many errors."""
+    """Open a GPU and try it on a small training. UsageError whatever fails, since CuPy raises errors of many types."""
     from psgd.backends.cuda import cupy_device
     from psgd.backends.cuda.cuda_workers import CudaWorkers
     from psgd.jobs.device_trial import try_device

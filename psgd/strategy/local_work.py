@@ -14,7 +14,7 @@ from psgd.strategy.strategy import OptimizerState
 @final
 @dataclass(frozen=True)
 class OneGradient:
-    """The contribution is the mean gradient of one batch at the replica's parameters."""
+    """Synchronous SGD: the contribution is the mean gradient of one batch at the replica's parameters."""
 
     contribution_rows: int = 1
     moment_rows: int = 0
@@ -32,7 +32,8 @@ class OneGradient:
 @final
 @dataclass(frozen=True)
 class LocalDescent:
-    """Optimizer steps on the worker's own parameters, which begin each round at the replica's and are the contribution.
+    """Local SGD: optimizer steps on the worker's own parameters, which begin each round at the replica's and are the
+    contribution.
 
     `optimizer_state` says what becomes of the moments at a combination: each worker keeps its own, all workers take
     their weighted average (the moments are part of the contribution), or all are reset to zero."""

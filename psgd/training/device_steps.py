@@ -1,8 +1,8 @@
 """The local steps of all workers of a process, side by side on a device.
 
 A worker's counts and its loss are always in its WorkerState. Its vectors are on the device; those of the WorkerState
-are where it is parked: they are up to date after `fetch`, and the contribution at the end of each round if it is
-combined here.
+are copies in the host's memory: up to date after `fetch`, and the contribution also at the end of each round if the
+host combines.
 """
 
 from collections.abc import Callable, Iterable, Sequence
