@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from psgd.compare.cells import cell_name
-from psgd.compare.fingerprints import Fingerprints
-from psgd.compare.plan import identity
+from psgd.compare.plan import Fingerprints, identity
 from psgd.compare.record import read_record
 from psgd.config.resolve import resolve
 from psgd.core.errors import Diverged, PsgdError, UsageError
