@@ -174,6 +174,11 @@ def test_importing_psgd_imports_no_numpy():
     assert python("-c", code).code == 0
 
 
+def test_completion_offers_the_names_of_psgd_before_their_first_use():
+    finished = python("-c", "import psgd; print(*[name for name in dir(psgd) if name[0] != '_'])")
+    assert finished.stdout.split() == ["Fitted", "Model", "Run", "errors", "fit", "load", "train"]
+
+
 def test_psgd_imports_only_the_standard_library_and_its_dependencies():
     allowed = {"psgd", "numpy", "safetensors", "threadpoolctl", "numba", "llvmlite", *DOORS, *sys.stdlib_module_names}
     used = {name.split(".")[0] for path in modules().values() for name, _ in imports(path)}
