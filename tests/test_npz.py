@@ -213,9 +213,9 @@ def test_invalid_files_are_errors(tmp_path):
     path.write_text("x,y")
     with pytest.raises(DataError, match=r"a\.npz: not an npz file \(3 bytes\); numpy\.savez"):
         read(path)
-    with pytest.raises(DataError, match="nothing at .*; correct the path"):
+    with pytest.raises(DataError, match=r"nothing at .*; correct the path"):
         read(tmp_path / "none.npz")
-    with pytest.raises(DataError, match="nothing at none.npz, .*; put the data at one of these, or set data.path to"):
+    with pytest.raises(DataError, match=r"nothing at none\.npz, .*; put the data at one of these, or set data.path to"):
         read("none.npz")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no npy files there"):
