@@ -10,7 +10,7 @@ from pretend.marks import needs_compiler
 from pretend.trainings import Case, check
 from test_pretend_device import F4, program
 
-from psgd.backends.cuda import cupy_device
+from psgd.backends.cuda import cublas, cupy_device
 from psgd.backends.cuda.cuda_workers import CudaWorkers
 from psgd.backends.cuda.device import Matrix, Product
 from psgd.backends.hosted import Orders
@@ -213,3 +213,15 @@ def test_of_a_cupy_that_cannot_be_imported_the_cause_is_said(monkeypatch, tmp_pa
 
 def _raise(error):
     raise error
+
+
+@pytest.mark.parametrize(("status", "words"), [(3, "cuBLAS status 3, no memory is left$"), (1, "cuBLAS status 1$")])
+def test_what_is_said_of_a_cublas_that_refuses(monkeypatch, status, words):
+    class Refusing:
+        def __getattr__(self, name):
+            return lambda *arguments: status
+
+    monkeypatch.setattr(cublas.ctypes, "CDLL", lambda library: Refusing())
+    monkeypatch.setattr(cublas, "_PROTOTYPES", {})
+    with pytest.raises(RuntimeError, match=f"cublasCreate_v2: {words}"):
+        cublas.Cublas("libcublas.so", 0, 0, 0)

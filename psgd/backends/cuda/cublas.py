@@ -10,6 +10,7 @@ from psgd.backends.cuda.device import Product
 
 # From cublas_api.h and library_types.h.
 _POINTERS_ON_DEVICE: Final = 1  # CUBLAS_POINTER_MODE_DEVICE
+_ALLOC_FAILED: Final = 3  # CUBLAS_STATUS_ALLOC_FAILED
 _DEFAULT_ALGORITHM: Final = -1  # CUBLAS_GEMM_DEFAULT
 _TYPES: Final = {np.dtype(np.float32): 0, np.dtype(np.float64): 1}  # CUDA_R_32F, CUDA_R_64F
 _COMPUTE: Final = {np.dtype(np.float32): 68, np.dtype(np.float64): 70}  # CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_64F
@@ -67,4 +68,5 @@ class Cublas:
 
     def _call(self, name: str, *arguments: object) -> None:
         if status := getattr(self._library, name)(*arguments):
-            raise RuntimeError(f"{name}: cuBLAS status {status}")
+            reason = ", no memory is left" if status == _ALLOC_FAILED else ""
+            raise RuntimeError(f"{name}: cuBLAS status {status}{reason}")

@@ -251,7 +251,7 @@ def out_of_memory(wanted: int, free: tuple[int, int], name: str) -> UsageError:
     """What is raised when an array of `wanted` bytes does not fit. `free`: (free, total) bytes."""
     return UsageError(
         f"an array of {_gib(wanted)} GiB does not fit on the {name}, of whose {_gib(free[1])} GiB {_gib(free[0])} are "
-        "free; lower workers, model.hidden or training.batch_size_per_worker"
+        "free; lower workers, model.hidden or training.batch_size_per_worker; data that do not fit need device=cpu"
     )
 
 
