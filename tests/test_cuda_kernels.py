@@ -86,7 +86,7 @@ def test_rows_of_this_step_are_gathered(case, scale, F):
 
 
 @pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
-def test_slopes(case, name):
+def test_deltas(case, name):
     B, O, W, lined, line = 9, 31, 2, 32, 36  # noqa: E741
     A, D = np.tanh(case.draw.normal(size=(W, B, line))).astype(case.dtype), case.some(W, B, lined)
     if name != "tanh":
@@ -102,7 +102,7 @@ def test_slopes(case, name):
         with np.errstate(all="ignore"):
             ACTIVATIONS[name].backward(A_OB.view(kind), D_OB.view(kind), Scratch.make((O, B), kind))
         want[w, :, :O] = D_OB.T
-    launch(case.program, "slopes", (2, W), BLOCK, D, A, KINDS[name], B, O, lined, line)
+    launch(case.program, "deltas", (2, W), BLOCK, D, A, KINDS[name], B, O, lined, line)
     assert same(D, want)
 
 
@@ -123,8 +123,8 @@ def test_a_rule_takes_the_step_of_each_worker(case, rule, clip):
         g, want = case.some(W, P), vectors.copy()
         for w in np.flatnonzero(limits > step).tolist():  # a rate of numpy would be multiplied in float64
             with np.errstate(all="ignore"):
-                slope, p, m = g[w] * clips[w], want[w, 0], want[w, 1:]
-                NUMPY.update(rule.name)(p, slope, m, rule.factors(step + 1, 0.01 * (w + 1)), p, m)
+                gradient, p, m = g[w] * clips[w], want[w, 0], want[w, 1:]
+                NUMPY.update(rule.name)(p, gradient, m, rule.factors(step + 1, 0.01 * (w + 1)), p, m)
         before = vectors.copy()
         launch(
             *(case.program, rule.name, (2, W), BLOCK, at, stride, g, P, at[P:] if rows else None, stride),

@@ -59,7 +59,7 @@ def near(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:
 
 
 def reference(loss: str, output: str, Z_BO: np.ndarray, T_BO: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(activations (B, O), slopes dL/dZ (B, O), losses (B,)) in float64, by what the CPU computes for each example."""
+    """(activations (B, O), deltas dL/dZ (B, O), losses (B,)) in float64, by what the CPU computes for each example."""
     _, function, _ = HEADS[loss]
     As, Ds, losses = [], [], []
     for z, t in zip(Z_BO.astype(np.float64), T_BO.astype(np.float64), strict=True):
@@ -70,8 +70,8 @@ def reference(loss: str, output: str, Z_BO: np.ndarray, T_BO: np.ndarray) -> tup
         head = LossHead(function, output)
         if head.is_difference:
             np.subtract(A, t[:, None], D)
-        head.add(Outputs(A, D, Z if head.natural else A), t[:, None])
-        if not head.natural:
+        head.add(Outputs(A, D, Z if head.is_canonical else A), t[:, None])
+        if not head.is_canonical:
             for call in backward:
                 call()
         As.append(A[:, 0])
@@ -91,7 +91,7 @@ def targets_of(draw: np.random.Generator, loss: str, N: int, O: int) -> np.ndarr
 @pytest.mark.parametrize("O", [1, 10, 45])
 @pytest.mark.parametrize(("loss", "output"), PAIRS)
 def test_every_loss_with_every_output(reals, loss, output, O):  # noqa: E741
-    """Slopes and losses, for mean gradients and for steps that descend. The middle worker takes no step: its slopes are
+    """Deltas and losses, for mean gradients and for steps that descend. The middle worker takes no step: its deltas are
     0, its losses stay, and its rows are nonsense. Gaps after each line stay."""
     draw, dtype, N, B, W, steps, now = np.random.default_rng(3), reals.dtype, 20, 6, 3, 2, 1
     line, lined = O + 3, O + 2
@@ -110,9 +110,9 @@ def test_every_loss_with_every_output(reals, loss, output, O):  # noqa: E741
         assert D[1, :, :O].tobytes() == bytes(D[1, :, :O].nbytes)
         assert np.array_equal(losses[1], before[1])
         for w in (0, 2):
-            _, slopes, lost = reference(loss, output, Z[w, :, :O], T[rows[now, w]])
+            _, deltas, lost = reference(loss, output, Z[w, :, :O], T[rows[now, w]])
             share = -float(factors[now, w, 0]) / B if descends else 1 / B
-            assert near(D[w, :, :O] / share, slopes, 4 * reals.tolerance)
+            assert near(D[w, :, :O] / share, deltas, 4 * reals.tolerance)
             assert near(losses[w] - before[w], lost, O * reals.tolerance)
 
 

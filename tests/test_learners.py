@@ -144,7 +144,7 @@ def test_gradient_of_several_layers_with_penalties(hidden, l1, l2):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_relu_has_slope_1_above_zero_and_0_elsewhere(dtype):
+def test_relu_has_derivative_1_above_zero_and_0_elsewhere(dtype):
     tiny = np.finfo(dtype).smallest_subnormal
     Z, D = np.array([[-1, 0, tiny, 0.5, 1, 7]], dtype), np.array([[np.inf, -2, -5, 0.25, -1e30, 2]], dtype)
     forward, backward = ACTIVATIONS["relu"].actions(Z, Z, D)
@@ -238,7 +238,9 @@ EXACT = {  # (logit, whether the target is 1) -> loss, in float64
 def test_reported_losses_of_logits_however_large(loss, dtype, repeated):
     """In training and in evaluation, for either target; with 17, a sigmoid in float32 is 1."""
     softmax = loss == "cross-entropy"
-    learner = MLP((1, 2 if softmax else 1), "relu", loss_of(loss).natural or "identity", loss_of(loss), np.dtype(dtype))
+    learner = MLP(
+        (1, 2 if softmax else 1), "relu", loss_of(loss).canonical or "identity", loss_of(loss), np.dtype(dtype)
+    )
     p, gradient = np.zeros(learner.size, dtype), np.empty(learner.size, dtype)
     p[0] = 1.0  # the first logit is the input, the second 0
     for z in LOGITS:

@@ -37,9 +37,9 @@ BATCHES = [(1, np.float32), (1, np.float64), (10, np.float64), (40, np.float32),
 
 
 def passes(
-    sizes: tuple[int, ...], hidden: str, output: str, dtype: Any, examples: int, natural: bool = True
+    sizes: tuple[int, ...], hidden: str, output: str, dtype: Any, examples: int, canonical_loss: bool = True
 ) -> tuple[Passes, NumbaPasses]:
-    network = Network(Layout(sizes), (hidden,) * (len(sizes) - 2) + (output,), np.dtype(dtype), natural)
+    network = Network(Layout(sizes), (hidden,) * (len(sizes) - 2) + (output,), np.dtype(dtype), canonical_loss)
     return NUMPY.passes(network), NumbaBackend(examples).passes(network)
 
 
@@ -64,17 +64,17 @@ def results(of: Passes, P: np.ndarray, X_BI: np.ndarray, D_OB: np.ndarray) -> li
     """Outputs, gradient, and the parameters after a step of each kind."""
     out = np.full_like(P, 7.0)
     with np.errstate(all="ignore"):
-        outputs, slopes, logits = of.forward(P, X_BI)
+        outputs, deltas, logits = of.forward(P, X_BI)
         made = [outputs.copy(), logits.copy()]
         of.forward(P, X_BI, np.ascontiguousarray(D_OB.T))
-        made.append(slopes.copy())
-        slopes[:] = D_OB
+        made.append(deltas.copy())
+        deltas[:] = D_OB
         of.gradient(P, X_BI, out)
         made.append(out)
         for alpha, keep in ((-0.25, 1.0), (-0.125, 0.9)):
             stepped = P.copy()
             of.forward(P, X_BI)
-            slopes[:] = D_OB
+            deltas[:] = D_OB
             of.descend(stepped, X_BI, alpha, keep)
             made.append(stepped)
     return made
@@ -100,11 +100,11 @@ def test_the_kernels_have_numpys_bits(sizes, examples, dtype, hidden):
                 assert ours.tobytes() == theirs.tobytes()
 
 
-@pytest.mark.parametrize("natural", [True, False])
+@pytest.mark.parametrize("canonical_loss", [True, False])
 @pytest.mark.parametrize("output", ACTIVATIONS)
-def test_every_output_activation_has_numpys_bits(output, natural):
-    """Whether slopes are stored after the outputs or before them."""
-    plain, compiled = passes((6, 5, 4), "tanh", output, np.float32, 10, natural)
+def test_every_output_activation_has_numpys_bits(output, canonical_loss):
+    """Whether deltas are stored after the outputs or before them."""
+    plain, compiled = passes((6, 5, 4), "tanh", output, np.float32, 10, canonical_loss)
     given = some(Layout((6, 5, 4)).size, np.float32), some((10, 7), np.float32), some((4, 10), np.float32)
     assert [m.tobytes() for m in results(compiled, *given)] == [m.tobytes() for m in results(plain, *given)]
 

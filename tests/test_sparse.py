@@ -345,7 +345,7 @@ def test_a_lost_process_changes_no_bit(monkeypatch, name, tmp_path):
         assert outcome.results == {0: expected, 2: expected}
 
 
-def algorithm_3(inputs, signs, slope, k, rate, l2, seed):
+def algorithm_3(inputs, signs, derivative, k, rate, l2, seed):
     """SimuParallelSGD as printed in Zinkevich et al. 2010, with a bias that l2 leaves alone; one example a step."""
     m, features = inputs.shape
     T = m // k
@@ -354,24 +354,24 @@ def algorithm_3(inputs, signs, slope, k, rate, l2, seed):
     for i in range(k):
         w, b = np.zeros(features), 0.0
         for j in shards[i][stream(seed, "local shuffle", i, 0).permutation(T)]:
-            g = slope(inputs[j] @ w + b, signs[j])
+            g = derivative(inputs[j] @ w + b, signs[j])
             w = w - rate * (g * inputs[j] + l2 * w)
             b = b - rate * g
         v += np.append(w, b) / k
     return v
 
 
-def hinge_slope(z: float, y: float) -> float:
+def hinge_derivative(z: float, y: float) -> float:
     return -y if y * z < 1 else 0.0
 
 
-def huber_slope(z: float, y: float) -> float:
+def huber_derivative(z: float, y: float) -> float:
     return float(np.clip(z - y, -0.3, 0.3))
 
 
-@pytest.mark.parametrize(("loss", "slope"), [(LOSSES["hinge"], hinge_slope), (huber(0.3), huber_slope)])
+@pytest.mark.parametrize(("loss", "derivative"), [(LOSSES["hinge"], hinge_derivative), (huber(0.3), huber_derivative)])
 @pytest.mark.parametrize("processes", [0, 2])
-def test_partition_is_algorithm_3(loss: Loss, slope, processes, tmp_path):
+def test_partition_is_algorithm_3(loss: Loss, derivative, processes, tmp_path):
     k, rate, l2, seed = 4, 0.1, 0.05, 9
     data = sparse(250)  # 62 examples a worker; 2 are dropped
     signs = 2.0 * data.targets - 1.0
@@ -388,7 +388,7 @@ def test_partition_is_algorithm_3(loss: Loss, slope, processes, tmp_path):
         assert (replica.progress.round, replica.progress.worker_steps) == (1, (62,) * k)
         return replica.parameters.copy()
 
-    expected = algorithm_3(dense(data).inputs, signs, slope, k, rate, l2, seed)
+    expected = algorithm_3(dense(data).inputs, signs, derivative, k, rate, l2, seed)
     for result in run_threads(processes, 20.0, main) if processes else [main(Serial())]:
         assert_near(result, expected)
 

@@ -12,26 +12,26 @@ class Network(NamedTuple):
     layout: Layout
     activations: tuple[str, ...]  # of each layer
     dtype: np.dtype
-    natural: bool  # whether a pass back begins with dL/dZ of the last layer; otherwise with dL/dA
+    canonical_loss: bool  # whether a pass back begins with dL/dZ of the last layer; otherwise with dL/dA
 
 
 class Outputs(NamedTuple):
     """The last layer's arrays."""
 
     A_OB: np.ndarray  # activations
-    D_OB: np.ndarray  # slopes
-    Z_OB: np.ndarray  # logits, from which a natural loss is computed; the activations if the loss is not natural
+    D_OB: np.ndarray  # deltas: dL/dA, which a pass back turns into dL/dZ
+    Z_OB: np.ndarray  # logits, from which a canonical loss is computed; the activations if the loss is not canonical
 
 
 class Passes(Protocol):
     """The passes through a network, with buffers of their own: one object for each learner.
 
     X_BI is a batch of inputs whose last column is ones. `gradient` and `descend` follow a forward pass over the same
-    batch: they go back from the slopes in its D_OB, and overwrite them.
+    batch: they go back from the deltas in its D_OB, and overwrite them.
     """
 
     def forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray | None = None) -> Outputs:
-        """Compute A, and D = A - T (the slope of most losses) if T is given. All batches of one size share buffers."""
+        """Compute A, and D = A - T (the delta of most losses) if T is given. All batches of one size share buffers."""
 
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
         """Write the mean gradient over the batch to `out` (P,)."""

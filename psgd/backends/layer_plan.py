@@ -13,8 +13,8 @@ from psgd.backends.layout import Layout
 LARGE_WEIGHTS = 32768
 SMALL_WEIGHTS = 1024  # weights below which all variants take the same time
 TWO_PASS_EXAMPLES = 50  # batch size from which a second pass over the weights is cheap beside the product
-# Batch size above which the memory order of slopes does not matter; below it, it matters more for fewer examples.
-SLOPE_EXAMPLES = 500
+# Batch size above which the memory order of deltas does not matter; below it, it matters more for fewer examples.
+DELTA_EXAMPLES = 500
 # Inputs per output from which X W is computed as (B, O) and then transposed: BLAS is slow at transposing many inputs.
 # (784 inputs, 16 outputs, 100 examples: 32 us instead of 63. For fewer than about 30 examples it takes up to 2 us more,
 # but there the other variant has other bits for some shapes.)
@@ -25,7 +25,7 @@ class LayerPlan(NamedTuple):
     inputs: int  # with the constant one
     outputs: int
     offset: int  # of the layer's weights in the parameter vector
-    by_example: bool  # outputs and slopes are stored as (B, O) instead of (O, B)
+    by_example: bool  # outputs and deltas are stored as (B, O) instead of (O, B)
     transposes_product: bool  # X W is computed as (B, O) and copied to (O, B), where inputs are many and outputs few
     two_passes: bool  # A D^T is computed, and then added to W; otherwise gemm does both
 
@@ -45,6 +45,6 @@ def plan_layers(layout: Layout, examples: int) -> list[LayerPlan]:
 
 def _by_example(layout: Layout, examples: int) -> bool:
     """Whether hidden layers' outputs are stored by example, as inputs are: the first layer's product is then fastest,
-    but products of slopes and weights are slower, the more so the fewer examples."""
+    but products of deltas and weights are slower, the more so the fewer examples."""
     first = (layout.sizes[0] + 1) * layout.sizes[1]
-    return first >= LARGE_WEIGHTS and SLOPE_EXAMPLES * (layout.size - first) <= min(examples, SLOPE_EXAMPLES) * first
+    return first >= LARGE_WEIGHTS and DELTA_EXAMPLES * (layout.size - first) <= min(examples, DELTA_EXAMPLES) * first

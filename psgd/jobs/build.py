@@ -125,10 +125,10 @@ def _check_sparse(model: config.Model, classes: int, loss: Loss) -> None:
             f"model.loss {model.loss} on sparse data of {classes} classes: the linear model of sparse data has one "
             "output: use binary-cross-entropy or hinge for two classes, squared-error or huber for numbers"
         )
-    natural = loss.natural or "identity"
-    if model.output != natural:
+    canonical = loss.canonical or "identity"
+    if model.output != canonical:
         raise UsageError(
-            f"model.output is {model.output}, but on sparse data {model.loss} needs {natural}; leave it out"
+            f"model.output is {model.output}, but on sparse data {model.loss} needs {canonical}; leave it out"
         )
 
 

@@ -1,4 +1,4 @@
-"""The loss at a network's outputs: its slopes, and the running sum of its values."""
+"""The loss at a network's outputs: its deltas, and the running sum of its values."""
 
 from typing import final
 
@@ -14,26 +14,28 @@ KEPT_OUTPUTS = 4096
 
 @final
 class LossHead:
-    """`natural`: dL/dZ is A - T with this output activation, so slopes are dL/dZ instead of dL/dA.
-    `is_difference`: the slope is A - T, which a forward pass can write."""
+    """`is_canonical`: dL/dZ is A - T with this output activation, so deltas are dL/dZ instead of dL/dA.
+    `is_difference`: the delta is A - T, which a forward pass can write."""
 
     def __init__(self, loss: Loss, activation: str) -> None:
-        self.natural = loss.natural == activation
-        assert loss.slope or self.natural, f"the loss needs the output activation {loss.natural}, not {activation}"
-        self.is_difference = self.natural or loss.slope_is_difference
-        self._loss, self._of_slope = loss, loss.of_slope
+        self.is_canonical = loss.canonical == activation
+        assert loss.derivative or self.is_canonical, (
+            f"the loss needs the output activation {loss.canonical}, not {activation}"
+        )
+        self.is_difference = self.is_canonical or loss.derivative_is_difference
+        self._loss, self._value_from_derivative = loss, loss.value_from_derivative
         self._sum = 0.0
         self._Z: list[np.ndarray] = []
         self._T: list[np.ndarray] = []
         self._kept = 0
 
     def add(self, outputs: Outputs, T_OB: np.ndarray) -> None:
-        """Add the examples' losses to the sum. Write the slope to D_OB, which holds it already if `is_difference`."""
+        """Add the examples' losses to the sum. Write the delta to D_OB, which holds it already if `is_difference`."""
         A_OB, D_OB, Z_OB = outputs
-        if not self.is_difference and self._loss.slope:
-            self._loss.slope(A_OB, T_OB, D_OB)
-        if self._of_slope:
-            self._sum += self._of_slope(D_OB)
+        if not self.is_difference and self._loss.derivative:
+            self._loss.derivative(A_OB, T_OB, D_OB)
+        if self._value_from_derivative:
+            self._sum += self._value_from_derivative(D_OB)
         elif Z_OB.size > KEPT_OUTPUTS // 4:
             self._sum += self._loss.value(Z_OB, T_OB)
         else:

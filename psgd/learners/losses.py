@@ -17,19 +17,21 @@ import numpy as np
 class Loss:
     value: Callable[
         [np.ndarray, np.ndarray], float
-    ]  # (A, or Z if the activation is `natural`, T) -> sum over the batch
-    slope: Callable[[np.ndarray, np.ndarray, np.ndarray], object] | None  # (A, T, out): writes dL/dA
-    natural: str | None = None  # the output activation with which dL/dZ is A - T; the only one if there is no slope
-    of_slope: Callable[[np.ndarray], float] | None = None  # dL/dA -> sum over the batch, if that takes less time
-    slope_is_difference: bool = False  # dL/dA is A - T
+    ]  # (A, or Z if the activation is `canonical`, T) -> sum over the batch
+    derivative: Callable[[np.ndarray, np.ndarray, np.ndarray], object] | None  # (A, T, out): writes dL/dA
+    canonical: str | None = None  # the output activation with which dL/dZ is A - T; the only one without `derivative`
+    value_from_derivative: Callable[[np.ndarray], float] | None = (
+        None  # dL/dA -> sum over the batch, if that takes less time
+    )
+    derivative_is_difference: bool = False  # dL/dA is A - T
     threshold: float = 0.5  # a single output above it predicts the second of two classes
 
 
 def _squared(A: np.ndarray, T: np.ndarray) -> float:
-    return _squared_of_slope(A - T)
+    return _squared_from_derivative(A - T)
 
 
-def _squared_of_slope(D: np.ndarray) -> float:
+def _squared_from_derivative(D: np.ndarray) -> float:
     return 0.5 * float(np.vdot(D, D))
 
 
@@ -57,7 +59,7 @@ def _hinge(A: np.ndarray, T: np.ndarray) -> float:
     return float(np.maximum(1.0 - (2.0 * T - 1.0) * A, 0.0).sum(dtype=np.float64))
 
 
-def _hinge_slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
+def _hinge_derivative(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
     sign = 2.0 * T - 1.0  # -1 and 1 from targets of 0 and 1
     np.multiply(-sign, sign * A < 1.0, out=out)
 
@@ -70,16 +72,16 @@ def huber(threshold: float) -> Loss:
         inside = np.minimum(size, threshold)
         return float((inside * (size - 0.5 * inside)).sum(dtype=np.float64))
 
-    def slope(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
+    def derivative(A: np.ndarray, T: np.ndarray, out: np.ndarray) -> None:
         np.subtract(A, T, out)
         np.clip(out, -threshold, threshold, out=out)
 
-    return Loss(value, slope)
+    return Loss(value, derivative)
 
 
 LOSSES = {
-    "squared-error": Loss(_squared, np.subtract, "identity", _squared_of_slope, slope_is_difference=True),
+    "squared-error": Loss(_squared, np.subtract, "identity", _squared_from_derivative, derivative_is_difference=True),
     "cross-entropy": Loss(_cross_entropy, None, "softmax"),
     "binary-cross-entropy": Loss(_binary, None, "sigmoid"),
-    "hinge": Loss(_hinge, _hinge_slope, threshold=0.0),
+    "hinge": Loss(_hinge, _hinge_derivative, threshold=0.0),
 }

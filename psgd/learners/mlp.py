@@ -32,7 +32,7 @@ class MLP(LayeredLearner):
         """`activation`: of hidden layers; `output`: of the last layer. LookupError if `backend` cannot compute it."""
         super().__init__(Layout(sizes), output, loss, dtype, weights)
         activations = (activation,) * (len(sizes) - 2) + (output,)
-        self.network = Network(self.layout, activations, self.dtype, self._head.natural)
+        self.network = Network(self.layout, activations, self.dtype, self._head.is_canonical)
         self._passes = backend.passes(self.network)
         self._views = LayerViews(self.layout)
 
@@ -49,7 +49,7 @@ class MLP(LayeredLearner):
         return self.layout.name(index)
 
     def _forward(self, parameters: np.ndarray, X_BI: np.ndarray, T_BO: np.ndarray) -> None:
-        """Compute outputs and slopes; add the examples' losses to the running sum."""
+        """Compute outputs and deltas; add the examples' losses to the running sum."""
         outputs = self._passes.forward(parameters, X_BI, T_BO if self._head.is_difference else None)
         self._head.add(outputs, T_BO.T)
 

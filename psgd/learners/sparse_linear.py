@@ -39,7 +39,7 @@ class SparseLinear(LayeredLearner):
 
     def gradient(self, parameters: np.ndarray, batch: Batch, out: np.ndarray) -> None:
         rows: SparseRows = batch.X
-        D_B = self._slopes(parameters, rows, batch.T_BO, 1.0)
+        D_B = self._deltas(parameters, rows, batch.T_BO, 1.0)
         D_B *= 1.0 / len(D_B)
         weights = parameters[:-1]
         np.multiply(weights, self._l2, out=out[:-1])
@@ -53,7 +53,7 @@ class SparseLinear(LayeredLearner):
         return f"the weight of feature {index}" if index < features else "the bias" if index == features else "the loss"
 
     def _descend(self, parameters: np.ndarray, schedule: Schedule, batches: Iterable[Batch]) -> None:
-        """w <- (1 - rate l2) w - rate mean(slope x), as w = scale u: scale *= 1 - rate l2, u -= rate slope x / scale.
+        """w <- (1 - rate l2) w - rate mean(delta x), as w = scale u: scale *= 1 - rate l2, u -= rate delta x / scale.
 
         The scale is multiplied into the weights after every `stride` steps and at the end: steps that are cut into
         several calls, after multiples of `stride`, have the same bits."""
@@ -62,7 +62,7 @@ class SparseLinear(LayeredLearner):
         for step, batch in enumerate(batches, 1):
             rows: SparseRows = batch.X
             rate = schedule.rate(batch.epoch)
-            D_B = self._slopes(parameters, rows, batch.T_BO, scale)
+            D_B = self._deltas(parameters, rows, batch.T_BO, scale)
             D_B *= -rate / len(D_B)
             bias += D_B.sum() if len(D_B) > 1 else D_B
             scale *= 1.0 - rate * self._l2
@@ -83,7 +83,7 @@ class SparseLinear(LayeredLearner):
         examples = len(rows.starts) - 1
         if examples not in self._buffers:
             self._buffers[examples] = LayerBuffers(
-                1, examples, self._activation, self.dtype, keeps_logits=self._head.natural
+                1, examples, self._activation, self.dtype, keeps_logits=self._head.is_canonical
             )
         buffers = self._buffers[examples]
         Z_OB = buffers.Z_OB
@@ -94,13 +94,13 @@ class SparseLinear(LayeredLearner):
         buffers.forward()
         return buffers
 
-    def _slopes(self, parameters: np.ndarray, rows: SparseRows, T_BO: np.ndarray, scale: float) -> np.ndarray:
+    def _deltas(self, parameters: np.ndarray, rows: SparseRows, T_BO: np.ndarray, scale: float) -> np.ndarray:
         """Return dL/dz (B,) of each example, and add their losses to the running sum."""
         buffers = self._forward(parameters, rows, scale)
         if self._head.is_difference:
             np.subtract(buffers.A_OB, T_BO.T, buffers.D_OB)
         self._head.add(buffers.outputs, T_BO.T)
-        if not self._head.natural:
+        if not self._head.is_canonical:
             buffers.backward()
         D_B: np.ndarray = buffers.D_OB[0]
         return D_B

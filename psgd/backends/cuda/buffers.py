@@ -137,8 +137,8 @@ class Buffers:
         # multiples of eight elements.
         self.lines = activation_lines(task)
         self.activations = [empty((W, B, line), dtype) for line in self.lines]
-        self.slope_lines = [_line(size) for size in sizes[1:]]  # of each layer's outputs
-        self.slopes = [empty((W, B, line), dtype) for line in self.slope_lines]
+        self.delta_lines = [_line(size) for size in sizes[1:]]  # of each layer's outputs
+        self.deltas = [empty((W, B, line), dtype) for line in self.delta_lines]
 
         if task.rule is None:
             self.weights = Vectors(self.replica, 0)

@@ -1,4 +1,4 @@
-"""The passes of one step of all workers: rows are gathered, the network goes forward, the loss and its slopes are
+"""The passes of one step of all workers: rows are gathered, the network goes forward, the loss and its deltas are
 computed, and the pass back writes gradients, or with plain SGD updates the weights by its products.
 
 Rows and factors are found on the device by the number of the step, which the device counts: the same launches can be
@@ -40,20 +40,20 @@ class NetworkStep:
             self._device.join()
 
     def _output(self) -> None:
-        """Losses, and slopes times the mean's 1/B, or times -rate/B if the products of the pass back update."""
+        """Losses, and deltas times the mean's 1/B, or times -rate/B if the products of the pass back update."""
         task, buffers, examples = self._task, self._buffers, self._examples
         blocks = -(-task.batch * 32 // OUTPUT_THREADS)
         self._device.launch(
             *(self._program, "output", (blocks, buffers.workers), (OUTPUT_THREADS,)),
-            *(buffers.activations[-1], buffers.slopes[-1], examples.labels, examples.targets),
+            *(buffers.activations[-1], buffers.deltas[-1], examples.labels, examples.targets),
             *(buffers.rows, buffers.step, buffers.limits, buffers.factors, task.batch, self._layers[-1][1]),
-            *(buffers.lines[-1], buffers.slope_lines[-1], self._kinds[-1], LOSSES[task.loss], task.huber_threshold),
+            *(buffers.lines[-1], buffers.delta_lines[-1], self._kinds[-1], LOSSES[task.loss], task.huber_threshold),
             *(int(self._plain), buffers.losses),
         )
 
     def _back(self, layer: int) -> None:
-        """The slopes of the layer below, from this layer's weights, and beside them this layer's gradient; its new
-        weights, if the product updates them, must wait for those slopes."""
+        """The deltas of the layer below, from this layer's weights, and beside them this layer's gradient; its new
+        weights, if the product updates them, must wait for those deltas."""
         if self._plain:
             self._below(layer)
         with self._device.beside():
@@ -62,23 +62,23 @@ class NetworkStep:
             self._below(layer)
 
     def _below(self, layer: int) -> None:
-        """The slopes of the layer below."""
+        """The deltas of the layer below."""
         batch, inputs, outputs = self._task.batch, *self._layers[layer][:2]
-        slopes, weights, below = self._slopes(layer), self._forward.weights(layer), self._slopes(layer - 1)
-        self._forward.multiply(batch, inputs, outputs, slopes, weights._replace(transposed=True), below)
+        deltas, weights, below = self._deltas(layer), self._forward.weights(layer), self._deltas(layer - 1)
+        self._forward.multiply(batch, inputs, outputs, deltas, weights._replace(transposed=True), below)
         if (kind := self._kinds[layer - 1]) != ACTIVATIONS["identity"]:
             activations, lines = self._buffers.activations[layer], (below.leading_dimension, self._buffers.lines[layer])
-            self._forward.elementwise("slopes", inputs, below.array, activations, kind, batch, inputs, *lines)
+            self._forward.elementwise("deltas", inputs, below.array, activations, kind, batch, inputs, *lines)
 
     def _gradient(self, layer: int) -> None:
         """This layer's gradient, or its new weights."""
         inputs, outputs, start = self._layers[layer]
-        activations, slopes = self._forward.activations(layer)._replace(transposed=True), self._slopes(layer)
+        activations, deltas = self._forward.activations(layer)._replace(transposed=True), self._deltas(layer)
         to = self._buffers.gradient or self._buffers.weights
         matrix = Matrix(to.array.at(start), outputs, to.stride)
-        self._forward.multiply(inputs + 1, outputs, self._task.batch, activations, slopes, matrix, self._plain)
+        self._forward.multiply(inputs + 1, outputs, self._task.batch, activations, deltas, matrix, self._plain)
 
-    def _slopes(self, layer: int) -> Matrix:
-        """Slopes of a layer's outputs (B, O)."""
-        line = self._buffers.slope_lines[layer]
-        return Matrix(self._buffers.slopes[layer], line, self._task.batch * line)
+    def _deltas(self, layer: int) -> Matrix:
+        """Deltas of a layer's outputs (B, O)."""
+        line = self._buffers.delta_lines[layer]
+        return Matrix(self._buffers.deltas[layer], line, self._task.batch * line)

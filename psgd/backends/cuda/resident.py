@@ -73,7 +73,7 @@ def shared_numbers(sizes: Sequence[int], batch: int, cluster: int, rows: int) ->
     upper = [(below + 1) * above for below, above in pairwise(sizes[1:])]
     padded = [(below + 1) * (above | 1) for below, above in pairwise(sizes[1:])]
     share = _up(first + sum(upper), cluster)
-    slopes = [first, *(size | 1 for size in sizes[2:])]
+    deltas = [first, *(size | 1 for size in sizes[2:])]
     return sum(
         (
             (1 + rows) * own,
@@ -82,7 +82,7 @@ def shared_numbers(sizes: Sequence[int], batch: int, cluster: int, rows: int) ->
             batch * (part // 4 | 1) * 4,
             _whole(cluster * _up(batch, cluster) * first),
             _whole(batch * sum(size | 1 for size in sizes[1:-1])),
-            sum(_whole(batch * line) for line in slopes),
+            sum(_whole(batch * line) for line in deltas),
             4,
         )
     )

@@ -14,7 +14,7 @@ SIGMOID_ELEMENTS = 4096  # of a part that stays in the L1 cache between the step
 
 # Columns of the int64 table of layers. Row 0 is the batch, whose OUTPUTS are the features. INPUTS includes the constant
 # 1; OFFSET: index of the first weight in the parameters; Z, A, D: addresses of logits, outputs (which may overwrite the
-# logits) and slopes, by example or by output, all with the leading dimension LD; TRANSPOSES, TWO_PASSES: see
+# logits) and deltas, by example or by output, all with the leading dimension LD; TRANSPOSES, TWO_PASSES: see
 # layer_plan.py; FORWARD, BACKWARD: the activation to apply in each pass, or NONE.
 FIELDS = 13
 INPUTS, OUTPUTS, OFFSET, EXAMPLES, Z, A, D, LD, BY_EXAMPLE, TRANSPOSES, TWO_PASSES, FORWARD, BACKWARD = range(FIELDS)
@@ -25,7 +25,7 @@ GEMM, GEMV, SCIPY_GEMM, EXP, EXP_DATA, TANH_LOOP, TANH_DATA, SCRATCH = range(ROU
 
 
 class Matrix(NamedTuple):
-    """Column-major, as Fortran sees it: weights are (O, I), outputs and slopes (O, B)."""
+    """Column-major, as Fortran sees it: weights are (O, I), outputs and deltas (O, B)."""
 
     address: Any
     ld: int  # leading dimension
@@ -60,9 +60,9 @@ def forward(P, X, T, layers, routines):  # type: ignore[no-untyped-def]
 
 @kernel
 def gradient(P, layers, routines, out):  # type: ignore[no-untyped-def]
-    """Write the mean gradient to `out` (P,), from the slopes in the last layer's D."""
+    """Write the mean gradient to `out` (P,), from the deltas in the last layer's D."""
     last = layers[-1]
-    _activation_slopes(P, last)
+    _activation_deltas(P, last)
     D_OB = carray(pointer(last[D]), last[OUTPUTS] * last[EXAMPLES], P.dtype)
     share = P.dtype.type(1.0 / last[EXAMPLES])
     for i in range(D_OB.size):
@@ -70,21 +70,21 @@ def gradient(P, layers, routines, out):  # type: ignore[no-untyped-def]
     for number in range(len(layers) - 1, 0, -1):
         below, layer = layers[number - 1], layers[number]
         if number > 1:
-            _slopes_below(P, below, layer, routines)
+            _deltas_below(P, below, layer, routines)
         _weight_gradient(below, layer, routines, out[layer[OFFSET] :])
         if number > 1:
-            _activation_slopes(P, below)
+            _activation_deltas(P, below)
 
 
 @kernel
 def descend(P, layers, routines, alpha, keep):  # type: ignore[no-untyped-def]
     """W <- keep W + alpha A D^T in every layer, in place in P (P,); biases are not multiplied by `keep`."""
     one, alpha, keep = P.dtype.type(1), P.dtype.type(alpha), P.dtype.type(keep)
-    _activation_slopes(P, layers[-1])
+    _activation_deltas(P, layers[-1])
     for number in range(len(layers) - 1, 0, -1):
         below, layer = layers[number - 1], layers[number]
         if number > 1:
-            _slopes_below(P, below, layer, routines)
+            _deltas_below(P, below, layer, routines)
         I, O, B = layer[INPUTS], layer[OUTPUTS], layer[EXAMPLES]  # noqa: E741
         W = P[layer[OFFSET] : layer[OFFSET] + I * O]
         if keep != one:
@@ -96,14 +96,14 @@ def descend(P, layers, routines, alpha, keep):  # type: ignore[no-untyped-def]
             for i in range(W.size):
                 W[i] += product[i] * alpha
         else:
-            to, slopes, inputs = (
+            to, deltas, inputs = (
                 Matrix(np.int64(W.ctypes.data), O, False),
                 _matrix(layer[D], layer),
                 _matrix(below[A], below),
             )
-            _gemm(routines[SCIPY_GEMM], slopes, _transpose(inputs), to, O, I, B, alpha, one)
+            _gemm(routines[SCIPY_GEMM], deltas, _transpose(inputs), to, O, I, B, alpha, one)
         if number > 1:
-            _activation_slopes(P, below)
+            _activation_deltas(P, below)
 
 
 @inlined
@@ -129,19 +129,19 @@ def _layer_product(P, below, layer, routines):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _slopes_below(P, below, layer, routines):  # type: ignore[no-untyped-def]
-    """Write W^T D, the slopes of a layer propagated back through its weights, to the layer below."""
-    W, slopes, to = _weights(P, layer), _matrix(layer[D], layer), _matrix(below[D], below)
-    _product(routines, _transpose(W), slopes, to, below[OUTPUTS], layer[EXAMPLES], layer[OUTPUTS], P.dtype.type(1))
+def _deltas_below(P, below, layer, routines):  # type: ignore[no-untyped-def]
+    """Write W^T D, the deltas of a layer propagated back through its weights, to the layer below."""
+    W, deltas, to = _weights(P, layer), _matrix(layer[D], layer), _matrix(below[D], below)
+    _product(routines, _transpose(W), deltas, to, below[OUTPUTS], layer[EXAMPLES], layer[OUTPUTS], P.dtype.type(1))
 
 
 @inlined
 def _weight_gradient(below, layer, routines, out):  # type: ignore[no-untyped-def]
     """Write D A^T to the beginning of `out`."""
-    slopes, inputs = _matrix(layer[D], layer), _matrix(below[A], below)
+    deltas, inputs = _matrix(layer[D], layer), _matrix(below[A], below)
     to = Matrix(np.int64(out.ctypes.data), layer[OUTPUTS], False)
     one = out.dtype.type(1)
-    _product(routines, slopes, _transpose(inputs), to, layer[OUTPUTS], layer[INPUTS], layer[EXAMPLES], one)
+    _product(routines, deltas, _transpose(inputs), to, layer[OUTPUTS], layer[INPUTS], layer[EXAMPLES], one)
 
 
 @inlined
@@ -177,7 +177,7 @@ def _weights(P, layer):  # type: ignore[no-untyped-def]
 
 @inlined
 def _matrix(address, layer):  # type: ignore[no-untyped-def]
-    """Return a layer's outputs or slopes, at `address`."""
+    """Return a layer's outputs or deltas, at `address`."""
     return Matrix(address, layer[LD], layer[BY_EXAMPLE] == 0)
 
 
@@ -212,7 +212,7 @@ def _activate(kind, Z, routines):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _activation_slopes(P, layer):  # type: ignore[no-untyped-def]
+def _activation_deltas(P, layer):  # type: ignore[no-untyped-def]
     """Replace a layer's dL/dA by dL/dZ, in D."""
     zero, one, count = P.dtype.type(0), P.dtype.type(1), _stored(layer)
     A_, D_ = carray(pointer(layer[A]), count, P.dtype), carray(pointer(layer[D]), count, P.dtype)

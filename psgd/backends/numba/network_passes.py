@@ -23,11 +23,11 @@ class NumbaPasses:
 
     def __init__(self, plain: NumpyPasses, examples: int, descends: bool) -> None:
         self._plain, self._examples, self._descends = plain, examples, descends
-        (layout, activations, dtype, natural), buffers = plain.network, plain.buffers(examples)
+        (layout, activations, dtype, canonical_loss), buffers = plain.network, plain.buffers(examples)
         self._last, self._outputs = buffers.last, buffers.last.outputs
         self._no_targets = np.empty((0, 0), dtype)
         self._output_by_numpy = activations[-1] not in _KINDS
-        self._output_back_by_numpy = self._output_by_numpy and not natural
+        self._output_back_by_numpy = self._output_by_numpy and not canonical_loss
         self._layers = np.zeros((1 + len(buffers.plans), kernels.FIELDS), np.int64)
         batch = self._layers[0]
         batch[kernels.OUTPUTS], batch[kernels.EXAMPLES], batch[kernels.LD] = layout.sizes[0], examples, 1
@@ -36,7 +36,7 @@ class NumbaPasses:
         scratch = 0
         for row, plan, layer, activation in each:
             kind = _KINDS.get(activation, kernels.NONE)
-            back = kernels.NONE if natural and layer is self._last else kind
+            back = kernels.NONE if canonical_loss and layer is self._last else kind
             ld = plan.outputs + 1 if plan.by_example else examples
             row[:] = (
                 *(plan.inputs, plan.outputs, plan.offset, examples),

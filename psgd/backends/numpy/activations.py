@@ -66,8 +66,8 @@ def _relu(Z: np.ndarray, A: np.ndarray, scratch: Scratch) -> None:
 def _relu_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
     # D * min(A, 1) on the bits as unsigned integers: those of a float above +0 are at least 1, those of +0 are 0.
     # Floats would need another pass, and a comparison's result would have to be converted.
-    slope = np.minimum(A, scratch.ones, out=scratch.spare)
-    np.multiply(D, slope, D)
+    derivative = np.minimum(A, scratch.ones, out=scratch.spare)
+    np.multiply(D, derivative, D)
 
 
 def _sigmoid(Z: np.ndarray, A: np.ndarray, scratch: Scratch) -> None:
@@ -79,9 +79,9 @@ def _sigmoid(Z: np.ndarray, A: np.ndarray, scratch: Scratch) -> None:
 
 
 def _sigmoid_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
-    slope = np.subtract(scratch.one, A, scratch.spare)
-    np.multiply(slope, A, slope)
-    np.multiply(D, slope, D)
+    derivative = np.subtract(scratch.one, A, scratch.spare)
+    np.multiply(derivative, A, derivative)
+    np.multiply(D, derivative, D)
 
 
 def _tanh(Z: np.ndarray, A: np.ndarray, scratch: Scratch) -> None:
@@ -89,9 +89,9 @@ def _tanh(Z: np.ndarray, A: np.ndarray, scratch: Scratch) -> None:
 
 
 def _tanh_back(A: np.ndarray, D: np.ndarray, scratch: Scratch) -> None:
-    slope = np.multiply(A, A, scratch.spare)
-    np.subtract(scratch.one, slope, slope)
-    np.multiply(D, slope, D)
+    derivative = np.multiply(A, A, scratch.spare)
+    np.subtract(scratch.one, derivative, derivative)
+    np.multiply(D, derivative, D)
 
 
 def _softmax(Z: np.ndarray, A: np.ndarray, scratch: Scratch) -> None:

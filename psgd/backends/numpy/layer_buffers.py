@@ -1,4 +1,4 @@
-"""The arrays of one layer's outputs and slopes, for one batch size."""
+"""The arrays of one layer's outputs and deltas, for one batch size."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ from psgd.backends.numpy.activations import ACTIVATIONS, Action, Activation
 @final
 class LayerBuffers:
     """Z_OB: logits; A_OB: outputs, in the same memory unless `keeps_logits`; A_IB: outputs and a row of ones, the next
-    layer's inputs; D_OB: slopes. Their memory order is (O, B), or (B, O) if `by_example`."""
+    layer's inputs; D_OB: deltas. Their memory order is (O, B), or (B, O) if `by_example`."""
 
     multiply: Callable[[np.ndarray, np.ndarray, np.ndarray], object]  # (A, B, out)
 

@@ -1,7 +1,7 @@
 """Forward and backward passes through a network by as few calls of numpy as possible.
 
 Shapes: B examples, I inputs of a layer with the constant 1, O outputs. A bias is the weight of the constant 1, so
-products include biases. Outputs and slopes are (O, B), so that the next layer's constant 1 is a row.
+products include biases. Outputs and deltas are (O, B), so that the next layer's constant 1 is a row.
 """
 
 from typing import final
@@ -27,7 +27,7 @@ class BatchBuffers:
         self.layers = [
             LayerBuffers(
                 *(plan.outputs, examples, ACTIVATIONS[name], dtype, plan.by_example),
-                keeps_logits=number == last and network.natural,
+                keeps_logits=number == last and network.canonical_loss,
             )
             for number, (plan, name) in enumerate(zip(self.plans, network.activations, strict=True))
         ]
@@ -70,7 +70,7 @@ class NumpyPasses:
     def gradient(self, parameters: np.ndarray, X_BI: np.ndarray, out: np.ndarray) -> None:
         weights, gradients, buffers = self._weights.of(parameters), self._weights.of(out), self._buffers[len(X_BI)]
         layers, layer = buffers.layers, buffers.last
-        if not self.network.natural:
+        if not self.network.canonical_loss:
             layer.backward()
         layer.D_OB *= buffers.share
         for number in range(len(layers) - 1, 0, -1):
@@ -85,7 +85,7 @@ class NumpyPasses:
         weights, buffers = self._weights.of(parameters), self._buffers[len(X_BI)]
         accumulate = self._accumulate = self._accumulate or accumulator(self.network.dtype)
         layers, plans, layer = buffers.layers, buffers.plans, buffers.last
-        if not self.network.natural:
+        if not self.network.canonical_loss:
             layer.backward()
         for number in range(len(layers) - 1, 0, -1):
             (_, W_OI, inner_IO), below = weights[number], layers[number - 1]

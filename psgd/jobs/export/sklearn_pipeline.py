@@ -23,8 +23,8 @@ def sklearn_pipeline(model: Model) -> Any:
 def _classifying(model: Model, last: Layer) -> Layer:
     """The last layer of a classifier in scikit-learn's order of classes, with one output for two classes."""
     W_IO, b_O, activation = last
-    natural = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "hinge": "identity"}
-    if natural.get(model.loss) != activation:
+    activations = {"cross-entropy": "softmax", "binary-cross-entropy": "sigmoid", "hinge": "identity"}
+    if activations.get(model.loss) != activation:
         raise _impossible(f"a classifier with the loss {model.loss} and the output {activation}")
     if model.loss == "binary-cross-entropy" and b_O.size > 1:
         raise _impossible("a classifier of several classes with the loss binary-cross-entropy")

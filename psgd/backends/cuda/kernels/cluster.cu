@@ -37,14 +37,14 @@ constexpr int TURNS = up(EXAMPLES, WARPS);             // examples that a warp t
 // Of layer l, and where its arrays begin. `rest` has the biases of layer 0, then weights and biases of the others; rows
 // of odd length have their columns in different banks.
 template <int l> struct Layer {
-  static constexpr int I = size(l), O = size(l + 1), line = O | 1, slope_line = l ? line : O;
+  static constexpr int I = size(l), O = size(l + 1), line = O | 1, delta_line = l ? line : O;
   static constexpr int parameters = l ? (I + 1) * O : O;  // those in `rest`
   static constexpr int rest = Layer<l - 1>::rest_end, rest_end = rest + (l ? (I + 1) * line : O);
   static constexpr int activations = Layer<l - 1>::activations_end, activations_end = activations + (l < L - 1 ? B * line : 0);
-  static constexpr int slopes = Layer<l - 1>::slopes_end, slopes_end = slopes + whole(B * slope_line);
+  static constexpr int deltas = Layer<l - 1>::deltas_end, deltas_end = deltas + whole(B * delta_line);
   static constexpr int counted = Layer<l - 1>::counted + parameters;  // parameters in `rest` up to this layer
 };
-template <> struct Layer<-1> { static constexpr int rest_end = 0, activations_end = 0, slopes_end = 0, counted = 0; };
+template <> struct Layer<-1> { static constexpr int rest_end = 0, activations_end = 0, deltas_end = 0, counted = 0; };
 using Last = Layer<L - 1>;
 
 constexpr int REST = Last::counted, SHARE = up(REST, CLUSTER);  // parameters in `rest`; those that a block updates
@@ -58,8 +58,8 @@ constexpr int OTHER_STATE = OTHERS + whole(Last::rest_end);    // (ROWS, SHARE)
 constexpr int X = OTHER_STATE + whole(ROWS * SHARE);           // (B, LINE), inputs
 constexpr int Z = X + B * LINE;                                // (CLUSTER, EXAMPLES, O0), sums of the blocks
 constexpr int A = Z + whole(CLUSTER * EXAMPLES * O0);          // activations of all layers but the last
-constexpr int D = A + whole(Last::activations_end);            // slopes of all layers, the last one's logits before
-constexpr int ONE = D + Last::slopes_end;                      // the number 1
+constexpr int D = A + whole(Last::activations_end);            // deltas of all layers, the last one's logits before
+constexpr int ONE = D + Last::deltas_end;                      // the number 1
 static_assert(ONE + 4 == SHARED_REALS, "resident.py counts the shared memory differently");
 
 __device__ inline void meet() {

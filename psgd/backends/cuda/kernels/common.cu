@@ -84,7 +84,7 @@ __device__ inline REAL act(int kind, REAL z) {
 }
 
 // dL/dZ of d = dL/dA, by the operations of backends/numpy/activations.py in their order.
-__device__ inline REAL slope(int kind, REAL a, REAL d) {
+__device__ inline REAL delta(int kind, REAL a, REAL d) {
   if (kind == RELU) return a != 0 ? d : 0;
   if (kind == SIGMOID) return d * (((REAL)1 - a) * a);
   return kind == TANH ? d * ((REAL)1 - a * a) : d;
@@ -137,7 +137,7 @@ __device__ inline REAL loss_of(int loss, REAL z, REAL a, REAL t, REAL threshold)
   const REAL size = fabs(a - t), inside = loss == HUBER && size > threshold ? threshold : size;
   return inside * (size - (REAL)0.5 * inside);
 }
-__device__ inline REAL loss_slope(int loss, REAL a, REAL t, REAL threshold) {
+__device__ inline REAL loss_derivative(int loss, REAL a, REAL t, REAL threshold) {
   const REAL d = a - t, sign = (REAL)2 * t - (REAL)1;
   if (loss == HINGE) return sign * a < 1 ? -sign : 0;
   if (loss == HUBER) return d > threshold ? threshold : d < -threshold ? -threshold : d;
@@ -174,20 +174,20 @@ __device__ inline double forward_head(const REAL* z, REAL* a, const Target& targ
   return lost;
 }
 
-// The same warp then turns the activations d (O,) into slopes `share` dL/dZ, in place.
+// The same warp then turns the activations d (O,) into deltas `share` dL/dZ, in place.
 __device__ inline void backward_head(REAL* d, const Target& target, int O, int kind, int loss, REAL threshold, REAL share, int lane) {
   REAL dot = 0;
   if (kind == SOFTMAX && loss != CROSS) {
-    for (int o = lane; o < O; o += 32) dot += d[o] * loss_slope(loss, d[o], target.of(o), threshold);
+    for (int o = lane; o < O; o += 32) dot += d[o] * loss_derivative(loss, d[o], target.of(o), threshold);
     dot = warp_sum(dot);
   }
   for (int o = lane; o < O; o += 32) {
     const REAL a = d[o];
-    REAL x = loss_slope(loss, a, target.of(o), threshold);
+    REAL x = loss_derivative(loss, a, target.of(o), threshold);
     if (kind == SOFTMAX) {
       if (loss != CROSS) x = (x - dot) * a;
     } else if (loss != BINARY) {
-      x = slope(kind, a, x);
+      x = delta(kind, a, x);
     }
     d[o] = x * share;
   }

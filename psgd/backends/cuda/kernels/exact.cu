@@ -16,7 +16,7 @@ KERNEL gather(const INPUT* inputs, const int* rows, const int* step, const int* 
 
 // dL/dA in D (W, B, lined) -> dL/dZ, in place, for O outputs with activations A (W, B, line). Both lines are multiples
 // of 4.
-KERNEL slopes(REAL* D, const REAL* A, int kind, int B, int O, int lined, int line) {
+KERNEL deltas(REAL* D, const REAL* A, int kind, int B, int O, int lined, int line) {
   D += (long)blockIdx.y * B * lined;
   A += (long)blockIdx.y * B * line;
   each_four(B, O, [&](int b, int o, int count) {
@@ -25,7 +25,7 @@ KERNEL slopes(REAL* D, const REAL* A, int kind, int B, int O, int lined, int lin
     Pack<4> values = pack<4>(d);
 #pragma unroll
     for (int j = 0; j < 4; j++)
-      if (j < count) values.at[j] = slope(kind, a.at[j], values.at[j]);
+      if (j < count) values.at[j] = delta(kind, a.at[j], values.at[j]);
     *(Pack<4>*)d = values;
   });
 }

@@ -15,9 +15,9 @@ KERNEL activate(REAL* A, int kind, int B, int O, int line) {
   });
 }
 
-// The last layer's logits Z (W, B, line) -> slopes dL/dZ times a share in D (W, B, lined), and the examples' losses are
+// The last layer's logits Z (W, B, line) -> deltas dL/dZ times a share in D (W, B, lined), and the examples' losses are
 // added to `losses` (W, B). The share is 1/B, or -rate/B for steps that descend by the product of activations and
-// slopes; factors (S, W, 4) begin with the rate then. A worker that takes no step gets slopes of 0.
+// deltas; factors (S, W, 4) begin with the rate then. A worker that takes no step gets deltas of 0.
 // labels (N,), or targets (N, O) where labels is null. A warp takes an example: blocks of 128 threads, grid
 // (ceil(B / 4), W).
 KERNEL output(const REAL* Z, REAL* D, const int* labels, const REAL* targets, const int* rows, const int* step, const int* limits, const REAL* factors, int B, int O, int line, int lined, int kind, int loss, REAL threshold, int descends, double* losses) {

@@ -6,7 +6,7 @@
 // that multiply them; and a part of the examples, for all else. All blocks have copies of the other parameters (biases
 // of the first layer, the other layers), each of which one block updates for all. A step:
 //   1. this block's part of the first layer's sums, sent to the blocks that have the examples;
-//   2. the cluster meets; a warp takes an example forward and back, and sends its activations and slopes to all blocks;
+//   2. the cluster meets; a warp takes an example forward and back, and sends its activations and deltas to all blocks;
 //   3. the cluster meets; gradients over all examples, updates. Updated copies are sent to the other blocks.
 // The next step's inputs are on their way from the device's memory while 2 is computed.
 //
@@ -64,7 +64,7 @@ __device__ inline Four<INPUT> fetch(const INPUT* inputs, const int* rows, int b,
 }
 
 // A warp takes example e, number `own` of this block's, forward from layer l on: logits -> activations, which are sent
-// to all blocks. The logits of the last layer are left in its slopes.
+// to all blocks. The logits of the last layer are left in its deltas.
 template <int l> __device__ inline void forward(REAL* memory, int e, int own, int lane) {
   using Y = Layer<l>;
   const REAL* weights = memory + OTHERS + Y::rest;
@@ -80,31 +80,31 @@ template <int l> __device__ inline void forward(REAL* memory, int e, int own, in
       for (int i = 0; i < Y::I; i++) z = fma(a[i], weights[i * Y::line + o], z);
     }
     if (l < L - 1) write_all(memory, A + Y::activations + e * Y::line + o, act(HIDDEN, z));
-    else memory[D + Y::slopes + e * Y::slope_line + o] = z;
+    else memory[D + Y::deltas + e * Y::delta_line + o] = z;
   }
   __syncwarp();
   if constexpr (l < L - 1) forward<l + 1>(memory, e, own, lane);
 }
 
-// The same warp takes its slopes back from layer l to those below, and sends them to all blocks.
+// The same warp takes its deltas back from layer l to those below, and sends them to all blocks.
 template <int l> __device__ inline void back(REAL* memory, int e, int lane) {
   if constexpr (l > 0) {
     using Y = Layer<l>;
     using Below = Layer<l - 1>;
-    const REAL *weights = memory + OTHERS + Y::rest, *d = memory + D + Y::slopes + e * Y::slope_line;
+    const REAL *weights = memory + OTHERS + Y::rest, *d = memory + D + Y::deltas + e * Y::delta_line;
     for (int i = lane; i < Y::I; i += 32) {
       REAL sum = 0;
 #pragma unroll 8
       for (int o = 0; o < Y::O; o++) sum = fma(weights[i * Y::line + o], d[o], sum);
       const REAL a = memory[A + Below::activations + e * Below::line + i];
-      write_all(memory, D + Below::slopes + e * Below::slope_line + i, slope(HIDDEN, a, sum));
+      write_all(memory, D + Below::deltas + e * Below::delta_line + i, delta(HIDDEN, a, sum));
     }
     __syncwarp();
     back<l - 1>(memory, e, lane);
   }
 }
 
-// Parameter k of `rest`: its place there, and the activations and slopes of its gradient, from example to example.
+// Parameter k of `rest`: its place there, and the activations and deltas of its gradient, from example to example.
 struct Parameter { int at, a, a_step, d, d_step; };
 template <int l = 0> __device__ inline Parameter parameter(int k) {
   using Y = Layer<l>;
@@ -112,7 +112,7 @@ template <int l = 0> __device__ inline Parameter parameter(int k) {
     if (k >= Y::counted) return parameter<l + 1>(k);
   k -= Y::counted - Y::parameters;
   const int i = l ? k / Y::O : Y::I, o = k % Y::O;
-  Parameter found = {OTHERS + Y::rest + (l ? i * Y::line : 0) + o, ONE, 0, D + Y::slopes + o, Y::slope_line};
+  Parameter found = {OTHERS + Y::rest + (l ? i * Y::line : 0) + o, ONE, 0, D + Y::deltas + o, Y::delta_line};
   if constexpr (l > 0)
     if (i < Y::I) found.a = A + Layer<l - 1>::activations + i, found.a_step = Layer<l - 1>::line;
   return found;
@@ -225,10 +225,10 @@ KERNEL __cluster_dims__(CLUSTER, 1, 1) __launch_bounds__(THREADS, 1) resident(RE
       }
       forward<0>(memory, e, e - rank * EXAMPLES, lane);
       const Target target = labels ? Target{nullptr, of_class, Last::O} : Target{targets + (long)example * Last::O, 0, Last::O};
-      REAL* d = memory + D + Last::slopes + e * Last::slope_line;
+      REAL* d = memory + D + Last::deltas + e * Last::delta_line;
       lost += forward_head(d, d, target, Last::O, OUTPUT, LOSS, threshold, lane);
       backward_head(d, target, Last::O, OUTPUT, LOSS, threshold, (REAL)1 / B, lane);
-      for (int o = lane; o < Last::O; o += 32) write_all(memory, D + Last::slopes + e * Last::slope_line + o, d[o]);
+      for (int o = lane; o < Last::O; o += 32) write_all(memory, D + Last::deltas + e * Last::delta_line + o, d[o]);
       __syncwarp();
       back<L - 1>(memory, e, lane);
     }
