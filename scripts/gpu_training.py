@@ -18,8 +18,8 @@ from rivals import initial_weights
 
 from psgd.backends.cuda.cuda_workers import CudaWorkers
 from psgd.backends.cuda.device import Device
-from psgd.backends.cuda.resident import Plan, fits
-from psgd.backends.hosted import HostedTask
+from psgd.backends.cuda.resident import LaunchConfig, fits
+from psgd.backends.device_workers import DeviceTask
 from psgd.data.dataset import Dataset
 from psgd.learners.learner import Batch, TrainState
 from psgd.learners.losses import LOSSES
@@ -68,9 +68,9 @@ class Training:
         return flat(initial_weights(self.network)).astype(self.dtype)
 
     @property
-    def task(self) -> HostedTask:
+    def task(self) -> DeviceTask:
         data, optimizer = self.data, self.optimizer
-        return HostedTask(
+        return DeviceTask(
             network=self.learner.network,
             loss=self.network.loss,
             huber_threshold=1.0,
@@ -112,7 +112,7 @@ class Training:
     def on(self, device: Device, workers: int, whole: bool = False) -> "OnDevice":
         return OnDevice(self, device, workers, whole)
 
-    def fits(self, device: Device, workers: int) -> Plan | None:
+    def fits(self, device: Device, workers: int) -> LaunchConfig | None:
         """How the network is kept whole on the device, if it can be."""
         inputs = self.data.inputs.dtype
         return fits(self.task, device, inputs if inputs == np.uint8 else self.dtype, workers)

@@ -14,7 +14,7 @@ from pretend.trainings import FLOAT32, FLOAT64, RULES, Case
 
 from psgd.backends.cuda.buffers import EXPORT_BYTES, bytes_needed, shared_layout
 from psgd.backends.cuda.cuda_workers import CudaWorkers
-from psgd.backends.hosted import HostedTask, ReplicaStep
+from psgd.backends.device_workers import DeviceTask, ReplicaStep
 from psgd.core.blocks import squared_norm
 from psgd.core.replica import Progress, Replica
 from psgd.group.tree_reduce import TreeReducer
@@ -33,7 +33,7 @@ dtypes = pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
 class Party:
     """The processes of a job, each with a device."""
 
-    def __init__(self, task: HostedTask, hosted: Sequence[int], order: int = 0) -> None:
+    def __init__(self, task: DeviceTask, hosted: Sequence[int], order: int = 0) -> None:
         self.task, self._slots = task, [(process, slot) for process, n in enumerate(hosted) for slot in range(n)]
         self.processes = [CudaWorkers(Pretend(order), task, whole=False) for _ in hosted]
         self.host(hosted)
@@ -78,18 +78,18 @@ class Party:
             process.wait()
 
 
-def averaging(dtype: np.dtype, rows: int) -> HostedTask:
+def averaging(dtype: np.dtype, rows: int) -> DeviceTask:
     """The next replica is the sum of contributions with so many rows."""
     return Case(rule="adam" if rows == 3 else "sgd", averages=rows == 3, dtype=dtype).task()
 
 
-def stepping(dtype: np.dtype, rule: str, clip: float | None = None) -> HostedTask:
+def stepping(dtype: np.dtype, rule: str, clip: float | None = None) -> DeviceTask:
     """The replica takes a step of this rule."""
     task = Case(rule=None, dtype=dtype).task()
     return task._replace(replica_step=ReplicaStep(rule, clip), state_rows=RULES[rule].moment_rows)
 
 
-def some(task: HostedTask, workers: int, seed: int, weights: np.ndarray) -> np.ndarray:
+def some(task: DeviceTask, workers: int, seed: int, weights: np.ndarray) -> np.ndarray:
     """Contributions, of which those without a weight are nan."""
     draw = np.random.default_rng(seed)
     shape = workers, task.contribution_rows, task.network.layout.size

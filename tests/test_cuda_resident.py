@@ -9,10 +9,10 @@ import pytest
 from pretend.device import Pretend
 from pretend.marks import needs_compiler, needs_nvrtc
 from pretend.nvrtc import spills
-from pretend.trainings import FLOAT32, FLOAT64, Case, Vectors, check, on_device, order, same_bytes, upload
+from pretend.trainings import FLOAT32, FLOAT64, Case, Vectors, check, fill_segment_inputs, on_device, same_bytes, upload
 
 from psgd.backends.cuda import cuda_workers
-from psgd.backends.cuda.resident import Plan, fits
+from psgd.backends.cuda.resident import LaunchConfig, fits
 
 NETWORKS = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "networks.py"))["NETWORKS"]
 BYTE = np.dtype(np.uint8)
@@ -41,7 +41,7 @@ def of_record(name: str, rule: str = "sgd", dtype: np.dtype = FLOAT32) -> Case:
     )
 
 
-def plan(case: Case, workers: int = 1, **device: object) -> Plan | None:
+def plan(case: Case, workers: int = 1, **device: object) -> LaunchConfig | None:
     inputs = BYTE if case.stored == "u1" else case.dtype
     return fits(case.task(), Pretend(**device), inputs, workers)  # type: ignore[arg-type]
 
@@ -84,7 +84,7 @@ def test_threads_may_run_in_any_order(case: Case, device: dict[str, object]) -> 
     ["    meet();\n\n    // 2.", "    __syncthreads();  // the inputs have been read\n"],
 )
 def test_a_barrier_that_is_missing_is_found(barrier: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without(*arguments: object) -> Plan:
+    def without(*arguments: object) -> LaunchConfig:
         found = fits(*arguments)  # type: ignore[arg-type]
         assert found is not None
         assert found.program.text.count(barrier) == 1
@@ -126,11 +126,11 @@ def test_a_segment_is_one_launch() -> None:
 @needs_compiler
 def test_what_is_not_finite_is_reported() -> None:
     case = EXACT
-    hosted, vectors = cuda_workers.CudaWorkers(Pretend(), case.task()._replace(scale=np.nan)), Vectors(case)
-    orders = hosted.host(3)
-    upload(case, hosted, vectors)
-    hosted.run(order(case, orders, 0, [1, 0, 2]), [True] * 3)
-    segment = hosted.finish()
+    device_workers, vectors = cuda_workers.CudaWorkers(Pretend(), case.task()._replace(scale=np.nan)), Vectors(case)
+    segment_inputs = device_workers.host(3)
+    upload(case, device_workers, vectors)
+    device_workers.run(fill_segment_inputs(case, segment_inputs, 0, [1, 0, 2]), [True] * 3)
+    segment = device_workers.finish()
     assert segment.first_nonfinite.tolist() == [0, -1, 0]
     assert np.isnan(segment.loss).tolist() == [True, False, True]
 

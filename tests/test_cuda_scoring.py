@@ -12,7 +12,7 @@ from test_cuda_steps import PAIRS
 from psgd.backends.cuda import buffers
 from psgd.backends.cuda.buffers import bytes_needed
 from psgd.backends.cuda.cuda_workers import CudaWorkers
-from psgd.backends.hosted import HostedTask, Scored
+from psgd.backends.device_workers import DeviceTask, Scored
 from psgd.core.errors import UsageError
 from psgd.data.dataset import Dataset
 from psgd.learners.losses import LOSSES
@@ -23,7 +23,7 @@ CHUNKS = [slice(0, 15), slice(15, 30), slice(30, EXAMPLES)]
 dtypes = pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
 
 
-def task_of(case: Case, **parts: Dataset) -> HostedTask:
+def task_of(case: Case, **parts: Dataset) -> DeviceTask:
     """With these data to be scored."""
     loss = LOSSES.get(case.loss)
     return case.task()._replace(
@@ -47,14 +47,14 @@ def by_numpy(case: Case, data: Dataset, replica: np.ndarray, chunks: list[slice]
 
 
 def on_device(
-    task: HostedTask, replica: np.ndarray, chunks: list[slice], part: str = "test", order: int = 0
+    task: DeviceTask, replica: np.ndarray, chunks: list[slice], part: str = "test", order: int = 0
 ) -> np.ndarray:
     device = Pretend(order)
-    hosted, table = CudaWorkers(device, task, whole=False), np.full((len(chunks), 2), np.nan)
-    hosted.host(2)
-    hosted.set_replica(replica)
-    hosted.score(part, chunks, table)
-    hosted.wait()
+    device_workers, table = CudaWorkers(device, task, whole=False), np.full((len(chunks), 2), np.nan)
+    device_workers.host(2)
+    device_workers.set_replica(replica)
+    device_workers.score(part, chunks, table)
+    device_workers.wait()
     return table
 
 
@@ -132,15 +132,15 @@ def test_scores_are_taken_of_the_replica_as_it_is_then_and_without_tf32(monkeypa
     """Two calls are queued, the second after a change; products of scores are not rounded to TF32."""
     case, device = Case(), Pretend()
     task, tables, products = task_of(case, test=case.data), np.zeros((2, 3, 2)), []
-    hosted = CudaWorkers(device, task._replace(tf32=True), whole=False)
-    hosted.host(2)
+    device_workers = CudaWorkers(device, task._replace(tf32=True), whole=False)
+    device_workers.host(2)
     multiply = device.gemm
     monkeypatch.setattr(device, "gemm", lambda product: products.append(product.tf32) or multiply(product))
     replicas = [parameters(case) * np.float32(factor) for factor in (1, 2)]
     for replica, table in zip(replicas, tables, strict=True):
-        hosted.set_replica(replica)
-        hosted.score("test", CHUNKS, table)
-    hosted.wait()
+        device_workers.set_replica(replica)
+        device_workers.score("test", CHUNKS, table)
+    device_workers.wait()
     wanted = [by_numpy(case, case.data, replica, CHUNKS) for replica in replicas]
     np.testing.assert_allclose(tables, wanted, rtol=2e-6)
     assert products == [False] * 12  # of two and one chunk
@@ -149,8 +149,8 @@ def test_scores_are_taken_of_the_replica_as_it_is_then_and_without_tf32(monkeypa
 def test_memory_is_counted_and_its_lack_said():
     case, device = Case(), Pretend()
     task = task_of(case, validation=case.data, test=case.data)
-    hosted = CudaWorkers(device, task, whole=False)
-    hosted.host(2)
+    device_workers = CudaWorkers(device, task, whole=False)
+    device_workers.host(2)
     assert device.used == bytes_needed(task, 2)
     CudaWorkers(Pretend(memory=2000), case.task())
     with pytest.raises(UsageError, match="GiB"):

@@ -16,8 +16,8 @@ from pretend.trainings import (
     Vectors,
     check,
     download,
+    fill_segment_inputs,
     on_device,
-    order,
     same_bytes,
     upload,
 )
@@ -131,14 +131,14 @@ def test_graphs_change_no_bit(case: Case) -> None:
 
 def test_a_segment_is_waited_for_once_and_comes_back_in_one_copy() -> None:
     case, device = Case(rule="adam", clip=0.2), Pretend()
-    hosted = CudaWorkers(device, case.task(), whole=False)
-    orders, vectors = hosted.host(case.workers), Vectors(case)
-    upload(case, hosted, vectors)
+    device_workers = CudaWorkers(device, case.task(), whole=False)
+    segment_inputs, vectors = device_workers.host(case.workers), Vectors(case)
+    upload(case, device_workers, vectors)
     for first in 0, 6:
-        steps = order(case, orders, first, [6, 6, 6])
+        steps = fill_segment_inputs(case, segment_inputs, first, [6, 6, 6])
         before = device.uploads, device.downloads, device.synchronizes
-        hosted.run(steps, [False] * 3)
-        hosted.finish()
+        device_workers.run(steps, [False] * 3)
+        device_workers.finish()
         assert (device.uploads, device.downloads, device.synchronizes) == tuple(
             map(sum, zip(before, (3, 1, 1), strict=True))
         )
@@ -152,47 +152,47 @@ def test_products_have_terms_in_multiples_of_eight(
     case, device, products = Case(sizes=sizes, rule="adam"), Pretend(), []
     multiply = device.gemm
     monkeypatch.setattr(device, "gemm", lambda product: products.append(product.k) or multiply(product))
-    hosted = CudaWorkers(device, case.task(), whole=False)
-    hosted.host(case.workers)
+    device_workers = CudaWorkers(device, case.task(), whole=False)
+    device_workers.host(case.workers)
     assert products[: len(terms)] == terms
     check(case)
 
 
 def test_a_round_begins_at_the_replica() -> None:
     for case in Case(rule="momentum"), Case(rule="momentum", averages=True):
-        hosted, vectors = CudaWorkers(Pretend(), case.task(), whole=False), Vectors(case)
+        device_workers, vectors = CudaWorkers(Pretend(), case.task(), whole=False), Vectors(case)
         draw = np.random.default_rng(5)
         state = draw.normal(size=(1 + case.task().state_rows, case.learner.size)).astype(case.dtype)
         vectors.contributions[:] = 3.0
         vectors.moments[:] = 4.0
-        hosted.host(case.workers)
-        upload(case, hosted, vectors)
-        hosted.set_replica(state)
-        hosted.start([0], zero_moments=False)
-        hosted.start([2], zero_moments=True)
+        device_workers.host(case.workers)
+        upload(case, device_workers, vectors)
+        device_workers.set_replica(state)
+        device_workers.start([0], zero_moments=False)
+        device_workers.start([2], zero_moments=True)
         vectors.contributions[[0, 2]] = state
         vectors.moments[2] = 0.0
         got = Vectors(case)
-        download(case, hosted, got)
+        download(case, device_workers, got)
         same_bytes(got, vectors)
 
 
 def test_the_first_graphs_leave_vectors_as_they_are() -> None:
     case, device = Case(rule="adam", l1=0.02, clip=0.2), Pretend()
-    hosted, vectors, got = CudaWorkers(device, case.task(), whole=False), Vectors(case), Vectors(case)
-    orders = hosted.host(case.workers)
+    device_workers, vectors, got = CudaWorkers(device, case.task(), whole=False), Vectors(case), Vectors(case)
+    segment_inputs = device_workers.host(case.workers)
     vectors.moments[:] = 1.0
-    upload(case, hosted, vectors)
-    buffers = hosted._room.buffers  # what is in new memory may be taken for orders
-    ones, zeros = np.ones(buffers.orders.shape, np.int32), np.zeros(buffers.rows.shape, np.int32)
-    device.upload(ones, buffers.orders)
+    upload(case, device_workers, vectors)
+    buffers = device_workers._room.buffers  # what is in new memory may be taken for inputs
+    ones, zeros = np.ones(buffers.limits_and_ending.shape, np.int32), np.zeros(buffers.rows.shape, np.int32)
+    device.upload(ones, buffers.limits_and_ending)
     device.upload(zeros, buffers.rows)
     device.synchronize()
-    steps = order(case, orders, 0, [1, 0, 0])
-    orders.limits[:] = 0
-    hosted.run(steps, [False] * 3)
-    assert hosted.finish().loss.tolist() == [0.0] * 3
-    download(case, hosted, got)
+    steps = fill_segment_inputs(case, segment_inputs, 0, [1, 0, 0])
+    segment_inputs.limits[:] = 0
+    device_workers.run(steps, [False] * 3)
+    assert device_workers.finish().loss.tolist() == [0.0] * 3
+    download(case, device_workers, got)
     same_bytes(got, vectors)
     assert device.captures == 2
 
@@ -204,16 +204,16 @@ def test_what_is_not_finite_is_found(averages: bool) -> None:
     task, last = case.task(), case.learner.size - 1
     inputs = task.inputs.copy()
     inputs[6, 3] = np.nan
-    hosted = CudaWorkers(Pretend(), task._replace(inputs=inputs), whole=False)
-    orders, vectors = hosted.host(3), Vectors(case)
+    device_workers = CudaWorkers(Pretend(), task._replace(inputs=inputs), whole=False)
+    segment_inputs, vectors = device_workers.host(3), Vectors(case)
     vectors.contributions[0, 0, 5] = 1e25
     (vectors.contributions[:, 1:] if averages else vectors.moments)[2, 1, last] = np.inf
-    upload(case, hosted, vectors)
+    upload(case, device_workers, vectors)
     for ends, of_moments in (False, -1), (True, last):
-        steps = order(case, orders, 0, [1, 1, 1])
-        orders.rows[0] = np.arange(3 * BATCH).reshape(3, BATCH)
-        hosted.run(steps, [False, False, ends])
-        segment = hosted.finish()
+        steps = fill_segment_inputs(case, segment_inputs, 0, [1, 1, 1])
+        segment_inputs.rows[0] = np.arange(3 * BATCH).reshape(3, BATCH)
+        device_workers.run(steps, [False, False, ends])
+        segment = device_workers.finish()
         assert segment.first_nonfinite.tolist() == [5, 0, of_moments]
         assert np.isfinite(segment.loss).tolist() == [True, False, True]
 
@@ -221,14 +221,14 @@ def test_what_is_not_finite_is_found(averages: bool) -> None:
 def test_other_numbers_of_workers_can_be_hosted_without_taking_more_memory() -> None:
     case, one = (Case(rule="momentum", clip=0.2, workers=workers) for workers in (3, 1))
     device = Pretend(memory=bytes_needed(case.task(), 3))
-    hosted = CudaWorkers(device, case.task(), whole=False)
+    device_workers = CudaWorkers(device, case.task(), whole=False)
     for each in (case, one, case):
-        orders, vectors = hosted.host(each.workers), Vectors(each)
+        segment_inputs, vectors = device_workers.host(each.workers), Vectors(each)
         assert device.used == bytes_needed(case.task(), each.workers)
-        upload(each, hosted, vectors)
-        hosted.run(order(each, orders, 0, [2] * each.workers), [True] * each.workers)
-        vectors.loss = hosted.finish().loss
-        download(each, hosted, vectors)
+        upload(each, device_workers, vectors)
+        device_workers.run(fill_segment_inputs(each, segment_inputs, 0, [2] * each.workers), [True] * each.workers)
+        vectors.loss = device_workers.finish().loss
+        download(each, device_workers, vectors)
         same_bytes(vectors, on_device(each, [[2] * each.workers]))
 
 

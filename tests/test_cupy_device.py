@@ -13,7 +13,7 @@ from test_pretend_device import F4, program
 from psgd.backends.cuda import cublas, cupy_device
 from psgd.backends.cuda.cuda_workers import CudaWorkers
 from psgd.backends.cuda.device import Matrix, Product
-from psgd.backends.hosted import Orders
+from psgd.backends.device_workers import SegmentInputs
 from psgd.core.errors import UsageError
 
 __all__ = ["program"]
@@ -141,12 +141,12 @@ def test_nothing_is_loaded_while_it_trains(cupy, case, monkeypatch):
     """Kernels, those of cuBLAS too, are loaded when the workers are taken on."""
     hosting, loaded = CudaWorkers.host, []
 
-    def host(self: CudaWorkers, workers: int) -> Orders:
-        orders = hosting(self, workers)
+    def host(self: CudaWorkers, workers: int) -> SegmentInputs:
+        segment_inputs = hosting(self, workers)
         loaded.append(len(cupy.known))
         self.start([0], zero_moments=True)
         self.wait()
-        return orders
+        return segment_inputs
 
     monkeypatch.setattr(CudaWorkers, "host", host)
     check(case, device=cupy_device.open_device(0))

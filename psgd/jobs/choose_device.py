@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from psgd.backends.hosted import HostedTask, HostedWorkers, ReplicaStep, Scored
+from psgd.backends.device_workers import DeviceTask, DeviceWorkers, ReplicaStep, Scored
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.core.log import LOG
@@ -25,7 +25,7 @@ LARGEST = 2**31 - 1  # number of examples, parameters or inputs of all examples 
 
 def choose_device(
     settings: Settings, learner: Learner, data: Data, strategy: Strategy
-) -> Callable[[int, int], HostedWorkers | None] | None:
+) -> Callable[[int, int], DeviceWorkers | None] | None:
     """Return what opens a GPU (see Job.open_device), or None on all processes if none can train this job. UsageError if
     device is cuda and there is none here."""
     reason = stays_on_cpu(settings)
@@ -43,7 +43,7 @@ def choose_device(
     return None
 
 
-def task_of(settings: Settings, learner: MLP, data: Data, strategy: Strategy) -> HostedTask:
+def task_of(settings: Settings, learner: MLP, data: Data, strategy: Strategy) -> DeviceTask:
     """What a device must know of a job on dense data."""
     optimizer = strategy.local.optimizer
     needs, model, application = strategy.needs, settings.model, strategy.application
@@ -53,7 +53,7 @@ def task_of(settings: Settings, learner: MLP, data: Data, strategy: Strategy) ->
     replica_step = None
     if isinstance(application, OptimizerStep):
         replica_step = ReplicaStep(application.optimizer.rule.name, application.optimizer.clip_norm)
-    return HostedTask(
+    return DeviceTask(
         network=learner.network,
         loss=model.loss,
         huber_threshold=model.huber_threshold,
@@ -72,7 +72,7 @@ def task_of(settings: Settings, learner: MLP, data: Data, strategy: Strategy) ->
         tf32=settings.training.tf32,
         replica_step=replica_step,
         scored=scored,
-        threshold=LOSSES[model.loss].threshold if model.loss in LOSSES else HostedTask._field_defaults["threshold"],
+        threshold=LOSSES[model.loss].threshold if model.loss in LOSSES else DeviceTask._field_defaults["threshold"],
     )
 
 
@@ -96,7 +96,7 @@ def with_device(job: Job, processes: Exchange, place: int, agreement: Agreement)
     return replace(job, device=device, open_device=None, combines_on_devices=combines)
 
 
-def _open(wanted: str, gpus: int, task: HostedTask, place: int, workers: int) -> HostedWorkers | None:
+def _open(wanted: str, gpus: int, task: DeviceTask, place: int, workers: int) -> DeviceWorkers | None:
     """Open GPU number `place` modulo their number, with memory for so many workers, if it computes what the CPU does;
     None if there is none."""
     if not gpus:
@@ -110,7 +110,7 @@ def _open(wanted: str, gpus: int, task: HostedTask, place: int, workers: int) ->
         return None
 
 
-def _tried(number: int, task: HostedTask, workers: int) -> HostedWorkers:
+def _tried(number: int, task: DeviceTask, workers: int) -> DeviceWorkers:
     """Open a GPU and try it on a small training. UsageError whatever fails, since CuPy raises errors of many types."""
     from psgd.backends.cuda import cupy_device
     from psgd.backends.cuda.cuda_workers import CudaWorkers
@@ -119,10 +119,10 @@ def _tried(number: int, task: HostedTask, workers: int) -> HostedWorkers:
     device = cupy_device.open_device(number)
     try:
         try_device(device, task, workers)
-        hosted = CudaWorkers(device, task)
+        device_workers = CudaWorkers(device, task)
         if workers:
-            hosted.host(workers)  # fails here, together, if it lacks memory
-        return hosted
+            device_workers.host(workers)  # fails here, together, if it lacks memory
+        return device_workers
     except UsageError:
         raise
     except Exception as error:

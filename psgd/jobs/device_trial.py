@@ -11,7 +11,7 @@ import numpy as np
 from psgd.backends.cuda.cuda_workers import CudaWorkers
 from psgd.backends.cuda.device import Device
 from psgd.backends.cuda.resident import fits
-from psgd.backends.hosted import HostedTask, Scored
+from psgd.backends.device_workers import DeviceTask, Scored
 from psgd.core.errors import UsageError
 from psgd.data.dataset import Dataset
 from psgd.learners.learner import Batch, TrainState
@@ -37,7 +37,7 @@ RULES: dict[str, Rule] = {
 _Found = tuple[str, np.ndarray, np.ndarray, np.ndarray | float, float]  # what, there, here, at the start, tolerance
 
 
-def try_device(device: Device, task: HostedTask, workers: int) -> None:
+def try_device(device: Device, task: DeviceTask, workers: int) -> None:
     """UsageError with both numbers if the GPU computes something else than the CPU. `workers`: of this process."""
     dtype, rule = task.network.dtype, task.rule or (task.replica_step.rule if task.replica_step else "sgd")
     plain = task._replace(
@@ -70,7 +70,7 @@ def try_device(device: Device, task: HostedTask, workers: int) -> None:
 
 @final
 class _Trial:
-    def __init__(self, device: Device, task: HostedTask, learner: MLP, workers: int, whole: bool) -> None:
+    def __init__(self, device: Device, task: DeviceTask, learner: MLP, workers: int, whole: bool) -> None:
         self._device, self._task, self._learner = device, task, learner
         self._workers, self._whole = workers, whole
 
@@ -91,43 +91,43 @@ class _Trial:
         data = _some_data(self._task, learner, draw)
         part = Scored(data.inputs, *((data.targets, None) if data.classes else (None, data.targets)))
         task = self._task._replace(**part._asdict(), scale=data.scale, scored={} if self._whole else {"test": part})
-        hosted, optimizer = (
+        device_workers, optimizer = (
             CudaWorkers(self._device, task, self._whole),
             Optimizer(RULES[str(task.rule)], Schedule(RATE)),
         )
-        orders = hosted.host(self._workers)
-        orders.rows[:STEPS] = draw.integers(0, EXAMPLES, orders.rows[:STEPS].shape)
-        orders.factors[:STEPS] = 0.0
-        optimizer.tabulate(np.arange(1, STEPS + 1)[:, None], np.zeros((STEPS, 1)), orders.factors[:STEPS])
-        orders.limits[:] = [STEPS] * count + [0] * (self._workers - count)
+        segment_inputs = device_workers.host(self._workers)
+        segment_inputs.rows[:STEPS] = draw.integers(0, EXAMPLES, segment_inputs.rows[:STEPS].shape)
+        segment_inputs.factors[:STEPS] = 0.0
+        optimizer.tabulate(np.arange(1, STEPS + 1)[:, None], np.zeros((STEPS, 1)), segment_inputs.factors[:STEPS])
+        segment_inputs.limits[:] = [STEPS] * count + [0] * (self._workers - count)
         start, moments = learner.initial(seed), np.zeros((optimizer.moment_rows, learner.size), learner.dtype)
         there = np.empty((count, 1, learner.size), learner.dtype)
-        hosted.set_replica(start[np.newaxis])
+        device_workers.set_replica(start[np.newaxis])
         for slot in range(count):
-            hosted.set_worker(slot, None, moments)
-        hosted.start(range(count), zero_moments=False)
-        hosted.run(STEPS, [True] * self._workers)
+            device_workers.set_worker(slot, None, moments)
+        device_workers.start(range(count), zero_moments=False)
+        device_workers.run(STEPS, [True] * self._workers)
         for slot in range(count):
-            hosted.get_worker(slot, there[slot], None)
-        losses, tolerance = hosted.finish().loss, TOLERANCES[learner.dtype.itemsize]
+            device_workers.get_worker(slot, there[slot], None)
+        losses, tolerance = device_workers.finish().loss, TOLERANCES[learner.dtype.itemsize]
         read = data.reader(task.batch, learner.layout.sizes[-1], learner.dtype)
         for slot in range(count):
             here = start.copy()
-            batches = (Batch(*read(orders.rows[step, slot]), 0.0) for step in range(STEPS))
+            batches = (Batch(*read(segment_inputs.rows[step, slot]), 0.0) for step in range(STEPS))
             learner.run(TrainState(here, moments.copy(), 0, np.empty_like(here)), optimizer, batches)
             yield "parameters", there[slot, 0], here, start, tolerance
             yield "losses", losses[slot], np.array(learner.read_loss()), 0.0, tolerance
         if not self._whole:
-            yield from self._combined(hosted, data, *there[:, 0])
+            yield from self._combined(device_workers, data, *there[:, 0])
 
-    def _combined(self, hosted: CudaWorkers, data: Dataset, *contributions: np.ndarray) -> Iterator[_Found]:
+    def _combined(self, device_workers: CudaWorkers, data: Dataset, *contributions: np.ndarray) -> Iterator[_Found]:
         learner, weights = self._learner, np.array([0.3, 0.7], self._learner.dtype)
         replica, table = np.empty((1, learner.size), learner.dtype), np.empty((1, 2))
-        hosted.connect([hosted.share()], 0)
-        hosted.reduce(weights)
-        hosted.get_replica(replica)
-        hosted.score("test", [slice(0, EXAMPLES)], table)
-        hosted.wait()
+        device_workers.connect([device_workers.share()], 0)
+        device_workers.reduce(weights)
+        device_workers.get_replica(replica)
+        device_workers.score("test", [slice(0, EXAMPLES)], table)
+        device_workers.wait()
         first, second = (weight * vector for weight, vector in zip(weights, contributions, strict=True))
         yield "averages", replica[0], first + second, 0.0, 0.0
         read = data.reader(EXAMPLES, learner.layout.sizes[-1], learner.dtype)
@@ -135,7 +135,7 @@ class _Trial:
         yield "scores", table[0, 0], np.array(loss), 0.0, TOLERANCES[learner.dtype.itemsize]
 
 
-def _some_data(task: HostedTask, learner: MLP, draw: np.random.Generator) -> Dataset:
+def _some_data(task: DeviceTask, learner: MLP, draw: np.random.Generator) -> Dataset:
     """Draw EXAMPLES examples with the learner's numbers of inputs and outputs, stored as the job's are."""
     features, outputs = learner.layout.sizes[0], learner.layout.sizes[-1]
     if task.inputs.dtype == np.uint8:

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from psgd.backends.hosted import HostedWorkers
+from psgd.backends.device_workers import DeviceWorkers
 from psgd.core.errors import UsageError
 from psgd.core.log import LOG
 from psgd.core.replica import Replica, Replicas, digested
@@ -19,7 +19,7 @@ from psgd.training.device_steps import DeviceSteps
 from psgd.training.job import Job
 
 
-def connect_devices(device: HostedWorkers, group: Group) -> bool:
+def connect_devices(device: DeviceWorkers, group: Group) -> bool:
     """Collective, after the devices have made room for their workers: connect them. False if the memory of one cannot
     be reached by another, which is said: then the host combines."""
     members, reason = group.transport.members, ""

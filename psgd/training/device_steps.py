@@ -10,7 +10,7 @@ from typing import TypeVar, final
 
 import numpy as np
 
-from psgd.backends.hosted import HostedWorkers, Orders, Segment
+from psgd.backends.device_workers import DeviceWorkers, Segment, SegmentInputs
 from psgd.core.clock import Clock
 from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 @final
 class DeviceSteps:
-    def __init__(self, job: Job, device: HostedWorkers, clock: Clock, segment_seconds: float) -> None:
+    def __init__(self, job: Job, device: DeviceWorkers, clock: Clock, segment_seconds: float) -> None:
         self._job, self._device, self._clock, self._budget = job, device, clock, StepBudget(segment_seconds)
         local = job.strategy.local
         self._optimizer, self._optimizer_state = local.optimizer, local.optimizer_state
         self._workers: list[WorkerState] = []
-        self._orders: Orders
+        self._segment_inputs: SegmentInputs
         self._epochs: np.ndarray  # (S, W): of the batches of a segment
         self._replica_changed = True
         self._changed: set[int] = set()  # workers whose vectors are newer here than on the device
@@ -43,9 +43,9 @@ class DeviceSteps:
         self.fetch()
         self._workers = list(workers)
         if self._workers:
-            self._orders = self._device.host(len(self._workers))
-            self._orders.factors[:] = 0.0
-            self._epochs = np.zeros(self._orders.rows.shape[:2])
+            self._segment_inputs = self._device.host(len(self._workers))
+            self._segment_inputs.factors[:] = 0.0
+            self._epochs = np.zeros(self._segment_inputs.rows.shape[:2])
         self.changed(self._workers)
         self.replica_changed()
 
@@ -73,7 +73,7 @@ class DeviceSteps:
         if newer:
             self._device.wait()
 
-    def queue(self, work: Callable[[HostedWorkers], T]) -> T:
+    def queue(self, work: Callable[[DeviceWorkers], T]) -> T:
         """Ask the device for other work than steps, to be waited for."""
         self._queued = True
         return work(self._device)
@@ -100,7 +100,7 @@ class DeviceSteps:
         began = self._clock()
         wanted = [plan[worker.number] - worker.steps_done for worker in self._workers]
         if most := max(wanted, default=0):
-            steps = min(self._budget.steps(most), len(self._orders.rows))
+            steps = min(self._budget.steps(most), len(self._segment_inputs.rows))
             try:
                 self._take(replica, plan, [min(count, steps) for count in wanted], steps)
             except Exception as failure:
@@ -146,7 +146,7 @@ class DeviceSteps:
 
     def _order(self, replica: Replica, plan: StepCounts, limits: list[int], steps: int) -> None:
         """Say which rows and factors each step of each worker takes."""
-        workers, (rows, factors, of_slots) = self._workers, self._orders
+        workers, (rows, factors, of_slots) = self._workers, self._segment_inputs
         of_slots[:] = limits
         numbers, done = [worker.number for worker in workers], [worker.steps_done for worker in workers]
         self._job.sampler.fill(numbers, plan, done, limits, replica.progress, rows, self._epochs)
@@ -162,7 +162,7 @@ class DeviceSteps:
         numbers = [worker.number for worker in self._workers]
         taken = [worker.steps_done + limit for worker, limit in zip(self._workers, limits, strict=True)]
         left = max(plan[number] - count for number, count in zip(numbers, taken, strict=True)) or max(plan)
-        most = min(left, self._budget.following(steps), len(self._orders.rows))
+        most = min(left, self._budget.following(steps), len(self._segment_inputs.rows))
         self._job.sampler.draw_ahead(numbers, plan, taken, most, replica.progress)
 
     def _count(self, limits: list[int], segment: Segment) -> None:

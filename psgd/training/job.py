@@ -10,7 +10,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from psgd.backends.backend import Backend
-from psgd.backends.hosted import HostedWorkers
+from psgd.backends.device_workers import DeviceWorkers
 from psgd.backends.numpy.backend import NUMPY
 from psgd.data.dataset import Data
 from psgd.data.sampling.sampler import Sampler
@@ -53,8 +53,8 @@ class Job:
     backend: Backend = NUMPY  # gathers rows for this learner
     # Opens the device of a process: from its number among those of its host, and the number of its workers. None: the
     # CPU takes the steps, or the device is open; it may return None for the CPU, too.
-    open_device: Callable[[int, int], HostedWorkers | None] | None = None
-    device: HostedWorkers | None = None  # this process's, which takes the steps of its workers
+    open_device: Callable[[int, int], DeviceWorkers | None] | None = None
+    device: DeviceWorkers | None = None  # this process's, which takes the steps of its workers
     # Whether the combination is made on the devices: all processes have one, and are on one host, each with workers.
     combines_on_devices: bool = False
     start: Start | None = None  # where training begins; None: the initial parameters of the seed

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from psgd.backends.hosted import Orders, Segment
+from psgd.backends.device_workers import Segment, SegmentInputs
 from psgd.core.blocks import squared_norm
 from psgd.group.tree_reduce import TreeReducer
 from psgd.learners.learner import Batch, TrainState
@@ -62,7 +62,7 @@ class Double:
         self._gradient = np.empty(job.learner.size, job.learner.dtype)
         self._reduced = self._undefined(job.strategy.needs.contribution_rows)
 
-    def host(self, workers: int) -> Orders:
+    def host(self, workers: int) -> SegmentInputs:
         assert workers > 0
         assert not self._queue
         self.calls.append("host")
@@ -70,13 +70,13 @@ class Double:
         self._contributions = [self._undefined(needs.contribution_rows) for _ in range(workers)]
         self._moments = [self._undefined(needs.moment_rows) for _ in range(workers)]
         self._replica[:] = np.nan
-        self._orders = Orders(
+        self._segment_inputs = SegmentInputs(
             np.full((self._capacity, workers, self._job.batch), -1, np.int32),
             np.full((self._capacity, workers, 4), np.nan),
             np.full(workers, -1, np.int32),
         )
         self._segment = Segment(np.zeros(workers), np.full(workers, -1))
-        return self._orders
+        return self._segment_inputs
 
     def set_replica(self, vectors: np.ndarray) -> None:
         assert "host" in self.calls
@@ -100,9 +100,9 @@ class Double:
         self._queue.append(lambda: self._start(slots, zero_moments))
 
     def run(self, steps: int, ends: Sequence[bool]) -> None:
-        assert 0 < steps == self._orders.limits.max() <= self._capacity
-        assert not any(end for end, limit in zip(ends, self._orders.limits, strict=True) if not limit)
-        for order in self._orders:
+        assert 0 < steps == self._segment_inputs.limits.max() <= self._capacity
+        assert not any(end for end, limit in zip(ends, self._segment_inputs.limits, strict=True) if not limit)
+        for order in self._segment_inputs:
             self._upload(order, np.empty_like(order))
         self._queue.append(lambda: self._run(ends))
 
@@ -204,7 +204,7 @@ class Double:
                 self._moments[slot][:] = 0.0
 
     def _run(self, ends: Sequence[bool]) -> None:
-        for slot, limit in enumerate(self._orders.limits.tolist()):
+        for slot, limit in enumerate(self._segment_inputs.limits.tolist()):
             if limit:
                 self._descend(slot, limit)
             vectors = [self._contributions[slot][0]]
@@ -214,7 +214,7 @@ class Double:
             self._segment.first_nonfinite[slot] = next((int(found[0]) for found in bad if found.size), -1)
 
     def _descend(self, slot: int, limit: int) -> None:
-        job, contribution, factors = self._job, self._contributions[slot], self._orders.factors[:limit, slot]
+        job, contribution, factors = self._job, self._contributions[slot], self._segment_inputs.factors[:limit, slot]
         batches = (Batch(*self._read(rows), rate) for rows, rate in self._batches(slot, limit))
         if not self._optimizer:
             for batch in batches:
@@ -233,5 +233,5 @@ class Double:
         return self._optimizer.rule.name, self._optimizer.moment_rows
 
     def _batches(self, slot: int, limit: int) -> list[tuple[np.ndarray, float]]:
-        rows, factors, _ = self._orders
+        rows, factors, _ = self._segment_inputs
         return list(zip(rows[:limit, slot], factors[:limit, slot, 0].tolist(), strict=True))

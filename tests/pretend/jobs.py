@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from psgd.backends.cuda.cuda_workers import CudaWorkers
-from psgd.backends.hosted import HostedTask, ReplicaStep, Scored
+from psgd.backends.device_workers import DeviceTask, ReplicaStep, Scored
 from psgd.data.dataset import Dataset, Examples
 from psgd.learners.mlp import MLP
 from psgd.strategy.applications import OptimizerStep
@@ -14,14 +14,14 @@ from psgd.training.job import Job
 from .device import Pretend
 
 
-def task_of(job: Job) -> HostedTask:
+def task_of(job: Job) -> DeviceTask:
     """Return the task of a job of tests/jobs.py, which has no settings to make it from."""
     assert isinstance(job.learner, MLP)
     assert isinstance(job.data.train, Dataset)
     local, optimizer = job.strategy.local, job.strategy.local.optimizer
     needs, train, application = job.strategy.needs, job.data.train, job.strategy.application
     step = application.optimizer if isinstance(application, OptimizerStep) else None
-    return HostedTask(
+    return DeviceTask(
         *(job.learner.network, "cross-entropy", 1.0, 0.0, 0.0, optimizer.rule.name if optimizer else None),
         *(optimizer.clip_norm if optimizer else None, bool(optimizer and optimizer.plain), job.batch),
         *(train.inputs, train.targets.astype(np.int32), None, train.scale),

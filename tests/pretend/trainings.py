@@ -10,7 +10,7 @@ import numpy as np
 
 from pretend.device import Pretend
 from psgd.backends.cuda.cuda_workers import CudaWorkers
-from psgd.backends.hosted import HostedTask, Orders
+from psgd.backends.device_workers import DeviceTask, SegmentInputs
 from psgd.data.dataset import Dataset
 from psgd.learners.layered_learner import WeightSettings
 from psgd.learners.learner import Batch, TrainState
@@ -69,9 +69,9 @@ class Case:
     def moment_rows(self) -> int:
         return self.optimizer.moment_rows if self.rule else 0
 
-    def task(self) -> HostedTask:
+    def task(self) -> DeviceTask:
         data, learner, rows = self.data, self.learner, self.moment_rows
-        return HostedTask(
+        return DeviceTask(
             learner.network,
             self.loss,
             THRESHOLD,
@@ -148,49 +148,49 @@ def by_numpy(case: Case, limits: list[int]) -> Vectors:
     return vectors
 
 
-def order(case: Case, orders: Orders, first: int, limits: list[int]) -> int:
+def fill_segment_inputs(case: Case, segment_inputs: SegmentInputs, first: int, limits: list[int]) -> int:
     """Write a segment from the workers' step number `first` on. Returns its number of steps."""
     steps = max(limits)
-    orders.rows[:steps] = case.rows(first + steps)[first:]
+    segment_inputs.rows[:steps] = case.rows(first + steps)[first:]
     for slot, limit in enumerate(limits):
-        orders.rows[limit:, slot] = -1  # nobody must look there
-        orders.factors[limit:, slot] = np.nan
+        segment_inputs.rows[limit:, slot] = -1  # nobody must look there
+        segment_inputs.factors[limit:, slot] = np.nan
         for step in range(limit if case.rule else 0):
             factors = case.optimizer.rule.factors(first + step + 1, case.rate(first + step, slot))
-            orders.factors[step, slot, : len(factors)] = factors
-    orders.limits[:] = limits
+            segment_inputs.factors[step, slot, : len(factors)] = factors
+    segment_inputs.limits[:] = limits
     return steps
 
 
-def upload(case: Case, hosted: CudaWorkers, vectors: Vectors) -> None:
+def upload(case: Case, device_workers: CudaWorkers, vectors: Vectors) -> None:
     state = np.zeros((1 + case.task().state_rows, case.learner.size), case.dtype)
     state[0] = case.start()[0]
-    hosted.set_replica(state)
+    device_workers.set_replica(state)
     for slot in range(case.workers):
-        hosted.set_worker(slot, vectors.contributions[slot], vectors.moments[slot])
-    hosted.wait()
+        device_workers.set_worker(slot, vectors.contributions[slot], vectors.moments[slot])
+    device_workers.wait()
 
 
-def download(case: Case, hosted: CudaWorkers, vectors: Vectors) -> None:
+def download(case: Case, device_workers: CudaWorkers, vectors: Vectors) -> None:
     for slot in range(case.workers):
-        hosted.get_worker(slot, vectors.contributions[slot], vectors.moments[slot])
-    hosted.wait()
+        device_workers.get_worker(slot, vectors.contributions[slot], vectors.moments[slot])
+    device_workers.wait()
 
 
 def on_device(case: Case, segments: list[list[int]], device: Pretend | None = None) -> Vectors:
     """The same, in segments of so many steps of each worker."""
-    hosted, vectors = CudaWorkers(device or Pretend(), case.task(), case.whole), Vectors(case)
-    orders = hosted.host(case.workers)
-    upload(case, hosted, vectors)
+    device_workers, vectors = CudaWorkers(device or Pretend(), case.task(), case.whole), Vectors(case)
+    segment_inputs = device_workers.host(case.workers)
+    upload(case, device_workers, vectors)
     first = 0
     for limits in segments:
-        steps = order(case, orders, first, limits)
-        hosted.run(steps, [True] * case.workers)
-        segment = hosted.finish()
+        steps = fill_segment_inputs(case, segment_inputs, first, limits)
+        device_workers.run(steps, [True] * case.workers)
+        segment = device_workers.finish()
         assert segment.first_nonfinite.tolist() == [-1] * case.workers
         vectors.loss += segment.loss
         first += steps
-    download(case, hosted, vectors)
+    download(case, device_workers, vectors)
     return vectors
 
 

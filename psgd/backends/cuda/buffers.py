@@ -10,13 +10,13 @@ from typing import NamedTuple, final
 import numpy as np
 
 from psgd.backends.cuda.device import Device, DeviceArray
-from psgd.backends.hosted import HostedTask, Scored
+from psgd.backends.device_workers import DeviceTask, Scored
 
 FACTORS = 4  # of a rule, at most
 PIECE_BYTES = 64 << 20  # of the data that are converted and copied at a time
 # Row numbers of a segment take at most so many bytes, and a segment at most so many steps. Raised, a segment may be
 # longer, which pays for networks so small that a segment ends here before its time is over.
-ORDER_BYTES = 16 << 20
+ROW_NUMBER_BYTES = 16 << 20
 MOST_STEPS = 65536
 NORM_BLOCKS = 256  # partial sums of a squared norm, at most: the same on all devices, as is the order of additions
 THREADS = 256  # of a block in elementwise kernels
@@ -68,9 +68,9 @@ class UpdateOperands(NamedTuple):
     squares: DeviceArray | None  # (W, norm_blocks) float64: partial sums of the squared norm; None: nothing is clipped
 
 
-def capacity(task: HostedTask, workers: int) -> int:
+def capacity(task: DeviceTask, workers: int) -> int:
     """The most steps of a segment."""
-    return max(1, min(MOST_STEPS, ORDER_BYTES // (INT32.itemsize * task.batch * max(1, workers))))
+    return max(1, min(MOST_STEPS, ROW_NUMBER_BYTES // (INT32.itemsize * task.batch * max(1, workers))))
 
 
 def grid(device: Device, elements: int, workers: int) -> tuple[int, int]:
@@ -83,26 +83,26 @@ def norm_blocks(parameters: int) -> int:
     return min(NORM_BLOCKS, -(-parameters // THREADS))
 
 
-def activation_lines(task: HostedTask) -> list[int]:
+def activation_lines(task: DeviceTask) -> list[int]:
     """Elements of a row of each layer's activations, from the inputs on, with a column of ones and some of zeros."""
     return [_line(size + 1) for size in task.network.layout.sizes]
 
 
-def plain_descent(task: HostedTask) -> bool:
+def plain_descent(task: DeviceTask) -> bool:
     """Whether the products of the pass back can update the weights, without a gradient in memory."""
     return task.rule is not None and task.plain and not task.l1 and not task.l2
 
 
 @final
-class Examples:
+class DeviceData:
     """Data: bytes as they are stored, other inputs and targets in the network's dtype."""
 
-    def __init__(self, empty: Empty, data: HostedTask | Scored, dtype: np.dtype) -> None:
+    def __init__(self, empty: Empty, data: DeviceTask | Scored, dtype: np.dtype) -> None:
         self.inputs = empty(data.inputs.shape, BYTE if data.inputs.dtype == BYTE else dtype)
         self.labels = None if data.labels is None else empty(data.labels.shape, INT32)
         self.targets = None if data.targets is None else empty(data.targets.shape, dtype)
 
-    def upload(self, device: Device, data: HostedTask | Scored) -> None:
+    def upload(self, device: Device, data: DeviceTask | Scored) -> None:
         """Copy the data to the device, and wait for that."""
         pairs = (data.inputs, self.inputs), (data.labels, self.labels), (data.targets, self.targets)
         for host, to in pairs:
@@ -121,7 +121,7 @@ class Examples:
 class Buffers:
     """What the workers need. Contents are undefined until they are written."""
 
-    def __init__(self, empty: Empty, task: HostedTask, workers: int) -> None:
+    def __init__(self, empty: Empty, task: DeviceTask, workers: int) -> None:
         W, B, P, dtype = workers, task.batch, task.network.layout.size, task.network.dtype
         C, R, sizes = task.contribution_rows, task.moment_rows, task.network.layout.sizes
         self.workers = W
@@ -153,8 +153,8 @@ class Buffers:
         most = capacity(task, workers)
         self.rows = empty((most, W, B), INT32)
         self.factors = empty((most, W, FACTORS), dtype)
-        self.orders = empty((2, W), INT32)  # the next two
-        self.limits, self.ending = self.orders.at(0, (W,)), self.orders.at(W, (W,))
+        self.limits_and_ending = empty((2, W), INT32)  # the next two
+        self.limits, self.ending = self.limits_and_ending.at(0, (W,)), self.limits_and_ending.at(W, (W,))
         self.fresh = empty((W,), INT32)  # whether a slot begins a round
         self.step = empty((1,), INT32)  # number of the step in the segment
         self.losses = empty((W, B), FLOAT64)  # sums over the steps of the segment
@@ -190,7 +190,7 @@ class Buffers:
 class ScoringBuffers:
     """What scores of validation and test data need, beside the data."""
 
-    def __init__(self, empty: Empty, task: HostedTask) -> None:
+    def __init__(self, empty: Empty, task: DeviceTask) -> None:
         self.most = min(SCORED_EXAMPLES, max(len(data.inputs) for data in task.scored.values()))  # examples at a time
         self.lines = activation_lines(task)
         self.activations = [empty((1, self.most, line), task.network.dtype) for line in self.lines]
@@ -209,20 +209,20 @@ class SharedLayout(NamedTuple):
     size: int
 
 
-def shared_layout(task: HostedTask, workers: int) -> SharedLayout:
+def shared_layout(task: DeviceTask, workers: int) -> SharedLayout:
     P, width = task.network.layout.size, task.network.dtype.itemsize
     rows = (1 + task.state_rows, workers * task.contribution_rows, 1 if task.replica_step else 0)
     ends = np.cumsum([_rounded(count * P * width, ALIGNMENT) for count in rows]).tolist()
     return SharedLayout(0, ends[0], ends[1], _rounded(ends[2], EXPORT_BYTES))
 
 
-def weight_spans(task: HostedTask) -> np.ndarray:
+def weight_spans(task: DeviceTask) -> np.ndarray:
     """(layers, 2): where the weights of each layer, without biases, begin and end in the parameter vector."""
     spans = [(start, start + inputs * outputs) for inputs, outputs, start in task.network.layout.layers]
     return np.array(spans, np.int64)
 
 
-def bytes_needed(task: HostedTask, workers: int) -> int:
+def bytes_needed(task: DeviceTask, workers: int) -> int:
     """The bytes of all arrays for so many workers and the data."""
     total = 0
 
@@ -232,9 +232,9 @@ def bytes_needed(task: HostedTask, workers: int) -> int:
         total += array.nbytes
         return array
 
-    parts: list[HostedTask | Scored] = [task, *task.scored.values()]
+    parts: list[DeviceTask | Scored] = [task, *task.scored.values()]
     for data in parts:
-        Examples(count, data, task.network.dtype)
+        DeviceData(count, data, task.network.dtype)
     Buffers(count, task, workers)
     if task.scored:
         ScoringBuffers(count, task)

@@ -26,7 +26,7 @@ from psgd.backends.cuda.buffers import (
 )
 from psgd.backends.cuda.device import Device, DeviceArray, Program
 from psgd.backends.cuda.optimizer_step import Update
-from psgd.backends.hosted import HostedTask, ReplicaStep
+from psgd.backends.device_workers import DeviceTask, ReplicaStep
 
 ADDRESS = np.dtype(np.uintp)
 CUT_ELEMENTS = 64  # the parts of two processes begin at multiples of it
@@ -44,7 +44,7 @@ class Combining:
         self,
         device: Device,
         program: Program,
-        task: HostedTask,
+        task: DeviceTask,
         buffers: Buffers,
         rows: Sequence[bytes],
         place: int,

@@ -17,7 +17,7 @@ from psgd.backends.cuda.buffers import (
     INT32,
     THREADS,
     Buffers,
-    Examples,
+    DeviceData,
     Vectors,
     capacity,
     grid,
@@ -30,7 +30,7 @@ from psgd.backends.cuda.network_step import NetworkStep
 from psgd.backends.cuda.optimizer_step import SUM_BYTES, OptimizerStep
 from psgd.backends.cuda.resident import Resident, fits
 from psgd.backends.cuda.scoring import Scoring
-from psgd.backends.hosted import HostedTask, HostedWorkers, Orders, Segment
+from psgd.backends.device_workers import DeviceTask, DeviceWorkers, Segment, SegmentInputs
 from psgd.core.replica import DIGEST_PARAMETERS
 
 UNROLL = 16  # steps of the longer graph. Raised, a segment is fewer launches of graphs, and a graph takes more memory
@@ -41,17 +41,18 @@ NOWHERE = np.iinfo(np.int32).max  # "the first index that is not finite" where a
 class _Room:
     """What a number of workers needs, on the device and beside it."""
 
-    def __init__(self, device: Device, task: HostedTask, workers: int) -> None:
+    def __init__(self, device: Device, task: DeviceTask, workers: int) -> None:
         steps, dtype = capacity(task, workers), task.network.dtype
         self.buffers = Buffers(device.empty, task, workers)
         # Memory of the host from and to which the device copies.
         self.numbers = device.staging((2, workers), INT32)  # limits, and whether a slot's round ends
-        self.orders = Orders(
+        self.segment_inputs = SegmentInputs(
             device.staging((steps, workers, task.batch), INT32),
             device.staging((steps, workers, FACTORS), FLOAT64),
             self.numbers[0],
         )
-        self.factors = self.orders.factors if dtype == FLOAT64 else device.staging(self.orders.factors.shape, dtype)
+        factors = self.segment_inputs.factors
+        self.factors = factors if dtype == FLOAT64 else device.staging(factors.shape, dtype)
         self.fresh = device.staging((workers,), INT32)
         self.report = device.staging((self.buffers.report.size,), BYTE)
         self.digested = device.staging((DIGEST_PARAMETERS,), dtype)
@@ -71,36 +72,37 @@ class _Room:
 
 
 @final
-class CudaWorkers(HostedWorkers):
-    def __init__(self, device: Device, task: HostedTask, whole: bool = True) -> None:
+class CudaWorkers(DeviceWorkers):
+    def __init__(self, device: Device, task: DeviceTask, whole: bool = True) -> None:
         """Copy the data to the device. UsageError if it has not enough memory. `whole`: networks that fit are
         kept in shared memory, and a segment is one launch."""
         self.name = f"cuda: {device.name}"
         self._device, self._task, self._whole = device, task, whole
         dtype = task.network.dtype
-        self._examples = Examples(device.empty, task, dtype)
+        self._examples = DeviceData(device.empty, task, dtype)
         self._program = programs.program(("exact", "network"), dtype, self._examples.inputs.dtype)
         self._examples.upload(device, task)
         self._scoring = Scoring(device, task) if task.scored else None
-        self._hosted: _Room | None = None
+        self._current: _Room | None = None
         self._combining: Combining | None = None
 
-    def host(self, workers: int) -> Orders:
+    def host(self, workers: int) -> SegmentInputs:
         self._device.synchronize()
         self._combining = None
-        if self._hosted and self._hosted.buffers.workers == workers:  # it is opened with the workers that it will have
-            self._hosted.waited()
-            return self._hosted.orders
-        self._hosted = None  # before there is another: there may not be memory for both
-        room = self._hosted = _Room(self._device, self._task, workers)
+        # It is opened with the workers that it will have.
+        if self._current and self._current.buffers.workers == workers:
+            self._current.waited()
+            return self._current.segment_inputs
+        self._current = None  # before there is another: there may not be memory for both
+        room = self._current = _Room(self._device, self._task, workers)
         buffers = room.buffers
-        if self._whole and (plan := fits(self._task, self._device, self._examples.inputs.dtype, workers)):
-            room.resident = Resident(self._device, plan, self._task, self._examples, buffers)
+        if self._whole and (launch := fits(self._task, self._device, self._examples.inputs.dtype, workers)):
+            room.resident = Resident(self._device, launch, self._task, self._examples, buffers)
         self._fill(buffers.clip, 1.0)
         self._fill(buffers.zero, 0.0)
         self._fill(buffers.one, 1.0)
         self._device.upload(room.weight_spans, buffers.weight_spans)
-        for numbers in buffers.orders, buffers.fresh:
+        for numbers in buffers.limits_and_ending, buffers.fresh:
             self._fill(numbers, 0)
         # A segment of no steps, so that the driver loads all kernels before training begins.
         self._start_round(buffers)
@@ -111,7 +113,7 @@ class CudaWorkers(HostedWorkers):
             room.replays = self._captured(buffers)
         self._end(buffers)
         self.wait()
-        return room.orders
+        return room.segment_inputs
 
     def set_replica(self, vectors: np.ndarray) -> None:
         self._device.upload(vectors, self._room.buffers.replica)
@@ -141,7 +143,7 @@ class CudaWorkers(HostedWorkers):
 
     def run(self, steps: int, ends: Sequence[bool]) -> None:
         room = self._room
-        self._upload_orders(steps, ends)
+        self._upload_segment_inputs(steps, ends)
         self._begin(room.buffers)
         if room.resident:
             room.resident.queue()
@@ -195,8 +197,8 @@ class CudaWorkers(HostedWorkers):
 
     @property
     def _room(self) -> _Room:
-        assert self._hosted, "host() comes first"
-        return self._hosted
+        assert self._current, "host() comes first"
+        return self._current
 
     def _captured(self, buffers: Buffers) -> list[tuple[int, Callable[[], None]]]:
         """Capture the graphs of UNROLL steps and of one. Before, a step that no worker takes (all limits are 0) makes
@@ -214,12 +216,12 @@ class CudaWorkers(HostedWorkers):
         queue(1)
         return [(steps, self._device.capture(partial(queue, steps))) for steps in (UNROLL, 1)]
 
-    def _upload_orders(self, steps: int, ends: Sequence[bool]) -> None:
+    def _upload_segment_inputs(self, steps: int, ends: Sequence[bool]) -> None:
         room, buffers = self._room, self._room.buffers
-        rows, factors, limits = room.orders
+        rows, factors, limits = room.segment_inputs
         assert 0 < steps <= len(rows)
         np.logical_and(limits > 0, ends, out=room.numbers[1], casting="unsafe")
-        pairs = [(room.numbers, buffers.orders), (rows[:steps], buffers.rows)]
+        pairs = [(room.numbers, buffers.limits_and_ending), (rows[:steps], buffers.rows)]
         if self._task.rule is not None:
             if room.factors is not factors:
                 with np.errstate(all="ignore"):  # places behind a limit are undefined

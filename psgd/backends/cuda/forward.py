@@ -8,7 +8,7 @@ from typing import final
 
 from psgd.backends.cuda.buffers import THREADS, ForwardOperands, grid
 from psgd.backends.cuda.device import Device, DeviceArray, Matrix, Product, Program
-from psgd.backends.hosted import HostedTask
+from psgd.backends.device_workers import DeviceTask
 
 # The numbers that kernels/common.cu gives to activations and losses.
 ACTIVATIONS = {"identity": 0, "relu": 1, "sigmoid": 2, "tanh": 3, "softmax": 4}
@@ -16,7 +16,7 @@ LOSSES = {"squared-error": 0, "cross-entropy": 1, "binary-cross-entropy": 2, "hi
 GATHER_THREADS = 256  # for a row, whose inputs are read in fours
 
 
-def pad(device: Device, program: Program, task: HostedTask, activations: Sequence[DeviceArray]) -> None:
+def pad(device: Device, program: Program, task: DeviceTask, activations: Sequence[DeviceArray]) -> None:
     """Queue what stands behind the inputs of each layer for ever: 1, the weight of which is the bias, and zeros."""
     for size, array in zip(task.network.layout.sizes, activations, strict=True):
         blocks = grid(device, array.size, 1)[:1]
@@ -26,7 +26,7 @@ def pad(device: Device, program: Program, task: HostedTask, activations: Sequenc
 @final
 class Forward:
     def __init__(
-        self, device: Device, program: Program, task: HostedTask, inputs: DeviceArray, operands: ForwardOperands
+        self, device: Device, program: Program, task: DeviceTask, inputs: DeviceArray, operands: ForwardOperands
     ) -> None:
         self._device, self._program, self._task = device, program, task
         self._inputs, self._operands = inputs, operands

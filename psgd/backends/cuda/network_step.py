@@ -9,10 +9,10 @@ Shapes: W workers, B examples of a step, I inputs and O outputs of a layer.
 
 from typing import final
 
-from psgd.backends.cuda.buffers import Buffers, Examples, plain_descent
+from psgd.backends.cuda.buffers import Buffers, DeviceData, plain_descent
 from psgd.backends.cuda.device import Device, Matrix, Program
 from psgd.backends.cuda.forward import ACTIVATIONS, LOSSES, Forward
-from psgd.backends.hosted import HostedTask
+from psgd.backends.device_workers import DeviceTask
 
 OUTPUT_THREADS = 128  # a warp of 32 for each example
 
@@ -20,7 +20,7 @@ OUTPUT_THREADS = 128  # a warp of 32 for each example
 @final
 class NetworkStep:
     def __init__(
-        self, device: Device, program: Program, task: HostedTask, examples: Examples, buffers: Buffers
+        self, device: Device, program: Program, task: DeviceTask, examples: DeviceData, buffers: Buffers
     ) -> None:
         self._device, self._program, self._task = device, program, task
         self._examples, self._buffers = examples, buffers

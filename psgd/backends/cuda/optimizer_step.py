@@ -4,7 +4,7 @@ from typing import final
 
 from psgd.backends.cuda.buffers import THREADS, Buffers, UpdateOperands, grid, norm_blocks
 from psgd.backends.cuda.device import Device, Program
-from psgd.backends.hosted import HostedTask
+from psgd.backends.device_workers import DeviceTask
 
 SUM_BYTES = 8 * THREADS  # of shared memory, for kernels that sum float64 numbers over a block
 
@@ -46,7 +46,7 @@ class Update:
 
 @final
 class OptimizerStep:
-    def __init__(self, device: Device, program: Program, task: HostedTask, buffers: Buffers) -> None:
+    def __init__(self, device: Device, program: Program, task: DeviceTask, buffers: Buffers) -> None:
         self._device, self._program, self._task, self._buffers = device, program, task, buffers
         self._update = None
         if buffers.gradient and task.rule is not None:

@@ -11,10 +11,10 @@ from typing import NamedTuple, final
 import numpy as np
 
 from psgd.backends.cuda import programs
-from psgd.backends.cuda.buffers import Buffers, Examples
+from psgd.backends.cuda.buffers import Buffers, DeviceData
 from psgd.backends.cuda.device import Device, Program
 from psgd.backends.cuda.forward import ACTIVATIONS, LOSSES
-from psgd.backends.hosted import HostedTask
+from psgd.backends.device_workers import DeviceTask
 
 # The numbers that kernels/resident.cu gives to rules, and the rows of moments that each has.
 RULES = {"sgd": (0, 0), "momentum": (1, 1), "nesterov": (2, 1), "adam": (3, 2), "amsgrad": (4, 3)}
@@ -23,15 +23,15 @@ CAPABILITY = (9, 0)  # from which on a GPU knows clusters
 THREADS = 512  # of a block. Raised to 1024, a thread would have 64 registers, too few for the tiles of its sums
 
 
-class Plan(NamedTuple):
-    """How a network is kept on a device."""
+class LaunchConfig(NamedTuple):
+    """How a network is kept on a device, and its kernel launched."""
 
     program: Program
     cluster: int  # blocks of a worker
     shared: int  # bytes of each
 
 
-def fits(task: HostedTask, device: Device, inputs: np.dtype, workers: int) -> Plan | None:
+def fits(task: DeviceTask, device: Device, inputs: np.dtype, workers: int) -> LaunchConfig | None:
     """Return how to keep the network of so many workers in the device's shared memory; None if it does not fit, or if
     a step is more than a rule on the mean gradient. `inputs`: dtype of the inputs on the device."""
     if task.rule is None or task.clip_norm is not None or task.l1 or task.l2:
@@ -62,7 +62,7 @@ def fits(task: HostedTask, device: Device, inputs: np.dtype, workers: int) -> Pl
         RULE=number,
         SHARED_REALS=most[cluster],
     )
-    return Plan(program, cluster, most[cluster] * dtype.itemsize)
+    return LaunchConfig(program, cluster, most[cluster] * dtype.itemsize)
 
 
 def shared_numbers(sizes: Sequence[int], batch: int, cluster: int, rows: int) -> int:
@@ -90,19 +90,22 @@ def shared_numbers(sizes: Sequence[int], batch: int, cluster: int, rows: int) ->
 
 @final
 class Resident:
-    def __init__(self, device: Device, plan: Plan, task: HostedTask, examples: Examples, buffers: Buffers) -> None:
-        self._device, self._plan, self._task = device, plan, task
+    def __init__(
+        self, device: Device, launch: LaunchConfig, task: DeviceTask, examples: DeviceData, buffers: Buffers
+    ) -> None:
+        self._device, self._launch, self._task = device, launch, task
         self._examples, self._buffers = examples, buffers
 
     def queue(self) -> None:
-        """Queue the steps of a segment, whose orders have been uploaded. Losses are added to the buffers'."""
-        plan, task, examples, buffers = self._plan, self._task, self._examples, self._buffers
+        """Queue the steps of a segment, whose inputs have been uploaded. Losses are added to the buffers'."""
+        launch, task, examples, buffers = self._launch, self._task, self._examples, self._buffers
         moments = buffers.moments or (None, 0)
         self._device.launch(
-            *(plan.program, "resident", (plan.cluster, buffers.workers), (THREADS,), *buffers.contributions, *moments),
+            *(launch.program, "resident", (launch.cluster, buffers.workers), (THREADS,)),
+            *(*buffers.contributions, *moments),
             *(examples.inputs, examples.labels, examples.targets, buffers.rows, buffers.factors, buffers.limits),
             *(task.scale, task.huber_threshold, buffers.losses),
-            shared=plan.shared,
+            shared=launch.shared,
         )
 
 

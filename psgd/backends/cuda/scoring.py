@@ -12,7 +12,7 @@ from psgd.backends.cuda import programs
 from psgd.backends.cuda.buffers import (
     INT32,
     THREADS,
-    Examples,
+    DeviceData,
     ForwardOperands,
     ScoringBuffers,
     Vectors,
@@ -20,16 +20,16 @@ from psgd.backends.cuda.buffers import (
 from psgd.backends.cuda.device import Device, DeviceArray
 from psgd.backends.cuda.forward import ACTIVATIONS, LOSSES, Forward, pad
 from psgd.backends.cuda.optimizer_step import SUM_BYTES
-from psgd.backends.hosted import HostedTask
+from psgd.backends.device_workers import DeviceTask
 
 
 @final
 class Scoring:
-    def __init__(self, device: Device, task: HostedTask) -> None:
+    def __init__(self, device: Device, task: DeviceTask) -> None:
         """Copy the data to the device. UsageError if it has not enough memory."""
         self._device, self._task = device, task._replace(tf32=False)
         dtype = task.network.dtype
-        self._parts = {name: Examples(device.empty, data, dtype) for name, data in task.scored.items()}
+        self._parts = {name: DeviceData(device.empty, data, dtype) for name, data in task.scored.items()}
         self._programs = {
             name: programs.program(("exact", "network"), dtype, part.inputs.dtype) for name, part in self._parts.items()
         }

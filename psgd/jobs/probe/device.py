@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from psgd.backends.hosted import HostedWorkers
+from psgd.backends.device_workers import DeviceWorkers
 from psgd.config.settings import Averaging, GradientAveraging, ParameterAveraging, Settings
 from psgd.core.clock import real_clock
 from psgd.core.errors import UsageError
@@ -123,7 +123,7 @@ def _table(rounds: Sequence[DeviceRound], batch: int) -> list[str]:
     return rows
 
 
-def _measure(settings: Settings, data: Data, device: HostedWorkers) -> DeviceRound:
+def _measure(settings: Settings, data: Data, device: DeviceWorkers) -> DeviceRound:
     """UsageError if so many workers do not fit."""
     job = replace(build_job(settings, data), device=device, open_device=None, combines_on_devices=True)
     group, workers, period = Group(Serial(), job.vectors), job.workers, job.strategy.plan.steps(0)[0]

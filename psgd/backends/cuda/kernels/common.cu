@@ -71,9 +71,9 @@ template <class Use> __device__ inline void each_four(int B, int O, Use use) {
   }
 }
 
-// Where the orders (S, W, `width`) for this step and this worker begin.
-template <class T> __device__ inline const T* order(const T* orders, const int* step, int width) {
-  return orders + ((long)*step * gridDim.y + blockIdx.y) * width;
+// Where the inputs (S, W, `width`) for this step and this worker begin.
+template <class T> __device__ inline const T* step_inputs(const T* inputs, const int* step, int width) {
+  return inputs + ((long)*step * gridDim.y + blockIdx.y) * width;
 }
 
 // The activation of a logit; softmax needs all of them.

@@ -6,7 +6,7 @@
 KERNEL gather(const INPUT* inputs, const int* rows, const int* step, const int* limits, int B, int F, int line, REAL scale, REAL* X) {
   const int b = blockIdx.x, w = blockIdx.y, active = *step < limits[w];
   REAL* x = X + ((long)w * B + b) * line;
-  const INPUT* input = inputs + (active ? (long)order(rows, step, B)[b] * F : 0);
+  const INPUT* input = inputs + (active ? (long)step_inputs(rows, step, B)[b] * F : 0);
   if (F % 4 == 0 && active) {
     for (int f = 4 * threadIdx.x; f < F; f += 4 * blockDim.x) place(x + f, *(const Four<INPUT>*)(input + f), scale);
     return;
@@ -52,7 +52,7 @@ KERNEL regularize(REAL* g, long gs, const REAL* p, long ps, REAL l1, REAL l2, co
 KERNEL sgd(REAL* p, long ps, const REAL* g, long gs, REAL* m, long ms, const REAL* factors, const int* step, const int* limits, const REAL* clip, long P) {
   const int w = blockIdx.y;
   if (*step >= limits[w]) return;
-  const REAL *f = order(factors, step, 4), rate = f[0], clipped = clip[w];
+  const REAL *f = step_inputs(factors, step, 4), rate = f[0], clipped = clip[w];
   p += w * ps;
   g += w * gs;
   for (long i = first(); i < P; i += stride()) p[i] = p[i] - g[i] * clipped * rate;
@@ -61,7 +61,7 @@ KERNEL sgd(REAL* p, long ps, const REAL* g, long gs, REAL* m, long ms, const REA
 KERNEL momentum(REAL* p, long ps, const REAL* g, long gs, REAL* m, long ms, const REAL* factors, const int* step, const int* limits, const REAL* clip, long P) {
   const int w = blockIdx.y;
   if (*step >= limits[w]) return;
-  const REAL *f = order(factors, step, 4), mass = f[0], rate = f[1], clipped = clip[w];
+  const REAL *f = step_inputs(factors, step, 4), mass = f[0], rate = f[1], clipped = clip[w];
   p += w * ps;
   g += w * gs;
   m += w * ms;
@@ -75,7 +75,7 @@ KERNEL momentum(REAL* p, long ps, const REAL* g, long gs, REAL* m, long ms, cons
 KERNEL nesterov(REAL* p, long ps, const REAL* g, long gs, REAL* m, long ms, const REAL* factors, const int* step, const int* limits, const REAL* clip, long P) {
   const int w = blockIdx.y;
   if (*step >= limits[w]) return;
-  const REAL *f = order(factors, step, 4), mass = f[0], rate = f[1], mass_rate = f[2], clipped = clip[w];
+  const REAL *f = step_inputs(factors, step, 4), mass = f[0], rate = f[1], mass_rate = f[2], clipped = clip[w];
   p += w * ps;
   g += w * gs;
   m += w * ms;
@@ -89,7 +89,7 @@ KERNEL nesterov(REAL* p, long ps, const REAL* g, long gs, REAL* m, long ms, cons
 KERNEL adam(REAL* p, long ps, const REAL* g, long gs, REAL* m, long ms, const REAL* factors, const int* step, const int* limits, const REAL* clip, long P) {
   const int w = blockIdx.y;
   if (*step >= limits[w]) return;
-  const REAL *f = order(factors, step, 4), beta1 = f[0], beta2 = f[1], epsilon = f[2], rate = f[3], clipped = clip[w];
+  const REAL *f = step_inputs(factors, step, 4), beta1 = f[0], beta2 = f[1], epsilon = f[2], rate = f[3], clipped = clip[w];
   p += w * ps;
   g += w * gs;
   m += w * ms;
@@ -104,7 +104,7 @@ KERNEL adam(REAL* p, long ps, const REAL* g, long gs, REAL* m, long ms, const RE
 KERNEL amsgrad(REAL* p, long ps, const REAL* g, long gs, REAL* m, long ms, const REAL* factors, const int* step, const int* limits, const REAL* clip, long P) {
   const int w = blockIdx.y;
   if (*step >= limits[w]) return;
-  const REAL *f = order(factors, step, 4), beta1 = f[0], beta2 = f[1], epsilon = f[2], rate = f[3], clipped = clip[w];
+  const REAL *f = step_inputs(factors, step, 4), beta1 = f[0], beta2 = f[1], epsilon = f[2], rate = f[3], clipped = clip[w];
   p += w * ps;
   g += w * gs;
   m += w * ms;

@@ -28,8 +28,8 @@ KERNEL output(const REAL* Z, REAL* D, const int* labels, const REAL* targets, co
     for (int o = lane; o < O; o += 32) d[o] = 0;
     return;
   }
-  const REAL share = (descends ? -order(factors, step, 4)[0] : (REAL)1) / (REAL)B;
-  const Target target = target_of(labels, targets, order(rows, step, B)[b], O);
+  const REAL share = (descends ? -step_inputs(factors, step, 4)[0] : (REAL)1) / (REAL)B;
+  const Target target = target_of(labels, targets, step_inputs(rows, step, B)[b], O);
   const double lost = warp_sum(forward_head(Z + ((long)w * B + b) * line, d, target, O, kind, loss, threshold, lane));
   backward_head(d, target, O, kind, loss, threshold, share, lane);
   if (lane == 0) losses[(long)w * B + b] += lost;

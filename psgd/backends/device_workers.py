@@ -16,7 +16,7 @@ from psgd.backends.backend import Network
 class Scored(NamedTuple):
     """Data that the replica is scored on."""
 
-    inputs: np.ndarray  # (N, F), as stored, times `HostedTask.scale`
+    inputs: np.ndarray  # (N, F), as stored, times `DeviceTask.scale`
     labels: np.ndarray | None  # (N,) classes; None: `targets` are given
     targets: np.ndarray | None  # (N, O)
 
@@ -28,7 +28,7 @@ class ReplicaStep(NamedTuple):
     clip_norm: float | None
 
 
-class HostedTask(NamedTuple):
+class DeviceTask(NamedTuple):
     """All that a device must know of a job: plain values, and the data."""
 
     network: Network
@@ -54,7 +54,7 @@ class HostedTask(NamedTuple):
     scored: Mapping[str, Scored] = MappingProxyType({})  # by the name of the part: validation, test
 
 
-class Orders(NamedTuple):
+class SegmentInputs(NamedTuple):
     """What the steps of a segment need, in memory from which the device copies fast. Slots are the workers of this
     process, in their order. The caller fills [:steps]."""
 
@@ -70,13 +70,13 @@ class Segment(NamedTuple):
     first_nonfinite: np.ndarray  # (W,) int64: the first index that is not finite, or -1
 
 
-class HostedWorkers(Protocol):
+class DeviceWorkers(Protocol):
     """The workers of one process on a device. All but `finish` and `wait` only queue work: arrays that they are given
     must not be touched before one of these returns."""
 
     name: str  # for people, such as "cuda: NVIDIA H100 80GB HBM3"
 
-    def host(self, workers: int) -> Orders:
+    def host(self, workers: int) -> SegmentInputs:
         """Make room for so many workers. All vectors on the device are undefined then."""
         ...
 
@@ -97,7 +97,7 @@ class HostedWorkers(Protocol):
         ...
 
     def run(self, steps: int, ends: Sequence[bool]) -> None:
-        """Take the steps that the orders say: slot w takes the first limits[w] of `steps`. `ends`: whether each slot's
+        """Take the steps of a segment: slot w takes the first limits[w] of `steps`. `ends`: whether each slot's
         round ends with this segment; then its optimizer's vectors are checked for finite values as well."""
         ...
 

@@ -12,7 +12,7 @@ from jobs import NAMES, SPEEDS, job, strategies, train
 from pretend.double import Double, on_double
 from resuming import resumed_at_every_exchange, stopped_at
 
-from psgd.backends.hosted import Segment
+from psgd.backends.device_workers import Segment
 from psgd.core.clock import real_clock
 from psgd.core.errors import Diverged
 from psgd.core.replica import Progress, Replica
