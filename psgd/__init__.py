@@ -8,7 +8,7 @@ from psgd.core.version import __version__
 if TYPE_CHECKING:
     from psgd.core import errors
     from psgd.jobs.fit.fit import fit
-    from psgd.jobs.fit.session import Fitted
+    from psgd.jobs.fit.launch import Fitted
     from psgd.jobs.run import Run
     from psgd.jobs.train_function import train
     from psgd.learners.model import Model
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fitted", "Model", "Run", "__version__", "errors", "fit", "load", "train"]
 _HOMES = {
-    "Fitted": "psgd.jobs.fit.session",
+    "Fitted": "psgd.jobs.fit.launch",
     "Model": "psgd.learners.model",
     "Run": "psgd.jobs.run",
     "fit": "psgd.jobs.fit.fit",

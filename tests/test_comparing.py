@@ -48,7 +48,7 @@ def compared(tmp_path):
         path.write_text(write({"arms": ARMS, "budget": {"epochs": 3}, **sections}))
         plan = Plan(read_comparison(str(path)), lambda settings: fingerprint)
         runs = InstantRuns(tmp_path, score)
-        results = Comparing(plan, runs, Costs(), earlier[-1] if earlier else None).carry_out()  # type: ignore[arg-type]
+        results = Comparing(plan, runs, Costs(), earlier[-1] if earlier else None).run()  # type: ignore[arg-type]
         earlier.append(results)
         return results, runs
 

@@ -44,10 +44,10 @@ def continues(run: Path, *overrides: str, consent: bool = False) -> list[str]:
     return check_continues(run, now, load_data(now), consent)
 
 
-FREE = ("training.epochs=9", "group=threads", "training.target=0.9", "training.checkpoint_seconds=1")
+MAY_CHANGE = ("training.epochs=9", "group=threads", "training.target=0.9", "training.checkpoint_seconds=1")
 
 
-@pytest.mark.parametrize("free", FREE)
+@pytest.mark.parametrize("free", MAY_CHANGE)
 def test_settings_on_which_training_so_far_does_not_depend_may_change(run, free):
     assert continues(run, free) == []
 

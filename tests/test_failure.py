@@ -85,15 +85,15 @@ def test_the_first_failure_of_a_process_is_the_one_that_counts():
 
 def test_codes_may_be_part_of_another_exchange():
     agreement = Agreement(SimpleNamespace(process=5, members=(2, 5, 7)))  # type: ignore[arg-type]
-    agreement.leave_if([0, 0, 0])
+    agreement.raise_if_failed([0, 0, 0])
     with pytest.raises(Ended) as ended:
-        agreement.leave_if([0, 0, 4])
+        agreement.raise_if_failed([0, 0, 4])
     assert ended.value.code == 4
     agreement.failure = Diverged("own")
     with pytest.raises(Diverged):
-        agreement.leave_if([0, 4, 4])
+        agreement.raise_if_failed([0, 4, 4])
     with pytest.raises(Ended):
-        agreement.leave_if([3, 4, 0])
+        agreement.raise_if_failed([3, 4, 0])
 
 
 def test_an_error_on_all_processes_is_reported_by_the_first(capsys):

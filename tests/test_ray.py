@@ -175,10 +175,10 @@ def test_a_local_ray_listens_on_loopback_only_and_ctrl_c_saves_a_checkpoint(tmp_
 
 
 def train_by(
-    cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session: Any, *overrides: str
+    cluster: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, act: Any, *overrides: str
 ) -> tuple[int, float]:
-    """Run psgd.train with `session` on each actor; return its exit code and its seconds."""
-    monkeypatch.setattr(ray_driver, "_session", session)
+    """Run psgd.train with `act` on each actor; return its exit code and its seconds."""
+    monkeypatch.setattr(ray_driver, "_run_on_actor", act)
     monkeypatch.setattr(ray_actors, "GRACE_SECONDS", 110.0)
     began = time.monotonic()
     code = main([config(tmp_path), *overrides, "group=ray", "--output", str(tmp_path / "run")])
@@ -204,18 +204,18 @@ def _fail() -> None:
 def failing_in_its_work(*arguments: Any) -> Any:
     if arguments[-1].process == 1:
         _at(3, LocalSteps, "run", _fail)
-    return ray_driver._session(*arguments)
+    return ray_driver._run_on_actor(*arguments)
 
 
 def failing_between_exchanges(*arguments: Any) -> Any:
     if arguments[-1].process == 1:
         _at(3, Group, "combine", _fail)
-    return ray_driver._session(*arguments)
+    return ray_driver._run_on_actor(*arguments)
 
 
-@pytest.mark.parametrize("session", [failing_in_its_work, failing_between_exchanges])
-def test_an_exception_ends_all_actors_with_one_traceback(cluster, monkeypatch, tmp_path, capsys, session):
-    code, seconds = train_by(cluster, monkeypatch, tmp_path, session)
+@pytest.mark.parametrize("act", [failing_in_its_work, failing_between_exchanges])
+def test_an_exception_ends_all_actors_with_one_traceback(cluster, monkeypatch, tmp_path, capsys, act):
+    code, seconds = train_by(cluster, monkeypatch, tmp_path, act)
     err = capsys.readouterr().err
     assert code == 1, err
     assert seconds < SOON
@@ -230,18 +230,18 @@ def _die() -> None:
 def dying_at_an_exchange(*arguments: Any) -> Any:
     if arguments[-1].process == 1:
         _at(20, Ray, "all_gather", _die)
-    return ray_driver._session(*arguments)
+    return ray_driver._run_on_actor(*arguments)
 
 
 def dying_within_a_combination(*arguments: Any) -> Any:
     if arguments[-1].process == 0:
         _at(2, Ray, "exchange_between_hosts", _die)
-    return ray_driver._session(*arguments)
+    return ray_driver._run_on_actor(*arguments)
 
 
-@pytest.mark.parametrize(("session", "process"), [(dying_at_an_exchange, 1), (dying_within_a_combination, 0)])
-def test_a_killed_actor_is_named_and_ends_the_job(cluster, monkeypatch, tmp_path, capsys, session, process):
-    code, seconds = train_by(cluster, monkeypatch, tmp_path, session)
+@pytest.mark.parametrize(("act", "process"), [(dying_at_an_exchange, 1), (dying_within_a_combination, 0)])
+def test_a_killed_actor_is_named_and_ends_the_job(cluster, monkeypatch, tmp_path, capsys, act, process):
+    code, seconds = train_by(cluster, monkeypatch, tmp_path, act)
     err = capsys.readouterr().err
     assert code == 5, err
     assert seconds < SOON
@@ -254,7 +254,7 @@ def test_a_killed_actor_is_named_and_ends_the_job(cluster, monkeypatch, tmp_path
 def stopping_the_control_plane(*arguments: Any) -> Any:
     if arguments[-1].process == 1:
         _at(20, Ray, "all_gather", lambda: os.kill(int(os.environ["GCS"]), signal.SIGSTOP))
-    return ray_driver._session(*arguments)
+    return ray_driver._run_on_actor(*arguments)
 
 
 def test_a_stopped_control_plane_ends_the_job(cluster, monkeypatch, tmp_path, capsys):
@@ -280,7 +280,7 @@ def test_a_stopped_control_plane_ends_the_job(cluster, monkeypatch, tmp_path, ca
 def failing_to_read(*arguments: Any) -> Any:
     if arguments[-1].process == 1:
         ray_driver.load_data = lambda settings: (_ for _ in ()).throw(UsageError("no such data here"))
-    return ray_driver._session(*arguments)
+    return ray_driver._run_on_actor(*arguments)
 
 
 def test_data_that_one_actor_cannot_read_end_the_job(cluster, monkeypatch, tmp_path, capsys):

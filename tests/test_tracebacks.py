@@ -10,7 +10,7 @@ import pytest
 
 import psgd
 from psgd.core.errors import Diverged, PsgdError, UsageError
-from psgd.jobs.session import Result
+from psgd.jobs.process import Result
 
 X, Y = np.arange(24.0).reshape(8, 3), np.ones(8)
 

@@ -55,7 +55,7 @@ def compare(options: argparse.Namespace) -> None:
         return
     open_directory(directory, comparison, plan.base)
     runs, costs = Runs(directory, cores(), _watcher()), CostBook(directory)
-    results = Comparing(plan, runs, costs, earlier_results(directory)).carry_out()
+    results = Comparing(plan, runs, costs, earlier_results(directory)).run()
     if not runs.trained:
         LOG.info("psgd: nothing to train: all %d runs are there", len(runs.wanted))
     results["findings"] = findings(results)

@@ -34,7 +34,7 @@ class Comparing:
         self._tuned: dict[tuple[str, ...], Tuned] = {}
         self._cells: dict[Cell, dict[str, Any]] = {}
 
-    def carry_out(self) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         """Train what is missing; return results.json, without findings."""
         self._tuned = tune(self._plan, lambda trials: self._train("tuning", trials))
         references = self._target_cells()

@@ -17,8 +17,8 @@ from psgd.jobs.run_directory import lock
 
 CONFIG, BASE = "comparison.yaml", "base.yaml"  # the first names the second, so that it can be run as it is
 # What may change when a comparison is called again: none of it changes a result that is there.
-FREE = ("question", "seeds", "price", "reference", "exclude")
-FREE_OF_BASE = NO_EFFECT
+MAY_CHANGE = ("question", "seeds", "price", "reference", "exclude")
+MAY_CHANGE_IN_BASE = NO_EFFECT
 
 
 def open_directory(path: Path, comparison: Comparison, base: Settings) -> None:
@@ -69,11 +69,11 @@ def _check_same(path: Path, now: dict[str, Any], base: Settings) -> None:
     """UsageError unless the comparison is the one in the directory, perhaps with more or fewer arms, points of the grid
     and seeds, or with other prices."""
     before = read_file(str(path / CONFIG))
-    changed = [key for key in now if key not in (*FREE, "arms", "grid") and before.get(key) != now[key]]
+    changed = [key for key in now if key not in (*MAY_CHANGE, "arms", "grid") and before.get(key) != now[key]]
     old, new = _named(before), _named(now)
     changed += [name for name in new if old.get(name, new[name]) != new[name]]
     others = differences(resolve(str(path / BASE), []).settings, base)
-    changed += [f"{name} of the base" for name in others if name not in FREE_OF_BASE]
+    changed += [f"{name} of the base" for name in others if name not in MAY_CHANGE_IN_BASE]
     if changed:
         raise UsageError(
             f"{path} has another comparison: {', '.join(changed)} differ from its {CONFIG}; choose another --output, "

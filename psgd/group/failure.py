@@ -65,9 +65,9 @@ class Agreement:
         self.failure = self.failure or failure
 
     def check(self) -> None:
-        """Collective: raise if any process has failed, as `leave_if` does."""
+        """Collective: raise if any process has failed, as `raise_if_failed` does."""
         rows = self._exchange.all_gather(self.code.to_bytes(_CODE_BYTES, "little"))
-        self.leave_if([int.from_bytes(row, "little") for row in rows])
+        self.raise_if_failed([int.from_bytes(row, "little") for row in rows])
 
     def together(self, act: Callable[[], Answer]) -> Answer:
         """Collective: what `act` returns here, once it has succeeded on all processes."""
@@ -75,7 +75,7 @@ class Agreement:
         self.check()
         return answer
 
-    def leave_if(self, codes: Sequence[int]) -> None:
+    def raise_if_failed(self, codes: Sequence[int]) -> None:
         """From the codes of all members: the first that failed raises its failure, the others raise Ended."""
         failed = [(process, code) for process, code in zip(self._exchange.members, codes, strict=True) if code]
         if not failed:

@@ -15,7 +15,7 @@ from psgd.group.transport import Transport
 from psgd.group.tree_reduce import Load, Node, TreeReducer, maximal_subtrees
 from psgd.group.vector_shape import VectorShape
 
-CACHE_LINE_ELEMENTS = 64  # slices of two processes start that far apart at least: they never write to one cache line
+SLICE_ELEMENTS = 64  # slices of processes start at multiples of it, so that two never write to one cache line
 
 Key = TypeVar("Key")
 BeginApply = Callable[[float], ApplyBlock]  # from the squared norm of the reduced row 0, or nan
@@ -115,7 +115,7 @@ class Group:
         self._replicas = (replica, second)
         nodes = [node for nodes in self._nodes.values() for node in nodes] if len(self._nodes) > 1 else []
         self._sums = self._arrays(f"{len(nodes)} sums", nodes)
-        self._slice = self._cut(CACHE_LINE_ELEMENTS, host_peers)
+        self._slice = self._cut(SLICE_ELEMENTS, host_peers)
         self._norm_slice = self._cut(BLOCK_ELEMENTS, host_peers)
         self._terms = None
 

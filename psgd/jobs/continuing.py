@@ -14,7 +14,7 @@ from psgd.data.fingerprint import fingerprint
 from psgd.training.checkpoint_files import CheckpointFiles, Damaged
 
 # Settings that may change when a run is resumed, because the training up to there does not depend on them.
-FREE = NO_EFFECT | {
+MAY_CHANGE = NO_EFFECT | {
     "data.test_path",
     "training.epochs",
     "training.target",
@@ -65,7 +65,7 @@ def check_continues(
     or the user has not consented."""
     before = past(directory)
     old, new = flat(before.settings), flat(settings)
-    free = set(FREE)
+    free = set(MAY_CHANGE)
     if settings.optimizer.schedule == "cosine" or (settings.averaging and settings.averaging.period == "end"):
         free.discard("training.epochs")  # all of the training depends on the number of epochs
     keys = [key for key in sorted(old.keys() | new.keys()) if key not in free and old.get(key) != new.get(key)]

@@ -68,7 +68,7 @@ class RunFiles:
         write_text(self.directory / "config.yaml", self.request.config)
         write_json(self.directory / "environment.json", environment(self._processes))
 
-    def goes_on(self, loop: Loop, ended_by_callback: bool) -> None:
+    def say_resumed(self, loop: Loop, ended_by_callback: bool) -> None:
         """Say where a resumed run goes on, or why it does not: `ended_by_callback`, or it had ended before."""
         progress = loop.replica.progress
         epoch = f"epoch {progress.position / self._job.sampler.examples:.2f}"

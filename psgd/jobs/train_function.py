@@ -20,9 +20,9 @@ from psgd.jobs.gpus import check_device
 from psgd.jobs.launch.without_mpi import run_without_mpi
 from psgd.jobs.plain_values import path_of, plain
 from psgd.jobs.prepare import config_of_run, request_for
+from psgd.jobs.process import Result, run_raising, run_returning
 from psgd.jobs.request import RunRequest, check_options
 from psgd.jobs.run import Run
-from psgd.jobs.session import Result, raising_session, returning_session
 from psgd.training.signals import Signals, Stopped
 
 # Options of the command, as messages of other parts name them -> arguments of psgd.train.
@@ -70,7 +70,7 @@ def train(
         request = _request(config, output, resume, overwrite, accept_changes, progress, overrides)
         signals = Signals()
         try:
-            result = run_without_mpi(request, signals, signals.listening, raising_session, returning_session)
+            result = run_without_mpi(request, signals, signals.listening, run_raising, run_returning)
         except KeyboardInterrupt:  # before training, or a second one
             signals.asked = signals.asked or signal.SIGINT  # threads that are at work end at their next exchange
             raise

@@ -209,7 +209,7 @@ class Loop:
         notice = Notice(replica.progress.round, digest, self._signals.asked, self._checkpoints.due, self.agreement.code)
         reports = self.group.exchange_reports(segment, notice)
         if not reports.routine:
-            self.agreement.leave_if([n.error for n in reports.notices])
+            self.agreement.raise_if_failed([n.error for n in reports.notices])
             if difference := drift(reports, self.group.transport.members):
                 raise PsgdError(difference)
         if max(reports.first_nonfinite) >= 0 and not self._job.exclude_nonfinite:

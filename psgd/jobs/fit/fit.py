@@ -14,8 +14,8 @@ from psgd.jobs.fit.advice import advice, call_seconds
 from psgd.jobs.fit.callback import TrainingProgress
 from psgd.jobs.fit.check_gradient import check_gradient
 from psgd.jobs.fit.directory import check_can_be_kept, make_request
+from psgd.jobs.fit.launch import Call, Fitted, fit_in_process, fit_with_mpi
 from psgd.jobs.fit.misplaced import misplaced
-from psgd.jobs.fit.session import Call, Fitted, fit_in_process, fit_with_mpi
 from psgd.jobs.fit.settings import check_settings, in_words_of_fit, section_of
 from psgd.jobs.fit.task import build_task
 from psgd.jobs.plain_values import path_of, plain

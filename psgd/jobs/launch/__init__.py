@@ -6,7 +6,7 @@ A run of `psgd train` passes through these functions, down to the gradient step:
     launch/without_mpi.py  launch, run_without_mpi: parses, loads the data, builds the job, starts threads or Ray actors
     jobs/prepare.py        read_request: config and overrides -> settings -> RunRequest
     jobs/build.py          build_job: settings and data -> Job (strategy, learner, sampler, backend)
-    jobs/session.py        run_session, train_job: on each process or thread: recorder, run files, and the loop
+    jobs/process.py        run_on_process, train_job: on each process or thread: recorder, run files, and the loop
     training/loop.py       Loop.run: rounds of local steps, exchange of reports, combination; evaluations, checkpoints
     training/host_steps.py HostSteps.run: a segment of each hosted worker (on a GPU: device_steps.py)
     strategy/local_work.py LocalDescent.run: the worker's own parameters at the start of a round, and its steps

@@ -15,8 +15,8 @@ from psgd.group.mpi_world import DEFAULT_PATIENCE, World
 from psgd.jobs.build import build_job
 from psgd.jobs.choose_device import with_device
 from psgd.jobs.environment import limit_blas
+from psgd.jobs.process import print_summary, run_on_process
 from psgd.jobs.request import RunRequest, parse
-from psgd.jobs.session import print_summary, run_session
 from psgd.training.signals import Signals, Stopped
 
 Answer = TypeVar("Answer")
@@ -95,6 +95,6 @@ def run(request: RunRequest, world: World, agreement: Agreement, signals: Signal
     assert directory
     limit_blas()
     transport = Mpi(world, settings.cluster.patience, job.vectors.shared_bytes)
-    result = run_session(request, directory, lambda: job, transport, signals)
+    result = run_on_process(request, directory, lambda: job, transport, signals)
     transport.close()
     return print_summary(result)

@@ -1,4 +1,4 @@
-"""Launches a job on Ray: the driver connects to a cluster, or starts Ray here, and each actor runs a session."""
+"""Launches a job on Ray: the driver connects to a cluster, or starts Ray here, and each actor is one process."""
 
 import contextlib
 import os
@@ -19,8 +19,8 @@ from psgd.group.ray.library import library
 from psgd.group.ray.transport import Ray
 from psgd.jobs.auto_group import thread_count
 from psgd.jobs.build import build_job
+from psgd.jobs.process import Result, RunOnProcess
 from psgd.jobs.request import RunRequest
-from psgd.jobs.session import Result, Session
 from psgd.training.signals import Signals, exit_code_of
 
 # Environment variables of the driver that actors need: they affect bits, or where data are looked for.
@@ -28,7 +28,7 @@ PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
 
 
 def run_on_ray(
-    request: RunRequest, opened: Callable[[], AbstractContextManager[Path]], signals: Signals, session: Session
+    request: RunRequest, opened: Callable[[], AbstractContextManager[Path]], signals: Signals, run: RunOnProcess
 ) -> Result:
     """Run a job on actors and return the first process's result, with the error that a process reports. The run
     directory is opened once Ray is connected. UsageError if Ray cannot be reached or lacks CPUs, ProcessLost if an
@@ -39,7 +39,7 @@ def run_on_ray(
             signals.listen()  # after connecting, because Ray installs its own handlers
             patience, processes = settings.cluster.patience, _processes(settings)
             with opened() as directory:
-                act = partial(_session, session, request, directory, os.getcwd())
+                act = partial(_run_on_actor, run, request, directory, os.getcwd())
                 results: list[Result] = run_actors(processes, patience, _variables(), act, lambda: signals.asked)
     except SystemExit as aborted:  # an actor aborted, after it reported why
         return Result(aborted.code if isinstance(aborted.code, int) else 1, None, directory)
@@ -51,7 +51,9 @@ def run_on_ray(
     return results[0]._replace(error=next((result.error for result in results if result.error), None))
 
 
-def _session(session: Session, request: RunRequest, directory: Path, working_directory: str, transport: Ray) -> Result:
+def _run_on_actor(
+    run: RunOnProcess, request: RunRequest, directory: Path, working_directory: str, transport: Ray
+) -> Result:
     """The work of one actor."""
     limit_after_numpy()
     # The paths of data are relative to the driver's working directory, which another host may not have.
@@ -64,7 +66,7 @@ def _session(session: Session, request: RunRequest, directory: Path, working_dir
 
     transport.on_signal = on_signal
     settings = request.settings
-    return session(request, directory, lambda: build_job(settings, load_data(settings)), transport, signals)
+    return run(request, directory, lambda: build_job(settings, load_data(settings)), transport, signals)
 
 
 def _processes(settings: Settings) -> int:

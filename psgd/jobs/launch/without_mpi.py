@@ -13,7 +13,7 @@ from psgd.jobs.request import RunRequest, parse
 from psgd.training.signals import Signals
 
 if TYPE_CHECKING:
-    from psgd.jobs.session import Result, Session
+    from psgd.jobs.process import Result, RunOnProcess
 
 
 def launch(arguments: list[str] | None, signals: Signals) -> int:
@@ -29,25 +29,25 @@ def launch(arguments: list[str] | None, signals: Signals) -> int:
         world = World()
         signals.listen()  # again, because MPI installs its own handlers
         return run(request, world, Agreement(world), signals)
-    from psgd.jobs.session import print_summary, run_session
+    from psgd.jobs.process import print_summary, run_on_process
 
     def listening() -> AbstractContextManager[None]:
         signals.listen()
         return nullcontext()  # to the end of the process
 
-    return print_summary(run_without_mpi(request, signals, listening, run_session, run_session))
+    return print_summary(run_without_mpi(request, signals, listening, run_on_process, run_on_process))
 
 
 def run_without_mpi(
     request: RunRequest,
     signals: Signals,
     listening: Callable[[], AbstractContextManager[None]],
-    session: "Session",
-    ray_session: "Session",
+    run: "RunOnProcess",
+    run_on_actor: "RunOnProcess",
 ) -> "Result":
     """Run a job in this process, on threads or on Ray, as the settings say; returns the first process's result.
-    `listening`: to signals, as soon as there may be a run directory, in which they leave a checkpoint. Of the sessions,
-    the first is for this process and its threads."""
+    `listening`: to signals, as soon as there may be a run directory, in which they leave a checkpoint. `run` is for
+    this process and its threads, `run_on_actor` for actors of Ray."""
     # Imported here because they import numpy, which a dry run does without.
     from psgd.data.sources.load import load_data
     from psgd.group.threads import run_threads
@@ -67,14 +67,14 @@ def run_without_mpi(
     def work(directory: Path, transport: Transport) -> "Result":
         # The first process trains the job built above; each other thread needs its own learner.
         build = (lambda: build_job(settings, first.data)) if transport.process else (lambda: first)
-        return session(request, directory, build, transport, signals)
+        return run(request, directory, build, transport, signals)
 
     with listening():
         if settings.group == "ray":
             from psgd.jobs.launch.ray import run_on_ray
 
             limit_blas()
-            return run_on_ray(request, opened, signals, ray_session)
+            return run_on_ray(request, opened, signals, run_on_actor)
         with opened() as directory:
             limit_blas()
             if settings.group == "serial":

@@ -32,11 +32,11 @@ class Result(NamedTuple):
     error: Exception | None = None  # the failure that this process reports, unless it was printed or raised
 
 
-# Runs a job on one process; which session it is decides what becomes of errors.
-Session = Callable[[RunRequest, Path, Callable[[], Job], Transport, Signals], Result]
+# Runs a job on one process. Such functions differ in what becomes of errors.
+RunOnProcess = Callable[[RunRequest, Path, Callable[[], Job], Transport, Signals], Result]
 
 
-def run_session(
+def run_on_process(
     request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
 ) -> Result:
     """Collective: train the job that `build` returns. Prints errors; every process returns the same code."""
@@ -44,7 +44,7 @@ def run_session(
     return Result(training.agreement.conclude(training.run), training.summary, directory)
 
 
-def raising_session(
+def run_raising(
     request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
 ) -> Result:
     """Collective: train the job that `build` returns. Raises errors, on the process that failed first; the others
@@ -56,7 +56,7 @@ def raising_session(
         return Result(ended.code, training.summary, directory)
 
 
-def returning_session(
+def run_returning(
     request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
 ) -> Result:
     """Collective: train the job that `build` returns. The process that reports an error returns it with the exit code;
@@ -88,14 +88,14 @@ class _Training:
         # Threads open their devices here, each its own; others have done so before there was a directory.
         job = with_device(agreement.together(self._build), transport, place_on_host(transport), agreement)
         label = str(transport.process)
-        told = relay(request.settings, request.config, directory, label)
-        recorder = Recorder(directory, job.sampler.examples, job.epochs, label, request.quiet, listener=told)
+        listener = relay(request.settings, request.config, directory, label)
+        recorder = Recorder(directory, job.sampler.examples, job.epochs, label, request.quiet, listener=listener)
         files = RunFiles(request, directory, job, recorder, describe_group(transport, job))
         try:
             train_job(job, recorder, files, transport, agreement, self._signals)
         finally:
             self.summary = files.summary
-            told.close(files.summary)
+            listener.close(files.summary)
         return 0
 
 
@@ -118,7 +118,7 @@ def train_job(
         files.started(loop, resumed)
         started(loop)
         if resumed:
-            files.goes_on(loop, ended_by_callback=signals.asked == CALLBACK_END)
+            files.say_resumed(loop, ended_by_callback=signals.asked == CALLBACK_END)
 
     loop = Loop(
         *(job, transport, recorder, files.directory, settings.training.checkpoint_seconds),

@@ -21,10 +21,10 @@ from psgd.jobs.fit.directory import exception_after, open_run
 from psgd.jobs.fit.settings import in_words_of_fit
 from psgd.jobs.fit.task import Task
 from psgd.jobs.in_process import run_in_process
+from psgd.jobs.process import train_job
 from psgd.jobs.request import RunRequest
 from psgd.jobs.run_directory import unlock
 from psgd.jobs.run_files import RunFiles
-from psgd.jobs.session import train_job
 from psgd.learners.user_function import UserFunction
 from psgd.training.job import Job
 from psgd.training.loop import Loop
@@ -125,8 +125,8 @@ def _train(
             row.pop("loss", None)
     elif files.summary:
         recorder.say(f"{summary['train_seconds']:.1f} s; loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last")
-    told = [row for row in history if "weights" in row or "test_loss" in row or "validation_loss" in row]
-    return Fitted(task.structure.copies(loop.replica.parameters), summary, told, loop.group.first)
+    shown = [row for row in history if "weights" in row or "test_loss" in row or "validation_loss" in row]
+    return Fitted(task.structure.copies(loop.replica.parameters), summary, shown, loop.group.first)
 
 
 def _holes(data: Data) -> str:
