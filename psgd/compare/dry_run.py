@@ -15,6 +15,7 @@ from psgd.compare.spaces import EXTENDED_BY
 from psgd.compare.tuning import MAX_EXTENSIONS, tuning_trials
 from psgd.config.settings import Settings
 from psgd.core.errors import PsgdError
+from psgd.core.plural import plural
 
 REPORT_SECONDS = 3.0  # of computing the findings and drawing the figures
 
@@ -144,4 +145,4 @@ def _estimate(
 
 
 def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' * (number != 1)}"
+    return f"{number} {plural(thing, number)}"

@@ -10,6 +10,7 @@ from psgd.compare.record import read_summary
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import DataError, UsageError
+from psgd.core.plural import counted
 from psgd.jobs.build import strategy_of
 from psgd.jobs.metrics_file import read_rows
 from psgd.strategy.strategy import Strategy
@@ -40,8 +41,8 @@ def explain(directory: Path) -> list[str]:
     settings, last = run.settings, run.last
     status = run.summary.get("status", "not ended")
     epochs = run.summary.get("epochs", run.rounds[-1]["epoch"])
-    workers = f"{settings.worker_count:,} worker{'s' * (settings.worker_count > 1)}"
-    rounds = f"{last:,} round{'s' * (last != 1)}"
+    workers = counted(settings.worker_count, "worker")
+    rounds = counted(last, "round")
     return [
         f"{directory}: {settings.strategy.name} with {workers}; {rounds}, {epochs:.2f} epochs ({status})",
         *formula(settings, run.strategy),

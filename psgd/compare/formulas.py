@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from psgd.config.settings import Adam, GradientAveraging, Optimizer, Settings, Sgd, WeightedAveraging
+from psgd.core.plural import counted
 from psgd.group.reports import WorkDone
 from psgd.strategy.strategy import Strategy
 from psgd.strategy.weights import ByDelay
@@ -26,8 +27,9 @@ def formula(settings: Settings, strategy: Strategy) -> list[str]:
             *_rate(optimizer),
         ]
     steps = max(strategy.plan.steps(0))
+    most = "up to " * settings.cluster.unequal
     lines = [
-        f"In a round, each worker sets w_i = w and takes {'up to ' * settings.cluster.unequal}{_steps(steps)},",
+        f"In a round, each worker sets w_i = w and takes {most}{counted(steps, 'step')},",
         f"  {_update(optimizer, 'w_i', 'g_i')},   g_i: the {gradient}{_penalty(optimizer, 'w_i')}",
         *_rate(optimizer),
     ]
@@ -116,7 +118,3 @@ def _contraction(settings: WeightedAveraging, strategy: Strategy) -> str:
         tried = "each tried in a combination; any, if all took as many steps"
         return f"the one of {values} with the least validation loss, {tried}"
     return f"{values}, the contraction" + " (1 - learning rate times l2)" * (settings.contraction == "auto")
-
-
-def _steps(steps: int) -> str:
-    return f"{steps:,} step{'s' * (steps != 1)}"

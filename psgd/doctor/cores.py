@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from psgd.core.plural import plural
 from psgd.doctor.cgroup import limits
 from psgd.doctor.finding import Finding, note, ok
 
@@ -22,7 +23,7 @@ def judge_cores(there: int, usable: int, quota: float | None, threads: int) -> F
     """`there`: cores of the machine; `usable`: those in the affinity mask, which psgd counts; `quota`: CPUs' time that
     the control group allows; `threads`: hardware threads on a core."""
     details: dict[str, Any] = {"machine": there, "affinity": usable, "quota": quota, "threads_per_core": threads}
-    text = f"{usable} core{'s' * (usable != 1)}"
+    text = f"{usable} {plural('core', usable)}"
     if quota is not None and quota < usable:
         workers = max(1, int(quota))
         text += (
@@ -46,7 +47,7 @@ def judge_load(load: float, usable: int) -> Finding:
     if load > usable / 2:
         return note(
             "load",
-            f"{text}, on {usable} core{'s' * (usable != 1)}",
+            f"{text}, on {usable} {plural('core', usable)}",
             "measure times when the machine is idle",
             load=load,
         )

@@ -7,6 +7,7 @@ from itertools import chain, count
 from psgd.compare import cells, numbers
 from psgd.compare.report import curves, decomposition, networks, setup, tuning, verdicts, view
 from psgd.compare.report.blocks import Block, Bullets, Document, Figure, Section, Text
+from psgd.core.plural import plural
 
 MARGIN = "5 %"
 
@@ -49,8 +50,8 @@ def _about(results: view.Results) -> str:
     target = results["target"]
     value = "no target" if target["value"] is None else f"target {numbers.short(target['value'])}"
     return (
-        f"psgd {results['psgd']}: {arms} arm{'s' * (arms != 1)} at {places} point{'s' * (places != 1)} of the grid, "
-        f"{seeds} seed{'s' * (seeds != 1)} each; {view.metric_name(results)}, {value} ({target['origin']})"
+        f"psgd {results['psgd']}: {arms} {plural('arm', arms)} at {places} {plural('point', places)} of the grid, "
+        f"{seeds} {plural('seed', seeds)} each; {view.metric_name(results)}, {value} ({target['origin']})"
     )
 
 

@@ -17,6 +17,7 @@ from psgd.backends.device_workers import DeviceWorkers
 from psgd.config.settings import Averaging, GradientAveraging, ParameterAveraging, Settings
 from psgd.core.clock import real_clock
 from psgd.core.errors import UsageError
+from psgd.core.plural import counted
 from psgd.core.replica import Progress
 from psgd.data.dataset import Data
 from psgd.group.failure import Agreement
@@ -27,7 +28,7 @@ from psgd.jobs.choose_device import MOST_COMBINED, with_device
 from psgd.jobs.gpus import count_gpus
 from psgd.jobs.probe.bench import SECONDS, TIMED_SECONDS, median_seconds, one_worker
 from psgd.jobs.probe.forecast import Forecast, choose
-from psgd.jobs.probe.probe import SPEED_ALONE, ms, several
+from psgd.jobs.probe.probe import SPEED_ALONE, ms
 from psgd.strategy.applications import OptimizerStep
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
@@ -82,7 +83,7 @@ def probe_device(settings: Settings, data: Data) -> DeviceFindings | None:
                 try:
                     rounds.append(_measure(own.replace(workers=workers), data, job.device))
                 except UsageError as error:  # nor do more workers fit
-                    refused.append(f"{several(workers, 'worker')} by {own.strategy.name}: {error}")
+                    refused.append(f"{counted(workers, 'worker')} by {own.strategy.name}: {error}")
                     break
     assert job
     assert job.device
@@ -102,7 +103,7 @@ def device_lines(findings: DeviceFindings) -> list[str]:
     for r in rounds:
         work = f"work {ms(r.local)}" + f" ({ms(r.local / r.steps)} a step)" * (r.steps > 1)
         parts = f"{work}, combination {ms(r.combination)}, the loop itself {ms(r.rest)}"
-        text.append(f"  {r.strategy}, {several(r.steps, 'step')}, {several(r.workers, 'worker')}: {parts}")
+        text.append(f"  {r.strategy}, {counted(r.steps, 'step')}, {counted(r.workers, 'worker')}: {parts}")
     if findings.scored:
         text.append(f"Measured, an evaluation of {findings.scored:,} examples: {ms(rounds[0].evaluation)} ms.")
     text += ["Measured, examples/s:", *_table(rounds, batch)]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from psgd.config.settings import GradientAveraging, ParameterAveraging, Settings
+from psgd.core.plural import counted
 from psgd.data.dataset import Data
 from psgd.jobs.probe.bench import LIBRARY, Bench, measure_machine, one_worker
 from psgd.jobs.probe.forecast import Forecast, Machine, Round, forecast, recommend, slowdown
@@ -58,12 +59,12 @@ def lines(findings: Findings) -> list[str]:
     most = max(machine.exchanges)
     text = [
         f"Should this be parallelised? Probed for {findings.seconds:.1f} s: "
-        f"{findings.parameters:,} parameters, {findings.batch} examples a step, {several(machine.cores, 'core')}.",
+        f"{findings.parameters:,} parameters, {findings.batch} examples a step, {counted(machine.cores, 'core')}.",
         "Measured, milliseconds a round of one worker:",
     ]
     for r in findings.rounds:
         parts = f"work {ms(r.local)}, reduction {ms(r.leaf)} and apply {ms(r.apply)}, the loop itself {ms(r.rest)}"
-        text.append(f"  {r.strategy}, {several(r.steps, 'step')}: {parts}")
+        text.append(f"  {r.strategy}, {counted(r.steps, 'step')}: {parts}")
     if most > 1:
         steps, combinations = (slowdown(s, most) for s in (machine.slowdowns, machine.combination_slowdowns))
         text.append(
@@ -94,7 +95,3 @@ def _table(findings: Findings) -> list[str]:
 
 def ms(seconds: float) -> str:
     return f"{seconds * 1e3:.3g}"
-
-
-def several(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'s' * (count != 1)}"
