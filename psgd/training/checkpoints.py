@@ -6,13 +6,14 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
-from psgd.core.errors import Diverged, ProcessLost, PsgdError, StorageError
+from psgd.core.errors import ProcessLost, PsgdError, StorageError
 from psgd.core.log import LOG
 from psgd.core.replica import Progress, Replica
 from psgd.group.failure import Agreement
 from psgd.group.group import Group
 from psgd.training.checkpoint_files import REPLICA, CheckpointFiles, CheckpointTag, Damaged, worker_part
 from psgd.training.early_stop import EarlyStop
+from psgd.training.finite import check_replica_finite
 from psgd.training.local_steps import LocalSteps
 from psgd.training.recorder import Recorder
 from psgd.training.stopwatch import Stopwatch
@@ -158,9 +159,3 @@ class Checkpoints:
         self._agreement.together(write)
         rows = [np.frombuffer(row, np.int64) for row in self._group.all_gather(checksums.tobytes())]
         self._agreement.together(complete)
-
-
-def check_replica_finite(replica: Replica) -> None:
-    """Diverged if a combination of finite contributions is not finite."""
-    if not np.isfinite(replica.vectors).all():
-        raise Diverged(f"round {replica.progress.round}: the combined parameters are not finite; they were not saved")

@@ -1,10 +1,14 @@
-"""Whether all that a worker has computed is finite."""
+"""Whether all that a worker has computed is finite, and the replica; and what ends the training where it is not."""
 
 import math
 
 import numpy as np
 
+from psgd.core.errors import Diverged
+from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
+from psgd.group.reports import RoundReports
+from psgd.learners.learner import Learner
 
 
 def first_nonfinite(worker: WorkerState, at_end: bool) -> int:
@@ -21,6 +25,22 @@ def first_nonfinite(worker: WorkerState, at_end: bool) -> int:
             if not math.isfinite(moments.sum()):
                 return _largest(moments)
     return -1 if math.isfinite(worker.loss) else vector.size
+
+
+def nonfinite_worker(reports: RoundReports, learner: Learner, round: int) -> Diverged:
+    """Return the error that names the first worker that is not finite, and where."""
+    worker = reports.nonfinite_workers[0]
+    where = learner.name(reports.first_nonfinite[worker])
+    return Diverged(
+        f"worker {worker}, round {round}: {where} is not finite. Lower optimizer.learning_rate or set "
+        "optimizer.clip_norm; training.on_nonfinite: exclude goes on without it"
+    )
+
+
+def check_replica_finite(replica: Replica) -> None:
+    """Diverged if a combination of finite contributions is not finite."""
+    if not np.isfinite(replica.vectors).all():
+        raise Diverged(f"round {replica.progress.round}: the combined parameters are not finite; they were not saved")
 
 
 def _largest(vector: np.ndarray) -> int:

@@ -19,10 +19,11 @@ from psgd.group.reports import Notice, Report, RoundReports, drift
 from psgd.group.transport import Transport
 from psgd.training.batches import StepCounts
 from psgd.training.checkpoint_files import CheckpointFiles
-from psgd.training.checkpoints import Checkpoints, check_replica_finite
+from psgd.training.checkpoints import Checkpoints
 from psgd.training.combination import Combination
 from psgd.training.early_stop import EarlyStop
 from psgd.training.evaluation import Evaluator, reaches
+from psgd.training.finite import check_replica_finite, nonfinite_worker
 from psgd.training.job import Job, Start
 from psgd.training.local_steps import LocalSteps
 from psgd.training.recorder import Recorder
@@ -72,7 +73,8 @@ class Loop:
             recorder,
             self.stopwatch,
         )
-        self._evaluator = Evaluator(self.group, holder := self._local_steps.holder)
+        holder = self._local_steps.holder
+        self._evaluator = Evaluator(self.group, holder)
         self._combination = Combination(job, holder, self._evaluator)
         self._replicas = holder.replicas()
         self._signals = signals or Signals()
@@ -213,12 +215,7 @@ class Loop:
             if difference := drift(reports, self.group.transport.members):
                 raise PsgdError(difference)
         if max(reports.first_nonfinite) >= 0 and not self._job.exclude_nonfinite:
-            worker = reports.nonfinite_workers[0]
-            where = self._job.learner.name(reports.first_nonfinite[worker])
-            raise Diverged(
-                f"worker {worker}, round {replica.progress.round}: {where} is not finite. Lower "
-                "optimizer.learning_rate or set optimizer.clip_norm; training.on_nonfinite: exclude goes on without it"
-            )
+            raise nonfinite_worker(reports, self._job.learner, replica.progress.round)
         if not reports.routine:
             self._save_or_stop(reports)
         return reports
