@@ -20,9 +20,8 @@ class Loss:
     ]  # (A, or Z if the activation is `canonical`, T) -> sum over the batch
     derivative: Callable[[np.ndarray, np.ndarray, np.ndarray], object] | None  # (A, T, out): writes dL/dA
     canonical: str | None = None  # the output activation with which dL/dZ is A - T; the only one without `derivative`
-    value_from_derivative: Callable[[np.ndarray], float] | None = (
-        None  # dL/dA -> sum over the batch, if that takes less time
-    )
+    # dL/dA -> sum over the batch, if that takes less time
+    value_from_derivative: Callable[[np.ndarray], float] | None = None
     derivative_is_difference: bool = False  # dL/dA is A - T
     threshold: float = 0.5  # a single output above it predicts the second of two classes
 
