@@ -18,7 +18,6 @@ from psgd.jobs.run_directory import lock
 CONFIG, BASE = "comparison.yaml", "base.yaml"  # the first names the second, so that it can be run as it is
 # What may change when a comparison is called again: none of it changes a result that is there.
 MAY_CHANGE = ("question", "seeds", "price", "reference", "exclude")
-MAY_CHANGE_IN_BASE = NO_EFFECT
 
 
 def open_directory(path: Path, comparison: Comparison, base: Settings) -> None:
@@ -73,7 +72,7 @@ def _check_same(path: Path, now: dict[str, Any], base: Settings) -> None:
     old, new = _named(before), _named(now)
     changed += [name for name in new if old.get(name, new[name]) != new[name]]
     others = differences(resolve(str(path / BASE), []).settings, base)
-    changed += [f"{name} of the base" for name in others if name not in MAY_CHANGE_IN_BASE]
+    changed += [f"{name} of the base" for name in others if name not in NO_EFFECT]
     if changed:
         raise UsageError(
             f"{path} has another comparison: {', '.join(changed)} differ from its {CONFIG}; choose another --output, "

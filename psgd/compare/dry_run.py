@@ -14,8 +14,8 @@ from psgd.compare.record import ENDED, status
 from psgd.compare.spaces import EXTENDED_BY
 from psgd.compare.tuning import MAX_EXTENSIONS, tuning_trials
 from psgd.config.settings import Settings
+from psgd.core.counted import counted
 from psgd.core.errors import PsgdError
-from psgd.core.plural import plural
 
 REPORT_SECONDS = 3.0  # of computing the findings and drawing the figures
 
@@ -34,7 +34,7 @@ def describe(plan: Plan, directory: Path, side_by_side: int) -> list[str]:
     scored = _scored(plan, tried, _tuned(directory))
     tuning = _phase([t for trials in tried.values() for t in trials], directory / "runs")
     scoring = _phase([t for trials in scored.values() for t in trials], directory / "runs")
-    lines = [f"{_count(len(plan.cells), 'cell')}, each with {_count(len(plan.comparison.seeds), 'seed')}:"]
+    lines = [f"{counted(len(plan.cells), 'cell')}, each with {counted(len(plan.comparison.seeds), 'seed')}:"]
     lines += _cells(scored)
     measured = not plan.comparison.price or "measured" in plan.comparison.price.values()
     even = [t for cell in plan.cells if not plan.settings(cell, 0).cluster.unequal for t in scored[cell]]
@@ -140,9 +140,5 @@ def _estimate(
     said = ", ".join(f"{name} {numbers.seconds(value)}" for name, value in parts.items() if value)
     return [
         *(f"{name} will fail: {problem}" for problem, name in problems.items()),
-        f"Estimated time: {numbers.seconds(sum(parts.values()))} ({said}), with {_count(side_by_side, 'run')} at once",
+        f"Estimated time: {numbers.seconds(sum(parts.values()))} ({said}), with {counted(side_by_side, 'run')} at once",
     ]
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {plural(thing, number)}"

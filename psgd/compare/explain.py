@@ -9,8 +9,8 @@ from psgd.compare.formulas import bracketed, chosen, formula, weights_by_hand
 from psgd.compare.record import read_summary
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
+from psgd.core.counted import counted
 from psgd.core.errors import DataError, UsageError
-from psgd.core.plural import counted
 from psgd.jobs.build import strategy_of
 from psgd.jobs.metrics_file import read_rows
 from psgd.strategy.strategy import Strategy

@@ -10,7 +10,7 @@ from psgd.config.settings import Own, Settings, WeightedAveraging
 from psgd.config.value_checks import involves
 from psgd.core.errors import UsageError
 
-# Settings that change where and how fast a run is trained, and no number of it.
+# Settings that change where and how fast a run is trained, and no number of it (a GPU's rounding excepted).
 NO_EFFECT = frozenset(
     {"group", "device", "compile", "record", "output", "data.path", "cluster.patience", "cluster.processes"}
 )

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from psgd.core.plural import plural
+from psgd.core.counted import counted
 from psgd.doctor.cgroup import limits
 from psgd.doctor.finding import Finding, note, ok
 
@@ -23,7 +23,7 @@ def judge_cores(there: int, usable: int, quota: float | None, threads: int) -> F
     """`there`: cores of the machine; `usable`: those in the affinity mask, which psgd counts; `quota`: CPUs' time that
     the control group allows; `threads`: hardware threads on a core."""
     details: dict[str, Any] = {"machine": there, "affinity": usable, "quota": quota, "threads_per_core": threads}
-    text = f"{usable} {plural('core', usable)}"
+    text = f"{counted(usable, 'core')}"
     if quota is not None and quota < usable:
         workers = max(1, int(quota))
         text += (
@@ -47,7 +47,7 @@ def judge_load(load: float, usable: int) -> Finding:
     if load > usable / 2:
         return note(
             "load",
-            f"{text}, on {usable} {plural('core', usable)}",
+            f"{text}, on {counted(usable, 'core')}",
             "measure times when the machine is idle",
             load=load,
         )

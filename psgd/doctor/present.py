@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from psgd.core.plural import plural
+from psgd.core.counted import counted
 from psgd.doctor.finding import Finding
 
 _COLOURS = {"ok": "32", "note": "33", "wrong": "31;1"}  # green, yellow, bold red
@@ -32,7 +32,7 @@ def show(finding: Finding, terminal: bool) -> str:
 def summary(findings: Sequence[Finding]) -> str:
     """Say how many findings are wrong, and how many are notes."""
     count = {level: sum(finding.level == level for finding in findings) for level in _COLOURS}
-    notes = f"{count['note']} {plural('note', count['note'])}"
+    notes = f"{counted(count['note'], 'note')}"
     return f"{count['wrong'] or 'nothing'} {'are' if count['wrong'] > 1 else 'is'} wrong; {notes}; {count['ok']} ok"
 
 

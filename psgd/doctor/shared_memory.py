@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from psgd.core.plural import plural
+from psgd.core.counted import counted
 from psgd.doctor.finding import Finding, note, ok, size, wrong
 
 WORKERS = 4  # of the job that is taken as an example
@@ -78,7 +78,7 @@ def judge_leftovers(left: list[Path]) -> Finding:
     kinds = sorted({str(path.with_name(_kind(path.name))) for path in left})
     return note(
         "/dev/shm",
-        f"{len(left)} {plural('file', len(left))} of MPI programs that were killed take {size(total)}",
+        f"{counted(len(left), 'file')} of MPI programs that were killed take {size(total)}",
         f"while no MPI program runs: rm {' '.join(kinds)}",
         files=[str(path) for path in left],
     )

@@ -134,7 +134,7 @@ def run_threads(processes: int, patience: float, main: Callable[[Threads], Any])
                 f"cluster.processes is {processes}, but the system lets psgd start no more than {process} threads"
             ) from None
     for _ in range(processes):
-        # Those that are at work when another one fails arrive at their next wait and end; one that hangs does not.
+        # When a process fails, the others end at their next wait; a process that hangs never comes to one.
         _wait(ended, patience if failures else math.inf)
     if shared.lost:
         raise shared.lost

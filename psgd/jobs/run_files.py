@@ -9,8 +9,8 @@ import numpy as np
 
 from psgd.backends.blas import kernel_warning
 from psgd.config.settings import Settings
+from psgd.core.counted import counted
 from psgd.core.files import write_json, write_text
-from psgd.core.plural import plural
 from psgd.jobs.environment import environment, mixed_devices, mixed_kernels
 from psgd.jobs.request import RunRequest
 from psgd.jobs.summary import summarize
@@ -141,7 +141,7 @@ def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]], chosen:
     compiled = job.backend.name == "numba" and not job.device
     gpus = sorted({process["device"] for process in processes} - {"cpu"})
     return (
-        f"{job.data.note}; {job.learner.size:,} parameters; {job.workers} {plural('worker', job.workers)} on {where}; "
+        f"{job.data.note}; {job.learner.size:,} parameters; {counted(job.workers, 'worker')} on {where}; "
         f"{blas['name']} {blas['version']} {blas['kernel']}{'; compiled by numba' * compiled}"
         + "".join(f"; {gpu}" for gpu in gpus)
         + " (device: cpu trains on the CPU)" * (chosen and bool(gpus))

@@ -7,7 +7,7 @@ from itertools import chain, count
 from psgd.compare import cells, numbers
 from psgd.compare.report import curves, decomposition, networks, setup, tuning, verdicts, view
 from psgd.compare.report.blocks import Block, Bullets, Document, Figure, Section, Text
-from psgd.core.plural import plural
+from psgd.core.counted import counted
 
 MARGIN = "5 %"
 
@@ -50,8 +50,8 @@ def _about(results: view.Results) -> str:
     target = results["target"]
     value = "no target" if target["value"] is None else f"target {numbers.short(target['value'])}"
     return (
-        f"psgd {results['psgd']}: {arms} {plural('arm', arms)} at {places} {plural('point', places)} of the grid, "
-        f"{seeds} {plural('seed', seeds)} each; {view.metric_name(results)}, {value} ({target['origin']})"
+        f"psgd {results['psgd']}: {counted(arms, 'arm')} at {counted(places, 'point')} of the grid, "
+        f"{counted(seeds, 'seed')} each; {view.metric_name(results)}, {value} ({target['origin']})"
     )
 
 

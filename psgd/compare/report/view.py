@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from psgd.compare import cells, numbers
-from psgd.core.plural import plural
+from psgd.core.counted import counted
 
 Results = dict[str, Any]
 
@@ -59,7 +59,7 @@ def price_name(results: Results, name: str) -> str:
     price = results["prices"][name]
     if price == "measured":
         return f"{name}: measured on this machine"
-    hosts = f"{price['hosts']} {plural('host', price['hosts'])}"
+    hosts = f"{counted(price['hosts'], 'host')}"
     speed = "" if price["machine_speed"] == 1 else f", cores of {numbers.short(price['machine_speed'])} times the speed"
     network = f", network {price['network']}" if price["network"] else ", no network"
     per_host = f" of {price['workers_per_host']} workers" if price["workers_per_host"] else ""
