@@ -18,8 +18,8 @@ from processes import LIMIT, TESTS, Finished, Running, descendants
 
 from psgd.compare import command, cost_book, directory, dry_run, estimate
 from psgd.compare.__main__ import main
+from psgd.compare.finished_run import status
 from psgd.compare.plan import Fingerprints, Plan
-from psgd.compare.record import status
 from psgd.compare.runs import Runs
 from psgd.compare.verify import verify
 from psgd.config.comparison_file import read_comparison

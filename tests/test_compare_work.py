@@ -4,7 +4,7 @@ import pytest
 
 import psgd
 from psgd.compare.clock import Price, times
-from psgd.compare.record import read_record
+from psgd.compare.finished_run import read_entry
 from psgd.compare.work import combinations, sent
 
 UNEVEN = {"workers": 2, "speeds": [1.0, 0.5], "period": 3}  # steps (3, 1), (3, 2), (3, 1), ...
@@ -83,7 +83,7 @@ def test_what_a_comparison_counts_is_what_the_run_sent(tmp_path, name, workers, 
         strategy={"name": name} if name == "gradient-averaging" else {"name": name, "period": 7},
         training={"epochs": 2, "seed": 1},
     )
-    record, summary = read_record(1, tmp_path / "run", None, False), run.summary
+    record, summary = read_entry(1, tmp_path / "run", None, False), run.summary
     contribution = 4 * (64 * 7 + 7 + 7 * 10 + 10)
     cell = a_cell(name, workers=workers, speeds=speeds or [1.0] * workers, message_bytes=contribution)
     cell = {**cell, "period": None if name == "gradient-averaging" else 7}

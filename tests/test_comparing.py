@@ -13,8 +13,8 @@ from psgd.compare.clock import times
 from psgd.compare.comparing import Comparing
 from psgd.compare.directory import open_directory
 from psgd.compare.findings import findings
+from psgd.compare.finished_run import read_examples_per_epoch
 from psgd.compare.plan import Plan
-from psgd.compare.record import read_examples_per_epoch
 from psgd.compare.report import series_csv
 from psgd.config.comparison_file import read_comparison
 from psgd.config.document import write

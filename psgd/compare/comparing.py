@@ -9,8 +9,8 @@ from psgd.backends.blas import describe
 from psgd.compare.cost_book import CostBook
 from psgd.compare.crossing import best_score, higher_is_better
 from psgd.compare.directory import BASE
+from psgd.compare.finished_run import read_entry, read_examples_per_epoch
 from psgd.compare.plan import Cell, Plan, Trial, differences
-from psgd.compare.record import read_examples_per_epoch, read_record
 from psgd.compare.results_file import SCHEMA
 from psgd.compare.runs import Outcome, Runs
 from psgd.compare.timing import time_runs
@@ -131,7 +131,7 @@ class Comparing:
             entry = self._cells.setdefault(cell, self._entry(cell))
             for seed in seeds if cell in usable else ():
                 outcome = outcomes[trials[cell, seed].identity]
-                entry["runs"].append(read_record(seed, *outcome))
+                entry["runs"].append(read_entry(seed, *outcome))
                 entry["examples_per_epoch"] = entry["examples_per_epoch"] or read_examples_per_epoch(outcome.directory)
                 if outcome.error and not outcome.diverged:
                     self._fail(cell, outcome.error)

@@ -9,8 +9,8 @@ from psgd.compare import numbers
 from psgd.compare.cost_book import CostBook
 from psgd.compare.directory import earlier_results
 from psgd.compare.estimate import Estimator
+from psgd.compare.finished_run import ENDED, status
 from psgd.compare.plan import Cell, Plan, Trial
-from psgd.compare.record import ENDED, status
 from psgd.compare.spaces import EXTENDED_BY
 from psgd.compare.tuning import MAX_EXTENSIONS, tuning_trials
 from psgd.config.settings import Settings

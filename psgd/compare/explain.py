@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from psgd.compare.finished_run import read_summary
 from psgd.compare.formulas import bracketed, chosen, formula, weights_by_hand
-from psgd.compare.record import read_summary
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
 from psgd.core.counted import counted

@@ -12,8 +12,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple, final
 
+from psgd.compare.finished_run import ENDED, status
 from psgd.compare.plan import Trial
-from psgd.compare.record import ENDED, status
 from psgd.config.resolve import dump
 from psgd.core.errors import Diverged, StorageError
 from psgd.core.files import write_text

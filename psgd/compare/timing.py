@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from psgd.compare.finished_run import read_entry, read_group, read_seconds
 from psgd.compare.idle import BUSY, busy_cores
 from psgd.compare.plan import Trial
-from psgd.compare.record import read_group, read_record, read_seconds
 from psgd.compare.runs import Outcome, Runs
 from psgd.core.files import write_json
 from psgd.core.log import LOG
@@ -30,7 +30,7 @@ def time_runs(runs: Runs, wanted: Sequence[tuple[Trial, str, dict[str, Any]]]) -
             write_json(note, {"idle": idle})
         if outcome.error:
             LOG.warning("psgd: %s, seed %d, could not be timed: %s", name, run["seed"], outcome.error)
-        elif read_record(run["seed"], *outcome)["sha256"] != run["sha256"]:
+        elif read_entry(run["seed"], *outcome)["sha256"] != run["sha256"]:
             LOG.warning("psgd: %s, seed %d, has another hash when it is timed: its time is left out", name, run["seed"])
         else:
             idle = False

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from psgd.compare.crossing import higher_is_better
+from psgd.compare.finished_run import read_entry
 from psgd.compare.plan import Cell, Plan, Trial
-from psgd.compare.record import read_record
 from psgd.compare.runs import Outcome
 from psgd.compare.spaces import beyond, first_values
 from psgd.config.comparison import Space, Tune
@@ -113,7 +113,7 @@ def _scored(plan: Plan, value: float, trials: list[Trial], outcomes: dict[str, O
     means, error, examples = [], None, 0
     for trial in trials:
         directory, failure, diverged = outcomes[trial.identity]
-        record = read_record(0, directory, failure, diverged)
+        record = read_entry(0, directory, failure, diverged)
         series = [sign * each for each in record["series"].get(metric, []) if each is not None and math.isfinite(each)]
         examples += (record["series"]["examples"] or [0])[-1]
         if record["error"] or not series:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from psgd.compare.cells import cell_name
+from psgd.compare.finished_run import read_entry
 from psgd.compare.plan import Fingerprints, identity
-from psgd.compare.record import read_record
 from psgd.config.resolve import resolve
 from psgd.core.errors import Diverged, PsgdError, UsageError
 from psgd.jobs.auto_group import cores
@@ -70,5 +70,5 @@ def _train(directory: Path, run: str, group: str, workers: int) -> str | None:
     if done.returncode not in (0, Diverged.code):  # a run that diverged has a hash, too
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise PsgdError(f"the run could not be trained again on {group} (code {done.returncode}): {last}")
-    sha256: str | None = read_record(0, output, None, False)["sha256"]
+    sha256: str | None = read_entry(0, output, None, False)["sha256"]
     return sha256

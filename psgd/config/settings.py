@@ -22,9 +22,9 @@ from psgd.config.value_types import (
     Path,
     Positive,
     Processes,
-    Recorders,
     Share,
     Text,
+    Trackers,
     Workers,
     different,
 )
@@ -258,7 +258,7 @@ class Settings(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     compile: Literal["auto", "always", "never"] = "auto"
     cluster: Cluster = Cluster()
-    record: Recorders = Field(default_factory=list, description="a list of different ones of tensorboard, mlflow")
+    record: Trackers = Field(default_factory=list, description="a list of different ones of tensorboard, mlflow")
     output: Text = "runs/run"
 
     @property

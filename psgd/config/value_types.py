@@ -44,7 +44,7 @@ Path = Annotated[Text | None, Field(description="a path, or null")]
 Limit = Annotated[Positive | None, Field(description="a number greater than 0, or null")]
 _unique = {"uniqueItems": True}  # in the JSON Schema, what different checks
 Names = Annotated[list[Text], AfterValidator(different), Field(json_schema_extra=_unique)]
-Recorders = Annotated[
+Trackers = Annotated[
     list[Literal["tensorboard", "mlflow"]], AfterValidator(different), Field(json_schema_extra=_unique)
 ]
 Activation = Annotated[

@@ -15,8 +15,8 @@ from psgd.core.launcher import launched
 from psgd.core.log import LOG
 from psgd.jobs.auto_group import check_launched, choose_group, cores
 from psgd.jobs.gpus import check_device, count_gpus
-from psgd.jobs.record.recorders import check_installed
 from psgd.jobs.request import RunRequest
+from psgd.jobs.trackers.choose import check_installed
 
 
 def read_request(options: argparse.Namespace, processes: int) -> RunRequest | None:
@@ -48,7 +48,7 @@ def request_for(
     accept_changes: bool,
     quiet: bool,
 ) -> RunRequest:
-    """Make the request for a run of resolved settings. UsageError for a group or a recorder that cannot be used
+    """Make the request for a run of resolved settings. UsageError for a group or a tracker that cannot be used
     here."""
     check_installed(resolved.settings)
     settings, notes = resolve_auto(resolved.settings, processes)

@@ -15,10 +15,10 @@ from psgd.group.placement import place_on_host
 from psgd.group.transport import Transport
 from psgd.jobs.choose_device import with_device
 from psgd.jobs.environment import describe_group
-from psgd.jobs.record.recorders import relay
 from psgd.jobs.request import RunRequest
 from psgd.jobs.run_files import RunFiles
 from psgd.jobs.summary import rounded
+from psgd.jobs.trackers.choose import trackers_of
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -88,7 +88,7 @@ class _Training:
         # Threads open their devices here, each its own; others have done so before there was a directory.
         job = with_device(agreement.together(self._build), transport, place_on_host(transport), agreement)
         label = str(transport.process)
-        listener = relay(request.settings, request.config, directory, label)
+        listener = trackers_of(request.settings, request.config, directory, label)
         recorder = Recorder(directory, job.sampler.examples, job.epochs, label, request.quiet, listener=listener)
         files = RunFiles(request, directory, job, recorder, describe_group(transport, job))
         try:

@@ -11,7 +11,7 @@ from psgd.config.document import read_file
 from psgd.config.names import SECTIONS
 from psgd.config.resolve import resolve
 from psgd.core.errors import StorageError, UsageError
-from psgd.jobs.record import tensorboard
+from psgd.jobs.trackers import tensorboard
 from psgd.training.checkpoint_files import remove_checkpoints
 
 PARTIAL = ".config.yaml.partial"  # what a run leaves that is killed while it writes its first file

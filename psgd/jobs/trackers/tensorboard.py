@@ -1,4 +1,4 @@
-"""The recorder of TensorBoard, which writes event files to the directory `tensorboard` of the run. The only importer of
+"""The TensorBoard tracker, which writes event files to the directory `tensorboard` of the run. The only importer of
 tensorboardX: of the writer below its SummaryWriter, in whose thread nobody would notice that the disk is full."""
 
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, final
 
 from psgd.core.files import to_json
-from psgd.jobs.record.destination import Scalars
+from psgd.jobs.trackers.tracker import Scalars
 
 DIRECTORY = "tensorboard"  # in that of the run
 OURS = "events.out.tfevents.*.psgd-*"  # the names of its files

@@ -11,7 +11,7 @@ ENDED = ("done", "target-reached", "diverged")  # the status of a run that need 
 SCORES = ("validation_accuracy", "validation_loss", "test_accuracy", "test_loss")
 
 
-def read_record(seed: int, directory: Path, error: str | None, diverged: bool) -> dict[str, Any]:
+def read_entry(seed: int, directory: Path, error: str | None, diverged: bool) -> dict[str, Any]:
     """The entry of a run in results.json. DataError if its files are broken."""
     summary = read_summary(directory)
     return {

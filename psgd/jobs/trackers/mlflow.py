@@ -1,4 +1,4 @@
-"""The recorder of MLflow: a run in the experiment "psgd" of the tracking server that MLFLOW_TRACKING_URI names, or of
+"""The MLflow tracker: a run in the experiment "psgd" of the tracking server that MLFLOW_TRACKING_URI names, or of
 MLflow's default. The only importer of mlflow. Which run it is stands in mlflow.json, so that a resumed run goes on."""
 
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from psgd.core.files import write_json
-from psgd.jobs.record.destination import Scalars, finite
+from psgd.jobs.trackers.tracker import Scalars, finite
 
 FILE = "mlflow.json"  # in the directory of the run
 EXPERIMENT = "psgd"  # unless MLFLOW_EXPERIMENT_NAME says otherwise

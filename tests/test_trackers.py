@@ -1,4 +1,4 @@
-"""Recorders: what TensorBoard and MLflow read back is what the metrics say, and their failure changes nothing."""
+"""Trackers: what TensorBoard and MLflow read back is what the metrics say, and their failure changes nothing."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from processes import run as run_command
 import psgd
 from psgd.core.errors import UsageError
 from psgd.jobs import open_directory, run_files
-from psgd.jobs.record.destination import Scalars, scalars
-from psgd.jobs.record.relay import Relay
+from psgd.jobs.trackers.threads import TrackerThreads
+from psgd.jobs.trackers.tracker import Scalars, scalars
 from psgd.training.local_steps import LocalSteps
 
 __all__ = ["mpi", "run"]  # fixtures
@@ -115,7 +115,7 @@ def test_only_the_first_process_of_mpi_records(run, mpi: Mpi, tmp_path):
     assert curve(tmp_path / "run", "loss") == in_metrics(tmp_path / "run", "loss")
 
 
-def test_a_recorder_that_cannot_write_is_one_warning(run, tmp_path, monkeypatch, capfd):
+def test_a_tracker_that_cannot_write_is_one_warning(run, tmp_path, monkeypatch, capfd):
     write_config = run_files.write_text
 
     def then_bar(path: Path, text: str) -> None:
@@ -148,13 +148,13 @@ def test_a_missing_package_is_refused_before_anything_is_done(tmp_path, monkeypa
         ("tensorboard", "a list of"),
     ],
 )
-def test_wrong_recorders_are_refused(given, words):
+def test_wrong_trackers_are_refused(given, words):
     with pytest.raises(UsageError, match=f"call: record is .*; it must be {words}"):
         psgd.train(record=given)
 
 
 class Fails:
-    """A destination that fails at one of its methods, or when it is opened."""
+    """A tracker that fails at one of its methods, or when it is opened."""
 
     def __init__(self, where: str, error: Callable[[], object]) -> None:
         self._where, self._error = where, error
@@ -185,16 +185,16 @@ def leaves() -> None:
 
 
 def tell(openers: dict[str, Callable[[], Fails]], last_seconds: float = 30.0) -> None:
-    relay = Relay(openers, "0", last_seconds)
-    relay.truncate(0)
+    trackers = TrackerThreads(openers, "0", last_seconds)
+    trackers.truncate(0)
     for step in range(1000):
-        relay.row(lambda step=step: {"examples": step, "loss": 0.5})
-    relay.close({"status": "done"})
+        trackers.row(lambda step=step: {"examples": step, "loss": 0.5})
+    trackers.close({"status": "done"})
 
 
 @pytest.mark.parametrize("error", [full, leaves])
 @pytest.mark.parametrize("where", ["open", "begin", "write", "finish"])
-def test_a_failing_recorder_is_told_of_once_and_does_not_disturb_others(capfd, where, error):
+def test_a_failing_tracker_is_told_of_once_and_does_not_disturb_others(capfd, where, error):
     opened: list[Fails] = []
 
     def open_good() -> Fails:
@@ -213,7 +213,7 @@ def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("record")]
 
 
-def test_a_slow_recorder_is_left_behind(capfd):
+def test_a_slow_tracker_is_left_behind(capfd):
     held = threading.Event()
     tell({"slow": lambda: Fails("write", held.wait)}, 0.05)
     assert "it has not written everything 0.05 s after the end of the run" in capfd.readouterr().err
@@ -223,7 +223,7 @@ def test_a_slow_recorder_is_left_behind(capfd):
 
 
 def test_a_process_that_is_not_the_first_opens_nothing():
-    Relay({"bad": lambda: pytest.fail("opened")}, "1", 30.0).close({"status": "done"})
+    TrackerThreads({"bad": lambda: pytest.fail("opened")}, "1", 30.0).close({"status": "done"})
     assert not threads()
 
 

@@ -1,7 +1,7 @@
-"""Hands the lines of metrics to recorders, each in a thread of its own.
+"""Hands the lines of metrics to trackers, each in a thread of its own.
 
-The training neither waits for a recorder nor notices its failure, of which there is one warning; at the end of the run
-a recorder is given a while for what it has not written yet.
+The training neither waits for a tracker nor notices its failure, of which there is one warning; at the end of the run
+a tracker is given a while for what it has not written yet.
 """
 
 import queue
@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, final
 
 from psgd.core.log import LOG
-from psgd.jobs.record.destination import Destination, Scalars, scalars
+from psgd.jobs.trackers.tracker import Scalars, Tracker, scalars
 from psgd.training.metrics import Row
 
-Open = Callable[[], Destination]
+Open = Callable[[], Tracker]
 
 
 class _Begin(NamedTuple):
@@ -30,12 +30,12 @@ class _End(NamedTuple):
 
 
 @final
-class Relay:
-    """`openers`: by the names of recorders; each is called in the recorder's thread, when there is something to tell.
-    `label`: of this process, in warnings. `last_seconds`: that recorders may take after the end of the run."""
+class TrackerThreads:
+    """`openers`: by the names of trackers; each is called in the tracker's thread, when there is something to tell.
+    `label`: of this process, in warnings. `last_seconds`: that trackers may take after the end of the run."""
 
     def __init__(self, openers: Mapping[str, Open], label: str, last_seconds: float) -> None:
-        self._channels = [_Channel(name, opener, label) for name, opener in openers.items()]
+        self._threads = [_TrackerThread(name, opener, label) for name, opener in openers.items()]
         self._last_seconds = last_seconds
 
     def truncate(self, examples: int) -> None:
@@ -47,21 +47,21 @@ class Relay:
         self._put(_Row(row))
 
     def close(self, summary: dict[str, Any] | None) -> None:
-        """Tell the summary of the run, None after an error, and wait until the recorders have written everything."""
+        """Tell the summary of the run, None after an error, and wait until the trackers have written everything."""
         self._put(_End(summary))
         deadline = time.monotonic() + self._last_seconds
-        for channel in self._channels:
-            if not channel.wait(max(0.0, deadline - time.monotonic())):
-                channel.warn(f"it has not written everything {self._last_seconds:g} s after the end of the run")
+        for thread in self._threads:
+            if not thread.wait(max(0.0, deadline - time.monotonic())):
+                thread.warn(f"it has not written everything {self._last_seconds:g} s after the end of the run")
 
     def _put(self, item: _Begin | _Row | _End) -> None:
-        for channel in self._channels:
-            channel.put(item)
+        for thread in self._threads:
+            thread.put(item)
 
 
 @final
-class _Channel:
-    """One recorder, its thread, and what it has not been told yet."""
+class _TrackerThread:
+    """One tracker, its thread, and what it has not been told yet."""
 
     def __init__(self, name: str, opener: Open, label: str) -> None:
         self._name, self._open, self._label = name, opener, label
@@ -85,7 +85,7 @@ class _Channel:
 
     def _work(self) -> None:
         try:
-            destination, ended = self._open(), False
+            tracker, ended = self._open(), False
             while not ended:
                 rows: list[Scalars] = []
                 for item in self._next():
@@ -93,16 +93,16 @@ class _Channel:
                         rows.append(scalars(item.row()))
                         continue
                     if rows:
-                        destination.write(rows)
+                        tracker.write(rows)
                         rows = []
                     if isinstance(item, _Begin):
-                        destination.begin(item.step)
+                        tracker.begin(item.step)
                     else:
-                        destination.finish(item.summary)
+                        tracker.finish(item.summary)
                         ended = True
                 if rows:
-                    destination.write(rows)
-        except BaseException as error:  # of any type, SystemExit too: a recorder must not end the run
+                    tracker.write(rows)
+        except BaseException as error:  # of any type, SystemExit too: a tracker must not end the run
             what = " ".join(f"{type(error).__name__}: {error}".split())
             self.warn(what if len(what) <= 300 else what[:297] + "...")
 

@@ -1,4 +1,4 @@
-"""What a recorder writes to: a place with scalars over steps. A step is a number of examples."""
+"""The protocol of experiment trackers: they take scalars over steps. A step is a number of examples."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ class Scalars(NamedTuple):
     values: dict[str, float]
 
 
-class Destination(Protocol):
+class Tracker(Protocol):
     """Its methods are called by one thread, one at a time. They may raise anything, and take long."""
 
     def begin(self, step: int) -> None:

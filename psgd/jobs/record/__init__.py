@@ -1,1 +1,0 @@
-"""Recorders: what a run tells to TensorBoard and MLflow, beside metrics.jsonl."""
