@@ -8,7 +8,7 @@ from types import ModuleType
 
 from psgd.config.names import value_words
 from psgd.config.shipped import COMPARISON, configs, shipped
-from psgd.core.command import program, run_command
+from psgd.core.command import program_name, run_command
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result
 from psgd.core.subcommands import SUBCOMMANDS
@@ -63,7 +63,7 @@ _psgd_shipped() { compadd -- $shipped }
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog=program("completion"),
+        prog=program_name("completion"),
         description="Print the script that completes `psgd`: its commands, options, configs and settings. "
         'In ~/.bashrc: eval "$(psgd completion bash)"; in ~/.zshrc, after compinit: eval "$(psgd completion zsh)".',
     )

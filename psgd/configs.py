@@ -6,14 +6,14 @@ from pathlib import Path
 
 from psgd.config.shipped import about, find_named, shipped
 from psgd.config.shipped_copies import copy
-from psgd.core.command import program, run_command
+from psgd.core.command import program_name, run_command
 from psgd.core.files import print_result
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog=program("configs"),
+        prog=program_name("configs"),
         description="List the configs and scripts that come with psgd, print those that are named, or copy them.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="what to print or copy; none: list or copy all")

@@ -9,14 +9,14 @@ import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from psgd.compare.explain import explain  # noqa: E402
-from psgd.core.command import program, run_command  # noqa: E402
+from psgd.core.command import program_name, run_command  # noqa: E402
 from psgd.core.files import print_result  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog=program("explain"),
+        prog=program_name("explain"),
         description="Explain a run: the formula by which its strategy combines the workers, with the run's numbers; "
         "the weights of the workers, their steps, who waited for whom, and what was sent.",
     )

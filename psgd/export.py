@@ -8,7 +8,7 @@ import argparse  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from psgd.core.command import program, run_command  # noqa: E402
+from psgd.core.command import program_name, run_command  # noqa: E402
 from psgd.core.errors import UsageError  # noqa: E402
 from psgd.core.files import print_result  # noqa: E402
 from psgd.jobs.export.export import FORMATS, export  # noqa: E402
@@ -17,7 +17,7 @@ from psgd.jobs.export.export import FORMATS, export  # noqa: E402
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog=program("export"),
+        prog=program_name("export"),
         usage=f"%(prog)s [-h] --to {{{','.join(FORMATS)}}} [--output FILE] RUN",
         description="Write a trained model for other programs: ONNX with the preparation of raw inputs, arrays of "
         "numpy with a description as JSON, or a pickled pipeline of scikit-learn. Prints the path of the file.",

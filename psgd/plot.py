@@ -6,14 +6,14 @@ from pathlib import Path
 
 from psgd.compare.curves import read_run
 from psgd.compare.picture import FORMATS, draw, labels, save
-from psgd.core.command import program, run_command
+from psgd.core.command import program_name, run_command
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result, refuse_existing
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = argparse.ArgumentParser(prog=program("plot"), description="Learning curves of runs as one picture.")
+    parser = argparse.ArgumentParser(prog=program_name("plot"), description="Learning curves of runs as one picture.")
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="the directory of a run")
     parser.add_argument(
         "--output",

@@ -8,7 +8,7 @@ import argparse  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from psgd.core.command import program, run_command  # noqa: E402
+from psgd.core.command import program_name, run_command  # noqa: E402
 from psgd.core.files import refuse_existing  # noqa: E402
 from psgd.core.log import LOG  # noqa: E402
 from psgd.jobs.predictions import judge, read_question, write_csv  # noqa: E402
@@ -18,7 +18,7 @@ from psgd.learners.model_file import load_model  # noqa: E402
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog=program("predict"),
+        prog=program_name("predict"),
         description="Predictions of a trained model as CSV, a row for each example, on stdout unless --output is "
         "given. If the data contain the right answers, the accuracy or error is printed to stderr.",
     )

@@ -8,14 +8,14 @@ from psgd.compare.clock import times
 from psgd.compare.findings import findings
 from psgd.compare.report.write import write_report
 from psgd.compare.results_file import read_results
-from psgd.core.command import program, run_command
+from psgd.core.command import program_name, run_command
 from psgd.core.files import print_result
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog=program("report"),
+        prog=program_name("report"),
         description="Rebuild report.html, report.md, series.csv and the figures of a comparison from its results.json, "
         "without training.",
     )

@@ -225,7 +225,7 @@ def measured_ceilings(gpu: Device) -> dict[str, float]:
     fresh, begins = gpu.empty((1,), np.dtype(np.int32)), np.ones(1, np.int32)
     gpu.upload(begins, fresh)
     gpu.synchronize()
-    program = programs.program(("exact",), FLOAT32, np.dtype(np.uint8))
+    program = programs.make_program(("exact",), FLOAT32, np.dtype(np.uint8))
 
     def copy() -> None:
         for _ in range(count):
@@ -241,7 +241,7 @@ def measured_ceilings(gpu: Device) -> dict[str, float]:
 
 
 def filled(gpu: Device, array: DeviceArray, value: float) -> DeviceArray:
-    program = programs.program(("exact",), FLOAT32, np.dtype(np.uint8))
+    program = programs.make_program(("exact",), FLOAT32, np.dtype(np.uint8))
     gpu.launch(program, "fill_real", (256,), (256,), array, value, array.size)
     return array
 

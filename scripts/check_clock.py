@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 
 from psgd.compare.clock import Price, times
 from psgd.compare.costs import measure
-from psgd.compare.network import MPICH, Library, parse
+from psgd.compare.network import MPICH, Library, parse_network
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
 from psgd.data.dataset import Data
@@ -126,7 +126,7 @@ def inputs_of(hidden: str) -> int:
 
 def modelled(point: Point, cell: dict[str, Any], library: Library) -> float:
     """Seconds of a round."""
-    network = parse(f"{point.link},0us")
+    network = parse_network(f"{point.link},0us")
     network = network._replace(bandwidth=network.bandwidth * UNCOUNTED)
     # Both hosts are one machine, and slow each other down.
     price = Price(hosts=WORKERS, network=network, machine_speed=1 / (1 + cell["costs"]["crowding"]))

@@ -42,7 +42,7 @@ def device(record: Record) -> None:
     kinds = [(FLOAT32, np.uint8), (FLOAT64, np.float64), (FLOAT32, np.float32), (FLOAT64, np.uint8)]
     for dtype, inputs in kinds[: 2 if record.pretend else None]:
         for files, defines in ((("exact", "network"), {}), (("tree",), {"WORKERS": 8})):
-            program = programs.program(files, dtype, np.dtype(inputs), **defines)
+            program = programs.make_program(files, dtype, np.dtype(inputs), **defines)
             compiled(record, gpu, f"kernels of {' and '.join(files)}, {dtype} on {np.dtype(inputs)}", program)
     for name, rule in product("CDE", RULES if not record.pretend else ()):
         if plan := Training(ON_GPU[name], rule).fits(gpu, 1):

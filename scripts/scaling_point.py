@@ -63,10 +63,10 @@ def load_and_gather(directory: Path) -> tuple[float, float]:
     from psgd.config.settings import Npz
     from psgd.core.replica import Progress
     from psgd.data.sampling.shuffle import Shuffle
-    from psgd.data.sources.load import load
+    from psgd.data.sources.load import load_source
 
     began = time.perf_counter()
-    data = load(Npz(path=str(directory))).train
+    data = load_source(Npz(path=str(directory))).train
     loaded = time.perf_counter()
     read, steps = data.reader(GATHERED, data.outputs, np.dtype(np.float32)), len(data) // GATHERED
     for batch in Shuffle(len(data), GATHERED, 0).batches(0, (steps,), 0, steps, Progress()):

@@ -24,7 +24,7 @@ def test_a_kernel_below_the_cpus_is_reported_if_the_environment_selects_it(monke
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     if asked:
         monkeypatch.setenv("OPENBLAS_CORETYPE", asked)
-    monkeypatch.setattr(blas, "describe", lambda: {"kernel": kernel})
+    monkeypatch.setattr(blas, "describe_blas", lambda: {"kernel": kernel})
     monkeypatch.setattr(blas, "_cpu_flags", lambda: set(flags.split()))
     warning = blas.kernel_warning()
     assert warning is None if said is None else said in str(warning)

@@ -136,7 +136,7 @@ def test_arms_whose_runs_are_the_same_are_ahead_together():
     first, *_, last = said(*rows, tables=2, strategies=strategies, hashes=hashes)
     assert first == (
         "First to reach a validation accuracy of 0.97, by the median time: average (parameter-averaging) and weighted "
-        "(weighted-averaging) together in 2 of 2 places and prices."
+        "(weighted-averaging) together in 2 of 2 grid points and prices."
     )
     assert last.startswith("Price p1: weighted and average, whose runs are the same, reach the target first, in 1.00 s")
     assert "; weighted takes 0.50 times as long as sync" in last

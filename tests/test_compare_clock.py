@@ -17,7 +17,7 @@ from psgd.compare.network import (
     after_broadcasts,
     all_gather_seconds,
     broadcasts_seconds,
-    parse,
+    parse_network,
     stages_added,
     stages_in_turn,
 )
@@ -25,7 +25,7 @@ from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
 from psgd.data.sources.load import load_data
 from psgd.group.group import Group
-from psgd.group.reports import Notice, Report, pack
+from psgd.group.reports import Notice, Report, pack_reports
 from psgd.group.vector_shape import VectorShape
 from psgd.strategy.plans import PacedPlan, exact_speeds
 from psgd.training.loop import Loop
@@ -71,7 +71,7 @@ def seconds(cell, run, price, library=NO_OVERHEAD):
     ],
 )
 def test_networks_are_read(text, bandwidth, latency):
-    assert parse(text) == pytest.approx((bandwidth, latency))
+    assert parse_network(text) == pytest.approx((bandwidth, latency))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_networks_are_read(text, bandwidth, latency):
 )
 def test_other_networks_are_refused(text):
     with pytest.raises(UsageError, match="100Mbit,1ms"):
-        parse(text)
+        parse_network(text)
 
 
 def test_one_worker_by_hand():
@@ -192,7 +192,7 @@ def test_long_rounds_exchange_reports_every_second():
 
 
 def test_weighted_averaging_with_equal_speeds_is_parameter_averaging():
-    price = Price(hosts=2, network=parse("100Mbit,1ms"))
+    price = Price(hosts=2, network=parse_network("100Mbit,1ms"))
     weighted, uniform = (times(a_cell(s), a_run(0, 5, 9), price) for s in ("weighted-averaging", "parameter-averaging"))
     assert all(a.tolist() == b.tolist() for a, b in zip(weighted, uniform, strict=True))
 
@@ -294,7 +294,7 @@ def test_the_messages_are_those_that_the_group_sends(workers, hosts):
 
 
 def test_rows_and_segments_are_those_of_the_loop():
-    assert len(pack(Notice(), [Report(0)], 1)) == ROW_BYTES
+    assert len(pack_reports(Notice(), [Report(0)], 1)) == ROW_BYTES
     assert inspect.signature(Loop).parameters["segment_seconds"].default == SEGMENT_SECONDS
 
 

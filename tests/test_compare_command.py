@@ -19,11 +19,11 @@ from processes import LIMIT, TESTS, Finished, Running, descendants
 from psgd.compare import command, cost_book, directory, dry_run, estimate
 from psgd.compare.__main__ import main
 from psgd.compare.finished_run import status
-from psgd.compare.plan import Fingerprints, Plan
+from psgd.compare.plan import ComparisonPlan, Fingerprints
 from psgd.compare.runs import Runs
 from psgd.compare.verify import verify
 from psgd.config.comparison_file import read_comparison
-from psgd.config.document import write
+from psgd.config.document import to_yaml
 from psgd.config.settings import Settings
 from psgd.core.errors import INTERRUPTED, PsgdError, UsageError
 from psgd.jobs.probe import bench
@@ -50,8 +50,8 @@ BASE = {
 
 
 def configured(where: Path, **sections: Any) -> Path:
-    (where / "base.yaml").write_text(write(BASE))
-    (where / "tiny.yaml").write_text(write({"base": "base.yaml", **TINY, **sections}))
+    (where / "base.yaml").write_text(to_yaml(BASE))
+    (where / "tiny.yaml").write_text(to_yaml({"base": "base.yaml", **TINY, **sections}))
     return where / "tiny.yaml"
 
 
@@ -161,7 +161,7 @@ def test_a_signal_ends_the_runs_with_a_checkpoint(tmp_path, monkeypatch, number,
 
 
 def test_a_run_that_was_left_at_work_is_waited_for(tmp_path, capfd):
-    plan = Plan(read_comparison(str(configured(tmp_path, tune=None))))
+    plan = ComparisonPlan(read_comparison(str(configured(tmp_path, tune=None))))
     trial, runs = plan.trial(plan.cells[0], 0), Runs(tmp_path, 1)
     left = tmp_path / "runs" / trial.identity
     left.mkdir(parents=True)
@@ -305,7 +305,7 @@ def test_a_wrong_config_has_code_2(tmp_path, in_process, capsys):
     ]
 
 
-class Estimator:
+class TimeEstimator:
     """Stands in for that of psgd.compare.estimate."""
 
     def __init__(self, base: Settings) -> None:
@@ -322,7 +322,7 @@ class Estimator:
 
 
 def test_the_dry_run_lists_cells_distinct_runs_and_the_time(tmp_path, in_process, capsys, monkeypatch):
-    monkeypatch.setattr(dry_run, "Estimator", Estimator)
+    monkeypatch.setattr(dry_run, "TimeEstimator", TimeEstimator)
     monkeypatch.setattr(command, "cores", lambda: 2)
     arms = {arm: ARMS[arm] for arm in ("sync", "weighted")}
     speeds = {"equal": {}, "uneven": {"cluster.speeds": {"repeat": [1, 0.5]}}}
@@ -348,7 +348,7 @@ def test_the_dry_run_lists_cells_distinct_runs_and_the_time(tmp_path, in_process
 
 def test_arms_that_differ_in_what_is_tried_for_them_are_counted_each(tmp_path, in_process, capsys, monkeypatch):
     """Their values may differ. With equal values to try, they have the same runs."""
-    monkeypatch.setattr(dry_run, "Estimator", Estimator)
+    monkeypatch.setattr(dry_run, "TimeEstimator", TimeEstimator)
     arms = {"one": ARMS["sync"], "low": {**ARMS["sync"], "tune": {"optimizer.learning_rate": {"log": [0.01, 0.04]}}}}
     arms["two"] = {**ARMS["sync"], "tune": {"optimizer.learning_rate": {"log": [0.1, 0.4]}}}
     tune = {"optimizer.learning_rate": {"log": [0.1, 0.4], "points": 3}, "for_each": ["arm"], "seeds": [100]}
@@ -373,8 +373,8 @@ def test_the_dry_run_knows_what_is_done_and_what_will_fail(made, in_process, cap
 
 def test_the_dry_run_refuses_what_the_real_call_would(tmp_path, in_process, capsys):
     config, where = configured(tmp_path, arms={"sync": {}}), tmp_path / "out"
-    plan = Plan(read_comparison(str(config)))
-    directory.open_directory(where, plan.comparison, plan.base)
+    plan = ComparisonPlan(read_comparison(str(config)))
+    directory.open_comparison(where, plan.comparison, plan.base)
     before = {path.name: path.read_bytes() for path in where.iterdir()}
     other = configured(tmp_path, arms={"sync": {"optimizer.momentum": 0.9}})
     for output, problem in ((where, "has another comparison: arms.sync differ from"), (config, "is a file")):
@@ -390,8 +390,8 @@ def test_the_dry_run_refuses_what_the_real_call_would(tmp_path, in_process, caps
 def test_the_estimate_grows_with_the_work(tmp_path, monkeypatch):
     for name in ("SECONDS", "TOGETHER", "TIMED_SECONDS"):  # of measurements, which may be as noisy as they like
         monkeypatch.setattr(bench, name, 0.005)
-    plan = Plan(read_comparison(str(configured(tmp_path, tune=None))))
-    estimator, settings = estimate.Estimator(plan.base), plan.settings(plan.cells[0], 0)
+    plan = ComparisonPlan(read_comparison(str(configured(tmp_path, tune=None))))
+    estimator, settings = estimate.TimeEstimator(plan.base), plan.settings(plan.cells[0], 0)
     longer = settings.replace(training=settings.training.replace(epochs=5000.0))
     more = longer.replace(training=longer.training.replace(evaluate_every=0.05))
     seconds = [estimator.run(each, alone=False) for each in (settings, longer, more)]
@@ -403,4 +403,4 @@ def test_results_of_every_call_are_those_of_its_config(made):
     """The directory can be given instead of the config that made it."""
     where, _ = made
     options = argparse.Namespace(config=str(where / "comparison.yaml"))
-    assert [cell.name for cell in Plan(read_comparison(options.config)).cells] == list(ARMS)
+    assert [cell.name for cell in ComparisonPlan(read_comparison(options.config)).cells] == list(ARMS)

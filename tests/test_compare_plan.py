@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from psgd.compare.directory import BASE, CONFIG, open_directory
-from psgd.compare.plan import VALIDATION, Fingerprints, Plan, differences
+from psgd.compare.directory import BASE, CONFIG, open_comparison
+from psgd.compare.plan import VALIDATION, ComparisonPlan, Fingerprints, differences
 from psgd.config.comparison_file import EXAMPLES, read_comparison
-from psgd.config.document import parse, write
+from psgd.config.document import parse_yaml, to_yaml
 from psgd.core import version
 from psgd.core.errors import DataError, UsageError
 
@@ -28,15 +28,15 @@ SQUARED, HUBER = {"model.loss": "squared-error"}, {"model.loss": "huber"}
 def plan(tmp_path):
     """A function that makes the plan of a comparison."""
 
-    def make(fingerprint: str = "data", **sections: Any) -> Plan:
+    def make(fingerprint: str = "data", **sections: Any) -> ComparisonPlan:
         path = tmp_path / "comparison.yaml"
-        path.write_text(write({"arms": ARMS, **sections}))
-        return Plan(read_comparison(str(path)), lambda settings: fingerprint)
+        path.write_text(to_yaml({"arms": ARMS, **sections}))
+        return ComparisonPlan(read_comparison(str(path)), lambda settings: fingerprint)
 
     return make
 
 
-def only(plan: Plan, arm: str = "sync", **at: str) -> Any:
+def only(plan: ComparisonPlan, arm: str = "sync", **at: str) -> Any:
     """The cell of an arm at a place."""
     return next(cell for cell in plan.cells if cell.arm == arm and at.items() <= dict(cell.at).items())
 
@@ -73,8 +73,8 @@ def test_the_budget_is_the_same_for_all_and_validation_data_are_set_aside(plan):
 def test_the_base_is_found_beside_the_config(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "base.yaml").write_text("workers: 3\ndata: {validation: 0.2}\n")
-    (tmp_path / "deep" / "c.yaml").write_text(write({"base": "../base.yaml", "arms": ARMS}))
-    found = Plan(read_comparison(str(tmp_path / "deep" / "c.yaml")))
+    (tmp_path / "deep" / "c.yaml").write_text(to_yaml({"base": "../base.yaml", "arms": ARMS}))
+    found = ComparisonPlan(read_comparison(str(tmp_path / "deep" / "c.yaml")))
     assert found.base.workers == 3
     assert found.settings(found.cells[0], 0).data.validation == 0.2
     assert "training.seed" not in differences(found.base, found.settings(found.cells[0], 9))
@@ -137,16 +137,16 @@ def test_the_fingerprint_is_of_the_data_however_they_are_drawn(plan):
 
 def test_data_that_cannot_be_read_are_an_error_before_anything_is_trained(tmp_path):
     (tmp_path / "base.yaml").write_text(f"data: {{source: npz, path: {tmp_path}/none.npz}}")
-    (tmp_path / "c.yaml").write_text(write({"base": "base.yaml", "arms": ARMS}))
+    (tmp_path / "c.yaml").write_text(to_yaml({"base": "base.yaml", "arms": ARMS}))
     with pytest.raises(DataError, match=r"none\.npz"):
-        Plan(read_comparison(str(tmp_path / "c.yaml")), Fingerprints())
+        ComparisonPlan(read_comparison(str(tmp_path / "c.yaml")), Fingerprints())
 
 
 def test_the_saved_config_and_base_are_the_same_comparison(plan, tmp_path):
     (tmp_path / "other.yaml").write_text("{workers: 2, output: runs/x}")
     found = plan(base="other.yaml", grid={"speeds": GRID["speeds"]}, tune=RATES, price={"one": {"hosts": 1}})
-    open_directory(tmp_path / "out", found.comparison, found.base)
-    again = Plan(read_comparison(str(tmp_path / "out" / CONFIG)), lambda settings: "data")
+    open_comparison(tmp_path / "out", found.comparison, found.base)
+    again = ComparisonPlan(read_comparison(str(tmp_path / "out" / CONFIG)), lambda settings: "data")
     assert Path(again.comparison.base) == tmp_path / "out" / BASE
     assert again.cells == found.cells
     assert [again.trial(c, 0).identity for c in again.cells] == [found.trial(c, 0).identity for c in found.cells]
@@ -282,7 +282,7 @@ def test_different_losses_are_compared_by_accuracy_and_one_by_itself(plan):
 @pytest.mark.parametrize("section", EXAMPLES)
 def test_the_examples_of_messages_are_valid(plan, section):
     more = {"grid": {"workers": [1, 2]}} if section == "exclude" else {}
-    assert plan(**{section: parse(EXAMPLES[section].partition("such as ")[2])}, **more).cells
+    assert plan(**{section: parse_yaml(EXAMPLES[section].partition("such as ")[2])}, **more).cells
 
 
 def test_a_problem_of_several_cells_is_one_line_that_says_where(plan):

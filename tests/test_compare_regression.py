@@ -7,7 +7,7 @@ import pytest
 from compare_results import results as made_results
 from comparing import cell
 
-from psgd.compare.regression import Regressed, check, parse_share
+from psgd.compare.regression import Regressed, find_regressions, parse_share
 from psgd.core.errors import UsageError
 
 
@@ -31,14 +31,14 @@ def faster():
 def test_a_regression_is_named(faster):
     before, after = faster(1.2)
     with pytest.raises(Regressed) as caught:
-        check(after, before, 0.1)
+        find_regressions(after, before, 0.1)
     head, *lines = str(caught.value).splitlines()
     assert head == "slower by more than 10%:"
     assert all("(+20.0%)" in line for line in lines if "price here" in line)
     assert any(line.startswith("sync, workers 1, speeds equal, price here: ") for line in lines)
     assert Regressed.code == 6
-    assert all("(+20.0%)" in line for line in check(after, before, 0.25) if "price here" in line)
-    assert all("(-" in line or "+0.0%" in line for line in check(before, after, 0.0))
+    assert all("(+20.0%)" in line for line in find_regressions(after, before, 0.25) if "price here" in line)
+    assert all("(-" in line or "+0.0%" in line for line in find_regressions(before, after, 0.0))
 
 
 def test_an_arm_that_fails_now_or_misses_the_target_is_a_regression(faster):
@@ -48,7 +48,7 @@ def test_an_arm_that_fails_now_or_misses_the_target_is_a_regression(faster):
     for run in missed["runs"]:
         run["series"]["validation_accuracy"] = [0.1 for _ in run["series"]["validation_accuracy"]]
     with pytest.raises(Regressed) as caught:
-        check(after, before, 0.1)
+        find_regressions(after, before, 0.1)
     text = str(caught.value)
     assert "sync, workers 1, speeds equal, price here: " in text
     assert "s before, failed now" in text
@@ -59,14 +59,14 @@ def test_an_arm_that_fails_now_or_misses_the_target_is_a_regression(faster):
 def test_both_are_judged_by_the_earlier_target(faster):
     before, after = faster(1.0)
     after["target"]["value"] = 0.5  # an automatic target that has changed: easier to reach
-    assert all("(+0.0%)" in line for line in check(after, before, 0.0))
+    assert all("(+0.0%)" in line for line in find_regressions(after, before, 0.0))
     after["machine"]["cpu"] = "another"
-    assert check(after, before, 0.0)[-1].startswith(
+    assert find_regressions(after, before, 0.0)[-1].startswith(
         "The earlier results are of another machine: AMD EPYC 9R14, not ano"
     )
     after["target"]["metric"] = "validation_loss"
     with pytest.raises(UsageError, match="the target is a validation_loss and was a validation_accuracy before"):
-        check(after, before, 0.0)
+        find_regressions(after, before, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -88,15 +88,15 @@ def test_times_that_mean_something_else_cannot_be_compared(faster, section, name
     before, after = faster(1.0)
     after[section] = {**after[section], name: value}
     with pytest.raises(UsageError, match=re.escape(words)):
-        check(after, before, 0.1)
+        find_regressions(after, before, 0.1)
     after[section] = {**before[section], "another": value}
-    assert check(after, before, 0.1)
+    assert find_regressions(after, before, 0.1)
 
 
 def test_what_a_price_costs_does_not_change_its_times(faster):
     before, after = faster(1.0)
     after["prices"] = {**after["prices"], "slow": {**after["prices"]["slow"], "dollars_per_host_hour": 9.0}}
-    assert check(after, before, 0.1)
+    assert find_regressions(after, before, 0.1)
 
 
 def test_results_with_nothing_in_common_cannot_be_compared(faster):
@@ -105,7 +105,7 @@ def test_results_with_nothing_in_common_cannot_be_compared(faster):
         each["arm"] = f"old {each['arm']}"
     before["arms"], before["reference"] = [f"old {arm}" for arm in before["arms"]], "old sync"
     with pytest.raises(UsageError, match="nothing can be compared"):
-        check(after, before, 0.1)
+        find_regressions(after, before, 0.1)
 
 
 def test_shares():

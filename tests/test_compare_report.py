@@ -113,9 +113,9 @@ def test_ticks_are_round_numbers_within_the_axis():
 
 def test_an_axis_places_its_ends_at_0_and_1_and_equal_ratios_equally():
     log = Axis("", "log", 1.0, 100.0)
-    assert [axes.place(log, v) for v in (1.0, 10.0, 100.0)] == pytest.approx([0, 0.5, 1])
+    assert [axes.fraction_along(log, v) for v in (1.0, 10.0, 100.0)] == pytest.approx([0, 0.5, 1])
     ones = Axis("", "ones", 0.0, 0.99)  # distances to 1 of 1, 0.1, 0.01
-    assert [axes.place(ones, v) for v in (0.0, 0.9, 0.99)] == pytest.approx([0, 0.5, 1])
+    assert [axes.fraction_along(ones, v) for v in (0.0, 0.9, 0.99)] == pytest.approx([0, 0.5, 1])
 
 
 def test_an_axis_is_logarithmic_only_where_lines_end_far_apart():
@@ -273,12 +273,12 @@ def test_sliders_give_the_clocks_times():
     found = view.completed(results())
     document = compose(found, times)
     (sliders,) = [block for section in document.sections for block in section.blocks if isinstance(block, Sliders)]
-    assert sliders.places[sliders.first][0] == "workers 4, speeds equal"
+    assert sliders.points[sliders.first][0] == "workers 4, speeds equal"
     for name in ("slow", "fast"):  # which differ in the network only
         bits, latency = network(found["prices"][name]["network"])
         tables = [table for table in found["findings"]["tables"] if table["price"] == name]
-        for table, (place, arms) in zip(tables, sliders.places, strict=True):
-            assert place == view.place_name(table["at"])
+        for table, (place, arms) in zip(tables, sliders.points, strict=True):
+            assert place == view.point_title(table["at"])
             for row, (arm, runs) in zip(table["rows"], arms, strict=True):
                 assert row["arm"] == arm
                 for time, (seed, reached, base, latencies, sent) in zip(row["times"], runs, strict=True):
@@ -339,8 +339,8 @@ def test_a_clock_that_is_not_affine_has_no_sliders():
         return parts and parts._replace(seconds=parts.seconds * (1.5 if slow else 1.0))
 
     found = view.completed(results())
-    assert networks._sliders(found, "slow", view.Clock(found, times))
-    assert networks._sliders(found, "slow", view.Clock(found, bent)) is None
+    assert networks._sliders(found, "slow", view.RunClock(found, times))
+    assert networks._sliders(found, "slow", view.RunClock(found, bent)) is None
 
 
 def test_the_csv_has_every_evaluation_and_leaves_out_what_is_unknown(tmp_path, without_png):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
-from psgd.compare.statistics import Comparison, across_arms, holm, paired, summarize
+from psgd.compare.statistics import PairedComparison, across_arms, holm, paired, summarize_times
 from psgd.core.errors import UsageError
 
 NAN = float("nan")
@@ -100,17 +100,17 @@ def test_which_scores_are_better():
     ],
 )
 def test_summaries(times, reached, median, mean):
-    assert summarize(list(until(10, *times).values())) == (reached, len(times), median, mean)
+    assert summarize_times(list(until(10, *times).values())) == (reached, len(times), median, mean)
 
 
 def test_a_censored_time_is_infinite_to_the_median_even_if_it_is_short():
     times = [Crossing(t, t, True) for t in (5, 6, 7)]
-    assert summarize([Crossing(2, 2, False), *times]).median == 6.5  # 5 6 7 inf
+    assert summarize_times([Crossing(2, 2, False), *times]).median == 6.5  # 5 6 7 inf
 
 
 def test_an_arm_without_runs_has_no_summary():
     with pytest.raises(ValueError, match="without runs"):
-        summarize([])
+        summarize_times([])
 
 
 # Pairs
@@ -170,8 +170,8 @@ def test_pairs_are_formed_by_seed():
 
 
 def test_one_pair_or_none_is_undecided():
-    assert paired({}, exact(1)) == Comparison(None, None, None, 0, 0, None, "undecided", "indication")
-    assert paired(exact(1), exact(2)) == Comparison(0.5, None, None, 1, 0, None, "undecided", "indication")
+    assert paired({}, exact(1)) == PairedComparison(None, None, None, 0, 0, None, "undecided", "indication")
+    assert paired(exact(1), exact(2)) == PairedComparison(0.5, None, None, 1, 0, None, "undecided", "indication")
 
 
 @pytest.mark.parametrize(("n", "strength"), [(2, "indication"), (5, "indication"), (6, "verdict"), (10, "verdict")])
@@ -288,7 +288,7 @@ def test_bounds_forbid_equivalence():
 
 def test_bounds_on_both_sides_leave_nothing():
     result = paired(until(16, 1, 99, 2), until(16, 99, 1, 2))
-    assert result == Comparison(None, None, None, 3, 2, None, "undecided", "indication")
+    assert result == PairedComparison(None, None, None, 3, 2, None, "undecided", "indication")
 
 
 def test_pairs_that_say_nothing_are_left_out():
@@ -315,7 +315,7 @@ def test_holm_by_hand():
 
 def test_a_verdict_that_holm_does_not_bear_is_undecided():
     sure, likely, undecided = (
-        Comparison(0.5, 0.4, 0.6, 3, 0, None, verdict, "indication", p=p)
+        PairedComparison(0.5, 0.4, 0.6, 3, 0, None, verdict, "indication", p=p)
         for verdict, p in (("faster", 0.01), ("slower", 0.03), ("undecided", None))
     )
     # Three arms, the one without p counting as 1: 0.01 * 3 and 0.03 * 2.

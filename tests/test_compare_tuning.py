@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from comparing import InstantRuns, Score
 
-from psgd.compare.plan import Plan
+from psgd.compare.plan import ComparisonPlan
 from psgd.compare.spaces import beyond, first_values
 from psgd.compare.tuning import Tuned, tune, tuning_trials
 from psgd.config.comparison import Space
 from psgd.config.comparison_file import read_comparison
-from psgd.config.document import write
+from psgd.config.document import to_yaml
 
 ARM = {"sync": {"strategy.name": "gradient-averaging"}}
 RATE = "optimizer.learning_rate"
@@ -32,9 +32,11 @@ def tuned(tmp_path):
 
     def run(score: Score, space: dict[str, Any], setting: str = RATE, **sections: Any) -> tuple[Tuned, InstantRuns]:
         path = tmp_path / "comparison.yaml"
-        path.write_text(write({"arms": ARM, "tune": {setting: space, "seeds": [100, 101]}, **sections}))
+        path.write_text(to_yaml({"arms": ARM, "tune": {setting: space, "seeds": [100, 101]}, **sections}))
         runs = InstantRuns(tmp_path, score)
-        (outcome,) = tune(Plan(read_comparison(str(path))), lambda trials: runs.train(trials, "tuning")).values()
+        (outcome,) = tune(
+            ComparisonPlan(read_comparison(str(path))), lambda trials: runs.train(trials, "tuning")
+        ).values()
         return outcome, runs
 
     return run
@@ -166,8 +168,8 @@ def test_a_tie_goes_to_what_is_better_over_the_whole_run_and_then_to_the_lower_v
 def test_each_key_is_tuned_by_its_first_cell(tmp_path):
     path = tmp_path / "comparison.yaml"
     tuning = {RATE: {"log": [0.01, 1], "points": 3}, "for_each": ["arm"]}
-    path.write_text(write({"arms": {**ARM, "other": {}}, "grid": {"workers": [2, 4]}, "tune": tuning}))
-    plan = Plan(read_comparison(str(path)))
+    path.write_text(to_yaml({"arms": {**ARM, "other": {}}, "grid": {"workers": [2, 4]}, "tune": tuning}))
+    plan = ComparisonPlan(read_comparison(str(path)))
     runs = InstantRuns(tmp_path, peak(0.1))
     outcomes = tune(plan, lambda trials: runs.train(trials, "tuning"))
     assert {key: outcome.value for key, outcome in outcomes.items()} == {("sync",): 0.1, ("other",): 0.1}

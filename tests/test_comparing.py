@@ -11,13 +11,13 @@ from psgd.compare import directory as directory_module
 from psgd.compare import timing
 from psgd.compare.clock import times
 from psgd.compare.comparing import Comparing
-from psgd.compare.directory import open_directory
+from psgd.compare.directory import open_comparison
 from psgd.compare.findings import findings
 from psgd.compare.finished_run import read_examples_per_epoch
-from psgd.compare.plan import Plan
+from psgd.compare.plan import ComparisonPlan
 from psgd.compare.report import series_csv
 from psgd.config.comparison_file import read_comparison
-from psgd.config.document import write
+from psgd.config.document import to_yaml
 from psgd.core.errors import Diverged, UsageError
 
 ARMS = {
@@ -45,8 +45,8 @@ def compared(tmp_path):
 
     def run(score: Score = score, fingerprint: str = "", **sections: Any) -> tuple[dict[str, Any], InstantRuns]:
         path = tmp_path / "comparison.yaml"
-        path.write_text(write({"arms": ARMS, "budget": {"epochs": 3}, **sections}))
-        plan = Plan(read_comparison(str(path)), lambda settings: fingerprint)
+        path.write_text(to_yaml({"arms": ARMS, "budget": {"epochs": 3}, **sections}))
+        plan = ComparisonPlan(read_comparison(str(path)), lambda settings: fingerprint)
         runs = InstantRuns(tmp_path, score)
         results = Comparing(plan, runs, Costs(), earlier[-1] if earlier else None).run()  # type: ignore[arg-type]
         earlier.append(results)
@@ -316,9 +316,9 @@ def test_a_cell_that_could_not_be_tuned_is_broken_and_one_at_an_edge_not_compara
 
 
 def opened(path: Any, directory: Any, **sections: Any) -> None:
-    path.write_text(write({"arms": ARMS, **sections}))
-    plan = Plan(read_comparison(str(path)))
-    open_directory(directory, plan.comparison, plan.base)
+    path.write_text(to_yaml({"arms": ARMS, **sections}))
+    plan = ComparisonPlan(read_comparison(str(path)))
+    open_comparison(directory, plan.comparison, plan.base)
 
 
 def test_another_comparison_is_refused(tmp_path, monkeypatch):

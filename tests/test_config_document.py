@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psgd.config.document import NotYaml, parse, write
+from psgd.config.document import NotYaml, parse_yaml, to_yaml
 from psgd.config.resolve import Resolved, dump, resolve
 from psgd.core.errors import UsageError
 
@@ -55,15 +55,15 @@ def only_problem(path: str | None, *overrides: str) -> str:
     ],
 )  # fmt: skip
 def test_scalars_mean_what_yaml_1_2_says(text: str, value: object) -> None:
-    assert parse(text) == value
-    assert type(parse(text)) is type(value)
+    assert parse_yaml(text) == value
+    assert type(parse_yaml(text)) is type(value)
 
 
 @pytest.mark.parametrize(
     "value", ["1e3", "0o17", "yes", "null", "", "1.0", "on", "2001-01-01", "a: b", "é\n\t#", "010"]
 )
 def test_text_that_looks_like_something_else_survives(value: str) -> None:
-    assert parse(write({"a": value})) == {"a": value}
+    assert parse_yaml(to_yaml({"a": value})) == {"a": value}
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_text_that_looks_like_something_else_survives(value: str) -> None:
 )
 def test_yaml_that_is_not_strict_is_refused(text: str) -> None:
     with pytest.raises(NotYaml):
-        parse(text)
+        parse_yaml(text)
 
 
 # --- files
@@ -135,7 +135,7 @@ def test_dump_and_resolve_are_inverse(
         "output": output,
     }
     path = tmp_path_factory.getbasetemp() / "resolved.yaml"
-    path.write_text(write(given_settings), encoding="utf-8", newline="")
+    path.write_text(to_yaml(given_settings), encoding="utf-8", newline="")
     settings, notes = resolve(str(path), [])
     assert notes == []
     assert settings.averaging

@@ -20,7 +20,7 @@ from psgd.core.replica import Progress, Replica
 from psgd.group.tree_reduce import TreeReducer
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.schedule import Schedule
-from psgd.strategy.applications import OptimizerStep
+from psgd.strategy.applications import GradientStep
 
 pytestmark = needs_compiler
 
@@ -160,7 +160,7 @@ def differences(rule: str, dtype: np.dtype, hosted: list[int], order: int, clip:
         reduced = by_tree(contributions, weights)
         squares = squared_norm(reduced[0])
         assert clip in (None, 1e9) or squares > clip**2
-        apply = OptimizerStep(optimizer).begin(replica, replica, 0.0, squares)
+        apply = GradientStep(optimizer).begin(replica, replica, 0.0, squares)
         apply(reduced, slice(0, reduced.shape[1]))
         given = optimizer.factors(steps + 1, 0.0)
         factors = np.array([*given, *[0.0] * (4 - len(given))])

@@ -21,7 +21,7 @@ F4, F8, U1 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.uint8)
 
 
 def all_kernels(dtype: np.dtype = F4, inputs: np.dtype = U1) -> Program:
-    return programs.program(("exact", "network", "tree"), dtype, inputs, WORKERS=5)
+    return programs.make_program(("exact", "network", "tree"), dtype, inputs, WORKERS=5)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_registers_that_are_spilled_are_seen():
     names = [f"x{number}" for number in range(600)]
     text = "".join(f"const REAL {name} = *(volatile REAL*)(p + {i});\n" for i, name in enumerate(names))
     text += "".join(f"*(volatile REAL*)(p + {i}) = {name};\n" for i, name in reversed([*enumerate(names)]))
-    common = programs.program((), F4, U1).text
+    common = programs.make_program((), F4, U1).text
     program = programs.parse(f"{common}\nKERNEL crowded(REAL* p) {{\n{text}}}\n", {"REAL": "float", "INPUT": "float"})
     assert spills(program, 90)["crowded"] > 0
 
@@ -52,7 +52,7 @@ def ptx_of(program: Program, *options: str) -> str:
 @pytest.mark.parametrize("dtype", [F4, F8], ids=["float32", "float64"])
 @pytest.mark.parametrize("name", ["exact", "tree"])
 def test_nothing_is_contracted_or_flushed_to_zero_where_bits_must_be_equal(name, dtype):
-    program = programs.program((name,), dtype, U1, WORKERS=5)
+    program = programs.make_program((name,), dtype, U1, WORKERS=5)
     ptx = ptx_of(program, *OPTIONS)
     assert CONTRACTED.findall(ptx) == []
     assert ".ftz." not in ptx

@@ -30,7 +30,7 @@ class Case:
     inputs: np.dtype
 
     def __post_init__(self) -> None:
-        self.program = programs.program(["exact", "network"], self.dtype, self.inputs)
+        self.program = programs.make_program(["exact", "network"], self.dtype, self.inputs)
         self.draw = np.random.default_rng(0)
 
     def some(self, *shape: int) -> np.ndarray:
@@ -182,8 +182,8 @@ def test_the_tree_of_any_number_of_workers(dtype):
 
 def several_trees(case: Case, most: int) -> Program:
     """tree.cu for 1, 2, ... workers in one program, since each compilation takes a second."""
-    text = (common := programs.program([], case.dtype, case.dtype).text) + "\n"
-    tree = programs.program(["tree"], case.dtype, case.dtype).text.removeprefix(common)
+    text = (common := programs.make_program([], case.dtype, case.dtype).text) + "\n"
+    tree = programs.make_program(["tree"], case.dtype, case.dtype).text.removeprefix(common)
     for workers in range(1, most + 1):
         each = tree.replace("WORKERS", str(workers)).replace("reduce(", f"reduce_{workers}(")
         text += each.replace("node", f"node_{workers}").replace("height", f"height_{workers}")

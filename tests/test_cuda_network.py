@@ -47,7 +47,9 @@ class Reals:
 def reals(request):
     dtype = np.dtype(request.param)
     inputs = np.dtype("uint8") if dtype == np.float32 else dtype
-    return Reals(dtype, programs.program(["exact", "network"], dtype, inputs), 1e-6 if dtype == np.float32 else 1e-14)
+    return Reals(
+        dtype, programs.make_program(["exact", "network"], dtype, inputs), 1e-6 if dtype == np.float32 else 1e-14
+    )
 
 
 def ints(*numbers: int) -> np.ndarray:
@@ -235,7 +237,7 @@ def test_scores(reals, loss, output, O):  # noqa: E741
 def test_a_missing_barrier_is_found():
     """Each barrier of the sum over a block is needed: without it, some order of the threads changes two sums that
     follow each other."""
-    common = programs.program([], np.dtype(np.float64), np.dtype(np.float64)).text
+    common = programs.make_program([], np.dtype(np.float64), np.dtype(np.float64)).text
     before, rest = common.split("double block_sum(", 1)
     body = rest[: rest.index("\n}\n") + 3]
     barriers, text = body.count("__syncthreads();"), before.removesuffix("__device__ inline ")

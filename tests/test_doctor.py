@@ -90,7 +90,7 @@ class TestBlas:
             monkeypatch.delenv(name, raising=False)
         assert not products.judge_environment()
         monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-        monkeypatch.setattr("psgd.backends.blas.describe", lambda: {"kernel": "Haswell"})
+        monkeypatch.setattr("psgd.backends.blas.describe_blas", lambda: {"kernel": "Haswell"})
         monkeypatch.setattr("psgd.backends.blas._cpu_flags", lambda: {"avx2", "avx512bw"})
         has(products.judge_environment()[0], "note", "OPENBLAS_CORETYPE=Haswell", "twice as long; unset it")
         monkeypatch.setattr("psgd.backends.blas._cpu_flags", lambda: {"avx2"})
@@ -232,7 +232,9 @@ class TestFiles:
         for path in ("runs/a/model", "cache/psgd/mnist/t10k", "compiled/numba_1/a.nbc", "ray/session/log"):
             write(tmp_path / path, "x" * 1500)
         found = {
-            place.about: files.judge_place(place, time.monotonic() + 60) for place in files.places() if place.paths
+            place.about: files.judge_location(place, time.monotonic() + 60)
+            for place in files.locations()
+            if place.paths
         }
         assert {f.details["bytes"] for about, f in found.items() if "environments" not in about} == {1500}
         has(found["your runs"], "ok", f"1.5 kB; to remove: rm -r {tmp_path}/runs")
@@ -243,7 +245,7 @@ class TestFiles:
     def test_counting_ends_in_time(self, tmp_path):
         for number in range(3):
             write(tmp_path / str(number), "x" * 1000)
-        found = files.judge_place(files.Place("them", [tmp_path], "rm"), time.monotonic() - 1)
+        found = files.judge_location(files.FileLocation("them", [tmp_path], "rm"), time.monotonic() - 1)
         has(found, "ok", "more than 1 kB")
 
     def test_the_current_directory(self, monkeypatch, tmp_path):

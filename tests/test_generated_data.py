@@ -10,7 +10,7 @@ from psgd.config.settings import Digits, Synthetic
 from psgd.core.errors import UsageError
 from psgd.data.dataset import Dataset
 from psgd.data.sources.digits import load_digits
-from psgd.data.sources.load import load
+from psgd.data.sources.load import load_source
 from psgd.data.sources.synthetic import synthetic
 
 
@@ -80,10 +80,10 @@ def test_synthetic_refuses_sizes_that_make_no_problem(wrong):
 
 
 def test_load_digits_with_and_without_validation():
-    whole = load(Digits())
+    whole = load_source(Digits())
     assert whole.validation is None
     assert whole.note == "digits: embedded; 1437 train, 360 test examples"
-    data = load(Digits(validation=0.1))
+    data = load_source(Digits(validation=0.1))
     assert (len(data.train), len(data.validation), len(data.test)) == (1293, 144, 360)
     assert "144 validation" in data.note
 
@@ -103,11 +103,11 @@ def test_invalid_settings_are_refused(override, message):
 
 def test_generated_data_are_split_by_their_own_seed():
     def held(seed: int, training_seed: int) -> list[float]:
-        data = load(Synthetic(examples=50, features=3, seed=seed, validation=0.2), training_seed)
+        data = load_source(Synthetic(examples=50, features=3, seed=seed, validation=0.2), training_seed)
         return data.validation.inputs[:, 0].tolist()
 
     assert held(1, 2) == held(1, 3) != held(2, 2)
     assert (
-        load(Digits(validation=0.1), 1).validation.inputs.tobytes()
-        != load(Digits(validation=0.1), 2).validation.inputs.tobytes()
+        load_source(Digits(validation=0.1), 1).validation.inputs.tobytes()
+        != load_source(Digits(validation=0.1), 2).validation.inputs.tobytes()
     )

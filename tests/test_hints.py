@@ -8,7 +8,7 @@ from psgd.config.foreign_names import ABSENT, FOREIGN, SYNONYMS
 from psgd.config.names import SECTIONS, TOP
 from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
-from psgd.jobs.request import parse
+from psgd.jobs.request import parse_arguments
 
 NEEDED = {"data": ["data.path=a.csv", "data.target=y"]}  # what other data sources need beside the setting
 
@@ -124,5 +124,5 @@ def test_what_is_named_for_a_thing_that_is_absent_exists():
 )  # fmt: skip
 def test_an_option_that_is_none_or_lacks_a_value(arguments, message):
     with pytest.raises(UsageError) as caught:
-        parse(arguments)
+        parse_arguments(arguments)
     assert str(caught.value) == message

@@ -11,7 +11,7 @@ import pytest
 from psgd.config.settings import Idx, Mnist
 from psgd.core.errors import DataError
 from psgd.data.sources.idx import load_idx_directory, read_idx
-from psgd.data.sources.load import find, load
+from psgd.data.sources.load import find, load_source
 
 INT64 = np.int64
 CODES = {"u1": 0x08, "i1": 0x09, ">i2": 0x0B, ">i4": 0x0C, ">f4": 0x0D, ">f8": 0x0E}
@@ -137,14 +137,14 @@ def test_directories_are_searched_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("PSGD_DATA", str(tmp_path / "shared"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     with pytest.raises(DataError) as caught:
-        load(Mnist())
+        load_source(Mnist())
     at_home, shared = tmp_path / "home/.cache/psgd/mnist", tmp_path / "shared/mnist"
     assert f"no directory at {shared}, {at_home}; set data.path" in str(caught.value)
     for place in (at_home, tmp_path / "xdg/psgd/mnist", shared, tmp_path / "own"):
         write_mnist_like(place)
     assert find("mnist", str(tmp_path / "own")) == tmp_path / "own"
     assert find("mnist", None) == shared
-    assert str(shared) in load(Mnist()).note
+    assert str(shared) in load_source(Mnist()).note
     monkeypatch.delenv("PSGD_DATA")
     assert find("mnist", None) == at_home
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
@@ -155,13 +155,13 @@ def test_a_mistyped_path_does_not_load_other_data(tmp_path, monkeypatch):
     write_mnist_like(tmp_path / "idx")
     monkeypatch.setenv("PSGD_DATA", str(tmp_path))
     with pytest.raises(DataError, match=r"no directory at .*/typo; set data\.path"):
-        load(Idx(path=str(tmp_path / "typo")))
-    assert len(load(Idx()).train) == 4
+        load_source(Idx(path=str(tmp_path / "typo")))
+    assert len(load_source(Idx()).train) == 4
 
 
 @pytest.mark.skipif(not os.environ.get("PSGD_DATA"), reason="PSGD_DATA is not set: no directory with real MNIST")
 def test_real_mnist():
-    data = load(Mnist(validation=0.05))
+    data = load_source(Mnist(validation=0.05))
     assert (len(data.train), len(data.validation), len(data.test)) == (57000, 3000, 10000)
     assert (data.train.features, data.train.classes) == (784, 10)
     assert data.test.targets[:5].tolist() == [7, 2, 1, 0, 4]

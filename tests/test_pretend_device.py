@@ -37,7 +37,7 @@ KERNEL reversed(REAL* x, int n) {
 
 @pytest.fixture(scope="module")
 def program():
-    common = programs.program((), F4, F4).text
+    common = programs.make_program((), F4, F4).text
     return programs.parse(common + TEXT.split("#endif")[1], {"REAL": "float", "INPUT": "float"})
 
 

@@ -9,7 +9,7 @@ from pretend.marks import needs_compiler
 
 from psgd.backends.cuda import cupy_device, driver
 from psgd.backends.cuda.cuda_workers import CudaWorkers
-from psgd.backends.cuda.cupy_device import out_of_memory
+from psgd.backends.cuda.cupy_device import gpu_out_of_memory
 from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
 from psgd.data.sources.load import load_data
@@ -68,7 +68,7 @@ def test_the_data_are_never_on_the_gpu_twice(gpu, monkeypatch):
 def test_what_does_not_fit_is_said_and_the_rest_is_measured(gpu, monkeypatch):
     def host(self, workers):
         if workers > 1 and self._task.batch == 4:  # of this job; the trial has another
-            raise out_of_memory(1 << 30, (0, 1 << 30), "GPU")
+            raise gpu_out_of_memory(1 << 30, (0, 1 << 30), "GPU")
         return allocate(self, workers)
 
     allocate = CudaWorkers.host

@@ -292,8 +292,8 @@ def test_data_that_one_actor_cannot_read_end_the_job(cluster, monkeypatch, tmp_p
 
 def test_a_missing_actor_is_named_after_the_patience():
     coordinator = Coordinator(3, 0.05)
-    answer = asyncio.run(coordinator.all_gather(1, 0, b""))
-    assert answer.verdict == (5, "process 0, 2 did not come to an exchange within 0.05 s")
+    gathered = asyncio.run(coordinator.all_gather(1, 0, b""))
+    assert gathered.early_end == (5, "process 0, 2 did not come to an exchange within 0.05 s")
 
 
 def test_more_processes_than_cpus_are_refused_at_once(cluster, tmp_path, capsys):

@@ -15,7 +15,7 @@ from psgd.group.ray import connection, control_plane, deadline
 from psgd.group.ray.connection import connected
 from psgd.group.ray.control_plane import ControlPlane
 from psgd.group.ray.deadline import Deadline
-from psgd.group.ray.library import LOCAL, address, library
+from psgd.group.ray.library import LOCAL, address, import_ray
 from psgd.jobs.launch.command import main
 
 
@@ -48,7 +48,7 @@ def test_the_first_import_for_a_local_ray_asks_for_loopback_and_a_token(monkeypa
     monkeypatch.delitem(sys.modules, "ray", raising=False)
     monkeypatch.setattr(sys, "path", [])  # so that importing it fails
     with pytest.raises(UsageError, match="pip install ray"):
-        library()
+        import_ray()
     assert os.environ["RAY_AUTH_MODE"] == "token"
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
     assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
@@ -60,7 +60,7 @@ def test_the_variables_of_a_running_cluster_are_left_alone(monkeypatch):
     monkeypatch.delitem(sys.modules, "ray", raising=False)
     monkeypatch.setattr(sys, "path", [])
     with pytest.raises(UsageError):
-        library()
+        import_ray()
     assert os.environ == before
 
 

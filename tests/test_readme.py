@@ -157,23 +157,23 @@ def test_extras_that_the_documentation_names_exist():
 
 
 def test_the_comparison_of_the_readme_can_be_planned(tmp_path):
-    from psgd.compare.plan import Plan
+    from psgd.compare.plan import ComparisonPlan
     from psgd.config.comparison_file import read_comparison
 
     (block,) = re.findall(r"```yaml compare\n(.*?)```", README, re.S)
     (tmp_path / "compare").mkdir()
     (tmp_path / "mnist_small.yaml").write_text((ROOT / "configs" / "mnist_small.yaml").read_text())
     (tmp_path / "compare" / "readme.yaml").write_text(block)
-    assert len(Plan(read_comparison(str(tmp_path / "compare" / "readme.yaml"))).cells) == 15
+    assert len(ComparisonPlan(read_comparison(str(tmp_path / "compare" / "readme.yaml"))).cells) == 15
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "compare").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_comparison_in_configs_can_be_planned(path):
-    from psgd.compare.plan import Plan
+    from psgd.compare.plan import ComparisonPlan
     from psgd.config.comparison_file import read_comparison
 
     assert path.read_text().startswith("# ")
-    assert Plan(read_comparison(str(path))).cells
+    assert ComparisonPlan(read_comparison(str(path))).cells
 
 
 def test_the_readme_is_short():

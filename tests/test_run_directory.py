@@ -15,7 +15,7 @@ from processes import run as run_command
 from psgd.config.resolve import resolve
 from psgd.core.errors import DataError, StorageError, UsageError
 from psgd.core.replica import Replica
-from psgd.jobs.request import parse
+from psgd.jobs.request import parse_arguments
 from psgd.jobs.run import Run
 from psgd.jobs.run_directory import exact, fresh, latest, unlock
 from psgd.jobs.summary import rounded
@@ -41,13 +41,13 @@ def test_numbered_directories(tmp_path):
 def test_the_end_and_the_beginning_of_output(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert fresh("~/a/b/") == tmp_path / "a" / "b-001" == latest("~/a/b")
-    assert parse(["--output=~/exact"]).output == f"{tmp_path}/exact"
+    assert parse_arguments(["--output=~/exact"]).output == f"{tmp_path}/exact"
     for nameless in (".", "..", "/", "./", f"{tmp_path}/..", "~/../"):
         with pytest.raises(UsageError, match=r"which ends in no name to append a number to; set it to .*/?run, say"):
             fresh(nameless)
     for arguments in (["--output", ""], ["--resume", "--output="]):
         with pytest.raises(UsageError, match="--output is empty"):
-            parse(arguments)
+            parse_arguments(arguments)
 
 
 def test_the_saved_config_resumes_with_any_group(tmp_path):

@@ -13,7 +13,7 @@ from test_config import test_invalid_values_name_the_rule as invalid
 from test_config import test_unknown_names_suggest_known_ones as unknown
 from test_config import test_valid_values as valid
 
-from psgd.config.document import parse, read_file
+from psgd.config.document import parse_yaml, read_file
 from psgd.config.meanings import MEANINGS
 from psgd.config.names import SECTIONS, TOP, inner
 from psgd.config.overrides import merge, read_overrides
@@ -47,7 +47,7 @@ def document(override: str) -> dict[str, Any]:
     """The config that says what the override says."""
     section, _, value = override.partition("=")
     if section in SECTIONS:
-        return {section: parse(value)}
+        return {section: parse_yaml(value)}
     return merge({}, read_overrides([override])[0], "defaults").values
 
 

@@ -26,7 +26,7 @@ from psgd.core.errors import Diverged, UsageError
 from psgd.data.dataset import Dataset
 from psgd.data.densified import Densified
 from psgd.jobs.estimators import base
-from psgd.jobs.estimators.training import epoch_losses, train
+from psgd.jobs.estimators.training import epoch_losses, train_estimator
 from psgd.sklearn import PSGDClassifier, PSGDRegressor
 
 ESTIMATORS = {
@@ -195,9 +195,9 @@ def test_the_first_part_is_an_epoch_and_the_others_draw_other_batches(monkeypatc
 
     def noted(settings, *arguments):
         seeds.append(settings.training.seed)
-        return train(settings, *arguments)
+        return train_estimator(settings, *arguments)
 
-    monkeypatch.setattr(base, "train", noted)
+    monkeypatch.setattr(base, "train_estimator", noted)
     for estimator in (PSGDRegressor(**options), PSGDRegressor(**options)):
         estimator.partial_fit(X, y).partial_fit(X, y).partial_fit(X, y)
     assert seeds[0] == 3

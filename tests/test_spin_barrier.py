@@ -10,12 +10,12 @@ from collections.abc import Callable
 import pytest
 from processes import LIMIT
 
-from psgd.group.spin_barrier import MAX_ROW_BYTES, SpinBarrier, shared_bytes
+from psgd.group.spin_barrier import MAX_ROW_BYTES, SpinBarrier, barrier_bytes
 
 
 def forked(processes: int, body: Callable[[SpinBarrier, int], object]) -> None:
     """Run `body(barrier, rank)` in that many processes. AssertionError if one of them raises."""
-    memory, context = mmap.mmap(-1, shared_bytes(processes)), multiprocessing.get_context("fork")
+    memory, context = mmap.mmap(-1, barrier_bytes(processes)), multiprocessing.get_context("fork")
 
     def child(rank: int) -> None:
         body(SpinBarrier(memoryview(memory), rank, processes), rank)
@@ -78,7 +78,7 @@ def test_no_process_passes_the_barrier_before_all_have_reached_it():
 
 
 def test_idle_is_called_while_waiting():
-    memory, looked = mmap.mmap(-1, shared_bytes(2)), []
+    memory, looked = mmap.mmap(-1, barrier_bytes(2)), []
 
     def let_other_arrive() -> None:
         looked.append(len(looked))
@@ -93,7 +93,7 @@ def test_idle_is_called_while_waiting():
 
 def test_a_row_is_kept_until_all_have_read_it():
     """One process has already written its next row while another still reads the last."""
-    memory = mmap.mmap(-1, shared_bytes(2))
+    memory = mmap.mmap(-1, barrier_bytes(2))
     quick, slow = (SpinBarrier(memoryview(memory), rank, 2) for rank in range(2))
 
     def let_slow_arrive() -> None:

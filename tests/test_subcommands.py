@@ -8,7 +8,7 @@ import pytest
 from processes import mpi, python, run
 
 from psgd.__main__ import call, usage
-from psgd.core.command import program
+from psgd.core.command import program_name
 from psgd.core.subcommands import SUBCOMMANDS
 from psgd.core.version import __version__
 
@@ -124,7 +124,7 @@ def test_a_subcommand_has_a_parser_and_a_main(capsys, name):
 )
 def test_help_names_the_command_as_it_was_called(monkeypatch, called, name):
     monkeypatch.setattr(sys, "argv", [called])
-    assert program("train") == name
+    assert program_name("train") == name
 
 
 @pytest.mark.parametrize(

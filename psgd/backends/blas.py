@@ -86,7 +86,7 @@ def _sorted(infos: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda info: "scipy" in info["filepath"].rsplit("/", 2)[-2])
 
 
-def describe() -> dict[str, Any]:
+def describe_blas() -> dict[str, Any]:
     """Describe numpy's BLAS (name, version, kernel, threads) and scipy's (version). The bits depend on all of these."""
     found = libraries()
     if not found:
@@ -112,7 +112,7 @@ _KERNELS = [
 def kernel_warning() -> str | None:
     """Return a warning if the environment limits OpenBLAS to a slower kernel than this CPU can run. The user may want
     that, for the bits of another machine."""
-    asked, kernel = os.environ.get("OPENBLAS_CORETYPE"), str(describe()["kernel"]).lower()
+    asked, kernel = os.environ.get("OPENBLAS_CORETYPE"), str(describe_blas()["kernel"]).lower()
     if not asked:
         return None
     flags = _cpu_flags()

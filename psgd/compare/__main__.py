@@ -11,7 +11,7 @@ from pathlib import Path  # noqa: E402
 from typing import NoReturn  # noqa: E402
 
 from psgd.compare.command import compare  # noqa: E402
-from psgd.core.command import program, run_command  # noqa: E402
+from psgd.core.command import program_name, run_command  # noqa: E402
 from psgd.core.errors import UsageError  # noqa: E402
 from psgd.core.log import LOG  # noqa: E402
 
@@ -19,7 +19,7 @@ from psgd.core.log import LOG  # noqa: E402
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog=program("compare"),
+        prog=program_name("compare"),
         description="Compare strategies, numbers of workers or any settings, fairly: train each arm with several "
         "seeds, and report which reaches the target soonest. Called again, it trains only what is missing.",
     )
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line. UsageError if options contradict each other."""
     options = parser().parse_args(arguments)
     if options.max_regress is not None and not options.against:
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _compare(arguments: list[str] | None) -> None:
     try:
-        compare(parse(arguments))
+        compare(parse_arguments(arguments))
     except KeyboardInterrupt:
         LOG.error("psgd: interrupted; call it again to go on")
         raise

@@ -1,4 +1,4 @@
-"""Which arms are ahead at a place, under a price."""
+"""Which arms are ahead at a grid point, under a price."""
 
 from typing import Any, NamedTuple
 

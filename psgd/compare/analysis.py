@@ -1,4 +1,4 @@
-"""The findings of a comparison, computed from results.json alone: times to the target by place and price, the paired
+"""The findings of a comparison, from results.json alone: times to the target by grid point and price, the paired
 comparison of each arm with the reference, and whether the verdict depends on the target."""
 
 from collections.abc import Iterator, Mapping
@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from psgd.compare.cells import examples_per_epoch, grid_points
-from psgd.compare.clock import Parts, spent, times
+from psgd.compare.clock import TimeParts, spent, times
 from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
-from psgd.compare.statistics import Comparison, across_arms, median_of_all, paired, summarize
+from psgd.compare.statistics import PairedComparison, across_arms, median_of_all, paired, summarize_times
 from psgd.compare.work import sent
 from psgd.strategy.plans import exact_speeds, period_to_end
 
@@ -28,7 +28,7 @@ class Timed(NamedTuple):
     """A run under a price: seconds at its evaluations, and those of its whole budget."""
 
     run: Json
-    parts: Parts
+    parts: TimeParts
     budget: float
 
 
@@ -73,7 +73,7 @@ def timed_runs(cell: Json, price: Any, budget_examples: int) -> Iterator[Timed]:
         if run["status"] == "diverged":
             count = len(run["series"]["examples"])
             if parts is None and done:
-                parts = Parts(np.median([each.seconds for each in done], axis=0)[:count], None, None, None)
+                parts = TimeParts(np.median([each.seconds for each in done], axis=0)[:count], None, None, None)
             whole = float(np.median([each.seconds[-1] for each in done])) if done else None
             whole = _whole(cell, run, price, budget_examples) if whole is None and parts else whole
             if parts and whole:
@@ -130,7 +130,7 @@ def same_runs(one: Json, other: Json) -> list[int]:
 
 def against(
     reference: str, cells: Mapping[str, Json], times: Mapping[str, Mapping[int, Crossing]]
-) -> dict[str, Comparison]:
+) -> dict[str, PairedComparison]:
     """Compare the times of the other arms, by seed, with those of the reference, adjusted for the number of arms."""
     others = [arm for arm in times if arm != reference]
     same = [same_runs(cells[arm], cells[reference]) for arm in others]
@@ -144,7 +144,7 @@ def _budget_examples(results: Json, cell: Json) -> int:
 
 
 def _table(results: Json, at: Mapping[str, str], price_name: str, target: float) -> Json | None:
-    """The arms at one place under one price. None if nothing was timed there."""
+    """The arms at one grid point under one price. None if nothing was timed there."""
     price = results["prices"].get(price_name, "measured")
     cells = {cell["arm"]: cell for cell in results["cells"] if cell["at"] == at}
     found = {arm: crossings(results, cell, price, target) for arm, cell in cells.items()}
@@ -163,11 +163,11 @@ def _table(results: Json, at: Mapping[str, str], price_name: str, target: float)
 def _row(results: Json, cell: Json, price: Any, target: float, found: dict[int, tuple[Timed, Crossing]]) -> Json:
     metric = results["target"]["metric"]
     higher = higher_is_better(metric)
-    summary = summarize([time for _, time in found.values()])
+    summary = summarize_times([time for _, time in found.values()])
     ends = {seed: _end(timed, metric, target, higher) for seed, (timed, _) in found.items()}
     by_time = sorted(found, key=lambda seed: (not found[seed][1].reached, found[seed][1].high))
     middle = by_time[(len(found) - 1) // 2]
-    parts, place = found[middle][0].parts, ends[middle]
+    parts, last = found[middle][0].parts, ends[middle]
     scores = [(timed.run["status"], timed.run["series"].get(metric, [])) for timed, _ in found.values()]
     finals = [None if status == "diverged" else final_score(values) for status, values in scores]
     bests = [best_score(values, higher) for _, values in scores]
@@ -192,7 +192,7 @@ def _row(results: Json, cell: Json, price: Any, target: float, found: dict[int, 
         "final": _mean(finals),
         "best": _mean(bests),
         **{
-            name: float(values[place]) if (values := getattr(parts, name)) is not None and len(values) else None
+            name: float(values[last]) if (values := getattr(parts, name)) is not None and len(values) else None
             for name in ("computing", "waiting", "moving")
         },
         "ratio": None,

@@ -5,12 +5,12 @@ from typing import Any, final
 
 from psgd.compare import numbers
 from psgd.compare.ahead import Ahead, ahead
-from psgd.compare.cells import cell_name, place_name
+from psgd.compare.cells import cell_name, point_name
 
 Json = dict[str, Any]
 Lead = tuple[Json, Ahead | None]  # a table, and who is ahead in it
 
-MAX_PLACES = 6  # of which each has a sentence; the tables have all
+MAX_POINTS = 6  # of which each has a sentence; the tables have all
 
 
 @final
@@ -40,36 +40,36 @@ def answer(results: Json, findings: Json) -> list[str]:
     leads = [(table, ahead(results, table)) for table in tables]
     sentences = [_overall(results, leads, name)] if len(tables) > 1 else []
     sentences += _shortest(results, leads, name)
-    sentences += [_sentence(results, table, found, name) for table, found in leads[:MAX_PLACES]]
-    if len(tables) > MAX_PLACES:
-        sentences.append(f"The tables below have the other {len(tables) - MAX_PLACES} places and prices.")
+    sentences += [_sentence(results, table, found, name) for table, found in leads[:MAX_POINTS]]
+    if len(tables) > MAX_POINTS:
+        sentences.append(f"The tables below have the other {len(tables) - MAX_POINTS} grid points and prices.")
     sentences += _break_even(results, findings) + _limits(results, findings)
     return [each for each in sentences if each]
 
 
-def place_of(table: Json) -> str:
-    return ", ".join(filter(None, (place_name(table["at"]), f"price {table['price']}")))
+def point_of(table: Json) -> str:
+    return ", ".join(filter(None, (point_name(table["at"]), f"price {table['price']}")))
 
 
 def _overall(results: Json, leads: list[Lead], name: ArmNames) -> str:
-    """Which arm is ahead in how many places."""
+    """Which arm is ahead at how many grid points."""
     wins: dict[tuple[str, ...], int] = {}
     for _, found in leads:
         if found:
             arms = tuple(sorted(row["arm"] for row in found.rows))
             wins[arms] = wins.get(arms, 0) + 1
     if not wins:
-        return f"No arm reaches the target of {_target(results)} in more than half of its runs, at any place."
+        return f"No arm reaches the target of {_target(results)} in more than half of its runs, at any grid point."
     counted = [
         f"{_named(arms, name)}{' together' if len(arms) > 1 else ''} in {count}"
         for arms, count in sorted(wins.items(), key=lambda item: -item[1])
     ]
-    where = f"of {len(leads)} places and prices"
+    where = f"of {len(leads)} grid points and prices"
     return f"First to reach {_target(results)}, by the median time: {', '.join(counted)} {where}."
 
 
 def _shortest(results: Json, leads: list[Lead], name: ArmNames) -> list[str]:
-    """For each price, the shortest median time over the whole grid, if it has several places."""
+    """For each price, the shortest median time over the whole grid, if it has several points."""
     if not results["axes"]:
         return []
     sentences = []
@@ -77,24 +77,24 @@ def _shortest(results: Json, leads: list[Lead], name: ArmNames) -> list[str]:
         there = [(table, found) for table, found in leads if table["price"] == price and found]
         if len(there) > 1:
             table, found = min(there, key=lambda each: float(each[1].rows[0]["median"]))
-            place, time = place_name(table["at"]), numbers.seconds(found.rows[0]["median"])
+            point, time = point_name(table["at"]), numbers.seconds(found.rows[0]["median"])
             arms = _named([row["arm"] for row in found.rows], name)
             are = "are" if len(found.rows) > 1 else "is"
-            sentences.append(f"Price {price}: {arms} with {place} {are} first of all, in {time}.")
+            sentences.append(f"Price {price}: {arms} with {point} {are} first of all, in {time}.")
     return sentences
 
 
 def _sentence(results: Json, table: Json, found: Ahead | None, name: ArmNames) -> str:
-    place = place_of(table)
-    place = place[0].upper() + place[1:]
+    point = point_of(table)
+    point = point[0].upper() + point[1:]
     if found is None:
         counts = ", ".join(f"{name(row['arm'])} {row['reached']} of {row['of']}" for row in table["rows"])
-        return f"{place}: no arm reaches the target in more than half of its runs ({counts})."
+        return f"{point}: no arm reaches the target in more than half of its runs ({counts})."
     first, several = found.rows[0], len(found.rows) > 1
     arms = _named([row["arm"] for row in found.rows], name)
     how = ", whose runs are the same, reach" if found.same else ", equally soon, reach" if several else " reaches"
     reached = f"{arms}{how} the target first, in {numbers.seconds(first['median'])} ({_runs(first)})"
-    return f"{place}: {reached}{_compared(results, table, first, name, several)}."
+    return f"{point}: {reached}{_compared(results, table, first, name, several)}."
 
 
 def _named(arms: Sequence[str], name: ArmNames) -> str:
@@ -151,8 +151,8 @@ def _verdict(ratio: Json) -> str:
 
 
 def _break_even(results: Json, findings: Json) -> list[str]:
-    """Where the reference and each arm break even, if there is one place; what is the same at several prices, once."""
-    if len({place_name(table["at"]) for table in findings["tables"]}) > 1:
+    """Where the reference and each arm break even, if there is one grid point; what several prices share, once."""
+    if len({point_name(table["at"]) for table in findings["tables"]}) > 1:
         return []
     prices: dict[str, list[str]] = {}
     for price in results["prices"]:

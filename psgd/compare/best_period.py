@@ -1,4 +1,4 @@
-"""Which period reaches the target soonest at each place and price, of the arms that differ in it alone."""
+"""Which period reaches the target soonest at each grid point and price, of the arms that differ in it alone."""
 
 import math
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import Any
 
 from psgd.compare import numbers
 from psgd.compare.analysis import against
-from psgd.compare.standing import Standing, modelled, places, standing
+from psgd.compare.standing import Standing, modelled_prices, read_grid, standing
 from psgd.compare.statistics import Verdict
 
 Json = dict[str, Any]
@@ -15,17 +15,17 @@ Json = dict[str, Any]
 def best_period(results: Json) -> list[str]:
     """Say which has the shortest median time, and how the others stand to it."""
     sentences = []
-    for place in places(results):
-        for family in _families(place.cells.values()):
-            for name, price in modelled(results, place.workers):
+    for point in read_grid(results):
+        for family in _families(point.cells.values()):
+            for name, price in modelled_prices(results, point.workers):
                 cells = {cell["arm"]: cell for cell in family}
                 if said := _said(cells, standing(results, cells, price)):
-                    sentences.append(f"{place}, price {name}: {said}")
+                    sentences.append(f"{point}, price {name}: {said}")
     return sentences
 
 
 def _said(cells: dict[str, Json], stands: Standing) -> str:
-    """The sentence about one place and price; empty if the target is reached with no period."""
+    """The sentence about one grid point and price; empty if the target is reached with no period."""
     best = min(stands.medians, key=stands.medians.__getitem__)
     if math.isinf(stands.medians[best]):
         return ""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from psgd.compare import numbers
 from psgd.compare.analysis import against
 from psgd.compare.clock import Price
-from psgd.compare.standing import BANDWIDTHS, LATENCIES, Place, Standing, networks, places, standing
+from psgd.compare.standing import BANDWIDTHS, LATENCIES, GridPoint, Standing, networks, read_grid, standing
 from psgd.compare.statistics import Verdict
 
 HALVINGS = 40  # of the interval in which median times become equal; raised, the point is more exact
@@ -16,7 +16,7 @@ HALVINGS = 40  # of the interval in which median times become equal; raised, the
 Json = dict[str, Any]
 
 
-class Axis(NamedTuple):
+class Sweep(NamedTuple):
     """A bandwidth or a latency that is varied while the other stays: the values, and how the arms stand at each."""
 
     where: str  # the number that stays
@@ -31,52 +31,52 @@ class Axis(NamedTuple):
 
 
 def break_even(results: Json) -> list[str]:
-    """Say for each place, network and arm where the arm or the reference is shown to be faster: at which bandwidths at
-    the network's latency, at which latencies at its bandwidth."""
+    """Say for each grid point, network and arm where one of arm and reference is shown to be faster: at which
+    bandwidths at the network's latency, at which latencies at its bandwidth."""
     sentences, reference = [], results["reference"]
-    for place in places(results):
-        if reference not in place.cells or len(place.cells) < 2:
+    for point in read_grid(results):
+        if reference not in point.cells or len(point.cells) < 2:
             continue
-        for name, price in networks(results, place.workers):
-            axes = _axes(results, place, price)
-            for arm in place.cells.keys() - {reference}:
-                found = _compared(results, place, axes, reference, arm)
-                sentences += [f"{place}, price {name}: {sentence}" for sentence in found]
+        for name, price in networks(results, point.workers):
+            sweeps = _sweeps(results, point, price)
+            for arm in point.cells.keys() - {reference}:
+                found = _compared(results, point, sweeps, reference, arm)
+                sentences += [f"{point}, price {name}: {sentence}" for sentence in found]
     return sorted(sentences)
 
 
-def _axes(results: Json, place: Place, price: Price) -> list[Axis]:
+def _sweeps(results: Json, point: GridPoint, price: Price) -> list[Sweep]:
     network = price.network
     assert network
 
-    def axis(where: str, values: tuple[float, ...], name: str, text: Callable[[float, int], str]) -> Axis:
+    def sweep(where: str, values: tuple[float, ...], name: str, text: Callable[[float, int], str]) -> Sweep:
         def at(value: float) -> Price:
             return price._replace(network=network._replace(**{name: value}))
 
-        return Axis(where, values, at, text, [standing(results, place.cells, at(value)) for value in values])
+        return Sweep(where, values, at, text, [standing(results, point.cells, at(value)) for value in values])
 
     return [
-        axis(f"at {numbers.seconds(network.latency, 2)}", BANDWIDTHS, "bandwidth", numbers.bandwidth),
-        axis(f"at {numbers.bandwidth(network.bandwidth, 2)}", LATENCIES, "latency", numbers.seconds),
+        sweep(f"at {numbers.seconds(network.latency, 2)}", BANDWIDTHS, "bandwidth", numbers.bandwidth),
+        sweep(f"at {numbers.bandwidth(network.bandwidth, 2)}", LATENCIES, "latency", numbers.seconds),
     ]
 
 
-def _compared(results: Json, place: Place, axes: list[Axis], one: str, other: str) -> list[str]:
-    reached = [arm for arm in (one, other) if math.isfinite(axes[0].stand[0].medians[arm])]
+def _compared(results: Json, point: GridPoint, sweeps: list[Sweep], one: str, other: str) -> list[str]:
+    reached = [arm for arm in (one, other) if math.isfinite(sweeps[0].stand[0].medians[arm])]
     if len(reached) < 2:
         return [f"of {one} and {other}, only {reached[0]} reaches the target in most runs"] if reached else []
-    verdicts = [_verdicts(place, axis, one, other) for axis in axes]
-    ends = [_equal(results, place, axis, one, other) for axis in axes]
+    verdicts = [_verdicts(point, sweep, one, other) for sweep in sweeps]
+    ends = [_equal(results, point, sweep, one, other) for sweep in sweeps]
     same = [_everywhere(each) for each in verdicts]
     if same[0] and same[0] == same[1]:
-        ranges = [f"{axis.range(0, -1)} {axis.where}{end}" for axis, end in zip(axes, ends, strict=True)]
+        ranges = [f"{sweep.range(0, -1)} {sweep.where}{end}" for sweep, end in zip(sweeps, ends, strict=True)]
         return [f"{_said(same[0], one, other)} anywhere {' and '.join(ranges)}"]
-    return [_sentence(*each, one, other) for each in zip(axes, verdicts, ends, strict=True)]
+    return [_sentence(*each, one, other) for each in zip(sweeps, verdicts, ends, strict=True)]
 
 
-def _verdicts(place: Place, axis: Axis, one: str, other: str) -> list[Verdict]:
-    """How `other` stands to `one`, compared as all arms of the place are, at each value."""
-    return [against(one, place.cells, stands.times)[other].verdict for stands in axis.stand]
+def _verdicts(point: GridPoint, sweep: Sweep, one: str, other: str) -> list[Verdict]:
+    """How `other` stands to `one`, compared as all arms of the grid point are, at each value."""
+    return [against(one, point.cells, stands.times)[other].verdict for stands in sweep.stand]
 
 
 def _everywhere(verdicts: list[Verdict]) -> Verdict | None:
@@ -94,32 +94,32 @@ def _said(verdict: Verdict, one: str, other: str) -> str:
     return f"{first} wins over {second}"
 
 
-def _sentence(axis: Axis, verdicts: list[Verdict], end: str, one: str, other: str) -> str:
+def _sentence(sweep: Sweep, verdicts: list[Verdict], end: str, one: str, other: str) -> str:
     if everywhere := _everywhere(verdicts):
-        return f"{axis.where}, {_said(everywhere, one, other)} anywhere {axis.range(0, -1)}{end}"
+        return f"{sweep.where}, {_said(everywhere, one, other)} anywhere {sweep.range(0, -1)}{end}"
     wins, last = [], len(verdicts) - 1
     for verdict, group in groupby(range(len(verdicts)), verdicts.__getitem__):
         at = list(group)
         if verdict in ("faster", "slower"):
-            low, high = (axis.text(axis.values[i], 2) for i in (at[0], at[-1]))
+            low, high = (sweep.text(sweep.values[i], 2) for i in (at[0], at[-1]))
             where = f"up to {high}" if not at[0] else f"from {low} on" if at[-1] == last else f"from {low} to {high}"
             wins.append(f"{one if verdict == 'slower' else other} wins {where}")
-    return f"{axis.where}, {' and '.join(wins)}; elsewhere neither of {one} and {other} is shown to be faster{end}"
+    return f"{sweep.where}, {' and '.join(wins)}; elsewhere neither of {one} and {other} is shown to be faster{end}"
 
 
-def _equal(results: Json, place: Place, axis: Axis, one: str, other: str) -> str:
+def _equal(results: Json, point: GridPoint, sweep: Sweep, one: str, other: str) -> str:
     """Where the median times are equal, in brackets; empty if one is ahead at both ends."""
-    cells = {arm: place.cells[arm] for arm in (one, other)}
+    cells = {arm: point.cells[arm] for arm in (one, other)}
 
     def lead(value: float) -> float:
         """Seconds by which `one` is ahead."""
-        medians = standing(results, cells, axis.price(value)).medians
+        medians = standing(results, cells, sweep.price(value)).medians
         return medians[other] - medians[one]
 
-    low, high = axis.values[0], axis.values[-1]
+    low, high = sweep.values[0], sweep.values[-1]
     if lead(low) * lead(high) >= 0:
         return ""
-    return f" (equal median times at {axis.text(_root(lead, low, high), 2)})"
+    return f" (equal median times at {sweep.text(_root(lead, low, high), 2)})"
 
 
 def _root(lead: Callable[[float], float], low: float, high: float) -> float:

@@ -1,4 +1,4 @@
-"""Cells of results.json by their place in the grid, and their names."""
+"""Cells of results.json by their point of the grid, and their names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ def grid_points(results: Json) -> list[dict[str, str]]:
     return found
 
 
-def place_name(at: Mapping[str, str]) -> str:
+def point_name(at: Mapping[str, str]) -> str:
     """A point of the grid in words, "workers 4, speeds uneven"; empty without a grid."""
     return ", ".join(f"{axis} {label}" for axis, label in at.items())
 
@@ -27,5 +27,5 @@ def examples_per_epoch(results: Json, cell: Json) -> int | None:
 
 
 def cell_name(cell: Json) -> str:
-    """An arm and its place in words, "sync, workers 4"."""
-    return ", ".join(filter(None, (cell["arm"], place_name(cell["at"]))))
+    """An arm and its grid point in words, "sync, workers 4"."""
+    return ", ".join(filter(None, (cell["arm"], point_name(cell["at"]))))

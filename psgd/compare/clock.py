@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from psgd.compare.network import MPICH, Library, Network, all_gather_seconds, broadcasts_seconds, parse
+from psgd.compare.network import MPICH, Library, Network, all_gather_seconds, broadcasts_seconds, parse_network
 from psgd.compare.work import Work, combinations, work
 from psgd.core.errors import UsageError
 from psgd.group.placement import default_placement
@@ -35,7 +35,7 @@ class Price(NamedTuple):
     watts_per_host: float | None = None
 
 
-class Parts(NamedTuple):
+class TimeParts(NamedTuple):
     """Seconds of training up to each evaluation: their sum, and its parts, which are None where time was measured.
 
     A step's time beyond the workers' mean is waiting: the others wait for the slowest."""
@@ -72,7 +72,7 @@ def _price(
         if value is not None and not value > 0:
             raise UsageError(f"{name} is {value!r}; give a number above 0")
     return Price(
-        hosts or 1, workers_per_host, parse(network) if network else None, machine_speed or 1.0, dollars, watts
+        hosts or 1, workers_per_host, parse_network(network) if network else None, machine_speed or 1.0, dollars, watts
     )
 
 
@@ -112,12 +112,12 @@ def spent(
 
 def times(
     cell: Mapping[str, Any], run: Mapping[str, Any], price: Price | Mapping[str, Any] | str, library: Library = MPICH
-) -> Parts | None:
+) -> TimeParts | None:
     """Price a run: seconds at each evaluation, for a price or "measured". None if the run was not timed, or the cell's
     costs were not measured. UsageError if the price has too few hosts."""
     if isinstance(price, str):
         measured = run.get("measured")
-        return Parts(np.median(measured["seconds"], axis=0), None, None, None) if measured else None
+        return TimeParts(np.median(measured["seconds"], axis=0), None, None, None) if measured else None
     costs = cell["costs"]
     if costs is None:
         return None
@@ -131,7 +131,7 @@ def times(
         computing += done.uneven * (candidates * costs["score"] / (cell["workers"] * speed))
     waiting = (done.critical - done.mean) * step
     moving = combined * one.moving + _exchanges(done, step) * one.reports
-    return Parts(computing + waiting + moving, computing, waiting, moving)
+    return TimeParts(computing + waiting + moving, computing, waiting, moving)
 
 
 class _One(NamedTuple):

@@ -8,11 +8,11 @@ from pathlib import Path
 from psgd.compare.clock import times
 from psgd.compare.comparing import Comparing
 from psgd.compare.cost_book import CostBook
-from psgd.compare.directory import check_directory, earlier_results, open_directory
-from psgd.compare.dry_run import describe
+from psgd.compare.directory import check_directory, earlier_results, open_comparison
+from psgd.compare.dry_run import describe_plan
 from psgd.compare.findings import findings
-from psgd.compare.plan import Fingerprints, Plan
-from psgd.compare.regression import check, parse_share
+from psgd.compare.plan import ComparisonPlan, Fingerprints
+from psgd.compare.regression import find_regressions, parse_share
 from psgd.compare.report.write import write_report
 from psgd.compare.results_file import RESULTS, read_results
 from psgd.compare.runs import Runs, Watch
@@ -48,12 +48,12 @@ def compare(options: argparse.Namespace) -> None:
     if options.verify:
         print_result("\n".join(verify(directory, read_results(directory), options.verify, options.group)))
         return
-    plan = Plan(comparison, Fingerprints())
+    plan = ComparisonPlan(comparison, Fingerprints())
     if options.dry_run:
         check_directory(directory, comparison, plan.base)
-        print_result("\n".join(describe(plan, directory, cores())))
+        print_result("\n".join(describe_plan(plan, directory, cores())))
         return
-    open_directory(directory, comparison, plan.base)
+    open_comparison(directory, comparison, plan.base)
     runs, costs = Runs(directory, cores(), _watcher()), CostBook(directory)
     results = Comparing(plan, runs, costs, earlier_results(directory)).run()
     if not runs.trained:
@@ -64,7 +64,7 @@ def compare(options: argparse.Namespace) -> None:
     print_result("\n".join(results["findings"]["answer"]))
     LOG.info("psgd: the report is %s", directory / "report.html")
     if before:
-        print_result("\n".join(check(results, before, most)))
+        print_result("\n".join(find_regressions(results, before, most)))
 
 
 def _watcher() -> Watch:

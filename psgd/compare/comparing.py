@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from statistics import median_high, median_low
 from typing import Any, final
 
-from psgd.backends.blas import describe
+from psgd.backends.blas import describe_blas
 from psgd.compare.cost_book import CostBook
 from psgd.compare.crossing import best_score, higher_is_better
 from psgd.compare.directory import BASE
 from psgd.compare.finished_run import read_entry, read_examples_per_epoch
-from psgd.compare.plan import Cell, Plan, Trial, differences
+from psgd.compare.plan import Cell, ComparisonPlan, Trial, differences
 from psgd.compare.results_file import SCHEMA
 from psgd.compare.runs import Outcome, Runs
 from psgd.compare.timing import time_runs
@@ -26,7 +26,9 @@ from psgd.jobs.environment import environment
 class Comparing:
     """Runs in the directory of `runs` that are done are not trained again."""
 
-    def __init__(self, plan: Plan, runs: Runs, costs: CostBook, earlier: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, plan: ComparisonPlan, runs: Runs, costs: CostBook, earlier: dict[str, Any] | None = None
+    ) -> None:
         """`earlier`: the results of an earlier call, whose automatic target more seeds and arms do not change."""
         self._plan, self._comparison, self._runs, self._costs = plan, plan.comparison, runs, costs
         self._earlier = earlier
@@ -196,6 +198,6 @@ class Comparing:
 
 
 def _machine() -> dict[str, Any]:
-    found, blas = environment([]), describe()
+    found, blas = environment([]), describe_blas()
     kept = {name: found[name] for name in ("cpu", "cores", "platform", "python", "packages")}
     return {**kept, "platform": platform.platform(), "blas": f"{blas['name']} {blas['version']} {blas['kernel']}"}

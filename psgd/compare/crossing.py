@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from psgd.core.errors import UsageError
 
-Scores = Sequence[float | None]
+ScoreSeries = Sequence[float | None]
 
 
 class Crossing(NamedTuple):
@@ -32,7 +32,7 @@ def higher_is_better(metric: str) -> bool:
     raise UsageError(f"the metric {metric} is neither an accuracy nor a loss; expected, say, validation_accuracy")
 
 
-def first_reached(scores: Scores, target: float, higher: bool) -> int | None:
+def first_reached(scores: ScoreSeries, target: float, higher: bool) -> int | None:
     """The index of the first evaluation whose score is at least the target (at most, where lower is better)."""
     for index, score in enumerate(scores):
         if score is not None and math.isfinite(score) and (score >= target if higher else score <= target):
@@ -41,7 +41,7 @@ def first_reached(scores: Scores, target: float, higher: bool) -> int | None:
 
 
 def first_crossing(
-    times: Sequence[float], scores: Scores, target: float, higher: bool, budget: float | None = None
+    times: Sequence[float], scores: ScoreSeries, target: float, higher: bool, budget: float | None = None
 ) -> Crossing:
     """The first crossing of the target by a series of evaluations at ascending `times`.
 
@@ -57,13 +57,13 @@ def first_crossing(
     return Crossing(end, end, False)
 
 
-def final_score(scores: Scores) -> float | None:
+def final_score(scores: ScoreSeries) -> float | None:
     """The score of the last evaluation; None if there is none or it is not finite."""
     last = scores[-1] if scores else None
     return last if last is not None and math.isfinite(last) else None
 
 
-def best_score(scores: Scores, higher: bool) -> float | None:
+def best_score(scores: ScoreSeries, higher: bool) -> float | None:
     """The best finite score; None if there is none."""
     finite = [score for score in scores if score is not None and math.isfinite(score)]
     return (max if higher else min)(finite, default=None)

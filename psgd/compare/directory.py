@@ -7,7 +7,7 @@ from typing import Any
 from psgd.compare.plan import differences
 from psgd.compare.results_file import RESULTS, read_results
 from psgd.config.comparison import Comparison
-from psgd.config.document import read_file, write
+from psgd.config.document import read_file, to_yaml
 from psgd.config.resolve import NO_EFFECT, dump, resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
@@ -20,7 +20,7 @@ CONFIG, BASE = "comparison.yaml", "base.yaml"  # the first names the second, so 
 MAY_CHANGE = ("question", "seeds", "price", "reference", "exclude")
 
 
-def open_directory(path: Path, comparison: Comparison, base: Settings) -> None:
+def open_comparison(path: Path, comparison: Comparison, base: Settings) -> None:
     """Make and lock the directory of a comparison, or find the one that was begun there. UsageError as
     `check_directory`."""
     check_directory(path, comparison, base)
@@ -33,7 +33,7 @@ def open_directory(path: Path, comparison: Comparison, base: Settings) -> None:
     if left_out := _left_out(path, comparison):
         LOG.info("psgd: %s left out now; the runs stay in %s", left_out, path / "runs")
     write_text(path / BASE, dump(base))
-    write_text(path / CONFIG, write(_given(comparison)))
+    write_text(path / CONFIG, to_yaml(_given(comparison)))
 
 
 def check_directory(path: Path, comparison: Comparison, base: Settings) -> None:

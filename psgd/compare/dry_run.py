@@ -8,9 +8,9 @@ from typing import NamedTuple
 from psgd.compare import numbers
 from psgd.compare.cost_book import CostBook
 from psgd.compare.directory import earlier_results
-from psgd.compare.estimate import Estimator
+from psgd.compare.estimate import TimeEstimator
 from psgd.compare.finished_run import ENDED, status
-from psgd.compare.plan import Cell, Plan, Trial
+from psgd.compare.plan import Cell, ComparisonPlan, Trial
 from psgd.compare.spaces import EXTENDED_BY
 from psgd.compare.tuning import MAX_EXTENSIONS, tuning_trials
 from psgd.config.settings import Settings
@@ -27,7 +27,7 @@ class Phase(NamedTuple):
     missing: list[Trial]
 
 
-def describe(plan: Plan, directory: Path, side_by_side: int) -> list[str]:
+def describe_plan(plan: ComparisonPlan, directory: Path, side_by_side: int) -> list[str]:
     """Lines about the cells, the distinct runs, and the time that those take which are missing in `directory`, with
     `side_by_side` runs at once. Measures for some seconds, and writes nothing. DataError for broken earlier results."""
     tried = tuning_trials(plan)
@@ -45,11 +45,11 @@ def describe(plan: Plan, directory: Path, side_by_side: int) -> list[str]:
     book = CostBook(directory)
     unknown = [trial.settings for trials in scored.values() for trial in trials[:1] if not book.knows(trial.settings)]
     names = {trial.identity: cell.name for cell, trials in reversed(scored.items()) for trial in trials}
-    return [*lines, *_estimate(Estimator(plan.base), tuning, scoring, timing, unknown, names, side_by_side)]
+    return [*lines, *_estimate(TimeEstimator(plan.base), tuning, scoring, timing, unknown, names, side_by_side)]
 
 
 def _scored(
-    plan: Plan,
+    plan: ComparisonPlan,
     tried: dict[tuple[str, ...], list[Trial]],
     tuned: dict[tuple[str, tuple[tuple[str, str], ...]], float],
 ) -> dict[Cell, list[Trial]]:
@@ -85,7 +85,7 @@ def _runs(name: str, phase: Phase) -> str:
     return f"Runs for {name}: {len(phase.all)}" + (f", of which {done} are done" if done else "")
 
 
-def _extensions(plan: Plan) -> list[str]:
+def _extensions(plan: ComparisonPlan) -> list[str]:
     """How many runs the extension of spaces may add."""
     tune = plan.comparison.tune
     if tune is None:
@@ -97,7 +97,7 @@ def _extensions(plan: Plan) -> list[str]:
 
 
 def _tuned(directory: Path) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """The tuned values of an earlier call, by arm and place."""
+    """The tuned values of an earlier call, by arm and grid point."""
     results = earlier_results(directory) or {"cells": []}
     return {
         (cell["arm"], tuple(cell["at"].items())): value
@@ -108,7 +108,7 @@ def _tuned(directory: Path) -> dict[tuple[str, tuple[tuple[str, str], ...]], flo
 
 
 def _estimate(
-    estimator: Estimator,
+    estimator: TimeEstimator,
     tuning: Phase,
     scoring: Phase,
     timing: Phase,

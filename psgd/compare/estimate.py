@@ -38,7 +38,7 @@ class Measured(NamedTuple):
 
 
 @final
-class Estimator:
+class TimeEstimator:
     """Measures each kind of work once, in about a second."""
 
     def __init__(self, base: Settings) -> None:

@@ -38,7 +38,7 @@ MPICH = Library(overhead=60e-6, eager_bytes=3_177_811, trips=4)
 
 
 @lru_cache
-def parse(text: str) -> Network:
+def parse_network(text: str) -> Network:
     """Parse a network such as "100Mbit,1ms". UsageError if that is impossible."""
     if found := _NETWORK.fullmatch(text):
         bandwidth, bits, latency, seconds = found.groups()

@@ -81,11 +81,11 @@ _STYLE: Any = {
 }
 
 
-def _draw_run(panel: Any, run: RunCurves, quantity: str, axis: str, unit: float, place: tuple[int, int]) -> None:
+def _draw_run(panel: Any, run: RunCurves, quantity: str, axis: str, unit: float, position: tuple[int, int]) -> None:
     """Draw scores on test or validation data as a thick line with markers, and the training loss as a thin line.
-    `place`: (index of the run, number of runs). Earlier runs get thicker lines, and markers are staggered, so that a
+    `position`: (index of the run, number of runs). Earlier runs get thicker lines, and markers are staggered, so that a
     curve remains visible beneath later ones."""
-    number, count = place
+    number, count = position
     training = _averaged(run.curves["loss"]) if quantity == "loss" and "loss" in run.curves else None
     scores = _scores(run, quantity)
     if training and scores:

@@ -15,14 +15,14 @@ from psgd.compare.clock import hosts_used
 from psgd.compare.spaces import first_values
 from psgd.config.checks import classification
 from psgd.config.comparison import MAX_CELLS, OWN_TUNE, Comparison
-from psgd.config.document import write
+from psgd.config.document import to_yaml
 from psgd.config.resolve import NO_EFFECT, flat, resolve
 from psgd.config.settings import Settings, WeightedAveraging
 from psgd.config.value_checks import shown
 from psgd.core.errors import UsageError
 from psgd.core.version import __version__
 from psgd.data.fingerprint import fingerprint
-from psgd.data.sources.load import load
+from psgd.data.sources.load import load_source
 
 # Settings on which no number of a run depends here: a comparison has no target or early stop, and trains on the CPU.
 _NEUTRAL = NO_EFFECT | {f"training.{name}" for name in ("checkpoint_seconds", "target", "early_stop", "tf32")}
@@ -52,7 +52,7 @@ class Trial(NamedTuple):
 
 
 @final
-class Plan:
+class ComparisonPlan:
     def __init__(
         self, comparison: Comparison, data_fingerprint: Callable[[Settings], str] = lambda settings: ""
     ) -> None:
@@ -82,8 +82,8 @@ class Plan:
         unused = set(range(len(excluded)))
         for arm, *labels in product(self.comparison.arms, *self.axes.values()):
             cell = Cell(arm, tuple(zip(self.axes, labels, strict=True)))
-            place = {"arm": arm, **dict(cell.at)}
-            fits = [n for n, each in enumerate(excluded) if all(place[key] == _label(v) for key, v in each.items())]
+            point = {"arm": arm, **dict(cell.at)}
+            fits = [n for n, each in enumerate(excluded) if all(point[key] == _label(v) for key, v in each.items())]
             unused -= set(fits)
             if not fits:
                 yield cell
@@ -161,7 +161,7 @@ class Plan:
         speeds = given.get("cluster.speeds")
         if isinstance(speeds, dict):
             given["cluster.speeds"] = _repeated(speeds, given.get("workers", self.base.workers))
-        return resolve(comparison.base, [f"{key}={write(value).strip()}" for key, value in given.items()]).settings
+        return resolve(comparison.base, [f"{key}={to_yaml(value).strip()}" for key, value in given.items()]).settings
 
     def trial(self, cell: Cell, seed: int, tuned: float | None = None) -> Trial:
         """The run of a cell, as it is trained: speeds that only move the modelled clock are left out."""
@@ -183,7 +183,7 @@ class Fingerprints:
         source = settings.data.replace(validation=0.0, mode="shuffle")
         key = source.model_dump_json()
         if key not in self._known:
-            self._known[key] = "".join(fingerprint(load(source)).values())
+            self._known[key] = "".join(fingerprint(load_source(source)).values())
         return self._known[key]
 
 
@@ -215,7 +215,7 @@ def _choices(axis: str, values: list[Any] | dict[str, dict[str, Any]]) -> dict[s
 
 
 def _label(value: Any) -> str:
-    return value if isinstance(value, str) else write(value).strip().removesuffix("\n...").strip()
+    return value if isinstance(value, str) else to_yaml(value).strip().removesuffix("\n...").strip()
 
 
 def _repeated(speeds: dict[str, Any], workers: Any) -> list[Any] | dict[str, Any]:

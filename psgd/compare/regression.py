@@ -23,7 +23,7 @@ def parse_share(text: str) -> float:
     return share
 
 
-def check(results: dict[str, Any], before: dict[str, Any], most: float) -> list[str]:
+def find_regressions(results: dict[str, Any], before: dict[str, Any], most: float) -> list[str]:
     """Return a line for each time that both have, to the target of those before. Regressed if one is more than the
     share `most` above that before, or if a target is reached no more; UsageError if they cannot be compared."""
     _comparable(results, before)
@@ -86,7 +86,7 @@ def _broken(results: dict[str, Any], arm: str, key: tuple[str, ...]) -> bool:
 
 
 def _rows(results: dict[str, Any], target: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
-    """The rows of all tables for a target, by arm, place and price."""
+    """The rows of all tables for a target, by arm, grid point and price."""
     return [
         ((row["arm"], *(f"{axis} {label}" for axis, label in table["at"].items()), f"price {table['price']}"), row)
         for table in analyse({**results, "target": target})["tables"]

@@ -1,11 +1,11 @@
-"""How arms stand at a place under a modelled price: the times of their runs, and the medians."""
+"""How arms stand at a grid point under a modelled price: the times of their runs, and the medians."""
 
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from psgd.compare.analysis import crossings
-from psgd.compare.cells import place_name
+from psgd.compare.cells import point_name
 from psgd.compare.clock import Price, as_price, place_on_hosts
 from psgd.compare.crossing import Crossing
 from psgd.compare.statistics import median_of_all
@@ -16,7 +16,7 @@ BANDWIDTHS = tuple(10 ** (6 + i / 4) for i in range(21))  # bits a second: 1 Mbi
 Json = dict[str, Any]
 
 
-class Place(NamedTuple):
+class GridPoint(NamedTuple):
     """The cells of one setting of the axes, by arm."""
 
     at: dict[str, str]
@@ -24,7 +24,7 @@ class Place(NamedTuple):
     cells: dict[str, Json]
 
     def __str__(self) -> str:
-        return place_name(self.at) or f"{self.workers} workers"
+        return point_name(self.at) or f"{self.workers} workers"
 
 
 class Standing(NamedTuple):
@@ -56,19 +56,19 @@ def unusable(cell: Json) -> str:
     return "is not comparable" if not cell["comparable"] else "has no costs" if cell["costs"] is None else ""
 
 
-def places(results: Json, all_cells: bool = False) -> list[Place]:
+def read_grid(results: Json, all_cells: bool = False) -> list[GridPoint]:
     """The settings of the axes, in the order of the cells, with those cells that are not unusable, or with all."""
-    found: dict[tuple[tuple[str, str], ...], Place] = {}
+    found: dict[tuple[tuple[str, str], ...], GridPoint] = {}
     for cell in results["cells"]:
         if all_cells or not unusable(cell):
             key = tuple(cell["at"].items())
-            place = found.get(key, Place(dict(cell["at"]), 0, {}))
-            cells = {**place.cells, cell["arm"]: cell}
-            found[key] = place._replace(workers=max(place.workers, cell["workers"]), cells=cells)
+            point = found.get(key, GridPoint(dict(cell["at"]), 0, {}))
+            cells = {**point.cells, cell["arm"]: cell}
+            found[key] = point._replace(workers=max(point.workers, cell["workers"]), cells=cells)
     return list(found.values())
 
 
-def modelled(results: Json, workers: int) -> Iterator[tuple[str, Price]]:
+def modelled_prices(results: Json, workers: int) -> Iterator[tuple[str, Price]]:
     """The prices that are not measured, of machines on which so many workers have room."""
     for name, price in results["prices"].items():
         if not isinstance(price, str):
@@ -79,6 +79,6 @@ def modelled(results: Json, workers: int) -> Iterator[tuple[str, Price]]:
 
 def networks(results: Json, workers: int) -> Iterator[tuple[str, Price]]:
     """The modelled prices in which the workers are on several hosts with a network between them."""
-    for name, price in modelled(results, workers):
+    for name, price in modelled_prices(results, workers):
         if price.network and place_on_hosts(workers, price.hosts, price.workers_per_host).hosts > 1:
             yield name, price

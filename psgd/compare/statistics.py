@@ -70,7 +70,7 @@ class Summary(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """The times of an arm over those of the reference; below 1 the arm is faster. The module says how.
 
     `ratio` is the geometric mean, a bound itself where `bound` is not None; None where there are bounds on both sides,
@@ -90,7 +90,7 @@ class Comparison:
     p_holm: float | None = None
 
 
-def summarize(times: Sequence[Crossing]) -> Summary:
+def summarize_times(times: Sequence[Crossing]) -> Summary:
     """Summarize the times of an arm's runs, one a seed. ValueError if there is none."""
     if not times:
         raise ValueError("an arm without runs has no times")
@@ -121,7 +121,7 @@ def paired(
     margin: float = MARGIN,
     level: float = LEVEL,
     same_runs: Collection[int] = (),
-) -> Comparison:
+) -> PairedComparison:
     """Compare the times of an arm with those of the reference, by seed; seeds that one of them lacks are left out.
 
     Seeds at which a time is zero are left out as well: the target was met before training. `same_runs` are the seeds at
@@ -143,7 +143,7 @@ def paired(
         high = max(each.value + reach * each.error for each in (reported, most))
         if math.isfinite(high if mean < 0 else low):
             p = _p_value(n - 1, (abs(mean) - edge) / reported.error)
-    return Comparison(
+    return PairedComparison(
         ratio=math.exp(mean) if n and len(kinds) < 2 else None,
         low=math.exp(low) if low > -math.inf else None,
         high=math.exp(high) if high < math.inf else None,
@@ -156,7 +156,7 @@ def paired(
     )
 
 
-def across_arms(comparisons: Sequence[Comparison], level: float = LEVEL) -> list[Comparison]:
+def across_arms(comparisons: Sequence[PairedComparison], level: float = LEVEL) -> list[PairedComparison]:
     """Adjust the comparisons of several arms with one reference, so that the chance of *any* false "faster" or "slower"
     is at most 1 - level: such verdicts whose p value after Holm is larger become undecided. "Equivalent" stays: it is
     not what one fishes for among arms. A comparison without a p value counts as one with p = 1."""
@@ -225,7 +225,7 @@ def _verdict(low: float, high: float, edge: float) -> Verdict:
     return "equivalent" if -edge < low and high < edge else "undecided"
 
 
-def _adjusted(comparison: Comparison, p: float, level: float) -> Comparison:
+def _adjusted(comparison: PairedComparison, p: float, level: float) -> PairedComparison:
     claimed = comparison.verdict in ("faster", "slower")
     return replace(comparison, p_holm=p, verdict="undecided" if claimed and p > 1 - level else comparison.verdict)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from psgd.compare.crossing import higher_is_better
 from psgd.compare.finished_run import read_entry
-from psgd.compare.plan import Cell, Plan, Trial
+from psgd.compare.plan import Cell, ComparisonPlan, Trial
 from psgd.compare.runs import Outcome
 from psgd.compare.spaces import beyond, first_values
 from psgd.config.comparison import Space, Tune
@@ -26,7 +26,7 @@ class Tuned(NamedTuple):
     report: dict[str, Any]  # the entry "tuning" of results.json
 
 
-def tune(plan: Plan, train: Train) -> dict[tuple[str, ...], Tuned]:
+def tune(plan: ComparisonPlan, train: Train) -> dict[tuple[str, ...], Tuned]:
     """Tune for each group of cells that the config names by for_each, represented by the first of its cells. Returns
     the outcomes by `Cell.key`; nothing is tuned without a section `tune`."""
     section = plan.comparison.tune
@@ -62,7 +62,7 @@ def best(trials: list[dict[str, Any]]) -> float | None:
     return max(scored, key=lambda trial: tuple(trial["rank"]))["value"] if scored else None
 
 
-def tuning_trials(plan: Plan) -> dict[tuple[str, ...], list[Trial]]:
+def tuning_trials(plan: ComparisonPlan) -> dict[tuple[str, ...], list[Trial]]:
     """The runs that are trained first, by `Cell.key`."""
     section = plan.comparison.tune
     if section is None:
@@ -73,7 +73,7 @@ def tuning_trials(plan: Plan) -> dict[tuple[str, ...], list[Trial]]:
     }
 
 
-def _representatives(plan: Plan, section: Tune) -> dict[tuple[str, ...], Cell]:
+def _representatives(plan: ComparisonPlan, section: Tune) -> dict[tuple[str, ...], Cell]:
     """The first cell of each group that is tuned together."""
     cells: dict[tuple[str, ...], Cell] = {}
     for cell in plan.cells:
@@ -81,7 +81,7 @@ def _representatives(plan: Plan, section: Tune) -> dict[tuple[str, ...], Cell]:
     return cells
 
 
-def _further(plan: Plan, cell: Cell, tried: list[float], winner: float | None) -> list[float]:
+def _further(plan: ComparisonPlan, cell: Cell, tried: list[float], winner: float | None) -> list[float]:
     """Values beyond the edge, as far as the settings may have them: a momentum, say, must be below 1."""
     found = []
     for value in beyond(_space(plan, cell), tried, winner):
@@ -93,18 +93,18 @@ def _further(plan: Plan, cell: Cell, tried: list[float], winner: float | None) -
     return found
 
 
-def _space(plan: Plan, cell: Cell) -> Space:
+def _space(plan: ComparisonPlan, cell: Cell) -> Space:
     space = plan.spaces[cell.arm]
     assert space
     return space
 
 
-def _trials(plan: Plan, cell: Cell, value: float) -> list[Trial]:
+def _trials(plan: ComparisonPlan, cell: Cell, value: float) -> list[Trial]:
     assert plan.comparison.tune
     return [plan.trial(cell, seed, value) for seed in plan.comparison.tune.seeds]
 
 
-def _scored(plan: Plan, value: float, trials: list[Trial], outcomes: dict[str, Outcome]) -> dict[str, Any]:
+def _scored(plan: ComparisonPlan, value: float, trials: list[Trial], outcomes: dict[str, Outcome]) -> dict[str, Any]:
     """The best score of each tuning seed, and the rank of the value: the mean of these and, where they tie, the mean
     over all evaluations, which is better for a run that is good earlier. A value with a failed run has no rank."""
     metric = plan.comparison.target.metric
@@ -126,7 +126,7 @@ def _scored(plan: Plan, value: float, trials: list[Trial], outcomes: dict[str, O
     return {"value": value, "scores": scores, "error": error, "rank": rank, "examples": examples}
 
 
-def _outcome(plan: Plan, cell: Cell, trials: list[dict[str, Any]], extended: int) -> Tuned:
+def _outcome(plan: ComparisonPlan, cell: Cell, trials: list[dict[str, Any]], extended: int) -> Tuned:
     assert plan.comparison.tune
     setting, winner = plan.comparison.tune.setting, best(trials)
     why_not = ""

@@ -23,7 +23,7 @@ OUTPUTS = {"cross-entropy": ("softmax",), "binary-cross-entropy": ("sigmoid",), 
 _KIND_OF_TARGETS = (("data", "classes"), ("data", "task"), ("data", "source"))  # classification or regression
 
 
-def check(values: dict[str, Any], earlier: Sequence[Problem] = ()) -> tuple[Settings, list[Problem]]:
+def validate(values: dict[str, Any], earlier: Sequence[Problem] = ()) -> tuple[Settings, list[Problem]]:
     """Build settings from nested mappings, in which every section is a mapping, and the defaults. Returns them and all
     problems: `earlier` ones, wrong values, and violated rules between settings. A wrong value is replaced by its
     default, and rules that involve it are skipped."""

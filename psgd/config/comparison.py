@@ -29,14 +29,14 @@ def _ordered(limits: list[float]) -> list[float]:
 Name = Annotated[str, Field(pattern=r"^\w[\w .+=-]{0,39}$")]
 Overrides = dict[str, Any]  # full names of settings -> values, as on the command line
 Seeds = Annotated[list[Natural], Field(min_length=1), AfterValidator(_different)]
-Limits = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
+Interval = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
 
 class Space(Section):
     """Values to try for one setting: `points` of them between two limits, or those that are listed."""
 
-    log: Limits | None = None
-    linear: Limits | None = None
+    log: Interval | None = None
+    linear: Interval | None = None
     values: Annotated[list[int | float], Field(min_length=2), AfterValidator(_different)] | None = None
     points: Annotated[int, Field(ge=2, le=100)] = 5
 

@@ -111,7 +111,7 @@ def _problems(comparison: Comparison) -> Iterator[str]:
             elif name.startswith(STOPPING):
                 yield f"arms.{arm}: {STOPPED_EARLY}"
             elif name.startswith("data.") and name != SAMPLING:
-                yield f"arms.{arm}: {name} would give the arm other data; all arms of a place are trained on the same"
+                yield f"arms.{arm}: {name} would give the arm other data; all arms train on the same"
     if comparison.tune:
         yield from _tune_problems(comparison, comparison.tune)
     for arm, overrides in arms.items():

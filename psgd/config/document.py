@@ -66,7 +66,7 @@ def read_file(path: str) -> dict[str, Any]:
     except ValueError:  # a null character in the name
         raise UsageError(f"{path!r} cannot be the name of a config") from None
     try:
-        value = parse(text)
+        value = parse_yaml(text)
     except NotYaml as error:
         raise UsageError("\n".join(f"{path}:{line}: {what}" for line, what in error.problems)) from None
     if value is None:
@@ -76,7 +76,7 @@ def read_file(path: str) -> dict[str, Any]:
     return value
 
 
-def parse(text: str) -> object:
+def parse_yaml(text: str) -> object:
     """Parse one YAML document, None if it is empty. Raises NotYaml."""
     builder = _Builder()
     try:
@@ -97,8 +97,8 @@ def parse(text: str) -> object:
     return value
 
 
-def write(value: object) -> str:
-    """Write YAML that `parse` reads back to the same value: mappings as blocks, each list on one line."""
+def to_yaml(value: object) -> str:
+    """Write YAML that `parse_yaml` reads back to the same value: mappings as blocks, each list on one line."""
     text: str = yaml.dump(
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120
     )

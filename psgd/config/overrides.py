@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from psgd.config.document import NotYaml, is_text, parse
+from psgd.config.document import NotYaml, is_text, parse_yaml
 from psgd.config.names import SECTIONS, unknown
 from psgd.config.shipped import configs
 from psgd.config.value_checks import Problem, shown
@@ -48,7 +48,7 @@ def read_overrides(arguments: list[str]) -> tuple[list[Override], list[str]]:
             problems.append(f"{argument!r} {form}{_what_else(argument)}")
             continue
         try:
-            value = parse(text)
+            value = parse_yaml(text)
         except NotYaml as error:
             problems.extend(f"{argument!r}: {what}" for _, what in error.problems)
             continue

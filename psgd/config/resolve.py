@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from psgd.config.checks import OUTPUTS, check, classification
-from psgd.config.document import read_file, write
+from psgd.config.checks import OUTPUTS, classification, validate
+from psgd.config.document import read_file, to_yaml
 from psgd.config.names import SECTIONS
 from psgd.config.overrides import Override, merge, read_overrides
 from psgd.config.settings import Own, Settings, WeightedAveraging
@@ -42,7 +42,7 @@ def resolve_document(
     """Apply overrides to nested mappings, as a file has them. `unreadable`: messages about other overrides. `origin`,
     `by`: in messages, where the two came from. Raises UsageError with one line for each problem."""
     merged = merge(document, overrides, origin, by)
-    settings, problems = check(merged.values, merged.problems)
+    settings, problems = validate(merged.values, merged.problems)
     called = by.removeprefix("the ")
     messages = [f"{called}: {what}" for what in unreadable]
     for problem in problems:  # each message begins with where the setting was given
@@ -61,7 +61,7 @@ def dump(settings: Settings) -> str:
     for section, names in SECTIONS.items():
         if names.tag:
             values[section] = {names.tag: values[section][names.tag], **values[section]}
-    return write(values)
+    return to_yaml(values)
 
 
 def flat(settings: Settings) -> dict[str, Any]:

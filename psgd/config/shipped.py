@@ -14,7 +14,7 @@ COMPARISON = "compare/"  # the directory of the comparisons, and the beginning o
 DATA = {".csv": "csv", ".npz": "npz", ".npy": "npz", ".libsvm": "libsvm", ".svm": "libsvm"}  # data.source, by suffix
 
 
-class Found(NamedTuple):
+class FoundConfig(NamedTuple):
     """The path of a config, and a note if it is one that comes with psgd."""
 
     path: str
@@ -47,17 +47,17 @@ def configs(comparisons: bool) -> list[str]:
     return [name for name in shipped() if not name.endswith(".py") and name.startswith(COMPARISON) == comparisons]
 
 
-def find_config(given: str) -> Found:
+def find_config(given: str) -> FoundConfig:
     """Find the config of a job: a file, or else the name of one that comes with psgd. UsageError for neither."""
     return _find(given, given, comparisons=False)
 
 
-def find_comparison(given: str) -> Found:
+def find_comparison(given: str) -> FoundConfig:
     """Find the config of a comparison, as `find_config` does; its name may begin with compare/."""
     return _find(given, COMPARISON + given.removeprefix(COMPARISON), comparisons=True)
 
 
-def find_base(given: str, directory: Path) -> Found:
+def find_base(given: str, directory: Path) -> FoundConfig:
     """Find the config of a job that a file in `directory` names, as `find_config` does."""
     return _find(str(directory / given), given, comparisons=False)
 
@@ -71,19 +71,19 @@ def find_named(given: str) -> str:
     raise UsageError(f"{given}: nothing of this name comes with psgd; {hint}`psgd configs` lists what does")
 
 
-def _find(path: str, name: str, comparisons: bool) -> Found:
+def _find(path: str, name: str, comparisons: bool) -> FoundConfig:
     if os.path.exists(path) and not os.path.isdir(path):
         if kind := DATA.get(Path(path).suffix):
             how = f"name it by data.source={kind} data.path={path}{' in the base of a comparison' * comparisons}"
             raise UsageError(f"{path} is a file of data, not a config; {how}")
-        return Found(path, [])
+        return FoundConfig(path, [])
     if os.path.isfile(os.path.join(path, "config.yaml")) and not comparisons:
         raise UsageError(f"{path} is the directory of a run, not a config; to go on with it: --resume --output {path}")
     name = name.removesuffix(".yaml")
     if name in configs(comparisons):
-        return Found(str(shipped()[name]), [f"config: {name}, which comes with psgd ({shipped()[name]})"])
+        return FoundConfig(str(shipped()[name]), [f"config: {name}, which comes with psgd ({shipped()[name]})"])
     if os.path.isdir(path) or "\0" in path:
-        return Found(path, [])  # whoever reads it says what is wrong
+        return FoundConfig(path, [])  # whoever reads it says what is wrong
     raise UsageError(
         f"{path}: there is neither such a file nor a config of psgd of this name; {_hint(name, comparisons)}"
     )

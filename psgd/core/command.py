@@ -8,7 +8,7 @@ from psgd.core.errors import INTERRUPTED, PsgdError
 from psgd.core.log import LOG, open_missing_streams
 
 
-def program(command: str) -> str:
+def program_name(command: str) -> str:
     """Return how the user called a command, for its help: `psgd train`, `python -m psgd train` or
     `python -m psgd.train`."""
     called = Path(sys.argv[0])

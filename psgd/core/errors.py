@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 Arguments = ParamSpec("Arguments")
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 class PsgdError(Exception):
@@ -62,9 +62,9 @@ def reworded(reword: Callable[[str], str]) -> Iterator[None]:
 
 
 def raised_at_the_call(
-    function: Callable[Arguments, Answer],
+    function: Callable[Arguments, T],
     hint: Callable[[Sequence[str], Sequence[Any], Mapping[str, Any]], str] = lambda names, placed, named: "",
-) -> Callable[Arguments, Answer]:
+) -> Callable[Arguments, T]:
     """Cut psgd's own frames out of the tracebacks of errors that leave `function`.
 
     An error for the user, such as a UsageError, then shows the line of the user's that called `function`, and nothing
@@ -75,7 +75,7 @@ def raised_at_the_call(
     its arguments and those of the call."""
 
     @wraps(function)
-    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> T:
         try:
             return function(*args, **kwargs)
         except Exception as error:

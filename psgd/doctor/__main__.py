@@ -4,7 +4,7 @@ import argparse
 import sys
 from dataclasses import asdict
 
-from psgd.core.command import program, run_command
+from psgd.core.command import program_name, run_command
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result, to_json
 from psgd.doctor.checks import CHECKS
@@ -16,7 +16,7 @@ from psgd.doctor.present import on_terminal, show, summary
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = argparse.ArgumentParser(
-        prog=program("doctor"),
+        prog=program_name("doctor"),
         description="Check this machine: Python and libraries, BLAS, cores, memory, MPI, Ray, GPU, data, and where "
         "psgd writes files. Changes nothing. Exits with 2 if something is wrong.",
     )

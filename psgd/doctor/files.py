@@ -16,7 +16,7 @@ _WALK_SECONDS = 4.0  # for the sizes of all places together
 _ROOM = 1e9  # bytes
 
 
-class Place(NamedTuple):
+class FileLocation(NamedTuple):
     """A place where files are: what they are, and their paths."""
 
     about: str
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 def check() -> list[Finding]:
     deadline = time.monotonic() + _WALK_SECONDS
     found = [judge_directory(Path.cwd())]
-    return found + [judge_place(place, deadline) for place in places() if place.paths]
+    return found + [judge_location(place, deadline) for place in locations() if place.paths]
 
 
 def judge_directory(directory: Path) -> Finding:
@@ -42,7 +42,7 @@ def judge_directory(directory: Path) -> Finding:
     return ok("files", f"runs/ is made in {directory}, which has {size(free)} free")
 
 
-def judge_place(place: Place, deadline: float) -> Finding:
+def judge_location(place: FileLocation, deadline: float) -> Finding:
     """`deadline`: by time.monotonic, after which files are no longer counted."""
     total, complete = 0, True
     for path in place.paths:
@@ -57,13 +57,13 @@ def judge_place(place: Place, deadline: float) -> Finding:
     return ok("files", text, paths=[str(path) for path in place.paths], bytes=total, complete=complete)
 
 
-def places() -> Iterator[Place]:
+def locations() -> Iterator[FileLocation]:
     """The places that there are."""
     runs = Path("runs").absolute()
-    yield Place("your runs", [runs] if runs.is_dir() else [], f"rm -r {runs}")
+    yield FileLocation("your runs", [runs] if runs.is_dir() else [], f"rm -r {runs}")
     try:
         cache = user_cache.directory()
-        yield Place("downloads", [cache] if cache.is_dir() else [], f"rm -r {cache}")
+        yield FileLocation("downloads", [cache] if cache.is_dir() else [], f"rm -r {cache}")
     except OSError:
         pass  # no home directory: nothing can be there
     for place in cache_places():
@@ -71,14 +71,14 @@ def places() -> Iterator[Place]:
         compiled = sorted(place.glob("*.nb[ic]" if beside else "numba_*/*.nb[ic]"))
         directories = sorted({file.parent for file in compiled})
         removal = f"rm {place}/*.nb[ic]" if beside else " ".join(["rm -r", *map(str, directories)])
-        yield Place("numba's compiled code", directories, removal)
+        yield FileLocation("numba's compiled code", directories, removal)
     checkout = Path(psgd.__file__).parents[1]
     if (checkout / "scripts" / "environment.sh").is_file():
         made = sorted(checkout.glob(".venv*"))
-        yield Place("environments of scripts/train and test", made, f"rm -r {checkout}/.venv*")
+        yield FileLocation("environments of scripts/train and test", made, f"rm -r {checkout}/.venv*")
     ray = Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp", "ray")
     own = ray.is_dir() and ray.stat().st_uid == os.getuid()
-    yield Place("Ray's logs", [ray] if own else [], f"rm -r {ray}, while no Ray runs")
+    yield FileLocation("Ray's logs", [ray] if own else [], f"rm -r {ray}, while no Ray runs")
 
 
 def _files_below(path: Path) -> Iterator[int]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 
-from psgd.backends.blas import VARIABLES, describe, kernel_warning
+from psgd.backends.blas import VARIABLES, describe_blas, kernel_warning
 from psgd.doctor.finding import Finding, note, ok
 
 _ALSO_LIMITING = ("OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "MKL_CBWR")
@@ -12,7 +12,7 @@ _ALSO_LIMITING = ("OPENBLAS_L2_SIZE", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_
 def check() -> list[Finding]:
     import numpy  # loads its BLAS, which reads the environment now
 
-    about = describe() | {"numpy": numpy.__version__}
+    about = describe_blas() | {"numpy": numpy.__version__}
     if about["name"] == "unknown":
         text = "numpy's BLAS is one whose threads cannot be set: bits may differ from run to run"
         return [note("blas", text, "install numpy from PyPI or conda-forge")]

@@ -10,7 +10,7 @@ from typing import NoReturn, Protocol, TypeVar, cast, final
 from psgd.core.errors import PsgdError, UsageError
 from psgd.core.log import LOG
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 _CODE_BYTES = 8
 
@@ -52,7 +52,7 @@ class Agreement:
         """The exit code of this process's failure, or 0."""
         return exit_code(self.failure) if self.failure else 0
 
-    def attempt(self, act: Callable[[], Answer], otherwise: Answer) -> Answer:
+    def attempt(self, act: Callable[[], T], otherwise: T) -> T:
         """Local work before an exchange: what `act` returns, or `otherwise` if it fails; the failure is kept."""
         try:
             return act()
@@ -69,9 +69,9 @@ class Agreement:
         rows = self._exchange.all_gather(self.code.to_bytes(_CODE_BYTES, "little"))
         self.raise_if_failed([int.from_bytes(row, "little") for row in rows])
 
-    def together(self, act: Callable[[], Answer]) -> Answer:
+    def together(self, act: Callable[[], T]) -> T:
         """Collective: what `act` returns here, once it has succeeded on all processes."""
-        answer = self.attempt(act, cast(Answer, None))
+        answer = self.attempt(act, cast(T, None))
         self.check()
         return answer
 

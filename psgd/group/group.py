@@ -10,7 +10,7 @@ import numpy as np
 
 from psgd.core.blocks import BLOCK_ELEMENTS, ApplyBlock, blocks, squared_norm
 from psgd.group.placement import adopt_orphans, default_placement
-from psgd.group.reports import Notice, Report, RoundReports, pack, unpack
+from psgd.group.reports import Notice, Report, RoundReports, pack_reports, unpack_reports
 from psgd.group.transport import Transport
 from psgd.group.tree_reduce import Load, Node, TreeReducer, maximal_subtrees
 from psgd.group.vector_shape import VectorShape
@@ -67,7 +67,7 @@ class Group:
     def exchange_reports(self, reports: Sequence[Report], notice: Notice) -> RoundReports:
         """Collective: give the reports of hosted workers and this process's notice, get everyone's."""
         slots = self._slots
-        return unpack(self.transport.all_gather(pack(notice, reports, slots)), slots)
+        return unpack_reports(self.transport.all_gather(pack_reports(notice, reports, slots)), slots)
 
     def combine(self, weights: np.ndarray, begin: BeginApply, with_norm: bool = False) -> None:
         """Collective, after an exchange of reports: reduce the contributions by `weights` (workers,), not all 0, and

@@ -45,7 +45,7 @@ class Mpi:
 
     def _new_barrier(self) -> SpinBarrier:
         rank, size = self._host_peers.rank, self._host_peers.size
-        memory = self.memory("barrier", spin_barrier.shared_bytes(size))
+        memory = self.memory("barrier", spin_barrier.barrier_bytes(size))
         fence = None if platform.machine() in STORES_IN_ORDER else self._windows["barrier"][0].Sync
         # Even a process that has left an MPI call may have to push on a message for which another one waits: probing
         # for a message that never comes makes MPI do so.

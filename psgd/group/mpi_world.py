@@ -120,7 +120,7 @@ class World:
                 packed = shared_arrays.pack(made) if self.host_peers.size > 1 else None
         finally:
             sizes = packed.sizes if packed else []
-            shared = packed is not None and fits_in_shared_memory(shared_arrays.shared_bytes(sizes))
+            shared = packed is not None and fits_in_shared_memory(shared_arrays.aligned_bytes(sizes))
             message = (made is not None, packed.pickled if packed and shared else None, sizes)
             with self.watchdog.arrive():
                 succeeded, pickled, sizes = self.host_peers.bcast(message, root=0)
@@ -128,10 +128,10 @@ class World:
             return make() if rank and succeeded else made
         made = None  # so that each array is freed as soon as it is copied
         with self.watchdog.arrive():
-            window, part = shared_window(self.MPI, self.host_peers, shared_arrays.shared_bytes(sizes))
+            window, part = shared_window(self.MPI, self.host_peers, shared_arrays.aligned_bytes(sizes))
         self._windows.append(window)
         if packed:
-            shared_arrays.place(packed.arrays, part.data)
+            shared_arrays.copy_to_shared(packed.arrays, part.data)
         with self.watchdog.arrive():
             self.host_peers.Barrier()
         # Touch every page now: in the first epoch each process would fault them in one by one, in random order.

@@ -60,7 +60,7 @@ def _row_struct(slots: int) -> struct.Struct:
     return struct.Struct("<5q" + "qqdqd" * slots)
 
 
-def pack(notice: Notice, reports: Sequence[Report], slots: int) -> bytes:
+def pack_reports(notice: Notice, reports: Sequence[Report], slots: int) -> bytes:
     """A process's row: its notice, and `slots` reports, as many as the process with most workers has."""
     fields: list[float] = [*notice]
     for report in reports:
@@ -70,7 +70,7 @@ def pack(notice: Notice, reports: Sequence[Report], slots: int) -> bytes:
     return _row_struct(slots).pack(*fields)
 
 
-def unpack(rows: Sequence[bytes], slots: int) -> RoundReports:
+def unpack_reports(rows: Sequence[bytes], slots: int) -> RoundReports:
     processes = [_row_struct(slots).unpack(row) for row in rows]
     fields = processes[0]
     first = Notice(*fields[:_HEAD])

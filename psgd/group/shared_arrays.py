@@ -27,12 +27,12 @@ def pack(thing: object) -> Packed | None:
     return Packed(pickled, [buffer.raw() for buffer in buffers])
 
 
-def shared_bytes(sizes: Sequence[int]) -> int:
+def aligned_bytes(sizes: Sequence[int]) -> int:
     """Bytes that arrays of these sizes take together: each starts on a cache line."""
     return sum(-(-size // CACHE_LINE_BYTES) * CACHE_LINE_BYTES for size in sizes)
 
 
-def place(arrays: list[memoryview], memory: memoryview) -> None:
+def copy_to_shared(arrays: list[memoryview], memory: memoryview) -> None:
     """Copy the arrays to `memory` and release each one at once, the largest first, so that little is held twice."""
     sizes = [array.nbytes for array in arrays]
     parts = _parts(sizes, memory)
@@ -47,5 +47,5 @@ def unpack(pickled: bytes, sizes: Sequence[int], memory: memoryview) -> Any:
 
 
 def _parts(sizes: Sequence[int], memory: memoryview) -> list[memoryview]:
-    starts = [shared_bytes(sizes[:i]) for i in range(len(sizes))]
+    starts = [aligned_bytes(sizes[:i]) for i in range(len(sizes))]
     return [memory[start : start + size] for start, size in zip(starts, sizes, strict=True)]

@@ -15,7 +15,7 @@ YIELD_EVERY = 64  # polls after which the core is offered to other processes
 IDLE_EVERY = 1024  # polls after which `idle` is called
 
 
-def shared_bytes(processes: int) -> int:
+def barrier_bytes(processes: int) -> int:
     return processes * (CACHE_LINE_BYTES + 2 * MAX_ROW_BYTES)
 
 
@@ -35,7 +35,7 @@ class SpinBarrier:
         fence: Callable[[], object] | None = None,
         idle: Callable[[], object] = _nothing,
     ) -> None:
-        """`memory`: `shared_bytes(processes)` bytes, initially 0. `fence`: a memory fence, for processors whose stores
+        """`memory`: `barrier_bytes(processes)` bytes, initially 0. `fence`: a memory fence, for processors whose stores
         may become visible to others out of order. `idle` is called now and then in a long wait."""
         counters = processes * CACHE_LINE_BYTES
         self._counters, self._rows = memory[:counters].cast("q"), memory[counters:]

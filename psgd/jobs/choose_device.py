@@ -15,7 +15,7 @@ from psgd.jobs.gpus import count_gpus, no_gpu, stays_on_cpu
 from psgd.learners.learner import Learner
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
-from psgd.strategy.applications import OptimizerStep
+from psgd.strategy.applications import GradientStep
 from psgd.strategy.strategy import Strategy
 from psgd.training.job import Job
 
@@ -51,7 +51,7 @@ def task_of(settings: Settings, learner: MLP, data: Data, strategy: Strategy) ->
     examples = parts["train"]
     scored = {name: _scored(part) for name, part in parts.items() if name != "train"}
     replica_step = None
-    if isinstance(application, OptimizerStep):
+    if isinstance(application, GradientStep):
         replica_step = ReplicaStep(application.optimizer.rule.name, application.optimizer.clip_norm)
     return DeviceTask(
         network=learner.network,

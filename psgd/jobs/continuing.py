@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from psgd.config.checks import check
+from psgd.config.checks import validate
 from psgd.config.resolve import NO_EFFECT, dump, flat, resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
@@ -46,7 +46,7 @@ def past(directory: Path) -> Past:
     for tag in files.tags():
         try:
             about = files.about(tag)["experiment"]
-            return Past(check(about["settings"])[0], about["data"], tag.round)
+            return Past(validate(about["settings"])[0], about["data"], tag.round)
         except Damaged:
             continue  # reported when the checkpoint is loaded
     if (directory / "summary.json").exists():

@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from psgd.backends.blas import describe, limit_after_numpy
+from psgd.backends.blas import describe_blas, limit_after_numpy
 from psgd.backends.cuda import driver
 from psgd.core.log import LOG
 from psgd.core.version import __version__
@@ -30,7 +30,7 @@ def limit_blas() -> None:
 def describe_group(transport: Transport, job: Job) -> list[dict[str, Any]]:
     """Collective: describe every process by its number, host, BLAS and what takes its workers' steps."""
     device = job.device.name if job.device else "cpu"
-    own = {"process": transport.process, "host": socket.gethostname(), "blas": describe(), "device": device}
+    own = {"process": transport.process, "host": socket.gethostname(), "blas": describe_blas(), "device": device}
     return all_gather_json(transport, own)
 
 

@@ -13,26 +13,26 @@ from psgd.jobs.auto_group import thread_count
 from psgd.training.job import Job
 from psgd.training.signals import Signals
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 def run_in_process(
-    settings: Settings, first: Job, build: Callable[[], Job], act: Callable[[Transport, Job], Answer], signals: Signals
-) -> Answer:
+    settings: Settings, first: Job, build: Callable[[], Job], act: Callable[[Transport, Job], T], signals: Signals
+) -> T:
     """Call `act` here, or on each thread if the group is threads, and return what it returns (on the first). A thread
     has a job of its own, since learners have buffers: `first`, or what `build` returns. Raises what the thread that
     failed raises; after Ctrl-C, `signals` end the threads at their next exchange of reports."""
     if settings.group != "threads":
         return act(Serial(), first)
 
-    def main(transport: Transport) -> Answer | None:
+    def main(transport: Transport) -> T | None:
         try:
             return act(transport, build() if transport.process else first)
         except Ended:  # the thread that failed raises
             return None
 
     try:
-        results: list[Answer] = run_threads(thread_count(settings), settings.cluster.patience, main)
+        results: list[T] = run_threads(thread_count(settings), settings.cluster.patience, main)
     except KeyboardInterrupt:
         signals.asked = signal.SIGINT
         raise

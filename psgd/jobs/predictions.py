@@ -14,7 +14,7 @@ from psgd.config.settings import Libsvm
 from psgd.config.shipped import configs
 from psgd.core.errors import DataError, StorageError
 from psgd.core.files import write_atomically
-from psgd.data.sources.array_files import Named, find_part, holds_arrays, read_arrays
+from psgd.data.sources.array_files import Named, find_part, holds_arrays, read_numpy_file
 from psgd.data.sources.csv_rows import read_header, read_table
 from psgd.data.sources.csv_table import class_indices_in, collectors_of
 from psgd.data.sources.idx import read_idx
@@ -105,7 +105,7 @@ def _read_libsvm(model: Model, path: Path) -> Question:
 
 def _read_arrays(model: Model, path: Path) -> Question:
     """Read the array x, or else x_test, and its targets if there are any."""
-    arrays = read_arrays(path)
+    arrays = read_numpy_file(path)
     found = find_part(path, arrays, "") or find_part(path, arrays, "test")
     if found is None:
         raise DataError(f"{path}: no array named x or x_test to predict from; it holds {', '.join(arrays)}")

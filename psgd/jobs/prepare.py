@@ -62,9 +62,9 @@ def resolve_auto(settings: Settings, processes: int) -> Resolved:
     notes, group = [], settings.group
     check_launched(group, "group: auto or mpi")
     if group == "ray":
-        from psgd.group.ray.library import library
+        from psgd.group.ray.library import import_ray
 
-        library()  # fails if Ray is missing, before any data are read
+        import_ray()  # fails if Ray is missing, before any data are read
     if settings.workers == "auto":
         settings = settings.replace(workers=processes if launched() else cores())
         notes.append(f"workers: auto is {settings.workers} here: the experiment depends on the machine")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, NoReturn, final
 
 from psgd.config.names import unknown_option
 from psgd.config.settings import Settings
-from psgd.core.command import program
+from psgd.core.command import program_name
 from psgd.core.errors import UsageError
 from psgd.core.launcher import rank
 
@@ -41,7 +41,7 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     parser = _Parser(
-        prog=program("train"),
+        prog=program_name("train"),
         description="Train a network with parallel SGD. Without CONFIG: the embedded handwritten digits, 4 workers.",
     )
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file, or a name that `psgd configs` lists")
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     """Parse the command line. UsageError if options contradict each other."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options, others = parser().parse_known_intermixed_args(arguments)

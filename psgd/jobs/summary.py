@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from psgd.backends.blas import describe
+from psgd.backends.blas import describe_blas
 from psgd.config.settings import Settings
 from psgd.jobs.environment import devices
 from psgd.training.loop import Loop
@@ -25,7 +25,7 @@ def summarize(
     """The summary of a run that ended with `status`; `examples`: in one epoch; `processes`: as `describe_group` returns
     them."""
     progress, transport, seconds = loop.replica.progress, loop.group.transport, loop.stopwatch.train_seconds
-    blas = describe()
+    blas = describe_blas()
     return {
         "status": status,
         "strategy": settings.strategy.name,

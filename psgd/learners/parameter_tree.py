@@ -112,7 +112,7 @@ class ParameterTree:
         return "the loss"
 
 
-def describe(tree: Any) -> str:
+def describe_tree(tree: Any) -> str:
     """Describe a value in a few words, for messages."""
     if type(tree) in CONTAINERS:
         return f"a {type(tree).__name__} of {len(tree)}"
@@ -123,7 +123,7 @@ def describe(tree: Any) -> str:
 
 def _array(value: Any, name: str) -> np.ndarray:
     if not isinstance(value, np.ndarray | np.number | int | float):
-        raise UsageError(f"{name} is {describe(value)}; it must be a numpy array, or lists or dicts of arrays")
+        raise UsageError(f"{name} is {describe_tree(value)}; it must be a numpy array, or lists or dicts of arrays")
     return np.asarray(value)
 
 
@@ -145,7 +145,7 @@ def _leaves(example: Any, tree: Any, path: str = "") -> Iterator[tuple[str, Any]
 
 def _nesting(tree: Any) -> str:
     keys = f" with the keys {', '.join(map(repr, tree))}" if type(tree) is dict else ""
-    return describe(tree) + keys
+    return describe_tree(tree) + keys
 
 
 def _like(example: Any, leaves: Iterator[np.ndarray]) -> Any:

@@ -16,17 +16,17 @@ class _Node(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class Leaf(_Node):
+class ArrayNode(_Node):
     kind: Literal["array"] = "array"
     shape: list[Size]
 
 
-class Items(_Node):
+class SequenceNode(_Node):
     kind: Literal["list", "tuple"]
     items: list["Structure"]
 
 
-class Entries(_Node):
+class DictNode(_Node):
     kind: Literal["dict"] = "dict"
     keys: list[int | str]
     items: list["Structure"]
@@ -38,14 +38,14 @@ class Entries(_Node):
         return self
 
 
-Structure = Annotated[Leaf | Items | Entries, Field(discriminator="kind")]
+Structure = Annotated[ArrayNode | SequenceNode | DictNode, Field(discriminator="kind")]
 
 
-def structure_of(tree: Any, path: str = "parameters", depth: int = MAX_DEPTH) -> Leaf | Items | Entries:
+def structure_of(tree: Any, path: str = "parameters", depth: int = MAX_DEPTH) -> ArrayNode | SequenceNode | DictNode:
     """Describe nested arrays. UsageError if a key of a dict is neither text nor a whole number, which JSON can keep, or
     they are nested more than `depth` deep."""
     if type(tree) not in (list, tuple, dict):
-        return Leaf(shape=list(np.shape(tree)))
+        return ArrayNode(shape=list(np.shape(tree)))
     if not depth:
         raise UsageError(f"{path} is nested more than {MAX_DEPTH} deep, which a model file cannot keep; flatten it")
     if type(tree) is dict:
@@ -56,9 +56,9 @@ def structure_of(tree: Any, path: str = "parameters", depth: int = MAX_DEPTH) ->
                     "these, or leave out output"
                 )
         items = [structure_of(value, f"{path}[{key!r}]", depth - 1) for key, value in tree.items()]
-        return Entries(keys=list(tree), items=items)
+        return DictNode(keys=list(tree), items=items)
     items = [structure_of(value, f"{path}[{key}]", depth - 1) for key, value in enumerate(tree)]
-    return Items(kind="tuple" if type(tree) is tuple else "list", items=items)
+    return SequenceNode(kind="tuple" if type(tree) is tuple else "list", items=items)
 
 
 def _can_be_kept(key: Any) -> bool:
@@ -68,13 +68,15 @@ def _can_be_kept(key: Any) -> bool:
 
 
 def build(
-    structure: Leaf | Items | Entries, read: Callable[[str, tuple[int, ...]], np.ndarray], path: str = "parameters"
+    structure: ArrayNode | SequenceNode | DictNode,
+    read: Callable[[str, tuple[int, ...]], np.ndarray],
+    path: str = "parameters",
 ) -> Any:
     """Make the nested arrays that `structure` describes. `read` returns an array by its name, such as
     parameters[0]['W'], and shape."""
-    if isinstance(structure, Leaf):
+    if isinstance(structure, ArrayNode):
         return read(path, tuple(structure.shape))
-    if isinstance(structure, Entries):
+    if isinstance(structure, DictNode):
         pairs = zip(structure.keys, structure.items, strict=True)
         return {key: build(item, read, f"{path}[{key!r}]") for key, item in pairs}
     items = [build(item, read, f"{path}[{key}]") for key, item in enumerate(structure.items)]

@@ -7,7 +7,7 @@ import numpy as np
 
 from psgd.core.errors import UsageError
 from psgd.learners.learner import Batch, Learner
-from psgd.learners.parameter_tree import ParameterTree, describe
+from psgd.learners.parameter_tree import ParameterTree, describe_tree
 
 Gradient = Callable[[Any, np.ndarray, np.ndarray], Any]  # (parameters, X, y) -> gradient, or (gradient, loss)
 Measure = Callable[[Any, np.ndarray, np.ndarray], Any]  # (parameters, X, y) -> a number
@@ -72,12 +72,12 @@ class UserFunction(Learner):
                 )
             if isinstance(returned[1], int | float | np.number) and not self.structure.is_number:
                 raise UsageError(
-                    f"gradient returned (gradient, loss), but the gradient is {describe(returned[0])}; it must be like "
-                    f"the parameters ({describe(self._views)}); {self.structure.difference(returned[0])}"
+                    f"gradient returned (gradient, loss), but the gradient is {describe_tree(returned[0])}; it must be "
+                    f"like the parameters ({describe_tree(self._views)}); {self.structure.difference(returned[0])}"
                 )
         raise UsageError(
-            f"gradient returned {describe(returned)}; it must return a gradient like the parameters "
-            f"({describe(self._views)}), or a tuple (gradient, loss); {self.structure.difference(returned)}"
+            f"gradient returned {describe_tree(returned)}; it must return a gradient like the parameters "
+            f"({describe_tree(self._views)}), or a tuple (gradient, loss); {self.structure.difference(returned)}"
         )
 
     def _in_wrong_order(self, first: Any, second: Any) -> bool:
@@ -115,5 +115,5 @@ def _number(value: Any, what: str, wrong: type[Exception] = TypeError) -> float:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise wrong(f"{what} is {describe(value)}; it must be one number, the mean over the rows")
+        raise wrong(f"{what} is {describe_tree(value)}; it must be one number, the mean over the rows")
     return float(value)

@@ -12,7 +12,7 @@ from psgd.optimizers.optimizer import Optimizer
 
 @final
 @dataclass(frozen=True)
-class OptimizerStep:
+class GradientStep:
     """One optimizer step along the averaged gradient. The moments are the strategy's state, the same for all."""
 
     optimizer: Optimizer

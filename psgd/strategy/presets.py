@@ -9,7 +9,7 @@ weighted-averaging   Cheng, Li, Zhang, WP-SGD, JPDC 145, 2020, algorithm 1 every
 from collections.abc import Sequence
 
 from psgd.optimizers.optimizer import Optimizer
-from psgd.strategy.applications import OptimizerStep, Replace
+from psgd.strategy.applications import GradientStep, Replace
 from psgd.strategy.local_work import LocalDescent, OneGradient
 from psgd.strategy.plans import EqualPlan, PacedPlan
 from psgd.strategy.strategy import OptimizerState, Strategy
@@ -20,7 +20,7 @@ HOLDOUT = (1.0, 0.9999, 0.999, 0.99, 0.97, 0.9, 0.5)
 
 
 def gradient_averaging(workers: int, optimizer: Optimizer) -> Strategy:
-    return Strategy(EqualPlan(workers), OneGradient(), ByExamples(), OptimizerStep(optimizer))
+    return Strategy(EqualPlan(workers), OneGradient(), ByExamples(), GradientStep(optimizer))
 
 
 def parameter_averaging(workers: int, period: int, optimizer: Optimizer, state: OptimizerState = "keep") -> Strategy:

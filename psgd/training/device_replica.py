@@ -14,7 +14,7 @@ from psgd.core.log import LOG
 from psgd.core.replica import Replica, Replicas, digested
 from psgd.data.dataset import Examples
 from psgd.group.group import Group
-from psgd.strategy.applications import OptimizerStep
+from psgd.strategy.applications import GradientStep
 from psgd.training.device_steps import DeviceSteps
 from psgd.training.job import Job
 
@@ -40,7 +40,7 @@ class DeviceReplica:
         """After `connect_devices`."""
         self._steps, self._barrier = steps, group.transport.barrier
         application = job.strategy.application
-        self._optimizer = application.optimizer if isinstance(application, OptimizerStep) else None
+        self._optimizer = application.optimizer if isinstance(application, GradientStep) else None
         self._parts = {id(part): name for name, part in job.data.scored.items()}
         self._processes = len(group.transport.members)
         self._dtype, self._size = job.learner.dtype, job.learner.size

@@ -20,7 +20,7 @@ from pretend import emulate
 from psgd.backends.cuda import programs
 from psgd.backends.cuda.buffers import EXPORT_BYTES
 from psgd.backends.cuda.cublas import Cublas
-from psgd.backends.cuda.cupy_device import out_of_memory
+from psgd.backends.cuda.cupy_device import gpu_out_of_memory
 from psgd.backends.cuda.device import DeviceArray, Matrix, Product, Program
 
 POISON, GUARD, GUARD_BYTES = 0xFF, 0xA7, 64
@@ -122,7 +122,7 @@ class Pretend:
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         self.allocations += 1
         if self.allocations == self.fail_at or self.used + size > self.memory:
-            raise out_of_memory(size, self.free_bytes(), self.name)
+            raise gpu_out_of_memory(size, self.free_bytes(), self.name)
         memory = Exportable(size) if size and size % EXPORT_BYTES == 0 else Memory(size)
         self.used += size
         self._live.add(memory)

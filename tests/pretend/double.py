@@ -18,7 +18,7 @@ from psgd.group.tree_reduce import TreeReducer
 from psgd.learners.learner import Batch, TrainState
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD
-from psgd.strategy.applications import OptimizerStep
+from psgd.strategy.applications import GradientStep
 from psgd.training.job import Job
 from psgd.training.replica_holder import CHUNK_EXAMPLES
 
@@ -185,12 +185,12 @@ class Double:
         reducer = TreeReducer(len(self._reduced), self._job.learner.size, self._reduced.dtype)
         found = reducer.reduce(given, load, self._own)
         for peer in self._peers:
-            to = peer._reduced if isinstance(self._job.strategy.application, OptimizerStep) else peer._replica
+            to = peer._reduced if isinstance(self._job.strategy.application, GradientStep) else peer._replica
             to[:, self._own] = found
 
     def _apply(self, factors: Sequence[float]) -> None:
         application = self._job.strategy.application
-        assert isinstance(application, OptimizerStep)
+        assert isinstance(application, GradientStep)
         optimizer, gradient = application.optimizer, self._reduced[0]
         if (factor := optimizer.clip(squared_norm(gradient))) != 1.0:
             gradient *= factor

@@ -8,7 +8,7 @@ from psgd.backends.cuda.cuda_workers import CudaWorkers
 from psgd.backends.device_workers import DeviceTask, ReplicaStep, Scored
 from psgd.data.dataset import Dataset, Examples
 from psgd.learners.mlp import MLP
-from psgd.strategy.applications import OptimizerStep
+from psgd.strategy.applications import GradientStep
 from psgd.training.job import Job
 
 from .device import Pretend
@@ -20,7 +20,7 @@ def task_of(job: Job) -> DeviceTask:
     assert isinstance(job.data.train, Dataset)
     local, optimizer = job.strategy.local, job.strategy.local.optimizer
     needs, train, application = job.strategy.needs, job.data.train, job.strategy.application
-    step = application.optimizer if isinstance(application, OptimizerStep) else None
+    step = application.optimizer if isinstance(application, GradientStep) else None
     return DeviceTask(
         *(job.learner.network, "cross-entropy", 1.0, 0.0, 0.0, optimizer.rule.name if optimizer else None),
         *(optimizer.clip_norm if optimizer else None, bool(optimizer and optimizer.plain), job.batch),

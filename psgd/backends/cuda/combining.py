@@ -25,7 +25,7 @@ from psgd.backends.cuda.buffers import (
     shared_layout,
 )
 from psgd.backends.cuda.device import Device, DeviceArray, Program
-from psgd.backends.cuda.optimizer_step import Update
+from psgd.backends.cuda.optimizer_step import UpdateKernels
 from psgd.backends.device_workers import DeviceTask, ReplicaStep
 
 ADDRESS = np.dtype(np.uintp)
@@ -66,7 +66,7 @@ class Combining:
         self._leaves, self._outs = self._table(leaves), self._table(outs)
         units = -(-size // CUT_ELEMENTS)
         self._part = [min(units * n // len(rows) * CUT_ELEMENTS, size) for n in (place, place + 1)]
-        self._tree = programs.program(("tree",), dtype, BYTE, WORKERS=len(leaves))
+        self._tree = programs.make_program(("tree",), dtype, BYTE, WORKERS=len(leaves))
         self._weights = device.empty((len(leaves),), dtype)
         self._given = device.staging((len(leaves),), dtype)
         self._step = _Step(device, program, task.replica_step, buffers) if task.replica_step else None
@@ -123,7 +123,7 @@ class _Step:
             clip=clip,
             squares=None if step.clip_norm is None else device.empty((1, norm_blocks(size)), FLOAT64),
         )
-        self._update = Update(device, program, step.rule, step.clip_norm, operands)
+        self._update = UpdateKernels(device, program, step.rule, step.clip_norm, operands)
 
     def queue(self, factors: Sequence[float]) -> None:
         self._given[0, 0, : len(factors)] = factors  # the rule reads no others

@@ -80,7 +80,7 @@ class CudaWorkers(DeviceWorkers):
         self._device, self._task, self._whole = device, task, whole
         dtype = task.network.dtype
         self._examples = DeviceData(device.empty, task, dtype)
-        self._program = programs.program(("exact", "network"), dtype, self._examples.inputs.dtype)
+        self._program = programs.make_program(("exact", "network"), dtype, self._examples.inputs.dtype)
         self._examples.upload(device, task)
         self._scoring = Scoring(device, task) if task.scored else None
         self._current: _Room | None = None

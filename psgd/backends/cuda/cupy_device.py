@@ -90,7 +90,7 @@ class CupyDevice:
         except self._runtime.CUDARuntimeError as error:
             if error.status != _NO_MEMORY:
                 raise
-            raise out_of_memory(array.nbytes, self.free_bytes(), self.name) from None
+            raise gpu_out_of_memory(array.nbytes, self.free_bytes(), self.name) from None
         array.pointer = array.owner.ptr
         return array
 
@@ -247,7 +247,7 @@ def _close(cupy: Any, number: int, pointer: int) -> None:
         cupy.cuda.runtime.ipcCloseMemHandle(pointer)
 
 
-def out_of_memory(wanted: int, free: tuple[int, int], name: str) -> UsageError:
+def gpu_out_of_memory(wanted: int, free: tuple[int, int], name: str) -> UsageError:
     """What is raised when an array of `wanted` bytes does not fit. `free`: (free, total) bytes."""
     return UsageError(
         f"an array of {_gib(wanted)} GiB does not fit on the {name}, of whose {_gib(free[1])} GiB {_gib(free[0])} are "

@@ -10,7 +10,7 @@ SUM_BYTES = 8 * THREADS  # of shared memory, for kernels that sum float64 number
 
 
 @final
-class Update:
+class UpdateKernels:
     """Clipping and the rule."""
 
     def __init__(
@@ -50,7 +50,7 @@ class OptimizerStep:
         self._device, self._program, self._task, self._buffers = device, program, task, buffers
         self._update = None
         if buffers.gradient and task.rule is not None:
-            self._update = Update(device, program, task.rule, task.clip_norm, buffers.update)
+            self._update = UpdateKernels(device, program, task.rule, task.clip_norm, buffers.update)
 
     def queue(self) -> None:
         """Queue what follows the gradient: nothing, if the pass back updated the weights itself."""

@@ -28,7 +28,7 @@ def _text(name: str) -> str:
     return (resources.files("psgd.backends.cuda") / "kernels" / f"{name}.cu").read_text(encoding="utf-8")
 
 
-def program(names: Sequence[str], dtype: np.dtype, inputs: np.dtype, **defines: int | str) -> Program:
+def make_program(names: Sequence[str], dtype: np.dtype, inputs: np.dtype, **defines: int | str) -> Program:
     """The kernels of kernels/NAME.cu, one file after the other behind common.cu. `dtype`: of all vectors (REAL);
     `inputs`: of the examples as stored (INPUT); `defines`: further names that the text is compiled with."""
     text = "\n".join(f'#line 1 "{name}.cu"\n{_text(name)}' for name in ("common", *names))

@@ -48,7 +48,7 @@ def fits(task: DeviceTask, device: Device, inputs: np.dtype, workers: int) -> La
         return None
     # Large clusters are fastest until workers have to wait for one another.
     cluster = next((each for each in possible if each * workers <= device.processors), possible[-1])
-    program = programs.program(
+    program = programs.make_program(
         ("cluster", "resident"),
         dtype,
         inputs,

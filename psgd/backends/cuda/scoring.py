@@ -31,7 +31,8 @@ class Scoring:
         dtype = task.network.dtype
         self._parts = {name: DeviceData(device.empty, data, dtype) for name, data in task.scored.items()}
         self._programs = {
-            name: programs.program(("exact", "network"), dtype, part.inputs.dtype) for name, part in self._parts.items()
+            name: programs.make_program(("exact", "network"), dtype, part.inputs.dtype)
+            for name, part in self._parts.items()
         }
         self._buffers = buffers = ScoringBuffers(device.empty, task)
         self._rows = device.staging((buffers.most,), INT32)

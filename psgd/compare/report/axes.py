@@ -42,7 +42,7 @@ def _transformed(axis: Axis, value: float) -> float:
     return -math.log(max(1 - value, 1e-9)) if axis.kind == "ones" else value
 
 
-def place(axis: Axis, value: float) -> float:
+def fraction_along(axis: Axis, value: float) -> float:
     """Where a value lies on an axis: 0 at its low end, 1 at its high end."""
     low, high = _transformed(axis, axis.low), _transformed(axis, axis.high)
     return min(1.0, max(0.0, (_transformed(axis, value) - low) / (high - low or 1.0)))
@@ -77,6 +77,6 @@ def _apart(axis: Axis, labelled: list[tuple[float, str]]) -> list[tuple[float, s
     """Leave out ticks that come too close to the one before."""
     kept: list[tuple[float, str]] = []
     for value, label in labelled:
-        if not kept or place(axis, value) - place(axis, kept[-1][0]) > 0.11:
+        if not kept or fraction_along(axis, value) - fraction_along(axis, kept[-1][0]) > 0.11:
             kept.append((value, label))
     return kept

@@ -6,7 +6,7 @@ from psgd.compare.report.panels import Panels
 
 
 @dataclass(frozen=True)
-class Text:
+class Paragraph:
     """A paragraph. `kind`: "" or "warning"."""
 
     text: str
@@ -24,7 +24,7 @@ class Bullets:
 
 
 @dataclass(frozen=True)
-class Group:
+class RowGroup:
     """Rows of a table under a heading of their own; the first cell of a row names it."""
 
     rows: list[list[str]]
@@ -38,7 +38,7 @@ class Table:
 
     caption: str
     head: list[str]
-    groups: list[Group]
+    groups: list[RowGroup]
     numeric: frozenset[int] = frozenset()
     details: bool = False
     mono: frozenset[int] = frozenset()
@@ -66,15 +66,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Sliders:
-    """A table of times that a script reprices for any network. `runs`: for each place and arm a list of (seed,
-    reached, seconds without a network, latencies, bits) per run. `first`: the place shown at first."""
+    """A table of times that a script reprices for any network. `runs`: for each grid point and arm a list of (seed,
+    reached, seconds without a network, latencies, bits) per run. `first`: the point shown at first."""
 
     price: str
     first: int
-    places: list[tuple[str, list[tuple[str, list[list[float]]]]]]
+    points: list[tuple[str, list[tuple[str, list[list[float]]]]]]
 
 
-Block = Text | Bullets | Table | Code | Figure | Sliders
+Block = Paragraph | Bullets | Table | Code | Figure | Sliders
 
 
 @dataclass(frozen=True)

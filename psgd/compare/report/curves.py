@@ -9,7 +9,7 @@ from typing import Any
 from psgd.compare import cells, numbers, work
 from psgd.compare.crossing import higher_is_better
 from psgd.compare.report import axes, bands, view
-from psgd.compare.report.blocks import Figure, Group, Table
+from psgd.compare.report.blocks import Figure, RowGroup, Table
 from psgd.compare.report.panels import Curves, Line, Panels
 
 POINTS = 12_000  # of all lines of the report; raised, long runs are drawn with more detail, and the page grows
@@ -37,9 +37,9 @@ def per_line(results: view.Results) -> int:
     return max(LEAST, min(MOST, POINTS // max(1, lines)))
 
 
-def at_place(results: view.Results, at: dict[str, str], clock: view.Clock) -> Figure | None:
+def at_grid_point(results: view.Results, at: dict[str, str], clock: view.RunClock) -> Figure | None:
     """The figure of one point of the grid. None if no run there has a score."""
-    metric, name = results["target"]["metric"], view.place_name(at)
+    metric, name = results["target"]["metric"], view.point_title(at)
     found = _lines_of(results, at, metric)
     panels = [
         _panel(results, found, "examples", "By examples", lambda cell, run: run["series"].get("examples")),
@@ -63,13 +63,13 @@ def at_place(results: view.Results, at: dict[str, str], clock: view.Clock) -> Fi
     )
 
 
-def in_measured_time(results: view.Results, clock: view.Clock) -> Figure | None:
+def in_measured_time(results: view.Results, clock: view.RunClock) -> Figure | None:
     """The figure of measured seconds: a panel for each point of the grid. None if nothing was measured."""
     metric, panels, legend = results["target"]["metric"], [], {}
     for at in cells.grid_points(results):
         found = _lines_of(results, at, metric)
         for price in view.measured(results):
-            panel = _panel(results, found, "seconds", view.place_name(at), _by(clock, price))
+            panel = _panel(results, found, "seconds", view.point_title(at), _by(clock, price))
             if panel:
                 panels.append(panel)
                 legend.update({results["arms"].index(cell["arm"]): cell["arm"] for cell, _ in found})
@@ -86,18 +86,18 @@ def in_measured_time(results: view.Results, clock: view.Clock) -> Figure | None:
     )
 
 
-Found = list[tuple[dict[str, Any], list[bands.Point]]]
+CellCurves = list[tuple[dict[str, Any], list[bands.Point]]]
 Position = Callable[[dict[str, Any], dict[str, Any]], list[float] | None]
 
 
-def _lines_of(results: view.Results, at: dict[str, str], metric: str) -> Found:
+def _lines_of(results: view.Results, at: dict[str, str], metric: str) -> CellCurves:
     higher = higher_is_better(results["target"]["metric"])
     cells = view.cells_at(results, at)
     found = [(cell, bands.points([view.scores(run, metric) for run in cell["runs"]], higher)) for cell in cells]
     return [(cell, points) for cell, points in found if points]
 
 
-def _by(clock: view.Clock, price: str) -> Position:
+def _by(clock: view.RunClock, price: str) -> Position:
     return lambda cell, run: clock.seconds(price, cell, run)
 
 
@@ -105,7 +105,7 @@ def _sent(cell: dict[str, Any], run: dict[str, Any]) -> list[float]:
     return list(map(float, work.sent(cell, run)))
 
 
-def _panel(results: view.Results, found: Found, quantity: str, title: str, position: Position) -> Curves | None:
+def _panel(results: view.Results, found: CellCurves, quantity: str, title: str, position: Position) -> Curves | None:
     count, lines = per_line(results), []
     for cell, points in found:
         arm = results["arms"].index(cell["arm"])
@@ -133,13 +133,13 @@ def _visible(lines: list[Line], target: float | None) -> list[float]:
     return values if target is None else [*values, target]
 
 
-def _thinned(results: view.Results, found: Found) -> str:
+def _thinned(results: view.Results, found: CellCurves) -> str:
     longest = max(len(points) for _, points in found)
     every = -(-longest // per_line(results))
     return "" if every == 1 else f"; every {every}th evaluation is drawn, all are in series.csv"
 
 
-def _table(results: view.Results, name: str, found: Found, clock: view.Clock) -> Table:
+def _table(results: view.Results, name: str, found: CellCurves, clock: view.RunClock) -> Table:
     """The numbers of a figure of curves: some ten evaluations of every arm, on all axes."""
     clocks = view.modelled(results)
     head = ["epochs", "rounds", "sent by a worker", *(f"time, {price}" for price in clocks)]
@@ -156,12 +156,12 @@ def _table(results: view.Results, name: str, found: Found, clock: view.Clock) ->
                 seconds = [clock.seconds(price, cell, run) for run in cell["runs"]]
                 row.append(numbers.seconds(bands.middle(seconds, point.at)))
             rows.append([*row, *_scores(cell, point)])
-        groups.append(Group(rows, cell["arm"]))
+        groups.append(RowGroup(rows, cell["arm"]))
     caption = f"The numbers of this figure: {name}"
     return Table(caption, head, groups, frozenset(range(len(head))), details=True)
 
 
-def _groups(results: view.Results, clock: view.Clock) -> Table:
+def _groups(results: view.Results, clock: view.RunClock) -> Table:
     """The numbers of the figure of measured times, at the end of the runs and some evaluations before."""
     groups = []
     for at in cells.grid_points(results):
@@ -174,7 +174,7 @@ def _groups(results: view.Results, clock: view.Clock) -> Table:
                     row.append(numbers.seconds(bands.middle(seconds, point.at)))
                 examples = bands.middle([run["series"].get("examples") for run in cell["runs"]], point.at)
                 rows.append([_epochs(results, cell, examples), *row, *_scores(cell, point)])
-            groups.append(Group(rows, cells.cell_name(cell)))
+            groups.append(RowGroup(rows, cells.cell_name(cell)))
     head = [
         "epochs",
         *(f"time, {price}" for price in view.measured(results)),

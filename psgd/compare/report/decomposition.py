@@ -2,7 +2,7 @@
 
 from psgd.compare import numbers
 from psgd.compare.report import view
-from psgd.compare.report.blocks import Figure, Group, Section, Table, Text
+from psgd.compare.report.blocks import Figure, Paragraph, RowGroup, Section, Table
 from psgd.compare.report.curves import slug
 from psgd.compare.report.panels import Bars, Panels
 
@@ -14,7 +14,7 @@ def section(results: view.Results) -> Section | None:
     figures = [figure for price in view.modelled(results) if (figure := _figure(results, price))]
     if not figures:
         return None
-    intro = Text(
+    intro = Paragraph(
         "Modelled seconds of the median run until the target, or until the end of the budget if it misses the target. "
         "Computing: local steps, reductions and the loop; waiting: for slower workers; moving: messages between hosts."
     )
@@ -27,7 +27,7 @@ def _figure(results: view.Results, price: str) -> Figure | None:
         rows = [row for row in table["rows"] if row["computing"] is not None]
         if table["price"] != price or not rows:
             continue
-        place = view.place_name(table["at"])
+        point = view.point_title(table["at"])
         bars, lines = [], []
         for row in rows:
             lengths = [float(row[part]) for part in PARTS]
@@ -36,8 +36,8 @@ def _figure(results: view.Results, price: str) -> Figure | None:
             share = f"{100 * lengths[2] / sum(lengths):.0f} %" if sum(lengths) else numbers.NONE
             lines.append([row["arm"], *map(numbers.seconds, lengths), numbers.seconds(sum(lengths)), share])
             legend[number] = row["arm"]
-        panels.append(Bars(place, PARTS, bars))
-        groups.append(Group(lines, place))
+        panels.append(Bars(point, PARTS, bars))
+        groups.append(RowGroup(lines, point))
     if not panels:
         return None
     name = view.price_name(results, price)

@@ -6,7 +6,7 @@ from itertools import chain, count
 
 from psgd.compare import cells, numbers
 from psgd.compare.report import curves, decomposition, networks, setup, tuning, verdicts, view
-from psgd.compare.report.blocks import Block, Bullets, Document, Figure, Section, Text
+from psgd.compare.report.blocks import Block, Bullets, Document, Figure, Paragraph, Section
 from psgd.core.counted import counted
 
 MARGIN = "5 %"
@@ -14,7 +14,7 @@ MARGIN = "5 %"
 
 def compose(results: view.Results, times: view.Times) -> Document:
     """Compose the report of results.json with findings. `times` prices a run."""
-    clock = view.Clock(results, times)
+    clock = view.RunClock(results, times)
     answer: list[Block] = [Bullets(results["findings"]["answer"], "answer"), *verdicts.warnings(results)]
     sections = [Section("Answer", answer), *verdicts.sections(results)]
     sections += [each for each in (decomposition.section(results), networks.section(results, clock)) if each]
@@ -46,20 +46,20 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _about(results: view.Results) -> str:
-    arms, places, seeds = len(results["arms"]), len(cells.grid_points(results)), len(results["seeds"])
+    arms, points, seeds = len(results["arms"]), len(cells.grid_points(results)), len(results["seeds"])
     target = results["target"]
     value = "no target" if target["value"] is None else f"target {numbers.short(target['value'])}"
     return (
-        f"psgd {results['psgd']}: {counted(arms, 'arm')} at {counted(places, 'point')} of the grid, "
+        f"psgd {results['psgd']}: {counted(arms, 'arm')} at {counted(points, 'point')} of the grid, "
         f"{counted(seeds, 'seed')} each; {view.metric_name(results)}, {value} ({target['origin']})"
     )
 
 
-def _curves(results: view.Results, clock: view.Clock) -> Section:
-    figures = [figure for at in cells.grid_points(results) if (figure := curves.at_place(results, at, clock))]
+def _curves(results: view.Results, clock: view.RunClock) -> Section:
+    figures = [figure for at in cells.grid_points(results) if (figure := curves.at_grid_point(results, at, clock))]
     measured = curves.in_measured_time(results, clock)
     blocks: list[Block] = [*figures, *([measured] if measured else [])]
-    return Section("Learning curves", blocks or [Text("No run has a score.", "warning")])
+    return Section("Learning curves", blocks or [Paragraph("No run has a score.", "warning")])
 
 
 def _reading(results: view.Results) -> Section:

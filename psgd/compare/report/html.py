@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from psgd.compare.report import svg
-from psgd.compare.report.blocks import Block, Bullets, Code, Document, Figure, Section, Sliders, Table, Text
+from psgd.compare.report.blocks import Block, Bullets, Code, Document, Figure, Paragraph, Section, Sliders, Table
 from psgd.compare.report.marks import DARK, LIGHT, colours, definitions, rules
 
 MOST_BYTES = 950_000  # of the page's text, tables and figures; what is beyond is linked. Raised, it may exceed 1 MB
@@ -58,14 +58,14 @@ class Page:
     def _fitting(self, block: Block) -> str:
         """A block, or a link to where it is if the page has no room for it."""
         text = self._block(block)
-        if self._bytes + len(text.encode()) > MOST_BYTES and not isinstance(block, Text | Bullets | Sliders):
+        if self._bytes + len(text.encode()) > MOST_BYTES and not isinstance(block, Paragraph | Bullets | Sliders):
             what = escape(block.title if isinstance(block, Figure) else block.caption)
             text = f'<p class="note">In <a href="report.md">report.md</a>, being too large for this page: {what}</p>'
         self._bytes += len(text.encode())
         return text
 
     def _block(self, block: Block) -> str:
-        if isinstance(block, Text):
+        if isinstance(block, Paragraph):
             return f"<p{_class(block.kind)}>{escape(block.text)}</p>"
         if isinstance(block, Bullets):
             items = "".join(f"<li>{escape(item)}</li>" for item in block.items)
@@ -96,14 +96,14 @@ class Page:
         )
 
     def _sliders(self, sliders: Sliders) -> str:
-        size = len(json.dumps(sliders.places))
+        size = len(json.dumps(sliders.points))
         if self._bytes + size > MOST_BYTES:
             return ""
         self._bytes += size
-        self._data["sliders"].append({"places": sliders.places})
+        self._data["sliders"].append({"points": sliders.points})
         options = "".join(
-            f'<option value="{i}"{" selected" * (i == sliders.first)}>{escape(place)}</option>'
-            for i, (place, _) in enumerate(sliders.places)
+            f'<option value="{i}"{" selected" * (i == sliders.first)}>{escape(point)}</option>'
+            for i, (point, _) in enumerate(sliders.points)
         )
         head = "".join(
             f'<th scope="col"{_class("n" * (i > 0))}>{escape(name)}</th>'

@@ -2,7 +2,7 @@
 
 import re
 
-from psgd.compare.report.blocks import Block, Bullets, Code, Document, Figure, Section, Sliders, Table, Text
+from psgd.compare.report.blocks import Block, Bullets, Code, Document, Figure, Paragraph, Section, Sliders, Table
 
 
 def markdown(document: Document) -> str:
@@ -30,7 +30,7 @@ def _section(section: Section) -> list[str]:
 
 
 def _block(block: Block) -> list[str]:
-    if isinstance(block, Text):
+    if isinstance(block, Paragraph):
         return [f"**{escaped(block.text)}**" if block.kind == "warning" else escaped(block.text)]
     if isinstance(block, Bullets):
         items = "\n".join(f"- {escaped(item)}" for item in block.items)

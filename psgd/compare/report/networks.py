@@ -8,7 +8,7 @@ import numpy as np
 
 from psgd.compare import numbers
 from psgd.compare.report import view
-from psgd.compare.report.blocks import Block, Bullets, Figure, Group, Section, Sliders, Table, Text
+from psgd.compare.report.blocks import Block, Bullets, Figure, Paragraph, RowGroup, Section, Sliders, Table
 from psgd.compare.report.panels import Map, Panels
 
 OPEN = 6  # sentences in a list that is not hidden
@@ -18,7 +18,7 @@ CHECKS = ((3e7, 2e-2), (2e10, 1e-5))  # where they must agree with the clock
 TOLERANCE = 0.01  # relative; raised, a clock that is less nearly affine is offered as sliders
 
 
-def section(results: view.Results, clock: view.Clock) -> Section | None:
+def section(results: view.Results, clock: view.RunClock) -> Section | None:
     """The diagram, sentences and sliders. None if there are none of them."""
     findings = results["findings"]
     blocks: list[Block] = [Bullets(findings["left_out"], "warning")] if findings["left_out"] else []
@@ -38,7 +38,7 @@ def section(results: view.Results, clock: view.Clock) -> Section | None:
 
 def _diagram(results: view.Results, diagram: dict[str, Any]) -> Figure:
     arms = results["arms"]
-    name = view.place_name(diagram["at"])
+    name = view.point_title(diagram["at"])
     latencies, bandwidths, first, won = (diagram[key] for key in ("latencies", "bandwidths", "first", "won"))
     ever = sorted({arm for row in first for arm in row if arm is not None})
     panel = Map("latency (upwards); pale: undecided", latencies, bandwidths, first, won)
@@ -49,7 +49,7 @@ def _diagram(results: view.Results, diagram: dict[str, Any]) -> Figure:
         for i in range(0, len(latencies), -(-len(latencies) // SHOWN))
     ]
     head = ["latency", *(numbers.bandwidth(bandwidths[j]) for j in across)]
-    table = Table("The numbers of this figure", head, [Group(rows)], details=True)
+    table = Table("The numbers of this figure", head, [RowGroup(rows)], details=True)
     machines = f" of the machines of {diagram['price']}" if diagram.get("price") else ""
     hosts = f" between {diagram['hosts']} hosts" if diagram.get("hosts") else " between hosts"
     caption = (
@@ -64,7 +64,7 @@ def _name(arms: list[str], arm: int | None, won: bool) -> str:
     return numbers.NONE if arm is None else f"{arms[arm]}{'' if won else ' (undecided)'}"
 
 
-def _sliders(results: view.Results, price: str, clock: view.Clock) -> Sliders | None:
+def _sliders(results: view.Results, price: str, clock: view.RunClock) -> Sliders | None:
     """The modelled time to the target of every run as seconds + latencies x latency + bits / bandwidth. None if the
     clock is not that simple."""
     found = []
@@ -79,19 +79,19 @@ def _sliders(results: view.Results, price: str, clock: view.Clock) -> Sliders | 
             arms.append((row["arm"], [each for each in fitted if each]))
             if not all(fitted):
                 return None
-        found.append((view.place_name(table["at"]), arms))
-    first = next((i for i, (place, _) in enumerate(found) if place == _shown(results)), len(found) - 1)
+        found.append((view.point_title(table["at"]), arms))
+    first = next((i for i, (point, _) in enumerate(found) if point == _shown(results)), len(found) - 1)
     return Sliders(price, first, found) if found else None
 
 
 def _shown(results: view.Results) -> str:
     """The point of the grid that the table shows at first: that of the diagram."""
     diagram = results["findings"]["diagram"]
-    return view.place_name(diagram["at"]) if diagram else ""
+    return view.point_title(diagram["at"]) if diagram else ""
 
 
 def _fitted(
-    cell: dict[str, Any], run: dict[str, Any], time: dict[str, Any], price: str, clock: view.Clock
+    cell: dict[str, Any], run: dict[str, Any], time: dict[str, Any], price: str, clock: view.RunClock
 ) -> list[float] | None:
     own = clock.seconds(price, cell, run)
     if own is None:
@@ -129,6 +129,8 @@ def checks(results: view.Results) -> Section | None:
         ]
         for each in identities
     ]
-    table = Table("Identities", ["identity", "result", "cells", "detail"], [Group(rows)])
-    warning = [Text("An identity does not hold: find out why before believing the rest.", "warning")] if failed else []
-    return Section("Free checks", [Text(text), *warning, table])
+    table = Table("Identities", ["identity", "result", "cells", "detail"], [RowGroup(rows)])
+    warning = (
+        [Paragraph("An identity does not hold: find out why before believing the rest.", "warning")] if failed else []
+    )
+    return Section("Free checks", [Paragraph(text), *warning, table])

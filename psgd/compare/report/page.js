@@ -58,15 +58,15 @@
     return half % 1 ? sorted[Math.floor(half)] : (sorted[half - 1] + sorted[half]) / 2;
   };
   document.querySelectorAll(".sliders").forEach((box, index) => {
-    const { places } = data.sliders[index];
-    const [place, bandwidth, latency] = box.querySelectorAll("select, input");
+    const { points } = data.sliders[index];
+    const [point, bandwidth, latency] = box.querySelectorAll("select, input");
     const [shownBandwidth, shownLatency] = box.querySelectorAll("output");
     const body = box.querySelector("tbody");
     const price = () => {
       const [bits, delay] = [10 ** bandwidth.value, 10 ** latency.value];
       shownBandwidth.textContent = rate(bits);
       shownLatency.textContent = time(delay);
-      const arms = places[place.value][1].map(([arm, runs]) => [arm, runs.map(([seed, reached, base, delays, sent]) =>
+      const arms = points[point.value][1].map(([arm, runs]) => [arm, runs.map(([seed, reached, base, delays, sent]) =>
         [seed, reached ? base + delays * delay + sent / bits : Infinity])]);
       const reference = new Map((arms.find(([arm]) => arm === data.reference) || ["", []])[1]);
       body.replaceChildren(...arms.map(([arm, runs]) => {
@@ -88,7 +88,7 @@
         return row;
       }));
     };
-    for (const each of [place, bandwidth, latency]) each.addEventListener("input", price);
+    for (const each of [point, bandwidth, latency]) each.addEventListener("input", price);
     price();
     box.hidden = false;
   });

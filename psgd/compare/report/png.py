@@ -31,14 +31,14 @@ def write(path: Path, figure: Panels) -> None:
         save(drawn, path)
 
 
-def _draw(place: Any, panel: Panel) -> None:
-    place.set_title(panel.title, fontsize=9.0, loc="left")
+def _draw(ax: Any, panel: Panel) -> None:
+    ax.set_title(panel.title, fontsize=9.0, loc="left")
     if isinstance(panel, Curves):
-        _curves(place, panel)
+        _curves(ax, panel)
     elif isinstance(panel, Bars):
-        _bars(place, panel)
+        _bars(ax, panel)
     else:
-        _map(place, panel)
+        _map(ax, panel)
 
 
 def _style(arm: int) -> dict[str, Any]:
@@ -47,16 +47,16 @@ def _style(arm: int) -> dict[str, Any]:
     return {"color": colour, "linestyle": LINES[arm % len(LINES)], "marker": MARKERS[arm % len(MARKERS)]}
 
 
-def _curves(place: Any, panel: Curves) -> None:
+def _curves(ax: Any, panel: Curves) -> None:
     """Lines over positions from 0 to 1, so that axes are those of the page."""
     for number, line in enumerate(panel.lines):
-        x = [axes.place(panel.x, value) for value in line.x]
+        x = [axes.fraction_along(panel.x, value) for value in line.x]
         style = _style(line.arm)
         if line.low:
-            low, high = ([axes.place(panel.y, v) for v in values] for values in (line.low, line.high))
-            place.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
-        y = [axes.place(panel.y, value) for value in line.y]
-        place.plot(
+            low, high = ([axes.fraction_along(panel.y, v) for v in values] for values in (line.low, line.high))
+            ax.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
+        y = [axes.fraction_along(panel.y, value) for value in line.y]
+        ax.plot(
             x,
             y,
             linewidth=0.7 * panel.width(number),
@@ -65,47 +65,47 @@ def _curves(place: Any, panel: Curves) -> None:
             **style,
         )
         if line.marked is not None:
-            place.plot([x[line.marked]], [y[line.marked]], "o", markersize=9, fillstyle="none", color=LIGHT["text"])
+            ax.plot([x[line.marked]], [y[line.marked]], "o", markersize=9, fillstyle="none", color=LIGHT["text"])
     if panel.target is not None and panel.y.low <= panel.target <= panel.y.high:
-        place.axhline(axes.place(panel.y, panel.target), color=LIGHT["text"], linestyle=":", linewidth=1)
-    place.set(xlim=(0, 1), ylim=(0, 1), xlabel=panel.x.label)
-    place.set_xticks(*_ticks(panel.x))
-    place.set_yticks(*_ticks(panel.y))
-    place.grid(color=LIGHT["grid"], linewidth=0.6)
+        ax.axhline(axes.fraction_along(panel.y, panel.target), color=LIGHT["text"], linestyle=":", linewidth=1)
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=panel.x.label)
+    ax.set_xticks(*_ticks(panel.x))
+    ax.set_yticks(*_ticks(panel.y))
+    ax.grid(color=LIGHT["grid"], linewidth=0.6)
 
 
 def _ticks(axis: Axis) -> tuple[list[float], list[str]]:
     ticks = axes.ticks(axis)
-    return [axes.place(axis, value) for value, _ in ticks], [label for _, label in ticks]
+    return [axes.fraction_along(axis, value) for value, _ in ticks], [label for _, label in ticks]
 
 
-def _bars(place: Any, panel: Bars) -> None:
+def _bars(ax: Any, panel: Bars) -> None:
     names = [name for _, name, _, _ in panel.rows]
     for row, (_, _, lengths, label) in enumerate(panel.rows):
         left = 0.0
         for part, length in enumerate(lengths):
             fill, hatch = PARTS[part]
-            place.barh(row, length, left=left, color=fill, hatch=hatch, edgecolor=LIGHT["faint"], linewidth=0.6)
+            ax.barh(row, length, left=left, color=fill, hatch=hatch, edgecolor=LIGHT["faint"], linewidth=0.6)
             left += length
-        place.text(left, row, f" {label}", va="center", fontsize=8.0)
-    place.set_yticks(range(len(names)), names)
-    place.set(xticks=[], xlim=(0, 1.3 * max(sum(lengths) for _, _, lengths, _ in panel.rows) or 1.0))
-    place.invert_yaxis()
+        ax.text(left, row, f" {label}", va="center", fontsize=8.0)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xticks=[], xlim=(0, 1.3 * max(sum(lengths) for _, _, lengths, _ in panel.rows) or 1.0))
+    ax.invert_yaxis()
 
 
-def _map(place: Any, panel: Map) -> None:
+def _map(ax: Any, panel: Map) -> None:
     rows, columns = len(panel.latencies), len(panel.bandwidths)
     for i, row in enumerate(panel.first):
         for j, arm in enumerate(row):
             if arm is not None:
                 style, (area, sign) = _style(arm), (0.6, 1.0) if panel.won[i][j] else (0.18, 0.35)
-                place.fill_between([j, j + 1], i, i + 1, color=style["color"], alpha=area, linewidth=0)
+                ax.fill_between([j, j + 1], i, i + 1, color=style["color"], alpha=area, linewidth=0)
                 if i % max(1, rows // 8) == 0 and j % max(1, columns // 8) == 0:
-                    place.plot([j + 0.5], [i + 0.5], style["marker"], color=LIGHT["text"], alpha=sign, markersize=4)
+                    ax.plot([j + 0.5], [i + 0.5], style["marker"], color=LIGHT["text"], alpha=sign, markersize=4)
     across, up = axes.decades(panel.bandwidths, 2), axes.decades(panel.latencies, 1)
-    place.set_xticks([at + 0.5 for _, at in across], [bandwidth(value, 1) for value, _ in across])
-    place.set_yticks([at + 0.5 for _, at in up], [seconds(value, 1) for value, _ in up])
-    place.set(xlim=(0, columns), ylim=(0, rows), xlabel="bandwidth")
+    ax.set_xticks([at + 0.5 for _, at in across], [bandwidth(value, 1) for value, _ in across])
+    ax.set_yticks([at + 0.5 for _, at in up], [seconds(value, 1) for value, _ in up])
+    ax.set(xlim=(0, columns), ylim=(0, rows), xlabel="bandwidth")
 
 
 def _legend(drawn: Any, figure: Panels) -> None:

@@ -14,7 +14,7 @@ SCORES = ("validation_accuracy", "validation_loss", "test_accuracy", "test_loss"
 def table(results: view.Results, times: view.Times) -> str:
     """CSV with arm, axes, seed, run, examples, epochs, rounds, bytes sent by a worker, scores, and seconds at every
     price. A value that is unknown is empty."""
-    clock = view.Clock(results, times)
+    clock = view.RunClock(results, times)
     prices = list(results["prices"])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

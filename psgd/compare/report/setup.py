@@ -5,14 +5,14 @@ from typing import Any
 
 from psgd.compare import cells, numbers
 from psgd.compare.report import view
-from psgd.compare.report.blocks import Block, Code, Group, Section, Table, Text
+from psgd.compare.report.blocks import Block, Code, Paragraph, RowGroup, Section, Table
 
 
 def sections(results: view.Results) -> list[Section]:
     """Everything needed to repeat the comparison."""
     budget = results["budget"]
     seeds = ", ".join(str(seed) for seed in results["seeds"])
-    intro = Text(
+    intro = Paragraph(
         "For a seed, arms with the same model and data settings had the same initial parameters and data. Every arm "
         f"had a budget of {numbers.short(budget['epochs'])} epochs, and was trained to the end of the round that spent "
         f"it. It was evaluated every {numbers.short(budget['evaluate_every'])} epochs, or as often as rounds ended, "
@@ -27,7 +27,7 @@ def sections(results: view.Results) -> list[Section]:
     ]
     prices = [[view.price_name(results, name), *_rates(price)] for name, price in results["prices"].items()]
     head = ["price", "dollars an hour, a host", "watts a host"]
-    blocks.append(Table("Prices", head, [Group(prices)], frozenset({1, 2})))
+    blocks.append(Table("Prices", head, [RowGroup(prices)], frozenset({1, 2})))
     return [Section("What was run", blocks), _machine(results), _runs(results)]
 
 
@@ -69,7 +69,7 @@ def _cells(results: view.Results) -> Table:
                     numbers.size(cell["message_bytes"]),
                 ]
             )
-        groups.append(Group(rows, view.place_name(at)))
+        groups.append(RowGroup(rows, view.point_title(at)))
     head = ["arm", "strategy", "period", "workers", "speeds", "batch", "learning rate", "parameters", "contribution"]
     return Table("Cells", head, groups, frozenset({2, 3, 5, 6, 7, 8}))
 
@@ -93,8 +93,8 @@ def _differences(results: view.Results) -> Table:
         for cell in mine:
             own = {key: value for key, value in cell["settings"].items() if key not in everywhere}
             if own:
-                rows.append([view.place_name(cell["at"]), _listed(own)])
-        groups.append(Group(rows or [["everywhere", "nothing"]], arm))
+                rows.append([view.point_title(cell["at"]), _listed(own)])
+        groups.append(RowGroup(rows or [["everywhere", "nothing"]], arm))
     return Table("Settings that differ from the base", ["at", "settings"], groups, mono=frozenset({1}))
 
 
@@ -134,7 +134,7 @@ def _machine(results: view.Results) -> Section:
         ["BLAS", machine["blas"]],
     ]
     known = [cell for cell in results["cells"] if cell["costs"]]
-    blocks: list[Block] = [Table("Machine", ["what", "which"], [Group(rows)])]
+    blocks: list[Block] = [Table("Machine", ["what", "which"], [RowGroup(rows)])]
     if known:
         parts = ("step", "leaf", "apply", "rest")
         costs = [
@@ -142,7 +142,7 @@ def _machine(results: view.Results) -> Section:
         ]
         head = ["cell", "a local step", "reducing a contribution", "applying the sum", "the loop, a round"]
         caption = "Costs measured on this machine, from which modelled times are computed"
-        blocks.append(Table(caption, head, [Group(costs)], frozenset({1, 2, 3, 4}), details=True))
+        blocks.append(Table(caption, head, [RowGroup(costs)], frozenset({1, 2, 3, 4}), details=True))
     return Section("The machine", blocks, sub=True)
 
 
@@ -156,8 +156,10 @@ def _runs(results: view.Results) -> Section:
             )
             rows[-1] += [_measured(run), run["sha256"] or numbers.NONE]
     head = ["cell", "seed", "run", "status", "rounds", "steps of a worker", "measured on", "SHA-256 of the parameters"]
-    table = Table("Runs", head, [Group(rows)], frozenset({1, 4, 5}), details=True, mono=frozenset({2, 7}))
-    text = Text("The same config, seed and kind of processor give the same hash on any group and number of processes.")
+    table = Table("Runs", head, [RowGroup(rows)], frozenset({1, 4, 5}), details=True, mono=frozenset({2, 7}))
+    text = Paragraph(
+        "The same config, seed and kind of processor give the same hash on any group and number of processes."
+    )
     return Section("Runs and hashes", [text, table], sub=True)
 
 

@@ -72,11 +72,11 @@ def _fill(part: int) -> tuple[str, str]:
 
 
 def _x(panel: Curves, value: float) -> float:
-    return LEFT + axes.place(panel.x, value) * (WIDTH - LEFT - RIGHT)
+    return LEFT + axes.fraction_along(panel.x, value) * (WIDTH - LEFT - RIGHT)
 
 
 def _y(panel: Curves, value: float) -> float:
-    return HEIGHT - BOTTOM - axes.place(panel.y, value) * (HEIGHT - TOP - BOTTOM)
+    return HEIGHT - BOTTOM - axes.fraction_along(panel.y, value) * (HEIGHT - TOP - BOTTOM)
 
 
 def _scales(panel: Curves) -> str:

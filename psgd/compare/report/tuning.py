@@ -6,7 +6,7 @@ from typing import Any
 
 from psgd.compare import cells, numbers
 from psgd.compare.report import axes, view
-from psgd.compare.report.blocks import Block, Figure, Group, Section, Table, Text
+from psgd.compare.report.blocks import Block, Figure, Paragraph, RowGroup, Section, Table
 from psgd.compare.report.panels import Axis, Curves, Line, Panels
 
 
@@ -26,7 +26,7 @@ def section(results: view.Results) -> Section | None:
     )
     whole = sum(spent.values())
     times = f", {numbers.digits(whole / training, 2)} times what the scored runs took" if training else ""
-    intro = Text(
+    intro = Paragraph(
         f"{setting} was chosen on validation data with seeds that are not scored, among the same values for all; where "
         f"the best was at an edge, more values beyond it were tried. Tuning took {numbers.count(whole)} examples"
         f"{times}."
@@ -76,7 +76,7 @@ def _panel(results: view.Results, at: dict[str, str], setting: str) -> Curves | 
     margin = (high - low or abs(high) or 1.0) * 0.05
     x = Axis(setting, "log", low / 1.2, high * 1.2) if log else Axis(setting, "linear", low - margin, high + margin)
     y = axes.score_axis(view.metric_name(results), (y for line in lines for y in line.y))
-    return Curves(view.place_name(at), x, y, lines)
+    return Curves(view.point_title(at), x, y, lines)
 
 
 def _table(results: view.Results, tuned: list[dict[str, Any]], setting: str) -> Table:
@@ -84,7 +84,7 @@ def _table(results: view.Results, tuned: list[dict[str, Any]], setting: str) -> 
     for at in cells.grid_points(results):
         rows = [_row(cell, setting) for cell in view.cells_at(results, at) if cell["tuning"]]
         if rows:
-            groups.append(Group(rows, view.place_name(at)))
+            groups.append(RowGroup(rows, view.point_title(at)))
     head = ["arm", "chosen", "values tried: mean score", "extended", "examples", "comparable"]
     return Table(f"Tuning of {setting}", head, groups, frozenset({1, 3, 4}), details=True)
 

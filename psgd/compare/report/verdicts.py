@@ -4,16 +4,16 @@ from typing import Any
 
 from psgd.compare import cells, numbers
 from psgd.compare.report import view
-from psgd.compare.report.blocks import Block, Bullets, Group, Section, Table, Text
+from psgd.compare.report.blocks import Block, Bullets, Paragraph, RowGroup, Section, Table
 
 
 def sections(results: view.Results) -> list[Section]:
     """An overview of all verdicts, then a table for each price."""
     tables = results["findings"]["tables"]
     if not tables:
-        return [Section("Time to the target", [Text("There is no target, or no run could be timed.", "warning")])]
+        return [Section("Time to the target", [Paragraph("There is no target, or no run could be timed.", "warning")])]
     goal = f"{view.metric_name(results)} {numbers.short(results['target']['value'])}"
-    intro = Text(
+    intro = Paragraph(
         f"Time until a run first reaches {goal}, and its ratio to the time of {results['reference']}: below 1 is "
         "faster. “3 of 3” says how many of the runs reached the target."
     )
@@ -32,13 +32,13 @@ def _overview(results: view.Results) -> Table:
     prices = list(results["prices"])
     rows = []
     for at in cells.grid_points(results):
-        row = [view.place_name(at)]
+        row = [view.point_title(at)]
         for price in prices:
             table = next((t for t in results["findings"]["tables"] if t["at"] == at and t["price"] == price), None)
             rows_of = [each for each in table["rows"] if each["ratio"]] if table else []
             row.append("\n".join(f"{each['arm']}: {_brief(each['ratio'])}" for each in rows_of) or numbers.NONE)
         rows.append(row)
-    return Table(f"Verdicts against {results['reference']}", ["at", *prices], [Group(rows)])
+    return Table(f"Verdicts against {results['reference']}", ["at", *prices], [RowGroup(rows)])
 
 
 def _brief(ratio: dict[str, Any]) -> str:
@@ -71,7 +71,7 @@ def _table(results: view.Results, tables: list[dict[str, Any]]) -> Table:
                 inside.append([cell["arm"], why, *[numbers.NONE] * (len(head) - 2)])
                 continue
             inside.append(_row(cell, row, cell["arm"] == results["reference"], money, energy))
-        groups.append(Group(inside, view.place_name(table["at"])))
+        groups.append(RowGroup(inside, view.point_title(table["at"])))
     numeric = frozenset(range(2, len(head)))
     return Table("Times to the target, and their ratios", head, groups, numeric)
 
@@ -122,7 +122,7 @@ def _seeds(tables: list[dict[str, Any]]) -> Table:
         for row in table["rows"]:
             of = {time["seed"]: time for time in row["times"]}
             rows.append([row["arm"], *(_time(of[seed]) if seed in of else numbers.NONE for seed in seeds)])
-        groups.append(Group(rows, view.place_name(table["at"])))
+        groups.append(RowGroup(rows, view.point_title(table["at"])))
     head = ["arm", *(f"seed {seed}" for seed in seeds)]
     return Table("The time of every run", head, groups, frozenset(range(1, len(head))), details=True)
 
@@ -140,16 +140,23 @@ def flips(results: view.Results) -> Section:
     blocks: list[Block] = []
     if not findings["flips"]:
         tried = f" tried ({', '.join(targets)})" if targets else ""
-        blocks.append(Text(f"No verdict turns from faster to slower, or back, among the targets{tried}."))
+        blocks.append(Paragraph(f"No verdict turns from faster to slower, or back, among the targets{tried}."))
         return Section("Does the verdict depend on the target?", blocks)
     rows = []
     for flip in findings["flips"]:
         verdicts = {numbers.short(float(target)): verdict for target, verdict in flip["verdicts"].items()}
         rows.append(
-            [view.place_name(flip["at"]), flip["price"], flip["arm"], *(verdicts.get(t, numbers.NONE) for t in targets)]
+            [
+                view.point_title(flip["at"]),
+                flip["price"],
+                flip["arm"],
+                *(verdicts.get(t, numbers.NONE) for t in targets),
+            ]
         )
-    blocks.append(Text("These verdicts change with the target; do not rely on them at one target alone.", "warning"))
-    blocks.append(Table("Verdicts by target", ["at", "price", "arm", *targets], [Group(rows)]))
+    blocks.append(
+        Paragraph("These verdicts change with the target; do not rely on them at one target alone.", "warning")
+    )
+    blocks.append(Table("Verdicts by target", ["at", "price", "arm", *targets], [RowGroup(rows)]))
     return Section("Does the verdict depend on the target?", blocks)
 
 

@@ -1,23 +1,17 @@
-"""What a report asks of results.json (schema 1): places, cells, names, series, and seconds at a price."""
+"""What a report asks of results.json (schema 1): grid points, cells, names, series, and seconds at a price."""
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from psgd.compare import cells, numbers
+from psgd.compare.clock import TimeParts
 from psgd.core.counted import counted
 
 Results = dict[str, Any]
 
 
-class Parts(Protocol):
-    """Seconds at every evaluation of a run, and the computing, waiting and moving that they consist of."""
-
-    @property
-    def seconds(self) -> Any: ...
-
-
-Times = Callable[[dict[str, Any], dict[str, Any], Any], Parts | None]  # of (cell, run, price); None if unknown
+Times = Callable[[dict[str, Any], dict[str, Any], Any], TimeParts | None]  # of (cell, run, price); None if unknown
 
 NO_FINDINGS: dict[str, Any] = {
     **{
@@ -34,9 +28,9 @@ def completed(results: Results) -> Results:
     return {**results, "prices": prices, "findings": {**NO_FINDINGS, **results["findings"]}}
 
 
-def place_name(at: dict[str, str]) -> str:
+def point_title(at: dict[str, str]) -> str:
     """A point of the grid in words, also of a comparison without a grid."""
-    return cells.place_name(at) or "all settings"
+    return cells.point_name(at) or "all settings"
 
 
 def cells_at(results: Results, at: dict[str, str]) -> list[dict[str, Any]]:
@@ -75,7 +69,7 @@ def scores(run: dict[str, Any], metric: str) -> list[float]:
     return [math.nan if value is None else value for value in run["series"].get(metric, ())]
 
 
-class Clock:
+class RunClock:
     """Seconds of runs at the prices of a comparison, each computed once."""
 
     def __init__(self, results: Results, times: Times) -> None:

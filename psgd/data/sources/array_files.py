@@ -35,7 +35,7 @@ def holds_arrays(path: Path) -> bool:
     return os.path.isdir(path) or bool(_NPY.fullmatch(path.name.lower().replace(".npz", ".npy")))
 
 
-def read_arrays(path: Path) -> Arrays:
+def read_numpy_file(path: Path) -> Arrays:
     """Read the arrays of an npz file, or memory-map those of a directory of npy files or of one npy file (the inputs,
     x); compressed npy files are read. DataError if there are none or if a file cannot be read."""
     if os.path.isdir(path):

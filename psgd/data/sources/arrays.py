@@ -15,7 +15,7 @@ from psgd.core.memory import memory_bytes
 from psgd.data.dataset import Data, Dataset, Examples, Reader
 from psgd.data.read_ahead import read_ahead_of
 from psgd.data.sampling.shuffle import PIECES
-from psgd.data.sources.array_files import Arrays, Named, check_finite, find_part, read_arrays
+from psgd.data.sources.array_files import Arrays, Named, check_finite, find_part, read_numpy_file
 from psgd.data.sources.labels import class_indices, learn_classes, values_of
 
 
@@ -54,7 +54,7 @@ def load_arrays(path: Path, settings: Npz) -> Data:
     """Load the arrays x_train, y_train, x_test and y_test (see `array_files` for other names); or x and y, with test
     arrays beside them, or with the first `train_rows` rows for training. DataError if they do not fit together,
     UsageError if `train_rows` does not."""
-    parts = _parts(path, read_arrays(path), settings.train_rows)
+    parts = _parts(path, read_numpy_file(path), settings.train_rows)
     X, y = parts[0]
     classes = learn_classes(y) if settings.task == "classification" else []
     scale = settings.scale or (1 / 255 if X.array.dtype == np.uint8 else 1.0)

@@ -16,7 +16,7 @@ from psgd.data.sources.preparation import input_names, learn_column, prepare, st
 from psgd.data.sources.spelling import whole
 from psgd.data.split import held_out
 
-Names = Sequence[int | str]
+ClassNames = Sequence[int | str]
 
 FEW_ROWS = 20  # with more, a column of text or a target of which most values differ is not taken for categories
 LABELS = (  # what to do about a label that no training row has
@@ -84,7 +84,7 @@ def _learn(table: Table, names: list[str], targets: Column, rows: np.ndarray, se
     """Learn the preparation of inputs and target, plain JSON, from `rows` alone."""
     _check_known(table, targets)
     about: dict[str, Any] = {"name": targets.name}
-    classes: Names = []
+    classes: ClassNames = []
     if settings.task == "regression":
         about["mean"], about["deviation"] = standardization(targets.values[rows])
     else:
@@ -175,7 +175,7 @@ def _check_known(table: Table, column: Column) -> None:
         raise DataError(f"{table.path}:{line}: {column.name}, the target, is missing; remove the row{advice}")
 
 
-def _learn_classes(table: Table, column: Column, rows: np.ndarray) -> Names:
+def _learn_classes(table: Table, column: Column, rows: np.ndarray) -> ClassNames:
     """Return the classes in `rows`, sorted as integers if all of them are integers, else as text."""
     assert column.texts is not None
     texts = {whole(column.texts[place]) for place in np.unique(column.values[rows]).astype(np.int64)}

@@ -25,7 +25,7 @@ from psgd.data.split import hold_out
 
 def load_data(settings: Settings) -> Data:
     """Load the data of a job. DataError if they are missing or bad, UsageError if the settings do not fit them."""
-    data, target = load(settings.data, settings.training.seed), settings.training.target
+    data, target = load_source(settings.data, settings.training.seed), settings.training.target
     if target is not None and not data.scored:
         raise UsageError(
             f"training.target is {target:g}, but there are no validation or test data on which it could be reached; "
@@ -34,7 +34,7 @@ def load_data(settings: Settings) -> Data:
     return data
 
 
-def load(source: AnySource, seed: int = 0) -> Data:
+def load_source(source: AnySource, seed: int = 0) -> Data:
     """Load the data of a `data` section. Validation data are drawn by `seed`, the training's, or by that of generated
     data. Raises what `load_data` does."""
     if isinstance(source, config.Synthetic | config.SyntheticSparse | config.Linear):

@@ -13,7 +13,7 @@ from psgd.core.errors import ProcessLost, PsgdError
 from psgd.core.log import LOG
 from psgd.group.ray.control_plane import ControlPlane
 from psgd.group.ray.coordinator import Coordinator
-from psgd.group.ray.library import library
+from psgd.group.ray.library import import_ray
 from psgd.group.ray.transport import GRACE_SECONDS, Ray, first_line
 
 START_SECONDS = 60.0  # that actors may take to start, or cluster.patience if that is more
@@ -26,7 +26,7 @@ class RemoteStderr(io.TextIOBase):
     may come late."""
 
     def __init__(self, coordinator: Any) -> None:
-        self._ray, self._coordinator = library(), coordinator
+        self._ray, self._coordinator = import_ray(), coordinator
         self._text = ""
 
     def write(self, text: str) -> int:
@@ -79,7 +79,7 @@ def run_actors(
     before all actors run, it raises KeyboardInterrupt. Raises the exception of an actor, SystemExit if one aborted, and
     ProcessLost if one was lost.
     """
-    ray = library()
+    ray = import_ray()
     environment = {"env_vars": dict(variables)}
     coordinator = ray.remote(num_cpus=0, runtime_env=environment)(Coordinator).remote(processes, patience)
     actor = ray.remote(num_cpus=1, max_restarts=0, runtime_env=environment)(Process)
@@ -131,8 +131,8 @@ def _watch(
             coordinator.request_stop.remote(passed_on)
         for future in ready:
             if future is news:
-                verdict = _print_news(ray, news)
-                failure = failure or verdict
+                early_end = _print_news(ray, news)
+                failure = failure or early_end
                 news = coordinator.news.remote()
                 continue
             process = running.pop(future)
@@ -150,8 +150,8 @@ def _watch(
             deadline = time.monotonic() + GRACE_SECONDS
     coordinator.close.remote()
     for last in (news, coordinator.news.remote()):
-        verdict = _print_news(ray, last)
-        failure = failure or verdict
+        early_end = _print_news(ray, last)
+        failure = failure or early_end
     if failure:
         raise failure
     return results
@@ -160,11 +160,11 @@ def _watch(
 def _print_news(ray: Any, news: Any) -> BaseException | None:
     """Print what actors have printed; return what to raise if the job has ended."""
     try:
-        text, verdict = ray.get(news, timeout=GRACE_SECONDS)
+        text, early_end = ray.get(news, timeout=GRACE_SECONDS)
     except ray.exceptions.RayError as error:
         raise ProcessLost(f"the coordinator was lost: {first_line(error)}") from None
     if text:
         LOG.info(text.removesuffix("\n"))
-    if verdict is None:
+    if early_end is None:
         return None
-    return ProcessLost(verdict.reason) if verdict.reason else SystemExit(verdict.code)
+    return ProcessLost(early_end.reason) if early_end.reason else SystemExit(early_end.code)

@@ -9,7 +9,7 @@ from typing import Any
 
 from psgd.core.errors import ProcessLost, UsageError
 from psgd.group.ray.deadline import Deadline, leave
-from psgd.group.ray.library import LOCAL, address, library
+from psgd.group.ray.library import LOCAL, address, import_ray
 
 CONNECT_SECONDS = 60.0  # that starting Ray or connecting to it may take; Ray itself gives up after 30 s or never
 LOCAL_VERSION = (2, 52)  # the first whose processes demand a token of all who connect
@@ -19,7 +19,7 @@ LOCAL_VERSION = (2, 52)  # the first whose processes demand a token of all who c
 def connected(cpus: int) -> Iterator[None]:
     """Connect to the Ray of RAY_ADDRESS, or start one here with `cpus` CPUs, and disconnect afterwards; keep an
     existing connection. UsageError if that is impossible, ProcessLost if Ray's processes here did not start."""
-    ray, place = library(), address()
+    ray, place = import_ray(), address()
     if ray.is_initialized():
         yield
         return

@@ -6,7 +6,7 @@ from typing import Any, final
 
 from psgd.core.errors import ProcessLost
 from psgd.group.ray.deadline import Deadline, leave
-from psgd.group.ray.library import library
+from psgd.group.ray.library import import_ray
 from psgd.group.ray.transport import GRACE_SECONDS
 
 ASK_SECONDS = 2.0  # between two questions
@@ -30,7 +30,7 @@ class ControlPlane:
         self._closed.set()
 
     def _ask(self) -> None:
-        ray = library()
+        ray = import_ray()
         while not self._closed.wait(ASK_SECONDS):
             with Deadline(self._silence, self._lost):
                 ray.nodes()
@@ -43,5 +43,5 @@ class ControlPlane:
             "stopped or killed; start the cluster again and continue with --resume"
         )
         with Deadline(GRACE_SECONDS, lambda: leave(reason)), contextlib.suppress(Exception):
-            library().get(self._coordinator.end.remote(ProcessLost.code, reason))
+            import_ray().get(self._coordinator.end.remote(ProcessLost.code, reason))
         leave(reason)

@@ -7,22 +7,22 @@ from typing import Any, NamedTuple, final
 from psgd.core.errors import ProcessLost
 
 
-class Verdict(NamedTuple):
+class EarlyEnd(NamedTuple):
     """How the job ends before its time."""
 
     code: int  # exit code
     reason: str  # for people; empty if an actor has printed it
 
 
-class Answer(NamedTuple):
-    rows: list[Any]  # in process order; empty if there is a verdict
-    verdict: Verdict | None
+class Gathered(NamedTuple):
+    rows: list[Any]  # in process order; empty if the job has ended
+    early_end: EarlyEnd | None
     signal: int  # that asked the driver to stop, or 0
 
 
 class News(NamedTuple):
     text: str  # printed by actors since the last news
-    verdict: Verdict | None
+    early_end: EarlyEnd | None
 
 
 @final
@@ -33,15 +33,15 @@ class Coordinator:
         self._processes, self._patience = processes, patience
         self._rows: dict[int, dict[int, Any]] = {}  # of each exchange under way: process -> row
         self._complete: dict[int, asyncio.Future[None]] = {}
-        self._verdict: Verdict | None = None
+        self._early_end: EarlyEnd | None = None
         self._signal = 0
         self._text = ""
         self._has_news = asyncio.Event()
         self._closed = False
 
-    async def all_gather(self, process: int, number: int, row: Any) -> Answer:
+    async def all_gather(self, process: int, number: int, row: Any) -> Gathered:
         """Everyone's row of exchange `number`, as soon as all are there or the job has ended."""
-        if self._verdict is None:
+        if self._early_end is None:
             rows = self._rows.setdefault(number, {})
             complete = self._complete.setdefault(number, asyncio.get_running_loop().create_future())
             rows[process] = row
@@ -54,20 +54,20 @@ class Coordinator:
                 missing = ", ".join(str(p) for p in range(self._processes) if p not in rows)
                 reason = f"process {missing} did not come to an exchange within {self._patience:g} s"
                 await self.end(ProcessLost.code, reason)
-        if self._verdict:
-            return Answer([], self._verdict, self._signal)
-        return Answer([rows[p] for p in range(self._processes)], None, self._signal)
+        if self._early_end:
+            return Gathered([], self._early_end, self._signal)
+        return Gathered([rows[p] for p in range(self._processes)], None, self._signal)
 
     async def end(self, code: int, reason: str) -> None:
-        """End all waits. The first verdict stands."""
-        self._verdict = self._verdict or Verdict(code, reason)
+        """End all waits. The first end stands."""
+        self._early_end = self._early_end or EarlyEnd(code, reason)
         for complete in self._complete.values():
             if not complete.done():
                 complete.set_result(None)
         self._has_news.set()
 
     async def request_stop(self, signal: int) -> None:
-        """From now on, answers tell everyone that this signal asked to stop."""
+        """From now on, what is gathered tells everyone that this signal asked to stop."""
         self._signal = signal
 
     async def print(self, text: str) -> None:
@@ -81,7 +81,7 @@ class Coordinator:
             await self._has_news.wait()
             self._has_news.clear()
         text, self._text = self._text, ""
-        return News(text, self._verdict)
+        return News(text, self._early_end)
 
     async def close(self) -> None:
         """Nothing more will be printed: `news` returns at once."""

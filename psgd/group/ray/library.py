@@ -15,7 +15,7 @@ def address() -> str:
     return os.environ.get("RAY_ADDRESS") or LOCAL
 
 
-def library() -> Any:
+def import_ray() -> Any:
     """The module ray. UsageError if it is not installed."""
     if "ray" not in sys.modules and address() == LOCAL:
         _prepare_local()

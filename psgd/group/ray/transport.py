@@ -10,8 +10,8 @@ from typing import Any, NoReturn, final
 import numpy as np
 
 from psgd.core.errors import ProcessLost
-from psgd.group.ray.coordinator import Answer
-from psgd.group.ray.library import library
+from psgd.group.ray.coordinator import Gathered
+from psgd.group.ray.library import import_ray
 
 GRACE_SECONDS = 10.0  # for actors to leave after the job has ended, and for an answer beyond the coordinator's patience
 
@@ -26,7 +26,7 @@ class Ray:
         self.members: Sequence[int] = range(processes)
         self.hosts: Sequence[int] = self.members
         self.on_signal: Callable[[int], None] = lambda signal: None  # called when the driver was asked to stop
-        self._ray = library()
+        self._ray = import_ray()
         self._coordinator, self._patience = coordinator, patience
         self._memory: dict[str, memoryview] = {}
         self._loss = ""  # what is known of a lost actor
@@ -64,13 +64,13 @@ class Ray:
             self._get(self._coordinator.end.remote(code, reason))
 
     def _exchange(self, row: Any) -> list[Any]:
-        answer: Answer = self._get(self._coordinator.all_gather.remote(self.process, self._exchanges, row))
+        gathered: Gathered = self._get(self._coordinator.all_gather.remote(self.process, self._exchanges, row))
         self._exchanges, self._kept = self._exchanges + 1, row
-        if answer.signal:
-            self.on_signal(answer.signal)
-        if answer.verdict:
-            raise SystemExit(answer.verdict.code)  # silently: the driver prints the reason
-        return answer.rows
+        if gathered.signal:
+            self.on_signal(gathered.signal)
+        if gathered.early_end:
+            raise SystemExit(gathered.early_end.code)  # silently: the driver prints the reason
+        return gathered.rows
 
     def _get(self, reference: Any) -> Any:
         try:

@@ -10,7 +10,7 @@ from psgd.jobs.estimators.examples import data_of
 from psgd.jobs.estimators.outputs import logits
 from psgd.jobs.estimators.parameters import InvalidParameter, fit_to, in_words_of_estimators, settings_of
 from psgd.jobs.estimators.scikit_learn import BaseEstimator, check_is_fitted, check_random_state, validate_data
-from psgd.jobs.estimators.training import Trained, train
+from psgd.jobs.estimators.training import Trained, train_estimator
 from psgd.jobs.summary import parameters_sha256
 from psgd.training.job import Start
 
@@ -183,7 +183,7 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
         except PsgdError as error:
             raise InvalidParameter(in_words_of_estimators(str(error))) from None
         settings = fit_to(settings, len(data.train))
-        trained = train(settings, data, start, bool(self.verbose), self._sizes if start else None)
+        trained = train_estimator(settings, data, start, bool(self.verbose), self._sizes if start else None)
         # Only now: after a fit that fails or is interrupted, the one before still predicts as it did.
         self.out_activation_, self._activation = settings.model.output_activation, settings.model.activation
         return trained

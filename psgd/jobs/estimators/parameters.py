@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from psgd.config.checks import check
+from psgd.config.checks import validate
 from psgd.config.resolve import fill_in
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
@@ -91,7 +91,7 @@ def settings_of(parameters: Mapping[str, Any], loss: str, task: str, seed: int) 
         for name in ("l1", "l2", *momentum):
             if p[name]:
                 values["optimizer"][name] = p[name]
-        settings, problems = check(values)
+        settings, problems = validate(values)
         lines = [f"{'.'.join(problem.path)} {text_of(problem)}" for problem in problems]
     except UsageError as error:
         lines = [str(error)]

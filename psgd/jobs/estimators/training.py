@@ -29,7 +29,7 @@ class Trained(NamedTuple):
     sizes: tuple[int, ...]  # of the layers, inputs first
 
 
-def train(
+def train_estimator(
     settings: Settings, data: Data, start: Start | None, verbose: bool, sizes: tuple[int, ...] | None = None
 ) -> Trained:
     """Train on one thread or several. PsgdError, in the words of estimators, if it cannot be done. `sizes`: of the

@@ -4,7 +4,7 @@ from typing import Any, final
 
 import numpy as np
 
-from psgd.jobs.export.onnx_library import library
+from psgd.jobs.export.onnx_library import import_onnx
 
 # Old enough for the runtimes of the last years; each operator used here is in it.
 OPSETS = {"": 17, "ai.onnx.ml": 3}
@@ -16,7 +16,7 @@ class Graph:
     """`names`: those that its caller gives to inputs and outputs; values in between get others."""
 
     def __init__(self, names: list[str]) -> None:
-        self._onnx = library()
+        self._onnx = import_onnx()
         self._taken = set(names)
         self._nodes: list[Any] = []
         self._constants: list[Any] = []

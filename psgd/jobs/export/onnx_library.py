@@ -5,7 +5,7 @@ from typing import Any
 from psgd.core.errors import UsageError
 
 
-def library() -> Any:
+def import_onnx() -> Any:
     """Import onnx. UsageError if it is missing."""
     try:
         import onnx

@@ -98,7 +98,7 @@ def network(classes: np.ndarray | None, hidden: tuple[int, ...], activation: str
     return _fitted(estimator, classes, inputs, outputs, ConvergenceWarning)
 
 
-def linear(classes: np.ndarray | None, margins: bool, inputs: int, outputs: int) -> Any:
+def linear_model(classes: np.ndarray | None, margins: bool, inputs: int, outputs: int) -> Any:
     """A fitted LogisticRegression, LinearSVC (of margins) or, without classes, LinearRegression, of any weights."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LinearRegression, LogisticRegression

@@ -56,7 +56,7 @@ def _estimator(model: Model, layers: list[Layer]) -> Any:
     inputs, outputs = model.inputs, layers[-1].b_O.size
     weights, biases = [layer.W_IO for layer in layers], [layer.b_O for layer in layers]
     if len(layers) == 1:
-        estimator = sklearn.linear(classes, model.loss == "hinge", inputs, outputs)
+        estimator = sklearn.linear_model(classes, model.loss == "hinge", inputs, outputs)
         single = classes is None and outputs == 1
         estimator.coef_ = weights[0][:, 0] if single else weights[0].T.copy()
         estimator.intercept_ = biases[0][0] if single else biases[0]

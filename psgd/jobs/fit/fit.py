@@ -14,7 +14,7 @@ from psgd.jobs.fit.advice import advice, call_seconds
 from psgd.jobs.fit.callback import TrainingProgress
 from psgd.jobs.fit.check_gradient import check_gradient
 from psgd.jobs.fit.directory import check_can_be_kept, make_request
-from psgd.jobs.fit.launch import Call, Fitted, fit_in_process, fit_with_mpi
+from psgd.jobs.fit.launch import FitCall, Fitted, fit_in_process, fit_with_mpi
 from psgd.jobs.fit.misplaced import misplaced
 from psgd.jobs.fit.settings import check_settings, in_words_of_fit, section_of
 from psgd.jobs.fit.task import build_task
@@ -121,7 +121,7 @@ def fit(
             request = make_request(task.settings, group, directory, resume, overwrite, accept_changes)
             if directory:
                 check_can_be_kept(task)
-            built = Call(task, request, callback, threads), task.job()
+            built = FitCall(task, request, callback, threads), task.job()
             if check:
                 check_gradient(task)
         except Exception as error:

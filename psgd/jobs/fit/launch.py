@@ -46,7 +46,7 @@ class Fitted:
     first: bool  # whether this process should print and save, if there are several
 
 
-class Call(NamedTuple):
+class FitCall(NamedTuple):
     """All that a process needs to know about a call."""
 
     task: Task
@@ -55,7 +55,7 @@ class Call(NamedTuple):
     threads: int | None  # of BLAS, before it was limited to one
 
 
-def fit_in_process(call: Call, job: Job) -> Fitted:
+def fit_in_process(call: FitCall, job: Job) -> Fitted:
     """Train in one process, or on threads."""
     signals, directory = Signals(), open_run(call.request, call.task)
     try:
@@ -71,7 +71,7 @@ def fit_in_process(call: Call, job: Job) -> Fitted:
 
 def _fit_on(
     transport: Transport,
-    call: Call,
+    call: FitCall,
     job: Job,
     directory: Path | None,
     signals: Signals,
@@ -86,7 +86,7 @@ def _fit_on(
 
 
 def _train(
-    transport: Transport, call: Call, job: Job, directory: Path | None, signals: Signals, agreement: Agreement
+    transport: Transport, call: FitCall, job: Job, directory: Path | None, signals: Signals, agreement: Agreement
 ) -> Fitted:
     task, learner, history = call.task, job.learner, list[Row]()
     assert isinstance(learner, UserFunction)
@@ -138,7 +138,7 @@ def _holes(data: Data) -> str:
     return ""
 
 
-def fit_with_mpi(built: tuple[Call, Job] | None, failure: Exception | None, note: str | None) -> Fitted:
+def fit_with_mpi(built: tuple[FitCall, Job] | None, failure: Exception | None, note: str | None) -> Fitted:
     """Collective: train what was built on all processes. `failure`: the reason why nothing was built here; one process
     raises it, the others raise SystemExit(1)."""
     world = World()

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from psgd.config.checks import check
+from psgd.config.checks import validate
 from psgd.config.resolve import fill_in
 from psgd.config.settings import Settings
 from psgd.config.value_checks import Problem
@@ -85,7 +85,7 @@ def section_of(section: str, given: str | Mapping[str, Any], name: str, key: str
 
 def check_settings(values: dict[str, Any]) -> Settings:
     """Build settings from `values` and a config's defaults, and choose the group. UsageError names all problems."""
-    settings, problems = check(values)
+    settings, problems = validate(values)
     optimizer = settings.optimizer
     for key, value in (("l1", optimizer.l1), ("l2", optimizer.l2)):
         if value:

@@ -16,10 +16,10 @@ from psgd.jobs.build import build_job
 from psgd.jobs.choose_device import with_device
 from psgd.jobs.environment import limit_blas
 from psgd.jobs.process import print_summary, run_on_process
-from psgd.jobs.request import RunRequest, parse
+from psgd.jobs.request import RunRequest, parse_arguments
 from psgd.training.signals import Signals, Stopped
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 def launch(arguments: list[str] | None, signals: Signals) -> int:
@@ -42,7 +42,7 @@ def _given_patience(arguments: list[str]) -> float:
 
 
 def _read_and_run(arguments: list[str] | None, world: World, agreement: Agreement, signals: Signals) -> int:
-    options = agreement.attempt(lambda: parse(arguments), None)
+    options = agreement.attempt(lambda: parse_arguments(arguments), None)
     if options and options.dry_run and world.process:
         os.nice(19)  # the first process measures this machine, while MPI makes the others wait busily
 
@@ -55,15 +55,15 @@ def _read_and_run(arguments: list[str] | None, world: World, agreement: Agreemen
         return request
 
     request = _by_first(world, agreement, read)
-    return run(request, world, agreement, signals) if request else 0
+    return run_with_mpi(request, world, agreement, signals) if request else 0
 
 
-def _by_first(world: World, agreement: Agreement, act: Callable[[], Answer]) -> Answer | None:
+def _by_first(world: World, agreement: Agreement, act: Callable[[], T]) -> T | None:
     """Collective: call `act` on the first process alone and return its answer on all."""
     return world.broadcast(agreement.together(lambda: None if world.process else act()))
 
 
-def run(request: RunRequest, world: World, agreement: Agreement, signals: Signals) -> int:
+def run_with_mpi(request: RunRequest, world: World, agreement: Agreement, signals: Signals) -> int:
     """Collective: load the data once a host, build the job, open the run directory and train."""
     settings = request.settings
     world.watchdog.patience = settings.cluster.patience

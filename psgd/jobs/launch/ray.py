@@ -15,7 +15,7 @@ from psgd.core.errors import PsgdError, UsageError
 from psgd.data.sources.load import load_data
 from psgd.group.ray.actors import run_actors
 from psgd.group.ray.connection import connected
-from psgd.group.ray.library import library
+from psgd.group.ray.library import import_ray
 from psgd.group.ray.transport import Ray
 from psgd.jobs.auto_group import thread_count
 from psgd.jobs.build import build_job
@@ -71,7 +71,7 @@ def _run_on_actor(
 
 def _processes(settings: Settings) -> int:
     """The number of actors: cluster.processes, or one for each worker while there are free CPUs."""
-    ray, asked = library(), settings.cluster.processes
+    ray, asked = import_ray(), settings.cluster.processes
     there = int(ray.cluster_resources().get("CPU", 0))
     if asked and asked > there:
         raise UsageError(f"cluster.processes is {asked}, but Ray has {there} CPUs, and each process takes one")

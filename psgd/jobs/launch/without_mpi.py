@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from psgd.group.failure import Agreement
 from psgd.group.serial import Serial
 from psgd.jobs.prepare import read_request
-from psgd.jobs.request import RunRequest, parse
+from psgd.jobs.request import RunRequest, parse_arguments
 from psgd.training.signals import Signals
 
 if TYPE_CHECKING:
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 def launch(arguments: list[str] | None, signals: Signals) -> int:
     """Run a job to its end and print the summary; returns the exit code. `signals`: which end the process at once."""
-    options = parse(arguments)
+    options = parse_arguments(arguments)
     request = read_request(options, 1)
     if request is None:
         return 0
     if request.settings.group == "mpi":
         from psgd.group.mpi_world import World
-        from psgd.jobs.launch.mpi import run
+        from psgd.jobs.launch.mpi import run_with_mpi
 
         world = World()
         signals.listen()  # again, because MPI installs its own handlers
-        return run(request, world, Agreement(world), signals)
+        return run_with_mpi(request, world, Agreement(world), signals)
     from psgd.jobs.process import print_summary, run_on_process
 
     def listening() -> AbstractContextManager[None]:
@@ -42,7 +42,7 @@ def run_without_mpi(
     request: RunRequest,
     signals: Signals,
     listening: Callable[[], AbstractContextManager[None]],
-    run: "RunOnProcess",
+    run_with_mpi: "RunOnProcess",
     run_on_actor: "RunOnProcess",
 ) -> "Result":
     """Run a job in this process, on threads or on Ray, as the settings say; returns the first process's result.
@@ -67,7 +67,7 @@ def run_without_mpi(
     def work(directory: Path, transport: Transport) -> "Result":
         # The first process trains the job built above; each other thread needs its own learner.
         build = (lambda: build_job(settings, first.data)) if transport.process else (lambda: first)
-        return run(request, directory, build, transport, signals)
+        return run_with_mpi(request, directory, build, transport, signals)
 
     with listening():
         if settings.group == "ray":

@@ -21,7 +21,7 @@ from psgd.group.group import Group
 from psgd.group.serial import Serial
 from psgd.jobs.auto_group import cores
 from psgd.jobs.build import build_job
-from psgd.jobs.probe.concurrent import Barrier, Work, run_concurrently
+from psgd.jobs.probe.concurrent import Barrier, ProcessWork, run_concurrently
 from psgd.jobs.probe.forecast import EXCHANGES, Machine, Round
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
@@ -60,14 +60,14 @@ def measure_machine(averaging: "Bench", synchronous: "Bench") -> Machine:
     return Machine(most, steps, combinations, exchanges)
 
 
-def _slowdowns(counts: Sequence[int], work: Work) -> dict[int, float]:
+def _slowdowns(counts: Sequence[int], work: ProcessWork) -> dict[int, float]:
     """How many times longer `work` takes if so many processes do it at once; for those that could be measured."""
     alone = _shortest(1, work) if counts else None
     together = {n: _shortest(n, work) for n in counts} if alone else {}
     return {1: 1.0} | {n: max(1.0, seconds / alone) for n, seconds in together.items() if seconds and alone}
 
 
-def _shortest(processes: int, work: Work) -> float | None:
+def _shortest(processes: int, work: ProcessWork) -> float | None:
     """The shortest of three times: other programs can only add to it."""
     tries = [run_concurrently(processes, work, TOGETHER) for _ in range(3)]
     return min((t for t in tries if t), default=None)
@@ -96,12 +96,12 @@ class Bench:
         """Take local steps for about TIMED_SECONDS, without exchanges."""
         self._local(self._steps)
 
-    def timed_combination(self) -> Work:
+    def timed_combination(self) -> ProcessWork:
         """Work of one combination of two workers, by each process for itself."""
         combine = self._combined(2)
         return lambda barrier: combine()
 
-    def rounds_with(self, exchanges: int) -> Work:
+    def rounds_with(self, exchanges: int) -> ProcessWork:
         """Work of several rounds, each of one step and `exchanges` barriers."""
 
         def work(barrier: Barrier) -> None:

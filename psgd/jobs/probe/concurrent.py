@@ -13,20 +13,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from psgd.group.spin_barrier import SpinBarrier, shared_bytes
+from psgd.group.spin_barrier import SpinBarrier, barrier_bytes
 
 Barrier = Callable[[], None]  # returns when all processes have called it
-Work = Callable[[Barrier], None]
+ProcessWork = Callable[[Barrier], None]
 
 PATIENCE = 10.0  # seconds beyond ten times the requested ones, after which a process is taken to hang
 
 
-def run_concurrently(processes: int, work: Work, seconds: float) -> float | None:
+def run_concurrently(processes: int, work: ProcessWork, seconds: float) -> float | None:
     """Measure the median seconds of a call of `work`, which all processes repeat at the same time for about `seconds`.
     None if processes cannot be forked, or one failed."""
     if "fork" not in multiprocessing.get_all_start_methods():
         return None
-    memory, results = mmap.mmap(-1, shared_bytes(processes)), np.frombuffer(mmap.mmap(-1, 8 * processes), np.float64)
+    memory, results = mmap.mmap(-1, barrier_bytes(processes)), np.frombuffer(mmap.mmap(-1, 8 * processes), np.float64)
     context = multiprocessing.get_context("fork")
     children = [
         context.Process(target=_child, args=(process, processes, memory, work, seconds, results), daemon=True)
@@ -46,7 +46,9 @@ def run_concurrently(processes: int, work: Work, seconds: float) -> float | None
     return float(np.median(results))
 
 
-def _child(process: int, processes: int, memory: mmap.mmap, work: Work, seconds: float, results: np.ndarray) -> None:
+def _child(
+    process: int, processes: int, memory: mmap.mmap, work: ProcessWork, seconds: float, results: np.ndarray
+) -> None:
     if hasattr(os, "sched_setaffinity"):  # forks may share a core for a while, which would be measured
         own = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {own[process % len(own)]})

@@ -29,7 +29,7 @@ from psgd.jobs.gpus import count_gpus
 from psgd.jobs.probe.bench import SECONDS, TIMED_SECONDS, median_seconds, one_worker
 from psgd.jobs.probe.forecast import Forecast, choose
 from psgd.jobs.probe.probe import SPEED_ALONE, ms
-from psgd.strategy.applications import OptimizerStep
+from psgd.strategy.applications import GradientStep
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.local_steps import LocalSteps
@@ -142,7 +142,7 @@ def _measure(settings: Settings, data: Data, device: DeviceWorkers) -> DeviceRou
         replica.progress = replica.progress._replace(position=position)
 
     weights, application = np.full(workers, 1 / workers, job.learner.dtype), job.strategy.application
-    factors = application.optimizer.factors(1, 0.0) if isinstance(application, OptimizerStep) else None
+    factors = application.optimizer.factors(1, 0.0) if isinstance(application, GradientStep) else None
 
     def combine() -> None:
         device.reduce(weights)
