@@ -10,9 +10,10 @@ import json
 import sys
 from pathlib import Path
 
+from json_schemas import comparison_schema, settings_schema
+
 from psgd.config.meanings import MEANINGS
 from psgd.config.names import SECTIONS, TOP, inner, rule
-from psgd.config.schema import comparison_schema, settings_schema
 from psgd.config.settings import Section, Settings
 from psgd.config.value_checks import shown
 

@@ -1,10 +1,9 @@
 """Which arms are ahead at a grid point, under a price."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from psgd.compare.analysis import same_runs
-
-Json = dict[str, Any]
+from psgd.compare.results_file import Json
 
 
 class Ahead(NamedTuple):

@@ -1,13 +1,13 @@
 """The answer of a comparison in plain sentences."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, final
+from typing import final
 
 from psgd.compare import numbers
 from psgd.compare.ahead import Ahead, ahead
 from psgd.compare.cells import cell_name, point_name
+from psgd.compare.results_file import Json
 
-Json = dict[str, Any]
 Lead = tuple[Json, Ahead | None]  # a table, and who is ahead in it
 
 MAX_POINTS = 6  # of which each has a sentence; the tables have all

@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 from psgd.compare import numbers
 from psgd.compare.analysis import against
+from psgd.compare.results_file import Json
 from psgd.compare.standing import Standing, modelled_prices, read_grid, standing
 from psgd.compare.statistics import Verdict
-
-Json = dict[str, Any]
 
 
 def best_period(results: Json) -> list[str]:

@@ -3,17 +3,16 @@
 import math
 from collections.abc import Callable
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from psgd.compare import numbers
 from psgd.compare.analysis import against
 from psgd.compare.clock import Price
+from psgd.compare.results_file import Json
 from psgd.compare.standing import BANDWIDTHS, LATENCIES, GridPoint, Standing, networks, read_grid, standing
 from psgd.compare.statistics import Verdict
 
 HALVINGS = 40  # of the interval in which median times become equal; raised, the point is more exact
-
-Json = dict[str, Any]
 
 
 class Sweep(NamedTuple):

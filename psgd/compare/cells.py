@@ -1,9 +1,8 @@
 """Cells of results.json by their point of the grid, and their names."""
 
 from collections.abc import Mapping
-from typing import Any
 
-Json = Mapping[str, Any]
+from psgd.compare.results_file import Json
 
 
 def grid_points(results: Json) -> list[dict[str, str]]:

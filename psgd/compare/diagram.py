@@ -1,14 +1,12 @@
 """The winner on each network: a map by latency and bandwidth, computed from runs that were trained once."""
 
 import math
-from typing import Any
 
 from psgd.compare.analysis import against
 from psgd.compare.clock import Price, place_on_hosts
 from psgd.compare.network import Network
+from psgd.compare.results_file import Json
 from psgd.compare.standing import BANDWIDTHS, LATENCIES, GridPoint, networks, read_grid, standing, unusable
-
-Json = dict[str, Any]
 
 
 def diagram(results: Json) -> Json | None:

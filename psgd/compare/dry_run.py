@@ -14,8 +14,8 @@ from psgd.compare.plan import Cell, ComparisonPlan, Trial
 from psgd.compare.spaces import EXTENDED_BY
 from psgd.compare.tuning import MAX_EXTENSIONS, tuning_trials
 from psgd.config.settings import Settings
-from psgd.core.counted import counted
 from psgd.core.errors import PsgdError
+from psgd.core.wording import counted
 
 REPORT_SECONDS = 3.0  # of computing the findings and drawing the figures
 

@@ -3,14 +3,15 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from psgd.compare.finished_run import read_summary
 from psgd.compare.formulas import bracketed, chosen, formula, weights_by_hand
+from psgd.compare.results_file import Json
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
-from psgd.core.counted import counted
 from psgd.core.errors import DataError, UsageError
+from psgd.core.wording import counted
 from psgd.jobs.build import strategy_of
 from psgd.jobs.metrics_file import read_rows
 from psgd.strategy.strategy import Strategy
@@ -19,8 +20,6 @@ from psgd.training.stopwatch import TRAINING_PARTS
 MOST_WEIGHTS = 5  # different sets of weights that are listed
 MOST_WORKERS = 32  # that are listed
 MOST_ROUNDS = 1000  # over which waiting is summed: plans repeat themselves after far fewer
-
-Json = dict[str, Any]
 
 
 class ExplainedRun(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from psgd.config.settings import Adam, GradientAveraging, Optimizer, Settings, Sgd, WeightedAveraging
-from psgd.core.counted import counted
+from psgd.core.wording import counted
 from psgd.group.reports import WorkDone
 from psgd.strategy.strategy import Strategy
 from psgd.strategy.weights import ByDelay

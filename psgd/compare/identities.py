@@ -1,13 +1,11 @@
 """Free checks of a comparison: arms that must agree, because what they do is the same."""
 
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from psgd.compare.cells import cell_name
-
-Json = dict[str, Any]
+from psgd.compare.results_file import Json
 
 TOLERANCE = 1e-3  # relative, of losses whose runs differ by rounding alone
 

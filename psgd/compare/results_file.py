@@ -7,9 +7,10 @@ from typing import Any
 from psgd.core.errors import DataError
 
 RESULTS, SCHEMA = "results.json", 1
+Json = dict[str, Any]  # all of it, or a part such as a cell
 
 
-def read_results(path: Path) -> dict[str, Any]:
+def read_results(path: Path) -> Json:
     """Read the file `path`, or results.json in the directory `path`. DataError if it is missing, broken, not of
     psgd.compare or of another schema. Its findings may be those of an earlier psgd: psgd.compare.findings computes them
     anew."""

@@ -2,18 +2,17 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from psgd.compare.analysis import crossings
 from psgd.compare.cells import point_name
 from psgd.compare.clock import Price, as_price, place_on_hosts
 from psgd.compare.crossing import Crossing
+from psgd.compare.results_file import Json
 from psgd.compare.statistics import median_of_all
 
 LATENCIES = tuple(10 ** (-5 + i / 4) for i in range(17))  # seconds: 10 us to 100 ms
 BANDWIDTHS = tuple(10 ** (6 + i / 4) for i in range(21))  # bits a second: 1 Mbit/s to 100 Gbit/s
-
-Json = dict[str, Any]
 
 
 class GridPoint(NamedTuple):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from psgd.core.counted import counted
+from psgd.core.wording import counted
 from psgd.doctor.cgroup import limits
 from psgd.doctor.finding import Finding, note, ok
 

@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from psgd.core.counted import counted
+from psgd.core.wording import counted
 from psgd.doctor.finding import Finding
 
 _COLOURS = {"ok": "32", "note": "33", "wrong": "31;1"}  # green, yellow, bold red

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from psgd.core.counted import counted
+from psgd.core.wording import counted
 from psgd.doctor.finding import Finding, note, ok, size, wrong
 
 WORKERS = 4  # of the job that is taken as an example

@@ -14,6 +14,7 @@ from psgd.config.settings import Libsvm
 from psgd.config.shipped import configs
 from psgd.core.errors import DataError, StorageError
 from psgd.core.files import write_atomically
+from psgd.core.wording import first_names
 from psgd.data.sources.array_files import Named, find_part, holds_arrays, read_numpy_file
 from psgd.data.sources.csv_rows import read_header, read_table
 from psgd.data.sources.csv_table import class_indices_in, collectors_of
@@ -97,8 +98,9 @@ def _read_libsvm(model: Model, path: Path) -> Question:
     truth = np.array([places.get(label, -1) for label in labels.tolist()])
     wrong = np.flatnonzero((truth < 0) & (labels != 0))
     if len(wrong):
-        names = ", ".join(map(str, model.classes[:20]))
-        what = f"example {wrong[0] + 1} has the label {labels[wrong[0]]:g}, which is none of {names}"
+        what = (
+            f"example {wrong[0] + 1} has the label {labels[wrong[0]]:g}, which is none of {first_names(model.classes)}"
+        )
         raise DataError(f"{path}: {what}; write 0 where the answer is not known")
     return Question(PreparedInputs(data, 1.0, [], notes), truth)
 

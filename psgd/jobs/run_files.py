@@ -9,8 +9,8 @@ import numpy as np
 
 from psgd.backends.blas import kernel_warning
 from psgd.config.settings import Settings
-from psgd.core.counted import counted
 from psgd.core.files import write_json, write_text
+from psgd.core.wording import counted
 from psgd.jobs.environment import environment, mixed_devices, mixed_kernels
 from psgd.jobs.request import RunRequest
 from psgd.jobs.summary import summarize

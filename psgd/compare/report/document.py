@@ -7,7 +7,7 @@ from itertools import chain, count
 from psgd.compare import cells, numbers
 from psgd.compare.report import curves, decomposition, networks, setup, tuning, verdicts, view
 from psgd.compare.report.blocks import Block, Bullets, Document, Figure, Paragraph, Section
-from psgd.core.counted import counted
+from psgd.core.wording import counted
 
 MARGIN = "5 %"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from psgd.compare import cells, numbers
 from psgd.compare.clock import TimeParts
-from psgd.core.counted import counted
+from psgd.core.wording import counted
 
 Results = dict[str, Any]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from psgd.config.settings import Csv
 from psgd.core.errors import DataError, UsageError
+from psgd.core.wording import first_names
 from psgd.data.dataset import Data, Dataset
 from psgd.data.sources.array_files import fits_float32
 from psgd.data.sources.column import Collector, Column
@@ -72,10 +73,9 @@ def class_indices_in(table: Table, column: Column, classes: Sequence[int | str],
     if len(wrong):
         assert column.texts is not None
         label = column.texts[int(column.values[wrong[0]])]
-        names = ", ".join(map(str, classes[:20])) + (", ..." if len(classes) > 20 else "")
         raise DataError(
             f"{table.path}:{table.lines[wrong[0]]}: {column.name} is {label[:60]!r}, which is none of the "
-            f"{len(classes)} labels {names}; {advice}"
+            f"{len(classes)} labels {first_names(classes)}; {advice}"
         )
     return labels
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from psgd.core.errors import DataError
+from psgd.core.wording import first_names
 from psgd.data.sources.array_files import Named, fits_float32
 
 
@@ -32,9 +33,8 @@ def class_indices(y: Named, classes: Sequence[int | str]) -> np.ndarray:
     places: np.ndarray = order[np.searchsorted(known, labels, sorter=order).clip(0, len(known) - 1)]
     wrong = np.flatnonzero(known[places] != labels)
     if len(wrong):
-        names = ", ".join(map(str, classes[:20])) + (", ..." if len(classes) > 20 else "")
         label = labels[wrong[0]].item()
-        raise DataError(f"{y.name}: row {wrong[0]} has the label {label!r}, which is none of {names}")
+        raise DataError(f"{y.name}: row {wrong[0]} has the label {label!r}, which is none of {first_names(classes)}")
     return places
 
 

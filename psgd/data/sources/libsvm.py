@@ -14,6 +14,7 @@ import numpy as np
 
 from psgd.config.settings import Libsvm
 from psgd.core.errors import DataError, UsageError
+from psgd.core.wording import first_names
 from psgd.data.dataset import Data
 from psgd.data.sources.compressed import open_unpacked
 from psgd.data.sparse import SparseDataset
@@ -142,7 +143,7 @@ class _Parser:
             what = "the label {:g} is too large for float32; scale it"
         self._check(wrong, numbers, labels, what)
         if self._allowed is not None:
-            names = ", ".join(f"{label:g}" for label in self._allowed[:20])
+            names = first_names([f"{label:g}" for label in self._allowed])
             what = f"the label {{:g}} is none of those trained on ({names}); correct or remove the line"
             self._check(~np.isin(labels, self._allowed), numbers, labels, what)
         self.labels.frombytes(labels.tobytes())

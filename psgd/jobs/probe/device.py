@@ -16,9 +16,9 @@ import numpy as np
 from psgd.backends.device_workers import DeviceWorkers
 from psgd.config.settings import Averaging, GradientAveraging, ParameterAveraging, Settings
 from psgd.core.clock import real_clock
-from psgd.core.counted import counted
 from psgd.core.errors import UsageError
 from psgd.core.replica import Progress
+from psgd.core.wording import counted
 from psgd.data.dataset import Data
 from psgd.group.failure import Agreement
 from psgd.group.group import Group

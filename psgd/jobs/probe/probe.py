@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from psgd.config.settings import GradientAveraging, ParameterAveraging, Settings
-from psgd.core.counted import counted
+from psgd.core.wording import counted
 from psgd.data.dataset import Data
 from psgd.jobs.probe.bench import LIBRARY, Bench, measure_machine, one_worker
 from psgd.jobs.probe.forecast import Forecast, Machine, Round, forecast, recommend, slowdown
