@@ -10,7 +10,7 @@ from psgd.core.errors import Diverged, StorageError
 from psgd.core.files import print_result, to_json
 from psgd.data.dataset import Data
 from psgd.data.fingerprint import fingerprint
-from psgd.group.failure import Agreement, Ended, exit_code, portable
+from psgd.group.failure import Agreement, exit_code, portable
 from psgd.group.placement import place_on_host
 from psgd.group.transport import Transport
 from psgd.jobs.choose_device import with_device
@@ -47,13 +47,10 @@ def run_on_process(
 def run_raising(
     request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
 ) -> Result:
-    """Collective: train the job that `build` returns. Raises errors, on the process that failed first; the others
-    return its exit code. For processes that are threads of one."""
+    """Collective: train the job that `build` returns. Raises errors: on the process that failed first its own, on the
+    others Ended. For processes that are threads of one."""
     training = _Training(request, directory, build, transport, signals)
-    try:
-        return Result(training.run(), training.summary, directory)
-    except Ended as ended:
-        return Result(ended.code, training.summary, directory)
+    return Result(training.run(), training.summary, directory)
 
 
 def run_returning(

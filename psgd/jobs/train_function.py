@@ -71,9 +71,6 @@ def train(
         signals = Signals()
         try:
             result = run_without_mpi(request, signals, signals.listening, run_raising, run_returning)
-        except KeyboardInterrupt:  # before training, or a second one
-            signals.asked = signals.asked or signal.SIGINT  # threads that are at work end at their next exchange
-            raise
         except Stopped as stopped:
             _leave(stopped)
         except MemoryError as error:

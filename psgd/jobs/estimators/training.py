@@ -1,5 +1,6 @@
 """Trains the job of an estimator in this process, without a run directory."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from psgd.group.transport import Transport
 from psgd.jobs.auto_group import choose_group
 from psgd.jobs.build import build_job
 from psgd.jobs.estimators.parameters import InvalidParameter, in_words_of_estimators
-from psgd.jobs.in_process import run_in_process
+from psgd.jobs.launch.in_process import run_in_process
 from psgd.learners.layered_learner import LayeredLearner
 from psgd.training.job import Job, Start
 from psgd.training.loop import Loop
@@ -42,8 +43,8 @@ def train_estimator(
             settings = settings.replace(group=choose_group(settings, first.learner.size)[0])
         signals = Signals()
 
-        def act(transport: Transport, job: Job) -> Trained:
-            return _train_on(transport, job, verbose, signals)
+        def act(transport: Transport, build: Callable[[], Job]) -> Trained:
+            return _train_on(transport, build(), verbose, signals)
 
         def build() -> Job:
             return replace(build_job(settings, data), start=start)

@@ -1,5 +1,6 @@
 """Runs a call of `psgd.fit` in one process, on threads or with MPI."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from psgd.jobs.fit.callback import Callback, Function
 from psgd.jobs.fit.directory import exception_after, open_run
 from psgd.jobs.fit.settings import in_words_of_fit
 from psgd.jobs.fit.task import Task
-from psgd.jobs.in_process import run_in_process
+from psgd.jobs.launch.in_process import run_in_process
 from psgd.jobs.process import train_job
 from psgd.jobs.request import RunRequest
 from psgd.jobs.run_directory import unlock
@@ -61,8 +62,8 @@ def fit_in_process(call: FitCall, job: Job) -> Fitted:
     try:
         with signals.listening() if directory else nullcontext():
 
-            def act(transport: Transport, job: Job) -> Fitted:
-                return _fit_on(transport, call, job, directory, signals)
+            def act(transport: Transport, build: Callable[[], Job]) -> Fitted:
+                return _fit_on(transport, call, build(), directory, signals)
 
             return run_in_process(call.task.settings, job, call.task.job, act, signals)
     except Stopped as stopped:

@@ -3,7 +3,8 @@
 A run of `psgd train` passes through these functions, down to the gradient step:
 
     launch/command.py      main: installs signal handlers, chooses between the two launches
-    launch/without_mpi.py  launch, run_without_mpi: parses, loads the data, builds the job, starts threads or Ray actors
+    launch/without_mpi.py  launch, run_without_mpi: parses, loads the data, builds the job
+    launch/in_process.py   run_in_process: calls what trains it here, or on threads (on Ray actors: launch/ray.py)
     jobs/prepare.py        read_request: config and overrides -> settings -> RunRequest
     jobs/build.py          build_job: settings and data -> Job (strategy, learner, sampler, backend)
     jobs/process.py        run_on_process, train_job: on each process or thread: recorder, run files, and the loop

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psgd.group.failure import Agreement
@@ -42,7 +41,7 @@ def run_without_mpi(
     request: RunRequest,
     signals: Signals,
     listening: Callable[[], AbstractContextManager[None]],
-    run_with_mpi: "RunOnProcess",
+    run: "RunOnProcess",
     run_on_actor: "RunOnProcess",
 ) -> "Result":
     """Run a job in this process, on threads or on Ray, as the settings say; returns the first process's result.
@@ -50,24 +49,19 @@ def run_without_mpi(
     this process and its threads, `run_on_actor` for actors of Ray."""
     # Imported here because they import numpy, which a dry run does without.
     from psgd.data.sources.load import load_data
-    from psgd.group.threads import run_threads
     from psgd.group.transport import Transport
-    from psgd.jobs.auto_group import thread_count
     from psgd.jobs.build import build_job
     from psgd.jobs.choose_device import with_device
     from psgd.jobs.environment import limit_blas
+    from psgd.jobs.launch.in_process import run_in_process
     from psgd.jobs.open_directory import opened_directory
+    from psgd.training.job import Job
 
     settings = request.settings
     first = build_job(settings, load_data(settings))
     if settings.group == "serial":  # before there is a directory: the device may be refused
         first = with_device(first, Serial(), 0, Agreement(Serial()))
     opened = partial(opened_directory, request, first.data)
-
-    def work(directory: Path, transport: Transport) -> "Result":
-        # The first process trains the job built above; each other thread needs its own learner.
-        build = (lambda: build_job(settings, first.data)) if transport.process else (lambda: first)
-        return run_with_mpi(request, directory, build, transport, signals)
 
     with listening():
         if settings.group == "ray":
@@ -77,8 +71,8 @@ def run_without_mpi(
             return run_on_ray(request, opened, signals, run_on_actor)
         with opened() as directory:
             limit_blas()
-            if settings.group == "serial":
-                return work(directory, Serial())
-            processes, patience = thread_count(settings), settings.cluster.patience
-            results: list[Result] = run_threads(processes, patience, partial(work, directory))
-            return results[0]
+
+            def act(transport: Transport, build: Callable[[], Job]) -> "Result":
+                return run(request, directory, build, transport, signals)
+
+            return run_in_process(settings, first, lambda: build_job(settings, first.data), act, signals)

@@ -1,4 +1,4 @@
-"""Runs a job that was built in this process, without another one, and raises what fails."""
+"""Runs a job in this process, alone or on threads, and raises what fails."""
 
 import signal
 from collections.abc import Callable
@@ -17,17 +17,21 @@ T = TypeVar("T")
 
 
 def run_in_process(
-    settings: Settings, first: Job, build: Callable[[], Job], act: Callable[[Transport, Job], T], signals: Signals
+    settings: Settings,
+    first: Job,
+    build: Callable[[], Job],
+    act: Callable[[Transport, Callable[[], Job]], T],
+    signals: Signals,
 ) -> T:
-    """Call `act` here, or on each thread if the group is threads, and return what it returns (on the first). A thread
-    has a job of its own, since learners have buffers: `first`, or what `build` returns. Raises what the thread that
-    failed raises; after Ctrl-C, `signals` end the threads at their next exchange of reports."""
+    """Call `act` here, or on each thread if the group is threads, with what returns its job; return what the first one
+    returns. A thread has a job of its own, since learners have buffers: `first`, or what `build` returns. Raises what
+    the thread that failed raises; after Ctrl-C, `signals` end the threads at their next exchange of reports."""
     if settings.group != "threads":
-        return act(Serial(), first)
+        return act(Serial(), lambda: first)
 
     def main(transport: Transport) -> T | None:
         try:
-            return act(transport, build() if transport.process else first)
+            return act(transport, build if transport.process else lambda: first)
         except Ended:  # the thread that failed raises
             return None
 
