@@ -8,7 +8,7 @@ import argparse  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from psgd.compare.explain import explain  # noqa: E402
+from psgd.compare.single_run.explain import explain  # noqa: E402
 from psgd.core.command import program_name, run_command  # noqa: E402
 from psgd.core.files import print_result  # noqa: E402
 

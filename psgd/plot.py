@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from psgd.compare.curves import read_run
-from psgd.compare.picture import FORMATS, draw, labels, save
+from psgd.compare.single_run.curves import read_run
+from psgd.compare.single_run.picture import FORMATS, draw, labels, save
 from psgd.core.command import program_name, run_command
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result, refuse_existing

@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from psgd.compare.clock import times
-from psgd.compare.findings import findings
+from psgd.compare.analysis.findings import findings
+from psgd.compare.modelled.clock import times
 from psgd.compare.report.write import write_report
 from psgd.compare.results_file import read_results
 from psgd.core.command import program_name, run_command

@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from psgd.compare.clock import times
+from psgd.compare.modelled.clock import times
 
 CELLS, SEEDS, EVALUATIONS = 9, 3, 20
 LIMIT = 1.0  # seconds

@@ -29,9 +29,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from psgd.compare.clock import Price, times
 from psgd.compare.costs import measure
-from psgd.compare.network import MPICH, Library, parse_network
+from psgd.compare.modelled.clock import Price, times
+from psgd.compare.modelled.network import MPICH, Library, parse_network
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
 from psgd.data.dataset import Data

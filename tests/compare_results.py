@@ -215,7 +215,7 @@ def crossing(run: dict[str, Any], seconds: Any) -> dict[str, Any]:
 
 
 def findings(cells: list[dict[str, Any]], places: list[tuple[int, str]], seeds: tuple[int, ...]) -> dict[str, Any]:
-    """What psgd.compare.analysis computes, in outline: the shape is right, the statistics are rough."""
+    """What psgd.compare.analysis.tables computes, in outline: the shape is right, the statistics are rough."""
     tables = []
     for (workers, speeds), (name, price) in itertools.product(places, PRICES.items()):
         at = {"workers": str(workers), "speeds": speeds}

@@ -93,7 +93,7 @@ def _summary(trial: Trial, scores: Sequence[float] | None) -> dict[str, Any]:
 
 
 class Costs:
-    """Stands in for the cost book."""
+    """Stands in for the cost cache."""
 
     def look_up(self, settings: Settings) -> dict[str, Any]:
         return {"parameters": 10, "message_bytes": 40, "costs": dict(COSTS)}
@@ -110,10 +110,10 @@ def _point(command: Sequence[str]) -> str:
 
 
 def main(point: str, arguments: list[str]) -> int:
-    from psgd.compare import command, cost_book, runs
+    from psgd.compare import command, cost_cache, runs
     from psgd.compare.__main__ import main as compare
 
-    cost_book.measure = lambda settings, data: dict(COSTS)
+    cost_cache.measure = lambda settings, data: dict(COSTS)
     command.write_report = lambda directory, results, times: []
 
     class Popen(subprocess.Popen):

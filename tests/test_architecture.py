@@ -40,7 +40,7 @@ DOORS = {
     "yaml": {"psgd.config.document"},
     "cupy": {"psgd.backends.cuda.cupy_device"},
     "packaging": {"psgd.doctor.packages"},
-    "matplotlib": {"psgd.compare.picture", "psgd.compare.report.png"},
+    "matplotlib": {"psgd.compare.single_run.picture", "psgd.compare.report.png"},
     "rich": {"psgd.training.progress_bar"},
     "mlflow": {"psgd.jobs.trackers.mlflow"},
     "tensorboardX": {"psgd.jobs.trackers.tensorboard"},
@@ -48,7 +48,7 @@ DOORS = {
     "pandas": {"psgd.jobs.export.sklearn_library", "psgd.jobs.run"},
     "sklearn": {"psgd.jobs.estimators.scikit_learn", "psgd.jobs.export.sklearn_library"},
     "shtab": {"psgd.completion"},
-    "scipy": {"psgd.backends.numpy.products", "psgd.backends.native", "psgd.compare.statistics"},
+    "scipy": {"psgd.backends.numpy.products", "psgd.backends.native", "psgd.compare.analysis.statistics"},
 }
 
 

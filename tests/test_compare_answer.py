@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from compare_results import results
 
-from psgd.compare.analysis import same_runs
-from psgd.compare.answer import answer
-from psgd.compare.findings import findings
+from psgd.compare.analysis.answer import answer
+from psgd.compare.analysis.findings import findings
+from psgd.compare.analysis.tables import same_runs
 
 STRATEGIES = {"sync": "gradient-averaging", "average": "parameter-averaging"}
 

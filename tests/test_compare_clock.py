@@ -7,9 +7,18 @@ import numpy as np
 import pytest
 from processes import python
 
-from psgd.compare.clock import ROW_BYTES, SEGMENT_SECONDS, Price, as_price, hosts_used, place_on_hosts, spent, times
 from psgd.compare.costs import measure, measure_choice
-from psgd.compare.network import (
+from psgd.compare.modelled.clock import (
+    ROW_BYTES,
+    SEGMENT_SECONDS,
+    Price,
+    as_price,
+    hosts_used,
+    place_on_hosts,
+    spent,
+    times,
+)
+from psgd.compare.modelled.network import (
     MPICH,
     PAYLOAD,
     Library,
@@ -300,7 +309,7 @@ def test_rows_and_segments_are_those_of_the_loop():
 
 def test_pricing_imports_no_learner():
     code = (
-        "import sys, psgd.compare.clock, psgd.compare.diagram, psgd.compare.break_even, psgd.compare.best_period;"
+        "import sys, psgd.compare.modelled.clock, psgd.compare.analysis.findings;"
         "found = [m for m in sys.modules if m.startswith(('psgd.learners', 'psgd.jobs', 'psgd.training', 'psgd.data'))"
         " or m in ('numba', 'scipy', 'pydantic', 'yaml')]; sys.exit(str(found) if found else 0)"
     )

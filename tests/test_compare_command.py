@@ -16,7 +16,7 @@ import pytest
 from comparing import COSTS
 from processes import LIMIT, TESTS, Finished, Running, descendants
 
-from psgd.compare import command, cost_book, directory, dry_run, estimate
+from psgd.compare import command, cost_cache, directory, dry_run, estimate
 from psgd.compare.__main__ import main
 from psgd.compare.finished_run import status
 from psgd.compare.plan import ComparisonPlan, Fingerprints
@@ -210,7 +210,7 @@ def test_called_again_nothing_that_is_done_is_trained_and_a_regression_has_code_
 
 
 def test_a_call_that_finds_all_runs_says_that_there_is_nothing_to_train(tmp_path, in_process, capsys, monkeypatch):
-    monkeypatch.setattr(cost_book, "measure", lambda settings, data: dict(COSTS))
+    monkeypatch.setattr(cost_cache, "measure", lambda settings, data: dict(COSTS))
     config = configured(tmp_path, arms={"sync": ARMS["sync"]})
     arguments = [str(config), "--output", str(tmp_path / "out")]
     assert main(arguments) == 0

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from psgd.compare.identities import EQUAL_SPEEDS, PERIOD_ONE, identities
+from psgd.compare.analysis.identities import EQUAL_SPEEDS, PERIOD_ONE, identities
 
 
 def pair(**changed: Any) -> dict[str, Any]:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from psgd.compare import numbers
-from psgd.compare.analysis import analyse
-from psgd.compare.answer import answer
-from psgd.compare.best_period import best_period
-from psgd.compare.break_even import break_even
-from psgd.compare.diagram import diagram, left_out
-from psgd.compare.network import MPICH, PAYLOAD
-from psgd.compare.standing import BANDWIDTHS, LATENCIES
+from psgd.compare.analysis.answer import answer
+from psgd.compare.analysis.arm_times import BANDWIDTHS, LATENCIES
+from psgd.compare.analysis.best_period import best_period
+from psgd.compare.analysis.break_even import break_even
+from psgd.compare.analysis.diagram import diagram, left_out
+from psgd.compare.analysis.tables import analyse
+from psgd.compare.modelled.network import MPICH, PAYLOAD
 
 FREE = {"leaf": 0.0, "apply": 0.0, "rest": 0.0, "meeting": 0.0, "step": 1e-3}
 SURE = 0.0513 + 0.0125  # of a log ratio: the margin of 5 %, and the least interval of three seeds

@@ -7,7 +7,7 @@ import pytest
 from compare_results import results as made_results
 from comparing import cell
 
-from psgd.compare.regression import Regressed, find_regressions, parse_share
+from psgd.compare.analysis.regression import Regressed, find_regressions, parse_share
 from psgd.core.errors import UsageError
 
 

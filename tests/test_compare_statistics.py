@@ -6,8 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
-from psgd.compare.statistics import PairedComparison, across_arms, holm, paired, summarize_times
+from psgd.compare.analysis.crossing import (
+    Crossing,
+    best_score,
+    final_score,
+    first_crossing,
+    first_reached,
+    higher_is_better,
+)
+from psgd.compare.analysis.statistics import PairedComparison, across_arms, holm, paired, summarize_times
 from psgd.core.errors import UsageError
 
 NAN = float("nan")
@@ -240,7 +247,7 @@ def test_the_spread_is_at_least_that_of_rounding():
 
 @pytest.mark.parametrize("c", [0.0, 0.3, 0.8, 0.989, 0.9900001, 0.999])
 def test_the_variance_of_a_rounded_time(c):
-    from psgd.compare.statistics import _rounding
+    from psgd.compare.analysis.statistics import _rounding
 
     values = np.log(c + (1 - c) * (np.arange(400_000) + 0.5) / 400_000)
     assert _rounding(Crossing(5 * c, 5, True)) == pytest.approx(values.var(), rel=0.011)

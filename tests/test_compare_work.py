@@ -3,9 +3,9 @@
 import pytest
 
 import psgd
-from psgd.compare.clock import Price, times
 from psgd.compare.finished_run import read_entry
-from psgd.compare.work import combinations, sent
+from psgd.compare.modelled.clock import Price, times
+from psgd.compare.modelled.work import combinations, sent
 
 UNEVEN = {"workers": 2, "speeds": [1.0, 0.5], "period": 3}  # steps (3, 1), (3, 2), (3, 1), ...
 

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from psgd.compare.explain import explain, read
-from psgd.compare.formulas import chosen, formula
+from psgd.compare.single_run.explain import explain, read
+from psgd.compare.single_run.formulas import chosen, formula
 from psgd.config.resolve import resolve
 from psgd.core.errors import DataError
 from psgd.explain import main

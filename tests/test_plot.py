@@ -12,8 +12,8 @@ from processes import Finished, python
 
 pytest.importorskip("matplotlib", reason="the report extra is not installed")
 
-from psgd.compare.curves import Curve, RunCurves, read_run
-from psgd.compare.picture import POINTS, draw, labels
+from psgd.compare.single_run.curves import Curve, RunCurves, read_run
+from psgd.compare.single_run.picture import POINTS, draw, labels
 from psgd.core.errors import DataError
 from psgd.plot import main
 

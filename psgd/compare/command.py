@@ -5,16 +5,16 @@ import sys
 import time
 from pathlib import Path
 
-from psgd.compare.clock import times
-from psgd.compare.comparing import Comparing
-from psgd.compare.cost_book import CostBook
+from psgd.compare.analysis.findings import findings
+from psgd.compare.analysis.regression import find_regressions, parse_share
+from psgd.compare.cost_cache import CostCache
 from psgd.compare.directory import check_directory, earlier_results, open_comparison
 from psgd.compare.dry_run import describe_plan
-from psgd.compare.findings import findings
+from psgd.compare.modelled.clock import times
 from psgd.compare.plan import ComparisonPlan, Fingerprints
-from psgd.compare.regression import find_regressions, parse_share
 from psgd.compare.report.write import write_report
 from psgd.compare.results_file import RESULTS, read_results
+from psgd.compare.runner import ComparisonRunner
 from psgd.compare.runs import Runs, Watch
 from psgd.compare.verify import verify
 from psgd.config.comparison_file import read_comparison
@@ -54,8 +54,8 @@ def compare(options: argparse.Namespace) -> None:
         print_result("\n".join(describe_plan(plan, directory, cores())))
         return
     open_comparison(directory, comparison, plan.base)
-    runs, costs = Runs(directory, cores(), _watcher()), CostBook(directory)
-    results = Comparing(plan, runs, costs, earlier_results(directory)).run()
+    runs, costs = Runs(directory, cores(), _watcher()), CostCache(directory)
+    results = ComparisonRunner(plan, runs, costs, earlier_results(directory)).run()
     if not runs.trained:
         LOG.info("psgd: nothing to train: all %d runs are there", len(runs.wanted))
     results["findings"] = findings(results)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from psgd.compare import numbers
-from psgd.compare.cost_book import CostBook
+from psgd.compare.cost_cache import CostCache
 from psgd.compare.directory import earlier_results
 from psgd.compare.estimate import TimeEstimator
 from psgd.compare.finished_run import ENDED, status
@@ -42,7 +42,7 @@ def describe_plan(plan: ComparisonPlan, directory: Path, side_by_side: int) -> l
     lines += [_runs("tuning", tuning), *_extensions(plan)] if tuning.all else []
     lines.append(_runs("scoring", scoring))
     lines += [_runs("timing, one at a time", timing)] if timing.all else []
-    book = CostBook(directory)
+    book = CostCache(directory)
     unknown = [trial.settings for trials in scored.values() for trial in trials[:1] if not book.knows(trial.settings)]
     names = {trial.identity: cell.name for cell, trials in reversed(scored.items()) for trial in trials}
     return [*lines, *_estimate(TimeEstimator(plan.base), tuning, scoring, timing, unknown, names, side_by_side)]

@@ -12,7 +12,7 @@ from typing import NamedTuple, final
 import numpy as np
 
 from psgd.backends.blas import limit_after_numpy
-from psgd.compare.cost_book import common_work, work_key
+from psgd.compare.cost_cache import common_work, work_key
 from psgd.config.resolve import chooses_on_validation, dump
 from psgd.config.settings import GradientAveraging, Settings
 from psgd.core.errors import PsgdError

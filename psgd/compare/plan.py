@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 from typing import Any, NamedTuple, final
 
-from psgd.compare.cells import cell_name
-from psgd.compare.clock import hosts_used
+from psgd.compare.analysis.grid import cell_name
+from psgd.compare.modelled.clock import hosts_used
 from psgd.compare.spaces import first_values
 from psgd.config.checks import classification
 from psgd.config.comparison import MAX_CELLS, OWN_TUNE, Comparison

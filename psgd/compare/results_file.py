@@ -12,7 +12,7 @@ Json = dict[str, Any]  # all of it, or a part such as a cell
 
 def read_results(path: Path) -> Json:
     """Read the file `path`, or results.json in the directory `path`. DataError if it is missing, broken, not of
-    psgd.compare or of another schema. Its findings may be those of an earlier psgd: psgd.compare.findings computes them
+    psgd.compare or of another schema. Its findings may be those of an earlier psgd: analysis/findings.py computes them
     anew."""
     if path.suffix != ".json" and path.is_file():
         raise DataError(f"{path} is a file; give the directory of a comparison, such as {path.parent}")

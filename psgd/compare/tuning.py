@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from psgd.compare.crossing import higher_is_better
+from psgd.compare.analysis.crossing import higher_is_better
 from psgd.compare.finished_run import read_entry
 from psgd.compare.plan import Cell, ComparisonPlan, Trial
 from psgd.compare.runs import Outcome

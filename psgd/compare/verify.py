@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from psgd.compare.cells import cell_name
+from psgd.compare.analysis.grid import cell_name
 from psgd.compare.finished_run import read_entry
 from psgd.compare.plan import Fingerprints, identity
 from psgd.config.resolve import resolve

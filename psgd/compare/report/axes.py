@@ -6,8 +6,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from psgd.compare.numbers import short
-from psgd.compare.picture import FAR
 from psgd.compare.report.panels import Axis
+from psgd.compare.single_run.picture import FAR
 
 TICKS = 5  # intervals between ticks, about; raised, labels come closer
 ONES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999)  # ticks of kind "ones"

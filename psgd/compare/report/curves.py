@@ -6,8 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from psgd.compare import cells, numbers, work
-from psgd.compare.crossing import higher_is_better
+from psgd.compare import numbers
+from psgd.compare.analysis import grid
+from psgd.compare.analysis.crossing import higher_is_better
+from psgd.compare.modelled import work
 from psgd.compare.report import axes, bands, view
 from psgd.compare.report.blocks import Figure, RowGroup, Table
 from psgd.compare.report.panels import Curves, Line, Panels
@@ -66,7 +68,7 @@ def at_grid_point(results: view.Results, at: dict[str, str], clock: view.RunCloc
 def in_measured_time(results: view.Results, clock: view.RunClock) -> Figure | None:
     """The figure of measured seconds: a panel for each point of the grid. None if nothing was measured."""
     metric, panels, legend = results["target"]["metric"], [], {}
-    for at in cells.grid_points(results):
+    for at in grid.grid_points(results):
         found = _lines_of(results, at, metric)
         for price in view.measured(results):
             panel = _panel(results, found, "seconds", view.point_title(at), _by(clock, price))
@@ -164,7 +166,7 @@ def _table(results: view.Results, name: str, found: CellCurves, clock: view.RunC
 def _groups(results: view.Results, clock: view.RunClock) -> Table:
     """The numbers of the figure of measured times, at the end of the runs and some evaluations before."""
     groups = []
-    for at in cells.grid_points(results):
+    for at in grid.grid_points(results):
         for cell, points in _lines_of(results, at, results["target"]["metric"]):
             rows = []
             for point in bands.thinned(points, 4):
@@ -174,7 +176,7 @@ def _groups(results: view.Results, clock: view.RunClock) -> Table:
                     row.append(numbers.seconds(bands.middle(seconds, point.at)))
                 examples = bands.middle([run["series"].get("examples") for run in cell["runs"]], point.at)
                 rows.append([_epochs(results, cell, examples), *row, *_scores(cell, point)])
-            groups.append(RowGroup(rows, cells.cell_name(cell)))
+            groups.append(RowGroup(rows, grid.cell_name(cell)))
     head = [
         "epochs",
         *(f"time, {price}" for price in view.measured(results)),
@@ -187,7 +189,7 @@ def _groups(results: view.Results, clock: view.RunClock) -> Table:
 
 
 def _epochs(results: view.Results, cell: dict[str, Any], examples: float | None) -> str:
-    whole = cells.examples_per_epoch(results, cell)
+    whole = grid.examples_per_epoch(results, cell)
     return numbers.digits(examples / whole) if whole and examples is not None else numbers.NONE
 
 

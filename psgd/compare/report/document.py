@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, count
 
-from psgd.compare import cells, numbers
+from psgd.compare import numbers
+from psgd.compare.analysis import grid
 from psgd.compare.report import curves, decomposition, networks, setup, tuning, verdicts, view
 from psgd.compare.report.blocks import Block, Bullets, Document, Figure, Paragraph, Section
 from psgd.core.wording import counted
@@ -46,7 +47,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 
 def _about(results: view.Results) -> str:
-    arms, points, seeds = len(results["arms"]), len(cells.grid_points(results)), len(results["seeds"])
+    arms, points, seeds = len(results["arms"]), len(grid.grid_points(results)), len(results["seeds"])
     target = results["target"]
     value = "no target" if target["value"] is None else f"target {numbers.short(target['value'])}"
     return (
@@ -56,7 +57,7 @@ def _about(results: view.Results) -> str:
 
 
 def _curves(results: view.Results, clock: view.RunClock) -> Section:
-    figures = [figure for at in cells.grid_points(results) if (figure := curves.at_grid_point(results, at, clock))]
+    figures = [figure for at in grid.grid_points(results) if (figure := curves.at_grid_point(results, at, clock))]
     measured = curves.in_measured_time(results, clock)
     blocks: list[Block] = [*figures, *([measured] if measured else [])]
     return Section("Learning curves", blocks or [Paragraph("No run has a score.", "warning")])

@@ -1,6 +1,6 @@
 """What tells arms apart in any figure: colour, dash and marker, fixed by the arm's number, legible in grey too."""
 
-from psgd.compare.picture import COLOURS
+from psgd.compare.single_run.picture import COLOURS
 
 DASHES = ("", "6 3", "7 2 1.5 2", "1.5 2", "10 2 1.5 2 1.5 2")  # of SVG; in the order of the lines of psgd.plot
 SHAPES = (  # paths around (0, 0) of about 6 units; in the order of the markers of psgd.plot

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from psgd.compare.numbers import bandwidth, seconds
-from psgd.compare.picture import COLOURS, LINES, MARKERS, save
 from psgd.compare.report import axes
 from psgd.compare.report.marks import BLACK, LIGHT
 from psgd.compare.report.panels import Axis, Bars, Curves, Map, Panel, Panels
+from psgd.compare.single_run.picture import COLOURS, LINES, MARKERS, save
 
 PARTS = (("#5b636e", ""), ("#ffffff", "////"), ("#dfe3e8", ""))  # fill and hatching of the parts of bars
 

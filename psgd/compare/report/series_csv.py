@@ -4,8 +4,8 @@ import csv
 import io
 from typing import Any
 
-from psgd.compare import work
-from psgd.compare.cells import examples_per_epoch
+from psgd.compare.analysis.grid import examples_per_epoch
+from psgd.compare.modelled import work
 from psgd.compare.report import view
 
 SCORES = ("validation_accuracy", "validation_loss", "test_accuracy", "test_loss")

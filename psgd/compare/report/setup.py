@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from psgd.compare import cells, numbers
+from psgd.compare import numbers
+from psgd.compare.analysis import grid
 from psgd.compare.report import view
 from psgd.compare.report.blocks import Block, Code, Paragraph, RowGroup, Section, Table
 
@@ -52,7 +53,7 @@ def _rates(price: Any) -> list[str]:
 
 def _cells(results: view.Results) -> Table:
     groups = []
-    for at in cells.grid_points(results):
+    for at in grid.grid_points(results):
         rows = []
         for cell in view.cells_at(results, at):
             tuned = " (tuned)" if "optimizer.learning_rate" in cell["tuned"] else ""
@@ -138,7 +139,7 @@ def _machine(results: view.Results) -> Section:
     if known:
         parts = ("step", "leaf", "apply", "rest")
         costs = [
-            [cells.cell_name(cell), *(numbers.seconds(cell["costs"].get(part)) for part in parts)] for cell in known
+            [grid.cell_name(cell), *(numbers.seconds(cell["costs"].get(part)) for part in parts)] for cell in known
         ]
         head = ["cell", "a local step", "reducing a contribution", "applying the sum", "the loop, a round"]
         caption = "Costs measured on this machine, from which modelled times are computed"
@@ -152,7 +153,7 @@ def _runs(results: view.Results) -> Section:
         for run in cell["runs"]:
             status = run["status"] + (f": {run['error']}" if run["error"] else "")
             rows.append(
-                [cells.cell_name(cell), str(run["seed"]), run["id"], status, numbers.count(run["rounds"]), _steps(run)]
+                [grid.cell_name(cell), str(run["seed"]), run["id"], status, numbers.count(run["rounds"]), _steps(run)]
             )
             rows[-1] += [_measured(run), run["sha256"] or numbers.NONE]
     head = ["cell", "seed", "run", "status", "rounds", "steps of a worker", "measured on", "SHA-256 of the parameters"]

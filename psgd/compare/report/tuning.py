@@ -4,7 +4,8 @@ import math
 from statistics import fmean
 from typing import Any
 
-from psgd.compare import cells, numbers
+from psgd.compare import numbers
+from psgd.compare.analysis import grid
 from psgd.compare.report import axes, view
 from psgd.compare.report.blocks import Block, Figure, Paragraph, RowGroup, Section, Table
 from psgd.compare.report.panels import Axis, Curves, Line, Panels
@@ -32,7 +33,7 @@ def section(results: view.Results) -> Section | None:
         f"{times}."
     )
     blocks: list[Block] = [intro]
-    panels = [panel for at in cells.grid_points(results) if (panel := _panel(results, at, setting))]
+    panels = [panel for at in grid.grid_points(results) if (panel := _panel(results, at, setting))]
     table = _table(results, tuned, setting)
     if not panels:
         return Section("Tuning", [*blocks, table])
@@ -81,7 +82,7 @@ def _panel(results: view.Results, at: dict[str, str], setting: str) -> Curves | 
 
 def _table(results: view.Results, tuned: list[dict[str, Any]], setting: str) -> Table:
     groups = []
-    for at in cells.grid_points(results):
+    for at in grid.grid_points(results):
         rows = [_row(cell, setting) for cell in view.cells_at(results, at) if cell["tuning"]]
         if rows:
             groups.append(RowGroup(rows, view.point_title(at)))

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from psgd.compare import cells, numbers
+from psgd.compare import numbers
+from psgd.compare.analysis import grid
 from psgd.compare.report import view
 from psgd.compare.report.blocks import Block, Bullets, Paragraph, RowGroup, Section, Table
 
@@ -31,7 +32,7 @@ def sections(results: view.Results) -> list[Section]:
 def _overview(results: view.Results) -> Table:
     prices = list(results["prices"])
     rows = []
-    for at in cells.grid_points(results):
+    for at in grid.grid_points(results):
         row = [view.point_title(at)]
         for price in prices:
             table = next((t for t in results["findings"]["tables"] if t["at"] == at and t["price"] == price), None)
@@ -162,14 +163,14 @@ def flips(results: view.Results) -> Section:
 
 def warnings(results: view.Results) -> list[Block]:
     """What a reader must know before believing the answer: broken, incomparable and unreached cells."""
-    broken = [f"{cells.cell_name(cell)} is broken: {cell['error']}" for cell in results["cells"] if cell["error"]]
+    broken = [f"{grid.cell_name(cell)} is broken: {cell['error']}" for cell in results["cells"] if cell["error"]]
     apart = [
-        f"{cells.cell_name(cell)} is not comparable: {cell['why_not']}"
+        f"{grid.cell_name(cell)} is not comparable: {cell['why_not']}"
         for cell in results["cells"]
         if not cell["comparable"] and not cell["error"]
     ]
     failed = [
-        f"{cells.cell_name(cell)}, seed {run['seed']}: {run['status']}{': ' + run['error'] if run['error'] else ''}"
+        f"{grid.cell_name(cell)}, seed {run['seed']}: {run['status']}{': ' + run['error'] if run['error'] else ''}"
         for cell in results["cells"]
         for run in cell["runs"]
         if run["status"] != "done"

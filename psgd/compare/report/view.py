@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from psgd.compare import cells, numbers
-from psgd.compare.clock import TimeParts
+from psgd.compare import numbers
+from psgd.compare.analysis import grid
+from psgd.compare.modelled.clock import TimeParts
 from psgd.core.wording import counted
 
 Results = dict[str, Any]
@@ -30,7 +31,7 @@ def completed(results: Results) -> Results:
 
 def point_title(at: dict[str, str]) -> str:
     """A point of the grid in words, also of a comparison without a grid."""
-    return cells.point_name(at) or "all settings"
+    return grid.point_name(at) or "all settings"
 
 
 def cells_at(results: Results, at: dict[str, str]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from psgd.core.files import write_text
 
 def write_report(directory: Path, results: view.Results, times: view.Times) -> list[Path]:
     """Write all files of the report of `results` into `directory`; returns their paths. `times` prices a run, as
-    psgd.compare.clock does. StorageError if a file cannot be written."""
+    psgd.compare.modelled.clock does. StorageError if a file cannot be written."""
     results = view.completed(results)
     document = compose(results, times)
     written = {

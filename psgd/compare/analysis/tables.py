@@ -11,12 +11,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from psgd.compare.cells import examples_per_epoch, grid_points
-from psgd.compare.clock import TimeParts, spent, times
-from psgd.compare.crossing import Crossing, best_score, final_score, first_crossing, first_reached, higher_is_better
+from psgd.compare.analysis.crossing import (
+    Crossing,
+    best_score,
+    final_score,
+    first_crossing,
+    first_reached,
+    higher_is_better,
+)
+from psgd.compare.analysis.grid import examples_per_epoch, grid_points
+from psgd.compare.analysis.statistics import PairedComparison, across_arms, median_of_all, paired, summarize_times
+from psgd.compare.modelled.clock import TimeParts, spent, times
+from psgd.compare.modelled.work import sent
 from psgd.compare.results_file import Json
-from psgd.compare.statistics import PairedComparison, across_arms, median_of_all, paired, summarize_times
-from psgd.compare.work import sent
 from psgd.strategy.plans import exact_speeds, period_to_end
 
 # Factors by which the distance of a target from perfection is changed, to see whether the verdict depends on it.

@@ -4,35 +4,36 @@ import math
 from collections.abc import Iterable
 
 from psgd.compare import numbers
-from psgd.compare.analysis import against
+from psgd.compare.analysis.arm_times import ArmTimes, arm_times, modelled_prices
+from psgd.compare.analysis.grid import points_with_cells
+from psgd.compare.analysis.statistics import Verdict
+from psgd.compare.analysis.tables import against
 from psgd.compare.results_file import Json
-from psgd.compare.standing import Standing, modelled_prices, read_grid, standing
-from psgd.compare.statistics import Verdict
 
 
 def best_period(results: Json) -> list[str]:
     """Say which has the shortest median time, and how the others stand to it."""
     sentences = []
-    for point in read_grid(results):
+    for point in points_with_cells(results):
         for family in _families(point.cells.values()):
             for name, price in modelled_prices(results, point.workers):
                 cells = {cell["arm"]: cell for cell in family}
-                if said := _said(cells, standing(results, cells, price)):
+                if said := _said(cells, arm_times(results, cells, price)):
                     sentences.append(f"{point}, price {name}: {said}")
     return sentences
 
 
-def _said(cells: dict[str, Json], stands: Standing) -> str:
+def _said(cells: dict[str, Json], found: ArmTimes) -> str:
     """The sentence about one grid point and price; empty if the target is reached with no period."""
-    best = min(stands.medians, key=stands.medians.__getitem__)
-    if math.isinf(stands.medians[best]):
+    best = min(found.medians, key=found.medians.__getitem__)
+    if math.isinf(found.medians[best]):
         return ""
-    compared = against(best, cells, stands.times)
+    compared = against(best, cells, found.times)
     others = []
-    for arm, median in stands.medians.items():
+    for arm, median in found.medians.items():
         if arm != best:
-            others.append(f"{cells[arm]['period']} {_against(median / stands.medians[best], compared[arm].verdict)}")
-    time = f"{numbers.seconds(stands.medians[best])} to the target"
+            others.append(f"{cells[arm]['period']} {_against(median / found.medians[best], compared[arm].verdict)}")
+    time = f"{numbers.seconds(found.medians[best])} to the target"
     return f"the best period of {cells[best]['strategy']} is {cells[best]['period']}, {time}; {', '.join(others)}"
 
 

@@ -1,16 +1,22 @@
 """The answer of a comparison in plain sentences."""
 
 from collections.abc import Iterable, Sequence
-from typing import final
+from typing import NamedTuple, final
 
 from psgd.compare import numbers
-from psgd.compare.ahead import Ahead, ahead
-from psgd.compare.cells import cell_name, point_name
+from psgd.compare.analysis.grid import cell_name, point_name
+from psgd.compare.analysis.tables import same_runs
 from psgd.compare.results_file import Json
 
-Lead = tuple[Json, Ahead | None]  # a table, and who is ahead in it
-
 MAX_POINTS = 6  # of which each has a sentence; the tables have all
+
+
+class Winners(NamedTuple):
+    rows: list[Json]  # of the arms that reach the target first; the shortest median time first
+    same: bool  # whether they do the same work in all runs, so that measured times differ by noise alone
+
+
+TableWinners = tuple[Json, Winners | None]
 
 
 @final
@@ -37,7 +43,7 @@ def answer(results: Json, findings: Json) -> list[str]:
     target, tables, name = results["target"], findings["tables"], ArmNames(results["cells"])
     if target["value"] is None:
         return ["No run of the arm that sets the target has a score, so there is no target and no answer."]
-    leads = [(table, ahead(results, table)) for table in tables]
+    leads = [(table, winners(results, table)) for table in tables]
     sentences = [_overall(results, leads, name)] if len(tables) > 1 else []
     sentences += _shortest(results, leads, name)
     sentences += [_sentence(results, table, found, name) for table, found in leads[:MAX_POINTS]]
@@ -51,7 +57,26 @@ def point_of(table: Json) -> str:
     return ", ".join(filter(None, (point_name(table["at"]), f"price {table['price']}")))
 
 
-def _overall(results: Json, leads: list[Lead], name: ArmNames) -> str:
+def winners(results: Json, table: Json) -> Winners | None:
+    """The arm with the shortest median time, and those with the same time or the same work. None if no arm has reached
+    the target in more than half of its runs. Broken arms do not count."""
+    cells = {cell["arm"]: cell for cell in results["cells"] if cell["at"] == table["at"] and not cell["error"]}
+    rows = [row for row in table["rows"] if row["median"] is not None and row["arm"] in cells]
+    if not rows:
+        return None
+    first = min(rows, key=lambda row: float(row["median"]))
+    same = [row for row in rows if row is not first and _same_work(cells[first["arm"]], cells[row["arm"]])]
+    equal = [row for row in rows if row is not first and row not in same and row["median"] == first["median"]]
+    return Winners([first, *same, *equal], bool(same) and not equal)
+
+
+def _same_work(one: Json, other: Json) -> bool:
+    """Whether two cells have the same runs, and their workers the same speeds and rounds."""
+    alike = all(one[key] == other[key] for key in ("speeds", "period"))
+    return alike and len(same_runs(one, other)) == len(one["runs"]) == len(other["runs"]) > 0
+
+
+def _overall(results: Json, leads: list[TableWinners], name: ArmNames) -> str:
     """Which arm is ahead at how many grid points."""
     wins: dict[tuple[str, ...], int] = {}
     for _, found in leads:
@@ -68,7 +93,7 @@ def _overall(results: Json, leads: list[Lead], name: ArmNames) -> str:
     return f"First to reach {_target(results)}, by the median time: {', '.join(counted)} {where}."
 
 
-def _shortest(results: Json, leads: list[Lead], name: ArmNames) -> list[str]:
+def _shortest(results: Json, leads: list[TableWinners], name: ArmNames) -> list[str]:
     """For each price, the shortest median time over the whole grid, if it has several points."""
     if not results["axes"]:
         return []
@@ -84,7 +109,7 @@ def _shortest(results: Json, leads: list[Lead], name: ArmNames) -> list[str]:
     return sentences
 
 
-def _sentence(results: Json, table: Json, found: Ahead | None, name: ArmNames) -> str:
+def _sentence(results: Json, table: Json, found: Winners | None, name: ArmNames) -> str:
     point = point_of(table)
     point = point[0].upper() + point[1:]
     if found is None:

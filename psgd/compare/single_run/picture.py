@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from psgd.compare.curves import AXES, Curve, RunCurves
+from psgd.compare.single_run.curves import AXES, Curve, RunCurves
 from psgd.config.document import read_file
 from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import write_atomically

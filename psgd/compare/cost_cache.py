@@ -28,7 +28,7 @@ _IF_USED = ("l1", "l2", "momentum", "clip_norm")  # of an optimizer: whether it 
 
 
 @final
-class CostBook:
+class CostCache:
     def __init__(self, directory: Path) -> None:
         self._path = directory / "costs.json"
         self._known: dict[str, Any] = {}

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from psgd.compare.finished_run import read_summary
-from psgd.compare.formulas import bracketed, chosen, formula, weights_by_hand
 from psgd.compare.results_file import Json
+from psgd.compare.single_run.formulas import bracketed, chosen, formula, weights_by_hand
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import DataError, UsageError

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from psgd.compare.network import MPICH, Library, Network, all_gather_seconds, broadcasts_seconds, parse_network
-from psgd.compare.work import Work, combinations, work
+from psgd.compare.modelled.network import MPICH, Library, Network, all_gather_seconds, broadcasts_seconds, parse_network
+from psgd.compare.modelled.work import Work, combinations, work
 from psgd.core.errors import UsageError
 from psgd.group.placement import default_placement
 from psgd.group.tree_reduce import maximal_subtrees

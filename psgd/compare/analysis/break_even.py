@@ -6,11 +6,12 @@ from itertools import groupby
 from typing import NamedTuple
 
 from psgd.compare import numbers
-from psgd.compare.analysis import against
-from psgd.compare.clock import Price
+from psgd.compare.analysis.arm_times import BANDWIDTHS, LATENCIES, ArmTimes, arm_times, networks
+from psgd.compare.analysis.grid import GridPoint, points_with_cells
+from psgd.compare.analysis.statistics import Verdict
+from psgd.compare.analysis.tables import against
+from psgd.compare.modelled.clock import Price
 from psgd.compare.results_file import Json
-from psgd.compare.standing import BANDWIDTHS, LATENCIES, GridPoint, Standing, networks, read_grid, standing
-from psgd.compare.statistics import Verdict
 
 HALVINGS = 40  # of the interval in which median times become equal; raised, the point is more exact
 
@@ -22,7 +23,7 @@ class Sweep(NamedTuple):
     values: tuple[float, ...]
     price: Callable[[float], Price]
     text: Callable[[float, int], str]
-    stand: list[Standing]
+    arm_times: list[ArmTimes]
 
     def range(self, first: int, last: int) -> str:
         """The values from one to another, by index."""
@@ -33,7 +34,7 @@ def break_even(results: Json) -> list[str]:
     """Say for each grid point, network and arm where one of arm and reference is shown to be faster: at which
     bandwidths at the network's latency, at which latencies at its bandwidth."""
     sentences, reference = [], results["reference"]
-    for point in read_grid(results):
+    for point in points_with_cells(results):
         if reference not in point.cells or len(point.cells) < 2:
             continue
         for name, price in networks(results, point.workers):
@@ -52,7 +53,7 @@ def _sweeps(results: Json, point: GridPoint, price: Price) -> list[Sweep]:
         def at(value: float) -> Price:
             return price._replace(network=network._replace(**{name: value}))
 
-        return Sweep(where, values, at, text, [standing(results, point.cells, at(value)) for value in values])
+        return Sweep(where, values, at, text, [arm_times(results, point.cells, at(value)) for value in values])
 
     return [
         sweep(f"at {numbers.seconds(network.latency, 2)}", BANDWIDTHS, "bandwidth", numbers.bandwidth),
@@ -61,7 +62,7 @@ def _sweeps(results: Json, point: GridPoint, price: Price) -> list[Sweep]:
 
 
 def _compared(results: Json, point: GridPoint, sweeps: list[Sweep], one: str, other: str) -> list[str]:
-    reached = [arm for arm in (one, other) if math.isfinite(sweeps[0].stand[0].medians[arm])]
+    reached = [arm for arm in (one, other) if math.isfinite(sweeps[0].arm_times[0].medians[arm])]
     if len(reached) < 2:
         return [f"of {one} and {other}, only {reached[0]} reaches the target in most runs"] if reached else []
     verdicts = [_verdicts(point, sweep, one, other) for sweep in sweeps]
@@ -75,7 +76,7 @@ def _compared(results: Json, point: GridPoint, sweeps: list[Sweep], one: str, ot
 
 def _verdicts(point: GridPoint, sweep: Sweep, one: str, other: str) -> list[Verdict]:
     """How `other` stands to `one`, compared as all arms of the grid point are, at each value."""
-    return [against(one, point.cells, stands.times)[other].verdict for stands in sweep.stand]
+    return [against(one, point.cells, found.times)[other].verdict for found in sweep.arm_times]
 
 
 def _everywhere(verdicts: list[Verdict]) -> Verdict | None:
@@ -112,7 +113,7 @@ def _equal(results: Json, point: GridPoint, sweep: Sweep, one: str, other: str) 
 
     def lead(value: float) -> float:
         """Seconds by which `one` is ahead."""
-        medians = standing(results, cells, sweep.price(value)).medians
+        medians = arm_times(results, cells, sweep.price(value)).medians
         return medians[other] - medians[one]
 
     low, high = sweep.values[0], sweep.values[-1]

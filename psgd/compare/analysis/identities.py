@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
-from psgd.compare.cells import cell_name
+from psgd.compare.analysis.grid import cell_name
 from psgd.compare.results_file import Json
 
 TOLERANCE = 1e-3  # relative, of losses whose runs differ by rounding alone

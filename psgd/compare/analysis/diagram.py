@@ -2,11 +2,12 @@
 
 import math
 
-from psgd.compare.analysis import against
-from psgd.compare.clock import Price, place_on_hosts
-from psgd.compare.network import Network
+from psgd.compare.analysis.arm_times import BANDWIDTHS, LATENCIES, arm_times, networks
+from psgd.compare.analysis.grid import GridPoint, points_with_cells, unusable
+from psgd.compare.analysis.tables import against
+from psgd.compare.modelled.clock import Price, place_on_hosts
+from psgd.compare.modelled.network import Network
 from psgd.compare.results_file import Json
-from psgd.compare.standing import BANDWIDTHS, LATENCIES, GridPoint, networks, read_grid, standing, unusable
 
 
 def diagram(results: Json) -> Json | None:
@@ -16,7 +17,7 @@ def diagram(results: Json) -> Json | None:
 
     It is of the largest grid point; the hosts are those of the first price with a network, or one a worker. None if
     there is no point for it."""
-    point = _largest(read_grid(results))
+    point = _largest(points_with_cells(results))
     if point is None:
         return None
     name, price = next(networks(results, point.workers), (None, Price(hosts=point.workers)))
@@ -37,14 +38,14 @@ def diagram(results: Json) -> Json | None:
 
 def left_out(results: Json) -> list[str]:
     """Say which arms the map leaves out, and whether it is of another grid point therefore, or of none."""
-    wanted, point = _largest(read_grid(results, all_cells=True)), _largest(read_grid(results))
+    wanted, point = _largest(points_with_cells(results, all_cells=True)), _largest(points_with_cells(results))
     if wanted is None:
         return []
     if point is None:
         return [f"There is no map of networks: at {wanted}, {_missing(wanted)}."]
     moved = point.at != wanted.at
     said = [f"The map of networks is of {point} and not of {wanted}: there, {_missing(wanted)}."] if moved else []
-    here = next(each for each in read_grid(results, all_cells=True) if each.at == point.at)
+    here = next(each for each in points_with_cells(results, all_cells=True) if each.at == point.at)
     return said + ([f"The map of networks leaves out arms: {missing}."] if (missing := _missing(here)) else [])
 
 
@@ -59,10 +60,10 @@ def _largest(found: list[GridPoint]) -> GridPoint | None:
 
 
 def _first(results: Json, point: GridPoint, price: Price) -> tuple[int | None, bool]:
-    stands = standing(results, point.cells, price)
-    best = min(stands.medians, key=stands.medians.__getitem__)
-    if math.isinf(stands.medians[best]):
+    found = arm_times(results, point.cells, price)
+    best = min(found.medians, key=found.medians.__getitem__)
+    if math.isinf(found.medians[best]):
         return None, False
-    apart = {arm: times for arm, times in stands.times.items() if arm == best or times != stands.times[best]}
+    apart = {arm: times for arm, times in found.times.items() if arm == best or times != found.times[best]}
     won = all(rival.verdict == "slower" for rival in against(best, point.cells, apart).values())
     return results["arms"].index(best), won

@@ -45,7 +45,7 @@ from functools import cache
 from statistics import fmean, median
 from typing import Literal, NamedTuple
 
-from psgd.compare.crossing import Crossing
+from psgd.compare.analysis.crossing import Crossing
 
 Verdict = Literal["faster", "slower", "equivalent", "undecided"]
 Bound = Literal["at least", "at most"]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from psgd.compare import cost_book
-from psgd.compare.cost_book import CostBook, common_work, work_key
+from psgd.compare import cost_cache
+from psgd.compare.cost_cache import CostCache, common_work, work_key
 from psgd.config.resolve import resolve
 
 
@@ -41,16 +41,16 @@ HOLDOUT = ("strategy.name=weighted-averaging", "workers=2", "cluster.speeds=[1,0
 
 
 @pytest.fixture
-def book(tmp_path, monkeypatch):
-    """A function that makes a cost book in `tmp_path`, of costs that take no time; so many cores are busy meanwhile."""
+def cache(tmp_path, monkeypatch):
+    """A function that makes a cost cache in `tmp_path`, of costs that take no time; so many cores are busy."""
 
-    def make(*busy: float) -> CostBook:
+    def make(*busy: float) -> CostCache:
         cores = iter(busy)
-        monkeypatch.setattr(cost_book, "busy_cores", lambda: next(cores))
-        monkeypatch.setattr(cost_book, "_of_rounds", _of_rounds)
-        monkeypatch.setattr(cost_book, "measure_choice", measure_choice)
-        monkeypatch.setattr(cost_book, "load_data", lambda settings: None)
-        return CostBook(tmp_path)
+        monkeypatch.setattr(cost_cache, "busy_cores", lambda: next(cores))
+        monkeypatch.setattr(cost_cache, "_of_rounds", _of_rounds)
+        monkeypatch.setattr(cost_cache, "measure_choice", measure_choice)
+        monkeypatch.setattr(cost_cache, "load_data", lambda settings: None)
+        return CostCache(tmp_path)
 
     def _of_rounds(settings, data):
         return {"parameters": 1, "message_bytes": 4, "costs": {"step": 1.0}}
@@ -62,10 +62,10 @@ def book(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("busy", "idle"), [((0.0, 0.0), True), ((1.0, 0.0), False), ((0.0, 1.0), False)])
-def test_whether_the_machine_was_idle_is_kept_with_the_costs(book, capsys, busy, idle):
+def test_whether_the_machine_was_idle_is_kept_with_the_costs(cache, capsys, busy, idle):
     """Also when they are looked up again: then nothing is measured, and nothing said."""
     settings = resolve(None, list(HOLDOUT)).settings
-    found = book(*busy).look_up(settings)
+    found = cache(*busy).look_up(settings)
     assert found == {
         "parameters": 1,
         "message_bytes": 4,
@@ -73,14 +73,14 @@ def test_whether_the_machine_was_idle_is_kept_with_the_costs(book, capsys, busy,
         "costs_idle": idle,
     }
     assert capsys.readouterr().err.count("other programs use 1.0 cores") == (not idle)
-    assert book().look_up(settings) == found
+    assert cache().look_up(settings) == found
     assert capsys.readouterr().err == ""
 
 
-def test_of_costs_without_a_note_it_is_not_known(book, tmp_path):
+def test_of_costs_without_a_note_it_is_not_known(cache, tmp_path):
     settings = resolve(None, list(HOLDOUT)).settings
-    book(0.0, 0.0).look_up(settings)
+    cache(0.0, 0.0).look_up(settings)
     file = tmp_path / "costs.json"
     known = json.loads(file.read_text())
     file.write_text(json.dumps({key: {k: v for k, v in each.items() if k != "idle"} for key, each in known.items()}))
-    assert book().look_up(settings)["costs_idle"] is None
+    assert cache().look_up(settings)["costs_idle"] is None

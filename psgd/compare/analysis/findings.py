@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from psgd.compare.analysis import analyse
-from psgd.compare.answer import answer
-from psgd.compare.best_period import best_period
-from psgd.compare.break_even import break_even
-from psgd.compare.diagram import diagram, left_out
-from psgd.compare.identities import identities
+from psgd.compare.analysis.answer import answer
+from psgd.compare.analysis.best_period import best_period
+from psgd.compare.analysis.break_even import break_even
+from psgd.compare.analysis.diagram import diagram, left_out
+from psgd.compare.analysis.identities import identities
+from psgd.compare.analysis.tables import analyse
 
 
 def findings(results: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from psgd.compare.analysis import analyse
+from psgd.compare.analysis.tables import analyse
 from psgd.core.errors import PsgdError, UsageError
 
 

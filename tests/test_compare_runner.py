@@ -9,13 +9,13 @@ from comparing import COSTS, Costs, InstantRuns, Score, cell
 
 from psgd.compare import directory as directory_module
 from psgd.compare import timing
-from psgd.compare.clock import times
-from psgd.compare.comparing import Comparing
+from psgd.compare.analysis.findings import findings
 from psgd.compare.directory import open_comparison
-from psgd.compare.findings import findings
 from psgd.compare.finished_run import read_examples_per_epoch
+from psgd.compare.modelled.clock import times
 from psgd.compare.plan import ComparisonPlan
 from psgd.compare.report import series_csv
+from psgd.compare.runner import ComparisonRunner
 from psgd.config.comparison_file import read_comparison
 from psgd.config.document import to_yaml
 from psgd.core.errors import Diverged, UsageError
@@ -48,7 +48,7 @@ def compared(tmp_path):
         path.write_text(to_yaml({"arms": ARMS, "budget": {"epochs": 3}, **sections}))
         plan = ComparisonPlan(read_comparison(str(path)), lambda settings: fingerprint)
         runs = InstantRuns(tmp_path, score)
-        results = Comparing(plan, runs, Costs(), earlier[-1] if earlier else None).run()  # type: ignore[arg-type]
+        results = ComparisonRunner(plan, runs, Costs(), earlier[-1] if earlier else None).run()  # type: ignore[arg-type]
         earlier.append(results)
         return results, runs
 

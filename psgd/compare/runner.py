@@ -6,8 +6,8 @@ from statistics import median_high, median_low
 from typing import Any, final
 
 from psgd.backends.blas import describe_blas
-from psgd.compare.cost_book import CostBook
-from psgd.compare.crossing import best_score, higher_is_better
+from psgd.compare.analysis.crossing import best_score, higher_is_better
+from psgd.compare.cost_cache import CostCache
 from psgd.compare.directory import BASE
 from psgd.compare.finished_run import read_entry, read_examples_per_epoch
 from psgd.compare.plan import Cell, ComparisonPlan, Trial, differences
@@ -23,11 +23,11 @@ from psgd.jobs.environment import environment
 
 
 @final
-class Comparing:
+class ComparisonRunner:
     """Runs in the directory of `runs` that are done are not trained again."""
 
     def __init__(
-        self, plan: ComparisonPlan, runs: Runs, costs: CostBook, earlier: dict[str, Any] | None = None
+        self, plan: ComparisonPlan, runs: Runs, costs: CostCache, earlier: dict[str, Any] | None = None
     ) -> None:
         """`earlier`: the results of an earlier call, whose automatic target more seeds and arms do not change."""
         self._plan, self._comparison, self._runs, self._costs = plan, plan.comparison, runs, costs

@@ -1,0 +1,1 @@
+"""The modelled clock: how long a finished run would have taken on other machines and another network."""

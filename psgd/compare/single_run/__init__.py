@@ -1,0 +1,1 @@
+"""Single runs, explained in words and drawn as learning curves."""
