@@ -11,7 +11,7 @@ from pathlib import Path  # noqa: E402
 from psgd.core.command import program_name, run_command  # noqa: E402
 from psgd.core.files import refuse_existing  # noqa: E402
 from psgd.core.log import LOG  # noqa: E402
-from psgd.jobs.predictions import judge, read_question, write_csv  # noqa: E402
+from psgd.jobs.predictions import describe_scores, read_new_data, write_csv  # noqa: E402
 from psgd.learners.model_file import load_model  # noqa: E402
 
 
@@ -37,13 +37,13 @@ def _predict(options: argparse.Namespace) -> None:
     if options.output:
         refuse_existing(options.output)
     model = load_model(options.model)
-    question = read_question(model, Path(options.data))
+    question = read_new_data(model, Path(options.data))
     for note in question.prepared.missing + question.prepared.unseen:
         LOG.info("psgd: %s", note)
     outputs = model.outputs_of(question.prepared)
     write_csv(model, outputs, options.output)
     if question.truth is not None:
-        LOG.info("psgd: %s", judge(model, outputs, question.truth))
+        LOG.info("psgd: %s", describe_scores(model, outputs, question.truth))
 
 
 if __name__ == "__main__":

@@ -133,9 +133,7 @@ def about(repetitions: int, quick: bool) -> dict[str, Any]:
     }
 
 
-_SAY_BLAS = (
-    "import numpy; from psgd.backends.blas import describe; print('{name} {version} {kernel}'.format(**describe()))"
-)
+_SAY_BLAS = "import numpy; from psgd.backends.blas import describe_blas; print('{name} {version} {kernel}'.format(**describe_blas()))"
 
 
 def footer(about: dict[str, Any]) -> str:

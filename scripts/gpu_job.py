@@ -32,7 +32,7 @@ from psgd.group.mpi import Mpi  # noqa: E402
 from psgd.group.mpi_world import World  # noqa: E402
 from psgd.group.serial import Serial  # noqa: E402
 from psgd.group.transport import Transport  # noqa: E402
-from psgd.jobs.summary import parameters_sha256  # noqa: E402
+from psgd.jobs.files.summary import parameters_sha256  # noqa: E402
 from psgd.training.job import Job  # noqa: E402
 from psgd.training.loop import Loop  # noqa: E402
 from psgd.training.recorder import Recorder  # noqa: E402

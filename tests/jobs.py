@@ -11,7 +11,7 @@ from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.sources.synthetic import synthetic
 from psgd.data.split import hold_out
 from psgd.group.transport import Transport
-from psgd.jobs.summary import parameters_sha256
+from psgd.jobs.files.summary import parameters_sha256
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
 from psgd.optimizers.optimizer import Optimizer

@@ -3,8 +3,7 @@
 import pytest
 
 from psgd.config.resolve import resolve
-from psgd.jobs import auto_group
-from psgd.jobs.auto_group import choose_group
+from psgd.jobs.choose.group import choose_group
 
 AVERAGING, GRADIENTS = "strategy.name=parameter-averaging", "strategy.name=gradient-averaging"
 
@@ -21,7 +20,7 @@ AVERAGING, GRADIENTS = "strategy.name=parameter-averaging", "strategy.name=gradi
     ],
 )
 def test_threads_are_worth_it_for_long_steps_and_rounds(monkeypatch, hidden, batch, strategy, group):
-    monkeypatch.setattr(auto_group, "cores", lambda: 2)
+    monkeypatch.setattr("psgd.jobs.choose.group.cores", lambda: 2)
     sizes = [f"model.hidden={hidden}", f"training.batch_size_per_worker={batch}", "workers=2", "data.source=mnist"]
     chosen, reason = choose_group(resolve(None, [*sizes, *strategy]).settings)
     assert chosen == group
@@ -29,6 +28,6 @@ def test_threads_are_worth_it_for_long_steps_and_rounds(monkeypatch, hidden, bat
 
 
 def test_the_number_of_threads_that_a_config_names_is_used(monkeypatch):
-    monkeypatch.setattr(auto_group, "cores", lambda: 2)
+    monkeypatch.setattr("psgd.jobs.choose.group.cores", lambda: 2)
     settings = resolve(None, ["workers=4", "cluster.processes=3"]).settings
     assert choose_group(settings) == ("threads", "cluster.processes is 3")

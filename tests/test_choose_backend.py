@@ -12,9 +12,9 @@ from psgd.backends.numpy.backend import NUMPY
 from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
 from psgd.data.sources.load import load_data
-from psgd.jobs import choose_backend
 from psgd.jobs.build import build_job
-from psgd.jobs.choose_backend import START_SECONDS, saves_time
+from psgd.jobs.choose import backend as choose_backend
+from psgd.jobs.choose.backend import START_SECONDS, saves_time
 from psgd.jobs.fit.task import build_task
 from psgd.learners.mlp import MLP
 from psgd.training.job import Job

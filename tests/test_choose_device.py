@@ -20,10 +20,10 @@ from psgd.data.sources.load import load_data
 from psgd.group.failure import Agreement
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
-from psgd.jobs import choose_device as choosing
-from psgd.jobs import gpus
 from psgd.jobs.build import build_job
-from psgd.jobs.choose_device import with_device
+from psgd.jobs.choose import device as choosing
+from psgd.jobs.choose import gpus
+from psgd.jobs.choose.device import with_device
 from psgd.jobs.prepare import resolve_auto
 from psgd.learners.losses import LOSSES
 
@@ -264,7 +264,7 @@ from types import SimpleNamespace
 from pretend.device import Pretend
 from psgd.backends.cuda import cupy_device, driver
 from psgd.core.errors import UsageError
-from psgd.jobs import gpus
+from psgd.jobs.choose import gpus
 from psgd.jobs.launch.command import main
 
 def open_device(number):

@@ -16,7 +16,7 @@ from psgd.core.errors import StorageError, UsageError
 from psgd.data.dataset import Data, Dataset
 from psgd.data.fingerprint import SAMPLE_BYTES, fingerprint
 from psgd.data.sources.load import load_data
-from psgd.jobs.continuing import check_continues, keep_metrics
+from psgd.jobs.files.continuing import check_continues, keep_metrics
 from psgd.training.checkpoint_files import CheckpointFiles
 
 JOB = ("training.epochs=4", "strategy.period=20", "compile=never", "--quiet")

@@ -16,7 +16,7 @@ from psgd.data.dataset import Dataset
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
-from psgd.jobs.summary import parameters_sha256
+from psgd.jobs.files.summary import parameters_sha256
 from psgd.training.early_stop import StopRule
 from psgd.training.job import Job
 from psgd.training.loop import Loop

@@ -15,9 +15,9 @@ from psgd.core.errors import UsageError
 from psgd.data.sources.load import load_data
 from psgd.group.failure import Agreement
 from psgd.group.serial import Serial
-from psgd.jobs import gpus
 from psgd.jobs.build import build_job
-from psgd.jobs.choose_device import with_device
+from psgd.jobs.choose import gpus
+from psgd.jobs.choose.device import with_device
 
 
 class Wrong(Pretend):

@@ -17,7 +17,7 @@ from psgd.core.replica import Progress, Replica
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
-from psgd.jobs.summary import parameters_sha256
+from psgd.jobs.files.summary import parameters_sha256
 from psgd.training.early_stop import EarlyStop, StopRule
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job

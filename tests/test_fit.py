@@ -10,7 +10,7 @@ from processes import mpi, mpis, python, run
 
 import psgd
 from psgd.core.errors import Diverged
-from psgd.jobs.summary import parameters_sha256
+from psgd.jobs.files.summary import parameters_sha256
 from psgd.learners.parameter_tree import ParameterTree
 
 __all__ = ["mpi"]

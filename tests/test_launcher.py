@@ -10,7 +10,7 @@ from test_train import command, refused
 from psgd.core.errors import UsageError
 from psgd.core.launcher import disconnected, launched, process_count, rank, unconnected_tasks
 from psgd.group.mpi_world import choose_protocol
-from psgd.jobs.auto_group import check_launched
+from psgd.jobs.choose.group import check_launched
 
 NAMES = (
     *("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMI_SIZE", "PMI_RANK", "PMI_FD", "PMI_PORT"),

@@ -11,7 +11,7 @@ from psgd.config.resolve import resolve
 from psgd.core.errors import DataError, UsageError
 from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
-from psgd.jobs.predictions import judge, read_question
+from psgd.jobs.predictions import describe_scores, read_new_data
 from psgd.learners.model import Model
 from psgd.learners.model_file import write_model
 
@@ -50,12 +50,12 @@ def test_libsvm_text_scipy_rows_and_dense_rows_agree(sparse, tmp_path):
     expected = model.outputs(DENSE)
     np.testing.assert_allclose(model.outputs(scipy.sparse.csr_matrix(DENSE)), expected, rtol=1e-4, atol=1e-5)
     (tmp_path / "new.svm.gz").write_bytes(gzip.compress(text_of(LABELS, first)))
-    prepared, truth = read_question(model, tmp_path / "new.svm.gz")
+    prepared, truth = read_new_data(model, tmp_path / "new.svm.gz")
     found = model.outputs_of(prepared)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert [model.classes[place] for place in truth] == LABELS.tolist()
     right = np.count_nonzero(model.predict(DENSE) == LABELS)
-    assert judge(model, found, truth) == f"accuracy {right / 1100:.4f} ({right} of 1100)"
+    assert describe_scores(model, found, truth) == f"accuracy {right / 1100:.4f} ({right} of 1100)"
 
 
 def test_entries_of_one_place_are_added(sparse):
@@ -68,16 +68,16 @@ def test_entries_of_one_place_are_added(sparse):
 def test_a_label_0_is_an_unknown_answer(sparse, tmp_path):
     model, first = sparse
     (tmp_path / "new.svm").write_bytes(text_of(np.where(LABELS == 3, 0, LABELS), first))
-    assert (read_question(model, tmp_path / "new.svm").truth == np.where(LABELS == 3, -1, 0)).all()
+    assert (read_new_data(model, tmp_path / "new.svm").truth == np.where(LABELS == 3, -1, 0)).all()
     (tmp_path / "new.svm").write_bytes(text_of(np.where(np.arange(1100) == 7, 2, LABELS), first))
     with pytest.raises(DataError, match=r"new\.svm: example 8 has the label 2, which is none of -1, 3; write 0 where"):
-        read_question(model, tmp_path / "new.svm")
+        read_new_data(model, tmp_path / "new.svm")
 
 
 def test_features_that_the_model_lacks_are_ignored_and_counted(sparse, tmp_path):
     model, first = sparse
     (tmp_path / "new.svm").write_bytes(text_of(LABELS, first, " 90:1 91:1"))
-    prepared = read_question(model, tmp_path / "new.svm").prepared
+    prepared = read_new_data(model, tmp_path / "new.svm").prepared
     assert prepared.unseen == ["2200 entries are ignored: their features are not among the model's"]
     assert prepared.X.features == 20
 
@@ -169,7 +169,7 @@ def test_a_table_with_decimal_commas_is_predicted_from_files_like_it_and_from_nu
     (tmp_path / "t.csv").write_text(text)
     form = ["data.separator=semicolon", "data.decimal=comma", "data.task=regression", "model.loss=squared-error"]
     model = saved(tmp_path, "data.source=csv", f"data.path={tmp_path}/t.csv", "data.target=y", *form)
-    prepared, truth = read_question(model, tmp_path / "t.csv")
+    prepared, truth = read_new_data(model, tmp_path / "t.csv")
     rows = [{"a": 1.5, "city": "Rome"}, {"a": -0.25, "city": "Oslo"}, {"a": 4, "city": "Rome"}]
     np.testing.assert_array_equal(model.outputs_of(prepared), model.outputs(rows))
     np.testing.assert_array_equal(np.ravel(truth), [2.5, 3, -1.125])

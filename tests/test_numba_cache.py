@@ -15,7 +15,7 @@ JOB = ("data.source=synthetic", "data.examples=60", "model.hidden=[2]", "trainin
 COMPILES = "numba compiles the inner loops"
 # numba is used wherever it saves any time
 EAGER = (
-    "from psgd.jobs.launch.command import main; import psgd.jobs.choose_backend as c; c.START_SECONDS = 0.0;"
+    "from psgd.jobs.launch.command import main; import psgd.jobs.choose.backend as c; c.START_SECONDS = 0.0;"
     "raise SystemExit(main())"
 )
 

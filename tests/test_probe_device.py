@@ -13,7 +13,7 @@ from psgd.backends.cuda.cupy_device import gpu_out_of_memory
 from psgd.config.resolve import resolve
 from psgd.core.errors import UsageError
 from psgd.data.sources.load import load_data
-from psgd.jobs import gpus
+from psgd.jobs.choose import gpus
 from psgd.jobs.prepare import print_probe
 from psgd.jobs.probe import bench
 from psgd.jobs.probe import device as probing

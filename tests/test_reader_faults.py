@@ -19,7 +19,7 @@ from psgd.data.dataset import Data
 from psgd.data.fingerprint import fingerprint
 from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
-from psgd.jobs.predictions import read_question
+from psgd.jobs.predictions import read_new_data
 from psgd.learners.model_file import write_model
 
 __all__ = ["unprivileged"]  # a fixture
@@ -88,7 +88,7 @@ class Case:
     def read(self) -> object:
         if self.part != "predict":
             return load(self.directory, self.reader)
-        return read_question(self._model, self.path)
+        return read_new_data(self._model, self.path)
 
     def refused(self, *words: str) -> None:
         with pytest.raises(DataError) as caught:

@@ -15,10 +15,10 @@ from processes import run as run_command
 from psgd.config.resolve import resolve
 from psgd.core.errors import DataError, StorageError, UsageError
 from psgd.core.replica import Replica
+from psgd.jobs.files.run_directory import exact, fresh, latest, unlock
+from psgd.jobs.files.summary import rounded
 from psgd.jobs.request import parse_arguments
 from psgd.jobs.run import Run
-from psgd.jobs.run_directory import exact, fresh, latest, unlock
-from psgd.jobs.summary import rounded
 from psgd.training.checkpoint_files import CheckpointFiles, CheckpointTag
 
 __all__ = ["run"]  # a fixture

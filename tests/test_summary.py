@@ -9,7 +9,7 @@ import pytest
 from command import train
 
 import psgd
-from psgd.jobs.summary import parameters_sha256, rounded
+from psgd.jobs.files.summary import parameters_sha256, rounded
 from psgd.training.loop import Loop
 
 SIZE = 64 * 64 + 64 + 64 * 10 + 10  # parameters of the digits' network

@@ -16,7 +16,7 @@ from processes import run as run_command
 
 import psgd
 from psgd.core.errors import UsageError
-from psgd.jobs import open_directory, run_files
+from psgd.jobs.files import open_directory, run_files
 from psgd.jobs.trackers.threads import TrackerThreads
 from psgd.jobs.trackers.tracker import Scalars, scalars
 from psgd.training.local_steps import LocalSteps

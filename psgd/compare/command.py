@@ -23,7 +23,7 @@ from psgd.core.errors import UsageError
 from psgd.core.files import print_result, write_json
 from psgd.core.launcher import process_count, rank, unconnected_tasks
 from psgd.core.log import LOG
-from psgd.jobs.auto_group import cores
+from psgd.jobs.choose.group import cores
 from psgd.training.progress_bar import bar_for
 
 LINE_SECONDS = 5.0  # between two lines about how many runs have ended

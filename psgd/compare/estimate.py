@@ -19,8 +19,8 @@ from psgd.core.errors import PsgdError
 from psgd.core.files import write_text
 from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
-from psgd.jobs.auto_group import choose_group, thread_count
 from psgd.jobs.build import build_job
+from psgd.jobs.choose.group import choose_group, thread_count
 from psgd.jobs.probe.bench import Bench, measure_machine, one_worker, score_seconds
 from psgd.jobs.probe.forecast import ASSUMED_EXCHANGE, EXCHANGES, Round
 from psgd.strategy.weights import ByDelay

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from psgd.core.errors import DataError
-from psgd.jobs.metrics_file import read_rows
+from psgd.jobs.files.metrics_file import read_rows
 
 ENDED = ("done", "target-reached", "diverged")  # the status of a run that need not be trained again
 SCORES = ("validation_accuracy", "validation_loss", "test_accuracy", "test_loss")

@@ -11,7 +11,7 @@ from psgd.compare.finished_run import read_entry
 from psgd.compare.plan import Fingerprints, identity
 from psgd.config.resolve import resolve
 from psgd.core.errors import Diverged, PsgdError, UsageError
-from psgd.jobs.auto_group import cores
+from psgd.jobs.choose.group import cores
 
 GROUPS = ("serial", "threads", "mpi", "ray")
 

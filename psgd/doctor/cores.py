@@ -10,7 +10,7 @@ from psgd.doctor.finding import Finding, note, ok
 
 
 def check() -> list[Finding]:
-    from psgd.jobs.auto_group import cores
+    from psgd.jobs.choose.group import cores
 
     there, usable = os.cpu_count() or 1, cores()
     return [

@@ -40,7 +40,7 @@ def left_behind() -> list[str]:
 
 def judge(above: str | None) -> Finding:
     """What the environment makes of a plain `psgd train`. `above`: see `launcher_above`."""
-    from psgd.jobs.auto_group import check_launched
+    from psgd.jobs.choose.group import check_launched
 
     mpi, slurm = left_behind(), sorted(name for name in os.environ if _OF_SLURM.match(name))
     details: dict[str, Any] = {"variables": {name: os.environ[name] for name in mpi + slurm}, "launcher": above}

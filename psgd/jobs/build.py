@@ -19,8 +19,8 @@ from psgd.data.sampling.replacement import Replacement
 from psgd.data.sampling.sampler import Sampler
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.sparse import SparseDataset
-from psgd.jobs.choose_backend import choose_backend
-from psgd.jobs.choose_device import choose_device
+from psgd.jobs.choose.backend import choose_backend
+from psgd.jobs.choose.device import choose_device
 from psgd.learners.layered_learner import WeightSettings
 from psgd.learners.learner import Learner
 from psgd.learners.losses import LOSSES, Loss, huber

@@ -12,7 +12,7 @@ from psgd.backends.cuda import driver
 from psgd.core.log import LOG
 from psgd.core.version import __version__
 from psgd.group.transport import Transport
-from psgd.jobs.auto_group import cores
+from psgd.jobs.choose.group import cores
 from psgd.training.job import Job
 
 PACKAGES = (

@@ -25,14 +25,14 @@ from psgd.data.sources.preparation import PreparedInputs, prepare
 from psgd.learners.model import Model
 
 
-class Question(NamedTuple):
+class NewData(NamedTuple):
     """Inputs to predict from, and the right answers if the data contain them."""
 
     prepared: PreparedInputs
     truth: np.ndarray | None  # (N,) indices of classes, -1 where unknown; (N, O) values, nan where unknown
 
 
-def read_question(model: Model, path: Path) -> Question:
+def read_new_data(model: Model, path: Path) -> NewData:
     """Read the data at `path` and prepare them for `model`. DataError if they are missing or do not fit."""
     try:
         path.stat()
@@ -51,7 +51,7 @@ def read_question(model: Model, path: Path) -> Question:
         return _read_libsvm(model, path)
     if path.name.lower().endswith((".csv", ".tsv", ".txt")):
         raise DataError(f"{path}: this model was trained on arrays; give an npz or npy file, or IDX images")
-    return Question(_fitting(model, Named(str(path), read_idx(path))), None)
+    return NewData(_fitting(model, Named(str(path), read_idx(path))), None)
 
 
 def _absent(model: Model, path: Path) -> str:
@@ -68,7 +68,7 @@ def _absent(model: Model, path: Path) -> str:
     return f"{path}: there is no such file; DATA is the path of new examples: for this model {wanted}"
 
 
-def _read_table(model: Model, path: Path) -> Question:
+def _read_table(model: Model, path: Path) -> NewData:
     separator, target = model.preparation["separator"], model.preparation["target"]["name"]
     answered = target in read_header(path, separator)
     about = {**model.preparation, "classes": model.classes}
@@ -78,10 +78,10 @@ def _read_table(model: Model, path: Path) -> Question:
         truth = table.columns[target].values[:, np.newaxis]
         if model.classes:
             truth = class_indices_in(table, table.columns[target], model.classes, "correct the row or remove it")
-    return Question(prepare(model.preparation["columns"], table.columns), truth)
+    return NewData(prepare(model.preparation["columns"], table.columns), truth)
 
 
-def _read_libsvm(model: Model, path: Path) -> Question:
+def _read_libsvm(model: Model, path: Path) -> NewData:
     """Read libsvm text. A label 0 that is no class stands for an unknown answer."""
     about = model.preparation
     settings = Libsvm(
@@ -93,7 +93,7 @@ def _read_libsvm(model: Model, path: Path) -> Question:
     data = replace(data, scale=about.get("scale", 1.0))
     notes = [f"{ignored} entries are ignored: their features are not among the model's"] if ignored else []
     if not model.classes:
-        return Question(PreparedInputs(data, 1.0, [], notes), labels[:, np.newaxis])
+        return NewData(PreparedInputs(data, 1.0, [], notes), labels[:, np.newaxis])
     places = {name: place for place, name in enumerate(model.classes)}
     truth = np.array([places.get(label, -1) for label in labels.tolist()])
     wrong = np.flatnonzero((truth < 0) & (labels != 0))
@@ -102,10 +102,10 @@ def _read_libsvm(model: Model, path: Path) -> Question:
             f"example {wrong[0] + 1} has the label {labels[wrong[0]]:g}, which is none of {first_names(model.classes)}"
         )
         raise DataError(f"{path}: {what}; write 0 where the answer is not known")
-    return Question(PreparedInputs(data, 1.0, [], notes), truth)
+    return NewData(PreparedInputs(data, 1.0, [], notes), truth)
 
 
-def _read_arrays(model: Model, path: Path) -> Question:
+def _read_arrays(model: Model, path: Path) -> NewData:
     """Read the array x, or else x_test, and its targets if there are any."""
     arrays = read_numpy_file(path)
     found = find_part(path, arrays, "") or find_part(path, arrays, "test")
@@ -113,7 +113,7 @@ def _read_arrays(model: Model, path: Path) -> Question:
         raise DataError(f"{path}: no array named x or x_test to predict from; it holds {', '.join(arrays)}")
     X, y = found
     truth = None if y is None else class_indices(y, model.classes) if model.classes else values_of(y)
-    return Question(_fitting(model, X), truth)
+    return NewData(_fitting(model, X), truth)
 
 
 def _fitting(model: Model, X: Named) -> PreparedInputs:
@@ -158,7 +158,7 @@ def write_csv(model: Model, outputs: np.ndarray, output: Path | None) -> None:
         raise StorageError(f"cannot write {output or 'to stdout'}: {error.strerror}") from None
 
 
-def judge(model: Model, outputs: np.ndarray, truth: np.ndarray) -> str:
+def describe_scores(model: Model, outputs: np.ndarray, truth: np.ndarray) -> str:
     """Describe in one line the accuracy, or the root mean squared error, over the rows with a known answer. DataError
     if the targets have another shape than the predictions."""
     if not model.classes and truth.shape != outputs.shape:

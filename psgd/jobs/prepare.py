@@ -13,8 +13,8 @@ from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import print_result
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
-from psgd.jobs.auto_group import check_launched, choose_group, cores
-from psgd.jobs.gpus import check_device, count_gpus
+from psgd.jobs.choose.gpus import check_device, count_gpus
+from psgd.jobs.choose.group import check_launched, choose_group, cores
 from psgd.jobs.request import RunRequest
 from psgd.jobs.trackers.choose import check_installed
 

@@ -13,11 +13,11 @@ from psgd.data.fingerprint import fingerprint
 from psgd.group.failure import Agreement, exit_code, portable
 from psgd.group.placement import place_on_host
 from psgd.group.transport import Transport
-from psgd.jobs.choose_device import with_device
+from psgd.jobs.choose.device import with_device
 from psgd.jobs.environment import describe_group
+from psgd.jobs.files.run_files import RunFiles
+from psgd.jobs.files.summary import rounded
 from psgd.jobs.request import RunRequest
-from psgd.jobs.run_files import RunFiles
-from psgd.jobs.summary import rounded
 from psgd.jobs.trackers.choose import trackers_of
 from psgd.training.job import Job
 from psgd.training.loop import Loop
@@ -138,7 +138,7 @@ def train_job(
 
 def _experiment(settings: Settings, data: Data, more: Mapping[str, str]) -> dict[str, Any]:
     """What a checkpoint says about its training, as plain JSON: all settings, and fingerprints of the data and of what
-    there is besides. Read by jobs/continuing.py."""
+    there is besides. Read by jobs/files/continuing.py."""
     return {"settings": settings.model_dump(mode="json"), "data": {**fingerprint(data), **more}}
 
 

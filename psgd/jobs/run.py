@@ -9,7 +9,7 @@ from typing import Any, final
 
 from psgd.config.document import read_file
 from psgd.core.errors import DataError
-from psgd.jobs.metrics_file import read_rows
+from psgd.jobs.files.metrics_file import read_rows
 from psgd.learners.model import Model
 from psgd.learners.model_file import load
 

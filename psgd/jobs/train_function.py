@@ -16,7 +16,7 @@ from psgd.core.errors import INTERRUPTED, PsgdError, UsageError, raised_at_the_c
 from psgd.core.launcher import launched
 from psgd.core.log import LOG, say_once
 from psgd.group.failure import out_of_memory
-from psgd.jobs.gpus import check_device
+from psgd.jobs.choose.gpus import check_device
 from psgd.jobs.launch.without_mpi import run_without_mpi
 from psgd.jobs.plain_values import path_of, plain
 from psgd.jobs.prepare import config_of_run, request_for

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from psgd.core.errors import DataError
-from psgd.jobs.metrics_file import KINDS, read_rows
+from psgd.jobs.files.metrics_file import KINDS, read_rows
 
 AXES = ("seconds", "examples", "bytes")
 

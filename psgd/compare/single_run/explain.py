@@ -13,7 +13,7 @@ from psgd.config.settings import Settings
 from psgd.core.errors import DataError, UsageError
 from psgd.core.wording import counted
 from psgd.jobs.build import strategy_of
-from psgd.jobs.metrics_file import read_rows
+from psgd.jobs.files.metrics_file import read_rows
 from psgd.strategy.strategy import Strategy
 from psgd.training.stopwatch import TRAINING_PARTS
 

@@ -11,7 +11,7 @@ from psgd.jobs.estimators.outputs import logits
 from psgd.jobs.estimators.parameters import InvalidParameter, fit_to, in_words_of_estimators, settings_of
 from psgd.jobs.estimators.scikit_learn import BaseEstimator, check_is_fitted, check_random_state, validate_data
 from psgd.jobs.estimators.training import Trained, train_estimator
-from psgd.jobs.summary import parameters_sha256
+from psgd.jobs.files.summary import parameters_sha256
 from psgd.training.job import Start
 
 

@@ -11,8 +11,8 @@ from psgd.config.settings import Settings
 from psgd.core.errors import DataError, Diverged, PsgdError, UsageError
 from psgd.data.dataset import Data
 from psgd.group.transport import Transport
-from psgd.jobs.auto_group import choose_group
 from psgd.jobs.build import build_job
+from psgd.jobs.choose.group import choose_group
 from psgd.jobs.estimators.parameters import InvalidParameter, in_words_of_estimators
 from psgd.jobs.launch.in_process import run_in_process
 from psgd.learners.layered_learner import LayeredLearner

@@ -7,9 +7,9 @@ from psgd.config.settings import Settings
 from psgd.core.errors import INTERRUPTED, UsageError
 from psgd.core.log import LOG
 from psgd.data.user_arrays import UserArrays
-from psgd.jobs import run_directory
+from psgd.jobs.files import run_directory
+from psgd.jobs.files.open_directory import open_directory
 from psgd.jobs.fit.task import Task
-from psgd.jobs.open_directory import open_directory
 from psgd.jobs.request import RunRequest, check_options
 from psgd.learners.model_file import about_parameters
 from psgd.training.signals import Stopped

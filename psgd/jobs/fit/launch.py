@@ -17,6 +17,8 @@ from psgd.group.mpi import Mpi
 from psgd.group.mpi_world import DEFAULT_PATIENCE, World
 from psgd.group.transport import Transport
 from psgd.jobs.environment import all_gather_json, describe_group
+from psgd.jobs.files.run_directory import unlock
+from psgd.jobs.files.run_files import RunFiles
 from psgd.jobs.fit.callback import Callback, Function
 from psgd.jobs.fit.directory import exception_after, open_run
 from psgd.jobs.fit.settings import in_words_of_fit
@@ -24,8 +26,6 @@ from psgd.jobs.fit.task import Task
 from psgd.jobs.launch.in_process import run_in_process
 from psgd.jobs.process import train_job
 from psgd.jobs.request import RunRequest
-from psgd.jobs.run_directory import unlock
-from psgd.jobs.run_files import RunFiles
 from psgd.learners.user_function import UserFunction
 from psgd.training.job import Job
 from psgd.training.loop import Loop

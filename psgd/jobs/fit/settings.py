@@ -10,7 +10,7 @@ from psgd.config.settings import Settings
 from psgd.config.value_checks import Problem
 from psgd.core.errors import UsageError
 from psgd.core.launcher import launched
-from psgd.jobs.auto_group import check_launched
+from psgd.jobs.choose.group import check_launched
 from psgd.jobs.plain_values import plain
 
 # Settings, as messages of other parts name them -> arguments of psgd.fit. Other settings of `strategy` and `optimizer`

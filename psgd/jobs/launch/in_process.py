@@ -9,7 +9,7 @@ from psgd.group.failure import Ended
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
-from psgd.jobs.auto_group import thread_count
+from psgd.jobs.choose.group import thread_count
 from psgd.training.job import Job
 from psgd.training.signals import Signals
 

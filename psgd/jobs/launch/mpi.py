@@ -13,7 +13,7 @@ from psgd.group.failure import Agreement
 from psgd.group.mpi import Mpi
 from psgd.group.mpi_world import DEFAULT_PATIENCE, World
 from psgd.jobs.build import build_job
-from psgd.jobs.choose_device import with_device
+from psgd.jobs.choose.device import with_device
 from psgd.jobs.environment import limit_blas
 from psgd.jobs.process import print_summary, run_on_process
 from psgd.jobs.request import RunRequest, parse_arguments
@@ -85,7 +85,7 @@ def run_with_mpi(request: RunRequest, world: World, agreement: Agreement, signal
     assert data, "None only if loading failed on another process"
 
     def open_first() -> Path:
-        from psgd.jobs.open_directory import open_directory
+        from psgd.jobs.files.open_directory import open_directory
 
         return open_directory(request, data)
 

@@ -17,8 +17,8 @@ from psgd.group.ray.actors import run_actors
 from psgd.group.ray.connection import connected
 from psgd.group.ray.library import import_ray
 from psgd.group.ray.transport import Ray
-from psgd.jobs.auto_group import thread_count
 from psgd.jobs.build import build_job
+from psgd.jobs.choose.group import thread_count
 from psgd.jobs.process import Result, RunOnProcess
 from psgd.jobs.request import RunRequest
 from psgd.training.signals import Signals, exit_code_of

@@ -51,10 +51,10 @@ def run_without_mpi(
     from psgd.data.sources.load import load_data
     from psgd.group.transport import Transport
     from psgd.jobs.build import build_job
-    from psgd.jobs.choose_device import with_device
+    from psgd.jobs.choose.device import with_device
     from psgd.jobs.environment import limit_blas
+    from psgd.jobs.files.open_directory import opened_directory
     from psgd.jobs.launch.in_process import run_in_process
-    from psgd.jobs.open_directory import opened_directory
     from psgd.training.job import Job
 
     settings = request.settings

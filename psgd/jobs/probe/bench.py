@@ -19,8 +19,8 @@ from psgd.core.replica import Progress, Replica
 from psgd.data.dataset import Data, Examples
 from psgd.group.group import Group
 from psgd.group.serial import Serial
-from psgd.jobs.auto_group import cores
 from psgd.jobs.build import build_job
+from psgd.jobs.choose.group import cores
 from psgd.jobs.probe.concurrent import Barrier, ProcessWork, run_concurrently
 from psgd.jobs.probe.forecast import EXCHANGES, Machine, Round
 from psgd.training.evaluation import Evaluator

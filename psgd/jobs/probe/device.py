@@ -24,8 +24,8 @@ from psgd.group.failure import Agreement
 from psgd.group.group import Group
 from psgd.group.serial import Serial
 from psgd.jobs.build import build_job
-from psgd.jobs.choose_device import MOST_COMBINED, with_device
-from psgd.jobs.gpus import count_gpus
+from psgd.jobs.choose.device import MOST_COMBINED, with_device
+from psgd.jobs.choose.gpus import count_gpus
 from psgd.jobs.probe.bench import SECONDS, TIMED_SECONDS, median_seconds, one_worker
 from psgd.jobs.probe.forecast import Forecast, choose
 from psgd.jobs.probe.probe import SPEED_ALONE, ms

@@ -11,7 +11,7 @@ from psgd.core.log import LOG
 from psgd.data.dataset import Data, Dataset
 from psgd.group.failure import Agreement, Exchange
 from psgd.group.placement import default_placement
-from psgd.jobs.gpus import count_gpus, no_gpu, stays_on_cpu
+from psgd.jobs.choose.gpus import count_gpus, no_gpu, stays_on_cpu
 from psgd.learners.learner import Learner
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
@@ -114,7 +114,7 @@ def _tried(number: int, task: DeviceTask, workers: int) -> DeviceWorkers:
     """Open a GPU and try it on a small training. UsageError whatever fails, since CuPy raises errors of many types."""
     from psgd.backends.cuda import cupy_device
     from psgd.backends.cuda.cuda_workers import CudaWorkers
-    from psgd.jobs.device_trial import try_device
+    from psgd.jobs.choose.device_trial import try_device
 
     device = cupy_device.open_device(number)
     try:

@@ -9,8 +9,8 @@ from psgd.core.errors import UsageError
 from psgd.core.files import write_text
 from psgd.core.log import LOG
 from psgd.data.dataset import Data
-from psgd.jobs import run_directory
-from psgd.jobs.continuing import check_continues, keep_metrics
+from psgd.jobs.files import run_directory
+from psgd.jobs.files.continuing import check_continues, keep_metrics
 from psgd.jobs.request import RunRequest
 
 

@@ -12,8 +12,8 @@ from psgd.config.settings import Settings
 from psgd.core.files import write_json, write_text
 from psgd.core.wording import counted
 from psgd.jobs.environment import environment, mixed_devices, mixed_kernels
+from psgd.jobs.files.summary import summarize
 from psgd.jobs.request import RunRequest
-from psgd.jobs.summary import summarize
 from psgd.learners.mlp import MLP
 from psgd.learners.model_file import write_model, write_parameters
 from psgd.learners.sparse_linear import SparseLinear

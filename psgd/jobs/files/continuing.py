@@ -31,7 +31,7 @@ WITH_CONSENT = {
 CONSENT = "--accept-changes"  # the option
 
 
-class Past(NamedTuple):
+class TrainedWith(NamedTuple):
     """What a run was trained with so far."""
 
     settings: Settings
@@ -39,14 +39,14 @@ class Past(NamedTuple):
     round: int
 
 
-def past(directory: Path) -> Past:
+def trained_with(directory: Path) -> TrainedWith:
     """What the run in `directory` was trained with, by its newest checkpoint or, without one, by its config.yaml.
     UsageError if the run has ended, but its checkpoints were deleted: resumed, it would begin anew."""
     files = CheckpointFiles(directory)
     for tag in files.tags():
         try:
             about = files.about(tag)["experiment"]
-            return Past(validate(about["settings"])[0], about["data"], tag.round)
+            return TrainedWith(validate(about["settings"])[0], about["data"], tag.round)
         except Damaged:
             continue  # reported when the checkpoint is loaded
     if (directory / "summary.json").exists():
@@ -54,7 +54,7 @@ def past(directory: Path) -> Past:
             f"{directory} has no checkpoint to go on from, though its run has ended; train anew in another directory, "
             "or with --overwrite instead of --resume"
         )
-    return Past(resolve(str(directory / "config.yaml"), []).settings, None, 0)
+    return TrainedWith(resolve(str(directory / "config.yaml"), []).settings, None, 0)
 
 
 def check_continues(
@@ -63,7 +63,7 @@ def check_continues(
     """Return how `settings` and `data` differ from those that the run in `directory` was trained with, in words.
     `more`: fingerprints, by name, of what else must be the same. UsageError if they differ in what cannot be changed,
     or the user has not consented."""
-    before = past(directory)
+    before = trained_with(directory)
     old, new = flat(before.settings), flat(settings)
     free = set(MAY_CHANGE)
     if settings.optimizer.schedule == "cosine" or (settings.averaging and settings.averaging.period == "end"):
