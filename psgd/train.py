@@ -1,4 +1,4 @@
-"""The door to training. `python -m psgd.train` is the command; imported, this module is the function `psgd.train`."""
+"""Training. `python -m psgd.train` is the command; imported, this module is the function `psgd.train`."""
 
 import sys
 from typing import Any

@@ -133,7 +133,10 @@ def about(repetitions: int, quick: bool) -> dict[str, Any]:
     }
 
 
-_SAY_BLAS = "import numpy; from psgd.backends.blas import describe_blas; print('{name} {version} {kernel}'.format(**describe_blas()))"
+_SAY_BLAS = (
+    "import numpy; from psgd.backends.blas import describe_blas as about; "
+    "print('{name} {version} {kernel}'.format(**about()))"
+)
 
 
 def footer(about: dict[str, Any]) -> str:

@@ -5,9 +5,10 @@ They are a little more lenient than psgd itself: 2.0 counts as a whole number, a
 
 from typing import Any
 
+from setting_meanings import MEANINGS
+
 from psgd.config.comparison import OWN_TUNE, Comparison, Space
 from psgd.config.comparison_file import COMMON, SAMPLING, STOPPING
-from psgd.config.meanings import MEANINGS
 from psgd.config.names import SECTIONS, TOP, inner, rule
 from psgd.config.settings import Section, Settings
 

@@ -11,8 +11,8 @@ from processes import ROOT, python
 
 PACKAGE = ROOT / "psgd"
 
-# The rooms from top to bottom (DESIGN, section 3). A module may import from its own room and from the levels below its
-# own, but not from another room of the same level.
+# The packages from top to bottom (DESIGN, section 3). A module may import from its own package and from the levels
+# below it, but not from another package of the same level.
 LEVELS = (
     ("__main__", "train", "predict", "plot", "report", "explain", "configs", "completion", "export", "sklearn"),
     ("compare", "doctor"),
@@ -24,7 +24,7 @@ LEVELS = (
     ("backends", "config"),
     ("core",),
 )
-LEVEL = {room: len(LEVELS) - number for number, rooms in enumerate(LEVELS) for room in rooms}
+LEVEL = {package: len(LEVELS) - number for number, packages in enumerate(LEVELS) for package in packages}
 DOORS = {
     "mpi4py": {"psgd.group.mpi_world"},
     "ray": {"psgd.group.ray.library"},
@@ -44,7 +44,7 @@ DOORS = {
     "rich": {"psgd.training.progress_bar"},
     "mlflow": {"psgd.jobs.trackers.mlflow"},
     "tensorboardX": {"psgd.jobs.trackers.tensorboard"},
-    "onnx": {"psgd.jobs.export.onnx_library"},
+    "onnx": {"psgd.jobs.export.onnx_graph"},
     "pandas": {"psgd.jobs.export.sklearn_library", "psgd.jobs.run"},
     "sklearn": {"psgd.jobs.estimators.scikit_learn", "psgd.jobs.export.sklearn_library"},
     "shtab": {"psgd.completion"},
@@ -74,13 +74,13 @@ def imports(path: Path) -> list[tuple[str, bool]]:
     return found
 
 
-def room(module: str) -> str | None:
+def package(module: str) -> str | None:
     return module.split(".")[1] if module.startswith("psgd.") else None
 
 
 def forbidden(module: str, imported: str) -> str | None:
     """Why an import between two modules of psgd is forbidden; None if it is allowed."""
-    here, there = room(module), room(imported)
+    here, there = package(module), package(imported)
     if there is None or there == here:
         return None
     if here is None:
@@ -88,7 +88,7 @@ def forbidden(module: str, imported: str) -> str | None:
     if LEVEL[there] > LEVEL[here]:
         return f"{module} imports {imported}, which stands above it"
     if LEVEL[there] == LEVEL[here]:
-        return f"{module} imports {imported}, another room of the same level"
+        return f"{module} imports {imported}, another package of the same level"
     return None
 
 
@@ -119,7 +119,7 @@ def edges() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("module", sorted(set(modules()) - {"psgd"}))
 def test_imports_point_down(module):
-    assert room(module) in LEVEL, f"{module} is in no room: say in this test where it stands"
+    assert package(module) in LEVEL, f"{module} is in no package: say in this test where it stands"
     wrong = [text for name, _ in imports(modules()[module]) if (text := forbidden(module, name))]
     assert not wrong, "; ".join(wrong)
 
@@ -195,5 +195,5 @@ def test_files_named_in_the_documentation_exist(page):
 def test_the_architecture_page_is_short_and_names_every_package():
     text = (ROOT / "docs" / "architecture.md").read_text()
     assert len(text.splitlines()) <= 80
-    rooms = {room for rooms in LEVELS for room in rooms if (PACKAGE / room).is_dir()}
-    assert not [room for room in sorted(rooms) if f"`psgd/{room}`" not in text]
+    packages = {package for packages in LEVELS for package in packages if (PACKAGE / package).is_dir()}
+    assert not [package for package in sorted(packages) if f"`psgd/{package}`" not in text]

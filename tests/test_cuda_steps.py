@@ -183,7 +183,7 @@ def test_the_first_graphs_leave_vectors_as_they_are() -> None:
     segment_inputs = device_workers.host(case.workers)
     vectors.moments[:] = 1.0
     upload(case, device_workers, vectors)
-    buffers = device_workers._room.buffers  # what is in new memory may be taken for inputs
+    buffers = device_workers._workspace.buffers  # what is in new memory may be taken for inputs
     ones, zeros = np.ones(buffers.limits_and_ending.shape, np.int32), np.zeros(buffers.rows.shape, np.int32)
     device.upload(ones, buffers.limits_and_ending)
     device.upload(zeros, buffers.rows)

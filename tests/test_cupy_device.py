@@ -64,14 +64,14 @@ def test_memory_of_the_same_process_is_reached_by_its_address(cupy):
     exported = one.export(array)
     assert len(exported) == len(other.export(other.empty((1,), F4)))
     for device, peers in (same, []), (other, [0]):
-        there = device.reach(exported, 32)
+        there = device.open_exported(exported, 32)
         assert (there.pointer, there.shape, there.dtype) == (array.pointer, (32,), np.dtype(np.uint8))
         assert cupy.peers == peers
     cupy.refuses = 704  # it was enabled before
-    other.reach(exported, 32)
+    other.open_exported(exported, 32)
     cupy.refuses = 217
     with pytest.raises(UsageError, match=r"GPU 1 cannot reach the memory of another .* error 217\); one process alone"):
-        other.reach(exported, 32)
+        other.open_exported(exported, 32)
     assert cupy.opened == cupy.closed == []
 
 
@@ -84,7 +84,7 @@ def test_memory_of_another_process_is_opened_and_closed(cupy, monkeypatch):
     without = device.export(array)  # one process does not need it
     cupy.refuses = 0
     monkeypatch.setattr(cupy_device.os, "getpid", lambda: -1)
-    there = device.reach(exported, 32)
+    there = device.open_exported(exported, 32)
     assert (there.pointer, there.nbytes, cupy.opened) == (array.pointer, 32, [(array.pointer, 1)])
     part = there.cast(4, (1,), F4)
     del there
@@ -92,7 +92,7 @@ def test_memory_of_another_process_is_opened_and_closed(cupy, monkeypatch):
     del part
     assert (cupy.closed, cupy.used[-1]) == ([array.pointer], 3)
     with pytest.raises(UsageError, match="GPU 3 cannot reach the memory of another process's GPU"):
-        device.reach(without, 32)
+        device.open_exported(without, 32)
 
 
 @needs_compiler

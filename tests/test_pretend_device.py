@@ -153,7 +153,7 @@ import sys, time
 import numpy as np
 from pretend.device import Pretend
 device = Pretend()
-there = device.reach(bytes.fromhex(sys.argv[1]), {size}).cast(0, ({count},), np.dtype(np.float32))
+there = device.open_exported(bytes.fromhex(sys.argv[1]), {size}).cast(0, ({count},), np.dtype(np.float32))
 found = np.empty({count}, np.float32)
 device.download(there, found)
 device.synchronize()
@@ -187,7 +187,7 @@ def test_memory_is_reached_from_another_process_and_outlives_it(dies):
 def test_memory_is_reached_from_another_device_of_the_process_and_only_whole():
     device, other = Pretend(), Pretend()
     array, small = device.empty((EXPORT_BYTES // 4,), F4), device.empty((5,), F4)
-    assert other.reach(device.export(array), EXPORT_BYTES).pointer == array.pointer
+    assert other.open_exported(device.export(array), EXPORT_BYTES).pointer == array.pointer
     for wrong in small, array.at(1):
         with pytest.raises(AssertionError, match="exported"):
             device.export(wrong)

@@ -14,7 +14,6 @@ from test_config import test_unknown_names_suggest_known_ones as unknown
 from test_config import test_valid_values as valid
 
 from psgd.config.document import parse_yaml, read_file
-from psgd.config.meanings import MEANINGS
 from psgd.config.names import SECTIONS, TOP, inner
 from psgd.config.overrides import merge, read_overrides
 from psgd.config.resolve import resolve
@@ -56,7 +55,13 @@ def test_what_is_generated_is_up_to_date():
     assert finished.code == 0, finished.stdout
 
 
-def test_every_setting_has_a_meaning_and_nothing_else_has_one():
+@pytest.fixture
+def make_docs(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    return importlib.import_module("make_docs")
+
+
+def test_every_setting_has_a_meaning_and_nothing_else_has_one(make_docs):
     names = set(TOP)
     for section, its in SECTIONS.items():
         names |= {f"{section}.{key}" for key in its.all_keys()}
@@ -64,8 +69,8 @@ def test_every_setting_has_a_meaning_and_nothing_else_has_one():
             for key in its.keys(choice):
                 if model := inner(section, choice, key):
                     names |= {f"{section}.{key}.{part}" for part in model.model_fields}
-    assert set(MEANINGS) == names
-    assert all(meaning.text.endswith(".") for meaning in MEANINGS.values())
+    assert set(make_docs.MEANINGS) == names
+    assert all(meaning.text.endswith(".") for meaning in make_docs.MEANINGS.values())
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -127,8 +132,6 @@ def test_wrong_comparisons_are_not_valid(wrong: dict[str, Any]):
     COMPARISON.validate({"arms": {"a": {"data.mode": "partition", "strategy": {"period": 3}}}, "tune": None})
 
 
-def test_the_table_names_every_setting(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    made = importlib.import_module("make_docs")
-    rows = re.findall(r"^\| `([\w.]+)` \|", made.settings_table(), re.M)
-    assert sorted(rows) == sorted(name.partition(".")[2] or name for name in MEANINGS if name not in SECTIONS)
+def test_the_table_names_every_setting(make_docs):
+    rows = re.findall(r"^\| `([\w.]+)` \|", make_docs.settings_table(), re.M)
+    assert sorted(rows) == sorted(name.partition(".")[2] or name for name in make_docs.MEANINGS if name not in SECTIONS)

@@ -24,7 +24,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from psgd.core.errors import Diverged, UsageError
 from psgd.data.dataset import Dataset
-from psgd.data.densified import Densified
+from psgd.data.sparse_as_dense import SparseAsDense
 from psgd.jobs.estimators import base
 from psgd.jobs.estimators.training import epoch_losses, train_estimator
 from psgd.sklearn import PSGDClassifier, PSGDRegressor
@@ -305,7 +305,7 @@ def test_densified_rows_are_those_of_a_dense_data_set():
     X = draw.normal(size=(30, 7)) * (draw.random((30, 7)) < 0.3)
     labels, rows = draw.integers(0, 3, 30), sparse.csr_array(X)
     dense = Dataset(X, labels, 3)
-    lean = Densified(rows.indptr, rows.indices, rows.data, labels, 3, 7)
+    lean = SparseAsDense(rows.indptr, rows.indices, rows.data, labels, 3, 7)
     shuffled = draw.permutation(30)
     for which in (slice(0, 30), slice(5, 9), shuffled[:11], np.array([4, 4, 0]), np.empty(0, np.int64)):
         for one, other in ((dense, lean), (dense.take(shuffled), lean.take(shuffled))):

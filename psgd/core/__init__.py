@@ -1,1 +1,1 @@
-"""What every room shares: errors, random streams, the replica, portable arithmetic. Imports no other room."""
+"""What all packages share: errors, random streams, the replica, portable arithmetic. Imports none of them."""

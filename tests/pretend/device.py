@@ -192,7 +192,7 @@ class Pretend:
         self._ask(act)
 
     @contextmanager
-    def beside(self) -> Iterator[None]:
+    def side_stream(self) -> Iterator[None]:
         assert not self._is_beside, "beside what is beside"
         self._is_beside, self._beside = True, self._beside or []
         yield
@@ -240,7 +240,7 @@ class Pretend:
         assert array.pointer == memory.pointer, "only whole allocations can be exported"
         return memory.export()
 
-    def reach(self, exported: bytes, size: int) -> DeviceArray:
+    def open_exported(self, exported: bytes, size: int) -> DeviceArray:
         process, file, start, allocated = EXPORT.unpack(exported)
         assert size <= allocated
         own = process == os.getpid()

@@ -55,7 +55,9 @@ class Combining:
         size, dtype = task.network.layout.size, task.network.dtype
         hosted = [_WORKERS.unpack_from(row)[0] for row in rows]
         self._blocks = [  # kept, since others' memory is mapped as long as this is
-            buffers.shared if number == place else device.reach(row[_WORKERS.size :], shared_layout(task, workers).size)
+            buffers.shared
+            if number == place
+            else device.open_exported(row[_WORKERS.size :], shared_layout(task, workers).size)
             for number, (row, workers) in enumerate(zip(rows, hosted, strict=True))
         ]
         leaves, outs = [], []

@@ -38,7 +38,7 @@ NOWHERE = np.iinfo(np.int32).max  # "the first index that is not finite" where a
 
 
 @final
-class _Room:
+class _Workspace:
     """What a number of workers needs, on the device and beside it."""
 
     def __init__(self, device: Device, task: DeviceTask, workers: int) -> None:
@@ -83,7 +83,7 @@ class CudaWorkers(DeviceWorkers):
         self._program = programs.make_program(("exact", "network"), dtype, self._examples.inputs.dtype)
         self._examples.upload(device, task)
         self._scoring = Scoring(device, task) if task.scored else None
-        self._current: _Room | None = None
+        self._current: _Workspace | None = None
         self._combining: Combining | None = None
 
     def host(self, workers: int) -> SegmentInputs:
@@ -94,98 +94,98 @@ class CudaWorkers(DeviceWorkers):
             self._current.waited()
             return self._current.segment_inputs
         self._current = None  # before there is another: there may not be memory for both
-        room = self._current = _Room(self._device, self._task, workers)
-        buffers = room.buffers
+        workspace = self._current = _Workspace(self._device, self._task, workers)
+        buffers = workspace.buffers
         if self._whole and (launch := fits(self._task, self._device, self._examples.inputs.dtype, workers)):
-            room.resident = Resident(self._device, launch, self._task, self._examples, buffers)
+            workspace.resident = Resident(self._device, launch, self._task, self._examples, buffers)
         self._fill(buffers.clip, 1.0)
         self._fill(buffers.zero, 0.0)
         self._fill(buffers.one, 1.0)
-        self._device.upload(room.weight_spans, buffers.weight_spans)
+        self._device.upload(workspace.weight_spans, buffers.weight_spans)
         for numbers in buffers.limits_and_ending, buffers.fresh:
             self._fill(numbers, 0)
         # A segment of no steps, so that the driver loads all kernels before training begins.
         self._start_round(buffers)
         self._begin(buffers)
-        if room.resident:
-            room.resident.queue()
+        if workspace.resident:
+            workspace.resident.queue()
         else:
-            room.replays = self._captured(buffers)
+            workspace.replays = self._captured(buffers)
         self._end(buffers)
         self.wait()
-        return room.segment_inputs
+        return workspace.segment_inputs
 
     def set_replica(self, vectors: np.ndarray) -> None:
-        self._device.upload(vectors, self._room.buffers.replica)
+        self._device.upload(vectors, self._workspace.buffers.replica)
 
     def set_worker(self, slot: int, contribution: np.ndarray | None, moments: np.ndarray) -> None:
-        buffers = self._room.buffers
+        buffers = self._workspace.buffers
         for host, vectors in (contribution, buffers.contributions), (moments, buffers.own_moments):
             if host is not None and vectors:
                 self._device.upload(host, _of(vectors, slot))
 
     def get_worker(self, slot: int, contribution: np.ndarray | None, moments: np.ndarray | None) -> None:
-        buffers = self._room.buffers
+        buffers = self._workspace.buffers
         for host, vectors in (contribution, buffers.contributions), (moments, buffers.own_moments):
             if host is not None and vectors:
                 self._device.download(_of(vectors, slot), host)
 
     def start(self, slots: Sequence[int], zero_moments: bool) -> None:
-        room, buffers = self._room, self._room.buffers
-        room.once("start", self.wait)
-        room.fresh[:] = 0
-        room.fresh[list(slots)] = 1
-        self._device.upload(room.fresh, buffers.fresh)
+        workspace, buffers = self._workspace, self._workspace.buffers
+        workspace.once("start", self.wait)
+        workspace.fresh[:] = 0
+        workspace.fresh[list(slots)] = 1
+        self._device.upload(workspace.fresh, buffers.fresh)
         self._start_round(buffers)
         if zero_moments and buffers.own_moments:
             for slot in slots:
                 self._fill(_of(buffers.own_moments, slot), 0.0)
 
     def run(self, steps: int, ends: Sequence[bool]) -> None:
-        room = self._room
+        workspace = self._workspace
         self._upload_segment_inputs(steps, ends)
-        self._begin(room.buffers)
-        if room.resident:
-            room.resident.queue()
-        for unrolled, replay in room.replays:
+        self._begin(workspace.buffers)
+        if workspace.resident:
+            workspace.resident.queue()
+        for unrolled, replay in workspace.replays:
             for _ in range(steps // unrolled):
                 replay()
             steps %= unrolled
-        self._end(room.buffers)
-        self._device.download(room.buffers.report, room.report)
+        self._end(workspace.buffers)
+        self._device.download(workspace.buffers.report, workspace.report)
 
     def share(self) -> bytes:
-        return shared(self._device, self._room.buffers)
+        return shared(self._device, self._workspace.buffers)
 
     def connect(self, rows: Sequence[bytes], place: int) -> None:
-        self._combining = Combining(self._device, self._program, self._task, self._room.buffers, rows, place)
+        self._combining = Combining(self._device, self._program, self._task, self._workspace.buffers, rows, place)
 
     def reduce(self, weights: np.ndarray) -> None:
         assert self._combining, "connect() comes first"
-        self._room.once("reduce", self.wait)
+        self._workspace.once("reduce", self.wait)
         self._combining.reduce(weights)
 
     def apply(self, factors: Sequence[float]) -> None:
         assert self._combining, "connect() comes first"
-        self._room.once("apply", self.wait)
+        self._workspace.once("apply", self.wait)
         self._combining.apply(factors)
 
     def get_replica(self, vectors: np.ndarray) -> None:
-        self._device.download(self._room.buffers.replica, vectors)
+        self._device.download(self._workspace.buffers.replica, vectors)
 
     def get_parameters(self, part: slice) -> np.ndarray:
-        host = self._room.digested[: part.stop - part.start]
-        self._device.download(self._room.buffers.replica.at(part.start, host.shape), host)
+        host = self._workspace.digested[: part.stop - part.start]
+        self._device.download(self._workspace.buffers.replica.at(part.start, host.shape), host)
         return host
 
     def score(self, part: str, rows: Sequence[slice], table: np.ndarray) -> None:
         assert self._scoring, "there is nothing to score"
-        self._room.once("score", self.wait)
-        self._scoring.queue(part, rows, self._room.buffers.replica, table)
+        self._workspace.once("score", self.wait)
+        self._scoring.queue(part, rows, self._workspace.buffers.replica, table)
 
     def finish(self) -> Segment:
         self.wait()
-        report, workers = self._room.report, self._room.buffers.workers
+        report, workers = self._workspace.report, self._workspace.buffers.workers
         loss = report[: 8 * workers].view(FLOAT64).copy()
         first = report[8 * workers :].view(INT32).reshape(2, workers).astype(np.int64)
         index = np.where(first[0] < NOWHERE, first[0], first[1])
@@ -193,10 +193,10 @@ class CudaWorkers(DeviceWorkers):
 
     def wait(self) -> None:
         self._device.synchronize()
-        self._room.waited()
+        self._workspace.waited()
 
     @property
-    def _room(self) -> _Room:
+    def _workspace(self) -> _Workspace:
         assert self._current, "host() comes first"
         return self._current
 
@@ -217,16 +217,16 @@ class CudaWorkers(DeviceWorkers):
         return [(steps, self._device.capture(partial(queue, steps))) for steps in (UNROLL, 1)]
 
     def _upload_segment_inputs(self, steps: int, ends: Sequence[bool]) -> None:
-        room, buffers = self._room, self._room.buffers
-        rows, factors, limits = room.segment_inputs
+        workspace, buffers = self._workspace, self._workspace.buffers
+        rows, factors, limits = workspace.segment_inputs
         assert 0 < steps <= len(rows)
-        np.logical_and(limits > 0, ends, out=room.numbers[1], casting="unsafe")
-        pairs = [(room.numbers, buffers.limits_and_ending), (rows[:steps], buffers.rows)]
+        np.logical_and(limits > 0, ends, out=workspace.numbers[1], casting="unsafe")
+        pairs = [(workspace.numbers, buffers.limits_and_ending), (rows[:steps], buffers.rows)]
         if self._task.rule is not None:
-            if room.factors is not factors:
+            if workspace.factors is not factors:
                 with np.errstate(all="ignore"):  # places behind a limit are undefined
-                    np.copyto(room.factors[:steps], factors[:steps], casting="same_kind")
-            pairs.append((room.factors[:steps], buffers.factors))
+                    np.copyto(workspace.factors[:steps], factors[:steps], casting="same_kind")
+            pairs.append((workspace.factors[:steps], buffers.factors))
         for host, to in pairs:
             self._device.upload(host, to.at(0, host.shape))
 

@@ -131,7 +131,7 @@ class CupyDevice:
         self._current.cublas.gemm(product)
 
     @contextmanager
-    def beside(self) -> Iterator[None]:
+    def side_stream(self) -> Iterator[None]:
         self._side.follow(self._main)
         self._current = self._side
         try:
@@ -166,7 +166,7 @@ class CupyDevice:
             handle = b""
         return _EXPORT.pack(_DRAWN, os.getpid(), self._number, array.pointer, handle)
 
-    def reach(self, exported: bytes, size: int) -> DeviceArray:
+    def open_exported(self, exported: bytes, size: int) -> DeviceArray:
         drawn, process, number, pointer, handle = _EXPORT.unpack(exported)
         array = DeviceArray(pointer, (size,), np.dtype(np.uint8), None)
         try:

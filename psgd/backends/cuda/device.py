@@ -82,7 +82,7 @@ class Program:
 
 
 class Device(Protocol):
-    """Work is queued and done in order, but for what is `beside`; only `synchronize` waits for it."""
+    """Work is queued and done in order, but for what is on the `side_stream`; only `synchronize` waits for it."""
 
     name: str
     capability: tuple[int, int]
@@ -120,13 +120,13 @@ class Device(Protocol):
 
     def gemm(self, product: Product) -> None: ...
 
-    def beside(self) -> AbstractContextManager[None]:
+    def side_stream(self) -> AbstractContextManager[None]:
         """Queue launches and products within so that what is queued later, until `join`, need not wait for them. They
         follow all that was queued before."""
         ...
 
     def join(self) -> None:
-        """End what is beside: all that is queued later follows it."""
+        """End what is on the side stream: all that is queued later follows it."""
         ...
 
     def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
@@ -138,10 +138,10 @@ class Device(Protocol):
 
     def export(self, array: DeviceArray) -> bytes:
         """Return a handle of the allocation that `array` begins. With it, any thread or process of this host can
-        `reach` the memory, on this GPU or another one. All handles have the same number of bytes."""
+        `open_exported` the memory, on this GPU or another one. All handles have the same number of bytes."""
         ...
 
-    def reach(self, exported: bytes, size: int) -> DeviceArray:
+    def open_exported(self, exported: bytes, size: int) -> DeviceArray:
         """Return the `size` bytes that another thread or process exported. They stay reachable as long as the array
         or a part of it is kept."""
         ...

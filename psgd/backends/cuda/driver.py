@@ -22,23 +22,23 @@ def why_none() -> str:
     return _ask().reason
 
 
-class _Answer(NamedTuple):
+class _Driver(NamedTuple):
     cuda: tuple[int, int] | None = None
     gpus: int = 0
     reason: str = ""
 
 
 @cache
-def _ask() -> _Answer:
+def _ask() -> _Driver:
     try:
         library = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return _Answer(reason="there is no GPU here (libcuda.so.1 cannot be loaded)")
+        return _Driver(reason="there is no GPU here (libcuda.so.1 cannot be loaded)")
     version, count = ctypes.c_int(), ctypes.c_int()
     answers = library.cuInit(0) == 0 == library.cuDriverGetVersion(ctypes.byref(version))
     if not answers or library.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         if visible is None:
-            return _Answer(reason="NVIDIA's driver finds no GPU here (nvidia-smi says more)")
-        return _Answer(reason=f'no GPU is visible: CUDA_VISIBLE_DEVICES is "{visible}"')
-    return _Answer((version.value // 1000, version.value % 1000 // 10), count.value)
+            return _Driver(reason="NVIDIA's driver finds no GPU here (nvidia-smi says more)")
+        return _Driver(reason=f'no GPU is visible: CUDA_VISIBLE_DEVICES is "{visible}"')
+    return _Driver((version.value // 1000, version.value % 1000 // 10), count.value)

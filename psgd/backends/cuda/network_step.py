@@ -56,7 +56,7 @@ class NetworkStep:
         weights, if the product updates them, must wait for those deltas."""
         if self._plain:
             self._below(layer)
-        with self._device.beside():
+        with self._device.side_stream():
             self._gradient(layer)
         if not self._plain:
             self._below(layer)

@@ -7,8 +7,8 @@ import numpy as np
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.data.dataset import Data, Dataset, Examples
-from psgd.data.densified import Densified
 from psgd.data.sparse import SparseDataset
+from psgd.data.sparse_as_dense import SparseAsDense
 from psgd.data.split import hold_out
 
 
@@ -34,4 +34,4 @@ def _sparse(settings: Settings, X: Any, targets: np.ndarray, classes: int) -> Ex
     if not settings.model.hidden and one_output and classes <= 2 and settings.training.precision == "float32":
         indices, values = rows.indices.astype(np.int32), rows.data.astype(np.float32)
         return SparseDataset(indptr, indices, values, targets, classes, features)
-    return Densified(indptr, rows.indices, rows.data, targets, classes, features)
+    return SparseAsDense(indptr, rows.indices, rows.data, targets, classes, features)

@@ -1,10 +1,10 @@
-"""A graph of ONNX operators under construction."""
+"""A graph of ONNX operators under construction. The only importer of onnx."""
 
 from typing import Any, final
 
 import numpy as np
 
-from psgd.jobs.export.onnx_library import import_onnx
+from psgd.core.errors import UsageError
 
 # Old enough for the runtimes of the last years; each operator used here is in it.
 OPSETS = {"": 17, "ai.onnx.ml": 3}
@@ -16,7 +16,7 @@ class Graph:
     """`names`: those that its caller gives to inputs and outputs; values in between get others."""
 
     def __init__(self, names: list[str]) -> None:
-        self._onnx = import_onnx()
+        self._onnx = _import_onnx()
         self._taken = set(names)
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
@@ -76,3 +76,15 @@ class Graph:
         if np.dtype(dtype).kind in "US":
             return int(self._onnx.TensorProto.STRING)
         return int(self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+def _import_onnx() -> Any:
+    """Import onnx. UsageError if it is missing."""
+    try:
+        import onnx
+        import onnx.checker
+        import onnx.helper
+        import onnx.numpy_helper
+    except ImportError:
+        raise UsageError("--to onnx needs the package onnx: pip install 'psgd[export]'") from None
+    return onnx

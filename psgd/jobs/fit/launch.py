@@ -117,7 +117,7 @@ def _train(
     try:
         loop = train_job(job, recorder, files, transport, agreement, signals, started, task.fingerprints())
     except Diverged as error:
-        error.args = (f"{error}{_holes(task.data)}",)
+        error.args = (f"{error}{_nonfinite_data(task.data)}",)
         raise
     summary = {**(files.summary or {}), "blas_threads": call.threads}  # of the first process
     losses = [row["loss"] for row in history if row.get("loss") is not None]
@@ -130,7 +130,7 @@ def _train(
     return Fitted(task.structure.copies(loop.replica.parameters), summary, shown, loop.group.first)
 
 
-def _holes(data: Data) -> str:
+def _nonfinite_data(data: Data) -> str:
     """Say whether numbers of the user's data are not finite, a likelier reason for a divergence than others."""
     assert isinstance(data.train, UserArrays)
     for letter, array in (("X", data.train.X), ("y", data.train.y)):

@@ -17,7 +17,7 @@ from psgd.data.targets import check_targets, write_targets
 
 @final
 @dataclass(frozen=True, eq=False)
-class Densified:
+class SparseAsDense:
     """indptr (N + 1,), indices (E,) in [0, F) and values (E,), no index twice in a row; targets as in `Dataset`.
     DataError if the targets do not fit."""
 
@@ -58,13 +58,13 @@ class Densified:
 
         return read
 
-    def take(self, rows: np.ndarray | slice) -> "Densified":
+    def take(self, rows: np.ndarray | slice) -> "SparseAsDense":
         numbers = self._numbers(rows)
         starts, stops = self.indptr[numbers], self.indptr[numbers + 1]
         indptr = np.concatenate([[0], np.cumsum(stops - starts)])
         indices = copy_rows(self.indices, starts, stops, np.empty(indptr[-1], self.indices.dtype))
         values = copy_rows(self.values, starts, stops, np.empty(indptr[-1], self.values.dtype))
-        return Densified(indptr, indices, values, self.targets[numbers], self.classes, self.features)
+        return SparseAsDense(indptr, indices, values, self.targets[numbers], self.classes, self.features)
 
     def _numbers(self, rows: np.ndarray | slice) -> np.ndarray:
         return np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
