@@ -237,7 +237,7 @@ def gathering(network: Network, compiled: bool) -> Trainer:
     """psgd with sampling and gathering, several small batches at a time."""
     from psgd.core.replica import Progress
     from psgd.data.sampling.shuffle import Shuffle
-    from psgd.training.batches import BatchReader
+    from psgd.training.steps.batches import BatchReader
 
     data, batch, steps = stored(network), network.batch, len(rows_of_batches(network))
     backend, sampler, endless = backend_for(network, compiled), Shuffle(len(data), batch, 0), 1 << 40

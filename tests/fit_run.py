@@ -16,7 +16,7 @@ import user_function as own
 
 import psgd
 from psgd.training.checkpoint_files import CheckpointFiles
-from psgd.training.local_steps import LocalSteps
+from psgd.training.steps.local_steps import LocalSteps
 
 
 def fit(output: Path | str | None, **changes: Any) -> psgd.Fitted:

@@ -6,7 +6,7 @@ import sys
 from psgd.jobs.launch.command import main
 
 if __name__ == "__main__":
-    from psgd.training.local_steps import LocalSteps
+    from psgd.training.steps.local_steps import LocalSteps
 
     rank = int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0")))
     run, local_steps = LocalSteps.run, []

@@ -39,7 +39,7 @@ DOORS = {
     },
     "yaml": {"psgd.config.document"},
     "cupy": {"psgd.backends.cuda.cupy_device"},
-    "packaging": {"psgd.doctor.packages"},
+    "packaging": {"psgd.doctor.checks.packages"},
     "matplotlib": {"psgd.compare.single_run.picture", "psgd.compare.report.png"},
     "rich": {"psgd.training.progress_bar"},
     "mlflow": {"psgd.jobs.trackers.mlflow"},

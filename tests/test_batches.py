@@ -11,7 +11,7 @@ from psgd.data.sampling.partition import Partition
 from psgd.data.sampling.replacement import Replacement
 from psgd.data.sampling.shuffle import Sampler, Shuffle
 from psgd.strategy.plans import PacedPlan
-from psgd.training.batches import BatchReader, StepCounts
+from psgd.training.steps.batches import BatchReader, StepCounts
 
 EXAMPLES, BATCH, WORKERS = 96, 3, 4
 F32 = np.dtype(np.float32)

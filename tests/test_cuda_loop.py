@@ -21,7 +21,7 @@ from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
 from psgd.training.signals import Stopped
-from psgd.training.step_budget import StepBudget
+from psgd.training.steps.step_budget import StepBudget
 
 __all__ = ["mpi"]
 

@@ -13,7 +13,7 @@ from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.training import checkpoint_files
 from psgd.training.checkpoint_files import CheckpointFiles, Damaged
-from psgd.training.step_budget import StepBudget
+from psgd.training.steps.step_budget import StepBudget
 
 __all__ = ["unprivileged"]  # a fixture
 WORKERS = 4

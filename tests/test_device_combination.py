@@ -21,7 +21,7 @@ from psgd.training.early_stop import StopRule
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.step_budget import StepBudget
+from psgd.training.steps.step_budget import StepBudget
 
 WORKERS = 4
 on_devices = partial(on_double, combines=True)

@@ -28,8 +28,8 @@ from psgd.optimizers.schedule import Schedule
 from psgd.strategy.plans import PacedPlan, exact_speeds
 from psgd.strategy.presets import weighted_averaging
 from psgd.training.job import Job
-from psgd.training.local_steps import LocalSteps
-from psgd.training.step_budget import StepBudget
+from psgd.training.steps.local_steps import LocalSteps
+from psgd.training.steps.step_budget import StepBudget
 
 WORKERS = 4
 _warm = Schedule(0.1, "cosine", 3.0, 0.5)

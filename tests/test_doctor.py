@@ -9,7 +9,8 @@ import pytest
 from findings import has, only, write
 from installed import extras
 
-from psgd.doctor import (
+from psgd.doctor.cgroup import limits as cgroup_limits
+from psgd.doctor.checks import (
     clock,
     compiler,
     cores,
@@ -23,11 +24,10 @@ from psgd.doctor import (
     shared_memory,
     temporary,
 )
-from psgd.doctor.cgroup import limits as cgroup_limits
-from psgd.doctor.checks import CHECKS
 from psgd.doctor.finding import ok, size
 from psgd.doctor.present import show
 from psgd.doctor.program import run
+from psgd.doctor.table import CHECKS
 
 GB, MB = 10**9, 10**6
 

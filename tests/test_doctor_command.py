@@ -36,7 +36,8 @@ def test_every_check_of_this_machine_as_json(tmp_path):
 
 def test_one_line_a_finding_and_the_count_at_the_end():
     code = (
-        "from psgd.doctor import __main__ as command, clock, limits\n"
+        "from psgd.doctor import __main__ as command\n"
+        "from psgd.doctor.checks import clock, limits\n"
         "from psgd.doctor.isolation import Check\n"
         "command.CHECKS = (Check('clock', clock.check), Check('bad', lambda: 1 / 0), Check('limits', limits.check))\n"
         "raise SystemExit(command.main([]))"
@@ -75,7 +76,7 @@ def test_a_check_that_hangs_crashes_or_says_nothing_is_only_reported():
 
 def trial(bin: Path, first: Path, **variables: str) -> tuple[str, str]:
     """The level and the line of the check of MPI by the Python in `bin`, where PATH begins with `first`."""
-    code = "from psgd.doctor.mpi import check; (found,) = check(); print(found.level, found.line(), sep='\\n')"
+    code = "from psgd.doctor.checks.mpi import check; (found,) = check(); print(found.level, found.line(), sep='\\n')"
     path = f"{first}{os.pathsep}/usr/bin{os.pathsep}/bin"
     finished = run([str(bin / "python"), "-c", code], PATH=path, **variables)
     assert finished.code == 0, finished
@@ -106,7 +107,7 @@ def test_a_dev_shm_as_small_as_a_containers():
     if os.getuid() != 0 or run(["unshare", "-m", "sh", "-c", f"{mount} true"]).code != 0:
         pytest.skip("needs root, to mount another /dev/shm")
     code = (
-        "from psgd.doctor import mpi, shared_memory\n"
+        "from psgd.doctor.checks import mpi, shared_memory\n"
         "for found in shared_memory.check() + mpi.check(): print(found.level, found.line())"
     )
     finished = run(["unshare", "-m", "sh", "-c", f'{mount} "$@"', "sh", sys.executable, "-c", code])
@@ -120,7 +121,7 @@ def test_nothing_is_written(tmp_path):
     """numba, which keeps a cache, and MPI, which makes shared memory, are not tried."""
     code = (
         f"import os; os.chdir({str(tmp_path)!r})\n"
-        "from psgd.doctor.checks import CHECKS\n"
+        "from psgd.doctor.table import CHECKS\n"
         "for check in CHECKS:\n"
         "    if check.name not in ('mpi', 'numba'): check.run()\n"
     )

@@ -6,7 +6,7 @@ import socket
 import pytest
 from findings import has, write
 
-from psgd.doctor import gpu, launchers, mpi, ray_cluster
+from psgd.doctor.checks import gpu, launchers, mpi, ray_cluster
 from psgd.doctor.program import Finished
 
 

@@ -29,7 +29,7 @@ from psgd.group.ray.transport import Ray
 from psgd.group.serial import Serial
 from psgd.jobs.launch import ray as ray_driver
 from psgd.jobs.launch.command import main
-from psgd.training.local_steps import LocalSteps
+from psgd.training.steps.local_steps import LocalSteps
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install ray")
 pytestmark = pytest.mark.timeout(240, method="thread")

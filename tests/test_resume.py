@@ -18,7 +18,7 @@ from psgd.strategy.presets import parameter_averaging
 from psgd.training import checkpoint_files
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.step_budget import StepBudget
+from psgd.training.steps.step_budget import StepBudget
 
 WORKERS = 4
 _one_shot = parameter_averaging(

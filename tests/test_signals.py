@@ -37,7 +37,7 @@ def test_more_signals_while_the_first_is_obeyed_change_nothing(tmp_path, called)
     script = f"""{RUN}
 import runpy
 from psgd.training.checkpoints import Checkpoints
-from psgd.training.local_steps import LocalSteps
+from psgd.training.steps.local_steps import LocalSteps
 
 def signalled(function, number):
     def call(*arguments):

@@ -36,7 +36,7 @@ from psgd.strategy.strategy import Strategy
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.step_budget import StepBudget
+from psgd.training.steps.step_budget import StepBudget
 
 FEATURES = 40
 WIDE = np.dtype(np.float64)

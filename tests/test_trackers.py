@@ -19,7 +19,7 @@ from psgd.core.errors import UsageError
 from psgd.jobs.files import open_directory, run_files
 from psgd.jobs.trackers.threads import TrackerThreads
 from psgd.jobs.trackers.tracker import Scalars, scalars
-from psgd.training.local_steps import LocalSteps
+from psgd.training.steps.local_steps import LocalSteps
 
 __all__ = ["mpi", "run"]  # fixtures
 
@@ -235,7 +235,7 @@ def test_scalars_are_the_finite_numbers_of_a_line():
 MLFLOW = """
 import json, os, signal, sys
 import psgd
-from psgd.training.local_steps import LocalSteps
+from psgd.training.steps.local_steps import LocalSteps
 
 place = sys.argv[1]
 given = {"record": ["mlflow"], "strategy": {"period": 3}, "training": {"epochs": 2}, "progress": False}

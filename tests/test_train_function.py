@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import psgd
 from psgd.core.errors import DataError, Diverged, PsgdError, StorageError, UsageError
 from psgd.group.failure import portable
-from psgd.training.local_steps import LocalSteps
 from psgd.training.signals import Signals, Stopped
+from psgd.training.steps.local_steps import LocalSteps
 
 __all__ = ["run"]  # a fixture
 

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from psgd.core.command import program_name, run_command
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result, to_json
-from psgd.doctor.checks import CHECKS
 from psgd.doctor.finding import Finding
 from psgd.doctor.isolation import run_isolated
 from psgd.doctor.present import on_terminal, show, summary
+from psgd.doctor.table import CHECKS
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,8 +14,8 @@ from psgd.group.group import Group
 from psgd.training.checkpoint_files import REPLICA, CheckpointFiles, CheckpointTag, Damaged, worker_part
 from psgd.training.early_stop import EarlyStop
 from psgd.training.finite import check_replica_finite
-from psgd.training.local_steps import LocalSteps
 from psgd.training.recorder import Recorder
+from psgd.training.steps.local_steps import LocalSteps
 from psgd.training.stopwatch import Stopwatch
 
 _NONE = CheckpointTag(-1, 0)

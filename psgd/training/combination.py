@@ -6,10 +6,10 @@ import numpy as np
 
 from psgd.core.replica import Replica
 from psgd.group.reports import WorkDone
-from psgd.training.batches import StepCounts
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.replica_holder import ReplicaHolder
+from psgd.training.steps.batches import StepCounts
 
 
 @final

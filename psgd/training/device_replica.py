@@ -15,8 +15,8 @@ from psgd.core.replica import Replica, Replicas, digested
 from psgd.data.dataset import Examples
 from psgd.group.group import Group
 from psgd.strategy.applications import GradientStep
-from psgd.training.device_steps import DeviceSteps
 from psgd.training.job import Job
+from psgd.training.steps.device_steps import DeviceSteps
 
 
 def connect_devices(device: DeviceWorkers, group: Group) -> bool:

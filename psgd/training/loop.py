@@ -17,7 +17,6 @@ from psgd.group.failure import Agreement
 from psgd.group.group import Group
 from psgd.group.reports import Notice, Report, RoundReports, drift
 from psgd.group.transport import Transport
-from psgd.training.batches import StepCounts
 from psgd.training.checkpoint_files import CheckpointFiles
 from psgd.training.checkpoints import Checkpoints
 from psgd.training.combination import Combination
@@ -25,9 +24,10 @@ from psgd.training.early_stop import EarlyStop
 from psgd.training.evaluation import Evaluator, reaches
 from psgd.training.finite import check_replica_finite, nonfinite_worker
 from psgd.training.job import Job, Start
-from psgd.training.local_steps import LocalSteps
 from psgd.training.recorder import Recorder
 from psgd.training.signals import CALLBACK_END, Signals, Stopped
+from psgd.training.steps.batches import StepCounts
+from psgd.training.steps.local_steps import LocalSteps
 from psgd.training.stopwatch import Stopwatch
 
 MAX_EMPTY_ROUNDS = 10  # rounds in a row in which all workers were excluded; then the job has diverged

@@ -9,7 +9,7 @@ A run of `psgd train` passes through these functions, down to the gradient step:
     jobs/build.py          build_job: settings and data -> Job (strategy, learner, sampler, backend)
     jobs/process.py        run_on_process, train_job: on each process or thread: recorder, run files, and the loop
     training/loop.py       Loop.run: rounds of local steps, exchange of reports, combination; evaluations, checkpoints
-    training/host_steps.py HostSteps.run: a segment of each hosted worker (on a GPU: device_steps.py)
+    training/steps/        host_steps.py, HostSteps.run: a segment of each hosted worker (on a GPU: device_steps.py)
     strategy/local_work.py LocalDescent.run: the worker's own parameters at the start of a round, and its steps
     learners/mlp.py        MLP.gradient and the optimizer's step; of plain SGD MLP._descend, which does both at once
     backends/numpy/        network_passes.py: forward, gradient and descend as products of matrices

@@ -25,10 +25,10 @@ from psgd.jobs.probe.concurrent import Barrier, ProcessWork, run_concurrently
 from psgd.jobs.probe.forecast import EXCHANGES, Machine, Round
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
-from psgd.training.local_steps import LocalSteps
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
 from psgd.training.replica_holder import HostReplica
+from psgd.training.steps.local_steps import LocalSteps
 
 SECONDS = 0.12  # of one measurement, unless one repetition takes longer; raised, there is less noise
 TOGETHER = 0.06  # seconds of one measurement of several processes at once; raised, there is less noise

@@ -32,9 +32,9 @@ from psgd.jobs.probe.probe import SPEED_ALONE, ms
 from psgd.strategy.applications import GradientStep
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
-from psgd.training.local_steps import LocalSteps
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
+from psgd.training.steps.local_steps import LocalSteps
 
 WORKERS = (1, 2, 4, 8)
 

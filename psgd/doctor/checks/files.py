@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import psgd
 from psgd.core import user_cache
-from psgd.doctor.compiler import cache_places
+from psgd.doctor.checks.compiler import cache_places
 from psgd.doctor.finding import Finding, note, ok, size, wrong
 
 _WALK_SECONDS = 4.0  # for the sizes of all places together

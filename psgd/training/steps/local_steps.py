@@ -10,12 +10,12 @@ from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
 from psgd.group.group import Group
 from psgd.group.reports import Report
-from psgd.training.batches import StepCounts
 from psgd.training.device_replica import DeviceReplica, connect_devices
-from psgd.training.device_steps import DeviceSteps
-from psgd.training.host_steps import HostSteps
 from psgd.training.job import Job
 from psgd.training.replica_holder import HostReplica, ReplicaHolder
+from psgd.training.steps.batches import StepCounts
+from psgd.training.steps.device_steps import DeviceSteps
+from psgd.training.steps.host_steps import HostSteps
 
 
 class _Steps(Protocol):

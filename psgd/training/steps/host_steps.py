@@ -7,10 +7,10 @@ from psgd.core.clock import Clock
 from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
 from psgd.group.reports import Report
-from psgd.training.batches import BatchReader, StepCounts
 from psgd.training.finite import first_nonfinite
 from psgd.training.job import Job
-from psgd.training.step_budget import StepBudget
+from psgd.training.steps.batches import BatchReader, StepCounts
+from psgd.training.steps.step_budget import StepBudget
 
 
 @final

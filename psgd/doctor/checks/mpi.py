@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from psgd.core.errors import UsageError
-from psgd.doctor import program, shared_memory
+from psgd.doctor import program
+from psgd.doctor.checks import shared_memory
+from psgd.doctor.checks.launchers import launcher_above, left_behind
 from psgd.doctor.finding import Finding, note, ok, wrong
-from psgd.doctor.launchers import launcher_above, left_behind
 from psgd.doctor.mpi_rank import SECONDS
 
 _QUESTION_SECONDS = 10.0  # that a program may take to say its version

@@ -1,6 +1,6 @@
 """The table of checks, in the order in which they are shown."""
 
-from psgd.doctor import (
+from psgd.doctor.checks import (
     clock,
     compiler,
     cores,
