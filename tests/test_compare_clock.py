@@ -22,7 +22,7 @@ from psgd.compare.modelled.network import (
     MPICH,
     PAYLOAD,
     Library,
-    Network,
+    Link,
     after_broadcasts,
     all_gather_seconds,
     broadcasts_seconds,
@@ -61,7 +61,7 @@ def a_run(*rounds, steps=10, **series):
 
 def network(bandwidth=1e9, latency=0.0):
     """`bandwidth`: payload, in bytes a second."""
-    return Network(8 * bandwidth / PAYLOAD, latency)
+    return Link(8 * bandwidth / PAYLOAD, latency)
 
 
 def seconds(cell, run, price, library=NO_OVERHEAD):
@@ -207,14 +207,14 @@ def test_weighted_averaging_with_equal_speeds_is_parameter_averaging():
 
 
 def test_an_infinitely_fast_network_is_none():
-    ideal = Price(hosts=2, network=Network(float("inf"), 0.0))
+    ideal = Price(hosts=2, network=Link(float("inf"), 0.0))
     cell, run = a_cell(), a_run(0, 5)
     assert times(cell, run, ideal, NO_OVERHEAD).seconds.tolist() == times(cell, run, Price(hosts=2)).seconds.tolist()
 
 
 def test_prices_are_read_as_results_have_them():
     given = {"hosts": 2, "workers_per_host": None, "network": "100Mbit,1ms", "machine_speed": 2.0}
-    assert as_price(given) == Price(2, None, Network(1e8, 1e-3), 2.0)
+    assert as_price(given) == Price(2, None, Link(1e8, 1e-3), 2.0)
     assert as_price({}) == Price()
     assert (
         times(a_cell(), a_run(3), given).seconds.tolist() == times(a_cell(), a_run(3), as_price(given)).seconds.tolist()
@@ -261,7 +261,7 @@ def test_rounds_of_short_messages_overlap():
 
 def test_packets_have_headers():
     """A full packet of 1538 bytes on the wire carries 1448."""
-    assert broadcasts_seconds(Network(8 * 1538, 0.0), NO_OVERHEAD, (0,), 2, 1448) == pytest.approx(1.0)
+    assert broadcasts_seconds(Link(8 * 1538, 0.0), NO_OVERHEAD, (0,), 2, 1448) == pytest.approx(1.0)
 
 
 def test_many_hosts_scatter_and_gather():

@@ -263,7 +263,7 @@ def test_a_stopped_control_plane_ends_the_job(cluster, monkeypatch, tmp_path, ca
     variables = ray_driver._variables() | {"GCS": str(gcs)}
     monkeypatch.setattr(ray_driver, "_variables", lambda: variables)
     monkeypatch.setattr(control_plane, "LONGEST_SILENCE", 2.0)
-    monkeypatch.setattr(control_plane, "leave", lambda reason: None)
+    monkeypatch.setattr(control_plane, "end_process", lambda reason: None)
     try:
         code, seconds = train_by(
             cluster, monkeypatch, tmp_path, stopping_the_control_plane, "training.epochs=1e6", "strategy.period=50"

@@ -145,7 +145,7 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(deadline, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(control_plane, "ASK_SECONDS", 0.01)
     for module in (connection, control_plane):
-        monkeypatch.setattr(module, "leave", reasons.append)
+        monkeypatch.setattr(module, "end_process", reasons.append)
     return reasons
 
 
@@ -162,7 +162,7 @@ def test_a_connection_that_never_comes_ends_this_process(monkeypatch, left):
     monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.03)
     hangs = threading.Event()
     fake_ray(monkeypatch, init=lambda *_, **__: hangs.wait(LIMIT))
-    monkeypatch.setattr(connection, "leave", lambda reason: (left.append(reason), hangs.set()))
+    monkeypatch.setattr(connection, "end_process", lambda reason: (left.append(reason), hangs.set()))
     with connected(1):
         assert hangs.is_set()
     assert left[0].startswith("Ray at auto (RAY_ADDRESS) has not answered for 0.03 s")
@@ -175,7 +175,7 @@ def test_silence_of_the_control_plane_is_told_to_the_actors_and_ends_this_proces
     fake_ray(
         monkeypatch, nodes=lambda: hangs.wait(LIMIT), get=(lambda end: end) if told else fail(RuntimeError("gone"))
     )
-    monkeypatch.setattr(control_plane, "leave", lambda reason: (left.append(reason), over.set()))
+    monkeypatch.setattr(control_plane, "end_process", lambda reason: (left.append(reason), over.set()))
     coordinator = SimpleNamespace(end=SimpleNamespace(remote=lambda code, reason: reasons.append((code, reason))))
     with ControlPlane(coordinator, 0.05):
         assert over.wait(LIMIT)

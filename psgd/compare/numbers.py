@@ -32,7 +32,7 @@ def seconds(value: float | None, count: int = 3) -> str:
     return f"{digits(value * 1e6, count)} µs" if value else "0 s"
 
 
-def size(value: float | None) -> str:
+def data_size(value: float | None) -> str:
     """A number of bytes in B, kB, MB, GB or TB of powers of ten."""
     if value is None:
         return NONE

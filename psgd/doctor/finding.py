@@ -33,7 +33,7 @@ def wrong(check: str, text: str, advice: str = "", **details: Any) -> Finding:
     return Finding(check, "wrong", text, advice, details)
 
 
-def size(amount: float) -> str:
+def in_bytes(amount: float) -> str:
     """Write a number of bytes for people, as 1.5 GB."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if amount < 1000:

@@ -6,7 +6,7 @@ from psgd.compare.analysis.arm_times import BANDWIDTHS, LATENCIES, arm_times, ne
 from psgd.compare.analysis.grid import GridPoint, points_with_cells, unusable
 from psgd.compare.analysis.tables import against
 from psgd.compare.modelled.clock import Price, place_on_hosts
-from psgd.compare.modelled.network import Network
+from psgd.compare.modelled.network import Link
 from psgd.compare.results_file import Json
 
 
@@ -22,7 +22,7 @@ def diagram(results: Json) -> Json | None:
         return None
     name, price = next(networks(results, point.workers), (None, Price(hosts=point.workers)))
     first = [
-        [_first(results, point, price._replace(network=Network(bandwidth, latency))) for bandwidth in BANDWIDTHS]
+        [_first(results, point, price._replace(network=Link(bandwidth, latency))) for bandwidth in BANDWIDTHS]
         for latency in LATENCIES
     ]
     return {

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from psgd.compare.modelled.network import MPICH, Library, Network, all_gather_seconds, broadcasts_seconds, parse_network
+from psgd.compare.modelled.network import MPICH, Library, Link, all_gather_seconds, broadcasts_seconds, parse_network
 from psgd.compare.modelled.work import Work, combinations, work
 from psgd.core.errors import UsageError
 from psgd.group.placement import default_placement
@@ -29,7 +29,7 @@ class Price(NamedTuple):
 
     hosts: int = 1
     workers_per_host: int | None = None  # as evenly as possible if not given
-    network: Network | None = None
+    network: Link | None = None
     machine_speed: float = 1.0  # relative to the machine on which costs were measured
     dollars_per_host_hour: float | None = None
     watts_per_host: float | None = None

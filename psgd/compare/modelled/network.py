@@ -1,4 +1,4 @@
-"""Networks as prices name them, and the seconds that psgd's messages take on them."""
+"""Links between hosts as prices name them, and the seconds that psgd's messages take on them."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ ROUNDS = 16  # simulated until rounds follow each other evenly, and again to see
 _NETWORK = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([kmg]bit)(?:/s)?\s*,\s*(\d+(?:\.\d*)?)\s*(us|ms|s)\s*", re.IGNORECASE)
 
 
-class Network(NamedTuple):
+class Link(NamedTuple):
     """A link between two hosts. Each host has one card, which sends and receives at the same time."""
 
     bandwidth: float  # bits a second, of one card
@@ -38,11 +38,11 @@ MPICH = Library(overhead=60e-6, eager_bytes=3_177_811, trips=4)
 
 
 @lru_cache
-def parse_network(text: str) -> Network:
+def parse_network(text: str) -> Link:
     """Parse a network such as "100Mbit,1ms". UsageError if that is impossible."""
     if found := _NETWORK.fullmatch(text):
         bandwidth, bits, latency, seconds = found.groups()
-        network = Network(float(bandwidth) * BITS[bits.lower()], float(latency) * SECONDS[seconds.lower()])
+        network = Link(float(bandwidth) * BITS[bits.lower()], float(latency) * SECONDS[seconds.lower()])
         if network.bandwidth > 0:
             return network
     raise UsageError(
@@ -50,7 +50,7 @@ def parse_network(text: str) -> Network:
     )
 
 
-def all_gather_seconds(network: Network, library: Library, hosts: int, processes: int, row: int) -> float:
+def all_gather_seconds(network: Link, library: Library, hosts: int, processes: int, row: int) -> float:
     """Seconds of an all-gather between hosts: `processes` of each give a row of `row` bytes. In each stage the
     processes exchange with twice as many as before, those of a host through one card."""
     stages = (hosts - 1).bit_length()
@@ -58,7 +58,7 @@ def all_gather_seconds(network: Network, library: Library, hosts: int, processes
     return stages * (network.latency + library.overhead) + 8 * received / (network.bandwidth * PAYLOAD)
 
 
-def broadcasts_seconds(network: Network, library: Library, roots: tuple[int, ...], hosts: int, size: int) -> float:
+def broadcasts_seconds(network: Link, library: Library, roots: tuple[int, ...], hosts: int, size: int) -> float:
     """Seconds of broadcasts of `size` bytes between hosts, one after another, from the hosts `roots`.
 
     MPICH sends along a binomial tree; from SCATTERED_FROM hosts, longer messages are scattered and gathered in a ring.

@@ -153,7 +153,7 @@ def _table(results: view.Results, name: str, found: CellCurves, clock: view.RunC
             at = [[run["series"].get(key) for run in cell["runs"]] for key in ("examples", "rounds")]
             examples, rounds = (bands.middle(each, point.at) for each in at)
             sent = bands.middle([_sent(cell, run) for run in cell["runs"]], point.at)
-            row = [_epochs(results, cell, examples), numbers.count(rounds), numbers.size(sent)]
+            row = [_epochs(results, cell, examples), numbers.count(rounds), numbers.data_size(sent)]
             for price in clocks:
                 seconds = [clock.seconds(price, cell, run) for run in cell["runs"]]
                 row.append(numbers.seconds(bands.middle(seconds, point.at)))

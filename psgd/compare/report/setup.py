@@ -67,7 +67,7 @@ def _cells(results: view.Results) -> Table:
                     numbers.count(cell["batch"]),
                     numbers.short(cell["learning_rate"]) + tuned,
                     numbers.count(cell["parameters"]),
-                    numbers.size(cell["message_bytes"]),
+                    numbers.data_size(cell["message_bytes"]),
                 ]
             )
         groups.append(RowGroup(rows, view.point_title(at)))

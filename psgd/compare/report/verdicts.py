@@ -86,7 +86,7 @@ def _row(cell: dict[str, Any], row: dict[str, Any], reference: bool, money: bool
         *(_ratio(ratio) if ratio else [numbers.NONE] * 4),
         numbers.seconds(row["restricted_mean"]),
         numbers.digits(row["epochs_median"]),
-        numbers.size(row["bytes_median"]),
+        numbers.data_size(row["bytes_median"]),
         numbers.share(row["final"]),
         numbers.share(row["best"]),
     ]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import psgd
 from psgd.core import user_cache
 from psgd.doctor.checks.compiler import cache_places
-from psgd.doctor.finding import Finding, note, ok, size, wrong
+from psgd.doctor.finding import Finding, in_bytes, note, ok, wrong
 
 _WALK_SECONDS = 4.0  # for the sizes of all places together
 _ROOM = 1e9  # bytes
@@ -38,8 +38,10 @@ def judge_directory(directory: Path) -> Finding:
             "files", f"{directory} cannot be written to: runs/ is made here", "change directory, or use --output"
         )
     if free < _ROOM:
-        return note("files", f"{size(free)} are free in {directory}", "a run stops when its checkpoint finds no room")
-    return ok("files", f"runs/ is made in {directory}, which has {size(free)} free")
+        return note(
+            "files", f"{in_bytes(free)} are free in {directory}", "a run stops when its checkpoint finds no room"
+        )
+    return ok("files", f"runs/ is made in {directory}, which has {in_bytes(free)} free")
 
 
 def judge_location(place: FileLocation, deadline: float) -> Finding:
@@ -52,7 +54,7 @@ def judge_location(place: FileLocation, deadline: float) -> Finding:
                 continue
             break
     named = ", ".join(map(str, place.paths[:3])) + (" ..." if len(place.paths) > 3 else "")
-    amount = size(total) if complete else f"more than {size(total)}"
+    amount = in_bytes(total) if complete else f"more than {in_bytes(total)}"
     text = f"{place.about}: {named}, {amount}; to remove: {place.remove}"
     return ok("files", text, paths=[str(path) for path in place.paths], bytes=total, complete=complete)
 

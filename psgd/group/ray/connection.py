@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from psgd.core.errors import ProcessLost, UsageError
-from psgd.group.ray.deadline import Deadline, leave
+from psgd.group.ray.deadline import Deadline, end_process
 from psgd.group.ray.library import LOCAL, address, import_ray
 
 CONNECT_SECONDS = 60.0  # that starting Ray or connecting to it may take; Ray itself gives up after 30 s or never
@@ -27,7 +27,7 @@ def connected(cpus: int) -> Iterator[None]:
     reason = (
         f"{which} has not answered for {CONNECT_SECONDS:g} s: one of its processes was stopped or killed; start again"
     )
-    with Deadline(CONNECT_SECONDS, partial(leave, reason)):
+    with Deadline(CONNECT_SECONDS, partial(end_process, reason)):
         if place == LOCAL:
             _start(ray, cpus)
         else:

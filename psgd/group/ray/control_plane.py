@@ -5,7 +5,7 @@ import threading
 from typing import Any, final
 
 from psgd.core.errors import ProcessLost
-from psgd.group.ray.deadline import Deadline, leave
+from psgd.group.ray.deadline import Deadline, end_process
 from psgd.group.ray.library import import_ray
 from psgd.group.ray.transport import GRACE_SECONDS
 
@@ -42,6 +42,6 @@ class ControlPlane:
             f"Ray's control plane (gcs_server, on the head node) has not answered for {self._silence:g} s: it was "
             "stopped or killed; start the cluster again and continue with --resume"
         )
-        with Deadline(GRACE_SECONDS, lambda: leave(reason)), contextlib.suppress(Exception):
+        with Deadline(GRACE_SECONDS, lambda: end_process(reason)), contextlib.suppress(Exception):
             import_ray().get(self._coordinator.end.remote(ProcessLost.code, reason))
-        leave(reason)
+        end_process(reason)

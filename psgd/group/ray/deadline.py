@@ -34,7 +34,7 @@ class Deadline:
         self._act()
 
 
-def leave(reason: str) -> NoReturn:
+def end_process(reason: str) -> NoReturn:
     """Print why, and end this process with the code of a lost process. Nothing is cleaned up: without its control
     plane, Ray's shutdown waits for ever."""
     LOG.error("psgd: %s", reason)
