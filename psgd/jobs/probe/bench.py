@@ -165,8 +165,8 @@ class Bench:
         times: list[float] = []
         for _ in range(3):
             with tempfile.TemporaryDirectory(prefix="psgd-probe-") as directory:  # writing metrics takes time too
-                record = Recorder(Path(directory), job.sampler.examples, epochs, "probe", quiet=True)
-                loop = Loop(job, Serial(), record, segment_seconds=1e9)
+                recorder = Recorder(Path(directory), job.sampler.examples, epochs, "probe", quiet=True)
+                loop = Loop(job, Serial(), recorder, segment_seconds=1e9)
                 done = loop.run().progress.round
                 times.append(loop.stopwatch.train_seconds / done)
         return min(times)

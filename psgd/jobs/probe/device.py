@@ -177,8 +177,8 @@ def _whole_round(settings: Settings, job: Job, steps: int, expected: float) -> f
     times: list[float] = []
     for _ in range(2):
         with tempfile.TemporaryDirectory(prefix="psgd-probe-") as directory:
-            record = Recorder(Path(directory), job.sampler.examples, epochs, "probe", quiet=True)
-            loop = Loop(job, Serial(), record, segment_seconds=1e9)
+            recorder = Recorder(Path(directory), job.sampler.examples, epochs, "probe", quiet=True)
+            loop = Loop(job, Serial(), recorder, segment_seconds=1e9)
             done = loop.run().progress.round
             times.append(loop.stopwatch.train_seconds / done)
     return min(times)
