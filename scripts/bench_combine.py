@@ -69,13 +69,13 @@ def run_rank(size: int, sums: int) -> None:
     from mpi4py import MPI
 
     from psgd.group.group import Group
-    from psgd.group.mpi import Mpi
-    from psgd.group.mpi_world import World
+    from psgd.group.mpi.open_transport import open_transport
+    from psgd.group.mpi.world import World
     from psgd.group.vector_shape import VectorShape
 
     world = MPI.COMM_WORLD
     shape = VectorShape(world.size, size, state_rows=0, contribution_rows=1, dtype=np.dtype(np.float32))
-    transport = Mpi(World(), 60.0, 4 * size * (world.size + 2))  # one contribution a rank, and two replicas
+    transport = open_transport(World(), 60.0, 4 * size * (world.size + 2))  # one contribution a rank, and two replicas
     assert len(set(transport.hosts)) == 1, "the ranks share no memory"
     group, vector = Group(transport, shape), np.random.default_rng(world.rank).standard_normal(size, np.float32)
     own, shared, result = np.empty_like(vector), group.contribution(world.rank)[0], group.replicas[1][0]

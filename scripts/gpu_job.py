@@ -28,8 +28,8 @@ from pretend.jobs import task_of  # noqa: E402
 from psgd.backends.cuda import driver  # noqa: E402
 from psgd.backends.cuda.cuda_workers import CudaWorkers  # noqa: E402
 from psgd.core.replica import Replica  # noqa: E402
-from psgd.group.mpi import Mpi  # noqa: E402
-from psgd.group.mpi_world import World  # noqa: E402
+from psgd.group.mpi.open_transport import open_transport  # noqa: E402
+from psgd.group.mpi.world import World  # noqa: E402
 from psgd.group.serial import Serial  # noqa: E402
 from psgd.group.transport import Transport  # noqa: E402
 from psgd.jobs.files.summary import parameters_sha256  # noqa: E402
@@ -56,7 +56,7 @@ def main() -> int:
     device = opened(options.pretend, world.process) if on_gpu else None
     for name in NAMES:
         one, whole = job(strategies(WORKERS)[name], WORKERS), not options.pretend
-        transport = Mpi(world, SECONDS, 1 << 20)
+        transport = open_transport(world, SECONDS, 1 << 20)
         loop = trained(at_gpu(one, device, whole, options.combine) if on_gpu else one, transport)
         parameters = loop.result.parameters.copy()
         hashes = transport.all_gather(parameters_sha256(parameters).encode())
@@ -66,7 +66,7 @@ def main() -> int:
             far = share(parameters, trained(cpu, Serial()).result.parameters, cpu.learner.initial(cpu.seed))
             found[name] = {"same": len(set(hashes)) == 1, "share": far}
         if options.combine:
-            transport = Mpi(world, SECONDS, 1 << 20)
+            transport = open_transport(world, SECONDS, 1 << 20)
             staged = trained(at_gpu(one, device, whole), transport).result.parameters.copy()
             transport.close()
             if world.process == 0:

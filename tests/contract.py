@@ -90,8 +90,8 @@ def hashes(make: Callable[[], Transport], all_workers: tuple[int, ...] = (4, 8))
 if __name__ == "__main__":
     import json
 
-    from psgd.group.mpi import Mpi
-    from psgd.group.mpi_world import World
+    from psgd.group.mpi.open_transport import open_transport
+    from psgd.group.mpi.world import World
 
     assert len(SPEEDS) >= 8
     world = World()
@@ -99,13 +99,13 @@ if __name__ == "__main__":
     wanted = int(sys.argv[1])
     assert processes == wanted, f"{processes} processes instead of {wanted}"
     for workers in (1, 3, 4, 5):
-        transport = Mpi(world, 30.0, 1 << 20)
+        transport = open_transport(world, 30.0, 1 << 20)
         check_group(transport, workers)
         transport.close()
-    transports: list[Mpi] = []
+    transports = []
 
-    def make() -> Mpi:
-        transports.append(Mpi(world, 30.0, 1 << 20))
+    def make() -> Transport:
+        transports.append(open_transport(world, 30.0, 1 << 20))
         return transports[-1]
 
     found = hashes(make)

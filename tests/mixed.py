@@ -9,14 +9,14 @@ import sys
 from jobs import NAMES, job, strategies, train
 from pretend.jobs import on_pretend
 
-from psgd.group.mpi import Mpi
-from psgd.group.mpi_world import World
+from psgd.group.mpi.open_transport import open_transport
+from psgd.group.mpi.world import World
 
 if __name__ == "__main__":
     world, found, combines = World(), {}, "--combine" in sys.argv
     on_gpu = combines or world.process % 2 == 0
     for name in NAMES:
-        transport, one = Mpi(world, 30.0, 1 << 20), job(strategies(4)[name], 4)
+        transport, one = open_transport(world, 30.0, 1 << 20), job(strategies(4)[name], 4)
         own = train(on_pretend(one, combines=combines) if on_gpu else one, transport)[0]
         rows = transport.all_gather(own.encode())
         found[name] = own if len(set(rows)) == 1 else None

@@ -75,6 +75,9 @@ class Pipe:
     def recover(self) -> None:
         self.members, self._events = self._ask(("recover",))
 
+    def confirm_end(self) -> None:
+        pass
+
     def abort(self, code: int) -> NoReturn:
         os._exit(code)
 

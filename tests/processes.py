@@ -35,6 +35,11 @@ class Mpi(NamedTuple):
     def command(self, processes: int, *arguments: str) -> list[str]:
         return [str(self.bin / "mpirun"), "-n", str(processes), str(self.bin / "python"), *arguments]
 
+    def fault_tolerant(self, processes: int, *arguments: str) -> list[str]:
+        """Open MPI's command whose processes go on without those that are lost."""
+        launcher, *rest = self.command(processes, *arguments)
+        return [launcher, "--with-ft", "ulfm", *rest]
+
 
 def mpis() -> list[Mpi]:
     """MPICH in the environment that runs the tests, Open MPI in that of PSGD_TEST_OPENMPI (scripts/test sets it)."""

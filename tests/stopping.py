@@ -7,12 +7,12 @@ import os
 import signal
 import sys
 
-from psgd.group import mpi, mpi_world
+from psgd.group.mpi import library, transport, world
 from psgd.jobs.launch.command import main
 
 if __name__ == "__main__":
     rank, event = int(os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK", "0"))), sys.argv.pop(1)
-    mpi_world.INITIAL_SECONDS = 3.0
+    world.INITIAL_SECONDS = 3.0
 
     def stop_before(function):
         def stopping(*arguments, **named):
@@ -23,9 +23,9 @@ if __name__ == "__main__":
         return stopping
 
     if event == "start":
-        mpi_world._initialize = stop_before(mpi_world._initialize)
+        library.initialize = stop_before(library.initialize)
     if event == "share":
-        mpi_world.World.load_once_per_host = stop_before(mpi_world.World.load_once_per_host)
+        world.World.load_once_per_host = stop_before(world.World.load_once_per_host)
     if event == "windows":
-        mpi.Mpi.memory = stop_before(mpi.Mpi.memory)
+        transport.Mpi.memory = stop_before(transport.Mpi.memory)
     sys.exit(main())

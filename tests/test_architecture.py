@@ -26,7 +26,7 @@ LEVELS = (
 )
 LEVEL = {package: len(LEVELS) - number for number, packages in enumerate(LEVELS) for package in packages}
 DOORS = {
-    "mpi4py": {"psgd.group.mpi_world"},
+    "mpi4py": {"psgd.group.mpi.library"},
     "ray": {"psgd.group.ray.library"},
     "pydantic": {
         "psgd.config.comparison",

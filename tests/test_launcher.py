@@ -9,7 +9,7 @@ from test_train import command, refused
 
 from psgd.core.errors import UsageError
 from psgd.core.launcher import disconnected, launched, process_count, rank, unconnected_tasks
-from psgd.group.mpi_world import choose_protocol
+from psgd.group.mpi.library import choose_protocol
 from psgd.jobs.choose.group import check_launched
 
 NAMES = (

@@ -13,7 +13,7 @@ def main() -> int:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(SECONDS)
     from psgd.core.errors import PsgdError
-    from psgd.group.mpi_world import World
+    from psgd.group.mpi.world import World
 
     try:
         world = World()

@@ -38,7 +38,6 @@ class Group:
         self._reducer = TreeReducer(shape.contribution_rows, BLOCK_ELEMENTS, shape.dtype)
         self._placement = default_placement(shape.workers, transport.members)
         self._terms: _Terms | None = None
-        self._contributions: dict[int, np.ndarray] = {}
         self._lay_out()
 
     @property
@@ -91,14 +90,25 @@ class Group:
                 apply(reduce(given, load, where), where)
         self.transport.barrier()
 
-    def recover(self) -> None:
-        """Collective over the survivors, after ProcessLost: they adopt the orphans. May raise ProcessLost again."""
+    def confirm_end(self) -> None:
+        """Collective, when training has ended: return once all processes have got here, or raise ProcessLost on all."""
+        self.transport.confirm_end()
+
+    def recover(self) -> str:
+        """Collective over the survivors, after ProcessLost: they adopt the orphans. Returns who was lost and who goes
+        on, for people. May raise ProcessLost again."""
         self.transport.recover()
-        self._placement = adopt_orphans(self._placement, self.transport.members)
+        members = self.transport.members
+        lost = [str(process) for process in self._placement if process not in members]
+        self._placement = adopt_orphans(self._placement, members)
         self._lay_out()
+        who = f"process{'es' * (len(lost) > 1)} {', '.join(lost)}" if lost else "a message"
+        count = len(members)
+        return f"{who} was lost; {count} process{'es' * (count > 1)} go{'es' * (count == 1)} on"
 
     def _lay_out(self) -> None:
-        """Allocate memory for the placement as it is; contributions of workers that stay keep their place."""
+        """Allocate memory for the placement as it is. Where orphans may be adopted, every host has room for all workers
+        from the start, so that contributions keep their place."""
         shape, members, hosts = self._shape, self.transport.members, self.transport.hosts
         self._slots = max(len(hosted) for hosted in self._placement.values())
         self._host = host = hosts[members.index(self.transport.process)]
@@ -108,8 +118,8 @@ class Group:
             for host in sorted(set(hosts))
         }
         self._nodes = {host: maximal_subtrees(workers, shape.workers) for host, workers in on_host.items()}
-        new = [w for w in sorted(on_host[host]) if w not in self._contributions]
-        self._contributions |= self._arrays(f"contributions from {len(self._contributions)}", new)
+        here = range(shape.workers) if self.transport.recovers else sorted(on_host[host])
+        self._contributions = self._arrays("contributions", here)
         replica = self._array("replica 0", 1 + shape.state_rows)
         second = self._array("replica 1", 1 + shape.state_rows) if self.transport.recovers else replica
         self._replicas = (replica, second)

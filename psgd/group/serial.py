@@ -35,5 +35,8 @@ class Serial:
     def recover(self) -> None:
         raise AssertionError("one process cannot lose another")
 
+    def confirm_end(self) -> None:
+        pass
+
     def abort(self, code: int) -> NoReturn:
         raise SystemExit(code)

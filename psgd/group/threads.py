@@ -98,6 +98,9 @@ class Threads:
     def recover(self) -> None:
         raise ProcessLost("a thread cannot be lost and the others go on")
 
+    def confirm_end(self) -> None:
+        pass
+
     def abort(self, code: int) -> NoReturn:
         self._shared.end(code)
         raise SystemExit(code)

@@ -32,3 +32,8 @@ class Transport(Exchange, Protocol):
     def recover(self) -> None:
         """Collective over the survivors, after ProcessLost: agree on the members and start afresh with them."""
         ...
+
+    def confirm_end(self) -> None:
+        """Collective, when training has ended: return once all living processes have got here. ProcessLost, on all of
+        them, if some have to recover first."""
+        ...

@@ -132,6 +132,7 @@ class Loop:
         self.agreement.check()  # what failed after the last exchange of reports
         self.agreement.together(lambda: finish(self) if self.group.first else None)  # a full disk may have room for it
         self._checkpoints.save(self.replica, steps_done, self._scores)
+        self.group.confirm_end()
         return self.result
 
     def _begin(self) -> None:
@@ -269,9 +270,9 @@ class Loop:
             if self._losses > MAX_PROCESS_LOSSES:
                 raise loss
             try:
-                self.group.recover()
+                what_was_lost = self.group.recover()
                 self._recorder.writes = self.group.first
-                self._recorder.say(f"{loss}; {len(self.group.transport.members)} processes go on")
+                self._recorder.say(what_was_lost)
                 own = self.replica.progress.round if self._begun else -1, self.replica.progress.evaluated
                 rows = self.group.all_gather(np.array(own, np.int64).tobytes())
                 round, evaluated = min(tuple(np.frombuffer(row, np.int64).tolist()) for row in rows)

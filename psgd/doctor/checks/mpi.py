@@ -152,7 +152,7 @@ def _launcher() -> Launcher | None:
 
 
 def _library() -> str:
-    from psgd.group.mpi_world import library_version
+    from psgd.group.mpi.library import library_version
 
     try:
         return library_version()

@@ -54,6 +54,9 @@ class Ray:
         self._end(ProcessLost.code, f"process {self.process}: {self._loss}")
         raise SystemExit(ProcessLost.code)
 
+    def confirm_end(self) -> None:
+        pass
+
     def abort(self, code: int) -> NoReturn:
         self._end(code, "")
         raise SystemExit(code)

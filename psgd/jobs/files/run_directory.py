@@ -128,6 +128,15 @@ def lock(path: Path) -> None:
         return  # a file system without locks
 
 
+def share_lock(path: Path) -> None:
+    """Keep the run directory locked together with the other processes of the job, so that it stays so as long as one of
+    them lives. Waits for the process that has locked it alone, which calls this too."""
+    name = os.path.realpath(path)
+    with suppress(OSError):  # a file system without locks, or another host's
+        _locks[name] = _locks[name] if name in _locks else os.open(path, os.O_RDONLY)
+        fcntl.flock(_locks[name], fcntl.LOCK_SH)
+
+
 def unlock(path: Path) -> None:
     """Let others use a directory that this process has locked."""
     descriptor = _locks.pop(os.path.realpath(path), None)

@@ -138,6 +138,7 @@ def _introduction(job: Job, loop: Loop, processes: list[dict[str, Any]], chosen:
     noun, ending = nouns.get(transport.kind, ("MPI process", "es"))
     where = f"one {noun}" if count == 1 else f"{count} {noun}{ending}"
     where += f" of {hosts} hosts" if 1 < hosts < count else ""
+    where += ", which go on if one is lost" if transport.recovers and count > 1 else ""
     compiled = job.backend.name == "numba" and not job.device
     gpus = sorted({process["device"] for process in processes} - {"cpu"})
     return (

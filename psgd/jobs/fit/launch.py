@@ -13,11 +13,11 @@ from psgd.core.log import LOG, say_once
 from psgd.data.dataset import Data
 from psgd.data.user_arrays import UserArrays
 from psgd.group.failure import Agreement
-from psgd.group.mpi import Mpi
-from psgd.group.mpi_world import DEFAULT_PATIENCE, World
+from psgd.group.mpi.open_transport import open_transport
+from psgd.group.mpi.world import DEFAULT_PATIENCE, World
 from psgd.group.transport import Transport
 from psgd.jobs.environment import all_gather_json, describe_group
-from psgd.jobs.files.run_directory import unlock
+from psgd.jobs.files.run_directory import share_lock, unlock
 from psgd.jobs.files.run_files import RunFiles
 from psgd.jobs.fit.callback import Callback, Function
 from psgd.jobs.fit.directory import exception_after, open_run
@@ -82,7 +82,7 @@ def _fit_on(
     try:
         return _train(transport, call, job, directory, signals, agreement or Agreement(transport))
     finally:  # of this thread: after a second Ctrl-C, the caller does not wait for it
-        if directory and transport.process == 0:
+        if directory and (transport.process == 0 or transport.recovers):
             unlock(directory)
 
 
@@ -144,7 +144,7 @@ def fit_with_mpi(built: tuple[FitCall, Job] | None, failure: Exception | None, n
     raises it, the others raise SystemExit(1)."""
     world = World()
     patience = built[0].task.settings.cluster.patience if built else DEFAULT_PATIENCE
-    transport = Mpi(world, patience, built[1].vectors.shared_bytes if built else 0)
+    transport = open_transport(world, patience, built[1].vectors.shared_bytes if built else 0)
     agreement = Agreement(transport)
     agreement.failure = failure
     first, signals = transport.process == 0, Signals()
@@ -158,6 +158,8 @@ def fit_with_mpi(built: tuple[FitCall, Job] | None, failure: Exception | None, n
         opened = agreement.together(lambda: open_run(call.request, call.task) if first else None)
         name = all_gather_json(transport, {"directory": str(opened) if opened else None})[0]["directory"]
         with signals.listening() if name else nullcontext():  # from here on, after MPI has installed handlers
+            if name and transport.recovers:  # then the first process may be lost, and the others go on
+                agreement.together(lambda: share_lock(Path(name)))
             fitted = _fit_on(transport, call, job, Path(name) if name else None, signals, agreement)
         same = all_gather_json(transport, {"summary": fitted.summary, "history": fitted.history})[0]
         return replace(fitted, **same)  # of the first process, since clocks differ

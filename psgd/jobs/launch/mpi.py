@@ -10,11 +10,12 @@ from typing import TypeVar
 from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
 from psgd.group.failure import Agreement
-from psgd.group.mpi import Mpi
-from psgd.group.mpi_world import DEFAULT_PATIENCE, World
+from psgd.group.mpi.open_transport import open_transport
+from psgd.group.mpi.world import DEFAULT_PATIENCE, World
 from psgd.jobs.build import build_job
 from psgd.jobs.choose.device import with_device
 from psgd.jobs.environment import limit_blas
+from psgd.jobs.files.run_directory import share_lock
 from psgd.jobs.process import print_summary, run_on_process
 from psgd.jobs.request import RunRequest, parse_arguments
 from psgd.training.signals import Signals, Stopped
@@ -94,7 +95,9 @@ def run_with_mpi(request: RunRequest, world: World, agreement: Agreement, signal
     directory = _by_first(world, agreement, open_first)
     assert directory
     limit_blas()
-    transport = Mpi(world, settings.cluster.patience, job.vectors.shared_bytes)
+    transport = open_transport(world, settings.cluster.patience, job.vectors.shared_bytes)
+    if transport.recovers:  # then the first process may be lost, and the others go on
+        agreement.together(lambda: share_lock(directory))
     result = run_on_process(request, directory, lambda: job, transport, signals)
     transport.close()
     return print_summary(result)

@@ -22,7 +22,7 @@ def launch(arguments: list[str] | None, signals: Signals) -> int:
     if request is None:
         return 0
     if request.settings.group == "mpi":
-        from psgd.group.mpi_world import World
+        from psgd.group.mpi.world import World
         from psgd.jobs.launch.mpi import run_with_mpi
 
         world = World()

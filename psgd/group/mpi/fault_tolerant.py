@@ -1,0 +1,105 @@
+"""The transport of MPI processes that go on without those that were lost, by User Level Failure Mitigation (ULFM): Open
+MPI's, where `mpirun --with-ft ulfm` started the job."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import NoReturn, final
+
+import numpy as np
+
+from psgd.core.errors import ProcessLost
+from psgd.group.mpi import library
+from psgd.group.mpi.transport import Mpi
+from psgd.group.mpi.world import World
+
+
+@final
+class FaultTolerantMpi:
+    """An `Mpi` of the living processes; after a loss, another one of the survivors.
+
+    A loss fails the calls of some processes and not of others. One that notices it revokes the communicators, so that
+    all others do at their next call; and all meet in `Agree` and `Shrink`, the only calls that still work."""
+
+    kind = "mpi"
+    recovers = True
+
+    def __init__(self, world: World, patience: float, shares_memory: bool) -> None:
+        """Collective; arguments as of Mpi."""
+        self._world, self._patience, self._shares_memory = world, patience, shares_memory
+        self.process = world.process
+        self._memories: dict[str, memoryview] = {}  # they stay shared when processes are lost
+        self._ended = False  # whether all have agreed that training has ended
+        self._recovering = False  # whether all have agreed to recover
+        self._make()
+
+    def _make(self) -> None:
+        self._leaders = self._world.MPI.COMM_NULL
+        with self._losses():
+            self._mpi = Mpi(self._world, self._patience, self._shares_memory)
+        self._leaders, self.members, self.hosts = self._mpi.leaders, self._mpi.members, self._mpi.hosts
+
+    def all_gather(self, row: bytes) -> list[bytes]:
+        with self._losses():
+            return self._mpi.all_gather(row)
+
+    def memory(self, name: str, size: int) -> memoryview:
+        if name not in self._memories:
+            with self._losses():
+                self._memories[name] = self._mpi.memory(name, size)
+        return self._memories[name]
+
+    def barrier(self) -> None:
+        with self._losses():
+            self._mpi.barrier()
+
+    def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
+        with self._losses():
+            self._mpi.exchange_between_hosts(parts)
+
+    def recover(self) -> None:
+        if not self._recovering:
+            self._agree(False)
+        self._recovering = False
+        with self._losses():
+            self._world.shrink()
+        self._make()
+        with self._losses():
+            self._forget_partly_shared()
+
+    def confirm_end(self) -> None:
+        self._ended = self._agree(True)
+        if not self._ended:
+            self._recovering = True
+            raise ProcessLost("a process was lost at the end")
+
+    def abort(self, code: int) -> NoReturn:
+        self._world.abort(code)
+
+    def close(self) -> None:
+        """Collective. A process that leaves with an error, while others want to recover from a loss, ends the job."""
+        if not self._ended and not self._agree(True):
+            self.abort(ProcessLost.code)
+        with suppress(ProcessLost), self._losses():
+            self._mpi.close()
+
+    @contextmanager
+    def _losses(self) -> Iterator[None]:
+        """Raise ProcessLost from calls that a loss has failed, and let it fail those of all others."""
+        try:
+            yield
+        except Exception as error:
+            if not library.is_loss(self._world.MPI, error):
+                raise
+            for communicator in (self._world.communicator, self._world.host_peers, self._leaders):
+                if communicator != self._world.MPI.COMM_NULL:
+                    communicator.Revoke()
+            raise ProcessLost("a process was lost") from None
+
+    def _agree(self, wish: bool) -> bool:
+        with self._world.watchdog:
+            return library.agree(self._world.MPI, self._world.communicator, wish)
+
+    def _forget_partly_shared(self) -> None:
+        """Memory that a loss kept some processes of the host from sharing is nobody's."""
+        names = self._mpi.host_peers.allgather(list(self._memories))
+        self._memories = {name: self._memories[name] for name in self._memories if all(name in each for each in names)}

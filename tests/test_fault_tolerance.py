@@ -1,0 +1,106 @@
+"""Open MPI with fault tolerance: processes are killed, and the others end with the bits of an undisturbed run."""
+
+import json
+import os
+import signal
+
+import pytest
+from processes import Mpi, Running, mpis, python, run
+from test_mpi import LONG, uninterrupted
+
+DATA = (*LONG, "workers=5", "cluster.patience=60")
+ROUNDS = (*DATA, "training.epochs=12")
+WEIGHTED = (*ROUNDS, "cluster.speeds=[1, 1, 0.5, 0.5, 0.25]")
+CLIPPED = (*DATA, "training.epochs=2", "strategy.name=gradient-averaging", "optimizer.clip_norm=1")
+KEPT = (*ROUNDS, "strategy.name=parameter-averaging", "strategy.optimizer_state=keep", "optimizer.name=adam")
+ONE_SHOT = (*ROUNDS, "strategy.name=parameter-averaging", "strategy.period=end")
+
+
+@pytest.fixture
+def openmpi() -> Mpi:
+    found = mpis()[1]
+    if not (found.bin / "mpirun").exists():
+        pytest.skip("no Open MPI here: scripts/test makes an environment for each MPI")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("overrides", "host", "deaths", "left"),
+    [
+        # The first process, which writes the files; then one that has just left a barrier, alone or not.
+        (WEIGHTED, 4, "all_gather:9:0 barrier+:8:2", 2),
+        # One whose loss only its host notices, while the other host waits for this one; then all of the other host.
+        (CLIPPED, 2, "barrier:4:1 exchange_between_hosts:7:2 all_gather:60:3", 1),
+        # Another one dies while the survivors recover; the states of lost workers are those of the last checkpoint.
+        ((*KEPT, "training.checkpoint_seconds=0"), 4, "all_gather:40:3 shrink:1:1", 2),
+        # All that is left of three is the last one, without a checkpoint to go back to.
+        (KEPT, 4, "all_gather:12:0 all_gather:15:1", 1),
+        # The summary is written, but not all know that training has ended.
+        (ONE_SHOT, 2, "confirm_end:1:0", 2),
+    ],
+    ids=["first and another", "a host", "in a recovery", "all but one", "at the end"],
+)
+def test_survivors_end_with_the_bits_of_an_undisturbed_run(openmpi, tmp_path, overrides, host, deaths, left):
+    count, directory = left + len(deaths.split()), tmp_path / "run"
+    command = openmpi.fault_tolerant(count, "tests/dying.py", deaths, str(host), *overrides, "--output", str(directory))
+    finished, expected = run(command), uninterrupted(overrides)
+    assert finished.code == 0, finished
+    found = json.loads(finished.stdout)
+    names = ("parameters_sha256", "worker_steps", "test_loss", "rounds", "examples")
+    assert [found[name] for name in names] == [expected[name] for name in names]
+    assert found["processes"] == left
+    assert f"lost; {left} process{'es go' if left > 1 else ' goes'} on" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    rows = [json.loads(row) for row in (directory / "metrics.jsonl").read_text().splitlines()]
+    assert [row["round"] for row in rows] == sorted(row["round"] for row in rows)
+    assert json.loads((directory / "summary.json").read_text())["status"] == "done"
+
+
+def test_a_process_that_is_lost_before_training_ends_the_job(openmpi, tmp_path):
+    arguments = ("load_once_per_host:1:1", "3", *ROUNDS, "--output", str(tmp_path / "run"))
+    finished = run(openmpi.fault_tolerant(3, "tests/dying.py", *arguments))
+    assert finished.code == 5, finished
+    assert "another process was lost before training began" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_an_exception_ends_all(openmpi, tmp_path):
+    finished = run(openmpi.fault_tolerant(4, "tests/raising.py", *LONG, "--output", str(tmp_path / "run")))
+    assert finished.code == 1, finished
+    assert finished.stderr.count("ZeroDivisionError: deliberately, in round 3") == 1
+
+
+def test_survivors_keep_the_directory_and_can_be_stopped(openmpi, tmp_path):
+    """The first process is killed from outside; nobody else may resume the run before the others have ended."""
+    directory, endless = tmp_path / "run", (*LONG, "training.epochs=1e6")
+    running = Running(openmpi.fault_tolerant(3, "-m", "psgd.train", *endless, "--output", str(directory)))
+    metrics = directory / "metrics.jsonl"
+    running.wait_until(metrics.exists)
+    os.kill(next(pid for pid in running.ranks() if rank_of(pid) == 0), signal.SIGKILL)
+    before = metrics.stat().st_size
+    running.wait_until(lambda: metrics.stat().st_size > before + 10_000)
+    refused = python("-m", "psgd.train", "--resume", "--output", str(directory))
+    assert (refused.code, "another psgd is at work in" in refused.stderr) == (2, True), refused
+    os.kill(running.process.pid, signal.SIGUSR1)
+    finished = running.finish()
+    assert finished.code == 75, finished
+    assert "process 0 was lost; 2 processes go on" in finished.stderr
+    assert json.loads((directory / "summary.json").read_text())["status"] == "stopped"
+
+
+def test_a_hanging_process_ends_the_job_after_the_patience(openmpi, tmp_path):
+    """The one that waits kills the one that is stopped: a launcher would wait for it."""
+    directory, endless = tmp_path / "run", (*LONG, "training.epochs=1e6", "cluster.patience=1")
+    running = Running(openmpi.fault_tolerant(2, "-m", "psgd.train", *endless, "--output", str(directory)))
+    running.wait_until((directory / "metrics.jsonl").exists)
+    os.kill(next(pid for pid in running.ranks() if rank_of(pid) == 1), signal.SIGSTOP)
+    finished = running.finish()
+    assert finished.code == 5, finished
+    assert "waited for process 1, which did not come to an exchange" in finished.stderr
+    assert running.none_left()
+
+
+def rank_of(pid: int) -> int | None:
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        named = dict(row.split(b"=", 1) for row in file.read().split(b"\0") if b"=" in row)
+    return int(named[b"OMPI_COMM_WORLD_RANK"]) if b"OMPI_COMM_WORLD_RANK" in named else None
