@@ -15,7 +15,8 @@ from processes import run as run_command
 from psgd.config.resolve import resolve
 from psgd.core.errors import DataError, StorageError, UsageError
 from psgd.core.replica import Replica
-from psgd.jobs.files.run_directory import exact, fresh, latest, unlock
+from psgd.jobs.files.locks import unlock
+from psgd.jobs.files.run_directory import exact, fresh, latest
 from psgd.jobs.files.summary import rounded
 from psgd.jobs.request import parse_arguments
 from psgd.jobs.run import Run
@@ -201,6 +202,18 @@ def test_a_run_whose_directory_another_has_taken_ends_and_leaves_that_one_as_it_
 def test_resuming_without_a_run_is_refused(tmp_path):
     refused(train("--resume", f"output={tmp_path}/digits"), 2, "nothing to resume")
     refused(train("--resume", "--output", tmp_path / "none"), 2, "there is no run to resume")
+
+
+def test_with_a_config_a_run_that_is_not_there_yet_is_begun(tmp_path):
+    again = ("digits", "training.epochs=2", "--resume", "--output", tmp_path / "run")
+    assert "there is no checkpoint here yet: starting from the beginning" in train(*again).stderr
+    summary = (tmp_path / "run" / "summary.json").read_text()
+    second = train(*again)
+    assert (second.code, "nothing to train" in second.stderr) == (0, True), second
+    assert json.loads(summary)["parameters_sha256"] == json.loads(second.stdout)["parameters_sha256"]
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    refused(train("digits", "--resume", "--output", tmp_path / "other"), 2, "there is no run to resume")
 
 
 def test_an_output_that_cannot_be_written_is_an_error(tmp_path):

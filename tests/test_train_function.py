@@ -192,8 +192,10 @@ def test_it_runs_in_another_thread_and_within_a_loop_of_asyncio(run, tmp_path):
 
 
 def test_blas_has_one_thread_during_the_call_and_its_own_afterwards(run, tmp_path, capfd):
+    import scipy.linalg.blas  # noqa: F401, since its BLAS, too, has to be there to be given two threads
+
     with threadpool_limits(2, user_api="blas"):
-        ours = train(tmp_path / "run", optimizer={"name": "sgd"}, progress=True)  # which loads scipy's BLAS
+        ours = train(tmp_path / "run", optimizer={"name": "sgd"}, progress=True)
         assert {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"} == {2}
     about = json.loads((ours.directory / "environment.json").read_text())
     assert about["processes"][0]["blas"]["threads"] == 1

@@ -13,7 +13,7 @@ from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import write_text
 from psgd.core.log import LOG
-from psgd.jobs.files.run_directory import lock
+from psgd.jobs.files.locks import lock
 
 CONFIG, BASE = "comparison.yaml", "base.yaml"  # the first names the second, so that it can be run as it is
 # What may change when a comparison is called again: none of it changes a result that is there.

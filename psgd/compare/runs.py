@@ -18,7 +18,7 @@ from psgd.config.resolve import dump
 from psgd.core.errors import Diverged, StorageError
 from psgd.core.files import write_text
 from psgd.core.log import LOG
-from psgd.jobs.files.run_directory import is_locked
+from psgd.jobs.files.locks import is_locked
 
 ERROR_CHARACTERS = 500  # of a failed run's last line
 LOOK_SECONDS = 0.1  # between two looks at a run that an earlier call left at work

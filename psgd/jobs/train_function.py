@@ -17,9 +17,10 @@ from psgd.core.launcher import launched
 from psgd.core.log import LOG, say_once
 from psgd.group.failure import out_of_memory
 from psgd.jobs.choose.gpus import check_device
+from psgd.jobs.files.run_directory import config_of
 from psgd.jobs.launch.without_mpi import run_without_mpi
 from psgd.jobs.plain_values import path_of, plain
-from psgd.jobs.prepare import config_of_run, request_for
+from psgd.jobs.prepare import request_for
 from psgd.jobs.process import Result, run_raising, run_returning
 from psgd.jobs.request import RunRequest, check_options
 from psgd.jobs.run import Run
@@ -56,7 +57,8 @@ def train(
         settings, training__epochs=3 or **{"training.epochs": 3}.
     output: the run directory, exactly; it must be new or empty, unless `resume` or `overwrite` is set. By default the
         config's `output` gets the next number: runs/run-001.
-    resume: continue from the newest checkpoint of the run in `output`, whose own config is taken if none is given.
+    resume: continue from the newest checkpoint of the run in `output`, whose own config is taken if none is given; if
+        one is given, a run that is not there yet is begun.
     overwrite: replace the run in `output`. accept_changes: resume with other settings or data.
     progress: show a bar on a terminal and in notebooks, lines elsewhere; False: show nothing.
 
@@ -96,9 +98,8 @@ def _request(
     name = path_of(output)
     directory = None if name is None else Path(name)
     check_options(directory, resume, overwrite, accept_changes)
-    if resume and directory:
-        saved = config_of_run(directory)
-        config = saved if config is None else config
+    if config is None and resume and directory:
+        config = config_of(directory)
     resolved = _resolve(config, overrides)
     if resolved.settings.group == "mpi":
         raise UsageError(

@@ -9,20 +9,22 @@ from psgd.core.errors import UsageError
 from psgd.core.files import write_text
 from psgd.core.log import LOG
 from psgd.data.dataset import Data
-from psgd.jobs.files import run_directory
+from psgd.jobs.files import locks, run_directory
 from psgd.jobs.files.continuing import check_continues, keep_metrics
 from psgd.jobs.request import RunRequest
 
 
 def open_directory(request: RunRequest, data: Data, more: Mapping[str, str] | None = None) -> Path:
-    """Make and lock the run directory, or find and lock the one to resume. To be called after the job has been built,
-    so that wrong input leaves no directory. `more`: fingerprints of what must be the same besides the data. UsageError
+    """Make and lock the run directory, or find and lock the one to resume; one that was named and is not there yet is
+    begun, so that the same command can be started again and again. To be called after the job has been built, so that
+    wrong input leaves no directory. `more`: fingerprints of what must be the same besides the data. UsageError
     if it cannot be used, StorageError if it cannot be written; then it is not locked."""
     settings, output, notes = request.settings, request.output, list(request.notes)
-    if request.resume:
+    if request.resume and not (output and run_directory.is_new(output)):
         directory = output or run_directory.latest(settings.output)
-        run_directory.lock(directory)
-        with run_directory.unlocked_on_failure(directory):
+        run_directory.config_of(directory)
+        locks.lock(directory)
+        with locks.unlocked_on_failure(directory):
             notes += check_continues(directory, settings, data, request.accept_changes, more)
             if kept := keep_metrics(directory):
                 notes.append(kept)
@@ -30,7 +32,7 @@ def open_directory(request: RunRequest, data: Data, more: Mapping[str, str] | No
         if not output:
             _check_name(settings.output)
         directory = run_directory.exact(output, request.overwrite) if output else run_directory.fresh(settings.output)
-        with run_directory.unlocked_on_failure(directory):
+        with locks.unlocked_on_failure(directory):
             write_text(directory / "config.yaml", request.config)
     if not request.quiet:
         for note in (*notes, f"run directory {directory}"):
@@ -45,7 +47,7 @@ def opened_directory(request: RunRequest, data: Data) -> Iterator[Path]:
     try:
         yield directory
     finally:
-        run_directory.unlock(directory)
+        locks.unlock(directory)
 
 
 def _check_name(name: str) -> None:

@@ -1,16 +1,15 @@
 """Run directories: always new, never overwritten silently, resumed only by the experiment that began them."""
 
-import fcntl
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from psgd.config.document import read_file
 from psgd.config.names import SECTIONS
 from psgd.config.resolve import resolve
 from psgd.core.errors import StorageError, UsageError
+from psgd.jobs.files.locks import lock, unlocked_on_failure
 from psgd.jobs.trackers import tensorboard
 from psgd.training.checkpoint_files import remove_checkpoints
 
@@ -69,6 +68,23 @@ def exact(path: Path, overwrite: bool) -> Path:
     return path
 
 
+def config_of(directory: Path) -> str:
+    """Return the path of the config of the run to resume in `directory`. UsageError if there is none."""
+    saved = directory / "config.yaml"
+    try:
+        found = saved.is_file()
+    except OSError as error:
+        raise StorageError(f"{saved}: cannot be read: {error.strerror}") from None
+    if not found:
+        raise UsageError(f"there is no run to resume in {directory}: no config.yaml; to begin one, name a config")
+    return str(saved)
+
+
+def is_new(path: Path) -> bool:
+    """Whether a run can begin in `path`: there is no such directory, or an empty one."""
+    return not path.exists() or (path.is_dir() and is_empty(path))
+
+
 def is_empty(path: Path) -> bool:
     """Whether there is nothing in the directory `path` but what a start that was killed at once may leave."""
     return all(each.name == PARTIAL for each in path.iterdir())
@@ -106,69 +122,6 @@ def _remove_events(path: Path) -> None:
         each.unlink()
     with suppress(OSError):  # it holds something else, too
         path.rmdir()
-
-
-_locks: dict[str, int] = {}  # descriptors of the directories that this process has locked
-
-
-def lock(path: Path) -> None:
-    """Lock the run directory until `unlock` or this process's end. UsageError if it is locked already."""
-    descriptor = None
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _locks[os.path.realpath(path)] = descriptor
-    except BlockingIOError:
-        assert descriptor is not None
-        os.close(descriptor)
-        raise UsageError(f"another psgd is at work in {path}; wait for it or choose another --output") from None
-    except PermissionError as error:
-        raise StorageError(f"cannot use {path} as run directory: {error.strerror}") from None
-    except OSError:
-        return  # a file system without locks
-
-
-def share_lock(path: Path) -> None:
-    """Keep the run directory locked together with the other processes of the job, so that it stays so as long as one of
-    them lives. Waits for the process that has locked it alone, which calls this too."""
-    name = os.path.realpath(path)
-    with suppress(OSError):  # a file system without locks, or another host's
-        _locks[name] = _locks[name] if name in _locks else os.open(path, os.O_RDONLY)
-        fcntl.flock(_locks[name], fcntl.LOCK_SH)
-
-
-def unlock(path: Path) -> None:
-    """Let others use a directory that this process has locked."""
-    descriptor = _locks.pop(os.path.realpath(path), None)
-    if descriptor is not None:
-        os.close(descriptor)
-
-
-@contextmanager
-def unlocked_on_failure(path: Path) -> Iterator[None]:
-    """Unlock a directory if the block fails."""
-    try:
-        yield
-    except BaseException:
-        unlock(path)
-        raise
-
-
-def is_locked(path: Path) -> bool:
-    """Whether another process has locked the directory `path`; False if there is none."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False  # a file system without locks
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _root(base: str) -> Path:

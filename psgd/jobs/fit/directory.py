@@ -7,7 +7,6 @@ from psgd.config.settings import Settings
 from psgd.core.errors import INTERRUPTED, UsageError
 from psgd.core.log import LOG
 from psgd.data.user_arrays import UserArrays
-from psgd.jobs.files import run_directory
 from psgd.jobs.files.open_directory import open_directory
 from psgd.jobs.fit.task import Task
 from psgd.jobs.request import RunRequest, check_options
@@ -44,13 +43,9 @@ def check_can_be_kept(task: Task) -> None:
 
 
 def open_run(request: RunRequest, task: Task) -> Path | None:
-    """On the first process: open the run directory, if there is to be one. With `resume`, one that is new or empty is
-    started. UsageError and StorageError as with the command."""
-    if request.output is None:
-        return None
-    if request.resume and (not request.output.exists() or run_directory.is_empty(request.output)):
-        request = request._replace(resume=False)
-    return open_directory(request, task.data, task.fingerprints())
+    """On the first process: open the run directory, if there is to be one. UsageError and StorageError as with the
+    command."""
+    return open_directory(request, task.data, task.fingerprints()) if request.output else None
 
 
 def exception_after(stopped: Stopped, reports: bool) -> BaseException:

@@ -17,7 +17,7 @@ from psgd.group.mpi.open_transport import open_transport
 from psgd.group.mpi.world import DEFAULT_PATIENCE, World
 from psgd.group.transport import Transport
 from psgd.jobs.environment import all_gather_json, describe_group
-from psgd.jobs.files.run_directory import share_lock, unlock
+from psgd.jobs.files.locks import share_lock, unlock
 from psgd.jobs.files.run_files import RunFiles
 from psgd.jobs.fit.callback import Callback, Function
 from psgd.jobs.fit.directory import exception_after, open_run

@@ -15,7 +15,7 @@ from psgd.group.mpi.world import DEFAULT_PATIENCE, World
 from psgd.jobs.build import build_job
 from psgd.jobs.choose.device import with_device
 from psgd.jobs.environment import limit_blas
-from psgd.jobs.files.run_directory import share_lock
+from psgd.jobs.files.locks import share_lock
 from psgd.jobs.process import print_summary, run_on_process
 from psgd.jobs.request import RunRequest, parse_arguments
 from psgd.training.signals import Signals, Stopped
