@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from psgd.compare.costs import measure
+from psgd.compare.costs import measure, measure_crowding
 from psgd.compare.modelled.clock import Price, times
 from psgd.compare.modelled.network import MPICH, Library, parse_network
 from psgd.config.resolve import resolve
@@ -104,7 +104,7 @@ def main() -> int:
 def costs_of(hidden: str, period: int) -> dict[str, float]:
     settings = resolve(None, Point("", hidden, period).settings(1.0)).settings
     data = load_data(settings)
-    costs = [measure(settings, data) for _ in range(3)]
+    costs = [{**measure(settings, data), **measure_crowding(settings, data)} for _ in range(3)]
     return {name: median(each[name] for each in costs) for name in costs[0]}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from processes import python
 
-from psgd.compare.costs import measure, measure_choice
+from psgd.compare.costs import measure, measure_choice, measure_crowding
 from psgd.compare.modelled.clock import (
     ROW_BYTES,
     SEGMENT_SECONDS,
@@ -36,6 +36,7 @@ from psgd.data.sources.load import load_data
 from psgd.group.group import Group
 from psgd.group.reports import Notice, Report, pack_reports
 from psgd.group.vector_shape import VectorShape
+from psgd.jobs.choose.group import cores
 from psgd.strategy.plans import PacedPlan, exact_speeds
 from psgd.training.loop import Loop
 
@@ -323,7 +324,9 @@ def test_costs_are_measured(monkeypatch):
     uneven = "strategy.name=weighted-averaging", "workers=2", "cluster.speeds=[1,0.5]"
     settings = resolve(None, [*data, *uneven, "optimizer.name=sgd", "optimizer.clip_norm=1"]).settings
     data = load_data(settings)
-    costs = {**measure(settings, data), **measure_choice(settings, data)}
+    costs = {**measure(settings, data), **measure_crowding(settings, data), **measure_choice(settings, data)}
+    assert ("meeting" in costs) == (cores() > 1)
+    assert costs["crowding"] >= 0
     assert costs["candidates"] == len({*range(7), "bound"}) - (settings.optimizer.l2 == 0)
     assert costs["gathers"] == 0  # nothing is clipped when parameters are averaged
     assert costs["step"] > 0

@@ -47,13 +47,16 @@ def cache(tmp_path, monkeypatch):
     def make(*busy: float) -> CostCache:
         cores = iter(busy)
         monkeypatch.setattr(cost_cache, "busy_cores", lambda: next(cores))
-        monkeypatch.setattr(cost_cache, "_of_rounds", _of_rounds)
-        monkeypatch.setattr(cost_cache, "measure_choice", measure_choice)
+        for act in (_of_rounds, measure_crowding, measure_choice):
+            monkeypatch.setattr(cost_cache, act.__name__, act)
         monkeypatch.setattr(cost_cache, "load_data", lambda settings: None)
         return CostCache(tmp_path)
 
     def _of_rounds(settings, data):
         return {"parameters": 1, "message_bytes": 4, "costs": {"step": 1.0}}
+
+    def measure_crowding(settings, data):
+        return {"crowding": 0.5, "meeting": 2.0}
 
     def measure_choice(settings, data):
         return {"candidates": 7.0, "score": 1.0}
@@ -61,7 +64,9 @@ def cache(tmp_path, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize(("busy", "idle"), [((0.0, 0.0), True), ((1.0, 0.0), False), ((0.0, 1.0), False)])
+@pytest.mark.parametrize(
+    ("busy", "idle"), [((0.0, 0.0, 0.0), True), ((1.0, 0.0, 0.0), False), ((0.0, 1.0, 0.0), False), ((0, 0, 1), False)]
+)
 def test_whether_the_machine_was_idle_is_kept_with_the_costs(cache, capsys, busy, idle):
     """Also when they are looked up again: then nothing is measured, and nothing said."""
     settings = resolve(None, list(HOLDOUT)).settings
@@ -69,7 +74,7 @@ def test_whether_the_machine_was_idle_is_kept_with_the_costs(cache, capsys, busy
     assert found == {
         "parameters": 1,
         "message_bytes": 4,
-        "costs": {"step": 1.0, "candidates": 7.0, "score": 1.0},
+        "costs": {"step": 1.0, "crowding": 0.5, "meeting": 2.0, "candidates": 7.0, "score": 1.0},
         "costs_idle": idle,
     }
     assert capsys.readouterr().err.count("other programs use 1.0 cores") == (not idle)
@@ -79,8 +84,25 @@ def test_whether_the_machine_was_idle_is_kept_with_the_costs(cache, capsys, busy
 
 def test_of_costs_without_a_note_it_is_not_known(cache, tmp_path):
     settings = resolve(None, list(HOLDOUT)).settings
-    cache(0.0, 0.0).look_up(settings)
+    cache(0.0, 0.0, 0.0).look_up(settings)
     file = tmp_path / "costs.json"
     known = json.loads(file.read_text())
     file.write_text(json.dumps({key: {k: v for k, v in each.items() if k != "idle"} for key, each in known.items()}))
     assert cache().look_up(settings)["costs_idle"] is None
+
+
+def test_contention_is_measured_once_for_each_network_whatever_the_strategy(cache, tmp_path):
+    known = cache(*[0.0] * 5)
+    measured = []
+    for overrides in (
+        ["strategy.name=gradient-averaging"],
+        ["strategy.name=parameter-averaging", "strategy.period=7", "workers=8"],
+        ["strategy.name=gradient-averaging", "model.hidden=[7]"],
+    ):
+        settings = resolve(None, overrides).settings
+        assert not known.knows(settings)
+        assert known.look_up(settings)["costs"]["crowding"] == 0.5
+        assert known.knows(settings)
+        names = [name.split()[0] for name in json.loads((tmp_path / "costs.json").read_text())]
+        measured.append((names.count("of_rounds"), names.count("contention")))
+    assert measured == [(1, 1), (2, 1), (3, 2)]

@@ -1,4 +1,5 @@
-"""Costs of cells on this machine, kept in costs.json beside the runs: measured once for all cells of equal work."""
+"""Costs of cells on this machine, kept in costs.json beside the runs: measured once for all cells of equal work, and
+contention once for all cells of the same network."""
 
 import hashlib
 import json
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from psgd.backends.blas import limit_after_numpy
-from psgd.compare.costs import measure, measure_choice
+from psgd.compare.costs import measure, measure_choice, measure_crowding
 from psgd.compare.idle import BUSY, busy_cores
 from psgd.config.resolve import chooses_on_validation
 from psgd.config.settings import ParameterAveraging, Settings, WeightedAveraging
@@ -19,7 +20,8 @@ from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
 
-TRIES = 3  # of each measurement; raised, other programs disturb less, and each kind of work takes a second or two more
+TRIES = 3  # of each measurement; raised, other programs disturb less, and each kind of work takes half a second more
+ROUNDS, CONTENTION, CHOICE = "of_rounds", "contention", "measure_choice"  # in the names of entries in costs.json
 _NOT_WORK = {
     "optimizer": ["learning_rate", "schedule", "warmup", "decay_every", "decay_factor", "beta1", "beta2", "epsilon"],
     "training": ["seed", "epochs", "evaluate_every"],
@@ -38,23 +40,26 @@ class CostCache:
 
     def knows(self, settings: Settings) -> bool:
         """Whether looking up these settings measures nothing."""
-        return _name(_of_rounds, common_work(settings)) in self._known
+        names = _name(ROUNDS, common_work(settings)), _name(CONTENTION, averaging_work(settings))
+        return all(name in self._known for name in names)
 
     def look_up(self, settings: Settings) -> dict[str, Any]:
         """The entries `parameters`, `message_bytes`, `costs` and `costs_idle` of a cell, measured now if unknown. Cells
         whose rounds take the same work share one measurement, so that noise does not decide between them. `costs_idle`:
         whether the machine was idle; None if that was not noted."""
-        common, choice = common_work(settings), {"candidates": 1.0}
-        known = self._measured(common, _of_rounds)
-        idle = [known.pop("idle", None)]
+        known = self._measured(ROUNDS, common_work(settings), _of_rounds)
+        crowding = self._measured(CONTENTION, averaging_work(settings), measure_crowding)
+        choice, idle = {"candidates": 1.0}, [known.pop("idle", None), crowding.pop("idle", None)]
         if chooses_on_validation(settings):
-            choice = self._measured(settings, measure_choice)
+            choice = self._measured(CHOICE, settings, measure_choice)
             idle.append(choice.pop("idle", None))
         all_idle = False if False in idle else None if None in idle else True
-        return {**known, "costs": {**known["costs"], **choice}, "costs_idle": all_idle}
+        return {**known, "costs": {**known["costs"], **crowding, **choice}, "costs_idle": all_idle}
 
-    def _measured(self, settings: Settings, act: Callable[[Settings, Data], dict[str, Any]]) -> dict[str, Any]:
-        key = _name(act, settings)
+    def _measured(
+        self, what: str, settings: Settings, act: Callable[[Settings, Data], dict[str, Any]]
+    ) -> dict[str, Any]:
+        key = _name(what, settings)
         if key not in self._known:
             idle = self._is_idle()
             self._known[key] = {**act(settings, load_data(settings)), "idle": idle}
@@ -71,9 +76,9 @@ class CostCache:
         return busy <= BUSY
 
 
-def _name(act: Callable[..., object], settings: Settings) -> str:
+def _name(what: str, settings: Settings) -> str:
     """The name of an entry in costs.json."""
-    return f"{act.__name__.strip('_')} {work_key(settings)}"
+    return f"{what} {work_key(settings)}"
 
 
 def _of_rounds(settings: Settings, data: Data) -> dict[str, Any]:
@@ -90,6 +95,12 @@ def common_work(settings: Settings) -> Settings:
     if isinstance(strategy, WeightedAveraging):
         strategy = ParameterAveraging(period=strategy.period, optimizer_state=strategy.optimizer_state)
     return settings.replace(strategy=strategy, workers=2, cluster=settings.cluster.replace(speeds=None))
+
+
+def averaging_work(settings: Settings) -> Settings:
+    """Settings of the same network with workers that average parameters, and so update their own in each step.
+    Contention is measured with such steps, whatever the strategy."""
+    return common_work(settings).replace(strategy=ParameterAveraging())
 
 
 def work_key(settings: Settings) -> str:

@@ -6,36 +6,42 @@ from psgd.config.resolve import chooses_on_validation
 from psgd.config.settings import Settings
 from psgd.data.dataset import Data
 from psgd.jobs.build import build_job
-from psgd.jobs.probe.bench import Bench, measure_machine, one_worker, score_seconds
+from psgd.jobs.choose.group import cores
+from psgd.jobs.probe.bench import Bench, measure_contention, one_worker, score_seconds
 from psgd.strategy.weights import ByDelay
 
 
 def measure(settings: Settings, data: Data) -> dict[str, float]:
-    """Measure in a second or two, on an idle machine. Seconds, each of one process alone:
+    """Measure in half a second, on an idle machine. Seconds, each of one process alone:
 
     - `step`: a local step of one worker, the mean over a round
     - `leaf`, `apply`: reducing one contribution, applying the sum, over all parameters
     - `rest`: the loop itself, in a round
-    - `meeting`: a barrier, or an exchange of reports, of two processes of one host
 
-    and `crowding`, the contention: by what share of its time each further process on this machine slows a process down;
     and `gathers`, all-gathers in a combination, beside that of the reports.
     """
     with np.errstate(all="ignore"):  # as in the loop
-        bench = Bench(one_worker(settings), data)
-        round, machine = bench.round(), measure_machine(bench, bench)
-        job, most = build_job(settings, data), max(machine.slowdowns)
-        costs = {
-            "step": round.local / round.steps,
-            "leaf": round.leaf,
-            "apply": round.apply,
-            "rest": round.rest,
-            "crowding": (machine.slowdowns[most] - 1) / max(1, most - 1),
-            "gathers": float(job.strategy.needs.norm),
-        }
-        if most > 1:
-            costs["meeting"] = machine.exchange(2)
-    return costs
+        round = Bench(one_worker(settings), data).round()
+    gathers = float(build_job(settings, data).strategy.needs.norm)
+    return {
+        "step": round.local / round.steps,
+        "leaf": round.leaf,
+        "apply": round.apply,
+        "rest": round.rest,
+        "gathers": gathers,
+    }
+
+
+def measure_crowding(settings: Settings, data: Data) -> dict[str, float]:
+    """Measure how processes of this machine affect each other, in half a second: `crowding`, the contention: by what
+    share of its time each further one slows a process down; `meeting`: seconds of a barrier, or an exchange of reports,
+    of two of them."""
+    most = cores()
+    if most == 1:
+        return {"crowding": 0.0}
+    with np.errstate(all="ignore"):
+        slowdown, exchange = measure_contention(Bench(one_worker(settings), data))
+    return {"crowding": (slowdown - 1) / (most - 1), "meeting": exchange}
 
 
 def measure_choice(settings: Settings, data: Data) -> dict[str, float]:

@@ -12,7 +12,8 @@ from typing import NamedTuple, final
 import numpy as np
 
 from psgd.backends.blas import limit_after_numpy
-from psgd.compare.cost_cache import common_work, work_key
+from psgd.compare.cost_cache import TRIES, averaging_work, common_work, work_key
+from psgd.compare.costs import measure_crowding
 from psgd.config.resolve import chooses_on_validation, dump
 from psgd.config.settings import GradientAveraging, Settings
 from psgd.core.errors import PsgdError
@@ -20,8 +21,8 @@ from psgd.core.files import write_text
 from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
-from psgd.jobs.choose.group import choose_group, thread_count
-from psgd.jobs.probe.bench import Bench, measure_machine, one_worker, score_seconds
+from psgd.jobs.choose.group import choose_group, cores, thread_count
+from psgd.jobs.probe.bench import Bench, one_worker, score_seconds
 from psgd.jobs.probe.forecast import ASSUMED_EXCHANGE, EXCHANGES, Round
 from psgd.strategy.weights import ByDelay
 
@@ -37,6 +38,11 @@ class Measured(NamedTuple):
     measuring: float  # what it took to measure these
 
 
+class Contention(NamedTuple):
+    slowdown: float  # how many times longer a step takes if there is a process on each core
+    measuring: float
+
+
 @final
 class TimeEstimator:
     """Measures each kind of work once, in about a second."""
@@ -47,16 +53,16 @@ class TimeEstimator:
         self._kinds: dict[str, Measured] = {}
         self._data: dict[str, Data] = {}
         self._start: float | None = None
-        self._slowdown: tuple[float, float] | None = None
+        self._machine: Contention | None = None
 
     def costs(self, all_settings: Sequence[Settings]) -> float:
         """Seconds that measuring the costs of these settings takes, once their runs have ended."""
         kinds = {work_key(common): common for common in map(common_work, all_settings)}
         measured = [self._kinds[key].measuring for common in kinds.values() if (key := _kind(common)) in self._kinds]
-        if measured and self._slowdown is None:
-            self.slowdown()
-        machine = self._slowdown[1] if self._slowdown else 0.0
-        return sum(seconds + machine for seconds in measured)
+        if not measured:
+            return 0.0
+        networks = {work_key(averaging_work(settings)) for settings in all_settings}
+        return TRIES * sum(measured) + len(networks) * self._contention().measuring
 
     def run(self, settings: Settings, alone: bool) -> float:
         """Seconds of a run from the start of its process to its end: in one process, or, if it is `alone`, with the
@@ -81,13 +87,14 @@ class TimeEstimator:
 
     def slowdown(self) -> float:
         """How many times longer runs take if there is one on each core, because they share memory and clock rate."""
-        if self._slowdown is None:
-            began = time.perf_counter()
-            with np.errstate(all="ignore"):  # as in the loop
-                bench = Bench(one_worker(self._base), self._load(self._base))
-                slowdowns = measure_machine(bench, bench).slowdowns
-            self._slowdown = slowdowns[max(slowdowns)], time.perf_counter() - began
-        return self._slowdown[0]
+        return self._contention().slowdown
+
+    def _contention(self) -> Contention:
+        if self._machine is None:
+            began, settings = time.perf_counter(), averaging_work(self._base)
+            crowding = measure_crowding(settings, self._load(settings))["crowding"]
+            self._machine = Contention(1 + crowding * (cores() - 1), time.perf_counter() - began)
+        return self._machine
 
     def _measured(self, settings: Settings) -> Measured:
         key, settings = _kind(settings), one_worker(common_work(settings))

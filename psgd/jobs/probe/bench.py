@@ -22,7 +22,7 @@ from psgd.group.serial import Serial
 from psgd.jobs.build import build_job
 from psgd.jobs.choose.group import cores
 from psgd.jobs.probe.concurrent import Barrier, ProcessWork, run_concurrently
-from psgd.jobs.probe.forecast import EXCHANGES, Machine, Round
+from psgd.jobs.probe.forecast import ASSUMED_EXCHANGE, EXCHANGES, Machine, Round
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.loop import Loop
@@ -32,6 +32,7 @@ from psgd.training.steps.local_steps import LocalSteps
 
 SECONDS = 0.12  # of one measurement, unless one repetition takes longer; raised, there is less noise
 TOGETHER = 0.06  # seconds of one measurement of several processes at once; raised, there is less noise
+TRIES = 3  # of measurements of several processes, of which the shortest counts; raised, other programs disturb less
 TIMED_SECONDS = 0.03  # of steps that are timed together; raised, the clock and Python take a smaller part of them
 LONG = 0.25  # seconds of a step beyond which the loop's own time is not measured but taken as 0
 LIBRARY = 10e-6  # seconds that MPI adds to an exchange, measured once: the probe runs without MPI
@@ -60,6 +61,21 @@ def measure_machine(averaging: "Bench", synchronous: "Bench") -> Machine:
     return Machine(most, steps, combinations, exchanges)
 
 
+def measure_contention(bench: "Bench") -> tuple[float, float]:
+    """Measure (how many times longer a step takes if there is a process on each core, the seconds of an exchange of two
+    processes). For a machine of several cores, in half a second."""
+    most, steps = cores(), bench.timed_steps
+    works = (1, steps), (most, steps), (2, bench.rounds_with(0)), (2, bench.rounds_with(EXCHANGES))
+    # In turn, so that what other programs do for a while is not in all times of one of them.
+    tries = [[run_concurrently(processes, work, TOGETHER) for processes, work in works] for _ in range(TRIES)]
+    times = zip(*tries, strict=True)
+    alone, together, without, with_exchanges = (min(filter(None, each), default=None) for each in times)
+    slowdown = max(1.0, together / alone) if alone and together else 1.0
+    if not without or not with_exchanges:
+        return slowdown, ASSUMED_EXCHANGE
+    return slowdown, LIBRARY + max(0.0, with_exchanges - without) / bench.round_count / EXCHANGES
+
+
 def _slowdowns(counts: Sequence[int], work: ProcessWork) -> dict[int, float]:
     """How many times longer `work` takes if so many processes do it at once; for those that could be measured."""
     alone = _shortest(1, work) if counts else None
@@ -68,8 +84,8 @@ def _slowdowns(counts: Sequence[int], work: ProcessWork) -> dict[int, float]:
 
 
 def _shortest(processes: int, work: ProcessWork) -> float | None:
-    """The shortest of three times: other programs can only add to it."""
-    tries = [run_concurrently(processes, work, TOGETHER) for _ in range(3)]
+    """The shortest of some times: other programs can only add to it."""
+    tries = [run_concurrently(processes, work, TOGETHER) for _ in range(TRIES)]
     return min((t for t in tries if t), default=None)
 
 
