@@ -9,6 +9,7 @@ from processes import Finished, Mpi, mpi, python, run
 
 from psgd.config.resolve import resolve
 from psgd.data.sources.load import load_data
+from psgd.jobs.probe import bench
 from psgd.jobs.probe.concurrent import run_concurrently
 from psgd.jobs.probe.forecast import Forecast, Machine, Round, forecast, recommend, slowdown
 from psgd.jobs.probe.probe import Findings, forecast_all, lines, probe
@@ -18,6 +19,13 @@ __all__ = ["mpi"]
 TWO_CORES = Machine(2, {1: 1.0, 2: 1.5}, {1: 1.0, 2: 2.0}, {1: 0.0, 2: 0.25})
 ONE_CORE = Machine(1, {1: 1.0}, {1: 1.0}, {1: 0.0})
 BY_HAND = Round("some-averaging", steps=5, local=8.0, leaf=1.0, apply=2.0, rest=0.5)
+
+
+# psgd.train with measurements that may be as noisy as they like
+QUICK = (
+    "from psgd.jobs.launch.command import main; from psgd.jobs.probe import bench;"
+    "bench.SECONDS = bench.TOGETHER = bench.TIMED_SECONDS = 0.005; raise SystemExit(main())"
+)
 
 
 def train(*arguments: str, **variables: str) -> Finished:
@@ -174,8 +182,8 @@ SMALL = ("data.source=synthetic", "data.examples=600", "data.features=20", "mode
     ids=lambda more: more[0] if more else "default",
 )
 def test_every_kind_of_job_can_be_probed(more, monkeypatch):
-    monkeypatch.setattr("psgd.jobs.probe.bench.SECONDS", 0.01)
-    monkeypatch.setattr("psgd.jobs.probe.bench.TOGETHER", 0.005)
+    for name in ("SECONDS", "TOGETHER", "TIMED_SECONDS"):
+        monkeypatch.setattr(bench, name, 0.005)
     settings = resolve(None, [*SMALL, *more]).settings
     found = probe(settings, load_data(settings))
     assert all(math.isfinite(f.examples_per_second) and f.examples_per_second > 0 for f in found.forecasts)
@@ -195,7 +203,7 @@ def printed(finished: Finished) -> list[str]:
 
 def test_the_answer_is_all_that_is_printed_and_the_recommendation_comes_last(tmp_path):
     where = {"TMPDIR": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-    said = printed(train(*SMALL, "--dry-run", f"output={tmp_path}/runs/x", **where))
+    said = printed(python("-c", QUICK, *SMALL, "--dry-run", f"output={tmp_path}/runs/x", **where))
     assert said[-1].startswith("Recommendation: ")
     assert said[-2] == ""
     assert len(said) < 24  # lines of the smallest terminals
@@ -226,6 +234,6 @@ def test_no_probe_is_an_error_without_dry_run():
 
 
 def test_under_a_launcher_one_process_answers(mpi: Mpi, tmp_path: Path):
-    finished = run(mpi.command(2, "-m", "psgd.train", *SMALL, "--dry-run", f"output={tmp_path}/x"))
+    finished = run(mpi.command(2, "-c", QUICK, *SMALL, "--dry-run", f"output={tmp_path}/x"))
     assert sum(line.startswith("Recommendation: ") for line in printed(finished)) == 1
     assert list(tmp_path.iterdir()) == []
