@@ -11,13 +11,44 @@ import pytest
 from processes import ROOT, Finished, Running, mpis, python, run
 
 pytest.importorskip("numba")
-JOB = ("data.source=synthetic", "data.examples=60", "model.hidden=[2]", "training.epochs=1", "workers=3")
+SHORT = ("data.examples=60", "training.epochs=1", "workers=3")
+JOB = ("data.source=synthetic", "model.hidden=[2]", *SHORT)
+SPARSE = (
+    "data.source=synthetic-sparse",
+    "data.features=50",
+    "data.active=5",
+    "model.hidden=[]",
+    "model.loss=hinge",
+    *SHORT,
+)
 COMPILES = "numba compiles the inner loops"
 # numba is used wherever it saves any time
 EAGER = (
     "from psgd.jobs.launch.command import main; import psgd.jobs.choose.backend as c; c.START_SECONDS = 0.0;"
     "raise SystemExit(main())"
 )
+
+# The training whose arguments follow the names of two files: when it compiles, it waits for another that does so, too.
+MEETING = """
+import sys, time
+from pathlib import Path
+from psgd.jobs.launch.command import main
+from psgd.backends.numba.compiler import event
+
+own, other = map(Path, sys.argv[1:3])
+
+class Meeting(event.Listener):
+    def on_start(self, event):
+        own.touch()
+        while not other.exists():
+            time.sleep(0.001)
+
+    def on_end(self, event):
+        pass
+
+event.register("numba:compile", Meeting())
+sys.exit(main(sys.argv[3:]))
+"""
 
 
 def parameters(stdout: str) -> str:
@@ -27,31 +58,56 @@ def parameters(stdout: str) -> str:
 GENERIC = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}  # numba takes another processor from these variables
 
 
-def start(directory: Path, cache: Path, **variables: str) -> Running:
-    command = [sys.executable, "-m", "psgd.train", *JOB, "compile=always", "group=serial", "--output", str(directory)]
-    return Running(command, NUMBA_CACHE_DIR=str(cache), **variables)
+def start(
+    directory: Path,
+    cache: Path,
+    job: tuple[str, ...] = SPARSE,
+    command: tuple[str, ...] = ("-m", "psgd.train"),
+    **variables: str,
+) -> Running:
+    """Start a run. For SPARSE, a single short kernel is compiled; for JOB, all of a network, in seconds."""
+    job = (*job, "compile=always", "group=serial", "--output", str(directory))
+    return Running([sys.executable, *command, *job], NUMBA_CACHE_DIR=str(cache), **variables)
+
+
+def check_compiled(finished: list[Finished], *times: int) -> None:
+    """Check that the runs compiled or did not, and have the same parameters."""
+    assert [each.code for each in finished] == [0] * len(times), finished
+    assert [each.stderr.count(COMPILES) for each in finished] == [*times]
+    assert all("compiled by numba" in each.stderr for each in finished)
+    assert len({parameters(each.stdout) for each in finished}) == 1
+
+
+def check_complete(cache: Path) -> None:
+    """Check that there are two files of each kernel and processor, and nothing half-written."""
+    names = [path.name for path in cache.rglob("*") if path.is_file()]
+    assert {name.rsplit(".", 1)[1] for name in names} == {"nbi", "nbc"}
+    assert len(names) == 2 * len({name.split("-")[0] for name in names})
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> tuple[Path, list[Finished]]:
-    """A cache, and the two runs at the same time that filled it."""
+    """A cache, and the two runs that filled it, none of which found it filled by the other."""
     directory = tmp_path_factory.mktemp("numba")
-    running = [start(directory / str(number), directory / "cache") for number in range(2)]
+    files = [str(directory / name) for name in ("one", "other")]
+    commands = [("-c", MEETING, *names) for names in (files, files[::-1])]
+    running = [
+        start(directory / str(number), directory / "cache", command=command) for number, command in enumerate(commands)
+    ]
     return directory / "cache", [each.finish() for each in running]
 
 
 def test_processes_that_compile_at_the_same_time_share_a_cache(tmp_path, cache):
     """And one that comes later compiles nothing."""
     directory, finished = cache
-    # Two files of a kernel, and nothing half-written
-    names = [path.name for path in directory.rglob("*") if path.is_file()]
-    assert {name.rsplit(".", 1)[1] for name in names} == {"nbi", "nbc"}
-    assert len(names) == 2 * len({name.split("-")[0] for name in names})
-    finished = [*finished, start(tmp_path / "later", directory).finish()]
-    assert [each.code for each in finished] == [0] * 3, finished
-    assert [each.stderr.count(COMPILES) for each in finished] == [1, 1, 0]
-    assert all("compiled by numba" in each.stderr for each in finished)
-    assert len({parameters(each.stdout) for each in finished}) == 1
+    check_complete(directory)
+    check_compiled([*finished, start(tmp_path / "later", directory).finish()], 1, 1, 0)
+
+
+def test_all_kernels_of_a_network_are_cached(tmp_path):
+    finished = [start(tmp_path / name, tmp_path / "cache", JOB).finish() for name in ("first", "later")]
+    check_complete(tmp_path / "cache")
+    check_compiled(finished, 1, 0)
 
 
 def test_another_processor_compiles_again_and_both_keep_their_code(tmp_path, cache):
@@ -59,9 +115,7 @@ def test_another_processor_compiles_again_and_both_keep_their_code(tmp_path, cac
     directory, _ = cache
     first = start(tmp_path / "first", directory, **GENERIC).finish()
     later = [start(tmp_path / "native", directory), start(tmp_path / "generic", directory, **GENERIC)]
-    finished = [first, *(each.finish() for each in later)]
-    assert [each.code for each in finished] == [0] * 3, finished
-    assert [each.stderr.count(COMPILES) for each in finished] == [1, 0, 0]
+    check_compiled([first, *(each.finish() for each in later)], 1, 0, 0)
 
 
 def test_without_a_writable_directory_nothing_is_cached(tmp_path):
@@ -69,11 +123,9 @@ def test_without_a_writable_directory_nothing_is_cached(tmp_path):
     shutil.copytree(ROOT / "psgd", tmp_path / "psgd", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "psgd" / "backends" / "numba" / "__pycache__").write_text("no directory")
     variables = {"PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1", "XDG_CACHE_HOME": str(tmp_path / "psgd/train.py")}
-    job = (*JOB, "compile=always", "group=serial", "--output", str(tmp_path / "run"))
+    job = (*SPARSE, "compile=always", "group=serial", "--output", str(tmp_path / "run"))
     finished = python("-m", "psgd.train", *job, **variables)
-    assert finished.code == 0, finished
-    assert COMPILES in finished.stderr
-    assert "compiled by numba" in finished.stderr
+    check_compiled([finished], 1)
     assert not list(tmp_path.rglob("*.nbi"))
 
 
