@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import scipy.linalg.blas  # noqa: F401 - here, or each fork would import it when it takes its first steps
 
 from psgd.config.settings import Synthetic
 from psgd.core.replica import Progress

@@ -6,21 +6,21 @@ before it sends its message, or when all messages have arrived and only half of 
 the event succeeds on some processes and fails on others.
 """
 
-import gc
+import contextlib
 import multiprocessing
 import os
 import signal
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal, NamedTuple, NoReturn, Self, final
 
 import numpy as np
+from forks import fork
 from processes import LIMIT
 
 from psgd.core.errors import ProcessLost
-
-_fork = multiprocessing.get_context("fork")
 
 
 class Fault(NamedTuple):
@@ -89,7 +89,10 @@ class Pipe:
         return answer[1]
 
 
-def run_pipes(processes: int, main: Callable[[Pipe], Any], faults: Sequence[Fault] = ()) -> Outcome:
+Main = Callable[["Pipe"], Any]  # a function of a module, or a partial of one
+
+
+def run_pipes(processes: int, main: Main, faults: Sequence[Fault] = ()) -> Outcome:
     """Run `main(transport)` once in each of `processes` forked processes."""
     with Processes(processes, main) as forked:
         return forked.run(faults)
@@ -98,56 +101,49 @@ def run_pipes(processes: int, main: Callable[[Pipe], Any], faults: Sequence[Faul
 class Processes:
     """Forked processes that run `main(transport)` any number of times; dead ones are replaced before the next run."""
 
-    def __init__(self, processes: int, main: Callable[[Pipe], Any]) -> None:
+    def __init__(self, processes: int, main: Main) -> None:
         self._count, self._main = processes, main
-        self._children: dict[int, Any] = {}
+        self._children: dict[int, int] = {}  # their process ids
         self._ends: dict[int, Connection] = {}  # the parent's end of each child's pipe
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for child in self._children.values():
-            child.kill()
-        for child in self._children.values():
-            child.join()
-        for end in self._ends.values():
+        for process, end in self._ends.items():
+            self._kill(process)
             end.close()
 
     def run(self, faults: Sequence[Fault] = ()) -> Outcome:
         for process in range(self._count):
             if process not in self._ends:
-                self._fork(process)
+                self._ends[process], theirs = multiprocessing.Pipe()
+                with theirs:
+                    self._children[process] = fork(partial(_child, process, self._count, self._main), theirs)
         for end in self._ends.values():
             end.send(faults)
-        switch = _Switch(self._ends, faults, lambda victim: self._children[victim].kill())
-        outcome = switch.run()
+        outcome = _Switch(self._ends, faults, self._kill).run()
         for process in set(outcome.lost) - outcome.results.keys():
-            self._children.pop(process).join()
             self._ends.pop(process).close()
         return outcome
 
-    def _fork(self, process: int) -> None:
-        self._ends[process], theirs = _fork.Pipe()
-        self._children[process] = _fork.Process(target=self._child, args=(process, theirs), daemon=True)
-        self._children[process].start()
-        theirs.close()
+    def _kill(self, process: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._children[process], signal.SIGKILL)
 
-    def _child(self, process: int, connection: Connection) -> None:
-        gc.freeze()  # a collection would copy the pages of all objects that the parent had made
-        for end in self._ends.values():  # inherited: another child's death would go unnoticed while it is open here
-            end.close()
-        while True:
-            try:
-                faults = connection.recv()
-            except EOFError:
-                return
-            try:
-                result = self._main(Pipe(process, self._count, connection, faults))
-            except BaseException as failure:
-                traceback.print_exc()
-                result = failure
-            connection.send(("result", result))
+
+def _child(process: int, processes: int, main: Main, connection: Connection) -> None:
+    while True:
+        try:
+            faults = connection.recv()
+        except EOFError:
+            return
+        try:
+            result = main(Pipe(process, processes, connection, faults))
+        except BaseException as failure:
+            traceback.print_exc()
+            result = failure
+        connection.send(("result", result))
 
 
 class _Switch:

@@ -17,6 +17,7 @@ from psgd.core.errors import Diverged, UsageError
 from psgd.group.failure import Ended, exit_code
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
+from psgd.group.transport import Transport
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -161,17 +162,18 @@ def fails_after(one: Job, waits: int) -> Job:
     return one
 
 
-def test_a_device_without_room_for_the_worker_of_a_lost_process_ends_all():
-    def main(transport):
-        one = on_pretend(job(strategies(3)["parameter-averaging, sgd"], 3))
-        if transport.process == 1:  # which takes them on
-            one.device._device.memory = bytes_needed(task_of(one), 1)
-        try:
-            return loop_of(one, transport=transport).run().progress.round
-        except (Ended, UsageError) as error:
-            return exit_code(error), str(error)
+def train_with_little_room_on_process_1(transport: Transport) -> object:
+    one = on_pretend(job(strategies(3)["parameter-averaging, sgd"], 3))
+    if transport.process == 1:  # which takes on the workers of process 0
+        one.device._device.memory = bytes_needed(task_of(one), 1)
+    try:
+        return loop_of(one, transport=transport).run().progress.round
+    except (Ended, UsageError) as error:
+        return exit_code(error), str(error)
 
-    outcome = run_pipes(3, main, [Fault(8, 0, "before")])
+
+def test_a_device_without_room_for_the_worker_of_a_lost_process_ends_all():
+    outcome = run_pipes(3, train_with_little_room_on_process_1, [Fault(8, 0, "before")])
     assert outcome.lost == [0]
     assert outcome.results[1][0] == 2
     assert "does not fit" in outcome.results[1][1]

@@ -4,6 +4,7 @@ import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pipes import Fault, Processes
 
 import numpy as np
@@ -22,6 +23,7 @@ from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.group import Group
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
+from psgd.group.transport import Transport
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam
 from psgd.optimizers.schedule import Schedule
@@ -254,17 +256,21 @@ def test_workers_that_are_reset_stay_so_when_the_others_are_fetched():
     assert all(local.workers[number].moments.all(axis=0).any() for number in (0, 2, 3))
 
 
+def short(name: str) -> Job:
+    return job(ALL[name], WORKERS, epochs=0.6 if "gradient" in name else 1.0)
+
+
+def train_on_double(name: str, transport: Transport) -> object:
+    return train(on_double(short(name)), transport)
+
+
 @pytest.mark.parametrize(
     "name", ["gradient-averaging, adam", "parameter-averaging, adam kept", "parameter-averaging, adam averaged"]
 )
 def test_losing_a_process_at_any_event(name):
     """The survivors take on its workers, some of them in the middle of a round."""
-
-    def short() -> Job:
-        return job(ALL[name], WORKERS, epochs=0.6 if "gradient" in name else 1.0)
-
-    expected = train(short(), Serial())
-    with Processes(3, lambda transport: train(on_double(short()), transport)) as processes:
+    expected = train(short(name), Serial())
+    with Processes(3, partial(train_on_double, name)) as processes:
         events = processes.run().events
         for event in range(events + 1):
             victim, when = event % 3, ("before", "torn")[event // 3 % 2]

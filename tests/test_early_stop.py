@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from pipes import Fault, Processes, run_pipes
 from typing import Any, NamedTuple
@@ -54,6 +55,17 @@ def trained(one: Job, transport: Transport, directory: Path | None = None, check
     loop = loop_of(one, transport, directory, checkpoint_seconds)
     result = loop.run()
     return Ended(parameters_sha256(result.parameters), result.progress, loop.early_stop.best, loop.scores)
+
+
+def trained_by_name(
+    name: str,
+    transport: Transport,
+    rule: StopRule | None = RULE,
+    directory: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    **fields: Any,
+) -> Ended:
+    return trained(early_job(name, rule, **fields), transport, directory, checkpoint_seconds)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +144,7 @@ def test_every_group_stops_alike(name):
     for processes in (2, 3):
         found = run_threads(processes, 20.0, lambda transport: trained(early_job(name), transport))
         assert found == [expected] * processes
-    assert run_pipes(2, lambda t: trained(early_job(name), t)).results == dict.fromkeys(range(2), expected)
+    assert run_pipes(2, partial(trained_by_name, name)).results == dict.fromkeys(range(2), expected)
 
 
 def stopped_at(exchange: int, one: Job, directory: Path, transport: Transport) -> bool:
@@ -163,7 +175,7 @@ def test_a_run_whose_processes_are_all_killed_resumes_to_the_same_stop(tmp_path)
     expected = trained(early_job(name), Serial())
 
     def main(directory):
-        return lambda transport: trained(early_job(name), transport, directory, 0.0)
+        return partial(trained_by_name, name, directory=directory, checkpoint_seconds=0.0)
 
     calm = run_pipes(2, main(tmp_path / "calm"))
     assert calm.results == dict.fromkeys(range(2), expected)
@@ -178,12 +190,10 @@ def test_a_run_whose_processes_are_all_killed_resumes_to_the_same_stop(tmp_path)
 def test_a_loss_around_an_evaluation_gives_the_same_stop(name):
     """Also one that some have finished and some have not, and one that ends training."""
 
-    def one():
-        return early_job(name, StopRule(2, 0.0), evaluate_every=0.25)
-
-    expected = trained(one(), Serial())
+    often = partial(trained_by_name, name, rule=StopRule(2, 0.0), evaluate_every=0.25)
+    expected = often(Serial())
     assert expected.best.round < expected.progress.round
-    with Processes(3, lambda transport: trained(one(), transport)) as processes:
+    with Processes(3, often) as processes:
         calm = processes.run()
         assert set(calm.results) == {0, 1, 2}
         last = range(3 * calm.events // 4, calm.events + 1)
@@ -199,7 +209,7 @@ def test_a_loss_after_the_target_was_reached_does_not_go_on_training():
     expected = trained(one, Serial())
     assert expected.progress.reached
     assert expected.progress.position < one.end
-    with Processes(3, lambda transport: trained(early_job(NAMES[0], None, target=0.5), transport)) as processes:
+    with Processes(3, partial(trained_by_name, NAMES[0], rule=None, target=0.5)) as processes:
         events = processes.run().events
         for event in range(events - 5, events + 1):  # from the last evaluation on
             outcome = processes.run([Fault(event, 1, "torn")])

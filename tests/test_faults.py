@@ -1,28 +1,32 @@
 """Losing any process at any event, with each strategy, gives the bits of an undisturbed run."""
 
 import random
+from functools import partial
+from pathlib import Path
 from pipes import Fault, Processes, run_pipes
 
 import pytest
 from jobs import NAMES, job, strategies, train
 
 from psgd.group.serial import Serial
-from psgd.training.job import Job
+from psgd.group.transport import Transport
 
 WORKERS, PROCESSES = 4, 3
 
 
-def short_job(name: str) -> Job:
-    """At least two rounds, an evaluation between rounds and one at the end."""
-    return job(strategies(WORKERS)[name], WORKERS, epochs=0.6 if "gradient" in name else 1.0)
+def train_short(name: str, transport: Transport, directory: Path | None = None) -> object:
+    """At least two rounds, an evaluation between rounds and one at the end; checkpoints at all exchanges of reports, if
+    there is a directory for them."""
+    one = job(strategies(WORKERS)[name], WORKERS, epochs=0.6 if "gradient" in name else 1.0)
+    return train(one, transport, directory, 0.0 if directory else 60.0)
 
 
 def undisturbed(name: str) -> object:
-    return train(short_job(name), Serial())
+    return train_short(name, Serial())
 
 
 def forked(name: str) -> Processes:
-    return Processes(PROCESSES, lambda transport: train(short_job(name), transport))
+    return Processes(PROCESSES, partial(train_short, name))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,7 +53,7 @@ def test_losses_with_checkpoints_at_every_exchange_of_reports(name, tmp_path):
     expected = undisturbed(name)
 
     def main(directory):
-        return lambda transport: train(short_job(name), transport, directory, checkpoint_seconds=0.0)
+        return partial(train_short, name, directory=directory)
 
     events = run_pipes(PROCESSES, main(tmp_path / "calm")).events
     for event in range(0, events + 1, 3):

@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from functools import partial
 from pipes import run_pipes
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from psgd.group.group import Group
 from psgd.group.reports import Notice, Report
 from psgd.group.serial import Serial
 from psgd.group.threads import Threads, run_threads
+from psgd.group.transport import Transport
 from psgd.group.vector_shape import VectorShape
 
 
@@ -39,7 +41,7 @@ def test_threads_keep_the_contract(processes, workers):
 @pytest.mark.parametrize("workers", [1, 3, 4])
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
 def test_pipes_keep_the_contract(processes, workers):
-    outcome = run_pipes(processes, lambda transport: check_group(transport, workers))
+    outcome = run_pipes(processes, partial(check_group, workers=workers))
     assert outcome.results == dict.fromkeys(range(processes))
 
 
@@ -52,10 +54,14 @@ def test_threads_give_the_bits_of_serial(serial, processes):
         assert results == [expected] * processes
 
 
+def train_by_name(name: str, transport: Transport) -> object:
+    return train(job(strategies(8)[name], 8), transport)
+
+
 @pytest.mark.parametrize("processes", [2, 3, 4])
 @pytest.mark.parametrize("name", NAMES)
 def test_pipes_give_the_bits_of_serial(serial, processes, name):
-    outcome = run_pipes(processes, lambda t: train(job(strategies(8)[name], 8), t))
+    outcome = run_pipes(processes, partial(train_by_name, name))
     assert outcome.results == dict.fromkeys(range(processes), serial[f"{name}, 8 workers"])
 
 
@@ -88,17 +94,17 @@ def test_a_thread_that_ends_after_a_wait_takes_it_from_nobody():
         assert sorted(passed) == [0, 1, 2]
 
 
+def train_with_other_bits_on_process_2(transport: Transport) -> object:
+    one = job(strategies(4)["gradient-averaging, adam"], 4)
+    if transport.process == 2:
+        weights = one.learner.initial
+        one.learner.initial = lambda seed: np.nextafter(weights(seed), np.float32(9))
+    return train(one, transport)
+
+
 def test_replicas_that_differ_are_detected():
     """The parameters of one process differ in one bit: the digest in the next exchange of reports shows it."""
-
-    def main(transport):
-        one = job(strategies(4)["gradient-averaging, adam"], 4)
-        if transport.process == 2:
-            weights = one.learner.initial
-            one.learner.initial = lambda seed: np.nextafter(weights(seed), np.float32(9))
-        return train(one, transport)
-
-    outcome = run_pipes(3, main)
+    outcome = run_pipes(3, train_with_other_bits_on_process_2)
     assert all(isinstance(result, PsgdError) for result in outcome.results.values())
     assert "process 2 differs from the others in round 0" in str(outcome.results[0])
 

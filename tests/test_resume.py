@@ -1,5 +1,7 @@
 """A run that is stopped or killed and resumed with other processes has the bits of an uninterrupted run."""
 
+from functools import partial
+from pathlib import Path
 from pipes import Fault, run_pipes
 
 import pytest
@@ -10,6 +12,7 @@ from psgd.core.errors import StorageError
 from psgd.core.replica import Replica
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
+from psgd.group.transport import Transport
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import Adam
 from psgd.optimizers.schedule import Schedule
@@ -27,10 +30,25 @@ _one_shot = parameter_averaging(
 STRATEGIES = {**strategies(WORKERS), "one shot, adam": _one_shot}
 
 
+def three_steps(budget: StepBudget, wanted: int) -> int:
+    return min(wanted, 3)
+
+
 @pytest.fixture(autouse=True)
 def _short_segments(monkeypatch):
     """Three steps a segment: reports are exchanged within rounds, and at the same steps in every run."""
-    monkeypatch.setattr(StepBudget, "steps", lambda self, wanted: min(wanted, 3))
+    monkeypatch.setattr(StepBudget, "steps", three_steps)
+
+
+def train_with_checkpoints(name: str, directory: Path | None, transport: Transport) -> object:
+    epochs = 0.6 if "gradient" in name else 1.0
+    return train(job(STRATEGIES[name], WORKERS, epochs), transport, directory, 0.0 if directory else 60.0)
+
+
+def train_in_short_segments(name: str, directory: Path, transport: Transport) -> object:
+    """For a process of its own."""
+    StepBudget.steps = three_steps  # type: ignore[method-assign]
+    return train_with_checkpoints(name, directory, transport)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -56,22 +74,15 @@ def test_resuming_after_a_signal_at_any_exchange_of_reports(name, tmp_path):
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_resuming_after_all_processes_were_killed_at_any_event(name, tmp_path):
     """SIGKILL ends them; checkpoints were taken at every exchange of reports, some of them incomplete."""
-    epochs = 0.6 if "gradient" in name else 1.0
-    expected = train(job(STRATEGIES[name], WORKERS, epochs), Serial())
-
-    def main(directory):
-        def train_with_checkpoints(transport):
-            return train(job(STRATEGIES[name], WORKERS, epochs), transport, directory, checkpoint_seconds=0.0)
-
-        return train_with_checkpoints
-
-    events = run_pipes(2, main(tmp_path / "calm")).events
+    expected = train_with_checkpoints(name, None, Serial())
+    events = run_pipes(2, partial(train_in_short_segments, name, tmp_path / "calm")).events
     for event in range(1, events, 2):
         directory = tmp_path / str(event)
-        outcome = run_pipes(2, main(directory), [Fault(event, 0, "before"), Fault(event, 1, "before")])
+        main = partial(train_in_short_segments, name, directory)
+        outcome = run_pipes(2, main, [Fault(event, 0, "before"), Fault(event, 1, "before")])
         assert outcome.results == {}
         processes = 1 + event % 3
-        resumed = run_threads(processes, 20.0, main(directory))
+        resumed = run_threads(processes, 20.0, partial(train_with_checkpoints, name, directory))
         assert resumed == [expected] * processes, event
 
 

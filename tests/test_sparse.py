@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
+from pathlib import Path
 from pipes import Fault, run_pipes
 
 import numpy as np
@@ -21,6 +23,7 @@ from psgd.data.sparse import SparseDataset
 from psgd.data.split import hold_out
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
+from psgd.group.transport import Transport
 from psgd.jobs.build import build_job
 from psgd.learners.layered_learner import WeightSettings
 from psgd.learners.learner import Batch, TrainState
@@ -321,26 +324,32 @@ def test_splitting_rounds_into_segments_changes_no_bit(monkeypatch, name, batch)
         assert max(cuts[-1]) > 4
 
 
+def train_by_name(name: str, transport: Transport) -> object:
+    return train(job(STRATEGIES[name], 4), transport)
+
+
+def train_in_short_segments(name: str, directory: Path, transport: Transport) -> object:
+    """For a process of its own."""
+    StepBudget.steps = lambda self, left: min(left, 3)  # type: ignore[method-assign]
+    return train(job(STRATEGIES[name], 4), transport, directory, checkpoint_seconds=0.0)
+
+
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_all_groups_have_the_same_bits(name):
     expected = train(job(STRATEGIES[name], 4), Serial())
     for processes in (2, 3):
         assert run_threads(processes, 20.0, lambda t: train(job(STRATEGIES[name], 4), t)) == [expected] * processes
-        piped = run_pipes(processes, lambda t: train(job(STRATEGIES[name], 4), t))
+        piped = run_pipes(processes, partial(train_by_name, name))
         assert piped.results == dict.fromkeys(range(processes), expected)
 
 
 @pytest.mark.parametrize("name", ["one shot", "weighted-averaging"])
-def test_a_lost_process_changes_no_bit(monkeypatch, name, tmp_path):
+def test_a_lost_process_changes_no_bit(name, tmp_path):
     """Killed in the middle of rounds; the survivors adopt its workers. Checkpoints are taken at every exchange."""
     expected = train(job(STRATEGIES[name], 4), Serial())
-    monkeypatch.setattr(StepBudget, "steps", lambda self, left: min(left, 3))
     for event in (4, 7, 12):
-        outcome = run_pipes(
-            3,
-            lambda t, event=event: train(job(STRATEGIES[name], 4), t, tmp_path / str(event), checkpoint_seconds=0.0),
-            [Fault(event, 1, "torn")],
-        )
+        main = partial(train_in_short_segments, name, tmp_path / str(event))
+        outcome = run_pipes(3, main, [Fault(event, 1, "torn")])
         assert outcome.lost == [1]
         assert outcome.results == {0: expected, 2: expected}
 
