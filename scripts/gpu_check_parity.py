@@ -11,6 +11,7 @@ its float32 is 2e-4 to 5e-3 from float64 after two.
 from itertools import product
 
 import numpy as np
+from bench_step import STORED
 from gpu_check_stage import Record, opener
 from gpu_training import FLOAT32, FLOAT64, ON_GPU, RULES, Training, share
 
@@ -36,12 +37,13 @@ def parity(record: Record) -> None:
 def wide(record: Record) -> None:
     """All workers take the same batches, of which the CPU takes a few steps. After more, it is only told how far
     float32 is from float64, both on the device."""
-    gpu, network = opener(record.pretend)(), ON_GPU["wide"]
+    gpu, network, steps = opener(record.pretend)(), ON_GPU["wide"], STEPS
     if record.pretend:
-        network = network._replace(sizes=(784, 24, 24, 10), batch=16)
+        network, steps = network._replace(sizes=(784, 24, 24, 10), batch=16), 2 * FEW
+        STORED[784] = 500  # examples: a pretended GPU looks at all of its memory again and again
     for rule in RULES:
         single, double = (Training(network, rule, dtype) for dtype in (FLOAT32, FLOAT64))
-        rows_S1B = single.rows(STEPS, 1)
+        rows_S1B = single.rows(steps, 1)
         few_SB = rows_S1B[:FEW, 0]
         record.at(f"{rule}: on the CPU")
         wanted = [double.by_numpy(few_SB)]
@@ -53,13 +55,13 @@ def wide(record: Record) -> None:
             far, off = apart(training, gpu, rows_S1B[:FEW], wanted, workers)
             record.within(what, far, most[training.dtype])
             record.within(f"{what}, loss", off, max(1e-5, most[training.dtype]))
-        record.at(f"{rule}, {STEPS} steps")
+        record.at(f"{rule}, {steps} steps")
         ends = []
         for training in (single, double):
             found = training.on(gpu, 1)
             found.train(rows_S1B)
             ends.append(found.parameters()[0])
-        record.figure(f"{rule}, {STEPS} steps, float32 from float64", f"{share(*ends, double.start):.2g}")
+        record.figure(f"{rule}, {steps} steps, float32 from float64", f"{share(*ends, double.start):.2g}")
 
 
 def against_numpy(record: Record, gpu: Device, name: str, rule: str, steps: int, counts: tuple[int, ...]) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from psgd.backends.cuda import programs
 from psgd.backends.cuda.device import DeviceArray, Program
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 COMPILER = shutil.which("g++")
 
 _TOGETHER = re.compile(r"\b(__sync\w+|__shfl\w+|__ballot\w+|cluster_\w+|SHARED)\b")  # threads meet here
