@@ -11,25 +11,30 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pytest
-from contract import check_group, hashes
+from contract import hashes
 from processes import LIMIT, descendants, listening
+from ray_contract import Seen, see
+from ray_faults import (
+    dying_at_an_exchange,
+    dying_within_a_combination,
+    failing_between_exchanges,
+    failing_in_its_work,
+    failing_to_read,
+    stopping_the_control_plane,
+)
 
 import psgd
-from psgd.core.errors import Diverged, UsageError
-from psgd.group.group import Group
+from psgd.core.errors import Diverged
 from psgd.group.ray import actors as ray_actors
 from psgd.group.ray import control_plane
 from psgd.group.ray.actors import run_actors
 from psgd.group.ray.coordinator import Coordinator
-from psgd.group.ray.transport import Ray
 from psgd.group.serial import Serial
 from psgd.jobs.launch import ray as ray_driver
 from psgd.jobs.launch.command import main
-from psgd.training.steps.local_steps import LocalSteps
 
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install ray")
 pytestmark = pytest.mark.timeout(240, method="thread")
@@ -54,6 +59,7 @@ def cluster() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_prestart_worker_first_driver", "0")  # processes that no test would use
         patch.delenv("RAY_ADDRESS", raising=False)
         place = tempfile.mkdtemp(prefix="psgd", dir="/tmp")  # short: Ray's sockets lie in it
         context = ray.init(
@@ -74,47 +80,12 @@ def config(directory: Path) -> str:
     return str(path)
 
 
-def check_contract(transport: Ray) -> dict[str, Any]:
-    """The hashes of every strategy, with unequal speeds where it obeys them, after the checks of contract.py."""
-    for workers in (1, 3, 4):
-        check_group(_fresh(transport), workers)
-    return hashes(lambda: _fresh(transport), (4,))
-
-
-def _fresh(transport: Ray) -> Ray:
-    """Another transport of the same actors, with memory of its own."""
-    return Ray(transport.process, len(transport.members), transport._coordinator, transport._patience)
-
-
-def exchange_vectors(transport: Ray) -> list[float]:
-    """The first and last elements of what three exchanges leave; in each, process 0's part is empty."""
-    received = []
-    for turn in range(3):
-        parts = [np.full(400_000 if p else 0, 10.0 * turn + (p if p == transport.process else 9)) for p in range(3)]
-        transport.exchange_between_hosts(parts)
-        received.append(np.concatenate(parts))
-    return [float(x) for part in received for x in (part[0], part[399_999], part[400_000], part[-1])]
-
-
-class Seen(NamedTuple):
-    """What one actor returned."""
-
-    hashes: dict[str, Any]
-    vectors: list[float]
-    thread_limits: dict[str, str]
-
-
-def _see(transport: Ray) -> Seen:
-    limits = {name: os.environ[name] for name in ray_driver.VARIABLES}
-    return Seen(check_contract(transport), exchange_vectors(_fresh(transport)), limits)
-
-
 @pytest.fixture(scope="module")
 def three_actors(cluster: str) -> list[Seen]:
     """Three actors of a driver that allows BLAS two threads."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "2")
-        return actors(3, _see)
+        return actors(3, see)
 
 
 def test_three_actors_keep_the_contract_and_give_the_bits_of_serial(three_actors):
@@ -185,34 +156,6 @@ def train_by(
     return code, time.monotonic() - began
 
 
-def _at(call: int, owner: Any, name: str, act: Any) -> None:
-    """Make every call of a method from number `call` on, counted from 0, run `act` first."""
-    method, calls = getattr(owner, name), iter(range(call))
-
-    def counted(self: Any, *arguments: Any) -> Any:
-        if next(calls, None) is None:
-            act()
-        return method(self, *arguments)
-
-    setattr(owner, name, counted)
-
-
-def _fail() -> None:
-    raise ZeroDivisionError("on purpose")
-
-
-def failing_in_its_work(*arguments: Any) -> Any:
-    if arguments[-1].process == 1:
-        _at(3, LocalSteps, "run", _fail)
-    return ray_driver._run_on_actor(*arguments)
-
-
-def failing_between_exchanges(*arguments: Any) -> Any:
-    if arguments[-1].process == 1:
-        _at(3, Group, "combine", _fail)
-    return ray_driver._run_on_actor(*arguments)
-
-
 @pytest.mark.parametrize("act", [failing_in_its_work, failing_between_exchanges])
 def test_an_exception_ends_all_actors_with_one_traceback(cluster, monkeypatch, tmp_path, capsys, act):
     code, seconds = train_by(cluster, monkeypatch, tmp_path, act)
@@ -221,22 +164,6 @@ def test_an_exception_ends_all_actors_with_one_traceback(cluster, monkeypatch, t
     assert seconds < SOON
     assert err.count("Traceback") == 1, err
     assert err.rstrip().endswith("ZeroDivisionError: on purpose")
-
-
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def dying_at_an_exchange(*arguments: Any) -> Any:
-    if arguments[-1].process == 1:
-        _at(20, Ray, "all_gather", _die)
-    return ray_driver._run_on_actor(*arguments)
-
-
-def dying_within_a_combination(*arguments: Any) -> Any:
-    if arguments[-1].process == 0:
-        _at(2, Ray, "exchange_between_hosts", _die)
-    return ray_driver._run_on_actor(*arguments)
 
 
 @pytest.mark.parametrize(("act", "process"), [(dying_at_an_exchange, 1), (dying_within_a_combination, 0)])
@@ -249,12 +176,6 @@ def test_a_killed_actor_is_named_and_ends_the_job(cluster, monkeypatch, tmp_path
     assert last.startswith(f"psgd: process {process} (pid ")
     assert last.endswith("was lost: it or its host died")
     assert err.count("lost") == 1, err
-
-
-def stopping_the_control_plane(*arguments: Any) -> Any:
-    if arguments[-1].process == 1:
-        _at(20, Ray, "all_gather", lambda: os.kill(int(os.environ["GCS"]), signal.SIGSTOP))
-    return ray_driver._run_on_actor(*arguments)
 
 
 def test_a_stopped_control_plane_ends_the_job(cluster, monkeypatch, tmp_path, capsys):
@@ -275,12 +196,6 @@ def test_a_stopped_control_plane_ends_the_job(cluster, monkeypatch, tmp_path, ca
     assert seconds < SOON
     assert last.startswith("psgd: Ray's control plane (gcs_server, on the head node) has not answered for 2 s")
     assert last.endswith("start the cluster again and continue with --resume")
-
-
-def failing_to_read(*arguments: Any) -> Any:
-    if arguments[-1].process == 1:
-        ray_driver.load_data = lambda settings: (_ for _ in ()).throw(UsageError("no such data here"))
-    return ray_driver._run_on_actor(*arguments)
 
 
 def test_data_that_one_actor_cannot_read_end_the_job(cluster, monkeypatch, tmp_path, capsys):

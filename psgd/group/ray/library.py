@@ -28,10 +28,12 @@ def import_ray() -> Any:
 
 def _prepare_local() -> None:
     """Set the variables that make a Ray started here listen on loopback only, and demand a token that only this
-    process and its children know. Ray reads them when it is imported."""
+    process and its children know; and start no processes besides those of actors. Ray reads them when it is imported.
+    """
     os.environ |= {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux too, Ray then takes the loopback address for its own
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_prestart_worker_first_driver": "0",
     }
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

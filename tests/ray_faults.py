@@ -1,0 +1,74 @@
+"""What Ray actors do in tests of failures. Without pytest, which each of them would import."""
+
+import os
+import signal
+import time
+from typing import Any
+
+from psgd.training.local_steps import LocalSteps
+
+from psgd.core.errors import UsageError
+from psgd.group.group import Group
+from psgd.group.ray.transport import Ray
+from psgd.jobs.launch import ray as ray_driver
+
+
+def _at(call: int, owner: Any, name: str, act: Any) -> None:
+    """Make every call of a method from number `call` on, counted from 0, run `act` first."""
+    method, calls = getattr(owner, name), iter(range(call))
+
+    def counted(self: Any, *arguments: Any) -> Any:
+        if next(calls, None) is None:
+            act()
+        return method(self, *arguments)
+
+    setattr(owner, name, counted)
+
+
+def _fail() -> None:
+    raise ZeroDivisionError("on purpose")
+
+
+def failing_in_its_work(*arguments: Any) -> Any:
+    if arguments[-1].process == 1:
+        _at(3, LocalSteps, "run", _fail)
+    return ray_driver._run_on_actor(*arguments)
+
+
+def failing_between_exchanges(*arguments: Any) -> Any:
+    if arguments[-1].process == 1:
+        _at(3, Group, "combine", _fail)
+    return ray_driver._run_on_actor(*arguments)
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dying_at_an_exchange(*arguments: Any) -> Any:
+    if arguments[-1].process == 1:
+        _at(20, Ray, "all_gather", _die)
+    return ray_driver._run_on_actor(*arguments)
+
+
+def dying_within_a_combination(*arguments: Any) -> Any:
+    if arguments[-1].process == 0:
+        _at(2, Ray, "exchange_between_hosts", _die)
+    return ray_driver._run_on_actor(*arguments)
+
+
+def stop_and_slow_down() -> None:
+    os.kill(int(os.environ["GCS"]), signal.SIGSTOP)
+    time.sleep(0.05)  # in each exchange, which nobody's clock measures
+
+
+def stopping_the_control_plane(*arguments: Any) -> Any:
+    if arguments[-1].process == 1:
+        _at(20, Ray, "all_gather", stop_and_slow_down)
+    return ray_driver._run_on_actor(*arguments)
+
+
+def failing_to_read(*arguments: Any) -> Any:
+    if arguments[-1].process == 1:
+        ray_driver.load_data = lambda settings: (_ for _ in ()).throw(UsageError("no such data here"))
+    return ray_driver._run_on_actor(*arguments)
