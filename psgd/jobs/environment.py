@@ -2,9 +2,10 @@
 
 import json
 import platform
+import re
 import socket
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 from psgd.backends.blas import describe_blas, limit_after_numpy
@@ -47,7 +48,7 @@ def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:
     packages = {}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
-            packages[name] = version(name)
+            packages[name] = _version(name)
     return {
         "psgd": __version__,
         "python": platform.python_version(),
@@ -58,6 +59,15 @@ def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:
         **({"cuda": driver.driver()} if "cuda" in devices(processes) else {}),  # the newest that the driver runs
         "processes": processes,
     }
+
+
+def _version(name: str) -> str:
+    """The version of an installed package, without parsing all that its metadata say, as importlib would."""
+    found = distribution(name)
+    line = re.search(
+        r"^Version: *(\S+)", found.read_text("METADATA") or "", re.MULTILINE
+    )  # of the head, which is first
+    return line[1] if line else found.version
 
 
 def devices(processes: list[dict[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """What a model file says about its model, as pydantic models: a stranger's file is checked before anything uses it."""
 
 import math
+from functools import cache
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
@@ -13,7 +14,8 @@ Texts = Annotated[list[str], Field(min_length=1)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)  # other keys are ignored: a later version may write more
+    # Other keys are ignored: a later version may write more. Built when first used: few commands use all of them.
+    model_config = ConfigDict(strict=True, frozen=True, defer_build=True)
 
 
 class Network(_Part):
@@ -129,15 +131,15 @@ class AboutParameters(_Part):
     structure: Structure
 
 
-_ANY: TypeAdapter[About | AboutParameters] = TypeAdapter(
-    Annotated[About | AboutParameters, Field(discriminator="kind")]
-)
+@cache
+def _any() -> TypeAdapter[About | AboutParameters]:
+    return TypeAdapter(Annotated[About | AboutParameters, Field(discriminator="kind")])
 
 
 def read_about(text: str) -> About | AboutParameters:
     """Parse and check JSON. ValueError says where it is wrong first."""
     try:
-        return _ANY.validate_json(text)
+        return _any().validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where, what = ".".join(map(str, first["loc"][1:])), first["msg"].removeprefix("Value error, ")  # [0]: the kind

@@ -13,7 +13,7 @@ Size = Annotated[int, Field(gt=0, lt=2**48)]
 
 
 class _Node(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)
+    model_config = ConfigDict(strict=True, frozen=True, defer_build=True)
 
 
 class ArrayNode(_Node):
