@@ -190,7 +190,7 @@ def test_more_than_a_kernel_can_count_is_refused(two_gpus, monkeypatch):
 @needs_compiler
 @pytest.mark.parametrize("group", ["serial", "threads"])
 def test_a_run_on_gpus_says_so(two_gpus, group, tmp_path):
-    options = {"group": group, "training__epochs": 1, "progress": False}
+    options = {"group": group, "training__epochs": 1, "model__hidden": [8], "progress": False}
     options |= {"cluster__processes": 2} if group == "threads" else {}
     run = psgd.train("digits", workers=4, device="cuda", output=tmp_path / "gpu", **options)
     on_cpu = psgd.train("digits", workers=4, device="cpu", output=tmp_path / "cpu", **options)
@@ -205,7 +205,7 @@ def test_a_run_on_gpus_says_so(two_gpus, group, tmp_path):
 
 @needs_compiler
 def test_a_run_goes_on_where_another_device_left_it(two_gpus, tmp_path):
-    options = {"output": tmp_path / "run", "progress": False, "workers": 2}
+    options = {"output": tmp_path / "run", "progress": False, "workers": 2, "model": {"hidden": [8]}}
     psgd.train("digits", device="cuda", training={"epochs": 1}, **options)
     run = psgd.train("digits", device="cpu", training={"epochs": 2}, resume=True, **options)
     assert (run.summary["status"], run.summary["device"]) == ("done", "cpu")
@@ -282,7 +282,8 @@ sys.exit(main(sys.argv[2:]))
 def test_processes_under_mpirun_take_the_gpus_in_turn(mpi: Mpi, tmp_path, full):
     """If one of them is full, the job ends before there is a run directory."""
     (tmp_path / "job.py").write_text(f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n{ONE_IS_FULL}")
-    job = (str(full), "digits", "device=cuda", "workers=2", "training.epochs=0.1", "--output", str(tmp_path / "run"))
+    job = (str(full), "digits", "device=cuda", "workers=2", "training.epochs=0.1", "model.hidden=[8]")
+    job = (*job, "--output", str(tmp_path / "run"))
     finished = run_command(mpi.command(2, str(tmp_path / "job.py"), *job))
     if full == 1:
         assert finished.code == 2

@@ -89,7 +89,8 @@ def test_cuda_is_an_error_before_there_is_a_directory_and_auto_the_cpu(kind, wor
 @needs_compiler
 def test_auto_names_the_gpu_that_it_takes(monkeypatch, tmp_path, capsys):
     gpu_of(monkeypatch, Pretend)
-    assert psgd.train("digits", training__epochs=0.1, output=tmp_path / "run").summary["device"] == "cuda"
+    options = {"training__epochs": 0.1, "model__hidden": [8], "output": tmp_path / "run"}
+    assert psgd.train("digits", **options).summary["device"] == "cuda"
     assert capsys.readouterr().err.count("cuda: pretended GPU (device: cpu trains on the CPU)") == 1
 
 
