@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -133,6 +134,7 @@ class Processes:
 
 
 def _child(process: int, processes: int, main: Main, connection: Connection) -> None:
+    warnings.simplefilter("error")  # as in pytest
     while True:
         try:
             faults = connection.recv()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from forks import fork_command
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
@@ -154,7 +155,27 @@ def run(command: Sequence[str], limit: float = LIMIT, **variables: str) -> Finis
 
 
 def python(*arguments: str, limit: float = LIMIT, **variables: str) -> Finished:
+    """Run Python. A command of psgd, as `-m psgd.train`, does not wait for a Python that imports psgd first, unless it
+    is given other variables, which Python may read."""
+    if arguments[0] == "-m" and arguments[1].split(".")[0] == "psgd" and not variables:
+        return _fork(arguments[1], arguments[2:], limit)
     return run([sys.executable, *arguments], limit, **variables)
+
+
+def _fork(module: str, arguments: Sequence[str], limit: float) -> Finished:
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+        files = stdout.fileno(), stderr.fileno()
+        session, ended = fork_command(module, arguments, str(ROOT), environment(), *files)
+        with ended:
+            if not ended.poll(limit):
+                os.killpg(session, signal.SIGKILL)
+                raise AssertionError(f"still running after {limit} s: {module} {' '.join(arguments)}")
+            code = ended.recv()
+        seconds = time.monotonic() - began
+        for file in (stdout, stderr):
+            file.seek(0)
+        return Finished(code, stdout.read(), stderr.read(), seconds)
 
 
 def descendants(ancestor: int) -> dict[int, str]:
