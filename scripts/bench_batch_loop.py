@@ -31,7 +31,7 @@ class Effort(NamedTuple):
     period: int  # steps of a round of parameter and of weighted averaging
 
 
-FULL, QUICK = Effort(6000, 5, 3, 50), Effort(500, 1, 1, 5)
+FULL, QUICK = Effort(6000, 5, 3, 50), Effort(200, 1, 1, 2)
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ from psgd.group.serial import Serial
 from psgd.jobs.launch import ray as ray_driver
 from psgd.jobs.launch.command import main
 
-ray = pytest.importorskip("ray", reason="ray is not installed: pip install ray")
+if find_spec("ray") is None:
+    pytest.skip("ray is not installed: pip install ray", allow_module_level=True)
 pytestmark = pytest.mark.timeout(240, method="thread")
 
 TESTS = Path(__file__).resolve().parent
@@ -56,6 +58,8 @@ CONFIG = {
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """A local Ray for the module -> its address. Actors find this directory's modules."""
+    import ray  # here, since it takes a while, and every process of pytest reads this file
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
