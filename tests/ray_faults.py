@@ -5,12 +5,11 @@ import signal
 import time
 from typing import Any
 
-from psgd.training.local_steps import LocalSteps
-
 from psgd.core.errors import UsageError
 from psgd.group.group import Group
 from psgd.group.ray.transport import Ray
 from psgd.jobs.launch import ray as ray_driver
+from psgd.training.steps.local_steps import LocalSteps
 
 
 def _at(call: int, owner: Any, name: str, act: Any) -> None:

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 
 from psgd.data.dataset import Data, Dataset
-from psgd.group import host_memory
+from psgd.group.mpi import host_memory
 from psgd.group.mpi.open_transport import open_transport
 from psgd.group.mpi.world import World
 
