@@ -14,6 +14,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from multiprocessing import Pipe
@@ -21,6 +22,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 
+_asking = threading.Lock()
 Body = Callable[..., object]  # of a fork: called with its end of a pipe, and with the files that it is given
 
 # What commands of psgd import, and what they import only when they use it.
@@ -30,11 +32,12 @@ MODULES = ("psgd.jobs.launch.command", "psgd.jobs.launch.without_mpi", "psgd.job
 
 def fork(body: Body, theirs: Connection, *files: int) -> int:
     """Start a process that calls `body` with its end of a pipe -> its id. The other end is told of its death."""
-    control, server = _server()
-    control.send_bytes(pickle.dumps((body, len(files))))
-    for file in (theirs.fileno(), *files):
-        send_handle(control, file, server.pid)
-    return int(control.recv())
+    with _asking:
+        control, server = _server()
+        control.send_bytes(pickle.dumps((body, len(files))))
+        for file in (theirs.fileno(), *files):
+            send_handle(control, file, server.pid)
+        return int(control.recv())
 
 
 def fork_command(
@@ -59,6 +62,7 @@ def _server() -> tuple[Connection, "subprocess.Popen[bytes]"]:
             stdin=subprocess.DEVNULL,
             env={**os.environ, **variables},
             pass_fds=[theirs.fileno()],
+            start_new_session=True,  # Ctrl-C is for pytest, at whose end it ends
         )
 
     def end() -> None:
