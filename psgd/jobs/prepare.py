@@ -9,12 +9,12 @@ from pathlib import Path
 from psgd.config.resolve import Resolved, dump, resolve
 from psgd.config.settings import Settings
 from psgd.config.shipped import find_config
+from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import print_result
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
 from psgd.jobs.choose.gpus import check_device, count_gpus
 from psgd.jobs.choose.group import check_launched, choose_group, cores
-from psgd.jobs.files.run_directory import config_of
 from psgd.jobs.request import RunRequest
 from psgd.jobs.trackers.choose import check_installed
 
@@ -116,7 +116,7 @@ def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list
     if config and "=" in config and not os.path.exists(config) and not _is_path(config):
         config, overrides = None, [config, *overrides]
     if config is None and options.resume and options.output:
-        config = config_of(Path(options.output))
+        config = config_of_run(Path(options.output))
     if config is None:
         return None, overrides, []
     path, notes = find_config(config)
@@ -126,3 +126,15 @@ def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list
 def _is_path(argument: str) -> bool:
     """Whether an argument with an equals sign looks like the path of a config rather than like an override."""
     return "/" in argument.split("=")[0] or argument.endswith((".yaml", ".yml"))
+
+
+def config_of_run(directory: Path) -> str:
+    """Return the path of the config of the run to resume in `directory`. UsageError if there is none."""
+    saved = directory / "config.yaml"
+    try:
+        found = saved.is_file()
+    except OSError as error:
+        raise StorageError(f"{saved}: cannot be read: {error.strerror}") from None
+    if not found:
+        raise UsageError(f"there is no run to resume in {directory}: no config.yaml; to begin one, name a config")
+    return str(saved)

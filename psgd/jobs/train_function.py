@@ -17,10 +17,9 @@ from psgd.core.launcher import launched
 from psgd.core.log import LOG, say_once
 from psgd.group.failure import out_of_memory
 from psgd.jobs.choose.gpus import check_device
-from psgd.jobs.files.run_directory import config_of
 from psgd.jobs.launch.without_mpi import run_without_mpi
 from psgd.jobs.plain_values import path_of, plain
-from psgd.jobs.prepare import request_for
+from psgd.jobs.prepare import config_of_run, request_for
 from psgd.jobs.process import Result, run_raising, run_returning
 from psgd.jobs.request import RunRequest, check_options
 from psgd.jobs.run import Run
@@ -99,7 +98,7 @@ def _request(
     directory = None if name is None else Path(name)
     check_options(directory, resume, overwrite, accept_changes)
     if config is None and resume and directory:
-        config = config_of(directory)
+        config = config_of_run(directory)
     resolved = _resolve(config, overrides)
     if resolved.settings.group == "mpi":
         raise UsageError(

@@ -11,6 +11,7 @@ from psgd.core.log import LOG
 from psgd.data.dataset import Data
 from psgd.jobs.files import locks, run_directory
 from psgd.jobs.files.continuing import check_continues, keep_metrics
+from psgd.jobs.prepare import config_of_run
 from psgd.jobs.request import RunRequest
 
 
@@ -22,7 +23,7 @@ def open_directory(request: RunRequest, data: Data, more: Mapping[str, str] | No
     settings, output, notes = request.settings, request.output, list(request.notes)
     if request.resume and not (output and run_directory.is_new(output)):
         directory = output or run_directory.latest(settings.output)
-        run_directory.config_of(directory)
+        config_of_run(directory)  # UsageError if there is none
         locks.lock(directory)
         with locks.unlocked_on_failure(directory):
             notes += check_continues(directory, settings, data, request.accept_changes, more)

@@ -68,18 +68,6 @@ def exact(path: Path, overwrite: bool) -> Path:
     return path
 
 
-def config_of(directory: Path) -> str:
-    """Return the path of the config of the run to resume in `directory`. UsageError if there is none."""
-    saved = directory / "config.yaml"
-    try:
-        found = saved.is_file()
-    except OSError as error:
-        raise StorageError(f"{saved}: cannot be read: {error.strerror}") from None
-    if not found:
-        raise UsageError(f"there is no run to resume in {directory}: no config.yaml; to begin one, name a config")
-    return str(saved)
-
-
 def is_new(path: Path) -> bool:
     """Whether a run can begin in `path`: there is no such directory, or an empty one."""
     return not path.exists() or (path.is_dir() and is_empty(path))
