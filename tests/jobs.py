@@ -21,6 +21,7 @@ from psgd.optimizers.schedule import Schedule
 from psgd.strategy.plans import PacedPlan, exact_speeds
 from psgd.strategy.presets import gradient_averaging, parameter_averaging, weighted_averaging
 from psgd.strategy.strategy import Strategy
+from psgd.training.checkpoints import Saving
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -78,6 +79,7 @@ def train(
     if directory:
         directory.mkdir(parents=True, exist_ok=True)
     record = Recorder(directory, len(job.data.train), job.epochs, "", quiet=True)
-    loop = Loop(job, transport, record, directory, checkpoint_seconds, segment_seconds=1e9)
+    saving = Saving(directory, checkpoint_seconds) if directory else None
+    loop = Loop(job, transport, record, saving, segment_seconds=1e9)
     replica = loop.run()
     return parameters_sha256(replica.parameters), replica.progress

@@ -9,6 +9,7 @@ from signal_at import SignalAt
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
+from psgd.training.checkpoints import Saving
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -21,7 +22,7 @@ def stopped_at(one: Job, exchange: int, directory: Path, transport: Transport) -
     """Train until a signal at an exchange of reports. Returns whether there was so late an exchange."""
     directory.mkdir(exist_ok=True)
     record = Recorder(directory, len(one.data.train), one.epochs, "", quiet=True)
-    loop = Loop(one, transport, record, directory, segment_seconds=1e9, signals=SignalAt(exchange))
+    loop = Loop(one, transport, record, Saving(directory), segment_seconds=1e9, signals=SignalAt(exchange))
     try:
         loop.run()
     except Stopped as stop:

@@ -18,6 +18,7 @@ from psgd.group.failure import Ended, exit_code
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
+from psgd.training.checkpoints import Saving
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -37,7 +38,8 @@ def three_steps(monkeypatch):
 
 def loop_of(one: Job, directory=None, signals=None, transport=None) -> Loop:
     record = Recorder(directory, len(one.data.train), one.epochs, "", quiet=True)
-    return Loop(one, transport or Serial(), record, directory, segment_seconds=1e9, signals=signals)
+    saving = Saving(directory) if directory else None
+    return Loop(one, transport or Serial(), record, saving, segment_seconds=1e9, signals=signals)
 
 
 def far_from(name: str, workers: int, epochs: float | None = None, whole: bool = False) -> tuple[float, tuple, tuple]:

@@ -19,6 +19,7 @@ from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
 from psgd.jobs.files.summary import parameters_sha256
+from psgd.training.checkpoints import Saving
 from psgd.training.early_stop import EarlyStop, StopRule
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
@@ -44,11 +45,14 @@ class Ended(NamedTuple):
     scores: dict[str, float]
 
 
-def loop_of(one: Job, transport: Transport, directory: Path | None = None, *more: Any, **named: Any) -> Loop:
+def loop_of(
+    one: Job, transport: Transport, directory: Path | None = None, checkpoint_seconds: float = 60.0, **named: Any
+) -> Loop:
     if directory:
         directory.mkdir(parents=True, exist_ok=True)
     record = Recorder(directory, len(one.data.train), one.epochs, "", quiet=True)
-    return Loop(one, transport, record, directory, *more, segment_seconds=1e9, **named)
+    saving = Saving(directory, checkpoint_seconds) if directory else None
+    return Loop(one, transport, record, saving, segment_seconds=1e9, **named)
 
 
 def trained(one: Job, transport: Transport, directory: Path | None = None, checkpoint_seconds: float = 60.0) -> Ended:

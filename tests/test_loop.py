@@ -14,6 +14,7 @@ from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.group import Group
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
+from psgd.training.checkpoints import Saving
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.loop import Loop
@@ -95,7 +96,7 @@ def test_a_disk_without_room_for_the_last_checkpoint_costs_no_result(tmp_path):
     one = job(strategies(1)["gradient-averaging, adam"], 1)
     (tmp_path / "checkpoints").write_text("")
     finished = []
-    loop = Loop(one, Serial(), Recorder(tmp_path, 216, 1.0, "", quiet=True), tmp_path)
+    loop = Loop(one, Serial(), Recorder(tmp_path, 216, 1.0, "", quiet=True), Saving(tmp_path))
     with pytest.raises(StorageError, match="cannot write the checkpoint"):
         loop.run(lambda loop: finished.append(loop.replica.parameters.copy()))
     assert (finished == loop.replica.parameters).all()

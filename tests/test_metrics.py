@@ -11,6 +11,7 @@ from psgd.core.replica import Progress
 from psgd.group.serial import Serial
 from psgd.training import metrics
 from psgd.training.checkpoint_files import CheckpointFiles
+from psgd.training.checkpoints import Saving
 from psgd.training.loop import Loop
 from psgd.training.metrics import HOLD_SECONDS, Metrics
 from psgd.training.recorder import Recorder
@@ -98,7 +99,7 @@ def test_lines_are_written_before_the_checkpoint_of_their_round(
     monkeypatch.setattr(
         CheckpointFiles, "complete", lambda *of: (found.append((rounds(tmp_path), of[2])), complete(*of))
     )
-    Loop(one, Serial(), record, tmp_path).run()
+    Loop(one, Serial(), record, Saving(tmp_path)).run()
     lines, progress = found[0]
     assert len(set(lines)) > 1
     assert lines[-1] == progress.round

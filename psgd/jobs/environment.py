@@ -64,9 +64,7 @@ def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:
 def _version(name: str) -> str:
     """The version of an installed package, without parsing all that its metadata say, as importlib would."""
     found = distribution(name)
-    line = re.search(
-        r"^Version: *(\S+)", found.read_text("METADATA") or "", re.MULTILINE
-    )  # of the head, which is first
+    line = re.search(r"^Version: *(\S+)", found.read_text("METADATA") or "", re.MULTILINE)
     return line[1] if line else found.version
 
 

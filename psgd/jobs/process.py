@@ -19,6 +19,7 @@ from psgd.jobs.files.run_files import RunFiles
 from psgd.jobs.files.summary import rounded
 from psgd.jobs.request import RunRequest
 from psgd.jobs.trackers.choose import trackers_of
+from psgd.training.checkpoints import Saving
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -117,15 +118,12 @@ def train_job(
         if resumed:
             files.say_resumed(loop, ended_by_callback=signals.asked == CALLBACK_END)
 
-    loop = Loop(
-        *(job, transport, recorder, files.directory, settings.training.checkpoint_seconds),
-        signals=signals,
-        started=begin,
-        agreement=agreement,
-        experiment=cache(lambda: _experiment(settings, job.data, more or {})),
-    )
+    experiment = cache(lambda: _experiment(settings, job.data, more or {}))
+    directory, seconds = files.directory, settings.training.checkpoint_seconds
+    saving = Saving(directory, seconds, experiment) if directory else None
+    loop = Loop(job, transport, recorder, saving, signals=signals, agreement=agreement)
     try:
-        loop.run(files.finished)
+        loop.run(files.finished, begin)
     except (Stopped, Diverged) as error:
         if loop.group.first:
             try:

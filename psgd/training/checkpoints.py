@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -27,15 +28,21 @@ class Restored(NamedTuple):
     record: dict[str, Any]  # what the recorder, the stopwatch and the early stop had, and the last scores
 
 
+class Saving(NamedTuple):
+    """Where a training is saved, how often, and what is said about it."""
+
+    directory: Path
+    seconds: float = 60.0  # of training between two checkpoints
+    experiment: Callable[[], Any] = lambda: None  # what is trained, on which data; for the first process to save
+
+
 @final
 class Checkpoints:
-    """Without files nothing is saved, and there is nothing to resume from."""
+    """Without `saving` nothing is saved, and there is nothing to resume from."""
 
     def __init__(
         self,
-        files: CheckpointFiles | None,
-        every: float,
-        experiment: Callable[[], Any],
+        saving: Saving | None,
         group: Group,
         agreement: Agreement,
         local_steps: LocalSteps,
@@ -43,9 +50,9 @@ class Checkpoints:
         recorder: Recorder,
         stopwatch: Stopwatch,
     ) -> None:
-        """`every`: seconds of training between two checkpoints. `experiment`: settings and data, to be saved too."""
-        self._files, self._experiment = files, experiment
-        self._every, self._group, self._agreement = every, group, agreement
+        self._files = CheckpointFiles(saving.directory) if saving else None
+        self._every, self._experiment = saving[1:] if saving else Saving(Path())[1:]
+        self._group, self._agreement = group, agreement
         self._local_steps, self._early_stop = local_steps, early_stop
         self._recorder, self._stopwatch = recorder, stopwatch
         self._saved = 0.0  # seconds of training at the last checkpoint

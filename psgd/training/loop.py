@@ -5,8 +5,7 @@ travels as a notice with the next exchange of reports, and all processes leave t
 """
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
@@ -17,8 +16,7 @@ from psgd.group.failure import Agreement
 from psgd.group.group import Group
 from psgd.group.reports import Notice, Report, RoundReports, drift
 from psgd.group.transport import Transport
-from psgd.training.checkpoint_files import CheckpointFiles
-from psgd.training.checkpoints import Checkpoints
+from psgd.training.checkpoints import Checkpoints, Saving
 from psgd.training.combination import Combination
 from psgd.training.early_stop import EarlyStop
 from psgd.training.evaluation import Evaluator, reaches
@@ -43,18 +41,14 @@ class Loop:
         job: Job,
         transport: Transport,
         recorder: Recorder,
-        directory: Path | None = None,
-        checkpoint_seconds: float = 60.0,
+        saving: Saving | None = None,
         segment_seconds: float = 1.0,
         signals: Signals | None = None,
-        started: Callable[["Loop", bool], None] = lambda loop, resumed: None,
         agreement: Agreement | None = None,
         clock: Clock = real_clock,
-        experiment: Callable[[], Any] = lambda: None,
     ) -> None:
-        """`started` is called by the first process when training begins, with whether it was resumed. `experiment`
-        returns what the first process saves with each checkpoint: what is trained, on which data."""
-        self._job, self._needs, self._recorder, self._directory = job, job.strategy.needs, recorder, directory
+        self._job, self._needs, self._recorder = job, job.strategy.needs, recorder
+        self._directory = saving.directory if saving else None
         self.group = Group(transport, job.vectors)
         self.agreement = agreement or Agreement(transport)
         self.stopwatch = Stopwatch(clock)
@@ -62,23 +56,14 @@ class Loop:
         self._scores: dict[str, float] = {}  # of the last evaluation
         self.ended_by_callback = False  # whether the caller's callback asked to end the training
         self._local_steps = LocalSteps(job, self.group, clock, segment_seconds)
-        self._checkpoints = Checkpoints(
-            CheckpointFiles(directory) if directory else None,
-            checkpoint_seconds,
-            experiment,
-            self.group,
-            self.agreement,
-            self._local_steps,
-            self.early_stop,
-            recorder,
-            self.stopwatch,
-        )
+        own = self.group, self.agreement, self._local_steps, self.early_stop, recorder, self.stopwatch
+        self._checkpoints = Checkpoints(saving, *own)
         holder = self._local_steps.holder
         self._evaluator = Evaluator(self.group, holder)
         self._combination = Combination(job, holder, self._evaluator)
         self._replicas = holder.replicas()
         self._signals = signals or Signals()
-        self._started, self._begun = started, False
+        self._begun = False
         self._evaluated, self._next_evaluation = -1, 0  # positions
         self._losses = 0  # of processes, since a round was completed
         recorder.writes = self.group.first
@@ -102,21 +87,26 @@ class Loop:
         """The bytes that one worker has sent in all combinations, if each has a host of its own; 0 for a single one."""
         return self.replica.progress.combinations * self._job.vectors.contribution_bytes * (self._job.workers > 1)
 
-    def run(self, finish: Callable[["Loop"], None] = lambda loop: None) -> Replica:
-        """Train to the end; then the first process calls `finish`, whose failure is everyone's."""
+    def run(
+        self,
+        finish: Callable[["Loop"], None] = lambda loop: None,
+        started: Callable[["Loop", bool], None] = lambda loop, resumed: None,
+    ) -> Replica:
+        """Train to the end. The first process calls `started` when training begins, with whether it was resumed, and
+        `finish` at the end; the failure of either is everyone's."""
         try:
             with np.errstate(all="ignore"):  # what is not finite is found and named at the exchange of reports
                 while True:
                     try:
-                        return self._run(finish)
+                        return self._run(finish, started)
                     except ProcessLost as loss:
                         self._recover(loss)
         finally:
             self._recorder.close()
 
-    def _run(self, finish: Callable[["Loop"], None]) -> Replica:
+    def _run(self, finish: Callable[["Loop"], None], started: Callable[["Loop", bool], None]) -> Replica:
         if not self._begun:
-            self._begin()
+            self._begin(started)
         self._evaluate_if_due()
         steps_done = 0
         while not self.finished:
@@ -135,7 +125,7 @@ class Loop:
         self.group.confirm_end()
         return self.result
 
-    def _begin(self) -> None:
+    def _begin(self, started: Callable[["Loop", bool], None]) -> None:
         """Start, resume or join: from the newest checkpoint, or from the seed."""
         self._begun = False
         self.early_stop.forget()
@@ -154,7 +144,7 @@ class Loop:
             self._replicas.begin(progress._replace(reached=reaches(self._job.target, self._scores)))
         else:
             self.agreement.together(self._initialize)
-        self.agreement.together(lambda: self._started(self, restored is not None) if self.group.first else None)
+        self.agreement.together(lambda: started(self, restored is not None) if self.group.first else None)
         self.stopwatch.lap("other")
         self._begun = True
 
@@ -278,7 +268,7 @@ class Loop:
                 round, evaluated = min(tuple(np.frombuffer(row, np.int64).tolist()) for row in rows)
                 self.agreement.together(self._local_steps.host_workers)  # a device may have no room for the orphans
                 if self._needs.keeps_worker_state or round < 0:
-                    self._begin()
+                    self._begun = False
                 else:
                     self._step_back(round, evaluated)
                 self.stopwatch.lap("other")
