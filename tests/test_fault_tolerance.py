@@ -3,10 +3,16 @@
 import json
 import os
 import signal
+import tempfile
+from functools import cache
+from pathlib import Path
 
 import pytest
+from fit_results import rows, unbroken
 from processes import Mpi, Running, mpis, python, run
-from test_mpi import LONG, uninterrupted
+from test_mpi import LONG
+
+__all__ = ["unbroken"]  # a fixture
 
 DATA = (*LONG, "workers=5", "cluster.patience=60")
 ROUNDS = (*DATA, "training.epochs=12")
@@ -24,17 +30,31 @@ def openmpi() -> Mpi:
     return found
 
 
+@cache
+def undisturbed(overrides: tuple[str, ...]) -> tuple[dict, list[dict]]:
+    """The summary of a run in one process, and what it wrote about rounds and evaluations."""
+    with tempfile.TemporaryDirectory() as directory:
+        finished = python("-m", "psgd.train", *overrides, "group=serial", "--quiet", "--output", directory)
+        return json.loads(finished.stdout), metrics(Path(directory))
+
+
+def metrics(directory: Path) -> list[dict]:
+    """Without times, and with six digits of losses, which are sums over segments; the clock cuts these."""
+    found = rows([json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()])
+    return [row | {"loss": f"{row['loss']:.6g}"} if "loss" in row else row for row in found]
+
+
 @pytest.mark.parametrize(
     ("overrides", "host", "deaths", "left"),
     [
         # The first process, which writes the files; then one that has just left a barrier, alone or not.
-        (WEIGHTED, 4, "all_gather:9:0 barrier+:8:2", 2),
+        (CLIPPED, 4, "all_gather:60:0 barrier+:70:2", 2),
         # One whose loss only its host notices, while the other host waits for this one; then all of the other host.
         (CLIPPED, 2, "barrier:4:1 exchange_between_hosts:7:2 all_gather:60:3", 1),
         # Another one dies while the survivors recover; the states of lost workers are those of the last checkpoint.
         ((*KEPT, "training.checkpoint_seconds=0"), 4, "all_gather:40:3 shrink:1:1", 2),
         # All that is left of three is the last one, without a checkpoint to go back to.
-        (KEPT, 4, "all_gather:12:0 all_gather:15:1", 1),
+        (WEIGHTED, 4, "all_gather:12:0 all_gather:15:1", 1),
         # The summary is written, but not all know that training has ended.
         (ONE_SHOT, 2, "confirm_end:1:0", 2),
     ],
@@ -43,7 +63,7 @@ def openmpi() -> Mpi:
 def test_survivors_end_with_the_bits_of_an_undisturbed_run(openmpi, tmp_path, overrides, host, deaths, left):
     count, directory = left + len(deaths.split()), tmp_path / "run"
     command = openmpi.fault_tolerant(count, "tests/dying.py", deaths, str(host), *overrides, "--output", str(directory))
-    finished, expected = run(command), uninterrupted(overrides)
+    finished, (expected, lines) = run(command), undisturbed(overrides)
     assert finished.code == 0, finished
     found = json.loads(finished.stdout)
     names = ("parameters_sha256", "worker_steps", "test_loss", "rounds", "examples")
@@ -51,9 +71,17 @@ def test_survivors_end_with_the_bits_of_an_undisturbed_run(openmpi, tmp_path, ov
     assert found["processes"] == left
     assert f"lost; {left} process{'es go' if left > 1 else ' goes'} on" in finished.stderr
     assert "Traceback" not in finished.stderr
-    rows = [json.loads(row) for row in (directory / "metrics.jsonl").read_text().splitlines()]
-    assert [row["round"] for row in rows] == sorted(row["round"] for row in rows)
+    assert metrics(directory) == lines, "also those that a lost process had not written yet"
     assert json.loads((directory / "summary.json").read_text())["status"] == "done"
+
+
+def test_a_call_of_fit_survives_its_first_process(openmpi, tmp_path, unbroken):
+    finished = run(openmpi.fault_tolerant(3, "tests/fit_run.py", str(tmp_path / "run"), "SIGKILL-4"))
+    assert finished.code == 0, finished
+    summary = json.loads(finished.stdout)
+    assert summary["parameters_sha256"] == unbroken.summary["parameters_sha256"]
+    assert summary["processes"] == 2
+    assert [row["round"] for row in metrics(tmp_path / "run")] == [row["round"] for row in unbroken.history]
 
 
 def test_a_process_that_is_lost_before_training_ends_the_job(openmpi, tmp_path):

@@ -22,6 +22,7 @@ from psgd.jobs.trackers.choose import trackers_of
 from psgd.training.checkpoints import Saving
 from psgd.training.job import Job
 from psgd.training.loop import Loop
+from psgd.training.metrics import Row
 from psgd.training.recorder import Recorder
 from psgd.training.signals import CALLBACK_END, Signals, Stopped
 
@@ -87,7 +88,8 @@ class _Training:
         job = with_device(agreement.together(self._build), transport, place_on_host(transport), agreement)
         label = str(transport.process)
         listener = trackers_of(request.settings, request.config, directory, label)
-        recorder = Recorder(directory, job.sampler.examples, job.epochs, label, request.quiet, listener=listener)
+        lines = list[Row]() if transport.recovers else None  # so that what a lost process did not write is written
+        recorder = Recorder(directory, job.sampler.examples, job.epochs, label, request.quiet, lines, listener)
         files = RunFiles(request, directory, job, recorder, describe_group(transport, job))
         try:
             train_job(job, recorder, files, transport, agreement, self._signals)

@@ -30,6 +30,7 @@ from psgd.training.stopwatch import Stopwatch
 
 MAX_EMPTY_ROUNDS = 10  # rounds in a row in which all workers were excluded; then the job has diverged
 MAX_PROCESS_LOSSES = 8  # without a completed round between them; then something other than bad luck is wrong
+NOBODY = -1
 
 
 @final
@@ -63,7 +64,8 @@ class Loop:
         self._combination = Combination(job, holder, self._evaluator)
         self._replicas = holder.replicas()
         self._signals = signals or Signals()
-        self._begun = False
+        self._begun = self._resumed = False
+        self._announced_by = NOBODY  # the process that has called `started`
         self._evaluated, self._next_evaluation = -1, 0  # positions
         self._losses = 0  # of processes, since a round was completed
         recorder.writes = self.group.first
@@ -92,8 +94,8 @@ class Loop:
         finish: Callable[["Loop"], None] = lambda loop: None,
         started: Callable[["Loop", bool], None] = lambda loop, resumed: None,
     ) -> Replica:
-        """Train to the end. The first process calls `started` when training begins, with whether it was resumed, and
-        `finish` at the end; the failure of either is everyone's."""
+        """Train to the end. The first process calls `started` when training begins, with whether it goes on from an
+        earlier round, as does one that takes its place; and `finish` at the end. A failure of them is everyone's."""
         try:
             with np.errstate(all="ignore"):  # what is not finite is found and named at the exchange of reports
                 while True:
@@ -106,7 +108,12 @@ class Loop:
 
     def _run(self, finish: Callable[["Loop"], None], started: Callable[["Loop", bool], None]) -> Replica:
         if not self._begun:
-            self._begin(started)
+            self._begin()
+        first = self.group.transport.members[0]
+        if self._announced_by != first:
+            self.agreement.together(lambda: started(self, self._resumed) if self.group.first else None)
+            self._announced_by = first
+            self.stopwatch.lap("other")
         self._evaluate_if_due()
         steps_done = 0
         while not self.finished:
@@ -125,7 +132,7 @@ class Loop:
         self.group.confirm_end()
         return self.result
 
-    def _begin(self, started: Callable[["Loop", bool], None]) -> None:
+    def _begin(self) -> None:
         """Start, resume or join: from the newest checkpoint, or from the seed."""
         self._begun = False
         self.early_stop.forget()
@@ -133,20 +140,19 @@ class Loop:
         steps = self._job.start.steps if self._job.start else 0
         self._replicas.begin(Progress(steps=steps, dealt=nothing, worker_steps=nothing))
         restored = self._checkpoints.load(self.replica.vectors)
-        if self.group.first:
-            self.agreement.attempt(lambda: self._recorder.truncate(restored.progress.round if restored else 0), None)
+        progress = restored.progress if restored else self.replica.progress
+        self.agreement.attempt(lambda: self._recorder.truncate(progress), None)
         if restored:
             self._recorder.restore(restored.record)
-            self._scores, progress = dict(restored.record["last_score"]), restored.progress
+            self._scores = dict(restored.record["last_score"])
             if self.early_stop.must_catch_up(restored.record):
                 progress = progress._replace(evaluated=-1)  # an evaluation is due at once
             # The target may have changed.
             self._replicas.begin(progress._replace(reached=reaches(self._job.target, self._scores)))
         else:
             self.agreement.together(self._initialize)
-        self.agreement.together(lambda: started(self, restored is not None) if self.group.first else None)
         self.stopwatch.lap("other")
-        self._begun = True
+        self._begun, self._resumed, self._announced_by = True, restored is not None, NOBODY
 
     def _initialize(self) -> None:
         # Every process of a host writes the same bytes to the same memory.
@@ -264,13 +270,16 @@ class Loop:
                 self._recorder.writes = self.group.first
                 self._recorder.say(what_was_lost)
                 own = self.replica.progress.round if self._begun else -1, self.replica.progress.evaluated
-                rows = self.group.all_gather(np.array(own, np.int64).tobytes())
-                round, evaluated = min(tuple(np.frombuffer(row, np.int64).tolist()) for row in rows)
+                rows = self.group.all_gather(np.array((*own, self._announced_by), np.int64).tobytes())
+                states = [tuple(np.frombuffer(row, np.int64).tolist()) for row in rows]
+                round, evaluated, _ = min(states)
+                self._announced_by = min(state[2] for state in states)
                 self.agreement.together(self._local_steps.host_workers)  # a device may have no room for the orphans
                 if self._needs.keeps_worker_state or round < 0:
                     self._begun = False
                 else:
                     self._step_back(round, evaluated)
+                    self._resumed = True
                 self.stopwatch.lap("other")
                 return
             except ProcessLost as another:
@@ -283,5 +292,4 @@ class Loop:
         progress = self.replica.progress
         reached = progress.reached and progress.evaluated == evaluated  # else it is evaluated again
         self.replica.progress = progress._replace(evaluated=evaluated, reached=reached)
-        if self.group.first:
-            self._recorder.truncate(round)
+        self.agreement.attempt(lambda: self._recorder.truncate(self.replica.progress), None)

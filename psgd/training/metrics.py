@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, final
 
@@ -56,35 +57,44 @@ class Metrics:
         except OSError as error:
             raise StorageError(f"cannot write {self._path}: {error.strerror}") from None
 
-    def truncate(self, round: int) -> int:
-        """Remove the lines after `round`, from which the run goes on. Returns the examples dealt up to the last line
-        that stays. StorageError if the file cannot be read or written."""
+    def truncate(self, stays: Callable[[Row], bool], write: bool = True) -> int:
+        """Remove the lines from the first one that does not stay, where the run goes on. If this process is to `write`
+        from now on in place of one that was lost, what that one held back is written from the history. Returns the
+        examples dealt up to the last line. StorageError if the file cannot be read or written."""
         self.flush()
+        rows = list(takewhile(stays, self.history or []))
+        if self._path and write:
+            rows = self._truncate_file(self._path, stays, rows)
+        if self.history is not None:
+            self.history[:] = rows
+        return int(rows[-1]["examples"]) if rows else 0
+
+    def _truncate_file(self, path: Path, stays: Callable[[Row], bool], known: list[Row]) -> list[Row]:
+        """Returns the rows of the file. `known`: rows of this process, the file's and later ones."""
         kept: list[str] = []
         rows: list[Row] = []
-        examples = 0
-        if self.history:
-            self.history[:] = [row for row in self.history if row["round"] <= round]
-            examples = int(self.history[-1]["examples"]) if self.history else 0
-        if self._path is None or not self._path.exists():
-            return examples
         try:
-            for line in self._path.read_text("utf-8").splitlines(keepends=True):
-                row = json.loads(line) if line.endswith("\n") else {"round": round + 1}
-                if row["round"] > round:
+            for line in path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []:
+                if not line.endswith("\n") or not stays(row := json.loads(line)):
                     break
+                int(row["examples"])
                 kept.append(line)
                 rows.append(row)
-                examples = int(row["examples"])
-            write_text(self._path, "".join(kept))
-            if self.history is not None:
-                self.history[:] = rows
+            held_back = _after(rows[-1], known) if rows else known
+            if kept or held_back or path.exists():
+                write_text(path, "".join(kept) + "".join(to_json(row) + "\n" for row in held_back))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            what = f"cannot read {self._path}, line {len(kept) + 1}: {error}"
+            what = f"cannot read {path}, line {len(kept) + 1}: {error}"
             raise StorageError(f"{what}; correct it, or move the file away to go on without it") from None
-        return examples
+        return rows + held_back
 
     def close(self) -> None:
         # Another failure came first, and that one is reported.
         with suppress(StorageError):
             self.flush()
+
+
+def _after(last: Row, rows: list[Row]) -> list[Row]:
+    """The rows after the one of the same round and kind; rows of a run that was resumed may all be later."""
+    places = [i for i, row in enumerate(rows) if (row["round"], row.keys()) == (last["round"], last.keys())]
+    return rows[places[-1] + 1 :] if places else [row for row in rows if row["round"] > last["round"]]

@@ -58,12 +58,14 @@ class Recorder:
         self._written = dict.fromkeys(PARTS, 0.0)  # seconds by part, at the last line of metrics
         self._loss, self._seen = 0.0, 0  # sum over the examples since that line, and their number
         self._last_mark = 0
+        self._recorded, self._before = 0, (0.0, 0)  # the last round, and loss and number before it
         self._spoke = time.perf_counter()
         self._warned = -LINE_SECONDS
 
     def round(self, progress: Progress, loss: float, examples: int, bytes_sent: int, stopwatch: Stopwatch) -> None:
         """After a round; `loss` is the sum over its examples. It is written at most every hundredth of an epoch and
         every thousandth of the run: by progress and not by the clock, so that repeated runs have the same lines."""
+        self._recorded, self._before = progress.round, (self._loss, self._seen)
         self._loss += loss
         self._seen += examples
         mark = self._mark(progress.position)
@@ -104,12 +106,18 @@ class Recorder:
             self._warned = time.perf_counter()
             self.say(f"warning: {text}")
 
-    def truncate(self, round: int) -> None:
-        """Forget the lines after `round`, from which the run goes on."""
-        self._loss, self._seen = 0.0, 0
-        examples = self._metrics.truncate(round)
-        self._last_mark = self._mark(examples)
-        if self._listener:
+    def truncate(self, progress: Progress) -> None:
+        """Forget what is later than `progress`, from which the run goes on: with the round that was recorded last, or
+        the one before it, or from a checkpoint, whose state is restored afterwards."""
+        if progress.round != self._recorded:
+            self._loss, self._seen = self._before if progress.round == self._recorded - 1 else (0.0, 0)
+            self._recorded, self._last_mark = progress.round, self._mark(progress.position)
+
+        def stays(row: Row) -> bool:
+            return row["round"] <= progress.round and ("weights" in row or row["examples"] <= progress.evaluated)
+
+        examples = self._metrics.truncate(stays, self.writes)
+        if self._listener and self.writes:
             self._listener.truncate(examples)
 
     def flush(self) -> None:
