@@ -16,6 +16,7 @@ from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.training.checkpoints import Saving
 from psgd.training.evaluation import Evaluator
+from psgd.training.hooks import Hooks
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
@@ -98,7 +99,7 @@ def test_a_disk_without_room_for_the_last_checkpoint_costs_no_result(tmp_path):
     finished = []
     loop = Loop(one, Serial(), Recorder(tmp_path, 216, 1.0, "", quiet=True), Saving(tmp_path))
     with pytest.raises(StorageError, match="cannot write the checkpoint"):
-        loop.run(lambda loop: finished.append(loop.replica.parameters.copy()))
+        loop.run(Hooks(finish=lambda loop: finished.append(loop.replica.parameters.copy())))
     assert (finished == loop.replica.parameters).all()
 
 

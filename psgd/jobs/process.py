@@ -20,6 +20,7 @@ from psgd.jobs.files.summary import rounded
 from psgd.jobs.request import RunRequest
 from psgd.jobs.trackers.choose import trackers_of
 from psgd.training.checkpoints import Saving
+from psgd.training.hooks import Hooks
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.metrics import Row
@@ -107,9 +108,11 @@ def train_job(
     agreement: Agreement,
     signals: Signals,
     started: Callable[[Loop], None] = lambda loop: None,
+    share: Callable[[Loop], None] = lambda loop: None,
     more: Mapping[str, str] | None = None,
 ) -> Loop:
-    """Collective: train to the end, with the files of the run. The first process calls `started` when training begins.
+    """Collective: train to the end, with the files of the run. The first process calls `started` when training begins,
+    as does one that takes its place; all call `share` at the end, which is collective.
     `more`: fingerprints of what must be the same when the run is resumed, besides the data. Raises what ends the
     training early; of a run that diverged or was stopped, there is a summary too."""
     settings = files.request.settings
@@ -125,7 +128,7 @@ def train_job(
     saving = Saving(directory, seconds, experiment) if directory else None
     loop = Loop(job, transport, recorder, saving, signals=signals, agreement=agreement)
     try:
-        loop.run(files.finished, begin)
+        loop.run(Hooks(begin, files.finished, share))
     except (Stopped, Diverged) as error:
         if loop.group.first:
             try:

@@ -4,7 +4,6 @@ Starting, resuming and joining are one path (`_begin`), and so are all ways to e
 travels as a notice with the next exchange of reports, and all processes leave together.
 """
 
-from collections.abc import Callable
 from typing import final
 
 import numpy as np
@@ -21,6 +20,7 @@ from psgd.training.combination import Combination
 from psgd.training.early_stop import EarlyStop
 from psgd.training.evaluation import Evaluator, reaches
 from psgd.training.finite import check_replica_finite, nonfinite_worker
+from psgd.training.hooks import NO_HOOKS, Hooks
 from psgd.training.job import Job, Start
 from psgd.training.recorder import Recorder
 from psgd.training.signals import CALLBACK_END, Signals, Stopped
@@ -30,7 +30,7 @@ from psgd.training.stopwatch import Stopwatch
 
 MAX_EMPTY_ROUNDS = 10  # rounds in a row in which all workers were excluded; then the job has diverged
 MAX_PROCESS_LOSSES = 8  # without a completed round between them; then something other than bad luck is wrong
-NOBODY = -1
+NOBODY = -1  # no process
 
 
 @final
@@ -65,7 +65,7 @@ class Loop:
         self._replicas = holder.replicas()
         self._signals = signals or Signals()
         self._begun = self._resumed = False
-        self._announced_by = NOBODY  # the process that has called `started`
+        self._announced_by = NOBODY  # the process that called hooks.started
         self._evaluated, self._next_evaluation = -1, 0  # positions
         self._losses = 0  # of processes, since a round was completed
         recorder.writes = self.group.first
@@ -89,29 +89,24 @@ class Loop:
         """The bytes that one worker has sent in all combinations, if each has a host of its own; 0 for a single one."""
         return self.replica.progress.combinations * self._job.vectors.contribution_bytes * (self._job.workers > 1)
 
-    def run(
-        self,
-        finish: Callable[["Loop"], None] = lambda loop: None,
-        started: Callable[["Loop", bool], None] = lambda loop, resumed: None,
-    ) -> Replica:
-        """Train to the end. The first process calls `started` when training begins, with whether it goes on from an
-        earlier round, as does one that takes its place; and `finish` at the end. A failure of them is everyone's."""
+    def run(self, hooks: Hooks = NO_HOOKS) -> Replica:
+        """Train to the end."""
         try:
             with np.errstate(all="ignore"):  # what is not finite is found and named at the exchange of reports
                 while True:
                     try:
-                        return self._run(finish, started)
+                        return self._run(hooks)
                     except ProcessLost as loss:
                         self._recover(loss)
         finally:
             self._recorder.close()
 
-    def _run(self, finish: Callable[["Loop"], None], started: Callable[["Loop", bool], None]) -> Replica:
+    def _run(self, hooks: Hooks) -> Replica:
         if not self._begun:
             self._begin()
         first = self.group.transport.members[0]
         if self._announced_by != first:
-            self.agreement.together(lambda: started(self, self._resumed) if self.group.first else None)
+            self.agreement.together(lambda: hooks.started(self, self._resumed) if self.group.first else None)
             self._announced_by = first
             self.stopwatch.lap("other")
         self._evaluate_if_due()
@@ -127,14 +122,18 @@ class Loop:
         for replica in (self.replica, self.result):
             check_replica_finite(replica)
         self.agreement.check()  # what failed after the last exchange of reports
-        self.agreement.together(lambda: finish(self) if self.group.first else None)  # a full disk may have room for it
+        self.agreement.together(
+            lambda: hooks.finish(self) if self.group.first else None
+        )  # a full disk may have room for it
+        hooks.share(self)
         self._checkpoints.save(self.replica, steps_done, self._scores)
         self.group.confirm_end()
         return self.result
 
     def _begin(self) -> None:
         """Start, resume or join: from the newest checkpoint, or from the seed."""
-        self._begun = False
+        self._begun = self.ended_by_callback = False
+        self._signals.forget_callback()
         self.early_stop.forget()
         nothing = (0,) * self._job.workers
         steps = self._job.start.steps if self._job.start else 0
@@ -289,6 +288,8 @@ class Loop:
         if self.replica.progress.round > round:
             self._replicas.step_back()
             self._local_steps.restart_round()
+            self._signals.forget_callback()  # it will hear of the round again
+        self.ended_by_callback = False  # maybe only some know that it is to end; whoever wants that says so again
         progress = self.replica.progress
         reached = progress.reached and progress.evaluated == evaluated  # else it is evaluated again
         self.replica.progress = progress._replace(evaluated=evaluated, reached=reached)

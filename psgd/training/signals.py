@@ -54,6 +54,11 @@ class Signals:
         if self.asked not in (0, CALLBACK_END):
             signal.raise_signal(self.asked)
 
+    def forget_callback(self) -> None:
+        """Take back that the callback asked to end the training."""
+        if self.asked == CALLBACK_END:
+            self.asked = 0
+
     def _note(self, number: int, _frame: object) -> None:
         if self._leave_at_once:
             with suppress(OSError):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -114,20 +114,32 @@ def _train(
             callback.begin(loop, history)
 
     files = RunFiles(call.request, directory, job, recorder, describe_group(transport, job), say)
+    ended: dict[str, Any] = {}
+
+    def share(_loop: Loop) -> None:
+        """Let all have the summary and history of the first process, since clocks differ, while it may be lost."""
+        summary = {**(files.summary or {}), "blas_threads": call.threads}
+        ended.update({"summary": summary, "history": _shown(history)})
+        if transport.kind == "mpi":
+            ended.update(all_gather_json(transport, ended)[0])
+
     try:
-        loop = train_job(job, recorder, files, transport, agreement, signals, started, task.fingerprints())
+        loop = train_job(job, recorder, files, transport, agreement, signals, started, share, task.fingerprints())
     except Diverged as error:
         error.args = (f"{error}{_nonfinite_data(task.data)}",)
         raise
-    summary = {**(files.summary or {}), "blas_threads": call.threads}  # of the first process
-    losses = [row["loss"] for row in history if row.get("loss") is not None]
-    if not losses:
-        for row in history:
-            row.pop("loss", None)
-    elif files.summary:
-        recorder.say(f"{summary['train_seconds']:.1f} s; loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last")
-    shown = [row for row in history if "weights" in row or "test_loss" in row or "validation_loss" in row]
-    return Fitted(task.structure.copies(loop.replica.parameters), summary, shown, loop.group.first)
+    losses = [row["loss"] for row in ended["history"] if row.get("loss") is not None]
+    if losses and files.summary:
+        seconds = ended["summary"]["train_seconds"]
+        recorder.say(f"{seconds:.1f} s; loss {losses[0]:.4f} at first, {losses[-1]:.4f} at last")
+    return Fitted(task.structure.copies(loop.replica.parameters), **ended, first=loop.group.first)
+
+
+def _shown(history: list[Row]) -> list[Row]:
+    """The lines that say something, without losses if there are none."""
+    lines = [row for row in history if "weights" in row or "test_loss" in row or "validation_loss" in row]
+    has_loss = any(row.get("loss") is not None for row in lines)
+    return [{key: value for key, value in row.items() if has_loss or key != "loss"} for row in lines]
 
 
 def _nonfinite_data(data: Data) -> str:
@@ -160,11 +172,9 @@ def fit_with_mpi(built: tuple[FitCall, Job] | None, failure: Exception | None, n
         with signals.listening() if name else nullcontext():  # from here on, after MPI has installed handlers
             if name and transport.recovers:  # then the first process may be lost, and the others go on
                 agreement.together(lambda: share_lock(Path(name)))
-            fitted = _fit_on(transport, call, job, Path(name) if name else None, signals, agreement)
-        same = all_gather_json(transport, {"summary": fitted.summary, "history": fitted.history})[0]
-        return replace(fitted, **same)  # of the first process, since clocks differ
+            return _fit_on(transport, call, job, Path(name) if name else None, signals, agreement)
     except Stopped as stopped:
-        raise exception_after(stopped, first) from None
+        raise exception_after(stopped, transport.process == transport.members[0]) from None
     except BaseException as error:
         agreement.abort_unless_shared(error)
         if agreement.reports(error):
