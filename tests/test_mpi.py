@@ -57,7 +57,7 @@ def test_the_bits_of_serial_over_two_hosts_of_two(serial):
 
 def test_the_bits_of_serial_without_shared_memory(serial):
     """Every process counts as a host, which is what happens where /dev/shm is small."""
-    code = "import psgd.group.mpi.host_memory as m, runpy, sys; m.fits = lambda size: False; "
+    code = "import psgd.group.mpi.host_memory as m, runpy, sys; m.fits = lambda size: False; m.tempfile = None; "
     code += "sys.argv = ['', '3']; runpy.run_path('tests/contract.py', run_name='__main__')"
     finished = run(Mpi("mpich", mpi_bin()).command(3, "-c", code))
     assert finished.code == 0, finished

@@ -16,6 +16,8 @@ DIRECTORY = "/dev/shm"  # the files of Linux that lie in memory; 64 MB in a defa
 def share(host_peers: Any, size: int) -> memoryview:
     """Collective over the communicator of a host's processes: `size` bytes, at first 0, which they share as long as one
     uses them. They start a cache line. StorageError, on all processes, if one cannot have them."""
+    if host_peers.size == 1:
+        return _view(mmap.mmap(-1, max(1, size)), size)  # not in DIRECTORY, which may be too small
     first, descriptor, path, failure = host_peers.rank == 0, -1, "", ""
     try:
         if first:
@@ -41,7 +43,11 @@ def share(host_peers: Any, size: int) -> memoryview:
     finally:
         if descriptor >= 0:
             os.close(descriptor)
-    # Through ctypes, so that arrays in it are not taken for those that are mapped from a file of data.
+    return _view(mapped, size)
+
+
+def _view(mapped: mmap.mmap, size: int) -> memoryview:
+    """Through ctypes, so that arrays in it are not taken for those that are mapped from a file of data."""
     return memoryview((ctypes.c_ubyte * size).from_buffer(mapped)).cast("B")
 
 
