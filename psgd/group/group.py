@@ -103,8 +103,8 @@ class Group:
         self._placement = adopt_orphans(self._placement, members)
         self._lay_out()
         who = f"process{'es' * (len(lost) > 1)} {', '.join(lost)}" if lost else "a message"
-        count = len(members)
-        return f"{who} was lost; {count} process{'es' * (count > 1)} go{'es' * (count == 1)} on"
+        count, verb = len(members), "were" if len(lost) > 1 else "was"
+        return f"{who} {verb} lost; {count} process{'es' * (count > 1)} go{'es' * (count == 1)} on"
 
     def _lay_out(self) -> None:
         """Allocate memory for the placement as it is. Where orphans may be adopted, every host has room for all workers
