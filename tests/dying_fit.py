@@ -1,7 +1,7 @@
 """psgd.fit on processes that kill themselves: `mpirun --with-ft ulfm -n 3 python tests/dying_fit.py DEATHS JSON`.
 
-DEATHS: as of dying.py. JSON: arguments of psgd.fit; `end`: the round in which the callback ends the training. Each
-survivor prints what it has.
+DEATHS: as of dying.py. JSON: arguments of psgd.fit; `end`: the round in which the callback ends the training; `calls`:
+of psgd.fit, one after the other. Each survivor prints what the last call returns.
 """
 
 import json
@@ -12,16 +12,12 @@ import fit_run
 
 
 def main():
-    arguments, heard = json.loads(sys.argv[2]), []
-    end = arguments.pop("end", None)
-
-    def callback(progress):
-        heard.append((progress.round, bool(progress.scores)))
-        return progress.round == end
-
+    arguments = json.loads(sys.argv[2])
+    end, calls = arguments.pop("end", None), arguments.pop("calls", 1)
     dying.prepare(sys.argv[1], 9)
-    fitted = fit_run.fit(arguments.pop("output", None), callback=callback, **arguments)
-    print(json.dumps({"first": fitted.first, "heard": heard, "summary": fitted.summary, "history": fitted.history}))
+    for _ in range(calls):
+        fitted = fit_run.fit(None, callback=lambda progress: progress.round == end, **arguments)
+    print(json.dumps({"first": fitted.first, "summary": fitted.summary, "history": fitted.history}))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ ENDED = {**SGD, "end": 7}  # by the callback
 
 def undisturbed(arguments):
     end = arguments.get("end")
-    changes = {name: value for name, value in arguments.items() if name != "end"}
+    changes = {name: value for name, value in arguments.items() if name not in ("end", "calls")}
     return fit_run.fit(None, callback=lambda progress: progress.round == end, **changes)
 
 
@@ -33,6 +33,7 @@ def lines(history):
         ({"end": 7}, "confirm_end:1:1"),  # all go back to the start after they have ended
         (SGD, "all_gather!:66:2 all_gather~:66:0"),  # the first one alone has finished an evaluation
         (SGD, "all_gather!:66:2 all_gather~:66:1 barrier:60:0"),  # one that takes over later has
+        ({**SGD, "calls": 2}, "barrier:37:0"),  # a later call has the survivors only
         (SGD, "confirm_end+:1:0"),  # when nothing is left to be done
     ],
 )

@@ -47,7 +47,8 @@ class World:
         self.watchdog = Watchdog(max(patience, INITIAL_SECONDS), self._expired, alone, self._look_for_launcher)
         with self.watchdog, self._ending_at_a_loss():
             library.initialize(self.MPI)
-            self.communicator = self.MPI.COMM_WORLD.Dup()
+            everyone = self.MPI.COMM_WORLD  # and those that an earlier call in the same program has lost
+            self.communicator = everyone.Shrink() if library.is_fault_tolerant() else everyone.Dup()
             self.process, self.members = self.communicator.rank, range(self.communicator.size)
             self.host_peers = split_by_host(self.MPI, self.communicator)
             self._share_arrivals()
