@@ -13,10 +13,10 @@ import fit_run
 
 def main():
     arguments = json.loads(sys.argv[2])
-    end, calls = arguments.pop("end", None), arguments.pop("calls", 1)
+    end, calls, output = arguments.pop("end", None), arguments.pop("calls", 1), arguments.pop("output", None)
     dying.prepare(sys.argv[1], 9)
     for _ in range(calls):
-        fitted = fit_run.fit(None, callback=lambda progress: progress.round == end, **arguments)
+        fitted = fit_run.fit(output, callback=lambda progress: progress.round == end, **arguments)
     print(json.dumps({"first": fitted.first, "summary": fitted.summary, "history": fitted.history}))
 
 

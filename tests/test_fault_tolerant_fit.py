@@ -15,7 +15,7 @@ ENDED = {**SGD, "end": 7}  # by the callback
 
 def undisturbed(arguments):
     end = arguments.get("end")
-    changes = {name: value for name, value in arguments.items() if name not in ("end", "calls")}
+    changes = {name: value for name, value in arguments.items() if name not in ("end", "calls", "output")}
     return fit_run.fit(None, callback=lambda progress: progress.round == end, **changes)
 
 
@@ -26,6 +26,7 @@ def lines(history):
 @pytest.mark.parametrize(
     ("arguments", "deaths"),
     [
+        ({**SGD, "output": "run"}, "barrier:37:0"),  # lines that it has held back are in the metrics
         (SGD, "barrier:37:0"),  # the next process takes over, and calls its callback
         ({"end": 7}, "barrier!:56:2 barrier~:56:0"),  # the first one is a round ahead, and its callback ended it there
         (ENDED, "all_gather!:75:2 all_gather~:75:1"),  # another one alone knows already that it is to end
@@ -37,8 +38,10 @@ def lines(history):
         (SGD, "confirm_end+:1:0"),  # when nothing is left to be done
     ],
 )
-def test_survivors_return_what_an_undisturbed_call_does(openmpi, arguments, deaths):
+def test_survivors_return_what_an_undisturbed_call_does(openmpi, tmp_path, arguments, deaths):
     expected = undisturbed(arguments)
+    if "output" in arguments:
+        arguments = {**arguments, "output": str(tmp_path / arguments["output"])}
     finished = run(openmpi.fault_tolerant(4, "tests/dying_fit.py", deaths, json.dumps(arguments)))
     assert finished.code == 0, finished
     survivors = [json.loads(line) for line in finished.stdout.splitlines()]
@@ -49,4 +52,7 @@ def test_survivors_return_what_an_undisturbed_call_does(openmpi, arguments, deat
         assert [found["summary"][name] for name in names] == [expected.summary[name] for name in names]
         assert found["history"] == survivors[0]["history"]
     assert lines(survivors[0]["history"]) == lines(expected.history)
+    if "output" in arguments:
+        written = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+        assert lines(map(json.loads, written)) == lines(expected.history)
     assert sum(found["first"] for found in survivors) == (0 if "end+" in deaths else 1)

@@ -275,6 +275,7 @@ class Loop:
                 self._announced_by = min(state[2] for state in states)
                 self.agreement.together(self._local_steps.host_workers)  # a device may have no room for the orphans
                 if self._needs.keeps_worker_state or round < 0:
+                    self._recorder.say("its workers' states are lost: back to the last checkpoint, or to the start")
                     self._begun = False
                 else:
                     self._step_back(round, evaluated)

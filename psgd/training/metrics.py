@@ -80,7 +80,7 @@ class Metrics:
                 int(row["examples"])
                 kept.append(line)
                 rows.append(row)
-            held_back = _after(rows[-1], known) if rows else known
+            held_back = [row for row in known if not rows or _order(row) > _order(rows[-1])]
             if kept or held_back or path.exists():
                 write_text(path, "".join(kept) + "".join(to_json(row) + "\n" for row in held_back))
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -94,7 +94,6 @@ class Metrics:
             self.flush()
 
 
-def _after(last: Row, rows: list[Row]) -> list[Row]:
-    """The rows after the one of the same round and kind; rows of a run that was resumed may all be later."""
-    places = [i for i, row in enumerate(rows) if (row["round"], row.keys()) == (last["round"], last.keys())]
-    return rows[places[-1] + 1 :] if places else [row for row in rows if row["round"] > last["round"]]
+def _order(row: Row) -> tuple[int, bool]:
+    """By which lines are in order: that of an evaluation follows that of its round."""
+    return row["round"], "weights" not in row
