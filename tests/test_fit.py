@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import user_function as own
-from processes import mpi, mpis, python, run
+from processes import installed_mpi, mpi, python, run
 
 import psgd
 from psgd.core.errors import Diverged
@@ -189,9 +189,7 @@ def test_an_exception_on_one_process_ends_all_and_is_printed_once(mpi, what, mes
     ids=["wrong gradient", "unseeded", "wrong setting", "wrong sign"],
 )
 def test_invalid_arguments_end_all_processes_and_are_reported_once(what, message):
-    mpich = mpis()[0]
-    if not (mpich.bin / "mpirun").exists():
-        pytest.skip("no MPICH here: scripts/test makes an environment for each MPI")
+    mpich = installed_mpi("mpich")
     ends_together(mpich, what, message)
 
 

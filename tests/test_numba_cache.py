@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import ROOT, Finished, Running, mpis, python, run
+from processes import ROOT, Finished, Running, installed_mpi, python, run
 
 pytest.importorskip("numba")
 SHORT = ("data.examples=60", "training.epochs=1", "workers=3")
@@ -130,9 +130,7 @@ def test_without_a_writable_directory_nothing_is_cached(tmp_path):
 
 
 def test_a_process_that_cannot_compile_ends_all_processes(tmp_path):
-    mpi = mpis()[0]
-    if not (mpi.bin / "mpirun").exists():
-        pytest.skip("no MPICH here: scripts/test makes an environment for each MPI")
+    mpi = installed_mpi("mpich")
     (tmp_path / "numba.py").write_text("raise ImportError('no compiler today')")
     job = ("-m", "psgd.train", *JOB, "compile=always", "--output", str(tmp_path / "run"))
     first, *one = mpi.command(1, *job)

@@ -122,9 +122,8 @@ class Loop:
         for replica in (self.replica, self.result):
             check_replica_finite(replica)
         self.agreement.check()  # what failed after the last exchange of reports
-        self.agreement.together(
-            lambda: hooks.finish(self) if self.group.first else None
-        )  # a full disk may have room for it
+        # Before the checkpoint: a full disk may have room for the result.
+        self.agreement.together(lambda: hooks.finish(self) if self.group.first else None)
         hooks.share(self)
         self._checkpoints.save(self.replica, steps_done, self._scores)
         self.group.confirm_end()
@@ -275,7 +274,7 @@ class Loop:
                 self._announced_by = min(state[2] for state in states)
                 self.agreement.together(self._local_steps.host_workers)  # a device may have no room for the orphans
                 if self._needs.keeps_worker_state or round < 0:
-                    self._recorder.say("its workers' states are lost: back to the last checkpoint, or to the start")
+                    self._recorder.say("all go back to the last checkpoint, or to the start")
                     self._begun = False
                 else:
                     self._step_back(round, evaluated)

@@ -95,5 +95,5 @@ class Metrics:
 
 
 def _order(row: Row) -> tuple[int, bool]:
-    """By which lines are in order: that of an evaluation follows that of its round."""
+    """The key that sorts lines: that of an evaluation follows that of its round."""
     return row["round"], "weights" not in row
