@@ -1,4 +1,4 @@
-"""Runs of tests/fit_run.py, and whether another has their results."""
+"""Runs of tests/fit_run.py, and whether another has their results; the lines of a run's metrics."""
 
 import json
 from pathlib import Path
@@ -39,3 +39,9 @@ def rows(history: list[dict]) -> list[dict]:
 
 def lines(directory: Path) -> list[dict]:
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def metrics(directory: Path) -> list[dict]:
+    """Without times, and with six digits of losses, which are sums over segments; the clock cuts these."""
+    found = rows(lines(directory))
+    return [row | {"loss": f"{row['loss']:.6g}"} if "loss" in row else row for row in found]

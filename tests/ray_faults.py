@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from psgd.core.errors import UsageError
@@ -44,15 +45,18 @@ def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def dying_at_an_exchange(*arguments: Any) -> Any:
-    if arguments[-1].process == 1:
-        _at(20, Ray, "all_gather", _die)
+def dying(deaths: Mapping[int, tuple[str, int]], *arguments: Any) -> Any:
+    """Process -> the method of its transport, and the number of the call, counted from 0, before which it dies."""
+    process = arguments[-1].process
+    if process in deaths:
+        name, call = deaths[process]
+        _at(call, Ray, name, _die)
     return ray_driver._run_on_actor(*arguments)
 
 
-def dying_within_a_combination(*arguments: Any) -> Any:
+def dying_before_training(*arguments: Any) -> Any:
     if arguments[-1].process == 0:
-        _at(2, Ray, "exchange_between_hosts", _die)
+        ray_driver.load_data = lambda settings: _die()
     return ray_driver._run_on_actor(*arguments)
 
 

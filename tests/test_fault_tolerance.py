@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fit_results import rows, unbroken
+from fit_results import metrics, unbroken
 from processes import Mpi, Running, installed_mpi, python, run
 from test_mpi import LONG
 
@@ -33,12 +33,6 @@ def undisturbed(overrides: tuple[str, ...]) -> tuple[dict, list[dict]]:
     with tempfile.TemporaryDirectory() as directory:
         finished = python("-m", "psgd.train", *overrides, "group=serial", "--quiet", "--output", directory)
         return json.loads(finished.stdout), metrics(Path(directory))
-
-
-def metrics(directory: Path) -> list[dict]:
-    """Without times, and with six digits of losses, which are sums over segments; the clock cuts these."""
-    found = rows([json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()])
-    return [row | {"loss": f"{row['loss']:.6g}"} if "loss" in row else row for row in found]
 
 
 @pytest.mark.parametrize(

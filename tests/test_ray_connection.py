@@ -99,6 +99,15 @@ def test_a_local_ray_that_demands_a_token_is_started_and_stopped(monkeypatch, ve
     assert calls == [f"init {LOCAL}", "shutdown"]
 
 
+def test_what_ray_prints_does_not_reach_standard_output(monkeypatch, capsys):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    fake_ray(monkeypatch)
+    with connected(1):
+        print("(raylet) A worker died")
+    print("the summary")
+    assert capsys.readouterr() == ("the summary\n", "(raylet) A worker died\n")
+
+
 def test_a_local_ray_that_others_could_reach_is_stopped_and_refused(monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     calls = fake_ray(monkeypatch, ip="192.0.2.7")

@@ -73,15 +73,21 @@ def run_actors(
     main: Callable[[Ray], Any],
     stop_signal: Callable[[], int] = lambda: 0,
 ) -> list[Any]:
-    """Run `main(transport)` in each of `processes` actors and return their results. Ray must be connected.
+    """Run `main(transport)` in each of `processes` actors and return their results: None of one that was lost. Ray must
+    be connected.
 
     `variables`: environment variables of the actors. `stop_signal`: the number of a signal that asked to stop, or 0;
     before all actors run, it raises KeyboardInterrupt. Raises the exception of an actor, SystemExit if one aborted, and
-    ProcessLost if one was lost.
+    ProcessLost if one could not start or did not come to an exchange.
     """
     ray = import_ray()
     environment = {"env_vars": dict(variables)}
-    coordinator = ray.remote(num_cpus=0, runtime_env=environment)(Coordinator).remote(processes, patience)
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(  # so that no other host's loss takes it along
+        ray.get_runtime_context().get_node_id(), soft=True
+    )
+    coordinator = ray.remote(num_cpus=0, runtime_env=environment, scheduling_strategy=here)(Coordinator).remote(
+        processes, patience
+    )
     actor = ray.remote(num_cpus=1, max_restarts=0, runtime_env=environment)(Process)
     actors = [actor.remote(p, processes, coordinator, patience) for p in range(processes)]
     try:
@@ -119,7 +125,7 @@ def _wait_for_start(ray: Any, actors: list[Any], patience: float, stop_signal: C
 def _watch(
     ray: Any, coordinator: Any, running: dict[Any, int], locations: list[str], stop_signal: Callable[[], int]
 ) -> list[Any]:
-    """Print what actors print, pass on signals, and end the job when one of them cannot go on."""
+    """Print what actors print, pass on signals, tell the others of a loss, and end the job when an actor fails."""
     results: list[Any] = [None] * len(running)
     failure: BaseException | None = None
     passed_on, deadline = 0, float("inf")
@@ -142,10 +148,8 @@ def _watch(
                 failure = failure or error
                 coordinator.end.remote(PsgdError.code, "")
             except ray.exceptions.RayError:
-                reason = f"process {process} ({locations[process]}) was lost: it or its host died"
-                if failure is None or isinstance(failure, ProcessLost):  # better than what the survivors know of it
-                    failure = ProcessLost(reason)
-                coordinator.end.remote(ProcessLost.code, reason)
+                LOG.warning("psgd: warning: process %d (%s) was lost: it or its host died", process, locations[process])
+                coordinator.lose.remote(process)
         if failure and deadline == float("inf"):
             deadline = time.monotonic() + GRACE_SECONDS
     coordinator.close.remote()

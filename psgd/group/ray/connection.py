@@ -3,6 +3,7 @@
 import contextlib
 import ipaddress
 import socket
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -18,7 +19,10 @@ LOCAL_VERSION = (2, 52)  # the first whose processes demand a token of all who c
 @contextlib.contextmanager
 def connected(cpus: int) -> Iterator[None]:
     """Connect to the Ray of RAY_ADDRESS, or start one here with `cpus` CPUs, and disconnect afterwards; keep an
-    existing connection. UsageError if that is impossible, ProcessLost if Ray's processes here did not start."""
+    existing connection. UsageError if that is impossible, ProcessLost if Ray's processes here did not start.
+
+    While connected, what is printed goes to standard error: Ray prints its warnings, as of a worker that died, to
+    standard output, which is for the summary alone."""
     ray, place = import_ray(), address()
     if ray.is_initialized():
         yield
@@ -33,7 +37,8 @@ def connected(cpus: int) -> Iterator[None]:
         else:
             _connect(ray, place)
     try:
-        yield
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     finally:
         ray.shutdown()
 

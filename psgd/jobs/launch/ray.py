@@ -3,7 +3,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import psgd
 from psgd.backends.blas import VARIABLES, limit_after_numpy
 from psgd.config.settings import Settings
-from psgd.core.errors import PsgdError, UsageError
+from psgd.core.errors import ProcessLost, PsgdError, UsageError
 from psgd.data.sources.load import load_data
 from psgd.group.ray.actors import run_actors
 from psgd.group.ray.connection import connected
@@ -30,9 +30,9 @@ PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
 def run_on_ray(
     request: RunRequest, opened: Callable[[], AbstractContextManager[Path]], signals: Signals, run: RunOnProcess
 ) -> Result:
-    """Run a job on actors and return the first process's result, with the error that a process reports. The run
-    directory is opened once Ray is connected. UsageError if Ray cannot be reached or lacks CPUs, ProcessLost if an
-    actor was lost."""
+    """Run a job on actors and return the result with the summary, and with the error that a process reports. The run
+    directory is opened once Ray is connected. UsageError if Ray cannot be reached or lacks CPUs, ProcessLost if actors
+    were lost and the others could not go on."""
     settings, directory = request.settings, Path()
     try:
         with connected(thread_count(settings)):
@@ -40,15 +40,24 @@ def run_on_ray(
             patience, processes = settings.cluster.patience, _processes(settings)
             with opened() as directory:
                 act = partial(_run_on_actor, run, request, directory, os.getcwd())
-                results: list[Result] = run_actors(processes, patience, _variables(), act, lambda: signals.asked)
+                ended = run_actors(processes, patience, _variables(), act, lambda: signals.asked)
     except SystemExit as aborted:  # an actor aborted, after it reported why
         return Result(aborted.code if isinstance(aborted.code, int) else 1, None, directory)
     except KeyboardInterrupt:  # before the actors ran
         return Result(exit_code_of(signals.asked or signal.SIGINT), None, directory)
-    codes = [result.code for result in results]
-    if len(set(codes)) > 1:
-        raise PsgdError(f"the processes ended with unlike codes: {codes}")
-    return results[0]._replace(error=next((result.error for result in results if result.error), None))
+    return _result([result for result in ended if result], losses=None in ended)
+
+
+def _result(results: Sequence[Result], losses: bool) -> Result:
+    """The job's result, from those of the actors that were not lost."""
+    if len({result.code for result in results}) > 1:
+        raise PsgdError(f"the processes ended with unlike codes: {[result.code for result in results]}")
+    error = next((result.error for result in results if result.error), None)
+    summarized = next((result for result in results if result.summary), None)
+    printed = any(result.code not in (0, ProcessLost.code) for result in results)
+    if losses and not (summarized or error or printed):
+        raise ProcessLost("there is no result, since processes were lost; continue with --resume")
+    return (summarized or results[0])._replace(error=error)
 
 
 def _run_on_actor(
