@@ -115,7 +115,7 @@ def _wait_for_start(ray: Any, actors: list[Any], patience: float, stop_signal: C
         if time.monotonic() > deadline:
             raise ProcessLost(
                 f"{len(waiting)} of {len(actors)} actors have not started within {patience:g} s: Ray may have no free "
-                "CPUs or GPUs for them (ray status); lower cluster.processes"
+                "CPUs or GPUs for them (ray status); lower cluster.processes, or wait until other jobs have ended"
             )
 
 
