@@ -30,7 +30,7 @@ CONFIG: dict[str, Any] = {
     "data": {"source": "synthetic", "examples": 300, "features": 9, "classes": 3, "validation": 0.1},
     "model": {"hidden": [8]},
     "strategy": {"name": "weighted-averaging", "period": 7},
-    "training": {"epochs": 2, "batch_size_per_worker": 5, "checkpoint_seconds": 0},
+    "training": {"epochs": 1, "batch_size_per_worker": 5, "checkpoint_seconds": 0},
     "workers": 4,
     "compile": "never",  # or each actor waits for numba
     "cluster": {"processes": 2, "patience": 100},
@@ -146,7 +146,9 @@ def test_cuda_without_a_gpu_in_ray_is_refused_before_there_is_a_directory(
     monkeypatch.setattr(ray_driver, "gpu_count", lambda: 0)
     assert main(["digits", "group=ray", "device=cuda", "--quiet", "--output", str(tmp_path / "run")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == "psgd: device is cuda, but Ray has no GPU (ray status); device: cpu, or auto, trains on the CPU"
+    assert (
+        line == "psgd: device is cuda, but Ray counts no GPU on its machines; device: cpu, or auto, trains on the CPU"
+    )
     assert not (tmp_path / "run").exists()
 
 

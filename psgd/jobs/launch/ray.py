@@ -81,7 +81,7 @@ def _gpus(settings: Settings) -> int:
     """The GPUs of Ray. UsageError if device is cuda and there are none."""
     gpus = gpu_count()
     if settings.device == "cuda" and not gpus:
-        raise no_gpu("Ray has no GPU (ray status)")
+        raise no_gpu("Ray counts no GPU on its machines")
     return gpus
 
 
