@@ -28,7 +28,7 @@ MEANINGS = {
         group="What the workers run on. auto: mpi under a launcher, else threads, or one process where threads would "
         "be slower.",
         device="What takes the steps: the CPU, or NVIDIA GPUs (cuda; extras gpu, gpu12). auto: a GPU where there are "
-        "one and CuPy, else the CPU.",
+        "one and CuPy, else the CPU. On Ray, those of its machines.",
         compile="Whether numba compiles the inner loops; auto: if the run is long enough. It changes no bit.",
         record="Where metrics go besides metrics.jsonl (extras tensorboard, mlflow). It changes no bit.",
         cluster="The machines.",
@@ -135,6 +135,7 @@ MEANINGS = {
         "cluster",
         speeds="The workers' speeds, relative to the fastest; weighted-averaging alone follows them. null: equal ones.",
         patience=("How long to wait for another process before the job ends.", "seconds"),
-        processes="How many threads or Ray actors there are. null: one for each worker, as far as there are cores.",
+        processes="How many threads or Ray actors there are. null: one for each worker, as far as there are cores, "
+        "and on Ray, if it has any, GPUs.",
     ),
 }  # fmt: skip

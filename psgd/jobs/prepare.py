@@ -98,7 +98,9 @@ def print_probe(settings: Settings) -> None:
         with suppress(OSError):
             os.sched_setaffinity(0, range(os.cpu_count() or 1))
     data = load_data(settings)
-    if count_gpus(settings)[0]:
+    if settings.group == "ray":
+        LOG.info("psgd: GPUs and other machines of Ray are not measured: forecasting training on this machine's CPU")
+    elif count_gpus(settings)[0]:
         from psgd.jobs.probe.device import device_lines, probe_device
 
         if findings := probe_device(settings, data):

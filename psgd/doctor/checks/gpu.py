@@ -20,7 +20,7 @@ def judge(cuda: tuple[int, int] | None, names: list[str], cupy: dict[str, str]) 
     the installed packages of CuPy with their versions."""
     details: dict[str, Any] = {"cuda": cuda, "gpus": names, "cupy": cupy}
     if cuda is None and not names:
-        return [ok("gpu", "no GPU: psgd trains on the CPU", **details)]
+        return [ok("gpu", "no GPU: psgd trains on the CPU here", **details)]
     text = f"{', '.join(names) or 'no GPU that can be used'}; the driver runs CUDA up to {_dotted(cuda)}"
     findings = []
     if len(cupy) > 1:

@@ -72,23 +72,26 @@ def run_actors(
     variables: Mapping[str, str],
     main: Callable[[Ray], Any],
     stop_signal: Callable[[], int] = lambda: 0,
+    gpus: float = 0.0,
 ) -> list[Any]:
     """Run `main(transport)` in each of `processes` actors and return their results: None of one that was lost. Ray must
     be connected.
 
     `variables`: environment variables of the actors. `stop_signal`: the number of a signal that asked to stop, or 0;
-    before all actors run, it raises KeyboardInterrupt. Raises the exception of an actor, SystemExit if one aborted, and
-    ProcessLost if one could not start or did not come to an exchange.
+    before all actors run, it raises KeyboardInterrupt. `gpus`: what each actor reserves; Ray shows it that GPU, and an
+    actor that reserves none sees none. Raises the exception of an actor, SystemExit if one aborted, and ProcessLost if
+    one could not start or did not come to an exchange.
     """
     ray = import_ray()
-    environment = {"env_vars": dict(variables)}
-    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(  # so that no other host's loss takes it along
+    hidden = {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}  # Ray would leave all GPUs of a machine to such an actor
+    environment = {"env_vars": {**variables, **hidden}}
+    # On the driver's host: the loss of another one must not take it along.
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=True
     )
-    coordinator = ray.remote(num_cpus=0, runtime_env=environment, scheduling_strategy=here)(Coordinator).remote(
-        processes, patience
-    )
-    actor = ray.remote(num_cpus=1, max_restarts=0, runtime_env=environment)(Process)
+    central = ray.remote(num_cpus=0, runtime_env=environment, scheduling_strategy=here)(Coordinator)
+    coordinator = central.remote(processes, patience)
+    actor = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0, runtime_env=environment)(Process)
     actors = [actor.remote(p, processes, coordinator, patience) for p in range(processes)]
     try:
         locations = _wait_for_start(ray, actors, patience, stop_signal)
@@ -118,7 +121,7 @@ def _wait_for_start(ray: Any, actors: list[Any], patience: float, stop_signal: C
         if time.monotonic() > deadline:
             raise ProcessLost(
                 f"{len(waiting)} of {len(actors)} actors have not started within {patience:g} s: Ray may have no free "
-                "CPUs for them (ray status); lower cluster.processes"
+                "CPUs or GPUs for them (ray status); lower cluster.processes, or wait until other jobs have ended"
             )
 
 

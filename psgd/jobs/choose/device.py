@@ -26,18 +26,15 @@ LARGEST = 2**31 - 1  # number of examples, parameters or inputs of all examples 
 def choose_device(
     settings: Settings, learner: Learner, data: Data, strategy: Strategy
 ) -> Callable[[int, int], DeviceWorkers | None] | None:
-    """Return what opens a GPU (see Job.open_device), or None on all processes if none can train this job. UsageError if
-    device is cuda and there is none here."""
+    """Return what opens a GPU (see Job.open_device), or None on all processes if none can train this job: UsageError
+    then, if device is cuda. Looks for no GPU yet, since the driver of Ray's actors needs none."""
     reason = stays_on_cpu(settings)
     if not reason and isinstance(learner, MLP) and isinstance(data.train, Dataset):
         task = task_of(settings, learner, data, strategy)
         rows = settings.worker_count * task.batch * max(task.network.layout.sizes)
         if max(len(task.inputs), learner.size * settings.worker_count, rows) <= LARGEST:
-            gpus, reason = count_gpus(settings)
-            if gpus or settings.device == "auto":  # other hosts may have GPUs
-                return partial(_open, settings.device, gpus, task)
-        else:
-            reason = f"a GPU counts examples, and the parameters and outputs of all workers, up to {LARGEST:,}"
+            return partial(_open, settings, task)
+        reason = f"a GPU counts examples, and the parameters and outputs of all workers, up to {LARGEST:,}"
     if settings.device == "cuda":
         raise no_gpu(reason)
     return None
@@ -96,15 +93,18 @@ def with_device(job: Job, processes: Exchange, place: int, agreement: Agreement)
     return replace(job, device=device, open_device=None, combines_on_devices=combines)
 
 
-def _open(wanted: str, gpus: int, task: DeviceTask, place: int, workers: int) -> DeviceWorkers | None:
+def _open(settings: Settings, task: DeviceTask, place: int, workers: int) -> DeviceWorkers | None:
     """Open GPU number `place` modulo their number, with memory for so many workers, if it computes what the CPU does;
-    None if there is none."""
+    None if there is none here. UsageError in place of None if device is cuda."""
+    gpus, reason = count_gpus(settings)
     if not gpus:
+        if settings.device == "cuda":
+            raise no_gpu(reason)
         return None
     try:
         return _tried(place % gpus, task, workers)
     except UsageError as error:
-        if wanted == "cuda":
+        if settings.device == "cuda":
             raise UsageError(f"{error}; device: cpu trains on the CPU") from None
         LOG.warning("psgd: warning: %s: training on the CPU (device: cpu says nothing)", error)
         return None

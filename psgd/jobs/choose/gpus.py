@@ -14,9 +14,8 @@ def stays_on_cpu(settings: Settings) -> str:
     GPU may train it."""
     if settings.device == "cpu":
         return "device is cpu"
-    if what := trains_on_cpu(settings):
-        return f"{what} trains on the CPU"
-    return "workers on Ray train on the CPU" if settings.group == "ray" else ""
+    what = trains_on_cpu(settings)
+    return f"{what} trains on the CPU" if what else ""
 
 
 def count_gpus(settings: Settings) -> tuple[int, str]:
@@ -37,9 +36,10 @@ def count_gpus(settings: Settings) -> tuple[int, str]:
 
 
 def check_device(settings: Settings) -> None:
-    """UsageError if device is cuda, and no GPU can train this job."""
-    gpus, reason = count_gpus(settings)
-    if settings.device == "cuda" and not gpus:
+    """UsageError if device is cuda, and no GPU can train this job. Those of Ray's machines are not looked for here: Ray
+    is asked for them once it is connected."""
+    reason = stays_on_cpu(settings) if settings.group == "ray" else count_gpus(settings)[1]
+    if settings.device == "cuda" and reason:
         raise no_gpu(reason)
 
 

@@ -15,9 +15,11 @@ from psgd.core.errors import ProcessLost, PsgdError, UsageError
 from psgd.data.sources.load import load_data
 from psgd.group.ray.actors import run_actors
 from psgd.group.ray.connection import connected
+from psgd.group.ray.gpus import free_gpus, gpu_count, share
 from psgd.group.ray.library import import_ray
 from psgd.group.ray.transport import Ray
 from psgd.jobs.build import build_job
+from psgd.jobs.choose.gpus import no_gpu
 from psgd.jobs.choose.group import thread_count
 from psgd.jobs.process import Result, RunOnProcess
 from psgd.jobs.request import RunRequest
@@ -28,19 +30,26 @@ PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
 
 
 def run_on_ray(
-    request: RunRequest, opened: Callable[[], AbstractContextManager[Path]], signals: Signals, run: RunOnProcess
+    request: RunRequest,
+    on_gpus: bool,
+    opened: Callable[[], AbstractContextManager[Path]],
+    signals: Signals,
+    run: RunOnProcess,
 ) -> Result:
     """Run a job on actors and return the result with the summary, and with the error that a process reports. The run
-    directory is opened once Ray is connected. UsageError if Ray cannot be reached or lacks CPUs, ProcessLost if actors
-    were lost and the others could not go on."""
+    directory is opened once Ray is connected. `on_gpus`: whether GPUs can train it, if Ray has them. UsageError if Ray
+    cannot be reached, or lacks CPUs or the GPU that is wanted, ProcessLost if actors were lost and the others could not
+    go on."""
     settings, directory = request.settings, Path()
     try:
         with connected(thread_count(settings)):
             signals.listen()  # after connecting, because Ray installs its own handlers
-            patience, processes = settings.cluster.patience, _processes(settings)
+            gpus = _gpus(settings) if on_gpus else 0
+            patience, processes = settings.cluster.patience, _processes(settings, gpus)
             with opened() as directory:
                 act = partial(_run_on_actor, run, request, directory, os.getcwd())
-                ended = run_actors(processes, patience, _variables(), act, lambda: signals.asked)
+                about = processes, patience, _variables(), act, lambda: signals.asked
+                ended: list[Result | None] = run_actors(*about, share(processes, gpus))
     except SystemExit as aborted:  # an actor aborted, after it reported why
         return Result(aborted.code if isinstance(aborted.code, int) else 1, None, directory)
     except KeyboardInterrupt:  # before the actors ran
@@ -78,14 +87,27 @@ def _run_on_actor(
     return run(request, directory, lambda: build_job(settings, load_data(settings)), transport, signals)
 
 
-def _processes(settings: Settings) -> int:
-    """The number of actors: cluster.processes, or one for each worker while there are free CPUs."""
+def _gpus(settings: Settings) -> int:
+    """The GPUs of Ray. UsageError if device is cuda and there are none."""
+    gpus = gpu_count()
+    if settings.device == "cuda" and not gpus:
+        raise no_gpu("Ray counts no GPU on its machines")
+    return gpus
+
+
+def _processes(settings: Settings, gpus: int) -> int:
+    """The number of actors: cluster.processes, or one for each worker while there are free CPUs, and if there are
+    `gpus`, free GPUs."""
     ray, asked = import_ray(), settings.cluster.processes
     there = int(ray.cluster_resources().get("CPU", 0))
     if asked and asked > there:
         raise UsageError(f"cluster.processes is {asked}, but Ray has {there} CPUs, and each process takes one")
-    free = int(ray.available_resources().get("CPU", 0))
-    return int(asked or max(1, min(settings.worker_count, free)))
+    if asked:
+        return asked
+    most = settings.worker_count
+    if gpus:
+        most = min(most, free_gpus(min(most, gpus)))
+    return max(1, min(most, int(ray.available_resources().get("CPU", 0))))
 
 
 def _variables() -> dict[str, str]:

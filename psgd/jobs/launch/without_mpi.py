@@ -68,7 +68,7 @@ def run_without_mpi(
             from psgd.jobs.launch.ray import run_on_ray
 
             limit_blas()
-            return run_on_ray(request, opened, signals, run_on_actor)
+            return run_on_ray(request, first.open_device is not None, opened, signals, run_on_actor)
         with opened() as directory:
             limit_blas()
 
