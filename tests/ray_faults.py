@@ -8,6 +8,7 @@ from typing import Any
 
 from psgd.core.errors import UsageError
 from psgd.group.group import Group
+from psgd.group.ray import transport as ray_transport
 from psgd.group.ray.transport import Ray
 from psgd.jobs.launch import ray as ray_driver
 from psgd.training.steps.local_steps import LocalSteps
@@ -46,7 +47,9 @@ def _die() -> None:
 
 
 def dying(deaths: Mapping[int, tuple[str, int]], *arguments: Any) -> Any:
-    """Process -> the method of its transport, and the number of the call, counted from 0, before which it dies."""
+    """Process -> the method of its transport, and the number of the call, counted from 0, before which it dies. Vectors
+    have owners, which may be lost before others have them."""
+    ray_transport.REPLY_BYTES = -1
     process = arguments[-1].process
     if process in deaths:
         name, call = deaths[process]

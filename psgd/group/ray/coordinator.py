@@ -1,5 +1,5 @@
 """The coordinator: a Ray actor through which the other actors exchange rows, and from which the driver receives what
-they print and how the job ends. It never sees a vector."""
+they print and how the job ends. Large vectors do not pass through it."""
 
 import asyncio
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """The transport of Ray actors: each is a process, and a host of its own. Survivors go on after a loss.
 
-Rows go through the coordinator; vectors go through Ray's object store.
+Rows and small vectors go through the coordinator; larger vectors go through Ray's object store.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from psgd.group.ray.coordinator import Gathered
 from psgd.group.ray.library import import_ray
 
 GRACE_SECONDS = 10.0  # for actors to leave after the job has ended, and for an answer beyond the coordinator's patience
+REPLY_BYTES = 90_000  # of all vectors of an exchange; Ray puts replies of 102,400 bytes and more into its object store
 
 
 @final
@@ -42,12 +43,15 @@ class Ray:
         pass
 
     def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
-        own = self.members.index(self.process)
+        place = self.members.index(self.process)
+        own = parts[place]
         # Ray passes a reference inside a list on as it is; it would replace a bare one by the object itself.
-        rows = self._exchange([self._ray.put(parts[own])] if parts[own].size else [])
-        senders = [i for i, row in enumerate(rows) if row and i != own]
-        for sender, vector in zip(senders, self._vectors([rows[i][0] for i in senders]), strict=True):
-            parts[sender][:] = vector
+        rows = self._exchange(own if own.nbytes * len(parts) <= REPLY_BYTES else [self._ray.put(own)])
+        stored = [i for i, row in enumerate(rows) if isinstance(row, list) and i != place]
+        vectors = dict(zip(stored, self._vectors([rows[i][0] for i in stored]), strict=True))
+        for i, part in enumerate(parts):
+            if i != place:
+                part[:] = vectors.get(i, rows[i])
 
     def recover(self) -> None:
         self.members = self.hosts = list(self._gathered(self._coordinator.recover.remote(self.process)))
