@@ -47,13 +47,16 @@ def _die() -> None:
 
 
 def dying(deaths: Mapping[int, tuple[str, int]], *arguments: Any) -> Any:
-    """Process -> the method of its transport, and the number of the call, counted from 0, before which it dies. Vectors
-    have owners, which may be lost before others have them."""
+    """Process -> the method of its transport, and the number of the call, counted from 0, before which it dies. All
+    vectors go through the object store; one whose owner dies before others fetch it is lost."""
     ray_transport.REPLY_BYTES = -1
     process = arguments[-1].process
     if process in deaths:
         name, call = deaths[process]
         _at(call, Ray, name, _die)
+    elif vectors := [call for name, call in deaths.values() if name == "_vectors"]:
+        pauses = iter([1.0])  # until Ray has noticed
+        _at(min(vectors), Ray, "_vectors", lambda: time.sleep(next(pauses, 0)))
     return ray_driver._run_on_actor(*arguments)
 
 

@@ -187,7 +187,7 @@ def undisturbed(tmp_path_factory) -> psgd.Run:
     [
         {0: ("all_gather", 20)},  # the first process, which writes the files
         {2: ("exchange_between_hosts", 9), 0: ("recover", 0)},  # two, the second one while they recover
-        {1: ("_vectors", 4)},  # its vector may reach some and not others
+        {1: ("_vectors", 4)},  # before the others fetch its vector
         {0: ("confirm_end", 0)},  # the summary is written, but not all know that training has ended
     ],
     ids=["first", "in a recovery", "in a combination", "at the end"],
