@@ -109,7 +109,8 @@ def test_survivors_keep_the_directory_and_can_be_stopped(openmpi, tmp_path):
 
 def test_a_hanging_process_ends_the_job_after_the_patience(openmpi, tmp_path):
     """The one that waits kills the one that is stopped: a launcher would wait for it."""
-    directory, endless = tmp_path / "run", (*LONG, "training.epochs=1e6", "cluster.patience=1")
+    # A loaded machine may take a second to compile.
+    directory, endless = tmp_path / "run", (*LONG, "training.epochs=1e6", "compile=never", "cluster.patience=2")
     running = Running(openmpi.fault_tolerant(2, "-m", "psgd.train", *endless, "--output", str(directory)))
     running.wait_until((directory / "metrics.jsonl").exists)
     os.kill(next(pid for pid in running.ranks() if rank_of(pid) == 1), signal.SIGSTOP)

@@ -172,7 +172,8 @@ def test_a_host_holds_one_copy_of_the_data(mpi, tmp_path):
 
 def test_a_hanging_process_ends_the_job_after_the_patience(mpi, tmp_path):
     """A stopped process still exists: only the deadline detects it."""
-    endless = (*LONG, "training.epochs=1e6", "cluster.patience=1")
+    # A loaded machine may take a second to compile.
+    endless = (*LONG, "training.epochs=1e6", "compile=never", "cluster.patience=2")
     running = Running(mpi.command(2, "-m", "psgd.train", *endless, "--output", str(tmp_path / "r")))
     running.wait_until(lambda: (tmp_path / "r" / "metrics.jsonl").exists())
     victim = running.ranks()[-1]

@@ -222,7 +222,7 @@ def test_a_signal_before_training(tmp_path):
 
 
 def catches_sigterm(pid: int) -> bool:
-    """Whether the process has a handler for SIGTERM."""
+    """Whether the process has a handler for SIGTERM, which it installs last."""
     caught = next(x for x in Path(f"/proc/{pid}/status").read_text().splitlines() if x.startswith("SigCgt"))
     return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
 

@@ -12,7 +12,7 @@ from typing import NoReturn, final
 
 from psgd.core.errors import INTERRUPTED, STOPPED, PsgdError
 
-_NAMES = ("SIGTERM", "SIGUSR1", "SIGINT", "SIGHUP")
+_NAMES = ("SIGINT", "SIGUSR1", "SIGHUP", "SIGTERM")
 CALLBACK_END = 1 << 16  # no signal: the caller's callback asks to end the training here, as if it had reached its end
 
 
