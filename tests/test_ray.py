@@ -3,11 +3,9 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -18,6 +16,7 @@ from typing import Any
 import pytest
 from contract import hashes
 from fit_results import metrics
+from local_ray import local_ray
 from processes import LIMIT, descendants, listening
 from ray_contract import Seen, see
 from ray_faults import (
@@ -58,21 +57,8 @@ CONFIG = {
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """A local Ray for the module -> its address. Actors find this directory's modules."""
-    import ray  # here, since it takes a while, and every process of pytest reads this file
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")])))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_prestart_worker_first_driver", "0")  # processes that no test would use
-        patch.delenv("RAY_ADDRESS", raising=False)
-        place = tempfile.mkdtemp(prefix="psgd", dir="/tmp")  # short: Ray's sockets lie in it
-        context = ray.init(
-            "local", num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=place
-        )
-        yield context.address_info["address"]
-        ray.shutdown()
-        shutil.rmtree(place, ignore_errors=True)
+    with local_ray(cpus=3) as address:
+        yield address
 
 
 def actors(processes: int, main: Any) -> list[Any]:

@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from local_ray import local_ray
 from pretend.marks import needs_compiler
 from ray_gpus import PRETENDED, training_on_pretended_gpus
 
@@ -39,24 +38,8 @@ CONFIG: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def two_gpus() -> Iterator[None]:
-    """A local Ray that counts four CPUs and two GPUs. Actors find this directory's modules."""
-    import ray  # here, since it takes a while, and every process of pytest reads this file
-
-    with pytest.MonkeyPatch.context() as patch:
-        here = str(Path(__file__).resolve().parent)
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")])))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_prestart_worker_first_driver", "0")  # processes that no test would use
-        patch.delenv("RAY_ADDRESS", raising=False)
-        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # which would limit Ray's GPUs
-        place = tempfile.mkdtemp(prefix="psgd", dir="/tmp")  # short: Ray's sockets lie in it
-        counted = {"num_cpus": 4, "num_gpus": 2}
-        ray.init(
-            "local", **counted, include_dashboard=False, log_to_driver=False, logging_level="ERROR", _temp_dir=place
-        )
+    with local_ray(cpus=4, gpus=2):
         yield
-        ray.shutdown()
-        shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture
