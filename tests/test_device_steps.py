@@ -5,7 +5,8 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pipes import Fault, Processes
+from pathlib import Path
+from pipes import Fault, Processes, run_pipes
 
 import numpy as np
 import pytest
@@ -260,8 +261,8 @@ def short(name: str) -> Job:
     return job(ALL[name], WORKERS, epochs=0.6 if "gradient" in name else 1.0)
 
 
-def train_on_double(name: str, transport: Transport) -> object:
-    return train(on_double(short(name)), transport)
+def train_on_double(name: str, transport: Transport, directory: Path | None = None) -> object:
+    return train(on_double(short(name)), transport, directory, checkpoint_seconds=0.0)
 
 
 @pytest.mark.parametrize(
@@ -277,6 +278,16 @@ def test_losing_a_process_at_any_event(name):
             outcome = processes.run([Fault(event, victim, when)])
             survivors = [p for p in range(3) if p != victim]
             assert {p: outcome.results.get(p) for p in survivors} == dict.fromkeys(survivors, expected), event
+
+
+@pytest.mark.parametrize("name", ["gradient-averaging, adam", "weighted-averaging, adam reset"])
+def test_survivors_save_what_they_had_finished_before_a_loss(name, tmp_path):
+    """While the others do the lost steps again, at every exchange of reports."""
+    expected = train(short(name), Serial())
+    for event in range(3, 15, 2):
+        main = partial(train_on_double, name, directory=tmp_path / str(event))
+        outcome = run_pipes(3, main, [Fault(event, event // 2 % 3, "before")])
+        assert list(outcome.results.values()) == [expected] * 2, event
 
 
 def test_a_failure_names_the_device_and_the_round(monkeypatch):

@@ -98,7 +98,8 @@ class DeviceWorkers(Protocol):
 
     def run(self, steps: int, ends: Sequence[bool]) -> None:
         """Take the steps of a segment: slot w takes the first limits[w] of `steps`. `ends`: whether each slot's
-        round ends with this segment; then its optimizer's vectors are checked for finite values as well."""
+        round ends with this segment; then its optimizer's vectors are checked for finite values as well. If the
+        contribution is a gradient, that of a slot without a step is undefined afterwards."""
         ...
 
     def share(self) -> bytes:

@@ -207,6 +207,8 @@ class Double:
         for slot, limit in enumerate(self._segment_inputs.limits.tolist()):
             if limit:
                 self._descend(slot, limit)
+            elif not self._optimizer:
+                self._contributions[slot][:] = np.nan
             vectors = [self._contributions[slot][0]]
             if ends[slot]:
                 vectors += [*self._moments[slot], *self._contributions[slot][1:]]

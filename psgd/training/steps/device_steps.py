@@ -131,6 +131,9 @@ class DeviceSteps:
                 self._device.get_worker(slot, worker.contribution, None)
         segment = self._device.finish()
         self._queued = False
+        if not self._optimizer:  # finished gradients, of workers that waited for others, remain here only
+            waited = zip(self._workers, limits, strict=True)
+            self._changed.update(worker.number for worker, limit in waited if worker.steps_done and not limit)
         self._count(limits, segment)
 
     def _start(self, fresh: Sequence[int], replica: Replica) -> None:
