@@ -284,7 +284,7 @@ def test_dealing_to_a_thousand_unequal_workers_takes_no_time():
     plan = (3, 1) * 500
     began = time.perf_counter()
     found = [positions(plan, worker, 0, 1, 0, 1)[0] for worker in range(len(plan)) for _ in range(3)]
-    assert time.perf_counter() - began < 1.5  # it takes 0.05, and took 6
+    assert time.perf_counter() - began < 4  # it takes 0.1, and took 20
     assert sorted(found[::3]) == list(range(len(plan)))
 
 
