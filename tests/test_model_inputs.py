@@ -125,7 +125,7 @@ def test_a_row_of_thousands_of_columns_is_found_in_no_time(tmp_path):
     model = saved(tmp_path, "data.source=csv", f"data.path={tmp_path}/t.csv", "data.target=y", "model.hidden=[]")
     began = time.perf_counter()
     model.predict(Frame(columns))
-    assert time.perf_counter() - began < 0.7  # it takes 0.05, and took 3
+    assert time.perf_counter() - began < 0.7  # it takes 0.05, and took 1.6
 
 
 class Twice(Frame):
