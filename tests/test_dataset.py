@@ -1,11 +1,14 @@
 """Arrays of examples: gathered, refused where they do not fit, and split; computed by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Dataset
 from psgd.data.split import hold_out
+from psgd.data.user_arrays import UserArrays
 
 INT64 = np.int64
 
@@ -123,6 +126,18 @@ def test_arrays_that_do_not_fit_are_refused(inputs, targets, classes, message):
 def test_an_invalid_scale_is_refused():
     with pytest.raises(DataError, match="nan"):
         Dataset(np.ones((1, 1)), np.zeros(1, INT64), 2, scale=float("nan"))
+
+
+def test_hold_out_copies_a_users_arrays_once():
+    """They were copied twice, which takes twice the memory for as long as that lasts."""
+    X, y = np.ones((2000, 100)), np.ones(2000)
+    tracemalloc.start()
+    try:
+        hold_out(UserArrays(X, y), 0.05, 0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.3 * X.nbytes
 
 
 def test_hold_out_is_disjoint_complete_and_seeded():

@@ -46,7 +46,10 @@ class UserArrays:
         return read
 
     def take(self, rows: np.ndarray | slice) -> "UserArrays":
-        return UserArrays(self.X[rows].copy(), self.y[rows].copy(), self.classes)
+        X, y = self.X[rows], self.y[rows]  # copies, but for slices
+        if isinstance(rows, slice):
+            X, y = X.copy(), y.copy()
+        return UserArrays(X, y, self.classes)
 
 
 def as_user_arrays(pair: Any, name: str, classes: int) -> UserArrays:
