@@ -53,8 +53,8 @@ class UserArrays:
 
 
 def _picked(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return `rows`, as a copy in the order of C. `take` is faster, but where rows do not lie side by side in memory, as
-    those of a DataFrame, it copies the whole array first."""
+    """Return `rows`, as a copy in the order of C. `take` is faster, but first copies the whole of an array that has
+    another order, such as that of a DataFrame."""
     return array.take(rows, axis=0) if array.flags.c_contiguous else np.ascontiguousarray(array[rows])
 
 
