@@ -99,6 +99,21 @@ def test_thousands_of_columns_are_read_in_no_time(tmp_path):
     assert time.perf_counter() - began < 1  # it takes 0.1, and took 6
 
 
+def test_messages_name_some_of_many_columns(tmp_path):
+    """A run on genes began with a line of all of their names, of 100 kB."""
+    names = [f"gene{n}" for n in range(1000)]
+    rows = [",".join([letter] * 1000 + [y]) for letter, y in (("a", "0"), ("b", "1"), ("", "0"))]
+    text = "\n".join([",".join([*names, "y"]), *rows])
+    note = table(tmp_path, text).note
+    assert "gene0, gene1, " in note
+    assert ", ... are taken as categories, missing values filled: 1 of gene0, 1 of gene1, " in note
+    with pytest.raises(DataError, match=r"no column 'z'; its columns are gene0, gene1, .*, \.\.\.$") as absent:
+        table(tmp_path, text, columns=["z"])
+    with pytest.raises(UsageError, match=r"'z', which is not among the columns gene0, .*, \.\.\.$") as unknown:
+        table(tmp_path, text, categorical=["z"])
+    assert max(map(len, (note, str(absent.value), str(unknown.value)))) < 1000
+
+
 def test_all_columns_but_the_target(tmp_path):
     data = table(tmp_path, PEOPLE, train_rows=4)
     assert [about["name"] for about in data.preparation["columns"]] == ["age", "city", "ward"]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from psgd.core.errors import DataError, UsageError
+from psgd.core.wording import first_names
 from psgd.data.sources.array_files import Named, check_finite
 from psgd.data.sources.arrays import as_matrix
 from psgd.data.sources.column import Collector, Column
@@ -27,7 +28,7 @@ def prepare_table(X: Inputs, preparation: Mapping[str, Any]) -> PreparedInputs:
     if hasattr(X, "columns"):
         columns, notes = _frame_columns(X, preparation, needed)
     elif isinstance(X, np.ndarray) or hasattr(X, "tocsr"):
-        names = ", ".join(needed)
+        names = first_names(needed)
         raise UsageError(f"this model was trained on a table; give a DataFrame, or rows as dicts with columns {names}")
     else:
         columns, notes = _row_columns(X, preparation), []

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from psgd.core.errors import DataError
+from psgd.core.wording import first_names
 from psgd.data.sources.column import Collector, Column, number
 from psgd.data.sources.compressed import open_unpacked
 
@@ -74,7 +75,7 @@ def read_table(path: Path, separator: str, collectors: Sequence[Collector]) -> T
 def _absent(path: Path, header: list[str], name: str, separator: str) -> DataError:
     """Return the error of a column that is not in the header."""
     close = difflib.get_close_matches(name, header, 1)
-    hint = f"did you mean {close[0]}?" if close else f"its columns are {', '.join(header)}"
+    hint = f"did you mean {close[0]}?" if close else f"its columns are {first_names(header)}"
     if apparent := _apparent_separator(header, separator, name):
         hint = f"the header seems to be separated by {apparent}: separate it by {separator}, or to train on it "
         hint += f"set data.separator: {apparent}"

@@ -111,9 +111,9 @@ def _note(table: Table, preparation: dict[str, Any], inputs: int) -> str:
     columns, target = [table.columns[about["name"]] for about in preparation["columns"]], preparation["target"]
     note = f"{len(columns)} columns are {inputs} inputs"
     if texts := [c.name for c in columns if c.texts is not None]:
-        note += f", {', '.join(texts)} {'are' if len(texts) > 1 else 'is'} taken as categories"
+        note += f", {first_names(texts)} {'are' if len(texts) > 1 else 'is'} taken as categories"
     if gaps := [f"{np.count_nonzero(c.missing)} of {c.name}" for c in columns if c.missing.any()]:
-        note += f", missing values filled: {', '.join(gaps)}"
+        note += f", missing values filled: {first_names(gaps)}"
     if not preparation["classes"]:
         note += f", {target['name']} standardised (mean {target['mean']:g}, deviation {target['deviation']:g})"
     return note
@@ -164,7 +164,7 @@ def _check_names(names: list[str], settings: Csv) -> None:
     known = set(names)
     for name in settings.categorical:
         if name not in known:
-            raise UsageError(f"data.categorical has {name!r}, which is not among the columns {', '.join(names)}")
+            raise UsageError(f"data.categorical has {name!r}, which is not among the columns {first_names(names)}")
     if not names:
         raise UsageError(f"there is no column but data.target, {target!r}: nothing to learn from")
 
