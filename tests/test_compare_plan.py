@@ -164,6 +164,12 @@ def test_the_saved_config_and_base_are_the_same_comparison(plan, tmp_path):
         ({"target": 0.9}, "target is 0.9; it must be a mapping such as {metric: validation_accuracy, value: auto}"),
         ({"price": "fast"}, 'price is "fast"; it must be a mapping such as {here: measured}'),
         ({"sed": [1]}, "sed is not a setting of a comparison; did you mean seeds?"),
+        (
+            {"arms": {"a/b": {}}},
+            'arms has the name "a/b"; a name begins with a letter, a digit or _, and',
+        ),
+        ({"price": {"1 Gbit/s": {"hosts": 2, "network": "1Gbit,1ms"}}}, 'price has the name "1 Gbit/s"; a name begins'),
+        ({"grid": {"speeds": {"50 %": {}}}}, 'grid.speeds has the name "50 %"; a name begins with'),
         ({"arms": {"sync": None}}, "arms.sync is null; it must be a mapping such as {optimizer.name: adam}"),
         ({"tune": {"optimizer.learning_rate": [0.1, 0.2]}}, "tune.space is [0.1, 0.2]; it must be a mapping such as"),
         ({"seeds": 3}, "seeds is 3; it must be a list such as [0, 1, 2]"),

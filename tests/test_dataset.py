@@ -1,11 +1,15 @@
 """Arrays of examples: gathered, refused where they do not fit, and split; computed by hand."""
 
+import tracemalloc
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Dataset
 from psgd.data.split import hold_out
+from psgd.data.user_arrays import UserArrays
 
 INT64 = np.int64
 
@@ -123,6 +127,42 @@ def test_arrays_that_do_not_fit_are_refused(inputs, targets, classes, message):
 def test_an_invalid_scale_is_refused():
     with pytest.raises(DataError, match="nan"):
         Dataset(np.ones((1, 1)), np.zeros(1, INT64), 2, scale=float("nan"))
+
+
+def peak_memory(call: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_hold_out_copies_a_users_arrays_once():
+    """They were copied twice, which takes twice the memory for as long as that lasts."""
+    X, y = np.ones((2000, 100)), np.ones(2000)
+    assert peak_memory(lambda: hold_out(UserArrays(X, y), 0.05, 0)) < 1.3 * X.nbytes
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        np.ascontiguousarray,
+        np.asfortranarray,
+        lambda X: np.repeat(X, 2, axis=0)[::2],
+        lambda X: np.hstack([X, X])[:, :7],
+    ],
+)
+def test_a_batch_of_a_users_array_is_copied_alone_whatever_its_order(order):
+    """The whole of an array whose rows do not lie side by side, as that of a DataFrame, was copied for each batch."""
+    X = order(np.arange(7000.0).reshape(1000, 7))
+    read, rows = UserArrays(X, X[:, 0]).reader(3, 1, X.dtype), np.array([999, 5, 5])
+    got_X, got_y = read(rows)
+    assert got_X.tolist() == [list(range(7 * row, 7 * row + 7)) for row in rows]
+    assert got_y.tolist() == (7 * rows).tolist()
+    assert got_X.flags.c_contiguous  # the same bits of a product in any order
+    assert got_X.flags.writeable
+    assert peak_memory(lambda: read(rows)) < X.nbytes / 10
 
 
 def test_hold_out_is_disjoint_complete_and_seeded():

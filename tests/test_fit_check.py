@@ -212,6 +212,31 @@ def test_the_check_changes_no_bit_and_takes_some_ten_calls():
     assert 5 <= counts[0] - counts[1] <= 15
 
 
+def test_parameters_without_effect_are_tried_together():
+    """As vectors of words, of which a batch has few: each took thirty calls, minutes for thousands."""
+    calls = []
+    words = {f"word {number}": np.ones(2) for number in range(300)}
+
+    def gradient(p, X, y):
+        calls.append(1)
+        used = p["word 7"]
+        error = X[:, :1] * used[0] - y
+        still = {word: np.zeros(2) for word in p}
+        return {**still, "word 7": np.array([np.mean(error * X[:, :1]), 0.0])}, 0.5 * np.mean(error**2)
+
+    fit(gradient, words, epochs=1e-9)
+    assert len(calls) < 60
+
+    def forgets(p, X, y):
+        found, loss = gradient(p, X, y)
+        return found, loss + 1e-4 * p["word 200"].sum() + 1e-4 * p["word 201"].sum()
+
+    with pytest.raises(
+        UsageError, match=r"the gradient of parameters\['word 200'\], parameters\['word 201'\] is 0, but"
+    ):
+        fit(forgets, words)
+
+
 def network(activation, loss, dtype, sizes):
     """Return a function for a network as people write it, with a loss that has kinks or a cap."""
 

@@ -151,6 +151,7 @@ def test_train_rows_splits_one_file(write):
         ("1 2147483648:1\n", 1, "2147483648 is beyond the largest index allowed, 2147483647", Libsvm()),
         ("1 1:1\n0.5 1:1\n", 2, "the label 0.5 is not a whole number; set data.task: regression", Libsvm()),
         ("1 1:1\n1e400 1:1\n", 2, "the label inf is not a whole number", Libsvm()),
+        ("1 1:1\n9007199254740993 1:1\n", 2, "the label 9007199254740992 is so large that others are", Libsvm()),
         ("1e39 1:1\n", 1, "the label 1e+39 is too large for float32", REGRESSION),
         ("1 1:1e39\n", 1, "the value 1e+39 is too large for float32", Libsvm()),
     ],

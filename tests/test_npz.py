@@ -139,6 +139,7 @@ def test_a_directory_is_mapped_and_never_copied(tmp_path, monkeypatch):
         ({"x": X, "y": Y * 0}, [], "all labels are 0"),
         ({"x": X, "y": Y * 1e19}, [], "row 1 holds 1e+19, which is beyond int64; write such labels as text"),
         ({"x": X, "y": Y.astype(np.uint64) + 2**63 - 1}, [], "row 1 holds 9223372036854775808, which is beyond int64"),
+        ({"x": X, "y": np.array([b"\xe9", b"\xe8", b"a"])[Y]}, [], r"a label that is not UTF-8, b'\xe"),
         ({"x": X, "y": np.full(6, np.nan)}, ["data.task=regression"], "row 0 is not finite in float32"),
         ({"x": X.astype(str), "y": Y}, [], "expected numbers"),
         ({"x": X, "y": np.array([{}] * 6)}, [], "an array of Python objects is not read; save it as numbers or text"),

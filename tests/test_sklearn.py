@@ -253,9 +253,21 @@ def test_after_a_fit_that_fails_the_one_before_predicts_as_it_did():
     estimator = PSGDClassifier((6,), max_iter=3, random_state=0).fit(X, y)
     before = estimator.predict_proba(X)
     with pytest.raises(Diverged):
-        estimator.set_params(activation="sigmoid", learning_rate=1e38).fit(X, y % 2)
+        estimator.set_params(activation="sigmoid", learning_rate=1e38).fit(X[:, :1], y % 2)
     assert np.array_equal(estimator.predict_proba(X), before)
     assert np.array_equal(estimator.classes_, [0, 1, 2])
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_after_a_first_fit_that_fails_there_is_none(method):
+    """There was a missing attribute in place of scikit-learn's word for that."""
+    X, y = blobs()
+    for estimator in (PSGDClassifier(learning_rate=1e38), PSGDRegressor(learning_rate=1e38)):
+        more = {"classes": [0, 1, 2]} if method == "partial_fit" and isinstance(estimator, PSGDClassifier) else {}
+        with pytest.raises(Diverged):
+            getattr(estimator, method)(X, y, **more)
+        with pytest.raises(NotFittedError):
+            estimator.predict(X)
 
 
 def test_early_stopping_keeps_the_best():

@@ -50,6 +50,8 @@ KINDS = {  # pydantic's types of errors
     "string_type": "it must be text",
 }
 
+NAMES = "a name begins with a letter, a digit or _, and has at most 40 of these, spaces and . + = -"
+
 
 def read_comparison(path: str) -> Comparison:
     """Read the config of a comparison; its base is a path from its directory, or the name of a config that comes with
@@ -219,6 +221,8 @@ def _messages(error: ValidationError, home: type[Any] = Comparison) -> list[str]
 
 def _message(parts: list[str], error: Any, home: type[Any]) -> str:
     path = ".".join(parts)
+    if error["loc"][-1] == "[key]":  # what is wrong is the name, not what it names
+        return f"{'.'.join(parts[:-1])} has the name {shown(error['input'])}; {NAMES}"
     if error["type"] == "missing":
         return f"{path} is missing" + "; name one arm or more and their settings" * (path == "arms")
     if error["type"] == "extra_forbidden":

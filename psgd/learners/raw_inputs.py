@@ -1,12 +1,14 @@
 """Converts what a caller gives a model to what a network takes. Neither scipy nor pandas is imported: their objects are
 recognised by `tocsr` and `columns`."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from psgd.core.errors import DataError, UsageError
+from psgd.core.wording import first_names
 from psgd.data.sources.array_files import Named, check_finite
 from psgd.data.sources.arrays import as_matrix
 from psgd.data.sources.column import Collector, Column
@@ -26,7 +28,7 @@ def prepare_table(X: Inputs, preparation: Mapping[str, Any]) -> PreparedInputs:
     if hasattr(X, "columns"):
         columns, notes = _frame_columns(X, preparation, needed)
     elif isinstance(X, np.ndarray) or hasattr(X, "tocsr"):
-        names = ", ".join(needed)
+        names = first_names(needed)
         raise UsageError(f"this model was trained on a table; give a DataFrame, or rows as dicts with columns {names}")
     else:
         columns, notes = _row_columns(X, preparation), []
@@ -75,18 +77,19 @@ def _check_width(shape: tuple[int, ...], width: int, preparation: Mapping[str, A
 
 def _frame_columns(X: Any, preparation: Mapping[str, Any], needed: list[str]) -> tuple[dict[str, Column], list[str]]:
     """Return the needed columns of a DataFrame, by name whatever their order, and a note on others but the target."""
-    there = list(X.columns)
-    by_name = {str(name): name for name in there}
+    there = Counter(str(name) for name in X.columns)
+    by_name = {str(name): name for name in X.columns}
     absent = [name for name in needed if name not in by_name]
     if absent:
         raise DataError(f"X has no column {_quoted(absent)}; this model needs {_quoted(needed)}, in any order")
-    if double := [name for name in needed if sum(str(other) == name for other in there) > 1]:
+    if double := [name for name in needed if there[name] > 1]:
         raise DataError(f"X has two columns named {_quoted(double[:1])}; keep one")
     collectors = collectors_of(preparation, False)
     for collector in collectors:
         for number, value in enumerate(X[by_name[collector.name]]):
             _add(collector, number, value)
-    others = [name for name in by_name if name not in {*needed, preparation["target"]["name"]}]
+    known = {*needed, preparation["target"]["name"]}
+    others = [name for name in by_name if name not in known]
     notes = [f"X has columns that this model does not use: {_quoted(others)}"] if others else []
     return _collected(collectors), notes
 

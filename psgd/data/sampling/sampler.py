@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple, final
 
 import numpy as np
@@ -105,11 +106,20 @@ def positions(plan: Sequence[int], worker: int, first: int, steps: int, start: i
         stride = len(plan) * batch
         start += first * stride + worker * batch
         return range(start, start + steps * stride, stride)
+    counts, ascending, sums = _sorted_plan(tuple(plan))
     own = np.arange(first, first + steps)  # batches of the worker before each
-    before = np.zeros(steps, np.int64)  # batches of all workers before each
-    for other, planned in enumerate(plan):
-        before += np.minimum(planned, own)
-        if other < worker:
-            before += planned > own
+    # Batches of all workers before each: all of those that have no more than `own`, and `own` of the others, of which
+    # those before this worker have one more.
+    done = np.searchsorted(ascending, own, "right")
+    before = sums[done] + (len(plan) - done) * own
+    before += worker - np.searchsorted(np.sort(counts[:worker]), own, "right")
     found: list[int] = (start + before * batch).tolist()
     return found
+
+
+@lru_cache(maxsize=2)  # all workers of a round ask for the same one
+def _sorted_plan(plan: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the steps of each worker, the same in ascending order, and the sums of the first 0, 1, 2, ... of these."""
+    counts = np.array(plan, np.int64)
+    ascending = np.sort(counts)
+    return counts, ascending, np.concatenate([np.zeros(1, np.int64), np.cumsum(ascending)])

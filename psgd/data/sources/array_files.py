@@ -89,7 +89,8 @@ def fits_float32(array: np.ndarray) -> np.ndarray:
     """Whether each floating number is finite, and remains so in float32."""
     within: np.ndarray = np.isfinite(array)
     if array.dtype.itemsize > 4:
-        within &= np.abs(array) <= np.finfo(np.float32).max
+        largest = np.finfo(np.float32).max
+        within &= (array <= largest) & (array >= -largest)  # np.abs would take as much memory as the array
     return within
 
 

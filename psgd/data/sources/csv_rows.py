@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from psgd.core.errors import DataError
+from psgd.core.wording import first_names
 from psgd.data.sources.column import Collector, Column, number
 from psgd.data.sources.compressed import open_unpacked
 
@@ -29,14 +30,16 @@ def read_header(path: Path, separator: str) -> list[str]:
     one name, or if there is no header."""
     for line, fields in _rows(path, separator):
         names = [field.strip() for field in fields]
-        for place, name in enumerate(names):
+        before: set[str] = set()
+        for name in names:
             value = number(name)
-            if value is not None and (value != int(value) or name in names[:place]):
+            if value is not None and (value != int(value) or name in before):
                 what = f"the header has the number {name} as a name of a column, as if it were a row of data"
                 raise DataError(f"{path}:{line}: {what}; the first row must name the columns: add such a header")
-            if name in names[:place]:
+            if name in before:
                 what = f"two columns are named {name!r}" if name else "two columns of the header have no name"
                 raise DataError(f"{path}:{line}: {what}; rename one")
+            before.add(name)
         return names
     raise DataError(f"{path}: empty; expected a header row that names the columns, and then a row for each example")
 
@@ -44,7 +47,11 @@ def read_header(path: Path, separator: str) -> list[str]:
 def read_table(path: Path, separator: str, collectors: Sequence[Collector]) -> Table:
     """Read the columns of `collectors`. DataError names the line of the first bad row."""
     header = read_header(path, separator)
-    places = [_place(path, header, collector.name, separator) for collector in collectors]
+    by_name = {name: place for place, name in enumerate(header)}
+    for collector in collectors:
+        if collector.name not in by_name:
+            raise _absent(path, header, collector.name, separator)
+    places = [by_name[collector.name] for collector in collectors]
     lines = array("q")
     rows = _rows(path, separator)
     next(rows)
@@ -65,17 +72,16 @@ def read_table(path: Path, separator: str, collectors: Sequence[Collector]) -> T
     return Table(path, {c.name: c.column() for c in collectors}, np.array(lines, np.int64))
 
 
-def _place(path: Path, header: list[str], name: str, separator: str) -> int:
-    if name in header:
-        return header.index(name)
+def _absent(path: Path, header: list[str], name: str, separator: str) -> DataError:
+    """Return the error of a column that is not in the header."""
     close = difflib.get_close_matches(name, header, 1)
-    hint = f"did you mean {close[0]}?" if close else f"its columns are {', '.join(header)}"
+    hint = f"did you mean {close[0]}?" if close else f"its columns are {first_names(header)}"
     if apparent := _apparent_separator(header, separator, name):
         hint = f"the header seems to be separated by {apparent}: separate it by {separator}, or to train on it "
         hint += f"set data.separator: {apparent}"
     elif any(number(other) is not None for other in header):
         hint += "; the first row of the file must be a header, which names the columns"
-    raise DataError(f"{path}: no column {name!r}; {hint}")
+    return DataError(f"{path}: no column {name!r}; {hint}")
 
 
 def _apparent_separator(header: list[str], separator: str, wanted: str) -> str | None:

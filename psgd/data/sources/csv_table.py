@@ -33,8 +33,8 @@ def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> 
     # A column without a name holds row numbers, from which nothing is to be learnt.
     names = settings.columns or [name for name in read_header(path, separator) if name not in (target, "")]
     _check_names(names, settings)
-    decimal = settings.decimal
-    collectors = [Collector(name, False if name in settings.categorical else None, decimal=decimal) for name in names]
+    decimal, categorical = settings.decimal, set(settings.categorical)
+    collectors = [Collector(name, False if name in categorical else None, decimal=decimal) for name in names]
     targets = Collector(target, settings.task == "regression", settings.labels or (), decimal)
     table = read_table(path, separator, [*collectors, targets])
     if settings.columns is None:
@@ -45,12 +45,12 @@ def load_table(path: Path, test_path: Path | None, settings: Csv, seed: int) -> 
     rows = held_out(count, fraction, seed)[0] if fraction else np.arange(count)
     preparation = _learn(table, names, table.columns[target], rows, settings)
     whole = _dataset(table, preparation)
-    test = whole.take(slice(count, None)) if count < len(whole) else None
+    train, test = whole, None
+    if count < len(whole):
+        train, test = whole.take(slice(0, count)), whole.take(slice(count, None))
     if test_path:
         test = _dataset(read_table(test_path, separator, collectors_of(preparation, True, decimal)), preparation)
-    return Data(
-        whole.take(slice(0, count)), test, None, f"{path}, {_note(table, preparation, whole.features)}", preparation
-    )
+    return Data(train, test, None, f"{path}, {_note(table, preparation, whole.features)}", preparation)
 
 
 def collectors_of(preparation: Mapping[str, Any], target: bool, decimal: str = "point") -> list[Collector]:
@@ -111,9 +111,9 @@ def _note(table: Table, preparation: dict[str, Any], inputs: int) -> str:
     columns, target = [table.columns[about["name"]] for about in preparation["columns"]], preparation["target"]
     note = f"{len(columns)} columns are {inputs} inputs"
     if texts := [c.name for c in columns if c.texts is not None]:
-        note += f", {', '.join(texts)} {'are' if len(texts) > 1 else 'is'} taken as categories"
+        note += f", {first_names(texts)} {'are' if len(texts) > 1 else 'is'} taken as categories"
     if gaps := [f"{np.count_nonzero(c.missing)} of {c.name}" for c in columns if c.missing.any()]:
-        note += f", missing values filled: {', '.join(gaps)}"
+        note += f", missing values filled: {first_names(gaps)}"
     if not preparation["classes"]:
         note += f", {target['name']} standardised (mean {target['mean']:g}, deviation {target['deviation']:g})"
     return note
@@ -161,9 +161,10 @@ def _check_names(names: list[str], settings: Csv) -> None:
     target = settings.target
     if target in names:
         raise UsageError(f"data.columns has {target!r}, which is data.target: what is to be learnt cannot be an input")
+    known = set(names)
     for name in settings.categorical:
-        if name not in names:
-            raise UsageError(f"data.categorical has {name!r}, which is not among the columns {', '.join(names)}")
+        if name not in known:
+            raise UsageError(f"data.categorical has {name!r}, which is not among the columns {first_names(names)}")
     if not names:
         raise UsageError(f"there is no column but data.target, {target!r}: nothing to learn from")
 

@@ -62,7 +62,11 @@ def _labels(y: Named) -> np.ndarray:
     if array.ndim != 1 or len(array) == 0:
         raise DataError(f"{y.name}: has shape {array.shape}; expected a label for each example, or one-hot rows")
     if array.dtype.kind == "S":
-        array = np.char.decode(array, "utf-8", "replace")
+        try:
+            array = np.char.decode(array, "utf-8")
+        except UnicodeDecodeError as error:  # with a sign in place of such letters, classes would become one
+            what = f"holds a label that is not UTF-8, {error.object!r}"
+            raise DataError(f"{y.name}: {what}; save labels as text, np.char.decode(labels, 'latin-1')") from None
     if array.dtype.kind == "U":
         return array
     if array.dtype.kind not in "biuf":

@@ -142,6 +142,9 @@ class _Parser:
             wrong = np.abs(labels) > _LARGEST_FLOAT32
             what = "the label {:g} is too large for float32; scale it"
         self._check(wrong, numbers, labels, what)
+        if self._settings.task == "classification":
+            what = "the label {:.17g} is so large that others are read as the same number; number the classes from 0"
+            self._check(np.abs(labels) >= 2.0**53, numbers, labels, what)
         if self._allowed is not None:
             names = first_names([f"{label:g}" for label in self._allowed])
             what = f"the label {{:g}} is none of those trained on ({names}); correct or remove the line"

@@ -68,7 +68,9 @@ def input_names(learnt: Sequence[dict[str, Any]]) -> list[str]:
 
 def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> PreparedInputs:
     """Turn raw columns, by name, into inputs. Every learnt column must be among them."""
-    inputs: list[np.ndarray] = []
+    rows = len(next(iter(columns.values())).values)
+    inputs = np.empty((rows, len(input_names(learnt))))
+    place = 0  # of the column's first input
     missing_notes: list[str] = []
     unseen_notes: list[str] = []
     for about in learnt:
@@ -77,15 +79,17 @@ def prepare(learnt: Sequence[dict[str, Any]], columns: Mapping[str, Column]) -> 
             what = f"{usual:g}, the median" if about["kind"] == NUMBER else f"{usual!r}, the most frequent category"
             missing_notes.append(f"{column.name}: {count} missing, taken as {what} of the training rows")
         if about["kind"] == NUMBER:
-            filled = np.where(column.missing, usual, column.values)
-            inputs.append((filled - about["mean"]) / about["deviation"])
-            continue
-        codes = _codes(about, column, unseen_notes)
-        if about["kind"] == CODES:
-            inputs.append((codes - about["mean"]) / about["deviation"])
+            values = np.where(column.missing, usual, column.values)
         else:
-            inputs.extend((codes == code).astype(np.float64) for code in range(len(about["categories"])))
-    return PreparedInputs(np.stack(inputs, axis=1), 1.0, missing_notes, unseen_notes)
+            values = _codes(about, column, unseen_notes)
+        if about["kind"] in (NUMBER, CODES):
+            inputs[:, place] = (values - about["mean"]) / about["deviation"]
+            place += 1
+        else:
+            width = len(about["categories"])
+            np.equal(values[:, np.newaxis], np.arange(width), out=inputs[:, place : place + width])
+            place += width
+    return PreparedInputs(inputs, 1.0, missing_notes, unseen_notes)
 
 
 def _codes(about: dict[str, Any], column: Column, notes: list[str]) -> np.ndarray:

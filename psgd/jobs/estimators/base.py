@@ -1,5 +1,6 @@
 """What the classifier and the regressor share: parameters, fitting, the network's outputs."""
 
+from functools import wraps
 from typing import Any, Self
 
 import numpy as np
@@ -9,7 +10,7 @@ from psgd.core.errors import PsgdError
 from psgd.jobs.estimators.examples import data_of
 from psgd.jobs.estimators.outputs import logits
 from psgd.jobs.estimators.parameters import InvalidParameter, fit_to, in_words_of_estimators, settings_of
-from psgd.jobs.estimators.scikit_learn import BaseEstimator, check_is_fitted, check_random_state, validate_data
+from psgd.jobs.estimators.scikit_learn import BaseEstimator, Method, check_is_fitted, check_random_state, validate_data
 from psgd.jobs.estimators.training import Trained, train_estimator
 from psgd.jobs.files.summary import parameters_sha256
 from psgd.training.job import Start
@@ -20,6 +21,24 @@ def takes_parts(estimator: Any) -> bool:
     if estimator.early_stopping:
         raise AttributeError("early_stopping is True, which partial_fit cannot do: it sees a part of the data")
     return True
+
+
+def unchanged_by_failure(method: Method) -> Method:
+    """Decorate a method that fits. After one that fails or is interrupted, the estimator is as it was: the fit before
+    predicts as it did, and where there was none, scikit-learn says so."""
+
+    @wraps(method)
+    def guarded(self: Any, *args: Any, **named: Any) -> Any:
+        own = self.__dict__
+        before = dict(own)
+        try:
+            return method(self, *args, **named)
+        except BaseException:
+            own.clear()
+            own.update(before)
+            raise
+
+    return guarded  # type: ignore[return-value]
 
 
 DTYPES = (np.float64, np.float32, np.uint8)  # of inputs that are not converted; bytes become floats in batches
@@ -184,7 +203,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no typ
             raise InvalidParameter(in_words_of_estimators(str(error))) from None
         settings = fit_to(settings, len(data.train))
         trained = train_estimator(settings, data, start, bool(self.verbose), self._sizes if start else None)
-        # Only now: after a fit that fails or is interrupted, the one before still predicts as it did.
         self.out_activation_, self._activation = settings.model.output_activation, settings.model.activation
         return trained
 

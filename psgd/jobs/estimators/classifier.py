@@ -4,7 +4,7 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from psgd.jobs.estimators.base import PARAMETERS, Estimator, takes_parts
+from psgd.jobs.estimators.base import PARAMETERS, Estimator, takes_parts, unchanged_by_failure
 from psgd.jobs.estimators.outputs import activated
 from psgd.jobs.estimators.parameters import InvalidParameter
 from psgd.jobs.estimators.scikit_learn import (
@@ -37,6 +37,7 @@ class PSGDClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     _task, _losses = "classification", ("cross-entropy", "hinge", "squared-error")
     classes_: np.ndarray
 
+    @unchanged_by_failure
     def fit(self, X: Any, y: Any) -> Self:
         """Train on X (N, F) and labels y (N,), numbers or texts. Two classes at least."""
         X, y = self._labelled(X, y, reset=True)
@@ -50,6 +51,7 @@ class PSGDClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         return self
 
     @available_if(takes_parts)
+    @unchanged_by_failure
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> Self:
         """Train for one epoch on a part of the data, from where the last call ended. `classes`: all that there are, at
         the first call."""

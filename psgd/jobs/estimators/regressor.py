@@ -4,7 +4,7 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from psgd.jobs.estimators.base import PARAMETERS, Estimator, takes_parts
+from psgd.jobs.estimators.base import PARAMETERS, Estimator, takes_parts, unchanged_by_failure
 from psgd.jobs.estimators.outputs import activated
 from psgd.jobs.estimators.scikit_learn import RegressorMixin, available_if
 
@@ -23,12 +23,14 @@ class PSGDRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
+    @unchanged_by_failure
     def fit(self, X: Any, y: Any) -> Self:
         """Train on X (N, F) and y, (N,) or (N, O)."""
         X, targets = self._prepared(X, y, reset=True)
         return self._fit(X, targets, 0, go_on=self.warm_start and hasattr(self, "parameters_"))
 
     @available_if(takes_parts)
+    @unchanged_by_failure
     def partial_fit(self, X: Any, y: Any) -> Self:
         """Train for one epoch on a part of the data, from where the last call ended."""
         X, targets = self._prepared(X, y, reset=not hasattr(self, "parameters_"))

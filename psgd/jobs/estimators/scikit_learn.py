@@ -32,6 +32,7 @@ def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
 __all__ = [
     "BaseEstimator",
     "ClassifierMixin",
+    "Method",
     "RegressorMixin",
     "available_if",
     "check_classification_targets",

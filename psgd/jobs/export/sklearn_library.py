@@ -40,8 +40,8 @@ def scaler(with_mean: bool = True) -> Any:
     return StandardScaler(with_mean=with_mean)
 
 
-def set_scale(fitted: Any, mean: float, deviation: float) -> None:
-    """Give the fitted scaler another mean and deviation, of all columns."""
+def set_scale(fitted: Any, mean: float | np.ndarray, deviation: float | np.ndarray) -> None:
+    """Give the fitted scaler another mean and deviation, of each column or of all."""
     inputs = fitted.n_features_in_
     fitted.mean_, fitted.scale_ = np.full(inputs, mean), np.full(inputs, deviation)
     fitted.var_ = np.square(fitted.scale_)
@@ -79,12 +79,12 @@ def one_hot(count: int) -> Any:
     return OneHotEncoder(categories=[np.arange(float(count))], sparse_output=False)
 
 
-def by_column(parts: list[tuple[str, Any]]) -> Any:
-    """A transformer that gives each column of a DataFrame to a transformer of its own."""
+def by_column(parts: list[tuple[list[str], Any]]) -> Any:
+    """A transformer that gives columns of a DataFrame, by name, to a transformer of their own."""
     from sklearn.compose import ColumnTransformer
 
     # The columns' own names may be those of the transformer's parameters.
-    named = [(f"column_{number}", part, [name]) for number, (name, part) in enumerate(parts, 1)]
+    named = [(f"columns_{number}", part, names) for number, (names, part) in enumerate(parts, 1)]
     return ColumnTransformer(named, sparse_threshold=0.0)
 
 

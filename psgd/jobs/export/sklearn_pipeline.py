@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from psgd.core.errors import UsageError
+from psgd.data.sources.preparation import NUMBER
 from psgd.data.sources.spelling import codes_of
 from psgd.jobs.export import sklearn_library as sklearn
 from psgd.learners.model import Layer, Model
@@ -85,20 +86,30 @@ def _preparation(model: Model) -> list[tuple[str, Any]]:
 
 
 def _columns(columns: list[dict[str, Any]]) -> Any:
-    """A fitted transformer of the columns of a table."""
-    parts = [(about["name"], sklearn.pipeline(_column(about))) for about in columns]
-    transformer = sklearn.by_column(parts).fit(sklearn.frame({about["name"]: [about["missing"]] for about in columns}))
-    for about, (_, fitted, _) in zip(columns, transformer.transformers_, strict=True):
-        if about["kind"] != "one-hot":
-            sklearn.set_scale(fitted.named_steps["scale"], about["mean"], about["deviation"])
+    """A fitted transformer of the columns of a table. Numbers side by side are one part of it: scikit-learn takes
+    milliseconds for a part, and a table may have thousands of columns."""
+    parts: list[list[dict[str, Any]]] = []
+    for about in columns:
+        if parts and about["kind"] == parts[-1][0]["kind"] == NUMBER:
+            parts[-1].append(about)
+        else:
+            parts.append([about])
+    named = [([about["name"] for about in part], sklearn.pipeline(_column(part[0]))) for part in parts]
+    transformer = sklearn.by_column(named).fit(sklearn.frame({about["name"]: [about["missing"]] for about in columns}))
+    for part, (_, fitted, _) in zip(parts, transformer.transformers_, strict=True):
+        if part[0]["kind"] != "one-hot":
+            means, deviations = (np.array([about[key] for about in part]) for key in ("mean", "deviation"))
+            sklearn.set_scale(fitted.named_steps["scale"], means, deviations)
+        if part[0]["kind"] == NUMBER:
+            usual = (np.array([about["missing"] for about in part]) - means) / deviations
+            fitted.named_steps["missing"].statistics_ = usual
     return transformer
 
 
 def _column(about: dict[str, Any]) -> list[tuple[str, Any]]:
     """The steps that prepare a column; a text that is no category is taken as missing."""
-    if about["kind"] == "number":  # scaled first: an imputer refuses to fill a column of whole numbers with a float
-        usual = (about["missing"] - about["mean"]) / about["deviation"]
-        return [("scale", sklearn.scaler()), ("missing", sklearn.filled(usual))]
+    if about["kind"] == NUMBER:  # scaled first: an imputer refuses to fill a column of whole numbers with a float
+        return [("scale", sklearn.scaler()), ("missing", sklearn.filled(0.0))]
     categories: list[str] = about["categories"]
     last = ("one_hot", sklearn.one_hot(len(categories))) if about["kind"] == "one-hot" else ("scale", sklearn.scaler())
     code = float(categories.index(about["missing"]))

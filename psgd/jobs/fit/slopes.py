@@ -46,13 +46,14 @@ def wrong_leaves(evaluate: Evaluate, structure: ParameterTree, start: np.ndarray
         directions = [_direction(structure, gradient, scales, seed) for seed in SEEDS]
         slopes = [s for direction in directions if (s := _slope(evaluate, point, gradient, direction))]
         whole_agrees = all(slope.agrees for slope in slopes)
-        if whole_agrees and not (forgotten := _forgotten(structure, evaluate, point, gradient, directions)):
+        still = [leaf for leaf in structure.leaves if not gradient[leaf.where].any()]
+        if whole_agrees and not (forgotten := _forgotten(still, evaluate, point, gradient, directions)):
             return [], False
     if whole_agrees:
         return forgotten, False
     leaves, right = [], False
     for leaf in structure.leaves:
-        found = _along(leaf, evaluate, point, gradient, directions)
+        found = _along([leaf], evaluate, point, gradient, directions)
         wrong = [slope for slope in found if not slope.agrees]
         right = right or (bool(found) and not wrong)
         if wrong:
@@ -67,26 +68,29 @@ def wrong_leaves(evaluate: Evaluate, structure: ParameterTree, start: np.ndarray
 
 
 def _forgotten(
-    structure: ParameterTree, evaluate: Evaluate, point: np.ndarray, gradient: np.ndarray, directions: list[np.ndarray]
+    leaves: list[Leaf], evaluate: Evaluate, point: np.ndarray, gradient: np.ndarray, directions: list[np.ndarray]
 ) -> list[LeafSlope]:
-    """The leaves whose gradient is 0 although the loss changes, perhaps too little to be missed in the whole slope."""
-    found = []
-    for leaf in structure.leaves:
-        if not gradient[leaf.where].any():
-            slopes = _along(leaf, evaluate, point, gradient, directions)
-            if slopes and not any(slope.agrees for slope in slopes):
-                found.append(LeafSlope(leaf.path, slopes[0], _ratio(slopes)))
-    return found
+    """Those of `leaves`, whose gradient is 0, with which the loss changes, perhaps too little to be missed in the whole
+    slope. They are tried together, and in halves only if it does: thousands may be without effect in a batch."""
+    slopes = _along(leaves, evaluate, point, gradient, directions) if leaves else []
+    if not slopes or any(slope.agrees for slope in slopes):
+        return []
+    if len(leaves) == 1:
+        return [LeafSlope(leaves[0].path, slopes[0], _ratio(slopes))]
+    half = len(leaves) // 2
+    parts = leaves[:half], leaves[half:]
+    return [found for part in parts for found in _forgotten(part, evaluate, point, gradient, directions)]
 
 
 def _along(
-    leaf: Leaf, evaluate: Evaluate, point: np.ndarray, gradient: np.ndarray, directions: list[np.ndarray]
+    leaves: list[Leaf], evaluate: Evaluate, point: np.ndarray, gradient: np.ndarray, directions: list[np.ndarray]
 ) -> list[Slope]:
-    """The slopes along one leaf's part of each direction, where differences can tell."""
+    """The slopes along the leaves' part of each direction, where differences can tell."""
     found = []
     for direction in directions:
         alone = np.zeros_like(direction)
-        alone[leaf.where] = direction[leaf.where]
+        for leaf in leaves:
+            alone[leaf.where] = direction[leaf.where]
         if slope := _slope(evaluate, point, gradient, alone):
             found.append(slope)
     return found
