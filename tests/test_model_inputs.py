@@ -1,7 +1,6 @@
 """What a model of sparse rows and a model of a table predict from: libsvm text, scipy's rows, DataFrames."""
 
 import gzip
-import time
 
 import numpy as np
 import pytest
@@ -117,15 +116,25 @@ def test_a_frame_is_read_by_the_names_of_its_columns(table):
         assert table.outputs(Frame(frame, more=[1, 2], than=[3, 4])).tobytes() == expected.tobytes()
 
 
-def test_a_row_of_thousands_of_columns_is_found_in_no_time(tmp_path):
-    """For each column of the model, all of the frame's were gone through: half a minute for 20,000."""
-    columns = {f"gene {n}": [n] for n in range(5000)}
-    rows = [",".join([*columns, "y"]), *(",".join(["1"] * 5000 + [y]) for y in "01")]
+def test_the_columns_of_a_frame_are_found_without_going_through_all_of_them(tmp_path):
+    """That took half a minute for 20,000."""
+    asked = []
+
+    class Gene:
+        def __init__(self, number: int) -> None:
+            self.name = f"gene {number}"
+
+        def __str__(self) -> str:
+            asked.append(self.name)
+            return self.name
+
+    columns = {Gene(number): [number] for number in range(300)}
+    rows = [",".join([*map(str, columns), "y"]), *(",".join(["1"] * 300 + [y]) for y in "01")]
     (tmp_path / "t.csv").write_text("\n".join(rows))
     model = saved(tmp_path, "data.source=csv", f"data.path={tmp_path}/t.csv", "data.target=y", "model.hidden=[]")
-    began = time.perf_counter()
+    asked.clear()
     model.predict(Frame(columns))
-    assert time.perf_counter() - began < 0.7  # it takes 0.05, and took 1.6
+    assert len(asked) < 10 * len(columns)
 
 
 class Twice(Frame):

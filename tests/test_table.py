@@ -6,7 +6,6 @@ import json
 import lzma
 import math
 import os
-import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -89,14 +88,23 @@ def test_inputs_are_made_once_in_memory(tmp_path):
     assert peak < 2 * size
 
 
-def test_thousands_of_columns_are_read_in_no_time(tmp_path):
-    """For each column, all were gone through: 20,000 genes took as long as a training."""
-    names = [f"gene of a long name {n}" for n in range(20_000)]
+def test_columns_are_found_without_going_through_all_of_them(tmp_path):
+    """20,000 genes took as long as a training."""
+    compared = []
+
+    class Name(str):
+        def __eq__(self, other: object) -> bool:
+            compared.append(other)
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    names = [f"gene {n}" for n in range(1000)]
     (tmp_path / "t.csv").write_text(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
-    began = time.perf_counter()
     assert read_header(tmp_path / "t.csv", "comma") == names
-    read_table(tmp_path / "t.csv", "comma", [Collector(name, True) for name in names])
-    assert time.perf_counter() - began < 1  # it takes 0.1, and took 6
+    found = read_table(tmp_path / "t.csv", "comma", [Collector(Name(name), True) for name in names])
+    assert list(found.columns) == names
+    assert len(compared) < 10 * len(names)
 
 
 def test_messages_name_some_of_many_columns(tmp_path):
