@@ -195,8 +195,8 @@ def test_survivors_end_with_the_bits_of_serial(cluster, monkeypatch, tmp_path, c
 
 
 def test_when_none_is_left_the_run_is_to_be_resumed(cluster, monkeypatch, tmp_path, capsys):
-    deaths = {0: ("all_gather", 20), 1: ("all_gather", 30)}
-    assert train_by(cluster, monkeypatch, tmp_path, partial(dying, deaths))[0] == 5
+    dead = partial(dying, {0: ("all_gather", 20)})
+    assert train_by(cluster, monkeypatch, tmp_path, dead, "cluster.processes=1")[0] == 5
     err = capsys.readouterr().err
     assert err.endswith("psgd: there is no result, since processes were lost; continue with --resume\n"), err
 
@@ -258,7 +258,9 @@ def test_psgd_train_stops_early_with_the_bits_of_serial_and_raises_errors(cluste
             output=tmp_path / "far",
             group="ray",
             progress=False,
+            cluster={"processes": 1},
             optimizer={"name": "sgd", "learning_rate": 1e30},
         )
-    again = psgd.train(output=tmp_path / "there", resume=True, group="ray", progress=False)
+    one = {"cluster": {"processes": 1}}
+    again = psgd.train(output=tmp_path / "there", resume=True, group="ray", progress=False, **one)
     assert again.parameters_sha256 == alone.parameters_sha256
