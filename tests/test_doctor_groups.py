@@ -144,6 +144,7 @@ class TestRay:
                 has(ray_cluster.judge_address("2.60", place), level, words)
         has(ray_cluster.judge_address("2.60", place), "wrong", "cannot be reached", "start it, or unset RAY_ADDRESS")
         has(ray_cluster.judge_address("2.60", "auto"), "note", "HOST:PORT")
+        has(ray_cluster.judge_address("2.60", "ray://cluster:10001"), "wrong", "Ray's client, which psgd cannot use")
 
 
 class TestGpu:

@@ -142,6 +142,16 @@ def test_a_cluster_that_refuses_this_driver_is_one_line(monkeypatch, tmp_path, c
     assert err.count("\n") == 1
 
 
+def test_rays_client_is_refused_in_one_line(monkeypatch, tmp_path, capsys):
+    """A job would begin there, and end with a KeyError."""
+    monkeypatch.setenv("RAY_ADDRESS", "ray://cluster:10001")
+    calls = fake_ray(monkeypatch)
+    assert main(["group=ray", "--output", str(tmp_path / "run")]) == UsageError.code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("psgd: group ray cannot use Ray's client (ray://); call psgd on a machine of the cluster")
+    assert calls == []
+
+
 def test_an_address_set_but_empty_is_none(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "")
     assert address() == LOCAL

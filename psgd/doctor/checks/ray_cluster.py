@@ -48,8 +48,11 @@ def judge_token() -> Finding:
 def judge_address(version: str, place: str) -> Finding:
     """Whether the Ray at `place` answers."""
     from psgd.group.ray.connection import check_reachable
+    from psgd.group.ray.library import CLIENT, INSTEAD_OF_CLIENT
 
     text, details = f"{version}; Ray at {place} (RAY_ADDRESS)", {"version": version, "address": place}
+    if place.startswith(CLIENT):
+        return wrong("ray", f"{text} is Ray's client, which psgd cannot use", INSTEAD_OF_CLIENT, **details)
     try:
         check_reachable(place)
     except (OSError, UnicodeError) as error:

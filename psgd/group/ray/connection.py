@@ -10,7 +10,7 @@ from typing import Any
 
 from psgd.core.errors import ProcessLost, UsageError
 from psgd.group.ray.deadline import Deadline, end_process
-from psgd.group.ray.library import LOCAL, address, import_ray
+from psgd.group.ray.library import CLIENT, INSTEAD_OF_CLIENT, LOCAL, address, import_ray, through_client
 
 CONNECT_SECONDS = 60.0  # that starting Ray or connecting to it may take; Ray itself gives up after 30 s or never
 LOCAL_VERSION = (2, 52)  # the first whose processes demand a token of all who connect
@@ -24,6 +24,8 @@ def connected(cpus: int) -> Iterator[None]:
     While connected, what is printed goes to standard error: Ray prints its warnings, as of a worker that died, to
     standard output, which is for the summary alone."""
     ray, place = import_ray(), address()
+    if through_client(place):
+        raise UsageError(f"group ray cannot use Ray's client ({CLIENT}); {INSTEAD_OF_CLIENT}")
     if ray.is_initialized():
         yield
         return

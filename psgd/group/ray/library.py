@@ -8,6 +8,8 @@ from typing import Any
 from psgd.core.errors import UsageError
 
 LOCAL = "local"
+CLIENT = "ray://"  # how addresses of Ray's client begin, which cannot tell its references apart
+INSTEAD_OF_CLIENT = "call psgd on a machine of the cluster with RAY_ADDRESS=HOST:6379, or through ray job submit"
 
 
 def address() -> str:
@@ -24,6 +26,12 @@ def import_ray() -> Any:
     except ImportError:
         raise UsageError("group ray needs ray: pip install ray") from None
     return ray
+
+
+def through_client(place: str) -> bool:
+    """Whether this process is connected by Ray's client, or would be at this address."""
+    client = sys.modules.get("ray.util.client")
+    return place.startswith(CLIENT) or (client is not None and client.ray.is_connected())
 
 
 def _prepare_local() -> None:
