@@ -62,7 +62,7 @@ class Ray:
     def abort(self, code: int) -> NoReturn:
         """Make the others leave at their next exchange."""
         with contextlib.suppress(SystemExit):
-            self._answer(self._coordinator.end.remote(code, ""))
+            self._answer(self._coordinator.end.remote(code, "", self.process))
         raise SystemExit(code)
 
     def _exchange(self, row: Any) -> list[Any]:
