@@ -1,6 +1,7 @@
 """A Ray that is missing, too old, out of reach or does not start: one line and its exit code. No Ray runs here."""
 
 import os
+import signal
 import socket
 import sys
 import threading
@@ -10,13 +11,19 @@ from typing import Any
 import pytest
 from processes import LIMIT
 
+import psgd
 from psgd.core.errors import ProcessLost, UsageError
 from psgd.group.ray import connection, control_plane, deadline
+from psgd.group.ray.actors import _print_news
 from psgd.group.ray.connection import connected
 from psgd.group.ray.control_plane import ControlPlane
 from psgd.group.ray.deadline import Deadline
 from psgd.group.ray.library import LOCAL, address, import_ray
+from psgd.group.ray.transport import Ray
+from psgd.jobs.launch import ray as ray_driver
 from psgd.jobs.launch.command import main
+from psgd.jobs.process import Result
+from psgd.training.signals import Stopped, exit_code_of
 
 
 def fake_ray(
@@ -159,9 +166,9 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_deadline_that_is_kept_does_nothing(left):
-    acted = threading.Event()
+    acted, before = threading.Event(), threading.enumerate()  # a thread of another test may not have ended yet
     with Deadline(3.0, acted.set):
-        (counting,) = [thread for thread in threading.enumerate() if thread.name == "deadline"]
+        (counting,) = [thread for thread in threading.enumerate() if thread not in before]
     counting.join(LIMIT)
     assert not acted.is_set()
 
@@ -199,3 +206,50 @@ def test_a_control_plane_that_answers_is_left_alone(monkeypatch, left):
     with ControlPlane(None, 30.0):
         assert all(asked.acquire(timeout=LIMIT) for _ in range(3))
     assert left == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_the_actors_obeyed_is_not_raised_again_in_the_program(monkeypatch, tmp_path, number):
+    fake_ray(monkeypatch, is_initialized=lambda: True, cluster_resources=lambda: {"CPU": 1})
+    raised: list[int] = []
+
+    def stopped(*about: Any) -> list[Result]:
+        signal.raise_signal(number)
+        return [Result(exit_code_of(number), {}, tmp_path, Stopped(number, tmp_path))]
+
+    monkeypatch.setattr(ray_driver, "run_actors", stopped)
+    before = signal.signal(number, lambda number, _: raised.append(number))
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)) as left:
+            psgd.train(group="ray", device="cpu", cluster__processes=1, output=tmp_path / "run", progress=False)
+    finally:
+        signal.signal(number, before)
+    assert not raised
+    if number == signal.SIGINT:
+        assert str(left.value) == f"stopped by signal 2; continue with resume=True, output='{tmp_path}'"
+    else:
+        assert left.value.code == 75
+
+
+def test_a_coordinator_that_does_not_answer_is_waited_for_once(monkeypatch):
+    """By an actor for its patience, and then only briefly; the driver says what to do."""
+    waits: list[float] = []
+
+    class GetTimeoutError(Exception):
+        pass
+
+    def get(reference: Any, timeout: float) -> None:
+        waits.append(timeout)
+        raise GetTimeoutError("Get timed out.\nMore.")
+
+    fake_ray(monkeypatch, get=get, exceptions=SimpleNamespace(RayError=GetTimeoutError))
+    asked = SimpleNamespace(remote=lambda *_: None)
+    transport = Ray(0, 2, SimpleNamespace(all_gather=asked, end=asked), 300.0)
+    for act in (lambda: transport.all_gather(b""), lambda: transport.abort(5)):
+        with pytest.raises(SystemExit) as left:
+            act()
+        assert left.value.code == 5
+    assert waits == [310.0, 10.0]
+    said = "the coordinator was lost or hangs: Get timed out; continue with --resume"
+    with pytest.raises(ProcessLost, match=f"^{said}$"):
+        _print_news(import_ray(), None)
