@@ -253,3 +253,11 @@ def test_a_coordinator_that_does_not_answer_is_waited_for_once(monkeypatch):
     said = "the coordinator was lost or hangs: Get timed out; continue with --resume"
     with pytest.raises(ProcessLost, match=f"^{said}$"):
         _print_news(import_ray(), None)
+
+
+def test_a_loss_that_ended_the_job_says_what_to_do_and_hides_no_other_reason(tmp_path):
+    lost = Result(ProcessLost.code, None, tmp_path, ProcessLost("another process was lost"))
+    with pytest.raises(ProcessLost, match=r"^there is no result, since processes were lost; continue with --resume$"):
+        ray_driver._result([lost], losses=True)
+    refused = Result(UsageError.code, None, tmp_path, UsageError("no such data here"))
+    assert ray_driver._result([refused], losses=True) == refused

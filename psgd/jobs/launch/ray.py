@@ -66,8 +66,8 @@ def _result(results: Sequence[Result], losses: bool) -> Result:
         raise PsgdError(f"the processes ended with unlike codes: {[result.code for result in results]}")
     error = next((result.error for result in results if result.error), None)
     summarized = next((result for result in results if result.summary), None)
-    printed = any(result.code not in (0, ProcessLost.code) for result in results)
-    if losses and not (summarized or error or printed):
+    explained = any(result.code not in (0, ProcessLost.code) for result in results)  # it ended for another reason
+    if losses and not (summarized or explained):
         raise ProcessLost("there is no result, since processes were lost; continue with --resume")
     return (summarized or results[0])._replace(error=error)
 
