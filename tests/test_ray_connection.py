@@ -261,3 +261,12 @@ def test_a_loss_that_ended_the_job_says_what_to_do_and_hides_no_other_reason(tmp
         ray_driver._result([lost], losses=True)
     refused = Result(UsageError.code, None, tmp_path, UsageError("no such data here"))
     assert ray_driver._result([refused], losses=True) == refused
+
+
+def test_what_ray_prints_goes_to_stderr_until_it_is_shut_down(monkeypatch, capsys):
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    fake_ray(monkeypatch, shutdown=lambda: print("a second worker died"))
+    with connected(1):
+        print("a worker died")
+    print("{}")
+    assert capsys.readouterr() == ("{}\n", "a worker died\na second worker died\n")

@@ -21,7 +21,7 @@ def connected(cpus: int) -> Iterator[None]:
     """Connect to the Ray of RAY_ADDRESS, or start one here with `cpus` CPUs, and disconnect afterwards; keep an
     existing connection. UsageError if that is impossible, ProcessLost if Ray's processes here did not start.
 
-    While connected, what is printed goes to standard error: Ray prints its warnings, as of a worker that died, to
+    Until Ray is shut down, what is printed goes to standard error: Ray prints its warnings, as of a worker that died, to
     standard output, which is for the summary alone."""
     ray, place = import_ray(), address()
     if ray.is_initialized():
@@ -36,11 +36,11 @@ def connected(cpus: int) -> Iterator[None]:
             _start(ray, cpus)
         else:
             _connect(ray, place)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _start(ray: Any, cpus: int) -> None:
