@@ -184,6 +184,18 @@ def test_a_connection_that_never_comes_ends_this_process(monkeypatch, left):
     assert left[0].startswith("Ray at auto (RAY_ADDRESS) has not answered for 0.03 s")
 
 
+def test_a_shutdown_that_hangs_ends_this_process(monkeypatch, left):
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setattr(connection, "LONGEST_SILENCE", 0.03)
+    hangs, ended = threading.Event(), []
+    fake_ray(monkeypatch, shutdown=lambda: ended.append(hangs.wait(2.0)))
+    monkeypatch.setattr(connection, "end_process", lambda reason: (left.append(reason), hangs.set()))
+    with connected(1):
+        pass
+    assert ended == [True], "not waited for any longer"
+    assert left[0].startswith("Ray at auto (RAY_ADDRESS) has not answered for 0.03 s")
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_silence_of_the_control_plane_is_told_to_the_actors_and_ends_this_process(monkeypatch, left, told):
     """Also if the actors cannot be told."""
