@@ -14,7 +14,7 @@ from processes import LIMIT
 import psgd
 from psgd.core.errors import ProcessLost, UsageError
 from psgd.group.ray import connection, control_plane, deadline
-from psgd.group.ray.actors import _print_news
+from psgd.group.ray.actors import _print_news, _wait_for_start
 from psgd.group.ray.connection import connected
 from psgd.group.ray.control_plane import ControlPlane
 from psgd.group.ray.deadline import Deadline
@@ -282,3 +282,13 @@ def test_what_ray_prints_goes_to_stderr_until_it_is_shut_down(monkeypatch, capsy
         print("a worker died")
     print("{}")
     assert capsys.readouterr() == ("{}\n", "a worker died\na second worker died\n")
+
+
+def test_a_signal_before_the_actors_run_is_not_silent(capsys):
+    ray = SimpleNamespace(
+        wait=lambda futures, **_: ([], futures), get=list, exceptions=SimpleNamespace(RayError=OSError)
+    )
+    actor = SimpleNamespace(location=SimpleNamespace(remote=lambda: None))
+    with pytest.raises(KeyboardInterrupt):
+        _wait_for_start(ray, [actor], 300.0, lambda: signal.SIGTERM)
+    assert capsys.readouterr().err == "psgd: stopped before training began\n"

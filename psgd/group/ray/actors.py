@@ -117,6 +117,7 @@ def _wait_for_start(ray: Any, actors: list[Any], patience: float, stop_signal: C
         if not waiting:
             return locations
         if stop_signal():
+            LOG.info("psgd: stopped before training began")
             raise KeyboardInterrupt
         if time.monotonic() > deadline:
             raise ProcessLost(
