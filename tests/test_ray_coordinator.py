@@ -1,6 +1,7 @@
 """The coordinator of Ray's actors: an exchange reaches all members or none, and a loss is recovered from by all."""
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from typing import Any
 
@@ -90,7 +91,10 @@ def test_one_that_was_taken_for_lost_has_to_leave():
     coordinator = Coordinator(2, DONE)
     together(coordinator.lose(1))
     assert together(coordinator.all_gather(1, "a"), coordinator.recover(1)) == [OUT, OUT]
-    assert together(coordinator.recover(0)) == [gathered(None, members=(0,))]
+    together(coordinator.end(5, "", process=1))  # as it leaves
+    assert together(coordinator.recover(0)) == [gathered(None, members=(0,))], "the other goes on"
+    together(coordinator.end(5, "", process=0))
+    assert together(coordinator.all_gather(0, "a")) == [OUT]
 
 
 def test_a_missing_process_is_named_after_the_patience():
@@ -99,6 +103,19 @@ def test_a_missing_process_is_named_after_the_patience():
         (found,) = together(wait(coordinator))
         assert found.early_end == (5, "process 0, 2 did not come to an exchange within 0.05 s")
         assert together(coordinator.all_gather(0, "too late")) == [found]
+
+
+def test_rows_that_come_at_the_last_moment_reach_all():
+    """As if the coordinator's process had been suspended: a wait's time is over when the last row is taken up."""
+    coordinator = Coordinator(2, 0.05)
+
+    async def late() -> Any:
+        await asyncio.sleep(0)
+        time.sleep(0.1)
+        await asyncio.sleep(0)
+        return await coordinator.all_gather(1, "b")
+
+    assert together(coordinator.all_gather(0, "a"), late()) == [gathered("a", "b", members=(0, 1))] * 2
 
 
 def test_an_end_ends_all_waits():

@@ -138,11 +138,7 @@ def _check_names(settings: Mapping[Any, Any]) -> None:
 
 
 def _check(result: Result) -> None:
-    """Raise what ended a job on Ray, unless it ended well."""
-    if isinstance(result.error, Stopped):
-        _leave(result.error)
-    if result.error:
-        raise result.error
+    """Raise what ended a job on Ray early, if no error said so."""
     if result.code == INTERRUPTED:
         raise KeyboardInterrupt
     if result.code:

@@ -117,6 +117,7 @@ def _wait_for_start(ray: Any, actors: list[Any], patience: float, stop_signal: C
         if not waiting:
             return locations
         if stop_signal():
+            LOG.info("psgd: stopped before training began")
             raise KeyboardInterrupt
         if time.monotonic() > deadline:
             raise ProcessLost(
@@ -169,7 +170,8 @@ def _print_news(ray: Any, news: Any) -> BaseException | None:
     try:
         text, early_end = ray.get(news, timeout=GRACE_SECONDS)
     except ray.exceptions.RayError as error:
-        raise ProcessLost(f"the coordinator was lost: {first_line(error)}") from None
+        reason = first_line(error).rstrip(".")
+        raise ProcessLost(f"the coordinator was lost or hangs: {reason}; continue with --resume") from None
     if text:
         LOG.info(text.removesuffix("\n"))
     if early_end is None:

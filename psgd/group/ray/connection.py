@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from psgd.core.errors import ProcessLost, UsageError
+from psgd.group.ray.control_plane import LONGEST_SILENCE
 from psgd.group.ray.deadline import Deadline, end_process
 from psgd.group.ray.library import CLIENT, INSTEAD_OF_CLIENT, LOCAL, address, import_ray, through_client
 
@@ -21,8 +22,8 @@ def connected(cpus: int) -> Iterator[None]:
     """Connect to the Ray of RAY_ADDRESS, or start one here with `cpus` CPUs, and disconnect afterwards; keep an
     existing connection. UsageError if that is impossible, ProcessLost if Ray's processes here did not start.
 
-    While connected, what is printed goes to standard error: Ray prints its warnings, as of a worker that died, to
-    standard output, which is for the summary alone."""
+    Until Ray is shut down, what is printed goes to standard error: Ray prints its warnings, as of a worker that died,
+    to standard output, which is for the summary alone."""
     ray, place = import_ray(), address()
     if through_client(place):
         raise UsageError(f"group ray cannot use Ray's client ({CLIENT}); {INSTEAD_OF_CLIENT}")
@@ -30,19 +31,22 @@ def connected(cpus: int) -> Iterator[None]:
         yield
         return
     which = "the Ray started here" if place == LOCAL else f"Ray at {place} (RAY_ADDRESS)"
-    reason = (
-        f"{which} has not answered for {CONNECT_SECONDS:g} s: one of its processes was stopped or killed; start again"
-    )
-    with Deadline(CONNECT_SECONDS, partial(end_process, reason)):
+
+    def deadline(seconds: float, advice: str) -> Deadline:
+        reason = f"{which} has not answered for {seconds:g} s: one of its processes was stopped or killed; {advice}"
+        return Deadline(seconds, partial(end_process, reason))
+
+    with deadline(CONNECT_SECONDS, "start again"):
         if place == LOCAL:
             _start(ray, cpus)
         else:
             _connect(ray, place)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            with deadline(LONGEST_SILENCE, "continue with --resume, which also says whether the run has ended"):
+                ray.shutdown()  # waits for the control plane
 
 
 def _start(ray: Any, cpus: int) -> None:

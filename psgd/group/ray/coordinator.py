@@ -87,8 +87,11 @@ class Coordinator:
         self._fail_exchange()
         self._end_recovery_if_all()
 
-    async def end(self, code: int, reason: str) -> None:
-        """End all waits. The first end stands."""
+    async def end(self, code: int, reason: str, process: int | None = None) -> None:
+        """End the job, and all waits. The first end stands. `process`: which ends it, if not the driver; one that was
+        taken for lost leaves alone."""
+        if process is not None and process not in self._members:
+            return
         self._early_end = self._early_end or EarlyEnd(code, reason)
         for exchange in (self._exchange, self._recovery):
             if exchange:
@@ -128,10 +131,11 @@ class Coordinator:
             async with asyncio.timeout(self._patience):
                 await exchange.over.wait()
         except TimeoutError:
-            missing = ", ".join(str(process) for process in self._members if process not in exchange.rows)
-            await self.end(
-                ProcessLost.code, f"process {missing} did not come to an exchange within {self._patience:g} s"
-            )
+            if not exchange.over.is_set():  # it may have come to its end in the same moment
+                missing = ", ".join(str(process) for process in self._members if process not in exchange.rows)
+                await self.end(
+                    ProcessLost.code, f"process {missing} did not come to an exchange within {self._patience:g} s"
+                )
         return exchange.rows if exchange.complete else None
 
     def _fail_exchange(self) -> _Exchange:

@@ -62,7 +62,7 @@ class Ray:
     def abort(self, code: int) -> NoReturn:
         """Make the others leave at their next exchange."""
         with contextlib.suppress(SystemExit):
-            self._answer(self._coordinator.end.remote(code, ""))
+            self._answer(self._coordinator.end.remote(code, "", self.process), GRACE_SECONDS)
         raise SystemExit(code)
 
     def _exchange(self, row: Any) -> list[Any]:
@@ -72,7 +72,7 @@ class Ray:
         return list(rows.values())
 
     def _gathered(self, reference: Any) -> dict[int, Any]:
-        gathered: Gathered = self._answer(reference)
+        gathered: Gathered = self._answer(reference, self._patience + GRACE_SECONDS)
         if gathered.signal:
             self.on_signal(gathered.signal)
         if gathered.early_end:
@@ -81,10 +81,11 @@ class Ray:
             raise ProcessLost("another process was lost")
         return gathered.rows
 
-    def _answer(self, reference: Any) -> Any:
-        """What the coordinator answers. SystemExit if it was lost: the driver, which is told so too, says it."""
+    def _answer(self, reference: Any, seconds: float) -> Any:
+        """What the coordinator answers. SystemExit if it was lost or does not answer in time: the driver, which finds
+        that out too, says it."""
         try:
-            return self._ray.get(reference, timeout=self._patience + GRACE_SECONDS)
+            return self._ray.get(reference, timeout=seconds)
         except self._ray.exceptions.RayError:
             raise SystemExit(ProcessLost.code) from None
 

@@ -36,7 +36,7 @@ def run_on_ray(
     signals: Signals,
     run: RunOnProcess,
 ) -> Result:
-    """Run a job on actors and return the result with the summary, and with the error that a process reports. The run
+    """Run a job on actors and return the result with the summary. Raises the error that a process reports. The run
     directory is opened once Ray is connected. `on_gpus`: whether GPUs can train it, if Ray has them. UsageError if Ray
     cannot be reached, or lacks CPUs or the GPU that is wanted, ProcessLost if actors were lost and the others could not
     go on."""
@@ -54,7 +54,10 @@ def run_on_ray(
         return Result(aborted.code if isinstance(aborted.code, int) else 1, None, directory)
     except KeyboardInterrupt:  # before the actors ran
         return Result(exit_code_of(signals.asked or signal.SIGINT), None, directory)
-    return _result([result for result in ended if result], losses=None in ended)
+    result = _result([result for result in ended if result], losses=None in ended)
+    if result.error:  # raised here, where signals are still listened to: Stopped says that one was obeyed
+        raise result.error
+    return result
 
 
 def _result(results: Sequence[Result], losses: bool) -> Result:
@@ -63,8 +66,8 @@ def _result(results: Sequence[Result], losses: bool) -> Result:
         raise PsgdError(f"the processes ended with unlike codes: {[result.code for result in results]}")
     error = next((result.error for result in results if result.error), None)
     summarized = next((result for result in results if result.summary), None)
-    printed = any(result.code not in (0, ProcessLost.code) for result in results)
-    if losses and not (summarized or error or printed):
+    explained = any(result.code not in (0, ProcessLost.code) for result in results)  # it ended for another reason
+    if losses and not (summarized or explained):
         raise ProcessLost("there is no result, since processes were lost; continue with --resume")
     return (summarized or results[0])._replace(error=error)
 
