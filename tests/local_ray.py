@@ -1,4 +1,4 @@
-"""A local Ray for the tests of a module."""
+"""A local Ray for the tests of a module, and a job for it."""
 
 import contextlib
 import os
@@ -6,8 +6,20 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+# A job that takes seconds on Ray.
+CONFIG: dict[str, Any] = {
+    "data": {"source": "synthetic", "examples": 600, "features": 9, "classes": 3, "validation": 0.1},
+    "model": {"hidden": [8]},
+    "strategy": {"name": "weighted-averaging", "period": 7},
+    "training": {"epochs": 3, "batch_size_per_worker": 5, "checkpoint_seconds": 0},
+    "workers": 4,
+    "compile": "never",  # or each actor waits for numba
+    "cluster": {"processes": 2, "patience": 100},
+}
 
 
 @contextlib.contextmanager

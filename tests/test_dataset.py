@@ -1,10 +1,8 @@
 """Arrays of examples: gathered, refused where they do not fit, and split; computed by hand."""
 
-import tracemalloc
-from collections.abc import Callable
-
 import numpy as np
 import pytest
+from peak_memory import peak_memory
 
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Dataset
@@ -129,19 +127,10 @@ def test_an_invalid_scale_is_refused():
         Dataset(np.ones((1, 1)), np.zeros(1, INT64), 2, scale=float("nan"))
 
 
-def peak_memory(call: Callable[[], object]) -> int:
-    tracemalloc.start()
-    try:
-        call()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
 def test_hold_out_copies_a_users_arrays_once():
     """They were copied twice, which takes twice the memory for as long as that lasts."""
     X, y = np.ones((2000, 100)), np.ones(2000)
-    assert peak_memory(lambda: hold_out(UserArrays(X, y), 0.05, 0)) < 1.3 * X.nbytes
+    assert peak_memory(lambda: hold_out(UserArrays(X, y), 0.05, 0))[1] < 1.3 * X.nbytes
 
 
 @pytest.mark.parametrize(
@@ -162,7 +151,7 @@ def test_a_batch_of_a_users_array_is_copied_alone_whatever_its_order(order):
     assert got_y.tolist() == (7 * rows).tolist()
     assert got_X.flags.c_contiguous  # the same bits of a product in any order
     assert got_X.flags.writeable
-    assert peak_memory(lambda: read(rows)) < X.nbytes / 10
+    assert peak_memory(lambda: read(rows))[1] < X.nbytes / 10
 
 
 def test_hold_out_is_disjoint_complete_and_seeded():

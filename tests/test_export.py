@@ -204,7 +204,7 @@ def test_columns_may_have_the_names_of_scikit_learns_parameters():
 
 
 def test_numbers_side_by_side_are_one_part_of_the_pipeline():
-    """Of 5,000 columns, each a part, scikit-learn took 20 s to make a pipeline, and 6 s to predict from a row."""
+    """A pipeline with a part for each of 5,000 columns took 20 s to be made, and 6 s to predict from a row."""
     draw = np.random.default_rng(0)
     columns = [
         {"name": f"n{n}", "kind": "number", "missing": n / 7, "mean": n / 5, "deviation": 1.0 + n} for n in range(200)

@@ -213,7 +213,7 @@ def test_the_check_changes_no_bit_and_takes_some_ten_calls():
 
 
 def test_parameters_without_effect_are_tried_together():
-    """As vectors of words, of which a batch has few: each took thirty calls, minutes for thousands."""
+    """Each took thirty calls, which is minutes for thousands, such as vectors of words of which a batch has few."""
     calls = []
     words = {f"word {number}": np.ones(2) for number in range(300)}
 

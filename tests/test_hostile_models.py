@@ -6,11 +6,11 @@ No number in a file is trusted before it has been compared with the size of the 
 import copy
 import json
 import struct
-import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
+from peak_memory import peak_memory
 from unprivileged import unprivileged
 
 from psgd.core.errors import DataError
@@ -155,13 +155,13 @@ def test_what_the_hostile_files_are_made_of_is_a_model(tmp_path, name):
 @pytest.mark.parametrize("name", FILES)
 def test_a_hostile_file_is_an_error_of_one_line(tmp_path, name):
     (tmp_path / "m").write_bytes(FILES[name])
-    tracemalloc.start()
-    try:
+
+    def refused() -> pytest.ExceptionInfo[DataError]:
         with pytest.raises(DataError) as caught:
             load(tmp_path / "m")
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+        return caught
+
+    caught, peak = peak_memory(refused)
     said = str(caught.value)
     assert said.startswith(f"{tmp_path}/m: ")
     assert "\n" not in said

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from contract import hashes
 from fit_results import metrics
-from local_ray import local_ray
+from local_ray import CONFIG, local_ray
 from processes import LIMIT, descendants, listening
 from ray_contract import Seen, see
 from ray_faults import (
@@ -44,15 +44,6 @@ pytestmark = pytest.mark.timeout(240, method="thread")
 TESTS = Path(__file__).resolve().parent
 SCRIPT = TESTS.parent / "launch" / "ray_train.py"
 SOON = 90.0  # seconds; less than the patience and than GRACE_SECONDS as set here, which would end a job that hangs
-CONFIG = {
-    "data": {"source": "synthetic", "examples": 600, "features": 9, "classes": 3, "validation": 0.1},
-    "model": {"hidden": [8]},
-    "strategy": {"name": "weighted-averaging", "period": 7},
-    "training": {"epochs": 3, "batch_size_per_worker": 5, "checkpoint_seconds": 0},
-    "workers": 4,
-    "compile": "never",  # or each actor waits for numba
-    "cluster": {"processes": 2, "patience": 100},
-}
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ def test_a_missing_process_is_named_after_the_patience():
 
 
 def test_rows_that_come_at_the_last_moment_reach_all():
-    """As if the coordinator's process had been suspended: a wait's time is over when the last row is taken up."""
+    """The coordinator's process may be suspended until a wait's time is over, and then find the last row."""
     coordinator = Coordinator(2, 0.05)
 
     async def late() -> Any:

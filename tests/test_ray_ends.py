@@ -113,7 +113,7 @@ def test_a_signal_that_the_actors_obeyed_is_not_raised_again_in_the_program(monk
 
 
 def test_a_coordinator_that_does_not_answer_is_waited_for_once(monkeypatch):
-    """By an actor for its patience, and then only briefly; the driver says what to do."""
+    """An actor waits for its patience, and to leave only briefly; the driver says what to do."""
     waits: list[float] = []
 
     class GetTimeoutError(Exception):

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from local_ray import local_ray
+from local_ray import CONFIG, local_ray
 from pretend.marks import needs_compiler
 from ray_gpus import PRETENDED, training_on_pretended_gpus
 
 import psgd
 from psgd.backends.cuda import driver
 from psgd.group.ray.actors import run_actors
-from psgd.group.ray.gpus import share
+from psgd.group.ray.resources import share
 from psgd.jobs.launch import ray as ray_driver
 from psgd.jobs.launch.command import main
 from psgd.jobs.probe import probe as probing
@@ -25,15 +25,7 @@ if find_spec("ray") is None:
     pytest.skip("ray is not installed: pip install ray", allow_module_level=True)
 pytestmark = pytest.mark.timeout(240, method="thread")
 
-CONFIG: dict[str, Any] = {
-    "data": {"source": "synthetic", "examples": 300, "features": 9, "classes": 3, "validation": 0.1},
-    "model": {"hidden": [8]},
-    "strategy": {"name": "weighted-averaging", "period": 7},
-    "training": {"epochs": 1, "batch_size_per_worker": 5, "checkpoint_seconds": 0},
-    "workers": 4,
-    "compile": "never",  # or each actor waits for numba
-    "cluster": {"processes": 2, "patience": 100},
-}
+SHORT = {**CONFIG, "training": {**CONFIG["training"], "epochs": 0.5}}  # a pretended GPU is slow
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +42,7 @@ def nothing_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def train(directory: Path, group: str, **settings: Any) -> psgd.Run:
     cluster = {**CONFIG["cluster"], "processes": None if group == "serial" else 2}
-    return psgd.train({**CONFIG, "cluster": cluster}, output=directory, progress=False, group=group, **settings)
+    return psgd.train({**SHORT, "cluster": cluster}, output=directory, progress=False, group=group, **settings)
 
 
 def devices(run: psgd.Run) -> list[str]:
@@ -78,7 +70,7 @@ def test_each_actor_trains_on_a_gpu_of_its_own_with_the_bits_of_threads(two_gpus
 def test_without_gpus_in_ray_auto_is_the_cpu_although_its_machines_have_some(two_gpus, monkeypatch, tmp_path):
     """Where Ray was started without its GPUs, they are not its to give."""
     monkeypatch.setattr(ray_driver, "_run_on_actor", training_on_pretended_gpus)
-    monkeypatch.setattr(ray_driver, "gpu_count", lambda: 0)
+    monkeypatch.setattr(ray_driver, "_gpus", lambda settings: 0)
     run = train(tmp_path / "ray", "ray", device="auto")
     assert devices(run) == ["cpu", "cpu"]
     assert run.parameters_sha256 == train(tmp_path / "serial", "serial", device="auto").parameters_sha256
@@ -126,7 +118,7 @@ def test_what_actors_reserve(two_gpus, nothing_here, monkeypatch, tmp_path, sett
 def test_cuda_without_a_gpu_in_ray_is_refused_before_there_is_a_directory(
     two_gpus, nothing_here, monkeypatch, tmp_path, capsys
 ):
-    monkeypatch.setattr(ray_driver, "gpu_count", lambda: 0)
+    monkeypatch.setattr(ray_driver, "total", {"CPU": 4, "GPU": 0}.get)
     assert main(["digits", "group=ray", "device=cuda", "--quiet", "--output", str(tmp_path / "run")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert (

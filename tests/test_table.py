@@ -6,12 +6,12 @@ import json
 import lzma
 import math
 import os
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from peak_memory import peak_memory
 from processes import ROOT, python
 
 from psgd.config.resolve import resolve
@@ -77,12 +77,8 @@ def test_categories_one_hot(tmp_path):
 def test_inputs_are_made_once_in_memory(tmp_path):
     """There were up to four copies of them, of which the one-hot inputs of a column of many categories are large."""
     rows = "".join(f"{n % 500},{n % 2}\n" for n in range(2000))
-    tracemalloc.start()
-    try:
-        data = table(tmp_path, "c,y\n" + rows, categorical=["c"], categories="one-hot")
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    one_hot = {"categorical": ["c"], "categories": "one-hot"}
+    data, peak = peak_memory(lambda: table(tmp_path, "c,y\n" + rows, **one_hot))
     size = arrays(data)[0].nbytes
     assert size == 2000 * 500 * 8
     assert peak < 2 * size

@@ -77,12 +77,12 @@ def _check_width(shape: tuple[int, ...], width: int, preparation: Mapping[str, A
 
 def _frame_columns(X: Any, preparation: Mapping[str, Any], needed: list[str]) -> tuple[dict[str, Column], list[str]]:
     """Return the needed columns of a DataFrame, by name whatever their order, and a note on others but the target."""
-    there = Counter(str(name) for name in X.columns)
     by_name = {str(name): name for name in X.columns}
     absent = [name for name in needed if name not in by_name]
     if absent:
         raise DataError(f"X has no column {_quoted(absent)}; this model needs {_quoted(needed)}, in any order")
-    if double := [name for name in needed if there[name] > 1]:
+    counts = Counter(map(str, X.columns))
+    if double := [name for name in needed if counts[name] > 1]:
         raise DataError(f"X has two columns named {_quoted(double[:1])}; keep one")
     collectors = collectors_of(preparation, False)
     for collector in collectors:

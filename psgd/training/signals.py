@@ -12,7 +12,7 @@ from typing import NoReturn, final
 
 from psgd.core.errors import INTERRUPTED, STOPPED, PsgdError
 
-_NAMES = ("SIGINT", "SIGUSR1", "SIGHUP", "SIGTERM")
+_NAMES = ("SIGINT", "SIGUSR1", "SIGHUP", "SIGTERM")  # in this order: once SIGTERM has a handler, all have
 CALLBACK_END = 1 << 16  # no signal: the caller's callback asks to end the training here, as if it had reached its end
 
 

@@ -70,8 +70,9 @@ def wrong_leaves(evaluate: Evaluate, structure: ParameterTree, start: np.ndarray
 def _forgotten(
     leaves: list[Leaf], evaluate: Evaluate, point: np.ndarray, gradient: np.ndarray, directions: list[np.ndarray]
 ) -> list[LeafSlope]:
-    """Those of `leaves`, whose gradient is 0, with which the loss changes, perhaps too little to be missed in the whole
-    slope. They are tried together, and in halves only if it does: thousands may be without effect in a batch."""
+    """The gradient of all `leaves` is 0: return those with which the loss changes nevertheless, perhaps too little to
+    be missed in the whole slope. They are tried together, and in halves only if it does: thousands may have no effect.
+    """
     slopes = _along(leaves, evaluate, point, gradient, directions) if leaves else []
     if not slopes or any(slope.agrees for slope in slopes):
         return []

@@ -15,8 +15,7 @@ from psgd.core.errors import ProcessLost, PsgdError, UsageError
 from psgd.data.sources.load import load_data
 from psgd.group.ray.actors import run_actors
 from psgd.group.ray.connection import connected
-from psgd.group.ray.gpus import free_gpus, gpu_count, share
-from psgd.group.ray.library import import_ray
+from psgd.group.ray.resources import free, share, total
 from psgd.group.ray.transport import Ray
 from psgd.jobs.build import build_job
 from psgd.jobs.choose.gpus import no_gpu
@@ -92,7 +91,7 @@ def _run_on_actor(
 
 def _gpus(settings: Settings) -> int:
     """The GPUs of Ray. UsageError if device is cuda and there are none."""
-    gpus = gpu_count()
+    gpus = total("GPU")
     if settings.device == "cuda" and not gpus:
         raise no_gpu("Ray counts no GPU on its machines")
     return gpus
@@ -101,16 +100,15 @@ def _gpus(settings: Settings) -> int:
 def _processes(settings: Settings, gpus: int) -> int:
     """The number of actors: cluster.processes, or one for each worker while there are free CPUs, and if there are
     `gpus`, free GPUs."""
-    ray, asked = import_ray(), settings.cluster.processes
-    there = int(ray.cluster_resources().get("CPU", 0))
-    if asked and asked > there:
-        raise UsageError(f"cluster.processes is {asked}, but Ray has {there} CPUs, and each process takes one")
+    asked, cpus = settings.cluster.processes, total("CPU")
+    if asked and asked > cpus:
+        raise UsageError(f"cluster.processes is {asked}, but Ray has {cpus} CPUs, and each process takes one")
     if asked:
         return asked
-    most = settings.worker_count
+    most = free("CPU", min(settings.worker_count, cpus))
     if gpus:
-        most = min(most, free_gpus(min(most, gpus)))
-    return max(1, min(most, int(ray.available_resources().get("CPU", 0))))
+        most = min(most, free("GPU", min(settings.worker_count, gpus)))
+    return max(1, min(settings.worker_count, most))
 
 
 def _variables() -> dict[str, str]:
