@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_ray import fake_ray
 from local_ray import CONFIG, local_ray
 from pretend.marks import needs_compiler
 from ray_gpus import PRETENDED, training_on_pretended_gpus
 
 import psgd
 from psgd.backends.cuda import driver
+from psgd.group.ray import resources
 from psgd.group.ray.actors import run_actors
-from psgd.group.ray.resources import share
+from psgd.group.ray.resources import free, share
 from psgd.jobs.launch import ray as ray_driver
 from psgd.jobs.launch.command import main
 from psgd.jobs.probe import probe as probing
@@ -89,6 +91,16 @@ def test_as_few_actors_as_possible_share_a_gpu(actors, gpus, together):
     parts = share(actors, gpus) * 10_000
     assert parts == round(parts)
     assert parts * together <= 10_000 < parts * (together + 1)
+
+
+def test_what_a_job_that_has_ended_had_reserved_is_waited_for(monkeypatch):
+    """Ray frees it a moment later: a job right after another one had fewer actors. What others keep is not waited for."""
+    seen = iter([{}, {"CPU": 1.0}, {"CPU": 4.0}])
+    fake_ray(monkeypatch, available_resources=lambda: next(seen))
+    assert free("CPU", 3) == 4
+    monkeypatch.setattr(resources, "RELEASE_SECONDS", 0.0)
+    fake_ray(monkeypatch, available_resources=lambda: {"GPU": 1.5})
+    assert free("GPU", 2) == 1
 
 
 @pytest.mark.parametrize(
