@@ -94,7 +94,7 @@ def test_as_few_actors_as_possible_share_a_gpu(actors, gpus, together):
 
 
 def test_what_a_job_that_has_ended_had_reserved_is_waited_for(monkeypatch):
-    """Ray frees it a moment later: a job right after another one had fewer actors. What others keep is not waited for."""
+    """Ray frees it a moment later: a job right after another one had fewer actors. What others keep, only briefly."""
     seen = iter([{}, {"CPU": 1.0}, {"CPU": 4.0}])
     fake_ray(monkeypatch, available_resources=lambda: next(seen))
     assert free("CPU", 3) == 4
