@@ -76,7 +76,7 @@ def run_rank(size: int, sums: int) -> None:
 
     world = MPI.COMM_WORLD
     shape = VectorShape(world.size, size, state_rows=0, contribution_rows=1, dtype=np.dtype(np.float32))
-    transport = open_transport(World(), 60.0, 4 * size * (world.size + 2))  # one contribution a rank, and two replicas
+    transport = open_transport(World(), 60.0)
     assert len(set(transport.hosts)) == 1, "the ranks share no memory"
     group, vector = Group(transport, shape), np.random.default_rng(world.rank).standard_normal(size, np.float32)
     own, shared, result = np.empty_like(vector), group.contribution(world.rank)[0], group.replicas[1][0]

@@ -56,7 +56,7 @@ def main() -> int:
     device = opened(options.pretend, world.process) if on_gpu else None
     for name in NAMES:
         one, whole = job(strategies(WORKERS)[name], WORKERS), not options.pretend
-        transport = open_transport(world, SECONDS, 1 << 20)
+        transport = open_transport(world, SECONDS)
         loop = trained(at_gpu(one, device, whole, options.combine) if on_gpu else one, transport)
         parameters = loop.result.parameters.copy()
         hashes = transport.all_gather(parameters_sha256(parameters).encode())
@@ -66,7 +66,7 @@ def main() -> int:
             far = share(parameters, trained(cpu, Serial()).result.parameters, cpu.learner.initial(cpu.seed))
             found[name] = {"same": len(set(hashes)) == 1, "share": far}
         if options.combine:
-            transport = open_transport(world, SECONDS, 1 << 20)
+            transport = open_transport(world, SECONDS)
             staged = trained(at_gpu(one, device, whole), transport).result.parameters.copy()
             transport.close()
             if world.process == 0:

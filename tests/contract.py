@@ -99,13 +99,13 @@ if __name__ == "__main__":
     wanted = int(sys.argv[1])
     assert processes == wanted, f"{processes} processes instead of {wanted}"
     for workers in (1, 3, 4, 5):
-        transport = open_transport(world, 30.0, 1 << 20)
+        transport = open_transport(world, 30.0)
         check_group(transport, workers)
         transport.close()
     transports = []
 
     def make() -> Transport:
-        transports.append(open_transport(world, 30.0, 1 << 20))
+        transports.append(open_transport(world, 30.0))
         return transports[-1]
 
     found = hashes(make)

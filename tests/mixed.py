@@ -16,7 +16,7 @@ if __name__ == "__main__":
     world, found, combines = World(), {}, "--combine" in sys.argv
     on_gpu = combines or world.process % 2 == 0
     for name in NAMES:
-        transport, one = open_transport(world, 30.0, 1 << 20), job(strategies(4)[name], 4)
+        transport, one = open_transport(world, 30.0), job(strategies(4)[name], 4)
         own = train(on_pretend(one, combines=combines) if on_gpu else one, transport)[0]
         rows = transport.all_gather(own.encode())
         found[name] = own if len(set(rows)) == 1 else None

@@ -130,7 +130,7 @@ def test_rows_of_reports_have_one_length_on_all_processes():
 
 @pytest.mark.parametrize("hosts", [[0], [0, 1]])
 def test_the_number_of_memories_does_not_grow_with_the_workers(hosts):
-    """MPI has room for some 2,000 windows."""
+    """Each costs exchanges between the processes of a host, and a mapping."""
 
     def sizes(workers: int) -> dict[str, int]:
         asked: dict[str, int] = {}
@@ -151,7 +151,8 @@ def test_the_number_of_memories_does_not_grow_with_the_workers(hosts):
         return asked
 
     assert len(sizes(3000)) == len(sizes(3))
-    assert sum(sizes(3000).values()) <= VectorShape(3000, 3, 1, 2, np.dtype(np.float32)).shared_bytes
+    replicas_and_result = 1000
+    assert sum(sizes(3000).values()) <= 2 * 3000 * 64 + replicas_and_result  # contributions and sums of subtrees
 
 
 def test_a_signal_that_the_main_thread_sleeps_through_is_heard():

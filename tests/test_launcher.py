@@ -9,7 +9,7 @@ from test_train import command, refused
 
 from psgd.core.errors import UsageError
 from psgd.core.launcher import disconnected, launched, process_count, rank, unconnected_tasks
-from psgd.group.mpi.library import choose_protocol
+from psgd.group.mpi.library import choose_protocol, spare_shared_memory
 from psgd.jobs.choose.group import check_launched
 
 NAMES = (
@@ -164,3 +164,14 @@ def test_how_many_processes_a_launcher_started(monkeypatch, names, count):
 def test_the_number_of_a_process(environment, variables, number):
     environment(variables)
     assert rank() == number
+
+
+def test_an_mpich_leaves_shared_memory_to_others(monkeypatch):
+    monkeypatch.setenv("UCX_TLS", "rc")
+    spare_shared_memory(HYDRA)
+    assert os.environ["UCX_TLS"] == "rc", "the user's"
+    monkeypatch.delenv("UCX_TLS")
+    spare_shared_memory("Open MPI v5.0.8")
+    assert "UCX_TLS" not in os.environ, "Open MPI may send messages within a host by UCX"
+    spare_shared_memory(HYDRA)
+    assert os.environ["UCX_TLS"] == "^posix"

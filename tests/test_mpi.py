@@ -56,11 +56,13 @@ def test_the_bits_of_serial_over_two_hosts_of_two(serial):
 
 
 def test_the_bits_of_serial_without_shared_memory(serial):
-    """Every process counts as a host, which is what happens where /dev/shm is small."""
-    code = "import psgd.group.mpi.host_memory as m, runpy, sys; m.fits = lambda size: False; m.tempfile = None; "
+    """Every process counts as a host where the others cannot open what it shares."""
+    code = "import os, runpy, sys; from psgd.group.mpi import host_memory; "
+    code += "host_memory._create = lambda: (os.memfd_create(''), '/proc/0/fd/0'); "
     code += "sys.argv = ['', '3']; runpy.run_path('tests/contract.py', run_name='__main__')"
     finished = run(installed_mpi("mpich").command(3, "-c", code))
     assert finished.code == 0, finished
+    assert finished.stderr.count("which is slower") == 1
     assert json.loads(finished.stdout) == {"hosts": 3, "hashes": serial}
 
 
@@ -225,3 +227,18 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_in_a_container_whose_dev_shm_is_small(tmp_path):
+    """MPICH takes little of it, and what the processes of a host share, here 20 MB of data, is not bound by it."""
+    mpich, size = installed_mpi("mpich"), ("data.source=synthetic", "data.examples=50000", "data.features=100")
+    arguments = (*size, "training.epochs=1", "workers=2", "training.batch_size_per_worker=500", "--quiet", "--output")
+    mount = "mount -t tmpfs -o size=16m tmpfs /dev/shm && exec"
+    if os.getuid() != 0 or run(["unshare", "-m", "sh", "-c", f"{mount} true"]).code != 0:
+        pytest.skip("needs root, to mount another /dev/shm")
+    command = mpich.command(2, "-m", "psgd.train", *arguments, str(tmp_path / "small"))
+    small = run(["unshare", "-m", "sh", "-c", f'{mount} "$@"', "sh", *command])
+    alone = python("-m", "psgd.train", "group=serial", *arguments, str(tmp_path / "alone"))
+    assert small.stderr == ""
+    assert summary(small)["parameters_sha256"] == summary(alone)["parameters_sha256"]
+    assert summary(small)["hosts"] == 1

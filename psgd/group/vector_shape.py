@@ -1,4 +1,4 @@
-"""The shape of the vectors that a job moves, and the memory that the processes of a host share for them."""
+"""The shape of the vectors that a job moves."""
 
 from typing import NamedTuple
 
@@ -24,9 +24,3 @@ class VectorShape(NamedTuple):
     def contribution_stride(self) -> int:
         """Bytes from one contribution to the next in memory: each starts on a cache line."""
         return -(-self.contribution_bytes // CACHE_LINE_BYTES) * CACHE_LINE_BYTES
-
-    @property
-    def shared_bytes(self) -> int:
-        """The most that one host shares: contributions, sums of subtrees, two replicas and the reduced vector."""
-        replica = (1 + self.state_rows) * self.parameters * self.dtype.itemsize
-        return (self.workers * 2 + 1) * self.contribution_stride + 2 * replica

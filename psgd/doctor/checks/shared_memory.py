@@ -1,4 +1,4 @@
-"""/dev/shm, where the processes of a host share vectors and data: its size, and what ended programs left there."""
+"""/dev/shm, where MPI keeps the messages between processes of a host: its size, and what ended programs left there."""
 
 import os
 import re
@@ -9,9 +9,8 @@ from pathlib import Path
 from psgd.core.wording import counted
 from psgd.doctor.finding import Finding, in_bytes, note, ok, wrong
 
-WORKERS = 4  # of the job that is taken as an example
-NEEDED_BYTES = 4 << 20  # for two processes: MPICH takes 1 MB for each, and dies of a bus error if that is not there
-_LITTLE = 256 << 20  # for jobs with data and networks of some size
+PROCESS_BYTES = 1_060_000  # that MPICH takes for each process, which dies of a bus error if they are not there
+NEEDED_BYTES = 4 << 20  # for two processes of any MPI
 _NEW_SECONDS = 60.0  # a younger file may be one that a program has just made and will map
 _OF_MPI = re.compile(r"mpich_shm_|sm_segment\.|vader_segment\.|osc_rdma\.|psm2_shm|ucx_shm")
 
@@ -20,9 +19,9 @@ SHM = Path("/dev/shm")
 
 def check() -> list[Finding]:
     if not SHM.is_dir():
-        return [note("/dev/shm", "there is none: each process keeps its own copy of data and vectors, which is slower")]
+        return [note("/dev/shm", "there is none: MPI keeps messages between processes elsewhere")]
     disk = os.statvfs(SHM)
-    found = [judge_room(disk.f_blocks * disk.f_frsize, free_bytes())]
+    found = [judge_room(disk.f_blocks * disk.f_frsize, free_bytes(), os.cpu_count() or 1)]
     left = leftovers(SHM, in_use(Path("/proc")), time.time())
     return found + ([judge_leftovers(left)] if left else [])
 
@@ -32,33 +31,17 @@ def free_bytes() -> int:
     return disk.f_bavail * disk.f_frsize
 
 
-def judge_room(total: int, free: int) -> Finding:
-    """In bytes."""
-    text = f"{in_bytes(free)} free of {in_bytes(total)}"
-    details = {"total": total, "free": free, "parameters": parameters(free), "workers": WORKERS}
+def judge_room(total: int, free: int, processors: int) -> Finding:
+    """`total` and `free` in bytes."""
+    text, processes = f"{in_bytes(free)} free of {in_bytes(total)}", free // PROCESS_BYTES
+    details = {"total": total, "free": free, "processes": processes}
     advice = "docker run --shm-size=1g, or mount -o remount,size=1g /dev/shm"
     if free < NEEDED_BYTES:
         return wrong("/dev/shm", f"{text}: MPI's processes die of a bus error (signal 7)", advice, **details)
-    enough = f"{text}: enough for {WORKERS} workers on a network of {parameters(free) / 1e6:.3g} million parameters"
-    if free < _LITTLE:
-        return note(
-            "/dev/shm",
-            f"{enough} (float32, Adam), less what the data take; beyond it each process keeps copies",
-            advice,
-            **details,
-        )
-    return ok("/dev/shm", f"{enough} (float32, Adam), less what the data take", **details)
-
-
-def parameters(free: int) -> int:
-    """How many parameters a network may have so that `free` bytes hold what WORKERS workers of a host share, with
-    float32 and an optimizer that has two numbers for each parameter."""
-    import numpy as np
-
-    from psgd.group.vector_shape import VectorShape
-
-    million = VectorShape(WORKERS, 1_000_000, 2, 1, np.dtype(np.float32))
-    return int(free / million.shared_bytes * 1e6)
+    enough = f"{text}: enough for {processes:,} processes of MPICH"
+    if processes < processors:
+        return note("/dev/shm", f"{enough}; more die of a bus error (signal 7)", advice, **details)
+    return ok("/dev/shm", enough, **details)
 
 
 def leftovers(directory: Path, used: set[int], now: float) -> list[Path]:

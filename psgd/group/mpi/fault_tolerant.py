@@ -23,9 +23,9 @@ class FaultTolerantMpi:
     kind = "mpi"
     recovers = True
 
-    def __init__(self, world: World, patience: float, shares_memory: bool) -> None:
+    def __init__(self, world: World, patience: float) -> None:
         """Collective; arguments as of Mpi."""
-        self._world, self._patience, self._shares_memory = world, patience, shares_memory
+        self._world, self._patience = world, patience
         self.process = world.process
         self._memories: dict[str, memoryview] = {}  # they stay shared when processes are lost
         self._ended = False  # whether all have agreed that training has ended
@@ -35,7 +35,7 @@ class FaultTolerantMpi:
     def _make(self) -> None:
         self._leaders = self._world.MPI.COMM_NULL
         with self._losses():
-            self._mpi = Mpi(self._world, self._patience, self._shares_memory)
+            self._mpi = Mpi(self._world, self._patience)
         self._leaders, self.members, self.hosts = self._mpi.leaders, self._mpi.members, self._mpi.hosts
 
     def all_gather(self, row: bytes) -> list[bytes]:
@@ -101,5 +101,5 @@ class FaultTolerantMpi:
 
     def _forget_partly_shared(self) -> None:
         """Memory that a loss kept some processes of the host from sharing is nobody's."""
-        names = self._mpi.host_peers.allgather(list(self._memories))
+        names = self._mpi.memory_peers.allgather(list(self._memories))
         self._memories = {name: self._memories[name] for name in self._memories if all(name in each for each in names)}

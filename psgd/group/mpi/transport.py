@@ -21,17 +21,17 @@ class Mpi:
     kind = "mpi"
     recovers = False
 
-    def __init__(self, world: World, patience: float, shares_memory: bool) -> None:
-        """Collective. `patience`: seconds to wait for the others. `shares_memory`: whether the processes of a host do;
-        else each counts as a host of its own."""
+    def __init__(self, world: World, patience: float) -> None:
+        """Collective. `patience`: seconds to wait for the others. Processes that cannot share memory count as hosts of
+        their own: the same bits, more copies."""
         self._MPI, self._watchdog, self._all = world.MPI, world.watchdog, world
         self._watchdog.patience = patience
         self.process, self.members = world.process, world.members
         self._memories: dict[str, memoryview] = {}
         self._world = world.communicator
-        self.host_peers = world.host_peers if shares_memory else self._MPI.COMM_SELF
+        self.memory_peers = world.memory_peers
         with self._watchdog.arrive():
-            host = self.host_peers.bcast(self.process, root=0)
+            host = self.memory_peers.bcast(self.process, root=0)
             self.hosts: Sequence[int] = self._world.allgather(host)
             self.leaders = self._world.Split(0 if host == self.process else self._MPI.UNDEFINED)
         # A window whose only use is that it offers a memory fence.
@@ -40,7 +40,7 @@ class Mpi:
         self._watchdog.allows_busy = False
 
     def _new_barrier(self) -> SpinBarrier:
-        rank, size = self.host_peers.rank, self.host_peers.size
+        rank, size = self.memory_peers.rank, self.memory_peers.size
         memory = self.memory("barrier", spin_barrier.barrier_bytes(size))
         # Even a process that has left an MPI call may have to push on a message for which another one waits: probing
         # for a message that never comes makes MPI do so. With fault tolerance it also raises that a process was lost.
@@ -58,7 +58,7 @@ class Mpi:
     def memory(self, name: str, size: int) -> memoryview:
         if name not in self._memories:
             with self._watchdog.arrive():
-                self._memories[name] = host_memory.share(self.host_peers, size)
+                self._memories[name] = host_memory.share(self.memory_peers, size)
         return self._memories[name]
 
     def barrier(self) -> None:

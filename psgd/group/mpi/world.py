@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar, cast, final
 
 import numpy as np
 
-from psgd.core.errors import ProcessLost
+from psgd.core.errors import ProcessLost, StorageError
 from psgd.core.launcher import launched, rank
 from psgd.core.log import LOG
 from psgd.group import shared_arrays
@@ -50,16 +50,23 @@ class World:
             everyone = self.MPI.COMM_WORLD  # and those that an earlier call in the same program has lost
             self.communicator = everyone.Shrink() if library.is_fault_tolerant() else everyone.Dup()
             self.process, self.members = self.communicator.rank, range(self.communicator.size)
-            self.host_peers = split_by_host(self.MPI, self.communicator)
+            self.host_peers = self.memory_peers = split_by_host(self.MPI, self.communicator)
             self._share_arrivals()
         self.watchdog.patience, self.watchdog.allows_busy = patience, True
 
     def _share_arrivals(self) -> None:
-        size = table_bytes(self.host_peers.size)
-        if self.host_peers.bcast(host_memory.fits(size), root=0):
-            peers = self.host_peers.allgather(self.process)
-            self._host_ids = self.host_peers.allgather(os.getpid())
-            self.watchdog.arrivals = Arrivals(host_memory.share(self.host_peers, size), peers, self.host_peers.rank)
+        """Also finds out which processes share memory: those of the host, or where they cannot, each with itself."""
+        self._host_ids = self.host_peers.allgather(os.getpid())
+        try:
+            memory = host_memory.share(self.host_peers, table_bytes(self.host_peers.size))
+        except StorageError as error:
+            self.memory_peers = self.MPI.COMM_SELF
+            if self.host_peers.rank == 0:
+                LOG.warning(f"psgd: {error}; each process keeps its own copy of data and vectors, which is slower")
+        else:
+            self.memory_peers = self.host_peers
+            processes = self.host_peers.allgather(self.process)
+            self.watchdog.arrivals = Arrivals(memory, processes, self.host_peers.rank)
 
     def shrink(self) -> None:
         """Collective over the survivors, after processes were lost: go on with them alone. ProcessLost, or an error of
@@ -103,28 +110,27 @@ class World:
         """Collective: what `make` returns. One process of each host calls it, the others share its arrays, which cannot
         be written to. An exception is raised there alone, and the others get None.
 
-        Each process makes its own where arrays are mapped from files, or /dev/shm is too small.
+        Each process makes its own where arrays are mapped from files, or processes cannot share memory.
         """
-        rank, made, packed = self.host_peers.rank, None, None
+        rank, made, packed = self.memory_peers.rank, None, None
         try:
             if rank == 0:
                 made = make()
-                packed = shared_arrays.pack(made) if self.host_peers.size > 1 else None
+                packed = shared_arrays.pack(made) if self.memory_peers.size > 1 else None
         finally:
             sizes = packed.sizes if packed else []
-            shared = packed is not None and host_memory.fits(shared_arrays.aligned_bytes(sizes))
-            message = (made is not None, packed.pickled if packed and shared else None, sizes)
+            message = (made is not None, packed.pickled if packed else None, sizes)
             with self.watchdog.arrive(), self._ending_at_a_loss():
-                succeeded, pickled, sizes = self.host_peers.bcast(message, root=0)
+                succeeded, pickled, sizes = self.memory_peers.bcast(message, root=0)
         if pickled is None:
             return make() if rank and succeeded else made
         made = None  # so that each array is freed as soon as it is copied
         with self.watchdog.arrive(), self._ending_at_a_loss():
-            memory = host_memory.share(self.host_peers, shared_arrays.aligned_bytes(sizes))
+            memory = host_memory.share(self.memory_peers, shared_arrays.aligned_bytes(sizes))
         if packed:
             shared_arrays.copy_to_shared(packed.arrays, memory)
         with self.watchdog.arrive(), self._ending_at_a_loss():
-            self.host_peers.Barrier()
+            self.memory_peers.Barrier()
         # Touch every page now: in the first epoch each process would fault them in one by one, in random order.
         np.frombuffer(memory, np.uint8)[:: mmap.PAGESIZE].max(initial=0)
         return cast(Made, shared_arrays.unpack(pickled, sizes, memory))

@@ -156,7 +156,7 @@ def fit_with_mpi(built: tuple[FitCall, Job] | None, failure: Exception | None, n
     raises it, the others raise SystemExit(1)."""
     world = World()
     patience = built[0].task.settings.cluster.patience if built else DEFAULT_PATIENCE
-    transport = open_transport(world, patience, built[1].vectors.shared_bytes if built else 0)
+    transport = open_transport(world, patience)
     agreement = Agreement(transport)
     agreement.failure = failure
     first, signals = transport.process == 0, Signals()

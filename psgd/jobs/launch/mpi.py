@@ -95,7 +95,7 @@ def run_with_mpi(request: RunRequest, world: World, agreement: Agreement, signal
     directory = _by_first(world, agreement, open_first)
     assert directory
     limit_blas()
-    transport = open_transport(world, settings.cluster.patience, job.vectors.shared_bytes)
+    transport = open_transport(world, settings.cluster.patience)
     if transport.recovers:  # then the first process may be lost, and the others go on
         agreement.together(lambda: share_lock(directory))
     result = run_on_process(request, directory, lambda: job, transport, signals)
