@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from psgd.config.resolve import resolve
+from psgd.core import memory
 from psgd.core.errors import DataError, UsageError
 from psgd.data.dataset import Data, Dataset
 from psgd.data.fingerprint import fingerprint
@@ -280,3 +281,17 @@ def test_data_larger_than_memory_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(arrays, "memory_bytes", lambda: X.nbytes - 1)
     assert "larger than memory: set data.window" in read(tmp_path).note
     assert "larger than memory" not in read(tmp_path, "data.window=3").note
+
+
+def test_columns_before_rows_are_copied_if_they_fit_in_memory(tmp_path, monkeypatch):
+    """A row of a mapped array in Fortran order is spread over the whole file."""
+    np.save(tmp_path / "x.npy", np.asfortranarray(X))
+    np.save(tmp_path / "y.npy", Y)
+    assert gathered(read(tmp_path).train, np.array([2, 0]), 3)[0] == X[[2, 0]].reshape(2, 4).tolist()
+    monkeypatch.setattr(memory, "memory_bytes", lambda: X.nbytes - 1)
+    with pytest.raises(
+        UsageError, match=r"rows of .*x\.npy, copied because .* Fortran order, need .*ascontiguousarray"
+    ):
+        read(tmp_path)
+    np.save(tmp_path / "x.npy", X)
+    read(tmp_path)

@@ -11,7 +11,7 @@ from psgd.backends.backend import Backend
 from psgd.backends.numpy.backend import NUMPY
 from psgd.config.settings import Npz
 from psgd.core.errors import DataError, UsageError
-from psgd.core.memory import memory_bytes
+from psgd.core.memory import check_fits, memory_bytes
 from psgd.data.dataset import Data, Dataset, Examples, Reader
 from psgd.data.read_ahead import read_ahead_of
 from psgd.data.sampling.shuffle import PIECES
@@ -79,13 +79,16 @@ def load_arrays(path: Path, settings: Npz) -> Data:
 
 def as_matrix(X: Named) -> np.ndarray:
     """Convert `X` to (N, F) of uint8 or floating numbers: other integers to float64 if float32 would round one.
-    A mapped array stays mapped unless it holds other integers. DataError if it is empty, or holds what is not a finite
-    number."""
+    A mapped array stays mapped unless it holds other integers, or is in Fortran order. DataError if it is empty, or
+    holds what is not a finite number; UsageError if a copy would not fit in memory."""
     array = X.array
     if array.ndim == 0 or array.size == 0:
         raise DataError(f"{X.name}: has shape {array.shape}; expected (examples, ...), at least one of each")
     if array.dtype.kind not in "biuf":
         raise DataError(f"{X.name}: holds {array.dtype}; expected numbers, so convert them first")
+    if not array.flags.c_contiguous:
+        what = f"the rows of {X.name}, copied because they are in Fortran order,"
+        check_fits(array.nbytes, what, "save them in C order: numpy.save(path, numpy.ascontiguousarray(x))")
     check_finite(X)
     if array.dtype.kind in "biu" and array.dtype != np.uint8:
         narrow = array.astype(np.float32)
