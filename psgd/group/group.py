@@ -137,7 +137,7 @@ class Group:
         return list(blocks(units * i // n * unit, min(units * (i + 1) // n * unit, parameters)))
 
     def _arrays(self, name: str, keys: Sequence[Key]) -> dict[Key, np.ndarray]:
-        """An array of contribution rows for each key, all in one memory: MPICH has room for some 2,000 memories."""
+        """An array of contribution rows for each key, all in one memory, since each costs exchanges within the host."""
         if not keys:
             return {}
         stride = self._shape.contribution_stride
