@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         "numpy with a description as JSON, or a pickled pipeline of scikit-learn. Prints the path of the file.",
     )
     parser.add_argument("run", metavar="RUN", type=Path, help="the directory of a run, or its model.safetensors")
-    parser.add_argument("--to", type=_known, choices=FORMATS, help="the format, which must be given")
+    parser.add_argument("--to", type=_known, choices=[*FORMATS], help="the format, which must be given")
     parser.add_argument(
         "--output", metavar="FILE", type=Path, help="the file to write, which must not exist; default: NAME-OF-RUN.onnx"
     )
