@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from contract import hashes
+from idx_files import write_idx
 from processes import LIMIT, Finished, Running, installed_mpi, mpi, python, run
-from test_train import write_idx
 
 from psgd.group.serial import Serial
 
