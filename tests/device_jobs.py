@@ -1,10 +1,9 @@
 """Strategies of jobs on a double of a device, which have the bits of the same jobs without it."""
 
-import json
-
 import pytest
 from jobs import SPEEDS, strategies, train
 from pretend.double import on_double
+from run_files import read_metrics
 
 from psgd.group.serial import Serial
 from psgd.optimizers.optimizer import Optimizer
@@ -34,7 +33,7 @@ def check_equal(one: Job, directory) -> list:
     for side in (on_double, lambda one: one):
         own = directory / str(len(results))
         results.append(train(side(one), Serial(), own))
-        rows = [json.loads(line) for line in (own / "metrics.jsonl").read_text().splitlines()]
+        rows = read_metrics(own)
         records.append([(row["round"], row["examples"], row.get("weights"), row.get("loss", 0.0)) for row in rows])
     assert results[0] == results[1]
     for ours, theirs in zip(*records, strict=True):

@@ -1,5 +1,6 @@
 """Small jobs for the tests of strategies, groups and faults."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,14 @@ def job(strategy: Strategy, workers: int, epochs: float | None = None, hidden: t
         seed=3,
         evaluate_every=0.5,
     )
+
+
+def poisoned(one: Job, rows: int = 1, exclude: bool = True) -> Job:
+    """The same job, but for so many examples that are nan, from the sixth batch of the training on."""
+    inputs = one.data.train.inputs.copy()
+    inputs[Shuffle(len(inputs), one.batch, one.seed).stream.rows(5 * one.batch, rows)] = np.nan
+    train_data = replace(one.data.train, inputs=inputs)
+    return replace(one, data=one.data._replace(train=train_data), exclude_nonfinite=exclude)
 
 
 def train(

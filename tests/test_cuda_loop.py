@@ -10,6 +10,7 @@ from jobs import NAMES, job, strategies, train
 from pretend.jobs import on_pretend, task_of
 from pretend.marks import needs_compiler
 from processes import Mpi, mpi, run
+from short_segments import three_steps
 from signal_at import SignalAt
 
 from psgd.backends.cuda.buffers import bytes_needed
@@ -23,17 +24,12 @@ from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
 from psgd.training.signals import Stopped
-from psgd.training.steps.step_budget import StepBudget
+
+__all__ = ["three_steps"]  # a fixture
 
 __all__ = ["mpi"]
 
 pytestmark = needs_compiler
-
-
-@pytest.fixture
-def three_steps(monkeypatch):
-    """Three steps a segment, so that rounds are cut."""
-    monkeypatch.setattr(StepBudget, "steps", lambda self, wanted: min(wanted, 3))
 
 
 def loop_of(one: Job, directory=None, signals=None, transport=None) -> Loop:

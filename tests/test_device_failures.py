@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from pipes import Fault, Processes, run_pipes
@@ -10,28 +9,22 @@ from pipes import Fault, Processes, run_pipes
 import numpy as np
 import pytest
 from device_jobs import ALL, WORKERS, check_equal
-from jobs import job, train
+from jobs import job, poisoned, train
 from pretend.double import Double, on_double
 from resuming import resumed_at_every_exchange, stopped_at
+from short_segments import three_steps
 
 from psgd.backends.device_workers import Segment
 from psgd.core.clock import real_clock
 from psgd.core.errors import Diverged
 from psgd.core.replica import Progress, Replica
-from psgd.data.dataset import Dataset
-from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.group import Group
 from psgd.group.serial import Serial
 from psgd.group.transport import Transport
 from psgd.training.job import Job
 from psgd.training.steps.local_steps import LocalSteps
-from psgd.training.steps.step_budget import StepBudget
 
-
-@pytest.fixture
-def three_steps(monkeypatch):
-    """Three steps a segment: reports are exchanged within rounds, and at the same steps in every run."""
-    monkeypatch.setattr(StepBudget, "steps", lambda self, wanted: min(wanted, 3))
+__all__ = ["three_steps"]  # a fixture
 
 
 # Checkpoints
@@ -60,25 +53,16 @@ def test_checkpoints_have_the_same_bytes(tmp_path, three_steps):
 # Workers that are not finite, and processes that are lost
 
 
-def poisoned(name: str, exclude: bool) -> Job:
-    """One example is nan: the sixth batch of the training, and more in later epochs."""
-    one = job(ALL[name], WORKERS)
-    inputs = one.data.train.inputs.copy()
-    inputs[Shuffle(len(inputs), one.batch, one.seed).stream.rows(30, 1)[0]] = np.nan
-    train_data = Dataset(inputs, one.data.train.targets, one.data.train.classes)
-    return replace(one, data=one.data._replace(train=train_data), exclude_nonfinite=exclude)
-
-
 @pytest.mark.parametrize("name", ALL)
 def test_workers_that_are_not_finite_are_excluded_and_reset(name, tmp_path):
-    weights = check_equal(poisoned(name, exclude=True), tmp_path)
+    weights = check_equal(poisoned(job(ALL[name], WORKERS)), tmp_path)
     assert any(0.0 in (each or ()) for each in weights)
 
 
 @pytest.mark.parametrize("name", ["gradient-averaging, adam", "clipped momentum kept", "plain"])
 def test_resuming_with_a_worker_that_is_not_finite_in_the_middle_of_its_round(name, tmp_path, three_steps):
     """In rounds of unequal steps it may have taken all of its own already."""
-    resumed_at_every_exchange(lambda: poisoned(name, exclude=True), SIDES, tmp_path)
+    resumed_at_every_exchange(lambda: poisoned(job(ALL[name], WORKERS)), SIDES, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["gradient-averaging, adam", "parameter-averaging, adam averaged"])
@@ -86,7 +70,7 @@ def test_a_worker_that_is_not_finite_is_named(name):
     messages = []
     for side in (on_double, lambda one: one):
         with pytest.raises(Diverged) as raised:
-            train(side(poisoned(name, exclude=False)), Serial())
+            train(side(poisoned(job(ALL[name], WORKERS), exclude=False)), Serial())
         messages.append(str(raised.value))
     assert messages[0] == messages[1]
 

@@ -1,6 +1,5 @@
 """Stopping early: when training stops and with which parameters, in every group, after every loss and resumption."""
 
-import json
 import math
 from dataclasses import replace
 from functools import partial
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from best_evaluation import by_hand
 from jobs import job, strategies
+from run_files import read_metrics
 from signal_at import SignalAt
 
 from psgd.core.replica import Progress, Replica
@@ -118,7 +118,7 @@ def test_the_stop_and_the_restored_parameters_by_hand(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_evaluate_if_due", watched)
         trained(early_job(name, None), Serial(), tmp_path)
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(tmp_path)
     rows = [row for row in rows if "validation_loss" in row]
     assert len(rows) == len(seen) == 24
     stops = set()

@@ -13,6 +13,7 @@ import pytest
 from contract import hashes
 from idx_files import write_idx
 from processes import LIMIT, Finished, Running, installed_mpi, mpi, python, run
+from run_files import read_summary
 
 from psgd.group.serial import Serial
 
@@ -114,7 +115,7 @@ def test_a_signal_to_the_launcher(mpi, tmp_path, number):
     else:
         assert finished.code == (130 if number == signal.SIGINT else 75), finished
         assert finished.stderr.count("--resume") == 1
-        assert json.loads((directory / "summary.json").read_text())["status"] == "stopped"
+        assert read_summary(directory)["status"] == "stopped"
     resumed = summary(python("-m", "psgd.train", "--resume", "--quiet", "--output", str(directory)))
     assert resumed["parameters_sha256"] == expected["parameters_sha256"]
 

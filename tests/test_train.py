@@ -9,6 +9,7 @@ import pytest
 from command import call, command, refused, run, train
 from processes import ROOT, Running
 from processes import run as run_command
+from run_files import read_metrics, read_summary
 from safetensors.numpy import load_file
 
 from psgd.config.resolve import resolve
@@ -21,7 +22,7 @@ def test_the_run_directory(run):
     assert sorted(p.name for p in run.iterdir()) == [
         "checkpoints", "config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "summary.json",
     ]  # fmt: skip
-    summary = json.loads((run / "summary.json").read_text())
+    summary = read_summary(run)
     assert summary["status"] == "done"
     assert set(summary) >= {
         "strategy", "group", "device", "workers", "processes", "rounds", "epochs", "examples", "train_seconds",
@@ -32,7 +33,7 @@ def test_the_run_directory(run):
     assert {name: array.shape for name, array in model.items()} == {
         "layers.1.weights": (64, 64), "layers.1.biases": (64,), "layers.2.weights": (64, 10), "layers.2.biases": (10,),
     }  # fmt: skip
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(run)
     assert rows[0].keys() >= {"round", "epoch", "examples", "seconds", "compute_seconds", "bytes", "loss", "weights"}
     assert rows[-1]["test_accuracy"] == summary["test_accuracy"]
     environment = json.loads((run / "environment.json").read_text())
@@ -41,7 +42,7 @@ def test_the_run_directory(run):
 
 def test_the_resolved_config_runs_as_it_is(run, tmp_path):
     assert train(run / "config.yaml", "--quiet", "--output", tmp_path / "again").code == 0
-    ours, theirs = (json.loads((d / "summary.json").read_text()) for d in (run, tmp_path / "again"))
+    ours, theirs = (read_summary(d) for d in (run, tmp_path / "again"))
     assert ours["parameters_sha256"] == theirs["parameters_sha256"]
     assert (run / "config.yaml").read_text() == (tmp_path / "again" / "config.yaml").read_text()
 
@@ -108,7 +109,7 @@ def test_a_run_that_reached_its_target_resumes_with_another(tmp_path):
 def test_evaluations_stay_at_whole_epochs_after_resuming(tmp_path):
     train("training.epochs=2.5", "strategy.period=4", "--quiet", "--output", tmp_path / "run")
     train("--resume", "training.epochs=5", "--quiet", "--output", tmp_path / "run")
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(tmp_path / "run")
     assert [int(2 * row["epoch"]) / 2 for row in rows if "test_loss" in row] == [1, 2, 2.5, 3, 4, 5]
 
 
@@ -127,7 +128,7 @@ def test_a_run_without_a_single_combination_has_diverged(tmp_path):
     finished = train(*arguments, *more)
     assert finished.code == 4, finished
     assert "no worker was finite in any round" in finished.stderr
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "diverged"
+    assert read_summary(tmp_path / "run")["status"] == "diverged"
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
@@ -174,7 +175,7 @@ def test_divergence_ends_with_its_code(tmp_path):
     assert refused_with_summary.code == 4
     assert refused_with_summary.stderr.count("is not finite") == 1
     assert "Traceback" not in refused_with_summary.stderr
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "diverged"
+    assert read_summary(tmp_path / "run")["status"] == "diverged"
     assert not (tmp_path / "run" / "model.safetensors").exists()
     assert not list(tmp_path.glob("run/checkpoints/0*")), "a replica that is not finite was saved"
 
