@@ -13,7 +13,7 @@ __all__ = ["call"]  # a fixture
 def test_a_model_larger_than_memory_is_refused(tmp_path):
     refusal = train("model.hidden=[1000000000]", "--output", tmp_path / "run")
     refused(
-        refusal, 2, "75,000,000,010 parameters, 4 workers and batches of 10 need ", "GiB at least, and", "model.hidden"
+        refusal, 2, "75,000,000,010 parameters, 4 workers and batches of 10 need ", "TB at least, and", "model.hidden"
     )
     assert not (tmp_path / "run").exists()
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from psgd.core.wording import counted
-from psgd.doctor.finding import Finding, in_bytes, note, ok, wrong
+from psgd.core.wording import counted, data_size
+from psgd.doctor.finding import Finding, note, ok, wrong
 
 WORKERS = 4  # of the job that is taken as an example
 NEEDED_BYTES = 4 << 20  # for two processes: MPICH takes 1 MB for each, and dies of a bus error if that is not there
@@ -34,7 +34,7 @@ def free_bytes() -> int:
 
 def judge_room(total: int, free: int) -> Finding:
     """In bytes."""
-    text = f"{in_bytes(free)} free of {in_bytes(total)}"
+    text = f"{data_size(free)} free of {data_size(total)}"
     details = {"total": total, "free": free, "parameters": parameters(free), "workers": WORKERS}
     advice = "docker run --shm-size=1g, or mount -o remount,size=1g /dev/shm"
     if free < NEEDED_BYTES:
@@ -78,7 +78,7 @@ def judge_leftovers(left: list[Path]) -> Finding:
     kinds = sorted({str(path.with_name(_kind(path.name))) for path in left})
     return note(
         "/dev/shm",
-        f"{counted(len(left), 'file')} of MPI programs that were killed take {in_bytes(total)}",
+        f"{counted(len(left), 'file')} of MPI programs that were killed take {data_size(total)}",
         f"while no MPI program runs: rm {' '.join(kinds)}",
         files=[str(path) for path in left],
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from psgd.core.errors import StorageError
 from psgd.core.log import LOG
+from psgd.core.wording import data_size
 
 DIRECTORY = "/dev/shm"  # the files of Linux that lie in memory; 64 MB in a default container
 
@@ -67,7 +68,7 @@ def fits(size: int) -> bool:
     free = disk.f_bavail * disk.f_frsize
     if size > free:
         LOG.warning(
-            f"psgd: {DIRECTORY} has {free >> 20} MB free and {size >> 20} MB are needed to share memory; each process "
-            "keeps its own copy instead, which is slower (docker run --shm-size=...)"
+            f"psgd: {DIRECTORY} has {data_size(free)} free and {data_size(size)} are needed to share memory; each "
+            "process keeps its own copy instead, which is slower (docker run --shm-size=...)"
         )
     return size <= free
