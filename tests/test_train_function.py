@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import run
-from processes import LIMIT
+from processes import LIMIT, python
 from run_files import read_metrics, read_summary
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -33,6 +33,11 @@ def train(output: Path, **more) -> psgd.Run:
 
 def handlers() -> list[object]:
     return [signal.getsignal(number) for number in SIGNALS]
+
+
+def test_importing_the_module_of_the_command_does_not_hide_the_function():
+    code = "import psgd; before = psgd.train; import psgd.train; raise SystemExit(psgd.train is not before)"
+    assert python("-c", code).code == 0
 
 
 @pytest.mark.parametrize("group", ["serial", "threads"])
