@@ -15,10 +15,9 @@ from psgd.group.threads import run_threads
 from psgd.training import checkpoint_files
 from psgd.training.checkpoint_files import CheckpointFiles, Damaged
 
-__all__ = ["three_steps"]  # a fixture
 pytestmark = pytest.mark.usefixtures("three_steps")
 
-__all__ = ["unprivileged"]  # a fixture
+__all__ = ["three_steps", "unprivileged"]  # fixtures
 WORKERS = 4
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import NAMES, job, poisoned, strategies, train
+from jobs import NAMES, job, loop_of, poisoned, strategies, train
 from pretend.double import Double, on_double
 from resuming import resumed_at_every_exchange
 from run_files import read_metrics
@@ -182,9 +182,7 @@ def test_the_best_parameters_are_kept_when_training_stops_early(tmp_path):
     one = job(strategies(WORKERS)["parameter-averaging, adam kept"], WORKERS, epochs=12.0)
     results = []
     for side in on_devices, on_cpu:
-        own = replace(side(one), early_stop=StopRule(2, 0.01))
-        record = Recorder(None, len(one.data.train), one.epochs, "", quiet=True)
-        loop = Loop(own, Serial(), record, None, segment_seconds=1e9)
+        loop = loop_of(replace(side(one), early_stop=StopRule(2, 0.01)))
         result = loop.run()
         results.append((result.parameters.tobytes(), loop.replica.parameters.tobytes(), loop.early_stop.best))
     assert results[0] == results[1]
