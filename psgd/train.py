@@ -1,4 +1,4 @@
-"""Training. `python -m psgd.train` is the command; imported, this module is the function `psgd.train`."""
+"""The command `python -m psgd.train`. When it is imported, the function `psgd.train` takes the place of this module."""
 
 import sys
 from typing import Any
@@ -11,6 +11,6 @@ if __name__ == "__main__":
 else:
     from psgd.jobs.train_function import train
 
-    # `import psgd.train` binds psgd.train to what it finds here. A module in its place would hide the function.
+    # After `import psgd.train`, Python binds psgd.train to what this name stands for: a module would hide the function.
     function: Any = train
     sys.modules[__name__] = function

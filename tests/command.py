@@ -1,10 +1,14 @@
 """The command psgd.train as tests call it."""
 
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from processes import Finished, python
+
+from psgd.jobs.launch.command import main
 
 SHORT = ("training.epochs=2", "--quiet")
 
@@ -33,3 +37,18 @@ def run(tmp_path_factory) -> Path:
     finished = train(*SHORT, "--output", directory)
     assert finished.code == 0, finished
     return directory
+
+
+@pytest.fixture
+def call(capfd) -> Callable[..., Finished]:
+    """The command as a function call in this process: a usage error costs no start of Python."""
+
+    def call(*arguments: object) -> Finished:
+        began = time.monotonic()
+        try:
+            code = main([str(each) for each in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Finished(code, *capfd.readouterr(), time.monotonic() - began)
+
+    return call

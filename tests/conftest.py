@@ -19,7 +19,7 @@ LONGEST = (
     *("test_readme", "test_mpi", "test_ray", "test_examples", "test_compare_command", "test_gpu_check", "test_faults"),
     *("test_choose_device", "test_numba_cache", "test_cuda_loop", "test_sklearn", "test_resume", "test_fit"),
     *("test_ray_gpu", "test_cuda_compiled", "test_probe", "test_closed_forms", "test_train", "test_run_directory"),
-    "test_fit_check",
+    "test_right_gradients",
 )
 
 

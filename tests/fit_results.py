@@ -1,11 +1,11 @@
-"""Runs of tests/fit_run.py, and whether another has their results; the lines of a run's metrics."""
+"""Runs of tests/fit_run.py, and whether another has their results."""
 
-import json
 from pathlib import Path
 
 import fit_run
 import pytest
 from processes import Mpi, installed_mpi
+from run_files import read_metrics
 
 import psgd
 
@@ -37,11 +37,7 @@ def rows(history: list[dict]) -> list[dict]:
     return [{key: value for key, value in row.items() if not key.endswith("seconds")} for row in history]
 
 
-def lines(directory: Path) -> list[dict]:
-    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-
-
 def metrics(directory: Path) -> list[dict]:
     """Without times, and with six digits of losses, which are sums over segments; the clock cuts these."""
-    found = rows(lines(directory))
+    found = rows(read_metrics(directory))
     return [row | {"loss": f"{row['loss']:.6g}"} if "loss" in row else row for row in found]

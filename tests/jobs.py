@@ -1,6 +1,8 @@
 """Small jobs for the tests of strategies, groups and faults."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.linalg.blas  # noqa: F401 - here, or each fork would import it when it takes its first steps
@@ -11,6 +13,7 @@ from psgd.data.dataset import Data
 from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.sources.synthetic import synthetic
 from psgd.data.split import hold_out
+from psgd.group.serial import Serial
 from psgd.group.transport import Transport
 from psgd.jobs.files.summary import parameters_sha256
 from psgd.learners.losses import LOSSES
@@ -72,14 +75,32 @@ def job(strategy: Strategy, workers: int, epochs: float | None = None, hidden: t
     )
 
 
-def train(
-    job: Job, transport: Transport, directory: Path | None = None, checkpoint_seconds: float = 60.0
-) -> tuple[str, Progress]:
-    """Train to the end; return the hash of the parameters and the progress. A round's first segment has 4 steps."""
+def poisoned(one: Job, rows: int = 1, exclude: bool = True) -> Job:
+    """The same job, but for so many examples that are nan, from the sixth batch of the training on."""
+    inputs = one.data.train.inputs.copy()
+    inputs[Shuffle(len(inputs), one.batch, one.seed).stream.rows(5 * one.batch, rows)] = np.nan
+    train_data = replace(one.data.train, inputs=inputs)
+    return replace(one, data=one.data._replace(train=train_data), exclude_nonfinite=exclude)
+
+
+def loop_of(
+    one: Job,
+    transport: Transport | None = None,
+    directory: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    signals: Any = None,
+) -> Loop:
+    """Its loop, by default in the serial group, with files only in a directory. A round's first segment has 4 steps."""
     if directory:
         directory.mkdir(parents=True, exist_ok=True)
-    record = Recorder(directory, len(job.data.train), job.epochs, "", quiet=True)
+    record = Recorder(directory, len(one.data.train), one.epochs, "", quiet=True)
     saving = Saving(directory, checkpoint_seconds) if directory else None
-    loop = Loop(job, transport, record, saving, segment_seconds=1e9)
-    replica = loop.run()
+    return Loop(one, transport or Serial(), record, saving, segment_seconds=1e9, signals=signals)
+
+
+def train(
+    one: Job, transport: Transport, directory: Path | None = None, checkpoint_seconds: float = 60.0
+) -> tuple[str, Progress]:
+    """Train to the end; return the hash of the parameters and the progress."""
+    replica = loop_of(one, transport, directory, checkpoint_seconds).run()
     return parameters_sha256(replica.parameters), replica.progress

@@ -3,16 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jobs import train
+from jobs import loop_of, train
 from signal_at import SignalAt
 
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
-from psgd.training.checkpoints import Saving
 from psgd.training.job import Job
-from psgd.training.loop import Loop
-from psgd.training.recorder import Recorder
 from psgd.training.signals import Stopped
 
 Side = Callable[[Job], Job]  # puts a job on a device, or leaves it on the CPU
@@ -20,11 +17,8 @@ Side = Callable[[Job], Job]  # puts a job on a device, or leaves it on the CPU
 
 def stopped_at(one: Job, exchange: int, directory: Path, transport: Transport) -> bool:
     """Train until a signal at an exchange of reports. Returns whether there was so late an exchange."""
-    directory.mkdir(exist_ok=True)
-    record = Recorder(directory, len(one.data.train), one.epochs, "", quiet=True)
-    loop = Loop(one, transport, record, Saving(directory), segment_seconds=1e9, signals=SignalAt(exchange))
     try:
-        loop.run()
+        loop_of(one, transport, directory, signals=SignalAt(exchange)).run()
     except Stopped as stop:
         return stop.code == 75
     return False

@@ -5,8 +5,8 @@ import sys
 
 import numpy as np
 import pytest
+from command import train
 from processes import ROOT, installed_mpi, python, run
-from test_train import train
 
 from psgd.backends.numpy.backend import NUMPY
 from psgd.config.resolve import resolve

@@ -210,15 +210,15 @@ def test_a_gpu_that_cannot_be_opened_is_an_error_or_the_cpu(two_gpus, monkeypatc
     """The error comes before there is a run directory."""
 
     def full(number):
-        raise UsageError("an array of 3 GiB does not fit")
+        raise UsageError("an array of 3 GB does not fit")
 
     monkeypatch.setattr(cupy_device, "open_device", full)
-    with pytest.raises(UsageError, match="an array of 3 GiB does not fit"):
+    with pytest.raises(UsageError, match="an array of 3 GB does not fit"):
         psgd.train("digits", device="cuda", training__epochs=1, progress=False, output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     run = psgd.train("digits", training__epochs=1, progress=False, output=tmp_path / "run")
     assert run.summary["device"] == "cpu"
-    assert "an array of 3 GiB does not fit: training on the CPU" in capsys.readouterr().err
+    assert "an array of 3 GB does not fit: training on the CPU" in capsys.readouterr().err
 
 
 def test_the_command_without_a_gpu(tmp_path):

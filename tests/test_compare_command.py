@@ -15,44 +15,18 @@ from typing import Any
 import pytest
 from comparing import COSTS
 from processes import LIMIT, TESTS, Finished, Running, descendants
+from tiny_comparison import ARMS, configured, in_process
 
-from psgd.compare import command, cost_cache, directory, dry_run, estimate
+from psgd.compare import command, cost_cache
 from psgd.compare.__main__ import main
 from psgd.compare.finished_run import status
 from psgd.compare.plan import ComparisonPlan, Fingerprints
 from psgd.compare.runs import Runs
 from psgd.compare.verify import verify
 from psgd.config.comparison_file import read_comparison
-from psgd.config.document import to_yaml
-from psgd.config.settings import Settings
 from psgd.core.errors import INTERRUPTED, PsgdError, UsageError
-from psgd.jobs.probe import bench
 
-ARMS = {
-    "sync": {"strategy.name": "gradient-averaging"},
-    "average": {"strategy.name": "parameter-averaging", "strategy.period": 1},
-    "weighted": {"strategy.name": "weighted-averaging", "strategy.period": 1},
-    "broken": {"strategy.name": "gradient-averaging", "training.batch_size_per_worker": 5000},
-}
-TINY = {
-    "arms": ARMS,
-    "seeds": [0],
-    "tune": {"optimizer.learning_rate": {"values": [0.1, 0.2]}, "for_each": [], "seeds": [100]},
-    "budget": {"epochs": 1, "evaluate_every": 0.5},
-    "price": {"here": "measured", "slow": {"hosts": 2, "network": "1Mbit,1ms"}},
-}
-BASE = {
-    "optimizer": {"name": "sgd"},
-    "workers": 2,
-    "training": {"batch_size_per_worker": 20},
-    "group": "serial",
-}
-
-
-def configured(where: Path, **sections: Any) -> Path:
-    (where / "base.yaml").write_text(to_yaml(BASE))
-    (where / "tiny.yaml").write_text(to_yaml({"base": "base.yaml", **TINY, **sections}))
-    return where / "tiny.yaml"
+__all__ = ["in_process"]  # a fixture
 
 
 def comparing(point: str, config: Path, *arguments: str) -> Running:
@@ -68,17 +42,6 @@ def made(tmp_path_factory) -> tuple[Path, Finished]:
     """The directory of a comparison that was not disturbed, and what it said."""
     where = tmp_path_factory.mktemp("compare")
     return where / "out", comparing("", configured(where), "--output", str(where / "out")).finish()
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """Lets `main` be called here: the report is left out, and neither the lock nor a handler of signals stays."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    monkeypatch.setattr(directory, "lock", lambda path: None)
-    monkeypatch.setattr(command, "write_report", lambda where, results, times: [])
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def test_a_broken_arm_is_visible_and_the_free_checks_come_out(made):
@@ -262,105 +225,6 @@ def test_another_hash_is_an_error(made, tmp_path, monkeypatch):
         verify(where, results, "average", "mpi")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "words"),
-    [
-        (["--max-regress", "5%"], 2, "--max-regress is for --against"),
-        (["--group", "threads"], 2, "--group is for --verify"),
-        (["--verify", "sync", "--dry-run"], 2, "--verify trains a cell again and does nothing else"),
-        (["--against", "none.json"], 3, "none.json does not exist: give the directory of a comparison"),
-        (["--against", "none.json", "--max-regress", "x"], 2, "--max-regress is x; give a percentage such as 10%"),
-        (["--verify", "sync"], 3, "results.json does not exist: give the directory of a comparison"),
-    ],
-)
-def test_wrong_arguments_are_one_line_and_leave_nothing(tmp_path, in_process, capsys, arguments, code, words):
-    assert main([str(configured(tmp_path)), "--output", str(tmp_path / "out"), *arguments]) == code
-    said = capsys.readouterr()
-    assert words in said.err
-    assert said.err.count("\n") == 1
-    assert said.out == ""
-    assert not (tmp_path / "out").exists()
-
-
-def test_under_a_launcher_it_is_refused(tmp_path, in_process, capsys, monkeypatch):
-    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
-    assert main([str(configured(tmp_path)), "--output", str(tmp_path / "out")]) == 2
-    assert "a launcher started 3 processes, and each would make the whole comparison" in capsys.readouterr().err
-    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")  # says nothing, and leaves the first to end the job
-    assert main([str(configured(tmp_path)), "--output", str(tmp_path / "out")]) == 0
-    assert capsys.readouterr() == ("", "")
-    for name in ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"):
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PMIX_SERVER_URI3", "x")  # a launcher that does not say how many there are
-    monkeypatch.setenv("PMIX_RANK", "1")
-    assert main(["nothing"]) == 2
-    assert "nothing: there is neither such a file" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_wrong_config_has_code_2(tmp_path, in_process, capsys):
-    assert main([str(configured(tmp_path, sed=[1], budgt=2)), "--output", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err.splitlines() == [
-        f"psgd: {tmp_path}/tiny.yaml: sed is not a setting of a comparison; did you mean seeds?",
-        f"psgd: {tmp_path}/tiny.yaml: budgt is not a setting of a comparison; did you mean budget?",
-    ]
-
-
-class TimeEstimator:
-    """Stands in for that of psgd.compare.estimate."""
-
-    def __init__(self, base: Settings) -> None:
-        assert base.worker_count == 2
-
-    def run(self, settings: Settings, alone: bool) -> float:
-        return 3.0 if alone else 2.0
-
-    def slowdown(self) -> float:
-        return 1.5
-
-    def costs(self, all_settings: list[Settings]) -> float:
-        return 0.5 * len(all_settings)
-
-
-def test_the_dry_run_lists_cells_distinct_runs_and_the_time(tmp_path, in_process, capsys, monkeypatch):
-    monkeypatch.setattr(dry_run, "TimeEstimator", TimeEstimator)
-    monkeypatch.setattr(command, "cores", lambda: 2)
-    arms = {arm: ARMS[arm] for arm in ("sync", "weighted")}
-    speeds = {"equal": {}, "uneven": {"cluster.speeds": {"repeat": [1, 0.5]}}}
-    tune = {"optimizer.learning_rate": {"log": [0.1, 0.4], "points": 3}, "for_each": ["arm", "speeds"], "seeds": [100]}
-    config = configured(tmp_path, arms=arms, grid={"speeds": speeds}, tune=tune, seeds=[0, 1])
-    assert main([str(config), "--output", str(tmp_path / "out"), "--dry-run"]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        "4 cells, each with 2 seeds:",
-        "  sync, speeds equal",
-        "  sync, speeds uneven (the same runs as sync, speeds equal)",
-        "  weighted, speeds equal",
-        "  weighted, speeds uneven",
-        "Runs for tuning: 9",
-        "  and up to 16 more, where the best value lies at the edge of those tried",
-        "Runs for scoring: 6",
-        "Runs for timing, one at a time: 4",
-        # 9 and 6 runs of 2 s on 2 cores, 1.5 times as long together; 4 runs of 3 s; 4 cells of 0.5 s and the figures
-        "Estimated time: 39.5 s (tuning 13.5 s, scoring 9.00 s, timing 12.0 s, costs and report 5.00 s), "
-        "with 2 runs at once",
-    ]
-    assert not (tmp_path / "out").exists()
-
-
-def test_arms_that_differ_in_what_is_tried_for_them_are_counted_each(tmp_path, in_process, capsys, monkeypatch):
-    """Their values may differ. With equal values to try, they have the same runs."""
-    monkeypatch.setattr(dry_run, "TimeEstimator", TimeEstimator)
-    arms = {"one": ARMS["sync"], "low": {**ARMS["sync"], "tune": {"optimizer.learning_rate": {"log": [0.01, 0.04]}}}}
-    arms["two"] = {**ARMS["sync"], "tune": {"optimizer.learning_rate": {"log": [0.1, 0.4]}}}
-    tune = {"optimizer.learning_rate": {"log": [0.1, 0.4], "points": 3}, "for_each": ["arm"], "seeds": [100]}
-    config = configured(tmp_path, arms=arms, tune=tune, seeds=[0, 1])
-    assert main([str(config), "--output", str(tmp_path / "out"), "--dry-run"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1:5] == ["  one", "  low", "  two (the same runs as one)", "Runs for tuning: 6"]
-    assert "Runs for scoring: 4" in lines
-    assert "Runs for timing, one at a time: 4" in lines
-
-
 def test_the_dry_run_knows_what_is_done_and_what_will_fail(made, in_process, capsys):
     where, _ = made
     assert main([str(where.parent / "tiny.yaml"), "--output", str(where), "--dry-run"]) == 0
@@ -370,34 +234,6 @@ def test_the_dry_run_knows_what_is_done_and_what_will_fail(made, in_process, cap
     assert "Runs for timing, one at a time: 4, of which 3 are done" in lines
     assert lines[-2].startswith("broken will fail: training.batch_size_per_worker is 5000, but there are 1293")
     assert lines[-1] == f"Estimated time: 3.00 s (costs and report 3.00 s), with {command.cores()} runs at once"
-
-
-def test_the_dry_run_refuses_what_the_real_call_would(tmp_path, in_process, capsys):
-    config, where = configured(tmp_path, arms={"sync": {}}), tmp_path / "out"
-    plan = ComparisonPlan(read_comparison(str(config)))
-    directory.open_comparison(where, plan.comparison, plan.base)
-    before = {path.name: path.read_bytes() for path in where.iterdir()}
-    other = configured(tmp_path, arms={"sync": {"optimizer.momentum": 0.9}})
-    for output, problem in ((where, "has another comparison: arms.sync differ from"), (config, "is a file")):
-        said = []
-        for more in ([], ["--dry-run"]):
-            assert main([str(other), "--output", str(output), *more]) == UsageError.code
-            said.append(capsys.readouterr().err)
-        assert said[0] == said[1]
-        assert problem in said[0]
-    assert {path.name: path.read_bytes() for path in where.iterdir()} == before
-
-
-def test_the_estimate_grows_with_the_work(tmp_path, monkeypatch):
-    for name in ("SECONDS", "TOGETHER", "TIMED_SECONDS"):  # of measurements, which may be as noisy as they like
-        monkeypatch.setattr(bench, name, 0.005)
-    plan = ComparisonPlan(read_comparison(str(configured(tmp_path, tune=None))))
-    estimator, settings = estimate.TimeEstimator(plan.base), plan.settings(plan.cells[0], 0)
-    longer = settings.replace(training=settings.training.replace(epochs=5000.0))
-    more = longer.replace(training=longer.training.replace(evaluate_every=0.05))
-    seconds = [estimator.run(each, alone=False) for each in (settings, longer, more)]
-    assert 0 < seconds[0] < seconds[1] < seconds[2]
-    assert estimator.costs([settings, longer]) == estimator.costs([settings]) > 0
 
 
 def test_results_of_every_call_are_those_of_its_config(made):

@@ -1,123 +1,16 @@
-"""Times to a target and their comparison: worked by hand, against scipy, and how often they are wrong by chance."""
+"""Times of two arms compared: by hand, against scipy, and how often a verdict is false by chance."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from times_to_target import exact, lognormal, rounded, same, until
 
-from psgd.compare.analysis.crossing import (
-    Crossing,
-    best_score,
-    final_score,
-    first_crossing,
-    first_reached,
-    higher_is_better,
-)
-from psgd.compare.analysis.statistics import PairedComparison, across_arms, holm, paired, summarize_times
-from psgd.core.errors import UsageError
+from psgd.compare.analysis.crossing import Crossing
+from psgd.compare.analysis.statistics import PairedComparison, across_arms, holm, paired
 
-NAN = float("nan")
 EDGE = -math.log(0.95)
-
-
-def exact(*times):
-    """Times known exactly, of seeds 0, 1, ..."""
-    return {seed: Crossing(time, time, True) for seed, time in enumerate(times)}
-
-
-def until(budget, *times):
-    """Times known exactly, censored at the budget."""
-    return {seed: Crossing(min(t, budget), min(t, budget), t <= budget) for seed, t in enumerate(times)}
-
-
-def rounded(step, *times):
-    """Times rounded up to evaluations."""
-    ends = [math.ceil(time / step) for time in times]
-    return {seed: Crossing((end - 1) * step, end * step, True) for seed, end in enumerate(ends)}
-
-
-def lognormal(n, sigma, seed):
-    """A function that draws n times with the median 1."""
-    random = np.random.default_rng(seed)
-    return lambda: random.lognormal(0, sigma, n).tolist()
-
-
-def same(n, low, high):
-    return dict.fromkeys(range(n), Crossing(low, high, True))
-
-
-# First crossing
-
-
-def test_the_first_evaluation_that_meets_the_target_counts():
-    scores = [0.50, 0.92, 0.94, 0.91, 0.99]  # falls back after the third: it counts all the same
-    assert first_crossing([10, 20, 30, 40, 50], scores, 0.93, higher=True) == Crossing(20, 30, True)
-    assert first_crossing([10, 20, 30, 40, 50], scores, 0.94, higher=True) == Crossing(20, 30, True)  # equal meets
-    assert first_crossing([10, 20, 30], [2.0, 0.7, 0.5], 0.7, higher=False) == Crossing(10, 20, True)
-
-
-def test_scores_that_are_missing_or_not_finite_never_meet_the_target():
-    times = [1.0, 2.0, 3.0, 4.0]
-    assert first_crossing(times, [0.5, None, NAN, 0.95], 0.9, higher=True) == Crossing(3, 4, True)
-    assert first_crossing(times, [math.inf, None, NAN, 0.5], 0.9, higher=True) == Crossing(4, 4, False)
-    assert first_crossing(times, [-math.inf, None, NAN, 0.5], 0.1, higher=False) == Crossing(4, 4, False)
-
-
-def test_a_target_met_at_the_first_evaluation_was_met_since_the_start():
-    assert first_crossing([5.0, 10.0], [0.9, 0.8], 0.9, higher=True) == Crossing(0, 5, True)
-    assert first_crossing([0.0, 5.0], [0.9, 0.8], 0.9, higher=True) == Crossing(0, 0, True)
-
-
-def test_a_run_that_misses_the_target_is_censored_at_its_budget():
-    assert first_crossing([5.0, 10.0], [0.1, 0.2], 0.9, higher=True) == Crossing(10, 10, False)
-    # It diverged at the second of 20 evaluations: the budget counts, not the early end.
-    assert first_crossing([5.0, 10.0], [0.1, NAN], 0.9, higher=True, budget=100.0) == Crossing(100, 100, False)
-    assert first_crossing([], [], 0.9, higher=True, budget=100.0) == Crossing(100, 100, False)
-    with pytest.raises(ValueError, match="budget"):
-        first_crossing([], [], 0.9, higher=True)
-
-
-def test_final_and_best_scores():
-    scores = [0.5, 0.9, NAN, None, 0.7]
-    assert (final_score(scores), best_score(scores, True), best_score(scores, False)) == (0.7, 0.9, 0.5)
-    assert (final_score([0.5, NAN]), final_score([]), best_score([None, NAN], True)) == (None, None, None)
-    assert first_reached(scores, 0.6, higher=True) == 1
-
-
-def test_which_scores_are_better():
-    assert higher_is_better("validation_accuracy")
-    assert not higher_is_better("test_loss")
-    with pytest.raises(UsageError, match="f1"):
-        higher_is_better("f1")
-
-
-# Summaries
-
-
-@pytest.mark.parametrize(
-    ("times", "reached", "median", "mean"),
-    [
-        ((1, 2, 3, 99, 99), 3, 3, (1 + 2 + 3 + 10 + 10) / 5),  # over all five: 1 2 3 inf inf
-        ((1, 2, 99, 99, 99), 2, None, (1 + 2 + 30) / 5),
-        ((4, 1, 99, 2), 3, 3, (4 + 1 + 10 + 2) / 4),  # 1 2 4 inf: between 2 and 4
-        ((1, 2, 99, 99), 2, None, (1 + 2 + 20) / 4),  # half is not more than half: between 2 and inf
-        ((7,), 1, 7, 7),
-        ((99,), 0, None, 10),
-    ],
-)
-def test_summaries(times, reached, median, mean):
-    assert summarize_times(list(until(10, *times).values())) == (reached, len(times), median, mean)
-
-
-def test_a_censored_time_is_infinite_to_the_median_even_if_it_is_short():
-    times = [Crossing(t, t, True) for t in (5, 6, 7)]
-    assert summarize_times([Crossing(2, 2, False), *times]).median == 6.5  # 5 6 7 inf
-
-
-def test_an_arm_without_runs_has_no_summary():
-    with pytest.raises(ValueError, match="without runs"):
-        summarize_times([])
 
 
 # Pairs

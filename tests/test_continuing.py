@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from command import command, refused, train
 from processes import Running
+from run_files import read_metrics
 
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
@@ -187,7 +188,7 @@ def test_a_run_without_a_checkpoint_begins_anew_and_keeps_its_metrics(run):
     assert finished.code == 0, finished
     assert "kept in metrics.before-1.jsonl" in finished.stderr
     assert (run / "metrics.before-1.jsonl").read_text() == before
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(run)
     assert [row["round"] for row in rows] == [json.loads(line)["round"] for line in before.splitlines()]
     assert keep_metrics(run) is None  # there are checkpoints now
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from pretend.launching import addresses, launch
+from optimizer_rules import RULES
+from pretend.launching import KINDS, addresses, ints, launch
 from pretend.marks import needs_compiler
 
 from psgd.backends.cuda import programs
@@ -13,12 +14,9 @@ from psgd.backends.layout import Layout
 from psgd.backends.numpy.activations import ACTIVATIONS, Scratch
 from psgd.backends.numpy.backend import NUMPY
 from psgd.group.tree_reduce import TreeReducer
-from psgd.optimizers.rules import SGD, Adam
 
 pytestmark = needs_compiler
 
-KINDS = {"identity": 0, "relu": 1, "sigmoid": 2, "tanh": 3, "softmax": 4}
-RULES = [SGD(), SGD(0.9), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)]
 BLOCK = (256,)
 
 
@@ -52,10 +50,6 @@ class Case:
 @pytest.fixture(params=[("float32", "uint8"), ("float64", "float64")], ids=["float32", "float64"])
 def case(request):
     return Case(*map(np.dtype, request.param))
-
-
-def ints(*numbers: int) -> np.ndarray:
-    return np.array(numbers, np.int32)
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:

@@ -6,11 +6,12 @@ from pipes import Fault, run_pipes
 
 import numpy as np
 import pytest
-from jobs import NAMES, job, strategies, train
+from jobs import NAMES, job, loop_of, strategies, train
 from pretend.jobs import on_pretend, task_of
 from pretend.marks import needs_compiler
 from processes import Mpi, mpi, run
-from signal_at import SignalAt
+from resuming import stopped_at
+from short_segments import three_steps
 
 from psgd.backends.cuda.buffers import bytes_needed
 from psgd.core.errors import Diverged, UsageError
@@ -18,28 +19,11 @@ from psgd.group.failure import Ended, exit_code
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
-from psgd.training.checkpoints import Saving
 from psgd.training.job import Job
-from psgd.training.loop import Loop
-from psgd.training.recorder import Recorder
-from psgd.training.signals import Stopped
-from psgd.training.steps.step_budget import StepBudget
 
-__all__ = ["mpi"]
+__all__ = ["mpi", "three_steps"]  # fixtures
 
 pytestmark = needs_compiler
-
-
-@pytest.fixture
-def three_steps(monkeypatch):
-    """Three steps a segment, so that rounds are cut."""
-    monkeypatch.setattr(StepBudget, "steps", lambda self, wanted: min(wanted, 3))
-
-
-def loop_of(one: Job, directory=None, signals=None, transport=None) -> Loop:
-    record = Recorder(directory, len(one.data.train), one.epochs, "", quiet=True)
-    saving = Saving(directory) if directory else None
-    return Loop(one, transport or Serial(), record, saving, segment_seconds=1e9, signals=signals)
 
 
 def far_from(name: str, workers: int, epochs: float | None = None, whole: bool = False) -> tuple[float, tuple, tuple]:
@@ -88,15 +72,6 @@ def test_threads_of_a_block_may_run_in_any_order(name, combines):
     assert len(found) == 1
 
 
-def stopped_at(one: Job, exchange: int, directory) -> bool:
-    directory.mkdir()
-    try:
-        loop_of(one, directory, SignalAt(exchange)).run()
-    except Stopped:
-        return True
-    return False
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_resuming_in_the_middle_of_a_round_changes_no_bit(name, tmp_path, three_steps):
     def make() -> Job:
@@ -104,7 +79,7 @@ def test_resuming_in_the_middle_of_a_round_changes_no_bit(name, tmp_path, three_
 
     expected = train(make(), Serial())
     for exchange in (1, 2, 3):
-        if stopped_at(make(), exchange, tmp_path / str(exchange)):
+        if stopped_at(make(), exchange, tmp_path / str(exchange), Serial()):
             assert train(make(), Serial(), tmp_path / str(exchange)) == expected
     assert (tmp_path / "1" / "checkpoints").exists()
 

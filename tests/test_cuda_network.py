@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from pretend.launching import RaceError, launch
+from pretend.launching import KINDS, RaceError, ints, launch
 from pretend.marks import needs_compiler
 
 from psgd.backends.backend import Outputs
@@ -21,7 +21,6 @@ from psgd.optimizers.schedule import Schedule
 
 pytestmark = needs_compiler
 
-KINDS = {"identity": 0, "relu": 1, "sigmoid": 2, "tanh": 3, "softmax": 4}
 HUBER_THRESHOLD = 0.8
 HEADS: dict[str, tuple[int, Loss, tuple[str, ...]]] = {
     "squared-error": (0, LOSSES["squared-error"], tuple(KINDS)),
@@ -50,10 +49,6 @@ def reals(request):
     return Reals(
         dtype, programs.make_program(["exact", "network"], dtype, inputs), 1e-6 if dtype == np.float32 else 1e-14
     )
-
-
-def ints(*numbers: int) -> np.ndarray:
-    return np.array(numbers, np.int32)
 
 
 def near(a: np.ndarray, b: np.ndarray, tolerance: float) -> bool:

@@ -167,7 +167,7 @@ def test_what_is_said_of_a_gpu_that_cannot_be_used(cupy, monkeypatch):
     device = cupy_device.open_device(0)
     cupy.fails = 2
     with pytest.raises(
-        UsageError, match=r"4.00 GiB does not fit on the NVIDIA Fake, of whose 80 GiB 3.00 are free; lower"
+        UsageError, match=r"4.29 GB does not fit on the NVIDIA Fake, which has 3.22 GB of 85.9 GB free; lower"
     ):
         device.empty((1 << 30,), F4)
     cupy.fails = 719

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from jobs import job, strategies, train
+from short_segments import three_steps
 from unprivileged import unprivileged
 
 from psgd.core.errors import StorageError
@@ -13,16 +14,11 @@ from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.training import checkpoint_files
 from psgd.training.checkpoint_files import CheckpointFiles, Damaged
-from psgd.training.steps.step_budget import StepBudget
 
-__all__ = ["unprivileged"]  # a fixture
+pytestmark = pytest.mark.usefixtures("three_steps")
+
+__all__ = ["three_steps", "unprivileged"]  # fixtures
 WORKERS = 4
-
-
-@pytest.fixture(autouse=True)
-def _short_segments(monkeypatch):
-    """Three steps a segment, so that checkpoints are taken within rounds, too."""
-    monkeypatch.setattr(StepBudget, "steps", lambda self, wanted: min(wanted, 3))
 
 
 def one_job():

@@ -1,19 +1,18 @@
 """Combinations, scores and digests on devices: jobs on doubles of them have the bits of the same jobs without."""
 
-import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from jobs import NAMES, job, strategies, train
+from jobs import NAMES, job, loop_of, poisoned, strategies, train
 from pretend.double import Double, on_double
 from resuming import resumed_at_every_exchange
+from run_files import read_metrics
+from short_segments import three_steps
 
 from psgd.core.errors import PsgdError, UsageError
-from psgd.data.dataset import Dataset
-from psgd.data.sampling.shuffle import Shuffle
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.jobs.files.summary import parameters_sha256
@@ -21,7 +20,8 @@ from psgd.training.early_stop import StopRule
 from psgd.training.job import Job
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.steps.step_budget import StepBudget
+
+__all__ = ["three_steps"]  # a fixture
 
 WORKERS = 4
 on_devices = partial(on_double, combines=True)
@@ -34,7 +34,7 @@ def on_cpu(one: Job) -> Job:
 def trained(one: Job, directory: Path, transport=None) -> tuple:
     """Hash, progress, and what the metrics say, except for times. Losses are sums over segments."""
     result = train(one, transport or Serial(), directory)
-    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(directory)
     scores = ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
     return result, [[row.get(name) for name in ("round", "examples", "weights", *scores)] for row in rows]
 
@@ -137,9 +137,8 @@ SIDES = [(on_devices, on_cpu), (on_cpu, on_devices), (on_devices, on_devices), (
 
 @pytest.mark.parametrize("shift", range(len(SIDES)))
 @pytest.mark.parametrize("name", NAMES)
-def test_resuming_after_a_signal_at_any_exchange_of_reports(name, shift, tmp_path, monkeypatch):
+def test_resuming_after_a_signal_at_any_exchange_of_reports(name, shift, tmp_path, three_steps):
     """A round may be complete then, and only its combination be missing."""
-    monkeypatch.setattr(StepBudget, "steps", lambda self, wanted: min(wanted, 3))
     sides = [*SIDES[shift:], *SIDES[:shift]]
     resumed_at_every_exchange(lambda: job(strategies(WORKERS)[name], WORKERS), sides, tmp_path)
 
@@ -147,38 +146,33 @@ def test_resuming_after_a_signal_at_any_exchange_of_reports(name, shift, tmp_pat
 # Rounds that end otherwise
 
 
-def poisoned(name: str, rows: int) -> Job:
-    """Make a job in which so many examples, from the sixth batch on, are nan."""
-    one = job(strategies(WORKERS)[name], WORKERS)
-    inputs = one.data.train.inputs.copy()
-    inputs[Shuffle(len(inputs), one.batch, one.seed).stream.rows(30, rows)] = np.nan
-    train_data = Dataset(inputs, one.data.train.targets, one.data.train.classes)
-    return replace(one, data=one.data._replace(train=train_data), exclude_nonfinite=True)
+def poisoned_job(name: str, rows: int) -> Job:
+    return poisoned(job(strategies(WORKERS)[name], WORKERS), rows)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_workers_that_are_not_finite_are_left_out(name, tmp_path):
-    rows = check_equal(poisoned(name, 1), tmp_path)
+    rows = check_equal(poisoned_job(name, 1), tmp_path)
     assert any(0.0 in (weights or ()) for _, _, weights, *_ in rows)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_rounds_without_any_combination(processes, tmp_path):
     """Then the digest is of another part of the same replica."""
-    one = poisoned("gradient-averaging, adam", 60)
+    one = poisoned_job("gradient-averaging, adam", 60)
     expected = trained(one, tmp_path / "cpu")[0]
     assert expected[1].combinations < expected[1].round
     results = run_threads(
-        processes, 20.0, lambda transport: train(on_devices(poisoned("gradient-averaging, adam", 60)), transport)
+        processes, 20.0, lambda transport: train(on_devices(poisoned_job("gradient-averaging, adam", 60)), transport)
     )
     assert results == [expected] * processes
 
 
 def test_one_process_may_look_at_the_replica_in_any_round():
-    expected = train(poisoned("gradient-averaging, adam", 60), Serial())
+    expected = train(poisoned_job("gradient-averaging, adam", 60), Serial())
 
     def main(transport):
-        one = on_devices(poisoned("gradient-averaging, adam", 60))
+        one = on_devices(poisoned_job("gradient-averaging, adam", 60))
         return (train if transport.process else train_and_look)(one, transport)
 
     assert run_threads(2, 20.0, main) == [expected] * 2
@@ -188,9 +182,7 @@ def test_the_best_parameters_are_kept_when_training_stops_early(tmp_path):
     one = job(strategies(WORKERS)["parameter-averaging, adam kept"], WORKERS, epochs=12.0)
     results = []
     for side in on_devices, on_cpu:
-        own = replace(side(one), early_stop=StopRule(2, 0.01))
-        record = Recorder(None, len(one.data.train), one.epochs, "", quiet=True)
-        loop = Loop(own, Serial(), record, None, segment_seconds=1e9)
+        loop = loop_of(replace(side(one), early_stop=StopRule(2, 0.01)))
         result = loop.run()
         results.append((result.parameters.tobytes(), loop.replica.parameters.tobytes(), loop.early_stop.best))
     assert results[0] == results[1]

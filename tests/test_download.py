@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from idx_files import idx_bytes
 from processes import python
 
 from psgd.core.errors import DataError
@@ -178,15 +179,11 @@ def test_a_cache_that_cannot_be_written_is_an_error(server, tmp_path):
         download("some", REMOTE, tmp_path / "file" / "some")
 
 
-def idx(array: np.ndarray) -> bytes:
-    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.astype(np.uint8).tobytes()
-
-
 def mnist_like() -> dict[str, bytes]:
     contents = {}
     for part in ("train", "t10k"):
-        contents[f"{part}-images-idx3-ubyte.gz"] = idx(np.arange(96).reshape(6, 4, 4))
-        contents[f"{part}-labels-idx1-ubyte.gz"] = idx(np.arange(6) % 3)
+        contents[f"{part}-images-idx3-ubyte.gz"] = idx_bytes(np.arange(96).reshape(6, 4, 4))
+        contents[f"{part}-labels-idx1-ubyte.gz"] = idx_bytes(np.arange(6) % 3)
     return contents
 
 

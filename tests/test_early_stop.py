@@ -1,6 +1,5 @@
 """Stopping early: when training stops and with which parameters, in every group, after every loss and resumption."""
 
-import json
 import math
 from dataclasses import replace
 from functools import partial
@@ -11,22 +10,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from best_evaluation import by_hand
-from jobs import job, strategies
-from signal_at import SignalAt
+from jobs import job, loop_of, strategies
+from resuming import stopped_at
+from run_files import read_metrics
 
 from psgd.core.replica import Progress, Replica
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.group.transport import Transport
 from psgd.jobs.files.summary import parameters_sha256
-from psgd.training.checkpoints import Saving
 from psgd.training.early_stop import EarlyStop, StopRule
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.loop import Loop
-from psgd.training.recorder import Recorder
 from psgd.training.replica_holder import HostReplica
-from psgd.training.signals import Stopped
 
 WORKERS = 4
 NAMES = ("gradient-averaging, momentum, clipped", "parameter-averaging, adam kept", "weighted-averaging, holdout")
@@ -43,16 +40,6 @@ class Ended(NamedTuple):
     progress: Progress
     best: Any
     scores: dict[str, float]
-
-
-def loop_of(
-    one: Job, transport: Transport, directory: Path | None = None, checkpoint_seconds: float = 60.0, **named: Any
-) -> Loop:
-    if directory:
-        directory.mkdir(parents=True, exist_ok=True)
-    record = Recorder(directory, len(one.data.train), one.epochs, "", quiet=True)
-    saving = Saving(directory, checkpoint_seconds) if directory else None
-    return Loop(one, transport, record, saving, segment_seconds=1e9, **named)
 
 
 def trained(one: Job, transport: Transport, directory: Path | None = None, checkpoint_seconds: float = 60.0) -> Ended:
@@ -118,7 +105,7 @@ def test_the_stop_and_the_restored_parameters_by_hand(monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "_evaluate_if_due", watched)
         trained(early_job(name, None), Serial(), tmp_path)
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(tmp_path)
     rows = [row for row in rows if "validation_loss" in row]
     assert len(rows) == len(seen) == 24
     stops = set()
@@ -151,14 +138,6 @@ def test_every_group_stops_alike(name):
     assert run_pipes(2, partial(trained_by_name, name)).results == dict.fromkeys(range(2), expected)
 
 
-def stopped_at(exchange: int, one: Job, directory: Path, transport: Transport) -> bool:
-    try:
-        loop_of(one, transport, directory, signals=SignalAt(exchange)).run()
-    except Stopped:
-        return True
-    return False
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_stopped_at_any_exchange_resumes_to_the_same_stop(name, tmp_path):
     expected = trained(early_job(name), Serial())
@@ -166,7 +145,7 @@ def test_a_run_stopped_at_any_exchange_resumes_to_the_same_stop(name, tmp_path):
     exchanges = range(0, expected.progress.round, step)
     for number, exchange in enumerate(exchanges):
         directory, processes = tmp_path / str(exchange), 1 + number % 2
-        stopped = run_threads(processes, 20.0, lambda t, e=exchange, d=directory: stopped_at(e, early_job(name), d, t))
+        stopped = run_threads(processes, 20.0, lambda t, e=exchange, d=directory: stopped_at(early_job(name), e, d, t))
         assert all(stopped)
         again = 2 - number % 2
         assert run_threads(again, 20.0, lambda t, d=directory: trained(early_job(name), t, d)) == [expected] * again

@@ -8,6 +8,7 @@ import pytest
 from best_evaluation import by_hand
 from command import refused, train
 from processes import Mpi, mpi, python, run
+from run_files import read_metrics, read_summary
 
 from psgd.training.early_stop import StopRule
 
@@ -20,7 +21,7 @@ KEYS = ("status", "rounds", "best_epoch", "best_round", "validation_accuracy", "
 def summary(finished: Any, directory: Path) -> dict[str, Any]:
     """What the run kept, with all digits."""
     assert finished.code == 0, finished
-    found = json.loads((directory / "summary.json").read_text())
+    found = read_summary(directory)
     return {key: found[key] for key in KEYS}
 
 
@@ -33,8 +34,7 @@ def alone(tmp_path_factory) -> tuple[Path, dict[str, Any]]:
 def test_the_run_directory_holds_the_best_parameters(alone):
     """The model's own scores on the validation data are those of the summary, and of the best line of the metrics."""
     directory, found = alone
-    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    rows = [row for row in rows if "validation_loss" in row]
+    rows = [row for row in read_metrics(directory) if "validation_loss" in row]
     last, best = by_hand([row["validation_accuracy"] for row in rows], StopRule(2, 0.0))
     assert last == len(rows) - 1
     assert found["status"] == "stopped-early"

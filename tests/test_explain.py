@@ -1,9 +1,9 @@
 """What psgd.explain says about real runs, against numbers worked out by hand."""
 
-import json
 import signal
 
 import pytest
+from run_files import read_summary
 
 from psgd.compare.single_run.explain import explain, read
 from psgd.compare.single_run.formulas import chosen, formula
@@ -51,7 +51,7 @@ def test_weighted_averaging_by_hand(trained):
     # times 12 / 0.5 = 24, 13 / 0.5 = 26, 24; 6 / 0.25 = 24; the slowest need 25 + 26 + 25
     assert rows["2"][3] == f"{1 - 74 / 76:.1%}"
     assert rows["3"][3] == f"{1 - 72 / 76:.1%}"
-    summary = json.loads((run / "summary.json").read_text())
+    summary = read_summary(run)
     assert (
         f"{summary['bytes_sent_per_worker']:,} bytes, {summary['bytes_sent_per_worker'] // 3:,} a round." in lines[-1]
     )
@@ -118,7 +118,7 @@ def test_parameter_averaging_of_a_run_that_has_not_ended(trained):
 
 def test_the_measured_seconds_are_those_of_the_summary(trained):
     run = trained("workers=1", "training.epochs=1")
-    summary = json.loads((run / "summary.json").read_text())
+    summary = read_summary(run)
     lines = explain(run)
     assert "One worker: its weight is 1, and nobody waits." in lines
     measured = next(line for line in lines if line.startswith("Measured"))

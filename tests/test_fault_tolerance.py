@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fit_results import metrics, unbroken
 from processes import Mpi, Running, installed_mpi, python, run
+from run_files import read_summary
 from test_mpi import LONG
 
 __all__ = ["unbroken"]  # a fixture
@@ -63,7 +64,7 @@ def test_survivors_end_with_the_bits_of_an_undisturbed_run(openmpi, tmp_path, ov
     assert f"lost; {left} process{'es go' if left > 1 else ' goes'} on" in finished.stderr
     assert "Traceback" not in finished.stderr
     assert metrics(directory) == lines, "also those that a lost process had not written yet"
-    assert json.loads((directory / "summary.json").read_text())["status"] == "done"
+    assert read_summary(directory)["status"] == "done"
 
 
 def test_a_call_of_fit_survives_its_first_process(openmpi, tmp_path, unbroken):
@@ -104,7 +105,7 @@ def test_survivors_keep_the_directory_and_can_be_stopped(openmpi, tmp_path):
     finished = running.finish()
     assert finished.code == 75, finished
     assert "process 0 was lost; 2 processes go on" in finished.stderr
-    assert json.loads((directory / "summary.json").read_text())["status"] == "stopped"
+    assert read_summary(directory)["status"] == "stopped"
 
 
 def test_a_hanging_process_ends_the_job_after_the_patience(openmpi, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import user_function as own
 from processes import installed_mpi, mpi, python, run
+from still_fit import DATA, still
 
 import psgd
 from psgd.core.errors import Diverged
@@ -14,12 +15,6 @@ from psgd.jobs.files.summary import parameters_sha256
 from psgd.learners.parameter_tree import ParameterTree
 
 __all__ = ["mpi"]
-
-DATA = np.arange(12.0).reshape(6, 2), np.zeros(6)
-
-
-def still(parameters, X, y):
-    return np.zeros(2)
 
 
 @pytest.fixture(scope="module")

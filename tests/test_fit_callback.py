@@ -8,6 +8,7 @@ import pytest
 import user_function as own
 from fit_results import mpich, rows, same, unbroken
 from processes import run
+from run_files import read_summary
 
 import psgd
 from psgd.core.errors import UsageError
@@ -46,7 +47,7 @@ def test_a_callback_that_returns_true_ends_training_with_the_parameters_it_saw(g
     dataset = own.problem()[1]
     fitted = fit_run.fit(tmp_path / "run", callback=callback, group=group)
     assert (fitted.summary["status"], fitted.summary["rounds"]) == ("stopped-by-callback", 7)
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "stopped-by-callback"
+    assert read_summary(tmp_path / "run")["status"] == "stopped-by-callback"
     for found in (seen[0], psgd.load(tmp_path / "run")):
         assert [a.tobytes() for a in found] == [a.tobytes() for a in fitted.parameters]
     assert fitted.summary["test_accuracy"] == own.score(fitted.parameters, *dataset)  # of the final parameters

@@ -1,11 +1,10 @@
 """Which directories, arguments and parameters psgd.fit refuses for a run, and what it keeps in a directory."""
 
-import json
-
 import fit_run
 import numpy as np
 import pytest
 from fit_results import same, unbroken
+from run_files import read_summary
 
 import psgd
 from psgd.core.errors import DataError, Diverged, StorageError, UsageError
@@ -104,7 +103,7 @@ def test_a_run_that_diverges_keeps_its_last_checkpoint_and_says_so(tmp_path):
     with pytest.raises(Diverged):
         psgd.fit(gradient, np.zeros(2), data, epochs=50, batch_size_per_worker=2, period=2, workers=1, check=False,
                  output=tmp_path / "run", checkpoint_seconds=0)  # fmt: skip
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "diverged"
+    assert read_summary(tmp_path / "run")["status"] == "diverged"
     assert CheckpointFiles(tmp_path / "run").tags()
     with pytest.raises(DataError, match="no such file; a run writes its model"):
         psgd.load(tmp_path / "run")

@@ -6,8 +6,9 @@ import signal
 import fit_run
 import pytest
 import user_function as own
-from fit_results import finished, lines, mpich, rows, same, unbroken
+from fit_results import finished, mpich, rows, same, unbroken
 from processes import mpi, python, run
+from run_files import read_metrics, read_summary
 
 import psgd
 from psgd import predict
@@ -24,9 +25,9 @@ def test_the_run_directory_has_the_files_of_a_run(finished, unbroken):
     assert sorted(path.name for path in finished.iterdir()) == [
         *("checkpoints", "config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "summary.json")
     ]
-    summary = json.loads((finished / "summary.json").read_text())
+    summary = read_summary(finished)
     assert (summary["status"], summary["parameters_sha256"]) == ("done", unbroken.summary["parameters_sha256"])
-    assert rows(lines(finished)) == rows(unbroken.history)
+    assert rows(read_metrics(finished)) == rows(unbroken.history)
     for found, expected in zip(psgd.load(finished), unbroken.parameters, strict=True):
         assert (found.dtype, found.tobytes()) == (expected.dtype, expected.tobytes())
 
@@ -51,7 +52,7 @@ def test_metrics_of_a_function_without_a_loss_have_none(tmp_path):
     parameters, dataset = own.problem()
     heard = []
     fitted = psgd.fit(gradient, parameters, dataset, output=tmp_path / "run", period=1, epochs=3, callback=heard.append)
-    assert {row["loss"] for row in lines(tmp_path / "run") if "bytes" in row} == {None}
+    assert {row["loss"] for row in read_metrics(tmp_path / "run") if "bytes" in row} == {None}
     assert len(heard) == len(fitted.history) > 1
     assert {progress.loss for progress in heard} == {None}
     assert not any("loss" in row for row in fitted.history)
@@ -93,7 +94,7 @@ def test_threads_killed_are_resumed_under_mpi(mpich, tmp_path, unbroken):
     assert "going on from round" in resumed.stderr
     summary = json.loads(resumed.stdout.splitlines()[0])
     assert summary["parameters_sha256"] == unbroken.summary["parameters_sha256"]
-    assert rows(lines(directory)) == rows(unbroken.history)
+    assert rows(read_metrics(directory)) == rows(unbroken.history)
 
 
 CHANGES = {
@@ -137,7 +138,7 @@ def test_a_longer_training_goes_on(tmp_path, unbroken):
 
 def test_one_thread_writes_the_metrics(tmp_path, unbroken):
     fit_run.fit(tmp_path / "run", group="threads", processes=3)
-    assert rows(lines(tmp_path / "run")) == rows(unbroken.history)
+    assert rows(read_metrics(tmp_path / "run")) == rows(unbroken.history)
 
 
 def test_consent_to_another_learning_rate(tmp_path, unbroken):

@@ -1,7 +1,6 @@
 """A signal to a script in psgd.fit saves a checkpoint, and is then passed on to the script."""
 
 import itertools
-import json
 import os
 import signal
 import threading
@@ -12,6 +11,7 @@ import pytest
 import user_function as own
 from fit_results import mpich, same, unbroken
 from processes import LIMIT, python, run
+from run_files import read_summary
 
 import psgd
 from psgd.training.checkpoint_files import CheckpointFiles
@@ -34,7 +34,7 @@ def test_a_signal_saves_a_checkpoint_and_is_raised(name, group, tmp_path, unbrok
         fit_run.fit(directory, gradient=signalled, group=group, epochs=10**6)  # threads see it a little later
     assert name == "SIGINT" or caught.value.code == 75
     assert f"psgd: stopped by signal {number.value}; a checkpoint is in {directory}" in capsys.readouterr().err
-    assert json.loads((directory / "summary.json").read_text())["status"] == "stopped"
+    assert read_summary(directory)["status"] == "stopped"
     (tag,) = CheckpointFiles(directory).tags()
     resumed = fit_run.fit(directory, resume=True)
     if tag.round < resumed.summary["rounds"] == unbroken.summary["rounds"]:

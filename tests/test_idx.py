@@ -2,11 +2,11 @@
 
 import gzip
 import os
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from idx_files import CODES, idx_bytes
 
 from psgd.config.settings import Idx, Mnist
 from psgd.core.errors import DataError
@@ -14,12 +14,6 @@ from psgd.data.sources.idx import load_idx_directory, read_idx
 from psgd.data.sources.load import find, load_source
 
 INT64 = np.int64
-CODES = {"u1": 0x08, "i1": 0x09, ">i2": 0x0B, ">i4": 0x0C, ">f4": 0x0D, ">f8": 0x0E}
-
-
-def idx_bytes(values: object, stored: str = "u1") -> bytes:
-    array = np.asarray(values, stored)
-    return struct.pack(f">BBBB{array.ndim}I", 0, 0, CODES[stored], array.ndim, *array.shape) + array.tobytes()
 
 
 def write_mnist_like(

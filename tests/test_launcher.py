@@ -4,8 +4,8 @@ import os
 from contextlib import nullcontext as nothing
 
 import pytest
+from command import command, refused
 from processes import mpi, run
-from test_train import command, refused
 
 from psgd.core.errors import UsageError
 from psgd.core.launcher import disconnected, launched, process_count, rank, unconnected_tasks

@@ -54,7 +54,7 @@ def test_numbers_beyond_any_machine_name_their_limit(override, limit):
 )
 def test_what_memory_cannot_hold_is_refused_with_both_sizes(overrides):
     settings = resolve(None, [*overrides, "group=serial", "compile=never"]).settings
-    with pytest.raises(UsageError, match=r"need \d+ GiB at least, and this machine has \d+; lower "):
+    with pytest.raises(UsageError, match=r"need [\d.,]+ [GT]B at least, and this machine has [\d.]+ [GT]B; lower "):
         build_job(settings, load_data(settings))
 
 

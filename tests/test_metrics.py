@@ -1,10 +1,10 @@
 """The file of metrics: lines are buffered for a moment, and written before a checkpoint."""
 
-import json
 from pathlib import Path
 
 import pytest
 from jobs import NAMES, job, strategies
+from run_files import read_metrics
 
 from psgd.core.errors import StorageError
 from psgd.core.replica import Progress
@@ -33,7 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def rounds(directory: Path) -> list[int]:
-    return [json.loads(line)["round"] for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [row["round"] for row in read_metrics(directory)]
 
 
 def add(file: Metrics, *numbers: int) -> None:

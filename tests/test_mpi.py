@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from contract import hashes
+from idx_files import write_idx
 from processes import LIMIT, Finished, Running, installed_mpi, mpi, python, run
-from test_train import write_idx
+from run_files import read_summary
 
 from psgd.group.serial import Serial
 
@@ -116,7 +117,7 @@ def test_a_signal_to_the_launcher(mpi, tmp_path, number):
     else:
         assert finished.code == (130 if number == signal.SIGINT else 75), finished
         assert finished.stderr.count("--resume") == 1
-        assert json.loads((directory / "summary.json").read_text())["status"] == "stopped"
+        assert read_summary(directory)["status"] == "stopped"
     resumed = summary(python("-m", "psgd.train", "--resume", "--quiet", "--output", str(directory)))
     assert resumed["parameters_sha256"] == expected["parameters_sha256"]
 

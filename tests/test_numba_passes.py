@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from jobs import NAMES, job, strategies, train
-from test_learners import some_batch
+from learner_batches import some_batch
 
 from psgd.backends import native
 from psgd.backends.backend import Network, Passes

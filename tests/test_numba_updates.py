@@ -6,20 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 from jobs import NAMES, job, strategies, train
+from optimizer_rules import RULES
 
 from psgd.backends.numpy.backend import NUMPY
 from psgd.core.blocks import BLOCK_ELEMENTS
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.optimizers.optimizer import Optimizer
-from psgd.optimizers.rules import SGD, Adam
 from psgd.optimizers.schedule import Schedule
 
 pytest.importorskip("numba")
 from psgd.backends.numba.backend import NumbaBackend
 
 NUMBA = NumbaBackend(1)
-RULES = [SGD(), SGD(0.9), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)]
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from optimizer_rules import RULES
+from properties import repeatable
 
 from psgd.core.blocks import BLOCK_ELEMENTS, blocks, squared_norm
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam, Rule
 from psgd.optimizers.schedule import Schedule
 
-RULES = [SGD(), SGD(0.9), SGD(0.9, nesterov=True), Adam(), Adam(amsgrad=True)]
-repeatable = settings(derandomize=True, deadline=None)
 HAND = Adam(beta1=0.5, beta2=0.75, epsilon=0.5)
 
 

@@ -9,6 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from distances import distance
 
 from psgd.learners.layered_learner import WeightSettings
 from psgd.learners.learner import Batch, TrainState
@@ -49,19 +50,14 @@ def ours(network: str, optimizer: str, dtype: str, given: dict[str, np.ndarray])
     return p
 
 
-def normwise(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
-
-
 @pytest.mark.parametrize(("network", "optimizer", "dtype"), CASES)
 def test_parameters_equal_the_reference(network, optimizer, dtype):
     with np.load(HERE / "references" / f"{network}.npz") as file:
         given = dict(file)
     reference = given[f"{optimizer}_{dtype}"]
     assert reference.dtype == np.dtype(dtype)
-    moved = normwise(given["start"].astype(dtype), reference)
-    error = normwise(ours(network, optimizer, dtype, given), reference)
+    moved = distance(given["start"].astype(dtype), reference)
+    error = distance(ours(network, optimizer, dtype, given), reference)
     print(f"{network} {optimizer} {dtype}: error {error:.2e}, way {moved:.2f}")
     assert moved > 0.1  # the parameters did change
     assert error < ALLOWED[dtype]
@@ -73,7 +69,7 @@ def test_the_references_differ_from_each_other():
         with np.load(HERE / "references" / f"{network}.npz") as file:
             finals = [file[f"{optimizer}_float64"] for optimizer in OPTIMIZERS]
         for i, a in enumerate(finals):
-            assert all(normwise(a, b) > 1e-3 for b in finals[:i])
+            assert all(distance(a, b) > 1e-3 for b in finals[:i])
 
 
 def script() -> ModuleType:
@@ -95,4 +91,4 @@ def test_parameters_equal_those_of_the_installed_pytorch():
         for optimizer in OPTIMIZERS:
             for dtype, allowed in ALLOWED.items():
                 theirs = make.final(network, optimizer, dtype, given)
-                assert normwise(ours(network, optimizer, dtype, given), theirs) < allowed
+                assert distance(ours(network, optimizer, dtype, given), theirs) < allowed

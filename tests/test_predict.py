@@ -4,13 +4,13 @@ import csv
 import errno
 import gzip
 import io
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from processes import Finished, python, run
+from run_files import read_summary
 
 import psgd
 from psgd.core.errors import DataError, UsageError
@@ -24,7 +24,7 @@ def train(directory: Path, *arguments: str) -> float:
     """The accuracy (or else the loss) of training."""
     finished = python("-m", "psgd.train", *SHORT, *arguments, "--output", str(directory))
     assert finished.code == 0, finished
-    summary = json.loads((directory / "summary.json").read_text())
+    summary = read_summary(directory)
     return float(summary.get("test_accuracy", summary["test_loss"]))
 
 

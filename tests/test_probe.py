@@ -7,6 +7,7 @@ from pathlib import Path
 from pipes import run_pipes
 
 import pytest
+from command import train
 from processes import Finished, Mpi, mpi, python, run
 
 from psgd.config.resolve import resolve
@@ -30,10 +31,6 @@ QUICK = (
     "from psgd.jobs.launch.command import main; from psgd.jobs.probe import bench;"
     "bench.SECONDS = bench.TOGETHER = bench.TIMED_SECONDS = 0.005; raise SystemExit(main())"
 )
-
-
-def train(*arguments: str, **variables: str) -> Finished:
-    return python("-m", "psgd.train", *map(str, arguments), **variables)
 
 
 def test_one_worker_by_hand():

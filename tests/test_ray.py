@@ -27,6 +27,7 @@ from ray_faults import (
     failing_to_read,
     stopping_the_control_plane,
 )
+from run_files import read_summary
 
 import psgd
 from psgd.core.errors import Diverged
@@ -174,7 +175,7 @@ def test_survivors_end_with_the_bits_of_serial(cluster, monkeypatch, tmp_path, c
     err = capsys.readouterr().err
     assert code == 0, err
     assert seconds < SOON
-    found, left = json.loads((tmp_path / "run" / "summary.json").read_text()), 3 - len(deaths)
+    found, left = read_summary(tmp_path / "run"), 3 - len(deaths)
     assert found["processes"] == left
     for name in ("parameters_sha256", "worker_steps", "test_loss", "rounds", "examples"):
         assert found[name] == undisturbed.summary[name], name

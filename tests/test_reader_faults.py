@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from idx_files import idx_bytes
 from unprivileged import unprivileged
 
 import psgd
@@ -50,13 +51,9 @@ def write(directory: Path, reader: str, part: str, rows: list = ROWS) -> Path:
     else:
         name = "train" if part == "train" else "t10k"
         path = directory / f"{name}-images-idx3-ubyte"
-        path.write_bytes(idx(x[:, :, np.newaxis]))
-        (directory / f"{name}-labels-idx1-ubyte").write_bytes(idx(y))
+        path.write_bytes(idx_bytes(x[:, :, np.newaxis]))
+        (directory / f"{name}-labels-idx1-ubyte").write_bytes(idx_bytes(y))
     return path
-
-
-def idx(array: np.ndarray) -> bytes:
-    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.astype(np.uint8).tobytes()
 
 
 def given(directory: Path, reader: str) -> list[str]:

@@ -7,6 +7,8 @@ from pipes import Fault, run_pipes
 import pytest
 from jobs import data, job, strategies, train
 from resuming import stopped_at
+from run_files import read_metrics
+from short_segments import cut_segments, three_steps
 
 from psgd.core.errors import StorageError
 from psgd.core.replica import Replica
@@ -21,23 +23,15 @@ from psgd.strategy.presets import parameter_averaging
 from psgd.training import checkpoint_files
 from psgd.training.loop import Loop
 from psgd.training.recorder import Recorder
-from psgd.training.steps.step_budget import StepBudget
+
+__all__ = ["three_steps"]  # a fixture
+pytestmark = pytest.mark.usefixtures("three_steps")
 
 WORKERS = 4
 _one_shot = parameter_averaging(
     WORKERS, period_to_end(36, exact_speeds(None, WORKERS)), Optimizer(Adam(), Schedule(0.01)), "keep"
 )
 STRATEGIES = {**strategies(WORKERS), "one shot, adam": _one_shot}
-
-
-def three_steps(budget: StepBudget, wanted: int) -> int:
-    return min(wanted, 3)
-
-
-@pytest.fixture(autouse=True)
-def _short_segments(monkeypatch):
-    """Three steps a segment: reports are exchanged within rounds, and at the same steps in every run."""
-    monkeypatch.setattr(StepBudget, "steps", three_steps)
 
 
 def train_with_checkpoints(name: str, directory: Path | None, transport: Transport) -> object:
@@ -47,7 +41,7 @@ def train_with_checkpoints(name: str, directory: Path | None, transport: Transpo
 
 def train_in_short_segments(name: str, directory: Path, transport: Transport) -> object:
     """For a process of its own."""
-    StepBudget.steps = three_steps  # type: ignore[method-assign]
+    cut_segments()
     return train_with_checkpoints(name, directory, transport)
 
 
@@ -97,9 +91,8 @@ def test_metrics_are_truncated_to_the_checkpoint(tmp_path):
     train(job(STRATEGIES[name], WORKERS), Serial(), tmp_path / "interrupted")
 
     def rounds(directory):
-        import json
 
-        rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+        rows = read_metrics(directory)
         return [(row["round"], row["examples"], row.get("loss"), row.get("test_loss")) for row in rows]
 
     assert rounds(tmp_path / "interrupted") == rounds(tmp_path / "uninterrupted")

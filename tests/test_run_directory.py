@@ -11,6 +11,7 @@ import pytest
 from command import SHORT, command, refused, run, train
 from processes import Running
 from processes import run as run_command
+from run_files import read_summary
 
 from psgd.config.resolve import resolve
 from psgd.core.errors import DataError, StorageError, UsageError
@@ -72,12 +73,12 @@ def test_the_saved_config_resumes_with_any_group(tmp_path):
 )  # fmt: skip
 def test_a_run_that_has_ended_says_that_there_is_nothing_to_train(tmp_path, settings, more, reason):
     assert train("group=serial", *settings, "--quiet", "--output", tmp_path).code == 0
-    before, summary = contents(tmp_path), json.loads((tmp_path / "summary.json").read_text())
+    before, summary = contents(tmp_path), read_summary(tmp_path)
     resumed = train("--resume", *more, "--output", tmp_path)
     assert resumed.code == 0, resumed
     assert f"[0] already at epoch {summary['epochs']:.2f}, {reason}: nothing to train\n" in resumed.stderr
     assert "going on" not in resumed.stderr
-    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert read_summary(tmp_path) == summary
     assert json.loads(resumed.stdout) == rounded(summary)
     after = contents(tmp_path)
     assert after.keys() == before.keys()

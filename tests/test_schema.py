@@ -10,8 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from processes import ROOT, python
 from test_config import test_invalid_values_name_the_rule as invalid
-from test_config import test_unknown_names_suggest_known_ones as unknown
 from test_config import test_valid_values as valid
+from test_config_names import test_unknown_names_suggest_known_ones as unknown
 
 from psgd.config.document import parse_yaml, read_file
 from psgd.config.names import SECTIONS, TOP, inner

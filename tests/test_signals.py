@@ -1,11 +1,11 @@
 """Signals that ask to stop, sent at exact events. To the launcher: test_mpi.py."""
 
-import json
 import os
 import signal
 
 import pytest
 from processes import python
+from run_files import read_summary
 
 from psgd.training.signals import Signals
 
@@ -59,7 +59,7 @@ runpy.run_module("{called}", run_name="__main__", alter_sys=True)
     finished = python("-c", script, str(tmp_path / "run"))
     assert finished.code == 75, finished
     assert finished.stderr == f"[0] psgd: stopped by signal 1; continue with --resume --output {tmp_path}/run\n"
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "stopped"
+    assert read_summary(tmp_path / "run")["status"] == "stopped"
     assert list((tmp_path / "run" / "checkpoints").glob("0*"))
 
 

@@ -1,18 +1,13 @@
-"""Strategies: weights and plans computed by hand, and the distribution of examples over unequal workers."""
-
-from fractions import Fraction
-from itertools import pairwise
-from math import floor
+"""Strategies: weights computed by hand and in general, equal plans, and the application of a combination."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import repeatable
 
 from psgd.config.resolve import resolve
 from psgd.core.replica import Progress, Replica
-from psgd.data.sampling.sampler import positions
-from psgd.data.sampling.shuffle import Shuffle
 from psgd.data.sources.load import load_data
 from psgd.group.reports import WorkDone
 from psgd.jobs.build import build_job
@@ -20,11 +15,10 @@ from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam
 from psgd.optimizers.schedule import Schedule
 from psgd.strategy import presets
-from psgd.strategy.plans import PacedPlan, exact_speeds, period_to_end
+from psgd.strategy.plans import PacedPlan, exact_speeds
 from psgd.strategy.presets import HOLDOUT
 from psgd.strategy.strategy import Strategy
 
-repeatable = settings(derandomize=True, deadline=None)
 OPTIMIZER = Optimizer(SGD(), Schedule(0.1))
 
 
@@ -163,56 +157,6 @@ def test_a_huge_delay_has_weight_0():
         assert weights(weighted_averaging(3, r), [2**62, 1, 0]) == [[1.0, 0.0, 0.0]]
 
 
-# Plans
-
-
-def test_pace_by_hand():
-    pace = PacedPlan(10, exact_speeds([1, 0.25, 0.05], 3))
-    plans = [list(pace.steps(t)) for t in range(4)]
-    assert plans == [[10, 2, 0], [10, 3, 1], [10, 2, 0], [10, 3, 1]]  # of 2 1/2 and 1/2 steps a round
-
-
-def test_speeds_are_exact_decimals():
-    """floor(0.29 * 100) is 28 in floating point."""
-    assert floor(0.29 * 100) == 28
-    assert PacedPlan(100, exact_speeds([1.0, 0.29], 2)).steps(0) == (100, 29)
-    assert sum(PacedPlan(1, exact_speeds([1.0, 0.1], 2)).steps(t)[1] for t in range(10)) == 1
-    assert exact_speeds(None, 3) == (1, 1, 1)
-    assert exact_speeds([1, 0.3], 2) == (1, Fraction(3, 10))
-
-
-speeds_lists = st.lists(st.decimals("0.01", "1", places=2).map(float), min_size=0, max_size=5).map(lambda s: [1.0, *s])
-
-
-@repeatable
-@given(st.integers(1, 60), speeds_lists, st.integers(0, 30))
-def test_pace_follows_the_speeds_to_within_a_step(period, speeds, rounds):
-    exact = exact_speeds(speeds, len(speeds))
-    pace = PacedPlan(period, exact)
-    plans = np.array([pace.steps(t) for t in range(rounds + 1)])
-    assert plans.sum(axis=0).tolist() == [floor((rounds + 1) * period * s) for s in exact]
-    for taken, s in zip(plans.T, exact, strict=True):
-        assert set(taken.tolist()) <= {floor(period * s), floor(period * s) + 1}
-    assert (plans[:, 0] == period).all()
-
-
-def test_period_to_end_by_hand():
-    equal = exact_speeds(None, 4)
-    assert [period_to_end(batches, equal) for batches in (1, 4, 5, 8, 9)] == [1, 1, 2, 2, 3]
-    assert period_to_end(110, exact_speeds([1, 1, 0.5, 0.25], 4)) == 40
-    assert period_to_end(111, exact_speeds([1, 1, 0.5, 0.25], 4)) == 41
-    assert period_to_end(3, exact_speeds([1, 0.01], 2)) == 3
-
-
-@repeatable
-@given(st.integers(1, 5000), speeds_lists)
-def test_period_to_end_is_the_smallest_that_suffices(batches, speeds):
-    exact = exact_speeds(speeds, len(speeds))
-    period = period_to_end(batches, exact)
-    assert sum(PacedPlan(period, exact).steps(0)) >= batches
-    assert period == 1 or sum(PacedPlan(period - 1, exact).steps(0)) < batches
-
-
 def test_equal_plans_give_every_worker_the_same_steps():
     for t in (0, 1, 7):
         assert gradient_averaging(3).plan.steps(t) == (1, 1, 1)
@@ -253,84 +197,3 @@ def test_a_step_in_place_has_the_same_bits(rule):
     assert (new.vectors == same).all()
     assert (old.vectors == start).all()
     assert not (same == start).all()
-
-
-# Distribution of batches
-
-
-def naive_positions(plan: list[int], start: int, batch: int) -> list[list[int]]:
-    """Step after step, every worker with steps left takes the next batch."""
-    taken: list[list[int]] = [[] for _ in plan]
-    while any(len(own) < steps for own, steps in zip(taken, plan, strict=True)):
-        for own, steps in zip(taken, plan, strict=True):
-            if len(own) < steps:
-                own.append(start)
-                start += batch
-    return taken
-
-
-some_plans = st.lists(st.integers(0, 7), min_size=1, max_size=6)
-
-
-def test_positions_by_hand():
-    plan = (3, 1, 2)
-    found = [list(positions(plan, w, 0, n, 100, 10)) for w, n in enumerate(plan)]
-    assert found == [[100, 130, 150], [110], [120, 140]]
-
-
-@repeatable
-@given(some_plans, st.integers(0, 1000), st.integers(1, 9), st.data())
-def test_batches_are_distributed_one_by_one_wherever_segments_end(plan, start, batch, data):
-    for worker, expected in enumerate(naive_positions(plan, start, batch)):
-        cuts = sorted(data.draw(st.lists(st.integers(0, len(expected)), max_size=4)))
-        edges = [0, *cuts, len(expected)]
-        segments = [list(positions(plan, worker, first, past - first, start, batch)) for first, past in pairwise(edges)]
-        assert [position for segment in segments for position in segment] == expected
-
-
-@repeatable
-@given(
-    st.lists(some_plans, min_size=1, max_size=5),
-    st.integers(1, 9),
-    st.integers(1, 40),
-    st.integers(0, 99),
-    st.none() | st.integers(1, 50),
-)
-def test_every_example_once_an_epoch(rounds, batch, examples, seed, window):
-    """For any plans; batches and rounds cross epochs, and each worker reads the stream independently."""
-    workers = max(map(len, rounds))
-    streams, position, taken = [Shuffle(examples, batch, seed, window).stream for _ in range(workers)], 0, {}
-    for plan in rounds:
-        plan = np.array(plan + [0] * (workers - len(plan)))
-        for worker, steps in enumerate(plan.tolist()):
-            for at in positions(plan, worker, 0, steps, position, batch):
-                for i, row in enumerate(streams[worker].rows(at, batch).tolist()):
-                    assert at + i not in taken
-                    taken[at + i] = row
-        position += int(plan.sum()) * batch
-    assert sorted(taken) == list(range(position))
-    for epoch in range(position // examples):
-        rows = [taken[p] for p in range(epoch * examples, (epoch + 1) * examples)]
-        assert sorted(rows) == list(range(examples))
-    rest = [taken[p] for p in range(position // examples * examples, position)]
-    assert len(set(rest)) == len(rest)
-
-
-def test_every_epoch_has_its_own_permutation():
-    one, other = Shuffle(50, 1, 3).stream, Shuffle(50, 1, 4).stream
-    first, second = one.rows(0, 50).tolist(), one.rows(50, 50).tolist()
-    assert len({tuple(first), tuple(second), tuple(other.rows(0, 50)), tuple(range(50))}) == 4
-    assert one.rows(0, 50).tolist() == first  # an earlier epoch again
-    assert one.rows(48, 104).tolist() == first[48:] + second + one.rows(100, 50).tolist() + one.rows(150, 2).tolist()
-
-
-def test_a_window_holds_long_pieces_that_are_shuffled_together():
-    """64 pieces a window, from anywhere; the order of pieces and of rows differs from epoch to epoch."""
-    epochs = Shuffle(10_000, 1, 5, 640).stream
-    first, second = epochs.rows(0, 10_000), epochs.rows(10_000, 10_000)
-    for rows in (first, second):
-        windows = [np.sort(rows[start : start + 640]) for start in range(0, 10_000, 640)]
-        assert all(1 + np.count_nonzero(np.diff(window) > 1) <= 65 for window in windows)
-        assert np.count_nonzero(np.diff(rows) == 1) < 100  # a permutation of all rows would have 15
-        assert np.ptp(windows[0]) > 5000
-    assert set(first[:640]) != set(second[:640])

@@ -7,6 +7,7 @@ import signal
 
 import pytest
 from command import train
+from run_files import read_metrics, read_summary
 
 import psgd
 from psgd.jobs.files.summary import parameters_sha256, rounded
@@ -49,12 +50,12 @@ def test_what_is_not_finite_is_left_to_json():
 def test_a_run_prints_what_it_keeps_and_one_worker_sends_nothing(workers, tmp_path):
     finished = train("training.epochs=2", f"workers={workers}", "group=serial", "--quiet", "--output", tmp_path / "run")
     assert finished.code == 0, finished
-    kept = json.loads((tmp_path / "run" / "summary.json").read_text())
+    kept = read_summary(tmp_path / "run")
     assert json.loads(finished.stdout) == rounded(kept)
     assert kept["epochs"] != round(kept["epochs"], 6)  # all digits
     sent = kept["rounds"] * SIZE * 4 if workers > 1 else 0
     assert kept["bytes_sent_per_worker"] == sent
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(tmp_path / "run")
     assert max(row.get("bytes", 0) for row in rows) == sent
 
 
@@ -83,7 +84,7 @@ def test_a_stopped_run_says_of_which_epoch_its_scores_are(stop, scored, settings
     found = psgd.Run(tmp_path)
     assert (found.summary["status"], found.summary["rounds"]) == ("stopped", stop)
     assert found.parameters_sha256 == hashes[stop]
-    rows = [row for row in map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines()) if "test_loss" in row]
+    rows = [row for row in read_metrics(tmp_path) if "test_loss" in row]
     assert [row["round"] for row in rows] == [scored] * (scored is not None)
     assert found.summary.get("test_loss") == (rows[0]["test_loss"] if rows else None)
     epoch = found.summary.get("scores_epoch")

@@ -13,6 +13,7 @@ import pytest
 from command import run
 from processes import Mpi, mpi, python
 from processes import run as run_command
+from run_files import read_metrics
 
 import psgd
 from psgd.core.errors import UsageError
@@ -44,7 +45,7 @@ def curve(directory: Path, name: str) -> list[tuple[int, float]]:
 
 
 def in_metrics(directory: Path, name: str) -> list[tuple[int, float]]:
-    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(directory)
     return [(row["examples"], pytest.approx(row[name], rel=1e-6)) for row in rows if row.get(name) is not None]
 
 

@@ -1,64 +1,28 @@
-"""The command psgd.train: the files that it writes, how it ends, and that invalid input leaves no files."""
+"""The command psgd.train: the files that it writes, and how it ends."""
 
-import gzip
 import json
-import math
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from command import command, refused, run, train
-from processes import ROOT, Finished, Running
+from command import call, command, refused, run, train
+from processes import ROOT, Running
 from processes import run as run_command
+from run_files import read_metrics, read_summary
 from safetensors.numpy import load_file
 
 from psgd.config.resolve import resolve
 from psgd.config.settings import GradientAveraging
-from psgd.core.files import to_json
-from psgd.jobs.launch.command import main
 
-__all__ = ["run"]  # a fixture
-
-
-@pytest.fixture
-def call(capfd) -> Callable[..., Finished]:
-    """The command as a function call in this process: a usage error costs no start of Python."""
-
-    def call(*arguments: object) -> Finished:
-        began = time.monotonic()
-        try:
-            code = main([str(each) for each in arguments])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return Finished(code, *capfd.readouterr(), time.monotonic() - began)
-
-    return call
-
-
-def test_json_has_null_where_a_number_is_not_finite():
-    value = {"loss": math.nan, "weights": [0.5, math.inf], "scores": {"test": (np.float64("-inf"), 1)}, "name": "nan"}
-    assert json.loads(to_json(value), parse_constant=pytest.fail) == {
-        "loss": None, "weights": [0.5, None], "scores": {"test": [None, 1]}, "name": "nan",
-    }  # fmt: skip
-
-
-def test_indented_json_has_a_list_of_numbers_in_one_line():
-    value = {"weights": [0.5, None, 1e-9], "rows": [[1, 2], []], "text": ["a [\n 1\n]", 2], "both": [{"weights": [1]}]}
-    text = to_json(value, indent=2)
-    assert json.loads(text) == value
-    assert '"weights": [0.5, null, 1e-09],' in text
-    assert "    [1, 2],\n" in text
+__all__ = ["call", "run"]  # fixtures
 
 
 def test_the_run_directory(run):
     assert sorted(p.name for p in run.iterdir()) == [
         "checkpoints", "config.yaml", "environment.json", "metrics.jsonl", "model.safetensors", "summary.json",
     ]  # fmt: skip
-    summary = json.loads((run / "summary.json").read_text())
+    summary = read_summary(run)
     assert summary["status"] == "done"
     assert set(summary) >= {
         "strategy", "group", "device", "workers", "processes", "rounds", "epochs", "examples", "train_seconds",
@@ -69,7 +33,7 @@ def test_the_run_directory(run):
     assert {name: array.shape for name, array in model.items()} == {
         "layers.1.weights": (64, 64), "layers.1.biases": (64,), "layers.2.weights": (64, 10), "layers.2.biases": (10,),
     }  # fmt: skip
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(run)
     assert rows[0].keys() >= {"round", "epoch", "examples", "seconds", "compute_seconds", "bytes", "loss", "weights"}
     assert rows[-1]["test_accuracy"] == summary["test_accuracy"]
     environment = json.loads((run / "environment.json").read_text())
@@ -78,7 +42,7 @@ def test_the_run_directory(run):
 
 def test_the_resolved_config_runs_as_it_is(run, tmp_path):
     assert train(run / "config.yaml", "--quiet", "--output", tmp_path / "again").code == 0
-    ours, theirs = (json.loads((d / "summary.json").read_text()) for d in (run, tmp_path / "again"))
+    ours, theirs = (read_summary(d) for d in (run, tmp_path / "again"))
     assert ours["parameters_sha256"] == theirs["parameters_sha256"]
     assert (run / "config.yaml").read_text() == (tmp_path / "again" / "config.yaml").read_text()
 
@@ -145,7 +109,7 @@ def test_a_run_that_reached_its_target_resumes_with_another(tmp_path):
 def test_evaluations_stay_at_whole_epochs_after_resuming(tmp_path):
     train("training.epochs=2.5", "strategy.period=4", "--quiet", "--output", tmp_path / "run")
     train("--resume", "training.epochs=5", "--quiet", "--output", tmp_path / "run")
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(tmp_path / "run")
     assert [int(2 * row["epoch"]) / 2 for row in rows if "test_loss" in row] == [1, 2, 2.5, 3, 4, 5]
 
 
@@ -164,30 +128,8 @@ def test_a_run_without_a_single_combination_has_diverged(tmp_path):
     finished = train(*arguments, *more)
     assert finished.code == 4, finished
     assert "no worker was finite in any round" in finished.stderr
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "diverged"
+    assert read_summary(tmp_path / "run")["status"] == "diverged"
     assert not (tmp_path / "run" / "model.safetensors").exists()
-
-
-def test_a_model_larger_than_memory_is_refused(tmp_path):
-    refusal = train("model.hidden=[1000000000]", "--output", tmp_path / "run")
-    refused(
-        refusal, 2, "75,000,000,010 parameters, 4 workers and batches of 10 need ", "GiB at least, and", "model.hidden"
-    )
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_batch_larger_than_the_data_is_refused(tmp_path):
-    arguments = ("data={source: synthetic, examples: 6, features: 3, classes: 2}", "training.epochs=1")
-    refused = train(*arguments, "training.batch_size_per_worker=7", "--output", tmp_path / "run")
-    assert refused.code == 2, refused
-    assert "training.batch_size_per_worker is 7, but there are 6 training examples" in refused.stderr
-    assert "use at most 6" in refused.stderr
-    assert not (tmp_path / "run").exists()
-    assert train(*arguments, "training.batch_size_per_worker=6", "--output", tmp_path / "run").code == 0
-    drawn = train(
-        *arguments, "training.batch_size_per_worker=7", "data.mode=replacement", "--output", tmp_path / "drawn"
-    )
-    assert drawn.code == 0, drawn  # with replacement, a step may use an example twice
 
 
 @pytest.mark.parametrize("name", ["gradient-averaging", "parameter-averaging"])
@@ -233,7 +175,7 @@ def test_divergence_ends_with_its_code(tmp_path):
     assert refused_with_summary.code == 4
     assert refused_with_summary.stderr.count("is not finite") == 1
     assert "Traceback" not in refused_with_summary.stderr
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "diverged"
+    assert read_summary(tmp_path / "run")["status"] == "diverged"
     assert not (tmp_path / "run" / "model.safetensors").exists()
     assert not list(tmp_path.glob("run/checkpoints/0*")), "a replica that is not finite was saved"
 
@@ -247,61 +189,3 @@ def test_sigterm_without_a_launcher(tmp_path):
     finished = running.finish()
     assert finished.code == 75, finished
     assert finished.stderr.count("--resume") == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["training.epocs=1"], ["did you mean epochs?"]),
-        (["workers=0"], ["workers is 0"]),
-        (["training.batch_size_per_worker=-5"], ["is -5"]),
-        (["training.epochs=many"], ['is "many"']),
-        (["missing.yaml"], ["missing.yaml"]),
-        (["group=mpi", "cluster.processes=3"], ["cluster.processes"]),
-        (["--resume", "--overwrite"], ["choose one"]),
-        (["--overwrite"], ["--output DIR"]),
-    ],
-)
-def test_usage_errors(call, tmp_path, arguments, words):
-    refused(call(*arguments, f"output={tmp_path}/x"), 2, *words)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("training: {epochs: 1, epochs: 2}", ["given twice"]),
-        ("workers: [", ["not valid YAML"]),
-        ("workers: '4'", ['workers is "4"']),
-        ("strategy: {name: weighted-averaging, rat: 1}", ["strategy.rat"]),
-    ],
-)
-def test_invalid_config_files(call, tmp_path, text, words):
-    path = tmp_path / "a.yaml"
-    path.write_text(text)
-    refused(call(path, f"output={tmp_path}/x"), 2, *words, str(path))
-    assert [p.name for p in tmp_path.iterdir()] == ["a.yaml"]
-
-
-def write_idx(directory: Path, images: np.ndarray, labels: np.ndarray) -> None:
-    codes = {"u1": 8, "f4": 13}
-    directory.mkdir(parents=True)
-    for part in ("train", "t10k"):
-        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
-            head = bytes([0, 0, codes[array.dtype.str[1:]], array.ndim]) + np.array(array.shape, ">i4").tobytes()
-            with gzip.open(directory / f"{part}-{kind}-ubyte.gz", "wb") as file:
-                file.write(head + array.tobytes())
-
-
-def test_truncated_and_missing_data_are_errors(tmp_path):
-    images, labels = np.zeros((20, 4, 4), np.uint8), np.arange(20, dtype=np.uint8) % 3
-    write_idx(tmp_path / "data", images, labels)
-    path = tmp_path / "data" / "train-images-idx3-ubyte.gz"
-    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-7]))
-    arguments = ("data.source=idx", f"data.path={tmp_path}/data", "--output", tmp_path / "x")
-    refused(train(*arguments), 3, "train-images-idx3-ubyte.gz")
-    path.unlink()
-    refused(train(*arguments), 3, "train-images-idx3-ubyte.gz")
-    nowhere = {"PSGD_DATA": str(tmp_path), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-    refused(train("data.source=mnist", "--output", tmp_path / "x", **nowhere), 3, "PSGD_DATA")
-    assert not (tmp_path / "x").exists()

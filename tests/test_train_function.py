@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import run
-from processes import LIMIT
+from processes import LIMIT, python
+from run_files import read_metrics, read_summary
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import psgd
@@ -34,13 +35,18 @@ def handlers() -> list[object]:
     return [signal.getsignal(number) for number in SIGNALS]
 
 
+def test_importing_the_module_of_the_command_does_not_hide_the_function():
+    code = "import psgd; before = psgd.train; import psgd.train; raise SystemExit(psgd.train is not before)"
+    assert python("-c", code).code == 0
+
+
 @pytest.mark.parametrize("group", ["serial", "threads"])
 def test_it_has_the_files_and_the_hash_of_the_command(run, tmp_path, group, capfd):
     before = handlers()
     ours = train(tmp_path / "run", group=group)
     assert ours.directory == tmp_path / "run"
     assert {path.name for path in ours.directory.iterdir()} == {path.name for path in run.iterdir()}
-    assert ours.summary == json.loads((ours.directory / "summary.json").read_text())
+    assert ours.summary == read_summary(ours.directory)
     assert (ours.summary["group"], ours.parameters_sha256) == (group, psgd.Run(run).parameters_sha256)
     assert handlers() == before
     assert capfd.readouterr() == ("", "")
@@ -208,7 +214,7 @@ def test_metrics_are_a_data_frame_or_else_rows(run, monkeypatch):
     assert isinstance(frame, pandas.DataFrame)
     monkeypatch.setitem(sys.modules, "pandas", None)
     rows = psgd.Run(run).metrics
-    assert rows == [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert rows == read_metrics(run)
     assert list(frame["round"]) == [row["round"] for row in rows]
     assert frame["test_accuracy"].dropna().iloc[-1] == psgd.Run(run).summary["test_accuracy"]
 

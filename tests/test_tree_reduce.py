@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import repeatable
 
 from psgd.core.blocks import BLOCK_ELEMENTS, ApplyBlock
 from psgd.group.group import Group
@@ -15,7 +16,6 @@ from psgd.group.tree_reduce import Node, TreeReducer, maximal_subtrees
 from psgd.group.vector_shape import VectorShape
 
 SIZE = 11
-repeatable = settings(derandomize=True, deadline=None)
 
 workers_numbers = st.integers(1, 17)
 seeds = st.integers(0, 2**32 - 1)

@@ -3,6 +3,7 @@
 import os
 
 from psgd.core.errors import UsageError
+from psgd.core.wording import data_size
 
 
 def memory_bytes() -> int:
@@ -12,4 +13,4 @@ def memory_bytes() -> int:
 def check_fits(needed: int, what: str, advice: str) -> None:
     """UsageError if `needed` bytes are more than this machine has; `what` needs them."""
     if needed > (there := memory_bytes()):
-        raise UsageError(f"{what} need {needed >> 30} GiB at least, and this machine has {there >> 30}; {advice}")
+        raise UsageError(f"{what} need {data_size(needed)} at least, and this machine has {data_size(there)}; {advice}")

@@ -31,12 +31,3 @@ def note(check: str, text: str, advice: str = "", **details: Any) -> Finding:
 
 def wrong(check: str, text: str, advice: str = "", **details: Any) -> Finding:
     return Finding(check, "wrong", text, advice, details)
-
-
-def in_bytes(amount: float) -> str:
-    """Write a number of bytes for people, as 1.5 GB."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.3g} {unit}"
-        amount /= 1000
-    return f"{amount:.3g} TB"

@@ -9,6 +9,7 @@ from psgd.backends.cuda.device import DeviceArray, Program
 
 from .emulate import emulated
 
+KINDS = {"identity": 0, "relu": 1, "sigmoid": 2, "tanh": 3, "softmax": 4}  # of activations, for kernels
 ORDERS = (0, 1, 5)  # forward, backward, drawn
 
 
@@ -42,3 +43,7 @@ def on_device(argument: Any) -> Any:
 def addresses(arrays: list[np.ndarray]) -> np.ndarray:
     """A table of pointers to these arrays."""
     return np.array([array.ctypes.data for array in arrays], np.uintp)
+
+
+def ints(*numbers: int) -> np.ndarray:
+    return np.array(numbers, np.int32)

@@ -18,6 +18,7 @@ from psgd.backends.cuda.cublas import Cublas
 from psgd.backends.cuda.device import Device, DeviceArray, Product, Program
 from psgd.backends.cuda.kernel_cache import cached
 from psgd.core.errors import UsageError
+from psgd.core.wording import data_size
 
 # Options of NVRTC, CUDA's run-time compiler. It contracts no multiplication and addition (the kernels write fma where
 # that is wanted), and keeps numbers below 1.2e-38, as a CPU does: CuPy's RawModule would flush these to zero.
@@ -32,7 +33,6 @@ _LAZY_PEERS = 1  # cudaIpcMemLazyEnablePeerAccess
 # The process, by which it knows its own memory: a number drawn and its id; GPU; address; handle of CUDA IPC, or zeros.
 _EXPORT = struct.Struct("<16sqqQ64s")
 _DRAWN = secrets.token_bytes(16)
-_GIB = 1 << 30
 
 
 def open_device(number: int) -> Device:
@@ -103,7 +103,7 @@ class CupyDevice:
             if error.status != _NO_MEMORY:
                 raise
             raise UsageError(
-                f"the {self.name} can reach no {_gib(size)} GiB more of the host's memory; lower workers or "
+                f"the {self.name} cannot reach {data_size(size)} more of the host's memory; lower workers or "
                 "training.batch_size_per_worker, or look at ulimit -l"
             ) from None
         return np.frombuffer(memory, dtype, count).reshape(shape)
@@ -250,15 +250,12 @@ def _close(cupy: Any, number: int, pointer: int) -> None:
 def gpu_out_of_memory(wanted: int, free: tuple[int, int], name: str) -> UsageError:
     """What is raised when an array of `wanted` bytes does not fit. `free`: (free, total) bytes."""
     return UsageError(
-        f"an array of {_gib(wanted)} GiB does not fit on the {name}, of whose {_gib(free[1])} GiB {_gib(free[0])} are "
-        "free; lower workers, model.hidden or training.batch_size_per_worker; data that do not fit need device=cpu"
+        f"an array of {data_size(wanted)} does not fit on the {name}, which has {data_size(free[0])} of "
+        f"{data_size(free[1])} free; lower workers, model.hidden or training.batch_size_per_worker; data that do not "
+        "fit need device=cpu"
     )
 
 
 def _in_short(error: BaseException) -> str:
     """The first line of what CuPy says, which may go on with the contents of directories."""
     return next((line for line in map(str.strip, str(error).splitlines()) if line), type(error).__name__)
-
-
-def _gib(size: int) -> str:
-    return f"{size / _GIB:.2f}" if size < 10 * _GIB else f"{size / _GIB:.0f}"

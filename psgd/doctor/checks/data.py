@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from psgd.core.errors import DataError
-from psgd.doctor.finding import Finding, in_bytes, note, ok, wrong
+from psgd.core.wording import data_size
+from psgd.doctor.finding import Finding, note, ok, wrong
 
 _SHOWN = 8  # directories
 
@@ -45,6 +46,6 @@ def judge_mnist(places: list[Path]) -> Finding:
         return ok("data", f"mnist: {there[0]}")
     if not places:
         return note("data", "there is no home directory for downloads", "set XDG_CACHE_HOME or PSGD_DATA")
-    total = in_bytes(sum(file.size for file in files.values()))
+    total = data_size(sum(file.size for file in files.values()))
     text = f"mnist is not here: the first run that uses it downloads {total} to {places[-1]}"
     return note("data", text, "without a network, copy its four files there")

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import psgd
 from psgd.core import user_cache
+from psgd.core.wording import data_size
 from psgd.doctor.checks.compiler import cache_places
-from psgd.doctor.finding import Finding, in_bytes, note, ok, wrong
+from psgd.doctor.finding import Finding, note, ok, wrong
 
 _WALK_SECONDS = 4.0  # for the sizes of all places together
 _ROOM = 1e9  # bytes
@@ -39,9 +40,9 @@ def judge_directory(directory: Path) -> Finding:
         )
     if free < _ROOM:
         return note(
-            "files", f"{in_bytes(free)} are free in {directory}", "a run stops when its checkpoint finds no room"
+            "files", f"{data_size(free)} are free in {directory}", "a run stops when its checkpoint finds no room"
         )
-    return ok("files", f"runs/ is made in {directory}, which has {in_bytes(free)} free")
+    return ok("files", f"runs/ is made in {directory}, which has {data_size(free)} free")
 
 
 def judge_location(place: FileLocation, deadline: float) -> Finding:
@@ -54,7 +55,7 @@ def judge_location(place: FileLocation, deadline: float) -> Finding:
                 continue
             break
     named = ", ".join(map(str, place.paths[:3])) + (" ..." if len(place.paths) > 3 else "")
-    amount = in_bytes(total) if complete else f"more than {in_bytes(total)}"
+    amount = data_size(total) if complete else f"more than {data_size(total)}"
     text = f"{place.about}: {named}, {amount}; to remove: {place.remove}"
     return ok("files", text, paths=[str(path) for path in place.paths], bytes=total, complete=complete)
 

@@ -4,8 +4,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from psgd.core.memory import memory_bytes
+from psgd.core.wording import data_size
 from psgd.doctor.cgroup import limits
-from psgd.doctor.finding import Finding, in_bytes, note, ok
+from psgd.doctor.finding import Finding, note, ok
 
 _LITTLE = 500e6  # bytes; a process of MNIST takes 130 MB
 
@@ -16,10 +17,10 @@ def check() -> list[Finding]:
 
 def judge(total: int, free: int | None, limit: int | None) -> Finding:
     """In bytes. `free`: what can be taken without swapping, None if unknown; `limit`: the control group's."""
-    text = in_bytes(total) + (f", of which {in_bytes(free)} are free" if free is not None else "")
+    text = data_size(total) + (f", of which {data_size(free)} are free" if free is not None else "")
     details = {"total": total, "available": free, "limit": limit}
     if limit is not None and limit < total:
-        text += f"; the control group (container) allows {in_bytes(limit)} in all"
+        text += f"; the control group (container) allows {data_size(limit)} in all"
         return note("memory", text, "a run that takes more is killed without a message (exit code 137)", **details)
     if free is not None and free < _LITTLE:
         return note("memory", text, "end other programs before you train", **details)

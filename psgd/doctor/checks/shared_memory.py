@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from psgd.core.wording import counted
-from psgd.doctor.finding import Finding, in_bytes, note, ok, wrong
+from psgd.core.wording import counted, data_size
+from psgd.doctor.finding import Finding, note, ok, wrong
 
 PROCESS_BYTES = 1_060_000  # that MPICH takes for each process, which dies of a bus error if they are not there
 NEEDED_BYTES = 4 << 20  # for two processes of any MPI
@@ -33,7 +33,7 @@ def free_bytes() -> int:
 
 def judge_room(total: int, free: int, processors: int) -> Finding:
     """`total` and `free` in bytes."""
-    text, processes = f"{in_bytes(free)} free of {in_bytes(total)}", free // PROCESS_BYTES
+    text, processes = f"{data_size(free)} free of {data_size(total)}", free // PROCESS_BYTES
     details = {"total": total, "free": free, "processes": processes}
     advice = "docker run --shm-size=1g, or mount -o remount,size=1g /dev/shm"
     if free < NEEDED_BYTES:
@@ -61,7 +61,7 @@ def judge_leftovers(left: list[Path]) -> Finding:
     kinds = sorted({str(path.with_name(_kind(path.name))) for path in left})
     return note(
         "/dev/shm",
-        f"{counted(len(left), 'file')} of MPI programs that were killed take {in_bytes(total)}",
+        f"{counted(len(left), 'file')} of MPI programs that were killed take {data_size(total)}",
         f"while no MPI program runs: rm {' '.join(kinds)}",
         files=[str(path) for path in left],
     )

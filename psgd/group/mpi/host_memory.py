@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from psgd.core.errors import StorageError
+from psgd.core.wording import data_size
 
 
 def share(peers: Any, size: int) -> memoryview:
@@ -23,7 +24,7 @@ def share(peers: Any, size: int) -> memoryview:
                 descriptor, path = _create()
                 _reserve(descriptor, max(1, size))
         except OSError as error:
-            failure = f"this host has no {size} bytes for memory that its processes share: {error.strerror}"
+            failure = f"this host has no {data_size(size)} for memory that its processes share: {error.strerror}"
         path = peers.bcast(path, root=0)
         try:
             if path and not first:
