@@ -5,6 +5,8 @@ from processes import python
 
 from psgd.config.document import MOST_VALUES
 from psgd.config.resolve import resolve
+from psgd.core import memory
+from psgd.core.cgroup import Limits
 from psgd.core.errors import UsageError
 from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
@@ -54,7 +56,7 @@ def test_numbers_beyond_any_machine_name_their_limit(override, limit):
 )
 def test_what_memory_cannot_hold_is_refused_with_both_sizes(overrides):
     settings = resolve(None, [*overrides, "group=serial", "compile=never"]).settings
-    with pytest.raises(UsageError, match=r"need [\d.,]+ [GT]B at least, and this machine has [\d.]+ [GT]B; lower "):
+    with pytest.raises(UsageError, match=r"need [\d.,]+ [GT]B at least, and this process may use [\d.]+ [GT]B; lower "):
         build_job(settings, load_data(settings))
 
 
@@ -96,3 +98,13 @@ def test_names_that_the_locale_cannot_express_are_one_line(tmp_path):
     assert finished.stdout.split() == ["3", "2", "2"], finished
     assert finished.stderr.count("not a name in this locale's encoding, ascii; set LC_ALL=C.UTF-8") == 2
     assert finished.stderr.count("\n") == 3
+
+
+def test_a_container_holds_no_more_than_it_may(monkeypatch):
+    settings = resolve(None, ["data.source=synthetic", "data.examples=100000", "data.features=100"]).settings
+    load_data(settings)  # 40 MB
+    monkeypatch.setattr(memory, "limits", lambda: Limits(None, 30 * 10**6))
+    with pytest.raises(UsageError, match="these data need 40 MB at least, and this process may use 30 MB; lower"):
+        load_data(settings)
+    monkeypatch.setattr(memory, "limits", lambda: Limits(None, 2**62))
+    assert memory.memory_bytes() == memory.physical_bytes()

@@ -4,39 +4,34 @@ import os
 from pathlib import Path
 from typing import Any
 
+from psgd.core.cgroup import limits
 from psgd.core.wording import counted
-from psgd.doctor.cgroup import limits
 from psgd.doctor.finding import Finding, note, ok
 
 
 def check() -> list[Finding]:
-    from psgd.jobs.choose.group import cores
+    from psgd.jobs.choose.group import cores, masked_cores
 
-    there, usable = os.cpu_count() or 1, cores()
     return [
-        judge_cores(there, usable, limits().cpus, threads_per_core()),
-        judge_load(os.getloadavg()[0], usable),
+        judge_cores(os.cpu_count() or 1, masked_cores(), limits().cpus, threads_per_core()),
+        judge_load(os.getloadavg()[0], cores()),
     ]
 
 
-def judge_cores(there: int, usable: int, quota: float | None, threads: int) -> Finding:
-    """`there`: cores of the machine; `usable`: those in the affinity mask, which psgd counts; `quota`: CPUs' time that
-    the control group allows; `threads`: hardware threads on a core."""
-    details: dict[str, Any] = {"machine": there, "affinity": usable, "quota": quota, "threads_per_core": threads}
-    text = f"{counted(usable, 'core')}"
-    if quota is not None and quota < usable:
-        workers = max(1, int(quota))
-        text += (
-            f", but the control group (container) allows the time of {quota:g}: what runs beyond it is stopped again"
-        )
-        advice = f"set workers or cluster.processes to {workers}: auto would take {usable}" if workers < usable else ""
-        return note("cores", text, advice, **details)
-    if usable < there:
+def judge_cores(there: int, masked: int, quota: float | None, threads: int) -> Finding:
+    """`there`: cores of the machine; `masked`: those in the affinity mask; `quota`: CPUs' time that the control group
+    allows; `threads`: hardware threads on a core."""
+    details: dict[str, Any] = {"machine": there, "affinity": masked, "quota": quota, "threads_per_core": threads}
+    text = f"{counted(masked, 'core')}"
+    if quota is not None and quota < masked:
+        text += f", but the control group (container) allows the time of {quota:g}, and stops what runs beyond it"
+        return note("cores", f"{text}: psgd takes {counted(max(1, int(quota)), 'core')}", **details)
+    if masked < there:
         return note(
             "cores", f"{text} of {there}: the affinity mask has no more (taskset, Slurm, a container)", **details
         )
     if threads > 1:
-        real = max(1, usable // threads)
+        real = max(1, masked // threads)
         text += f", which are {real} with {threads} threads each: more than {real} busy workers gain little"
     return ok("cores", text, **details)
 

@@ -3,16 +3,16 @@
 from contextlib import suppress
 from pathlib import Path
 
-from psgd.core.memory import memory_bytes
+from psgd.core.cgroup import limits
+from psgd.core.memory import physical_bytes
 from psgd.core.wording import data_size
-from psgd.doctor.cgroup import limits
 from psgd.doctor.finding import Finding, note, ok
 
 _LITTLE = 500e6  # bytes; a process of MNIST takes 130 MB
 
 
 def check() -> list[Finding]:
-    return [judge(memory_bytes(), available(), limits().memory)]
+    return [judge(physical_bytes(), available(), limits().memory)]
 
 
 def judge(total: int, free: int | None, limit: int | None) -> Finding:

@@ -18,10 +18,12 @@ SHM = Path("/dev/shm")
 
 
 def check() -> list[Finding]:
+    from psgd.jobs.choose.group import cores
+
     if not SHM.is_dir():
         return [note("/dev/shm", "there is none: MPI keeps messages between processes elsewhere")]
     disk = os.statvfs(SHM)
-    found = [judge_room(disk.f_blocks * disk.f_frsize, free_bytes(), os.cpu_count() or 1)]
+    found = [judge_room(disk.f_blocks * disk.f_frsize, free_bytes(), cores())]
     left = leftovers(SHM, in_use(Path("/proc")), time.time())
     return found + ([judge_leftovers(left)] if left else [])
 

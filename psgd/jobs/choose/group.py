@@ -4,6 +4,7 @@ import os
 from itertools import pairwise
 
 from psgd.config.settings import Digits, Settings, Synthetic, SyntheticSparse
+from psgd.core.cgroup import limits
 from psgd.core.errors import UsageError
 from psgd.core.launcher import disconnected, launched, unconnected_tasks
 
@@ -16,7 +17,14 @@ WORTH_A_STEP, WORTH_A_ROUND = 1e7, 5e7
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """The cores that this process may keep busy: those of its affinity mask, or fewer where a control group (a
+    container) allows less time."""
+    quota = limits().cpus
+    return masked_cores() if quota is None else max(1, min(masked_cores(), int(quota)))
+
+
+def masked_cores() -> int:
+    """The cores of this process's affinity mask."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +14,10 @@ class Limits(NamedTuple):
     memory: int | None  # bytes
 
 
+@cache
 def limits(root: Path = Path("/")) -> Limits:
-    """The lowest limits of this process's control groups and those above them. `root`: where /proc and /sys are."""
+    """The lowest limits of this process's control groups and those above them, read once. `root`: where /proc and /sys
+    are."""
     cpus, memory = [], []
     for directory in _directories(root):
         with suppress(OSError, ValueError):
