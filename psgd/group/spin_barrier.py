@@ -25,18 +25,17 @@ def _nothing() -> None:
 
 @final
 class SpinBarrier:
-    """One process's end. All processes make the same calls in the same order."""
+    """One process's end. All processes make the same calls in the same order. For processors whose cores see stores of
+    another core in the order in which they were made: nothing else orders them here."""
 
     def __init__(
         self,
         memory: memoryview,
         rank: int,
         processes: int,
-        fence: Callable[[], object] | None = None,
         idle: Callable[[], object] = _nothing,
     ) -> None:
-        """`memory`: `barrier_bytes(processes)` bytes, initially 0. `fence`: a memory fence, for processors whose stores
-        may become visible to others out of order. `idle` is called now and then in a long wait."""
+        """`memory`: `barrier_bytes(processes)` bytes, initially 0. `idle` is called now and then in a long wait."""
         counters = processes * CACHE_LINE_BYTES
         self._counters, self._rows = memory[:counters].cast("q"), memory[counters:]
         step = CACHE_LINE_BYTES // 8
@@ -44,7 +43,7 @@ class SpinBarrier:
         # Two rows a process, used alternately: nobody writes to one again before all have read it.
         self._starts = [[(2 * p + odd) * MAX_ROW_BYTES for p in range(processes)] for odd in range(2)]
         self.processes, self._rank, self._count = processes, rank, 0
-        self._fence, self._idle = fence, idle
+        self._idle = idle
 
     def all_gather(self, row: bytes) -> list[bytes]:
         """Everyone's row, of equal length, at most MAX_ROW_BYTES, in order of ranks."""
@@ -57,15 +56,11 @@ class SpinBarrier:
     def wait(self) -> None:
         """Return when all processes have called it; what they wrote to shared memory before is visible then."""
         self._count = count = self._count + 1
-        if self._fence:
-            self._fence()
         counters = self._counters
         counters[self._own] = count
         for other in self._others:
             if counters[other] < count:
                 self._spin(other, count)
-        if self._fence:
-            self._fence()
 
     def _spin(self, other: int, count: int) -> None:
         counters, polls = self._counters, 0

@@ -34,9 +34,7 @@ class Mpi:
             host = self.memory_peers.bcast(self.process, root=0)
             self.hosts: Sequence[int] = self._world.allgather(host)
             self.leaders = self._world.Split(0 if host == self.process else self._MPI.UNDEFINED)
-        # A window whose only use is that it offers a memory fence.
-        self._window = None if platform.machine() in STORES_IN_ORDER else self._MPI.Win.Create(None)
-        self._barrier = self._new_barrier()
+        self._barrier = self._new_barrier() if platform.machine() in STORES_IN_ORDER else None
         self._watchdog.allows_busy = False
 
     def _new_barrier(self) -> SpinBarrier:
@@ -44,10 +42,10 @@ class Mpi:
         memory = self.memory("barrier", spin_barrier.barrier_bytes(size))
         # Even a process that has left an MPI call may have to push on a message for which another one waits: probing
         # for a message that never comes makes MPI do so. With fault tolerance it also raises that a process was lost.
-        return SpinBarrier(memory, rank, size, self._window and self._window.Sync, self._world.Iprobe)
+        return SpinBarrier(memory, rank, size, self._world.Iprobe)
 
     def all_gather(self, row: bytes) -> list[bytes]:
-        if self._barrier.processes == self._world.size and len(row) <= spin_barrier.MAX_ROW_BYTES:
+        if self._barrier and self._barrier.processes == self._world.size and len(row) <= spin_barrier.MAX_ROW_BYTES:
             with self._watchdog.arrive():
                 return self._barrier.all_gather(row)
         size, rows = len(row), bytearray(len(row) * self._world.size)
@@ -63,7 +61,10 @@ class Mpi:
 
     def barrier(self) -> None:
         with self._watchdog.arrive():
-            self._barrier.wait()
+            if self._barrier:
+                self._barrier.wait()
+            else:  # a message of MPI is not seen before what was stored before it was sent
+                self.memory_peers.Barrier()
 
     def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
         with self._watchdog:  # the other processes of the host do not arrive at it
@@ -83,7 +84,5 @@ class Mpi:
     def close(self) -> None:
         """Collective: free what MPI holds."""
         with self._watchdog.arrive():
-            if self._window:
-                self._window.Free()
             if self.leaders != self._MPI.COMM_NULL:
                 self.leaders.Free()

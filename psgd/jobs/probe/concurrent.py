@@ -10,6 +10,7 @@ import statistics
 import time
 import timeit
 from collections.abc import Callable
+from multiprocessing.queues import SimpleQueue
 
 import numpy as np
 
@@ -28,8 +29,9 @@ def run_concurrently(processes: int, work: ProcessWork, seconds: float) -> float
         return None
     memory, results = mmap.mmap(-1, barrier_bytes(processes)), np.frombuffer(mmap.mmap(-1, 8 * processes), np.float64)
     context = multiprocessing.get_context("fork")
+    calls: SimpleQueue[int] = context.SimpleQueue()
     children = [
-        context.Process(target=_child, args=(process, processes, memory, work, seconds, results), daemon=True)
+        context.Process(target=_child, args=(process, processes, memory, calls, work, seconds, results), daemon=True)
         for process in range(processes)
     ]
     try:
@@ -47,7 +49,13 @@ def run_concurrently(processes: int, work: ProcessWork, seconds: float) -> float
 
 
 def _child(
-    process: int, processes: int, memory: mmap.mmap, work: ProcessWork, seconds: float, results: np.ndarray
+    process: int,
+    processes: int,
+    memory: mmap.mmap,
+    calls: "SimpleQueue[int]",
+    work: ProcessWork,
+    seconds: float,
+    results: np.ndarray,
 ) -> None:
     if hasattr(os, "sched_setaffinity"):  # forks may share a core for a while, which would be measured
         own = sorted(os.sched_getaffinity(0))
@@ -63,7 +71,11 @@ def _child(
     timer.timeit(1)  # not counted: the first write to a page after the fork copies it
     barrier.wait()
     first = timer.timeit(1)
-    calls = max(1, int(seconds / first))
     # `work` may contain barriers, so all processes must call it equally often.
-    calls = int.from_bytes(barrier.all_gather(calls.to_bytes(8))[0])
-    results[process] = statistics.median([first, *timer.repeat(calls - 1, 1)])
+    if process == 0:
+        count = max(1, int(seconds / first))
+        for _ in range(processes - 1):
+            calls.put(count)
+    else:
+        count = calls.get()
+    results[process] = statistics.median([first, *timer.repeat(count - 1, 1)])
