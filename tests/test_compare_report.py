@@ -367,6 +367,16 @@ def test_the_csv_has_every_evaluation_and_leaves_out_what_is_unknown(tmp_path, w
     assert float(second["modelled seconds: slow"]) == pytest.approx(expected.seconds[1])
 
 
+def test_a_figure_of_a_point_with_a_long_name_is_a_file_all_the_same(tmp_path, without_png):
+    """A file system refuses a name of more than 255 bytes."""
+    found, label = results(), "ü" * 400
+    for part in (*found["cells"], *found["findings"]["tables"]):
+        part["at"] = {axis: value + label for axis, value in part["at"].items()}
+    written = {path.name for path in write.write_report(tmp_path, found, times)}
+    curves = [name for name in written if name.startswith("curves-")]
+    assert len(curves) == len({tuple(cell["at"].items()) for cell in found["cells"]})
+
+
 def test_it_is_rebuilt_the_same_from_the_file(tmp_path, without_png):
     found = results()
     (tmp_path / "results.json").write_text(json.dumps(found))

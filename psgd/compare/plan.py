@@ -15,7 +15,7 @@ from psgd.compare.modelled.clock import hosts_used
 from psgd.compare.spaces import first_values
 from psgd.config.checks import classification
 from psgd.config.comparison import MAX_CELLS, OWN_TUNE, Comparison
-from psgd.config.document import to_yaml
+from psgd.config.document import to_yaml, to_yaml_line
 from psgd.config.resolve import NO_EFFECT, flat, resolve
 from psgd.config.settings import Settings, WeightedAveraging
 from psgd.config.value_checks import shown
@@ -215,7 +215,7 @@ def _choices(axis: str, values: list[Any] | dict[str, dict[str, Any]]) -> dict[s
 
 
 def _label(value: Any) -> str:
-    return value if isinstance(value, str) else to_yaml(value).strip().removesuffix("\n...").strip()
+    return value if isinstance(value, str) else to_yaml_line(value)
 
 
 def _repeated(speeds: dict[str, Any], workers: Any) -> list[Any] | dict[str, Any]:
