@@ -456,6 +456,7 @@ def test_hashes_settings_that_differ_the_machine_and_checks_are_listed(page):
         ("{", "results.json:1: not JSON"),
         ("[]", "has no schema version"),
         ('{"schema": 2}', "has schema 2; this psgd reads 1"),
+        ('{"schema": 1, "cells": []}', "has no arms, axes, base, budget, prices, reference, seeds, target; remove it"),
     ],
 )
 def test_results_that_cannot_be_read_are_refused(tmp_path, content, words):
