@@ -25,7 +25,7 @@ from psgd.compare.verify import verify
 from psgd.config.comparison_file import read_comparison
 from psgd.config.document import to_yaml
 from psgd.config.settings import Settings
-from psgd.core.errors import INTERRUPTED, PsgdError, UsageError
+from psgd.core.errors import INTERRUPTED, PsgdError, StorageError, UsageError
 from psgd.jobs.probe import bench
 
 ARMS = {
@@ -230,6 +230,21 @@ def test_a_call_that_finds_all_runs_says_that_there_is_nothing_to_train(tmp_path
 
 def verify_on(where: Path, group: str) -> list[str]:
     return verify(where, read(where), "average", group)
+
+
+def test_a_run_that_cannot_be_verified_is_an_error_with_its_exit_code(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "0f.yaml").write_text("workers: 1\ntraining: {epochs: 1}\n")
+    run = {"id": "0f", "seed": 0, "sha256": "0" * 64}
+    results = {"cells": [{"arm": "average", "at": {}, "workers": 1, "error": None, "runs": [run]}]}
+    (tmp_path / "verified").write_text("a file")
+    with pytest.raises(StorageError, match=f"^cannot make {tmp_path}/verified: File exists"):
+        verify(tmp_path, results, "average", "serial")
+    (tmp_path / "verified").unlink()
+    (tmp_path / "verified" / "0f-serial").mkdir(parents=True)
+    (tmp_path / "verified" / "0f-serial" / "of.somebody").write_text("else")
+    with pytest.raises(UsageError, match=r"could not be trained again on serial \(code 2\)"):
+        verify(tmp_path, results, "average", "serial")
 
 
 @pytest.mark.parametrize("group", ["threads", "mpi"])
