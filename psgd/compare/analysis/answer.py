@@ -236,9 +236,9 @@ def _flattered(results: Json) -> list[str]:
 
 def _busy(results: Json) -> list[str]:
     """Which times other programs may have lengthened."""
-    names = [cell_name(cell) for cell in results["cells"] if cell.get("costs_idle") is False]
-    all_costs = len(names) == sum(not cell["error"] for cell in results["cells"])
-    which = "costs" if all_costs else f"the costs of {'; '.join(names)}"
+    known = [cell for cell in results["cells"] if not cell["error"]]  # the others have no costs
+    names = [cell_name(cell) for cell in known if cell.get("costs_idle") is False]
+    which = "costs" if len(names) == len(known) else f"the costs of {'; '.join(names)}"
     timed = [run["measured"] for cell in results["cells"] for run in cell["runs"] if run.get("measured")]
     busy = sum(not measured["idle"] for measured in timed)
     count = "the runs" if busy == len(timed) else f"{busy} of {len(timed)} runs"
