@@ -42,7 +42,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         raise UsageError("--group is for --verify; runs are trained serially, and timed with the group of the base")
     if options.verify and (options.against or options.dry_run):
         raise UsageError("--verify trains a cell again and does nothing else: leave out --against and --dry-run")
-    options.max_regress, options.group = options.max_regress or "10%", options.group or "serial"
+    options.max_regress = "10%" if options.max_regress is None else options.max_regress
+    options.group = options.group or "serial"
     return options
 
 
