@@ -118,10 +118,16 @@ class ComparisonPlan:
         values = first_values(space) if space else []
         try:
             settings = self.settings(cell, comparison.seeds[0])
-            for value in (*values[:1], *values[-1:]):
+        except UsageError as error:
+            return _lines(error)
+        try:
+            for value in values if space and space.values else (*values[:1], *values[-1:]):
                 self.settings(cell, comparison.seeds[0], value)
         except UsageError as error:
-            return [line.removeprefix("command line: ") for line in str(error).splitlines()]
+            whole = space and space.limits and "a whole number" in str(error)
+            return [
+                line + "; list what tune tries, such as {values: [1, 5, 20]}" * bool(whole) for line in _lines(error)
+            ]
         if settings.workers == "auto":
             return ["workers is auto, which depends on the machine; set a number"]
         if comparison.target.metric.endswith("accuracy") and not classification(settings):
@@ -201,6 +207,11 @@ def differences(base: Settings, settings: Settings) -> dict[str, Any]:
     """The settings that differ from those of the base, by full name; but for the seed, which is that of a run."""
     old, new = flat(base), flat(settings)
     return {key: value for key, value in new.items() if old.get(key) != value and key != "training.seed"}
+
+
+def _lines(error: UsageError) -> list[str]:
+    """The problems that an error names."""
+    return [line.removeprefix("command line: ") for line in str(error).splitlines()]
 
 
 def _loss(settings: Settings) -> str:
