@@ -101,6 +101,19 @@ def test_a_broken_arm_is_visible_and_the_free_checks_come_out(made):
     assert all(cell["runs"][0]["measured"]["seconds"][0] for cell in (sync, average, weighted))
 
 
+def test_the_processes_of_the_base_are_those_of_timed_runs_alone(tmp_path, in_process, capsys):
+    """Runs are scored, and verified, in one process each."""
+    config, where = configured(tmp_path, arms={"sync": ARMS["sync"]}, price={"here": "measured"}), tmp_path / "out"
+    (tmp_path / "base.yaml").write_text(to_yaml({**BASE, "group": "threads", "cluster": {"processes": 2}}))
+    assert main([str(config), "--output", str(where), "--dry-run"]) == 0
+    assert "will fail" not in capsys.readouterr().out
+    assert main([str(config), "--output", str(where)]) == 0
+    (sync,) = read(where)["cells"]
+    assert not sync["error"]
+    assert sync["runs"][0]["measured"]["processes"] == 2
+    assert main([str(config), "--output", str(where), "--verify", "sync"]) == 0
+
+
 def without_times(results: dict[str, Any]) -> dict[str, Any]:
     """What must not depend on when and how often a comparison was called."""
     for cell in results["cells"]:

@@ -61,7 +61,7 @@ def _train(directory: Path, run: str, group: str, workers: int) -> str | None:
         raise UsageError("--group mpi needs mpirun: pip install mpich, or choose another group")
     output = directory / "verified" / f"{run}-{group}"
     config = directory / "runs" / f"{run}.yaml"
-    command = [sys.executable, "-m", "psgd.train", str(config), f"group={group}", "--quiet"]
+    command = [sys.executable, "-m", "psgd.train", str(config), f"group={group}", "cluster.processes=null", "--quiet"]
     if output.exists():
         command.append("--overwrite")
     try:
