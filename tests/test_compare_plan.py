@@ -187,6 +187,7 @@ def test_the_saved_config_and_base_are_the_same_comparison(plan, tmp_path):
             "strategy.period is 1.0; it must be a whole number greater than 0, or end; list what tune tries, such as",
         ),
         ({"arms": {"a": {}}, "tune": {"strategy.period": {"values": [1, 2.5, 4]}}}, "strategy.period is 2.5; it must"),
+        ({"question": "Who?\nWhen?"}, r'question is "Who?\nWhen?"; it must be text that is not empty, of one line'),
         ({"seeds": 3}, "seeds is 3; it must be a list such as [0, 1, 2]"),
         ({"seeds": [1, 1]}, "seeds is [1, 1]; names something twice"),
         ({"budget": {"epochs": 0}}, "budget.epochs is 0; it must be greater than 0"),
