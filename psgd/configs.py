@@ -2,11 +2,10 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from psgd.config.shipped import about, find_named, shipped
 from psgd.config.shipped_copies import copy
-from psgd.core.command import program_name, run_command
+from psgd.core.command import path_of, program_name, run_command
 from psgd.core.files import print_result
 
 
@@ -17,7 +16,9 @@ def parser() -> argparse.ArgumentParser:
         description="List the configs and scripts that come with psgd, print those that are named, or copy them.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="what to print or copy; none: list or copy all")
-    parser.add_argument("--copy", metavar="DIR", type=Path, help="copy into this directory; no file is overwritten")
+    parser.add_argument(
+        "--copy", metavar="DIR", type=path_of("--copy"), help="copy into this directory; no file is overwritten"
+    )
     return parser
 
 

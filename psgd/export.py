@@ -8,7 +8,7 @@ import argparse  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from psgd.core.command import program_name, run_command  # noqa: E402
+from psgd.core.command import path_of, program_name, run_command  # noqa: E402
 from psgd.core.errors import UsageError  # noqa: E402
 from psgd.core.files import print_result  # noqa: E402
 from psgd.jobs.export.export import FORMATS, export  # noqa: E402
@@ -25,7 +25,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("run", metavar="RUN", type=Path, help="the directory of a run, or its model.safetensors")
     parser.add_argument("--to", type=_known, choices=[*FORMATS], help="the format, which must be given")
     parser.add_argument(
-        "--output", metavar="FILE", type=Path, help="the file to write, which must not exist; default: NAME-OF-RUN.onnx"
+        "--output",
+        metavar="FILE",
+        type=path_of("--output"),
+        help="the file to write, which must not exist; default: NAME-OF-RUN.onnx",
     )
     return parser
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from psgd.compare.single_run.curves import read_run
 from psgd.compare.single_run.picture import FORMATS, draw, labels, save
-from psgd.core.command import program_name, run_command
+from psgd.core.command import path_of, program_name, run_command
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result, refuse_existing
 
@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output",
         metavar="FILE",
-        type=Path,
+        type=path_of("--output"),
         default=Path("curves.png"),
         help="the file to write, which must not exist; default: curves.png",
     )

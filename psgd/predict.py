@@ -8,7 +8,7 @@ import argparse  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from psgd.core.command import program_name, run_command  # noqa: E402
+from psgd.core.command import path_of, program_name, run_command  # noqa: E402
 from psgd.core.files import refuse_existing  # noqa: E402
 from psgd.core.log import LOG  # noqa: E402
 from psgd.jobs.predictions import describe_scores, read_new_data, write_csv  # noqa: E402
@@ -24,7 +24,9 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", metavar="MODEL", help="a run's model.safetensors, or the run's directory")
     parser.add_argument("data", metavar="DATA", help="csv, npz, npy, a directory of npy files, IDX, or libsvm text")
-    parser.add_argument("--output", metavar="CSV", type=Path, help="the file to write, which must not exist")
+    parser.add_argument(
+        "--output", metavar="CSV", type=path_of("--output"), help="the file to write, which must not exist"
+    )
     return parser
 
 

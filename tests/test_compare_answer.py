@@ -168,6 +168,8 @@ def test_times_that_other_programs_may_have_lengthened_are_named():
         "Other programs ran when the runs were timed: measured times may be too long; once they have ended, remove the "
         "directory timed and call psgd compare again.",
     ]
+    first.update(error="it failed", costs=None, costs_idle=None)  # it has no costs that could be named
+    assert any("ran when costs were measured" in sentence for sentence in findings(found)["answer"])
 
 
 def test_cells_that_trained_far_beyond_the_budget_are_named():

@@ -16,6 +16,7 @@ __all__ = ["in_process"]  # a fixture
         (["--verify", "sync", "--dry-run"], 2, "--verify trains a cell again and does nothing else"),
         (["--against", "none.json"], 3, "none.json does not exist: give the directory of a comparison"),
         (["--against", "none.json", "--max-regress", "x"], 2, "--max-regress is x; give a percentage such as 10%"),
+        (["--verify", ""], 3, "results.json does not exist: give the directory of a comparison"),
         (["--verify", "sync"], 3, "results.json does not exist: give the directory of a comparison"),
     ],
 )

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from comparing import COSTS
 from processes import LIMIT, TESTS, Finished, Running, descendants
-from tiny_comparison import ARMS, configured, in_process
+from tiny_comparison import ARMS, BASE, configured, in_process
 
 from psgd.compare import command, cost_cache
 from psgd.compare.__main__ import main
@@ -24,7 +24,8 @@ from psgd.compare.plan import ComparisonPlan, Fingerprints
 from psgd.compare.runs import Runs
 from psgd.compare.verify import verify
 from psgd.config.comparison_file import read_comparison
-from psgd.core.errors import INTERRUPTED, PsgdError, UsageError
+from psgd.config.document import to_yaml
+from psgd.core.errors import INTERRUPTED, PsgdError, StorageError, UsageError
 
 __all__ = ["in_process"]  # a fixture
 
@@ -62,6 +63,19 @@ def test_a_broken_arm_is_visible_and_the_free_checks_come_out(made):
     ]
     assert len(list((where / "runs").glob("*/summary.json"))) == 5
     assert all(cell["runs"][0]["measured"]["seconds"][0] for cell in (sync, average, weighted))
+
+
+def test_the_processes_of_the_base_are_those_of_timed_runs_alone(tmp_path, in_process, capsys):
+    """Runs are scored, and verified, in one process each."""
+    config, where = configured(tmp_path, arms={"sync": ARMS["sync"]}, price={"here": "measured"}), tmp_path / "out"
+    (tmp_path / "base.yaml").write_text(to_yaml({**BASE, "group": "threads", "cluster": {"processes": 2}}))
+    assert main([str(config), "--output", str(where), "--dry-run"]) == 0
+    assert "will fail" not in capsys.readouterr().out
+    assert main([str(config), "--output", str(where)]) == 0
+    (sync,) = read(where)["cells"]
+    assert not sync["error"]
+    assert sync["runs"][0]["measured"]["processes"] == 2
+    assert main([str(config), "--output", str(where), "--verify", "sync"]) == 0
 
 
 def without_times(results: dict[str, Any]) -> dict[str, Any]:
@@ -193,6 +207,21 @@ def test_a_call_that_finds_all_runs_says_that_there_is_nothing_to_train(tmp_path
 
 def verify_on(where: Path, group: str) -> list[str]:
     return verify(where, read(where), "average", group)
+
+
+def test_a_run_that_cannot_be_verified_is_an_error_with_its_exit_code(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "0f.yaml").write_text("workers: 1\ntraining: {epochs: 1}\n")
+    run = {"id": "0f", "seed": 0, "sha256": "0" * 64}
+    results = {"cells": [{"arm": "average", "at": {}, "workers": 1, "error": None, "runs": [run]}]}
+    (tmp_path / "verified").write_text("a file")
+    with pytest.raises(StorageError, match=f"^cannot make {tmp_path}/verified: File exists"):
+        verify(tmp_path, results, "average", "serial")
+    (tmp_path / "verified").unlink()
+    (tmp_path / "verified" / "0f-serial").mkdir(parents=True)
+    (tmp_path / "verified" / "0f-serial" / "of.somebody").write_text("else")
+    with pytest.raises(UsageError, match=r"could not be trained again on serial \(code 2\)"):
+        verify(tmp_path, results, "average", "serial")
 
 
 @pytest.mark.parametrize("group", ["threads", "mpi"])

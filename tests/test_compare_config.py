@@ -32,6 +32,12 @@ SQUARED, HUBER = {"model.loss": "squared-error"}, {"model.loss": "huber"}
         ({"grid": {"speeds": {"50 %": {}}}}, 'grid.speeds has the name "50 %"; a name begins with'),
         ({"arms": {"sync": None}}, "arms.sync is null; it must be a mapping such as {optimizer.name: adam}"),
         ({"tune": {"optimizer.learning_rate": [0.1, 0.2]}}, "tune.space is [0.1, 0.2]; it must be a mapping such as"),
+        (
+            {"arms": {"a": {}}, "tune": {"strategy.period": {"log": [1, 100]}}},
+            "strategy.period is 1.0; it must be a whole number greater than 0, or end; list what tune tries, such as",
+        ),
+        ({"arms": {"a": {}}, "tune": {"strategy.period": {"values": [1, 2.5, 4]}}}, "strategy.period is 2.5; it must"),
+        ({"question": "Who?\nWhen?"}, r'question is "Who?\nWhen?"; it must be text that is not empty, of one line'),
         ({"seeds": 3}, "seeds is 3; it must be a list such as [0, 1, 2]"),
         ({"seeds": [1, 1]}, "seeds is [1, 1]; names something twice"),
         ({"budget": {"epochs": 0}}, "budget.epochs is 0; it must be greater than 0"),

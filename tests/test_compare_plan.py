@@ -36,6 +36,16 @@ def test_cells_are_arms_times_axes_without_what_is_excluded(plan):
     assert found.axes == {"workers": ["1", "2"], "speeds": ["equal", "uneven"]}
 
 
+def test_a_value_is_named_on_one_line_whatever_it_is(plan):
+    """A cell's name is in one line of messages, in tables, and after --verify."""
+    speeds, adam = [1.0, 0.25] * 36, {"name": "adam", "learning_rate": 0.01}
+    found = plan(grid={"workers": [72], "cluster.speeds": [None, speeds], "optimizer": [{"name": "sgd"}, adam]})
+    assert found.axes["cluster.speeds"] == ["null", f"[{', '.join(map(str, speeds))}]"]
+    assert found.axes["optimizer"] == ["{name: sgd}", "{name: adam, learning_rate: 0.01}"]
+    settings = found.settings(only(found, optimizer="{name: adam, learning_rate: 0.01}"), 0)
+    assert (settings.optimizer.name, settings.optimizer.learning_rate) == ("adam", 0.01)
+
+
 def test_speeds_are_repeated_for_all_workers(plan):
     found = plan(grid={**GRID, "workers": [1, 2, 5]})
     speeds = [found.settings(only(found, workers=str(n), speeds="uneven"), 0).cluster.speeds for n in (1, 2, 5)]

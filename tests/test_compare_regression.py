@@ -110,6 +110,6 @@ def test_results_with_nothing_in_common_cannot_be_compared(faster):
 
 def test_shares():
     assert [parse_share(text) for text in ("10%", "0.1", "0", "250%")] == [0.1, 0.1, 0, 2.5]
-    for wrong in ("ten", "-1%", "nan", ""):
+    for wrong in ("ten", "-1%", "nan", "", "10", "1"):  # the last two may be meant as percentages
         with pytest.raises(UsageError, match="give a percentage such as 10%"):
             parse_share(wrong)

@@ -43,6 +43,16 @@ def test_the_csv_has_every_evaluation_and_leaves_out_what_is_unknown(tmp_path, w
     assert float(second["modelled seconds: slow"]) == pytest.approx(expected.seconds[1])
 
 
+def test_a_figure_of_a_point_with_a_long_name_is_a_file_all_the_same(tmp_path, without_png):
+    """A file system refuses a name of more than 255 bytes."""
+    found, label = results(), "ü" * 400
+    for part in (*found["cells"], *found["findings"]["tables"]):
+        part["at"] = {axis: value + label for axis, value in part["at"].items()}
+    written = {path.name for path in write.write_report(tmp_path, found, times)}
+    curves = [name for name in written if name.startswith("curves-")]
+    assert len(curves) == len({tuple(cell["at"].items()) for cell in found["cells"]})
+
+
 def test_it_is_rebuilt_the_same_from_the_file(tmp_path, without_png):
     found = results()
     (tmp_path / "results.json").write_text(json.dumps(found))
@@ -58,6 +68,7 @@ def test_it_is_rebuilt_the_same_from_the_file(tmp_path, without_png):
         ("{", "results.json:1: not JSON"),
         ("[]", "has no schema version"),
         ('{"schema": 2}', "has schema 2; this psgd reads 1"),
+        ('{"schema": 1, "cells": []}', "has no arms, axes, base, budget, prices, reference, seeds, target; remove it"),
     ],
 )
 def test_results_that_cannot_be_read_are_refused(tmp_path, content, words):

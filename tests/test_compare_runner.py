@@ -159,6 +159,16 @@ def test_what_was_busy_when_it_was_timed_stays_so_until_it_is_removed(compared, 
     assert [run["measured"]["idle"] for run in cell(results, "sync")["runs"]] == [True, True]
 
 
+@pytest.mark.parametrize("text", ["", "null", "[]"])
+def test_a_broken_note_of_a_timed_run_is_one_of_a_busy_machine(compared, monkeypatch, tmp_path, text):
+    monkeypatch.setattr(timing, "busy_cores", lambda: 0.0)
+    compared(seeds=[0])
+    for note in (tmp_path / "timed").glob("*.json"):
+        note.write_text(text)
+    results, _ = compared(seeds=[0])
+    assert [run["measured"]["idle"] for run in cell(results, "sync")["runs"]] == [False]
+
+
 def test_a_cell_that_could_not_be_tuned_is_broken_and_one_at_an_edge_not_comparable(compared):
     def tuned(settings: Any) -> Any:
         if settings.averaging:

@@ -106,3 +106,9 @@ def test_contention_is_measured_once_for_each_network_whatever_the_strategy(cach
         names = [name.split()[0] for name in json.loads((tmp_path / "costs.json").read_text())]
         measured.append((names.count("of_rounds"), names.count("contention")))
     assert measured == [(1, 1), (2, 1), (3, 2)]
+
+
+@pytest.mark.parametrize("text", ["", "null", "[1]"])
+def test_a_broken_file_is_as_none(cache, tmp_path, text):
+    (tmp_path / "costs.json").write_text(text)
+    assert cache(0.0, 0.0, 0.0).look_up(resolve(None, list(HOLDOUT)).settings)["costs_idle"]

@@ -51,6 +51,18 @@ def test_one_line_a_finding_and_the_count_at_the_end():
     assert last.startswith("1 is wrong; ")
 
 
+def test_a_standard_output_that_the_caller_has_closed_is_no_terminal():
+    code = (
+        "import sys\n"
+        "from psgd.doctor import __main__ as command\n"
+        "command.CHECKS = ()\n"
+        "sys.stdout = None\n"  # what Python has there then
+        "raise SystemExit(command.main([]))"
+    )
+    finished = python("-c", code)
+    assert (finished.code, finished.stdout, finished.stderr) == (0, "", "")
+
+
 def test_a_check_that_hangs_crashes_or_says_nothing_is_only_reported():
     code = (
         "import ctypes, json, os, signal, subprocess, sys, time\n"

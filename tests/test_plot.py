@@ -3,7 +3,9 @@
 import errno
 import io
 import json
+import os
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -142,6 +144,24 @@ def test_labels_name_the_run_its_strategy_and_workers(tmp_path):
     assert labels([one, same])[1] == f"{tmp_path}/y/mnist-001: gradient-averaging, 4 workers"
 
 
+def test_names_are_drawn_as_they_are(tmp_path):
+    """What stands between two $ is not taken for a formula; bytes of a path that are not text are marked."""
+    names = ["cost $1$", r"\frac$\frac$", os.fsdecode(b"r\xfc")]
+    runs = [read_run(write(tmp_path / name, metrics(rounds=10))) for name in names]
+    figure = draw(runs, labels(runs))
+    figure.savefig(io.BytesIO())
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [text.split(":")[0] for text in texts[:3]] == [*names[:2], "r\ufffd"]
+    assert not any(text.get_parse_math() for text in figure.legends[0].get_texts())
+
+
+def test_the_seconds_of_a_short_run_are_milliseconds(tmp_path):
+    rows = [{**row, "seconds": 0.001 * number} for number, row in enumerate(metrics(rounds=10), 1)]
+    panel = draw([read_run(write(tmp_path / "run", rows))], ["run"]).axes[3]
+    assert panel.get_xlabel() == "training milliseconds"
+    assert panel.lines[0].get_xdata()[-1] == pytest.approx(11)
+
+
 def test_the_command_draws_a_picture(tmp_path):
     runs = [write(tmp_path / name, metrics()) for name in "ab"]
     finished = plot(*runs, "--output", tmp_path / "out.png")
@@ -151,6 +171,12 @@ def test_the_command_draws_a_picture(tmp_path):
     assert 1000 < width < 2000
     assert 700 < height < 1400
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b", "out.png"]
+
+
+def test_a_path_that_is_not_text_is_printed_as_it_was_given(tmp_path):
+    run, path = write(tmp_path / "run", metrics()), os.fsencode(tmp_path) + b"/\xfc.png"
+    done = subprocess.run([sys.executable, "-m", "psgd.plot", run, "--output", path], capture_output=True, check=True)
+    assert done.stdout == path + b"\n"
 
 
 def test_the_metrics_of_a_real_run_are_drawn(tmp_path):

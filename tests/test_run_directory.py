@@ -52,6 +52,14 @@ def test_the_end_and_the_beginning_of_output(tmp_path, monkeypatch):
             parse_arguments(arguments)
 
 
+def test_below_a_link_to_nothing_no_directory_is_made(tmp_path):
+    """As of a disk that is not mounted: it was tried for ever."""
+    (tmp_path / "runs").symlink_to(tmp_path / "scratch" / "runs")
+    refused(
+        train("--quiet", f"output={tmp_path}/runs/mine"), 3, f"cannot make the run directory {tmp_path}/runs/mine-001"
+    )
+
+
 def test_the_saved_config_resumes_with_any_group(tmp_path):
     first = train("cluster.processes=2", "training.epochs=2", "--output", tmp_path / "run")
     assert "group: threads (cluster.processes is 2)" in first.stderr

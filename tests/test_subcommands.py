@@ -3,6 +3,7 @@
 import re
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 from processes import mpi, python, run
@@ -109,6 +110,29 @@ def test_a_subcommand_has_a_parser_and_a_main(capsys, name):
         call([name, "--help"])
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: python -m psgd.{name} ")
+
+
+PATHS = {  # commands with an option that is a path; that of train is tested where its directory is
+    "compare": (["tiny"], "--output"),
+    "configs": ([], "--copy"),
+    "export": (["run", "--to", "npz"], "--output"),
+    "plot": (["run"], "--output"),
+    "predict": (["run", "data.npz"], "--output"),
+}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_an_empty_path_is_not_the_working_directory_and_a_tilde_is_the_home_directory(
+    tmp_path, monkeypatch, capsys, name
+):
+    arguments, option = PATHS[name]
+    monkeypatch.chdir(tmp_path)
+    assert call([name, *arguments, option, ""]) == 2
+    assert f"psgd: {option} is empty, as where a variable of the shell is not set" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv("HOME", "/home/me")
+    options = import_module(SUBCOMMANDS[name].module).parser().parse_args([*arguments, f"{option}=~/there"])
+    assert getattr(options, option[2:]) == Path("/home/me/there")
 
 
 @pytest.mark.parametrize(

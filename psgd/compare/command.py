@@ -45,7 +45,7 @@ def compare(options: argparse.Namespace) -> None:
         LOG.info("psgd: %s", note)
     comparison = read_comparison(config)
     directory = options.output or Path("runs") / "compare" / Path(config).stem
-    if options.verify:
+    if options.verify is not None:
         print_result("\n".join(verify(directory, read_results(directory), options.verify, options.group)))
         return
     plan = ComparisonPlan(comparison, Fingerprints())

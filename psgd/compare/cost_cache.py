@@ -35,7 +35,8 @@ class CostCache:
         self._path = directory / "costs.json"
         self._known: dict[str, Any] = {}
         with suppress(OSError, ValueError):  # then they are measured again
-            self._known = json.loads(self._path.read_text("utf-8"))
+            found = json.loads(self._path.read_text("utf-8"))
+            self._known = found if isinstance(found, dict) else {}
         self._warned = False
 
     def knows(self, settings: Settings) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from psgd.backends.blas import limit_after_numpy
 from psgd.compare.cost_cache import TRIES, averaging_work, common_work, work_key
 from psgd.compare.costs import measure_crowding
+from psgd.compare.runs import SERIAL
 from psgd.config.resolve import chooses_on_validation, dump
 from psgd.config.settings import GradientAveraging, Settings
 from psgd.core.errors import PsgdError
@@ -134,7 +135,7 @@ def _start_seconds(settings: Settings) -> float:
     with tempfile.TemporaryDirectory(prefix="psgd-estimate-") as directory:
         config = Path(directory, "run.yaml")
         write_text(config, dump(shortest))
-        command = [sys.executable, "-m", "psgd.train", str(config), "group=serial", "--quiet"]
+        command = [sys.executable, "-m", "psgd.train", str(config), *SERIAL, "--quiet"]
         began = time.perf_counter()
         done = subprocess.run(
             [*command, "--output", str(Path(directory, "run"))],

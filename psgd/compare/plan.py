@@ -15,7 +15,7 @@ from psgd.compare.modelled.clock import hosts_used
 from psgd.compare.spaces import first_values
 from psgd.config.checks import classification
 from psgd.config.comparison import MAX_CELLS, OWN_TUNE, Comparison
-from psgd.config.document import to_yaml
+from psgd.config.document import to_yaml, to_yaml_line
 from psgd.config.resolve import NO_EFFECT, flat, resolve
 from psgd.config.settings import Settings, WeightedAveraging
 from psgd.config.value_checks import shown
@@ -118,10 +118,16 @@ class ComparisonPlan:
         values = first_values(space) if space else []
         try:
             settings = self.settings(cell, comparison.seeds[0])
-            for value in (*values[:1], *values[-1:]):
+        except UsageError as error:
+            return _lines(error)
+        try:
+            for value in values if space and space.values else (*values[:1], *values[-1:]):
                 self.settings(cell, comparison.seeds[0], value)
         except UsageError as error:
-            return [line.removeprefix("command line: ") for line in str(error).splitlines()]
+            whole = space and space.limits and "a whole number" in str(error)
+            return [
+                line + "; list what tune tries, such as {values: [1, 5, 20]}" * bool(whole) for line in _lines(error)
+            ]
         if settings.workers == "auto":
             return ["workers is auto, which depends on the machine; set a number"]
         if comparison.target.metric.endswith("accuracy") and not classification(settings):
@@ -203,6 +209,11 @@ def differences(base: Settings, settings: Settings) -> dict[str, Any]:
     return {key: value for key, value in new.items() if old.get(key) != value and key != "training.seed"}
 
 
+def _lines(error: UsageError) -> list[str]:
+    """The problems that an error names."""
+    return [line.removeprefix("command line: ") for line in str(error).splitlines()]
+
+
 def _loss(settings: Settings) -> str:
     """The loss in words, with all that its values depend on."""
     model = settings.model
@@ -215,7 +226,7 @@ def _choices(axis: str, values: list[Any] | dict[str, dict[str, Any]]) -> dict[s
 
 
 def _label(value: Any) -> str:
-    return value if isinstance(value, str) else to_yaml(value).strip().removesuffix("\n...").strip()
+    return value if isinstance(value, str) else to_yaml_line(value)
 
 
 def _repeated(speeds: dict[str, Any], workers: Any) -> list[Any] | dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from psgd.core.errors import DataError
 
 RESULTS, SCHEMA = "results.json", 1
+NEEDED = ("arms", "axes", "base", "budget", "cells", "prices", "reference", "seeds", "target")  # by all that reads it
 Json = dict[str, Any]  # all of it, or a part such as a cell
 
 
@@ -31,4 +32,6 @@ def read_results(path: Path) -> Json:
         raise DataError(f"{file} has no schema version: it is not of psgd compare")
     if results["schema"] != SCHEMA:
         raise DataError(f"{file} has schema {results['schema']}; this psgd reads {SCHEMA}: use the psgd that wrote it")
+    if missing := [name for name in NEEDED if name not in results]:
+        raise DataError(f"{file} has no {', '.join(missing)}; remove it and call psgd compare again")
     return results

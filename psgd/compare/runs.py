@@ -20,6 +20,7 @@ from psgd.core.files import write_text
 from psgd.core.log import LOG
 from psgd.jobs.files.locks import is_locked
 
+SERIAL = ("group=serial", "cluster.processes=null")  # overrides: in one process, whatever the base says
 ERROR_CHARACTERS = 500  # of a failed run's last line
 LOOK_SECONDS = 0.1  # between two looks at a run that an earlier call left at work
 
@@ -83,7 +84,7 @@ class Runs:
         if before in ENDED:
             return Outcome(directory, None, before == "diverged")
         begun = (directory / "config.yaml").exists()
-        return self._run(trial, directory, ["group=serial", *(["--resume"] if begun else [])])
+        return self._run(trial, directory, [*SERIAL, *(["--resume"] if begun else [])])
 
     def _run(self, trial: Trial, directory: Path, arguments: list[str]) -> Outcome:
         if self._stopping:

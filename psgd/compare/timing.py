@@ -34,7 +34,7 @@ def time_runs(runs: Runs, wanted: Sequence[tuple[Trial, str, dict[str, Any]]]) -
             LOG.warning("psgd: %s, seed %d, has another hash when it is timed: its time is left out", name, run["seed"])
         else:
             idle = False
-            with suppress(OSError, ValueError, KeyError):
+            with suppress(OSError, ValueError, KeyError, TypeError):  # broken: taken for one of a busy machine
                 idle = bool(json.loads(note.read_text("utf-8"))["idle"])
             run["measured"] = {**read_group(directory), "idle": idle, "seconds": [read_seconds(directory)]}
     if new:

@@ -10,15 +10,16 @@ from psgd.compare.analysis.grid import cell_name
 from psgd.compare.finished_run import read_entry
 from psgd.compare.plan import Fingerprints, identity
 from psgd.config.resolve import resolve
-from psgd.core.errors import Diverged, PsgdError, UsageError
+from psgd.core.errors import Diverged, ProcessLost, PsgdError, StorageError, UsageError
 from psgd.jobs.choose.group import cores
 
 GROUPS = ("serial", "threads", "mpi", "ray")
+FAILURES: tuple[type[PsgdError], ...] = (UsageError, StorageError, ProcessLost)  # whose exit code a run may end with
 
 
 def verify(directory: Path, results: dict[str, Any], name: str, group: str) -> list[str]:
     """Train the runs of the cell `name` again; lines that say what was found. UsageError if there is no such cell, or
-    the group cannot be used; PsgdError if a hash differs."""
+    the group cannot be used; PsgdError if a hash differs, and one with the run's exit code if it fails."""
     if group not in GROUPS:
         raise UsageError(f"--group is {group}; choose one of {', '.join(GROUPS)}")
     cell = find_cell(results, name)
@@ -60,15 +61,19 @@ def _train(directory: Path, run: str, group: str, workers: int) -> str | None:
         raise UsageError("--group mpi needs mpirun: pip install mpich, or choose another group")
     output = directory / "verified" / f"{run}-{group}"
     config = directory / "runs" / f"{run}.yaml"
-    command = [sys.executable, "-m", "psgd.train", str(config), f"group={group}", "--quiet"]
+    command = [sys.executable, "-m", "psgd.train", str(config), f"group={group}", "cluster.processes=null", "--quiet"]
     if output.exists():
         command.append("--overwrite")
-    output.parent.mkdir(exist_ok=True)
+    try:
+        output.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make {output.parent}: {error.strerror}") from None
     done = subprocess.run(
         [*launcher, *command, "--output", str(output)], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if done.returncode not in (0, Diverged.code):  # a run that diverged has a hash, too
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise PsgdError(f"the run could not be trained again on {group} (code {done.returncode}): {last}")
+        failed = next((kind for kind in FAILURES if kind.code == done.returncode), PsgdError)
+        raise failed(f"the run could not be trained again on {group} (code {done.returncode}): {last}")
     sha256: str | None = read_entry(0, output, None, False)["sha256"]
     return sha256

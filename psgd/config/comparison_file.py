@@ -48,6 +48,7 @@ KINDS = {  # pydantic's types of errors
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "it must be a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "it must be a number"),
     "string_type": "it must be text",
+    "string_pattern_mismatch": "it must be text that is not empty, of one line",
 }
 
 NAMES = "a name begins with a letter, a digit or _, and has at most 40 of these, spaces and . + = -"

@@ -3,6 +3,7 @@
 PyYAML follows YAML 1.1, in which `1e-3` is text, `010` is eight and `on` is true; only its parser is used here.
 """
 
+import math
 import re
 from typing import Any, final
 
@@ -103,6 +104,14 @@ def to_yaml(value: object) -> str:
         value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120
     )
     return text
+
+
+def to_yaml_line(value: object) -> str:
+    """Write a value as YAML on one line, however long it is."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=True, width=math.inf
+    )
+    return text.strip().removesuffix("\n...")
 
 
 @final

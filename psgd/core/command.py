@@ -1,10 +1,11 @@
 """What the small commands share: the name they were called by, standard streams, errors, exit codes."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from psgd.core.errors import INTERRUPTED, PsgdError
+from psgd.core.errors import INTERRUPTED, PsgdError, UsageError
 from psgd.core.log import LOG, open_missing_streams
 
 
@@ -17,6 +18,19 @@ def program_name(command: str) -> str:
     if called.parts[-2:] == ("psgd", "__main__.py"):
         return f"python -m psgd {command}"
     return f"python -m psgd.{command}"
+
+
+def path_of(option: str) -> Callable[[str], Path]:
+    """Return what reads the path that is given with an option, as a type of argparse. UsageError if it is empty."""
+    return lambda text: Path(expanded(option, text))
+
+
+def expanded(option: str, text: str) -> str:
+    """Return the path that is given with an option, without a ~, which shells leave as it is in --output=~/run.
+    UsageError if it is empty: it would be the working directory."""
+    if not text:
+        raise UsageError(f"{option} is empty, as where a variable of the shell is not set; name a path")
+    return os.path.expanduser(text)
 
 
 def run_command(act: Callable[[], object]) -> int:

@@ -37,7 +37,7 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def on_terminal() -> bool:
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()  # it is None where the caller has closed it
 
 
 def _coloured(text: str, level: str) -> str:

@@ -1,14 +1,13 @@
 """The command line's options, and the request that the first process makes of them and sends to the others."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, final
 
 from psgd.config.names import unknown_option
 from psgd.config.settings import Settings
-from psgd.core.command import program_name
+from psgd.core.command import expanded, program_name
 from psgd.core.errors import UsageError
 from psgd.core.launcher import rank
 
@@ -67,9 +66,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         unknown = (other for other in others if other.startswith("-"))
         raise UsageError("\n".join(unknown_option(other, arguments, known) for other in unknown))
     if options.output is not None:
-        options.output = os.path.expanduser(options.output)  # shells leave the ~ of --output=~/run as it is
-        if not options.output:
-            raise UsageError("--output is empty, as where a variable of the shell is not set; name a directory")
+        options.output = expanded("--output", options.output)
     check_options(options.output, options.resume, options.overwrite, options.accept_changes)
     if options.no_probe and not options.dry_run:
         raise UsageError("--no-probe is for --dry-run, which probes; without it nothing is probed")

@@ -7,6 +7,7 @@ from psgd.compare import numbers
 from psgd.compare.analysis.grid import cell_name, point_name
 from psgd.compare.analysis.tables import same_runs
 from psgd.compare.results_file import Json
+from psgd.core.wording import counted
 
 MAX_POINTS = 6  # of which each has a sentence; the tables have all
 
@@ -205,7 +206,8 @@ def _limits(results: Json, findings: Json) -> list[str]:
     found += [f"A check fails: {each['name']} ({', '.join(each['cells'])}: {each['detail']})." for each in broken]
     diverged = sum(run["status"] == "diverged" for cell in results["cells"] for run in cell["runs"])
     if diverged:
-        found.append(f"{diverged} runs diverged; what they had not reached before counts as not reached.")
+        they = "it" if diverged == 1 else "they"
+        found.append(f"{counted(diverged, 'run')} diverged; what {they} had not reached before counts as not reached.")
     return found + _beyond(results) + _flattered(results) + _busy(results)
 
 
@@ -234,8 +236,9 @@ def _flattered(results: Json) -> list[str]:
 
 def _busy(results: Json) -> list[str]:
     """Which times other programs may have lengthened."""
-    names = [cell_name(cell) for cell in results["cells"] if cell.get("costs_idle") is False]
-    which = "costs" if len(names) == len(results["cells"]) else f"the costs of {'; '.join(names)}"
+    known = [cell for cell in results["cells"] if not cell["error"]]  # the others have no costs
+    names = [cell_name(cell) for cell in known if cell.get("costs_idle") is False]
+    which = "costs" if len(names) == len(known) else f"the costs of {'; '.join(names)}"
     timed = [run["measured"] for cell in results["cells"] for run in cell["runs"] if run.get("measured")]
     busy = sum(not measured["idle"] for measured in timed)
     count = "the runs" if busy == len(timed) else f"{busy} of {len(timed)} runs"

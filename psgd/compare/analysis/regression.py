@@ -13,12 +13,14 @@ class Regressed(PsgdError):
 
 
 def parse_share(text: str) -> float:
-    """Parse "10%" or 0.1 as a share. UsageError if it is not a number from 0 up."""
+    """Parse "10%" or 0.1 as a share. UsageError if it is not a number from 0 up, and for 10, which may be meant as 10%
+    and would allow a time eleven times as long."""
+    percent = text.endswith("%")
     try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        share = float(text.removesuffix("%")) / (100 if percent else 1)
     except ValueError:
         share = -1.0
-    if not 0 <= share < 100:
+    if not 0 <= share < (100 if percent else 1):
         raise UsageError(f"--max-regress is {text}; give a percentage such as 10%")
     return share
 

@@ -16,6 +16,7 @@ from psgd.compare.report.panels import Curves, Line, Panels
 
 POINTS = 12_000  # of all lines of the report; raised, long runs are drawn with more detail, and the page grows
 LEAST, MOST = 12, 120  # points of a line
+LONGEST_NAME = 150  # bytes; file systems take 255
 ROWS = 10  # evaluations of an arm in the table under a figure, about
 UNITS = {  # quantity: (least end of the longest line, unit, label), of which the first that applies is used
     "seconds": ((7200.0, 3600.0, "hours"), (300.0, 60.0, "minutes"), (1.0, 1.0, "seconds"),
@@ -29,8 +30,9 @@ BAND = "Line: median over the seeds, a diverged run counting as the worst; band:
 
 
 def slug(text: str) -> str:
-    """A name of a file."""
-    return re.sub(r"[^\w.=-]+", "-", text).strip("-")
+    """A name of a file, cut where a file system would refuse it, with room for an ending."""
+    name = re.sub(r"[^\w.=-]+", "-", text)
+    return name.encode()[:LONGEST_NAME].decode(errors="ignore").strip("-")
 
 
 def per_line(results: view.Results) -> int:

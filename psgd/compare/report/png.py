@@ -20,7 +20,7 @@ def write(path: Path, figure: Panels) -> None:
 
     columns = figure.columns
     rows = -(-len(figure.panels) // columns)
-    style: Any = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False}
+    style: Any = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
     with matplotlib.rc_context(style):
         from matplotlib.figure import Figure
 

@@ -20,7 +20,10 @@ MARKS = 7  # markers on a curve, about; raised, curves are told apart more easil
 POINTS = 50  # points of the training loss, each the mean of several values; raised, more of its noise is seen
 FAR = 10.0  # ratio of the largest to the smallest value beyond which an axis is logarithmic
 UNITS = {  # axis: (least end of the longest run, unit, label), of which the first that applies is used
-    "seconds": ((7200.0, 3600.0, "training hours"), (300.0, 60.0, "training minutes"), (0.0, 1.0, "training seconds")),
+    "seconds": (
+        *((7200.0, 3600.0, "training hours"), (300.0, 60.0, "training minutes")),
+        *((1.0, 1.0, "training seconds"), (0.0, 1e-3, "training milliseconds")),
+    ),
     "examples": ((2e6, 1e6, "million examples"), (2e3, 1e3, "thousand examples"), (0.0, 1.0, "examples")),
     "bytes": (
         *((1e9, 1e9, "GB sent by each worker"), (1e6, 1e6, "MB sent by each worker")),
@@ -32,10 +35,13 @@ UNITS = {  # axis: (least end of the longest run, unit, label), of which the fir
 def labels(runs: list[RunCurves]) -> list[str]:
     """Label each run by its name (its path if two names are equal), strategy and number of workers."""
     names = [run.path.resolve().name for run in runs]
-    return [
-        (str(run.path) if names.count(name) > 1 else name) + _experiment(run.path)
-        for run, name in zip(runs, names, strict=True)
-    ]
+    found = [str(run.path) if names.count(name) > 1 else name for run, name in zip(runs, names, strict=True)]
+    return [_drawable(name) + _experiment(run.path) for run, name in zip(runs, found, strict=True)]
+
+
+def _drawable(path: str) -> str:
+    """A path, whose bytes need not be text, as text."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def _experiment(path: Path) -> str:
@@ -78,6 +84,7 @@ _STYLE: Any = {
     "grid.color": "#dddddd",
     "grid.linewidth": 0.6,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name may have $ in it
 }
 
 

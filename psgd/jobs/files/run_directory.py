@@ -25,17 +25,25 @@ def fresh(base: str) -> Path:
     """Make and lock the next numbered directory: runs/mnist-001, runs/mnist-002, ..."""
     root = _root(base)
     last = max((number for number, _ in _numbered(root)), default=0)
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # also where there is a link to nothing
+        raise _unmade(Path(f"{root}-{last + 1:03d}"), error) from None
     while True:
         last += 1
         path = Path(f"{root}-{last:03d}")
         try:
-            path.mkdir(parents=True)
+            path.mkdir()
             lock(path)
             return path
         except FileExistsError:
             continue  # another process has just made it
         except OSError as error:
-            raise StorageError(f"cannot make the run directory {path}: {error.strerror}; set output") from None
+            raise _unmade(path, error) from None
+
+
+def _unmade(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"cannot make the run directory {path}: {error.strerror}; set output")
 
 
 def latest(base: str) -> Path:
