@@ -18,7 +18,7 @@ LIMIT = 1.0  # seconds
 
 def comparison() -> list[dict[str, Any]]:
     strategies = "gradient-averaging", "parameter-averaging", "weighted-averaging"
-    costs = {"step": 1e-3, "leaf": 1e-5, "apply": 1e-5, "rest": 5e-5, "meeting": 5e-6}
+    costs = {"step": 1e-3, "leaf": 1e-5, "apply": 1e-5, "rest": 5e-5, "barrier": 5e-6}
     cells = []
     for strategy, workers in itertools.product(strategies, (1, 2, 4)):
         period = 1 if strategy == "gradient-averaging" else 50

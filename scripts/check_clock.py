@@ -29,7 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from psgd.compare.costs import measure, measure_crowding
+from psgd.compare.costs import measure, measure_contention
 from psgd.compare.modelled.clock import Price, times
 from psgd.compare.modelled.network import MPICH, Library, parse_network
 from psgd.config.resolve import resolve
@@ -104,7 +104,7 @@ def main() -> int:
 def costs_of(hidden: str, period: int) -> dict[str, float]:
     settings = resolve(None, Point("", hidden, period).settings(1.0)).settings
     data = load_data(settings)
-    costs = [{**measure(settings, data), **measure_crowding(settings, data)} for _ in range(3)]
+    costs = [{**measure(settings, data), **measure_contention(settings, data)} for _ in range(3)]
     return {name: median(each[name] for each in costs) for name in costs[0]}
 
 
@@ -112,7 +112,7 @@ def cell_of(point: Point, compute: bool) -> dict[str, Any]:
     """The entries of a cell of results.json on which the clock relies."""
     costs = costs_of(point.hidden, point.period if compute else 1)
     if not compute:
-        costs = {**costs, "step": WAITS.get(point.hidden, min(WAITS.values())), "crowding": 0.0}
+        costs = {**costs, "step": WAITS.get(point.hidden, min(WAITS.values())), "contention": 0.0}
     inputs, *units = inputs_of(point.hidden), *map(int, point.hidden.strip("[]").split(",")), 10
     size = 4 * sum((above + 1) * below for above, below in pairwise([inputs, *units]))
     print(point.hidden, point.period, {name: f"{value:.3g}" for name, value in costs.items()}, file=sys.stderr)
@@ -129,7 +129,7 @@ def modelled(point: Point, cell: dict[str, Any], library: Library) -> float:
     network = parse_network(f"{point.link},0us")
     network = network._replace(bandwidth=network.bandwidth * UNCOUNTED)
     # Both hosts are one machine, and slow each other down.
-    price = Price(hosts=WORKERS, network=network, machine_speed=1 / (1 + cell["costs"]["crowding"]))
+    price = Price(hosts=WORKERS, network=network, machine_speed=1 / (1 + cell["costs"]["contention"]))
     rounds = 1000
     run = {"rounds": rounds, "worker_steps": [rounds * point.period] * WORKERS, "series": {"rounds": [0, rounds]}}
     parts = times(cell, run, price, library)

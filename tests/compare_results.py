@@ -8,6 +8,8 @@ from typing import Any
 
 from compare_findings import PRICES, TARGET, findings
 
+from psgd.compare.results_file import SCHEMA
+
 ARMS = {"sync": "gradient-averaging", "average": "parameter-averaging", "weighted": "weighted-averaging"}
 WORKERS = (1, 2, 4)
 SPEEDS = ("equal", "uneven")
@@ -24,7 +26,7 @@ def results(seeds: tuple[int, ...] = SEEDS, evaluations: int = EPOCHS) -> dict[s
     places = [(w, s) for w, s in itertools.product(WORKERS, SPEEDS) if (w, s) != (1, "uneven")]
     cells = [cell(arm, w, s, seeds, evaluations) for arm, (w, s) in itertools.product(ARMS, places)]
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "psgd": "0.1.0",
         "question": "Which strategy reaches the target soonest, and does a slow network change it?",
         "config": {

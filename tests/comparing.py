@@ -16,7 +16,7 @@ from psgd.compare.runs import Outcome
 from psgd.config.settings import Settings
 from psgd.core.files import to_json, write_json, write_text
 
-COSTS = {"step": 1e-4, "leaf": 1e-6, "apply": 1e-5, "rest": 5e-5, "crowding": 0.0, "gathers": 0.0, "candidates": 1.0}
+COSTS = {"step": 1e-4, "leaf": 1e-6, "apply": 1e-5, "rest": 5e-5, "contention": 0.0, "gathers": 0.0, "candidates": 1.0}
 EXAMPLES = 1000  # of an epoch, of data that the settings do not make
 
 Score = Callable[
@@ -113,7 +113,7 @@ def main(point: str, arguments: list[str]) -> int:
     from psgd.compare import command, cost_cache, runs
     from psgd.compare.__main__ import main as compare
 
-    cost_cache.measure = cost_cache.measure_crowding = lambda settings, data: dict(COSTS)
+    cost_cache.measure = cost_cache.measure_contention = lambda settings, data: dict(COSTS)
     command.write_report = lambda directory, results, times: []
 
     class Popen(subprocess.Popen):

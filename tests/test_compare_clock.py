@@ -7,7 +7,7 @@ import pytest
 from modelled_networks import NO_OVERHEAD, network
 from processes import python
 
-from psgd.compare.costs import measure, measure_choice, measure_crowding
+from psgd.compare.costs import measure, measure_choice, measure_contention
 from psgd.compare.modelled.clock import Price, as_price, hosts_used, spent, times
 from psgd.compare.modelled.network import Link, parse_network
 from psgd.config.resolve import resolve
@@ -16,7 +16,7 @@ from psgd.data.sources.load import load_data
 from psgd.jobs.choose.group import cores
 from psgd.strategy.plans import PacedPlan, exact_speeds
 
-COSTS = {"step": 8.0, "leaf": 1.0, "apply": 2.0, "rest": 0.5, "meeting": 0.25}
+COSTS = {"step": 8.0, "leaf": 1.0, "apply": 2.0, "rest": 0.5, "barrier": 0.25}
 NOT_MODELLED = 1e-9  # of seconds: rounding
 
 
@@ -83,7 +83,7 @@ def test_two_hosts_of_two_workers_by_hand():
 
 def test_a_process_is_slowed_down_by_the_others_of_its_host():
     """Each further process takes a tenth more."""
-    cell, crowded = a_cell(speeds=[1.0] * 3), a_cell(speeds=[1.0] * 3, crowding=0.1)
+    cell, crowded = a_cell(speeds=[1.0] * 3), a_cell(speeds=[1.0] * 3, contention=0.1)
     alone, together = times(cell, a_run(5), Price()), times(crowded, a_run(5), Price())
     assert together.seconds == pytest.approx(1.2 * alone.seconds)
     apart = Price(hosts=3)
@@ -91,7 +91,7 @@ def test_a_process_is_slowed_down_by_the_others_of_its_host():
 
 
 def test_machine_speed_scales_computing_alone():
-    cell, run = a_cell(speeds=[1.0, 0.5], meeting=0.0), a_run(0, 3)
+    cell, run = a_cell(speeds=[1.0, 0.5], barrier=0.0), a_run(0, 3)
     one, two = (times(cell, run, Price(2, network=network(1e3), machine_speed=speed)) for speed in (1, 2))
     assert two.computing == pytest.approx(one.computing / 2)
     assert two.waiting == pytest.approx(one.waiting / 2)
@@ -101,7 +101,7 @@ def test_machine_speed_scales_computing_alone():
 @pytest.mark.parametrize("strategy", ["gradient-averaging", "parameter-averaging"])
 def test_those_that_take_equal_steps_wait_for_the_slowest(strategy):
     """Speeds 1 and 1/4: the slow one takes 4 steps' time, the mean is 2.5, 1.5 is waiting."""
-    parts = times(a_cell(strategy, [1.0, 0.25], leaf=0, apply=0, rest=0, meeting=0), a_run(1), Price())
+    parts = times(a_cell(strategy, [1.0, 0.25], leaf=0, apply=0, rest=0, barrier=0), a_run(1), Price())
     period = 1 if strategy == "gradient-averaging" else 10
     assert (parts.computing[0], parts.waiting[0]) == (period * 2.5 * 8, period * 1.5 * 8)
 
@@ -114,7 +114,7 @@ def test_weighted_averaging_waits_for_rounding_alone(speeds, period):
     plan = PacedPlan(period, exact_speeds(speeds, len(speeds)))
     by_round = [max(n / s for n, s in zip(plan.steps(r), plan.speeds, strict=True)) for r in range(40)]
     expected = [8 * float(total) for total in (0, *itertools.accumulate(by_round))]
-    cell = a_cell("weighted-averaging", speeds, period, leaf=0, apply=0, rest=0, meeting=0)
+    cell = a_cell("weighted-averaging", speeds, period, leaf=0, apply=0, rest=0, barrier=0)
     parts = times(cell, a_run(*range(41)), Price())
     assert parts.seconds == pytest.approx(expected, rel=1e-12)
     steps = np.mean([n / float(s) for r in range(40) for n, s in zip(plan.steps(r), plan.speeds, strict=True)])
@@ -124,14 +124,14 @@ def test_weighted_averaging_waits_for_rounding_alone(speeds, period):
 
 
 def test_an_only_round_has_as_many_steps_as_were_taken():
-    cell = a_cell("weighted-averaging", [1.0, 0.5], "end", leaf=0, apply=0, rest=0, meeting=0)
+    cell = a_cell("weighted-averaging", [1.0, 0.5], "end", leaf=0, apply=0, rest=0, barrier=0)
     run = {"rounds": 1, "worker_steps": [301, 150], "series": {"rounds": [0, 1]}}
     assert times(cell, run, Price()).seconds.tolist() == [0, 301 * 8]
 
 
 def test_candidates_are_combined_and_scored_where_steps_differ():
     """Period 2, speeds 1 and 1/2: steps (2, 1) in each round, so that 3 candidates are tried and one applied again."""
-    cell = a_cell("weighted-averaging", [1.0, 0.5], 2, rest=0, meeting=0)
+    cell = a_cell("weighted-averaging", [1.0, 0.5], 2, rest=0, barrier=0)
     chosen = {**cell, "costs": {**cell["costs"], "candidates": 3, "score": 10.0}}
     one, three = (times(each, a_run(0, 5), Price()).computing[1] for each in (cell, chosen))
     assert three - one == pytest.approx(5 * 3 * ((2 * 1 + 2) / 2 + 10.0 / 2))
@@ -146,7 +146,7 @@ def test_long_rounds_exchange_reports_every_second():
     """10 steps of 0.25 s are 2.5 s: three exchanges; steps of 8 s are each a segment."""
     far = Price(hosts=2, network=network(1e30, 1.0))
     for step, exchanges in ((0.01, 1), (0.25, 3), (8.0, 10)):
-        cell = a_cell(step=step, size=8, meeting=0)
+        cell = a_cell(step=step, size=8, barrier=0)
         assert times(cell, a_run(1), far, NO_OVERHEAD).moving == pytest.approx(exchanges + 1)
 
 
@@ -209,9 +209,9 @@ def test_costs_are_measured(monkeypatch):
     uneven = "strategy.name=weighted-averaging", "workers=2", "cluster.speeds=[1,0.5]"
     settings = resolve(None, [*data, *uneven, "optimizer.name=sgd", "optimizer.clip_norm=1"]).settings
     data = load_data(settings)
-    costs = {**measure(settings, data), **measure_crowding(settings, data), **measure_choice(settings, data)}
-    assert ("meeting" in costs) == (cores() > 1)
-    assert costs["crowding"] >= 0
+    costs = {**measure(settings, data), **measure_contention(settings, data), **measure_choice(settings, data)}
+    assert ("barrier" in costs) == (cores() > 1)
+    assert costs["contention"] >= 0
     assert costs["candidates"] == len({*range(7), "bound"}) - (settings.optimizer.l2 == 0)
     assert costs["gathers"] == 0  # nothing is clipped when parameters are averaged
     assert costs["step"] > 0

@@ -187,7 +187,7 @@ def test_called_again_nothing_that_is_done_is_trained_and_a_regression_has_code_
 
 
 def test_a_call_that_finds_all_runs_says_that_there_is_nothing_to_train(tmp_path, in_process, capsys, monkeypatch):
-    for name in ("measure", "measure_crowding"):
+    for name in ("measure", "measure_contention"):
         monkeypatch.setattr(cost_cache, name, lambda settings, data: dict(COSTS))
     config = configured(tmp_path, arms={"sync": ARMS["sync"]})
     arguments = [str(config), "--output", str(tmp_path / "out")]

@@ -15,7 +15,7 @@ from psgd.compare.analysis.diagram import diagram, left_out
 from psgd.compare.analysis.tables import analyse
 from psgd.compare.modelled.network import MPICH, PAYLOAD
 
-FREE = {"leaf": 0.0, "apply": 0.0, "rest": 0.0, "meeting": 0.0, "step": 1e-3}
+FREE = {"leaf": 0.0, "apply": 0.0, "rest": 0.0, "barrier": 0.0, "step": 1e-3}
 SURE = 0.0513 + 0.0125  # of a log ratio: the margin of 5 %, and the least interval of three seeds
 
 

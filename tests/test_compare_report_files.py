@@ -67,8 +67,8 @@ def test_it_is_rebuilt_the_same_from_the_file(tmp_path, without_png):
         (None, "does not exist: give the directory of a comparison"),
         ("{", "results.json:1: not JSON"),
         ("[]", "has no schema version"),
-        ('{"schema": 2}', "has schema 2; this psgd reads 1"),
-        ('{"schema": 1, "cells": []}', "has no arms, axes, base, budget, prices, reference, seeds, target; remove it"),
+        ('{"schema": 1}', "has schema 1; this psgd reads 2"),
+        ('{"schema": 2, "cells": []}', "has no arms, axes, base, budget, prices, reference, seeds, target; remove it"),
     ],
 )
 def test_results_that_cannot_be_read_are_refused(tmp_path, content, words):

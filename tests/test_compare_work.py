@@ -16,7 +16,7 @@ def a_cell(strategy="weighted-averaging", candidates=1, **more):
         "leaf": 1.0,
         "apply": 2.0,
         "rest": 0.0,
-        "meeting": 0.0,
+        "barrier": 0.0,
         "candidates": candidates,
         "score": 0.0,
     }

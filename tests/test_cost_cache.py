@@ -47,7 +47,7 @@ def cache(tmp_path, monkeypatch):
     def make(*busy: float) -> CostCache:
         cores = iter(busy)
         monkeypatch.setattr(cost_cache, "busy_cores", lambda: next(cores))
-        for act in (_of_rounds, measure_crowding, measure_choice):
+        for act in (_of_rounds, measure_contention, measure_choice):
             monkeypatch.setattr(cost_cache, act.__name__, act)
         monkeypatch.setattr(cost_cache, "load_data", lambda settings: None)
         return CostCache(tmp_path)
@@ -55,8 +55,8 @@ def cache(tmp_path, monkeypatch):
     def _of_rounds(settings, data):
         return {"parameters": 1, "message_bytes": 4, "costs": {"step": 1.0}}
 
-    def measure_crowding(settings, data):
-        return {"crowding": 0.5, "meeting": 2.0}
+    def measure_contention(settings, data):
+        return {"contention": 0.5, "barrier": 2.0}
 
     def measure_choice(settings, data):
         return {"candidates": 7.0, "score": 1.0}
@@ -74,7 +74,7 @@ def test_whether_the_machine_was_idle_is_kept_with_the_costs(cache, capsys, busy
     assert found == {
         "parameters": 1,
         "message_bytes": 4,
-        "costs": {"step": 1.0, "crowding": 0.5, "meeting": 2.0, "candidates": 7.0, "score": 1.0},
+        "costs": {"step": 1.0, "contention": 0.5, "barrier": 2.0, "candidates": 7.0, "score": 1.0},
         "costs_idle": idle,
     }
     assert capsys.readouterr().err.count("other programs use 1.0 cores") == (not idle)
@@ -101,10 +101,10 @@ def test_contention_is_measured_once_for_each_network_whatever_the_strategy(cach
     ):
         settings = resolve(None, overrides).settings
         assert not known.knows(settings)
-        assert known.look_up(settings)["costs"]["crowding"] == 0.5
+        assert known.look_up(settings)["costs"]["contention"] == 0.5
         assert known.knows(settings)
         names = [name.split()[0] for name in json.loads((tmp_path / "costs.json").read_text())]
-        measured.append((names.count("of_rounds"), names.count("contention")))
+        measured.append((names.count("of_rounds"), names.count("of_contention")))
     assert measured == [(1, 1), (2, 1), (3, 2)]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, final
 
 from psgd.backends.blas import limit_after_numpy
-from psgd.compare.costs import measure, measure_choice, measure_crowding
+from psgd.compare.costs import measure, measure_choice, measure_contention
 from psgd.compare.idle import BUSY, busy_cores
 from psgd.config.resolve import chooses_on_validation
 from psgd.config.settings import ParameterAveraging, Settings, WeightedAveraging
@@ -21,7 +21,7 @@ from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
 
 TRIES = 3  # of each measurement; raised, other programs disturb less, and each kind of work takes half a second more
-ROUNDS, CONTENTION, CHOICE = "of_rounds", "contention", "measure_choice"  # in the names of entries in costs.json
+ROUNDS, CONTENTION, CHOICE = "of_rounds", "of_contention", "of_choice"  # in the names of entries in costs.json
 _NOT_WORK = {
     "optimizer": ["learning_rate", "schedule", "warmup", "decay_every", "decay_factor", "beta1", "beta2", "epsilon"],
     "training": ["seed", "epochs", "evaluate_every"],
@@ -49,13 +49,13 @@ class CostCache:
         whose rounds take the same work share one measurement, so that noise does not decide between them. `costs_idle`:
         whether the machine was idle; None if that was not noted."""
         known = self._measured(ROUNDS, common_work(settings), _of_rounds)
-        crowding = self._measured(CONTENTION, averaging_work(settings), measure_crowding)
-        choice, idle = {"candidates": 1.0}, [known.pop("idle", None), crowding.pop("idle", None)]
+        contention = self._measured(CONTENTION, averaging_work(settings), measure_contention)
+        choice, idle = {"candidates": 1.0}, [known.pop("idle", None), contention.pop("idle", None)]
         if chooses_on_validation(settings):
             choice = self._measured(CHOICE, settings, measure_choice)
             idle.append(choice.pop("idle", None))
         all_idle = False if False in idle else None if None in idle else True
-        return {**known, "costs": {**known["costs"], **crowding, **choice}, "costs_idle": all_idle}
+        return {**known, "costs": {**known["costs"], **contention, **choice}, "costs_idle": all_idle}
 
     def _measured(
         self, what: str, settings: Settings, act: Callable[[Settings, Data], dict[str, Any]]

@@ -7,7 +7,7 @@ from psgd.config.settings import Settings
 from psgd.data.dataset import Data
 from psgd.jobs.build import build_job
 from psgd.jobs.choose.group import cores
-from psgd.jobs.probe.bench import Bench, measure_contention, one_worker, score_seconds
+from psgd.jobs.probe.bench import Bench, one_worker, score_seconds, slowdown_and_exchange
 from psgd.strategy.weights import ByDelay
 
 
@@ -32,16 +32,16 @@ def measure(settings: Settings, data: Data) -> dict[str, float]:
     }
 
 
-def measure_crowding(settings: Settings, data: Data) -> dict[str, float]:
-    """Measure how processes of this machine affect each other, in half a second: `crowding`, the contention: by what
-    share of its time each further one slows a process down; `meeting`: seconds of a barrier, or an exchange of reports,
-    of two of them."""
+def measure_contention(settings: Settings, data: Data) -> dict[str, float]:
+    """Measure how processes of this machine affect each other, in half a second: `contention`, by what share of its
+    time each further one slows a process down, and `barrier`, seconds of a barrier, or an exchange of reports, of two
+    of them."""
     most = cores()
     if most == 1:
-        return {"crowding": 0.0}
+        return {"contention": 0.0}
     with np.errstate(all="ignore"):
-        slowdown, exchange = measure_contention(Bench(one_worker(settings), data))
-    return {"crowding": (slowdown - 1) / (most - 1), "meeting": exchange}
+        slowdown, exchange = slowdown_and_exchange(Bench(one_worker(settings), data))
+    return {"contention": (slowdown - 1) / (most - 1), "barrier": exchange}
 
 
 def measure_choice(settings: Settings, data: Data) -> dict[str, float]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from psgd.backends.blas import limit_after_numpy
 from psgd.compare.cost_cache import TRIES, averaging_work, common_work, work_key
-from psgd.compare.costs import measure_crowding
+from psgd.compare.costs import measure_contention
 from psgd.compare.runs import SERIAL
 from psgd.config.resolve import chooses_on_validation, dump
 from psgd.config.settings import GradientAveraging, Settings
@@ -93,8 +93,8 @@ class TimeEstimator:
     def _contention(self) -> Contention:
         if self._machine is None:
             began, settings = time.perf_counter(), averaging_work(self._base)
-            crowding = measure_crowding(settings, self._load(settings))["crowding"]
-            self._machine = Contention(1 + crowding * (cores() - 1), time.perf_counter() - began)
+            contention = measure_contention(settings, self._load(settings))["contention"]
+            self._machine = Contention(1 + contention * (cores() - 1), time.perf_counter() - began)
         return self._machine
 
     def _measured(self, settings: Settings) -> Measured:

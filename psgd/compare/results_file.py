@@ -6,7 +6,7 @@ from typing import Any
 
 from psgd.core.errors import DataError
 
-RESULTS, SCHEMA = "results.json", 1
+RESULTS, SCHEMA = "results.json", 2
 NEEDED = ("arms", "axes", "base", "budget", "cells", "prices", "reference", "seeds", "target")  # by all that reads it
 Json = dict[str, Any]  # all of it, or a part such as a cell
 

@@ -123,7 +123,7 @@ def times(
         return None
     price = as_price(price)
     done, combined = work(cell, run), combinations(cell, run)
-    speed = _speed(cell["workers"], costs.get("crowding", 0.0), price)
+    speed = _speed(cell["workers"], costs.get("contention", 0.0), price)
     step = costs["step"] / speed
     one = _combination(cell, costs, price, speed, library)
     computing = done.mean * step + done.rounds * (costs["rest"] / speed) + combined * one.computing
@@ -142,10 +142,10 @@ class _One(NamedTuple):
     reports: float
 
 
-def _speed(workers: int, crowding: float, price: Price) -> float:
+def _speed(workers: int, contention: float, price: Price) -> float:
     """The speed of a process, relative to one alone on the machine on which costs were measured."""
     most = place_on_hosts(workers, price.hosts, price.workers_per_host).most
-    return price.machine_speed / (1 + crowding * (most - 1))
+    return price.machine_speed / (1 + contention * (most - 1))
 
 
 def _combination(
@@ -157,7 +157,7 @@ def _combination(
     if workers == 1:
         return _One(costs["apply"] / speed, 0.0, 0.0)
     hosts, most, roots = place_on_hosts(workers, price.hosts, price.workers_per_host)
-    barrier = costs.get("meeting", BARRIER_SECONDS) * (most - 1).bit_length() / speed
+    barrier = costs.get("barrier", BARRIER_SECONDS) * (most - 1).bit_length() / speed
     reduced = workers if hosts == 1 else most + len(roots)
     computing = (reduced * costs["leaf"] + costs["apply"]) / (most * speed)
     reports, moving = barrier, barrier * (1 if hosts == 1 else 3)

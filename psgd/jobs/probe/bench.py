@@ -61,7 +61,7 @@ def measure_machine(averaging: "Bench", synchronous: "Bench") -> Machine:
     return Machine(most, steps, combinations, exchanges)
 
 
-def measure_contention(bench: "Bench") -> tuple[float, float]:
+def slowdown_and_exchange(bench: "Bench") -> tuple[float, float]:
     """Measure (how many times longer a step takes if there is a process on each core, the seconds of an exchange of two
     processes). For a machine of several cores, in half a second."""
     most, steps = cores(), bench.timed_steps
