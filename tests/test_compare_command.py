@@ -25,7 +25,7 @@ from psgd.compare.runs import Runs
 from psgd.compare.verify import verify
 from psgd.config.comparison_file import read_comparison
 from psgd.config.document import to_yaml
-from psgd.core.errors import INTERRUPTED, PsgdError, StorageError, UsageError
+from psgd.core.errors import INTERRUPTED, STOPPED, PsgdError, StorageError, UsageError
 
 __all__ = ["in_process"]  # a fixture
 
@@ -115,11 +115,16 @@ def ignoring(path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("number", "group", "ignored"),
-    [(signal.SIGTERM, False, False), (signal.SIGINT, True, False), (signal.SIGINT, True, True)],
+    [
+        (signal.SIGTERM, False, False),
+        (signal.SIGUSR1, False, False),
+        (signal.SIGINT, True, False),
+        (signal.SIGINT, True, True),
+    ],
 )
 def test_a_signal_ends_the_runs_with_a_checkpoint(tmp_path, monkeypatch, number, group, ignored):
-    """SIGTERM from a job scheduler to psgd.compare alone; Ctrl-C of a terminal to all of its processes, also where a
-    shell has made a background job ignore it."""
+    """SIGTERM or SIGUSR1 from a job scheduler to psgd.compare alone; Ctrl-C of a terminal to all of its processes, also
+    where a shell has made a background job ignore it."""
     config = configured(tmp_path, arms={"long": {}}, budget={"epochs": 10000}, tune=None)
     if ignored:
         monkeypatch.setattr(sys, "executable", str(ignoring(tmp_path / "python")))
@@ -128,7 +133,7 @@ def test_a_signal_ends_the_runs_with_a_checkpoint(tmp_path, monkeypatch, number,
     children = descendants(running.process.pid)
     (os.killpg if group else os.kill)(running.process.pid, number)
     finished = running.finish()
-    assert finished.code == INTERRUPTED, finished
+    assert finished.code == (INTERRUPTED if number == signal.SIGINT else STOPPED), finished
     assert finished.stderr == "psgd: interrupted; call it again to go on\n"
     assert children
     assert not [process for process in children if Path(f"/proc/{process}").exists()]

@@ -8,6 +8,7 @@ import pytest
 
 from psgd.compare import command, directory
 from psgd.config.document import to_yaml
+from psgd.training.signals import heeded_signals
 
 ARMS = {
     "sync": {"strategy.name": "gradient-averaging"},
@@ -39,7 +40,7 @@ def configured(where: Path, **sections: Any) -> Path:
 @pytest.fixture
 def in_process(monkeypatch):
     """Lets `main` be called here: the report is left out, and neither the lock nor a handler of signals stays."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in heeded_signals()}
     monkeypatch.setattr(directory, "lock", lambda path: None)
     monkeypatch.setattr(command, "write_report", lambda where, results, times: [])
     yield

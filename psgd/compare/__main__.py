@@ -11,8 +11,9 @@ from typing import NoReturn  # noqa: E402
 
 from psgd.compare.command import compare  # noqa: E402
 from psgd.core.command import path_of, program_name, run_command  # noqa: E402
-from psgd.core.errors import UsageError  # noqa: E402
+from psgd.core.errors import INTERRUPTED, UsageError  # noqa: E402
 from psgd.core.log import LOG  # noqa: E402
+from psgd.training.signals import exit_code_of, heeded_signals  # noqa: E402
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,9 +53,16 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code after errors have been printed."""
-    for number in (signal.SIGTERM, signal.SIGINT):  # which a shell's background jobs ignore, but their runs do not
-        signal.signal(number, _interrupt)
-    return run_command(lambda: _compare(arguments))
+    received: list[int] = []
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    for number in heeded_signals():  # SIGINT too, which a shell's background jobs ignore, but their runs do not
+        signal.signal(number, interrupt)
+    code = run_command(lambda: _compare(arguments))
+    return exit_code_of(received[0]) if received and code == INTERRUPTED else code
 
 
 def _compare(arguments: list[str] | None) -> None:
@@ -63,10 +71,6 @@ def _compare(arguments: list[str] | None) -> None:
     except KeyboardInterrupt:
         LOG.error("psgd: interrupted; call it again to go on")
         raise
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -27,13 +27,12 @@ class Signals:
 
     def listen(self, leave_at_once: bool = False) -> None:
         """Install the handlers; in other threads than the main one, do nothing. `leave_at_once`: exit on the first
-        signal, while there is nothing to save and no other process waits. SIGHUP stays ignored under nohup."""
+        signal, while there is nothing to save and no other process waits."""
         self._leave_at_once = leave_at_once
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in _numbers():
-            if number != getattr(signal, "SIGHUP", None) or signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._note)
+        for number in heeded_signals():
+            signal.signal(number, self._note)
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -86,8 +85,14 @@ def _numbers() -> list[signal.Signals]:
     return [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 
 
+def heeded_signals() -> list[signal.Signals]:
+    """The signals that ask to stop. SIGHUP is none where it is ignored, as under nohup."""
+    hangup, ignored = getattr(signal, "SIGHUP", None), signal.SIG_IGN
+    return [number for number in _numbers() if number != hangup or signal.getsignal(number) is not ignored]
+
+
 def exit_code_of(number: int) -> int:
-    """The exit code of a run that this signal stopped."""
+    """The exit code of a run, or of a comparison, that this signal stopped."""
     return INTERRUPTED if number == signal.SIGINT else STOPPED
 
 
