@@ -36,10 +36,9 @@ def _finite(value: Any) -> Any:
 
 def print_result(text: str, what: str = "") -> None:
     """Print to standard output and flush. StorageError if that fails, as when the reader of a pipe has left."""
-    if isinstance(
-        sys.stdout, io.TextIOWrapper
-    ):  # a printed config is UTF-8 in any locale, like a saved one, and a path
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # has the bytes that it was given with
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A printed config is UTF-8 in any locale, like a saved one; and a path has the bytes that it was given with.
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
         print(text, flush=True)
     except OSError as error:
