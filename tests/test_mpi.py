@@ -56,15 +56,24 @@ def test_the_bits_of_serial_over_two_hosts_of_two(serial):
     assert json.loads(finished.stdout) == {"hosts": 2, "hashes": serial}
 
 
-def test_the_bits_of_serial_without_shared_memory(serial):
-    """Every process counts as a host where the others cannot open what it shares."""
-    code = "import os, runpy, sys; from psgd.group.mpi import host_memory; "
-    code += "host_memory._create = lambda: (os.memfd_create(''), '/proc/0/fd/0'); "
+@pytest.mark.parametrize(
+    ("system", "hosts", "warnings"),
+    [
+        ("host_memory._create = lambda: (os.memfd_create(''), '/proc/0/fd/0')", 3, 1),
+        ("host_memory._create = lambda: (os.memfd_create(''), '/dev/null')", 3, 1),
+        ("host_memory.NAMELESS = False", 1, 0),
+    ],
+    ids=["hidden", "another", "named"],
+)
+def test_the_bits_of_serial_where_memory_is_shared_in_other_ways(serial, system, hosts, warnings):
+    """Every process counts as a host where the others cannot open what it shares, or open something else. Systems
+    without nameless memory share a file."""
+    code = f"import os, runpy, sys; from psgd.group.mpi import host_memory; {system}; "
     code += "sys.argv = ['', '3']; runpy.run_path('tests/contract.py', run_name='__main__')"
     finished = run(installed_mpi("mpich").command(3, "-c", code))
     assert finished.code == 0, finished
-    assert finished.stderr.count("which is slower") == 1
-    assert json.loads(finished.stdout) == {"hosts": 3, "hashes": serial}
+    assert finished.stderr.count("which is slower") == warnings
+    assert json.loads(finished.stdout) == {"hosts": hosts, "hashes": serial}
 
 
 def test_the_bits_of_serial_where_stores_are_seen_out_of_order(mpi, serial):

@@ -246,7 +246,7 @@ def test_data_that_are_not_there_are_told_with_what_the_model_takes(digits, tabl
 
 
 def test_a_directory_as_output_is_told_from_a_file(table, tmp_path, capsys):
-    for output, shown in ((str(tmp_path), str(tmp_path)), ("", ".")):
+    for output, shown in ((str(tmp_path), str(tmp_path)), (".", ".")):
         assert main([str(table[0] / "run"), str(table[0] / "test.csv"), "--output", output]) == 2
         assert capsys.readouterr().err == f"psgd: {shown} is a directory; name a file by --output\n"
 

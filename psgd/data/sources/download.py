@@ -111,6 +111,7 @@ def _fetch(url: str, file: RemoteFile, path: Path) -> None:
                 digest.update(block)
                 out.write(block)
     except urllib.error.HTTPError as error:
+        error.close()
         raise DataError(f"{url}: the server answers {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
         raise DataError(f"{url}: {error.reason}") from None

@@ -5,11 +5,12 @@ import ctypes
 import mmap
 import os
 import tempfile
-from contextlib import suppress
 from typing import Any
 
 from psgd.core.errors import StorageError
 from psgd.core.wording import data_size
+
+NAMELESS = hasattr(os, "memfd_create")  # Linux
 
 
 def share(peers: Any, size: int) -> memoryview:
@@ -17,18 +18,21 @@ def share(peers: Any, size: int) -> memoryview:
     one uses them. They start a cache line. StorageError, on all processes, if one cannot have them."""
     if peers.size == 1:
         return _view(mmap.mmap(-1, max(1, size)), size)
-    first, descriptor, path, failure = peers.rank == 0, -1, "", ""
+    first, descriptor, path, identity, failure = peers.rank == 0, -1, "", (0, 0), ""
     try:
         try:
             if first:
                 descriptor, path = _create()
                 _reserve(descriptor, max(1, size))
+                identity = _identity(descriptor)
         except OSError as error:
             failure = f"this host has no {data_size(size)} for memory that its processes share: {error.strerror}"
-        path = peers.bcast(path, root=0)
+        path, identity = peers.bcast((path, identity), root=0)
         try:
             if path and not first:
                 descriptor = os.open(path, os.O_RDWR)
+                if _identity(descriptor) != identity:
+                    failure = f"{path} is not the memory that another process of this host shares"
         except OSError as error:
             failure = f"{path}, memory that another process of this host shares, cannot be opened: {error.strerror}"
         failures = peers.allgather(failure)
@@ -38,18 +42,23 @@ def share(peers: Any, size: int) -> memoryview:
     finally:
         if descriptor >= 0:
             os.close(descriptor)
-        if first and not path.startswith("/proc/"):
-            with suppress(OSError):
-                os.unlink(path)
+        if first and path and not NAMELESS:
+            os.unlink(path)
 
 
 def _create() -> tuple[int, str]:
     """A descriptor of new memory, and a path at which other processes of this user can open it: on Linux, memory that
     never has a name (memfd) and is not bound by the size of /dev/shm (64 MB in a container); elsewhere, a file."""
-    if not hasattr(os, "memfd_create"):
+    if not NAMELESS:
         return tempfile.mkstemp(prefix="psgd-")
     descriptor = os.memfd_create("psgd")
     return descriptor, f"/proc/{os.getpid()}/fd/{descriptor}"
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    """Two containers have different processes of the same number, with files of the same descriptors."""
+    about = os.fstat(descriptor)
+    return about.st_dev, about.st_ino
 
 
 def _view(mapped: mmap.mmap, size: int) -> memoryview:
