@@ -125,11 +125,11 @@ class TestNumba:
 
 class TestCores:
     def test_cores_mask_quota_and_threads(self):
-        has(cores.judge_cores(2, 2, None, 1), "ok", "2 cores")
-        has(cores.judge_cores(8, 8, None, 2), "ok", "8 cores, which are 4 with 2 threads each")
-        has(cores.judge_cores(8, 2, None, 1), "note", "2 cores of 8", "affinity mask")
-        has(cores.judge_cores(8, 8, 2.5, 1), "note", "the time of 2.5", "psgd takes 2 cores")
-        has(cores.judge_cores(1, 1, 0.5, 1), "note", "takes 1 core")
+        has(cores.judge_cores(2, 2, 2, None, 1), "ok", "2 cores")
+        has(cores.judge_cores(8, 8, 8, None, 2), "ok", "8 cores, which are 4 with 2 threads each")
+        has(cores.judge_cores(8, 2, 2, None, 1), "note", "2 cores of 8", "affinity mask")
+        has(cores.judge_cores(8, 8, 2, 2.5, 1), "note", "the time of 2.5", "psgd takes 2 cores")
+        has(cores.judge_cores(1, 1, 1, 0.5, 1), "note", "takes 1 core")
 
     def test_the_load_of_others(self):
         has(cores.judge_load(0.4, 2), "ok")

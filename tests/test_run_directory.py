@@ -53,7 +53,7 @@ def test_the_end_and_the_beginning_of_output(tmp_path, monkeypatch):
 
 
 def test_below_a_link_to_nothing_no_directory_is_made(tmp_path):
-    """As of a disk that is not mounted: it was tried for ever."""
+    """The link may be to a disk that is not mounted. psgd tried to make a directory there without end."""
     (tmp_path / "runs").symlink_to(tmp_path / "scratch" / "runs")
     refused(
         train("--quiet", f"output={tmp_path}/runs/mine"), 3, f"cannot make the run directory {tmp_path}/runs/mine-001"

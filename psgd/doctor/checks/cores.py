@@ -13,19 +13,19 @@ def check() -> list[Finding]:
     from psgd.jobs.choose.group import cores, masked_cores
 
     return [
-        judge_cores(os.cpu_count() or 1, masked_cores(), limits().cpus, threads_per_core()),
+        judge_cores(os.cpu_count() or 1, masked_cores(), cores(), limits().cpus, threads_per_core()),
         judge_load(os.getloadavg()[0], cores()),
     ]
 
 
-def judge_cores(there: int, masked: int, quota: float | None, threads: int) -> Finding:
-    """`there`: cores of the machine; `masked`: those in the affinity mask; `quota`: CPUs' time that the control group
-    allows; `threads`: hardware threads on a core."""
+def judge_cores(there: int, masked: int, taken: int, quota: float | None, threads: int) -> Finding:
+    """`there`: cores of the machine; `masked`: those in the affinity mask; `taken`: those that psgd takes; `quota`:
+    CPUs' time that the control group allows; `threads`: hardware threads on a core."""
     details: dict[str, Any] = {"machine": there, "affinity": masked, "quota": quota, "threads_per_core": threads}
     text = f"{counted(masked, 'core')}"
     if quota is not None and quota < masked:
         text += f", but the control group (container) allows the time of {quota:g}, and stops what runs beyond it"
-        return note("cores", f"{text}: psgd takes {counted(max(1, int(quota)), 'core')}", **details)
+        return note("cores", f"{text}: psgd takes {counted(taken, 'core')}", **details)
     if masked < there:
         return note(
             "cores", f"{text} of {there}: the affinity mask has no more (taskset, Slurm, a container)", **details

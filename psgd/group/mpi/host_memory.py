@@ -56,7 +56,8 @@ def _create() -> tuple[int, str]:
 
 
 def _identity(descriptor: int) -> tuple[int, int]:
-    """Two containers have different processes of the same number, with files of the same descriptors."""
+    """Device and inode of an open file. A path of /proc does not identify it: processes in two containers may have the
+    same number, and other files under the same descriptor."""
     about = os.fstat(descriptor)
     return about.st_dev, about.st_ino
 

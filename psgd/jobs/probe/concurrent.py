@@ -71,7 +71,8 @@ def _child(
     timer.timeit(1)  # not counted: the first write to a page after the fork copies it
     barrier.wait()
     first = timer.timeit(1)
-    # `work` may contain barriers, so all processes must call it equally often.
+    # `work` may contain barriers, so all processes must call it equally often. Their number comes through a pipe: the
+    # barrier's memory is not ordered on all processors, which does no harm where only times are measured.
     if process == 0:
         count = max(1, int(seconds / first))
         for _ in range(processes - 1):
