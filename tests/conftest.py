@@ -3,6 +3,8 @@
 import os
 import signal
 
+import pytest
+
 from psgd.backends.blas import limit_before_numpy
 
 limit_before_numpy()
@@ -21,6 +23,14 @@ LONGEST = (
     *("test_ray_gpu", "test_cuda_compiled", "test_probe", "test_closed_forms", "test_train", "test_run_directory"),
     "test_right_gradients",
 )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running():
+    yield
+    from processes import kill_running
+
+    kill_running()
 
 
 def pytest_collection_modifyitems(items):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -82,8 +83,19 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, **known, **more}
 
 
+_running: list["Running"] = []  # those that a test has started
+
+
+def kill_running() -> None:
+    """Kill what the test that has ended has left running, as one that failed does."""
+    while _running:
+        one = _running.pop()
+        if one.process.poll() is None:
+            one.kill_everything()
+
+
 class Running:
-    """A command in a session of its own, so that all of it can be killed."""
+    """A command in a session of its own, so that all of it can be killed; the end of the test kills what still runs."""
 
     def __init__(self, command: Sequence[str], **variables: str) -> None:
         self.began = time.monotonic()
@@ -97,12 +109,26 @@ class Running:
             start_new_session=True,
             cwd=ROOT,
         )
+        self._stderr = ""  # what was read of it before the end
+        _running.append(self)
+
+    def wait_for(self, text: str) -> None:
+        """Wait until standard error contains `text`. AssertionError as from `wait_until`."""
+        assert self.process.stderr
+        descriptor = self.process.stderr.fileno()
+
+        def there() -> bool:
+            if text not in self._stderr and select.select([descriptor], [], [], 0)[0]:
+                self._stderr += os.read(descriptor, 65536).decode(errors="replace")
+            return text in self._stderr
+
+        self.wait_until(there)
 
     def wait_until(self, what: Callable[[], bool], limit: float = LIMIT) -> None:
         """Wait until `what` holds. AssertionError if the command ends before, or after `limit` seconds."""
         while not what():
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() - self.began < limit, f"the condition did not hold within {limit} s"
+            assert self.process.poll() is None, self._rest(limit)
+            assert time.monotonic() - self.began < limit, f"the condition did not hold within {limit} s: {self._stderr}"
             time.sleep(0.002)
 
     def ranks(self) -> list[int]:
@@ -139,13 +165,21 @@ class Running:
         self.process.communicate(timeout=30)
 
     def finish(self, limit: float = LIMIT) -> Finished:
+        """Wait for the end. AssertionError if it does not come within `limit` seconds of the beginning, and 30 more
+        from now on."""
         try:
-            stdout, stderr = self.process.communicate(timeout=limit)
-        except subprocess.TimeoutExpired:
+            stdout, stderr = self._rest(max(30.0, limit - (time.monotonic() - self.began)))
+        except subprocess.TimeoutExpired as late:
             ranks = self.ranks()
             self.kill_everything()
-            raise AssertionError(f"still running after {limit} s: ranks {ranks}") from None
+            said = self._stderr + (late.stderr or b"").decode()
+            raise AssertionError(f"still running after {limit} s: ranks {ranks}, standard error:\n{said}") from None
         return Finished(self.process.returncode, stdout, stderr, time.monotonic() - self.began)
+
+    def _rest(self, limit: float) -> tuple[str, str]:
+        """Wait for the end -> all of standard output and of standard error."""
+        stdout, stderr = self.process.communicate(timeout=limit)
+        return stdout, self._stderr + stderr
 
     @staticmethod
     def _ancestors(pid: int) -> set[int]:

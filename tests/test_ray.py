@@ -17,7 +17,7 @@ import pytest
 from contract import hashes
 from fit_results import metrics
 from local_ray import CONFIG, local_ray
-from processes import LIMIT, descendants, listening
+from processes import LIMIT, Running, descendants, listening
 from ray_contract import Seen, see
 from ray_faults import (
     dying,
@@ -108,27 +108,20 @@ def test_a_local_ray_listens_on_loopback_only_survives_a_kill_and_ctrl_c_saves_a
     """Ctrl-C is sent to the whole process group, as by a terminal. What Ray says of the killed actor does not reach
     standard output."""
     command = [sys.executable, str(SCRIPT), config(tmp_path), "--output", str(tmp_path / "run")]
-    driver = subprocess.Popen(
-        [*command, "training.epochs=1e6", "--address", "local"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    with driver:
-        assert driver.stderr
-        assert any("4 workers on 2 Ray actors" in line for line in driver.stderr)
-        children = descendants(driver.pid)
-        addresses = listening([driver.pid, *children])
-        os.kill(max(child for child, name in children.items() if name.startswith("ray::Process")), signal.SIGKILL)
-        assert any(line.endswith("was lost; 1 process goes on\n") for line in driver.stderr)
-        os.killpg(driver.pid, signal.SIGINT)
-        out, err = driver.communicate(timeout=LIMIT)
-    assert driver.returncode == 130, err
+    running = Running([*command, "training.epochs=1e6", "--address", "local"])
+    driver = running.process.pid
+    running.wait_for("4 workers on 2 Ray actors")
+    children = descendants(driver)
+    addresses = listening([driver, *children])
+    os.kill(max(child for child, name in children.items() if name.startswith("ray::Process")), signal.SIGKILL)
+    running.wait_for("was lost; 1 process goes on\n")
+    os.killpg(driver, signal.SIGINT)
+    finished = running.finish()
+    assert finished.code == 130, finished
     assert len(addresses) > 4  # the driver, the control plane, the raylet, and each actor
     assert set(addresses) <= {"0100007F", "0000000000000000FFFF00000100007F"}
-    assert err.rstrip().endswith(f"stopped by signal 2; continue with --resume --output {tmp_path / 'run'}")
-    summary = json.loads(out)
+    assert finished.stderr.rstrip().endswith(f"stopped by signal 2; continue with --resume --output {tmp_path / 'run'}")
+    summary = json.loads(finished.stdout)
     assert (summary["status"], summary["processes"]) == ("stopped", 1)
     assert list((tmp_path / "run" / "checkpoints").glob("*-*"))
 
