@@ -60,3 +60,6 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
         opened(tmp_path / "c.yaml", tmp_path / "out")
     with pytest.raises(UsageError, match="is a file; a comparison needs a directory"):
         opened(tmp_path / "c.yaml", tmp_path / "c.yaml")
+    (tmp_path / "link").symlink_to("gone")
+    with pytest.raises(UsageError, match="link is a link to gone, which does not exist; a comparison needs"):
+        opened(tmp_path / "c.yaml", tmp_path / "link")

@@ -230,6 +230,8 @@ def test_an_output_that_cannot_be_written_is_an_error(tmp_path):
     refused(train(*SHORT, "--output", tmp_path / "file" / "run"), 3, "cannot use")
     refused(train(*SHORT, f"output={tmp_path}/file/run"), 3, "cannot make the run directory")
     refused(train(*SHORT, "--output", tmp_path / "file"), 2, "is a file")
+    (tmp_path / "link").symlink_to("gone")
+    refused(train(*SHORT, "--output", tmp_path / "link"), 2, "link is a link to gone, which does not exist")
 
 
 @pytest.mark.parametrize("group", ["serial", "threads"])

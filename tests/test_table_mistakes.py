@@ -60,6 +60,8 @@ def test_numbers_that_are_too_large_are_named(tmp_path, monkeypatch, rows, words
             "b is 'inf', which is beyond 3.4e+38, the largest number of float32, but the values",
         ),
         ("a,b,y\n1,2,0\n1,-1e300,1\n", 3, "b is '-1e300', which is beyond 3.4e+38"),
+        ("a,b,y\n1,1e39,0\n1,2,1\n", 2, "b is '1e39', which is beyond 3.4e+38, the largest number of float32; correct"),
+        ("a,b,y\n1,,0\n1,-inf,1\n", 3, "the largest number of float32; correct or remove the row, or name the column"),
         ("a,b,y\n1,2,0\n1,1_000,1\n", 3, "b is '1_000', which is not a number as it stands"),
         (
             'a,b,y\n1,2,0\n1,"1,000",1\n',

@@ -11,7 +11,7 @@ from psgd.config.document import read_file, to_yaml
 from psgd.config.resolve import NO_EFFECT, dump, resolve
 from psgd.config.settings import Settings
 from psgd.core.errors import StorageError, UsageError
-from psgd.core.files import write_text
+from psgd.core.files import refuse_non_directory, write_text
 from psgd.core.log import LOG
 from psgd.jobs.files.locks import lock
 
@@ -39,8 +39,7 @@ def open_comparison(path: Path, comparison: Comparison, base: Settings) -> None:
 def check_directory(path: Path, comparison: Comparison, base: Settings) -> None:
     """UsageError if there is another comparison, or something else; nothing is made or changed."""
     try:
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file; a comparison needs a directory")
+        refuse_non_directory(path, "a comparison")
         there = {each.name for each in path.iterdir()} if path.exists() else set()
     except OSError as error:
         raise _unusable(path, error) from None

@@ -64,6 +64,13 @@ def refuse_existing(path: Path) -> None:
         raise UsageError(f"{path} exists already; remove it, or name another file by --output")
 
 
+def refuse_non_directory(path: Path, what: str) -> None:
+    """UsageError if there is something at the path that --output names, and it is no directory. `what` needs one."""
+    if os.path.lexists(path) and not path.is_dir():
+        found = "a file" if path.exists() else f"a link to {os.readlink(path)}, which does not exist"
+        raise UsageError(f"{path} is {found}; {what} needs a directory that is new or empty")
+
+
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write a JSON file atomically. StorageError if that fails."""
     write_text(path, to_json(value, indent=2) + "\n")

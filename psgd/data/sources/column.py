@@ -51,10 +51,16 @@ NUMBERS = {"point": number, "comma": comma_number}  # by what stands before the 
 
 def _no_number(text: str) -> str:
     """Say why `number` does not take a text."""
-    with suppress(ValueError):
-        if "_" not in text and abs(float(text)) > LARGEST_NUMBER:
-            return f"beyond {LARGEST_NUMBER:.2g}, the largest number of float32"
+    if _too_large(text):
+        return f"beyond {LARGEST_NUMBER:.2g}, the largest number of float32"
     return AS_IT_STANDS if OTHER_NOTATION.fullmatch(text) else "not a number"
+
+
+def _too_large(text: str) -> bool:
+    """Whether a text is a number beyond LARGEST_NUMBER, or infinity."""
+    with suppress(ValueError):
+        return "_" not in text and abs(float(text)) > LARGEST_NUMBER
+    return False
 
 
 @final
@@ -81,7 +87,7 @@ class Collector:
             return
         value = self._number(text)
         if self._numeric is None:
-            self._numeric, self._first = value is not None, text
+            self._numeric, self._first = value is not None or _too_large(text), text
         if self._numeric and value is not None:
             self._values.append(value)
         elif self._numeric:
@@ -112,7 +118,7 @@ class Collector:
     def _unlike(self, others: str) -> str:
         if self._decided:
             return "; correct the row or remove it"
-        return (
-            f", but the values above it are {others} (the first is {self._first[:60]!r}); correct or remove the row, "
-            "or name the column in data.categorical"
-        )
+        above = ""
+        if not all(map(math.isnan, self._values)):
+            above = f", but the values above it are {others} (the first is {self._first[:60]!r})"
+        return f"{above}; correct or remove the row, or name the column in data.categorical"

@@ -9,6 +9,7 @@ from psgd.config.document import read_file
 from psgd.config.names import SECTIONS
 from psgd.config.resolve import resolve
 from psgd.core.errors import StorageError, UsageError
+from psgd.core.files import refuse_non_directory
 from psgd.jobs.files.locks import lock, unlocked_on_failure
 from psgd.jobs.trackers import tensorboard
 from psgd.training.checkpoint_files import remove_checkpoints
@@ -59,8 +60,7 @@ def exact(path: Path, overwrite: bool) -> Path:
     """Make and lock `path`, which must be new or empty, or with `overwrite` an earlier run, whose files are removed.
     UsageError if it is neither or another psgd is at work there, StorageError if it cannot be made or emptied."""
     try:
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file; a run needs a directory that is new or empty")
+        refuse_non_directory(path, "a run")
         path.mkdir(parents=True, exist_ok=True)
         lock(path)  # before anything is removed
         with unlocked_on_failure(path):
