@@ -1,5 +1,7 @@
 """What psgd.explain says about real runs, against numbers worked out by hand."""
 
+import json
+import re
 import signal
 
 import pytest
@@ -128,12 +130,37 @@ def test_the_measured_seconds_are_those_of_the_summary(trained):
 
 
 @pytest.mark.parametrize(
+    ("file", "name", "value", "words"),
+    [
+        ("summary.json", "rounds", 0, "rounds is 0; expected a number from 0 to 1e+15"),
+        ("summary.json", "bytes_sent_per_worker", [], "bytes_sent_per_worker is []; expected a number"),
+        ("summary.json", "worker_steps", [1], r"worker_steps is [1]; expected a number for each of 4 workers"),
+        ("summary.json", "worker_steps", [1, 2, 3, None], "worker_steps: 3 is null; expected a number"),
+        ("metrics.jsonl", "epoch", float("nan"), "epoch is nan; expected a number from 0"),
+        ("metrics.jsonl", "wait_seconds", "1", 'wait_seconds is "1"; expected a number'),
+        ("metrics.jsonl", "weights", [1.0], "weights is [1.0]; expected a number for each of 4 workers"),
+    ],
+)
+def test_values_that_psgd_does_not_write_are_named(trained, file, name, value, words):
+    run = trained("training.epochs=1", SPEEDS, "strategy.period=25")
+    lines = [json.loads(line) for line in (run / file).read_text().splitlines()] if file.endswith("l") else []
+    changed = [row | {name: value} if "weights" in row else row for row in lines]
+    text = "".join(json.dumps(row) + "\n" for row in changed) or json.dumps(read_summary(run) | {name: value})
+    (run / file).write_text(text)
+    with pytest.raises(DataError, match=re.escape(f"{run / file}: {words}")):
+        explain(run)
+
+
+@pytest.mark.parametrize(
     ("files", "words"),
     [
         ({}, "does not exist: give the directory of a run"),
         ({"metrics.jsonl": ""}, "has no round yet"),
         ({"metrics.jsonl": '{"seconds": 1, "examples": 2, "weights": [1]}\n'}, "cannot read this config"),
-        ({"metrics.jsonl": '{"seconds": 1, "examples": 2, "weights": [1]}\n', "config.yaml": ""}, "not as psgd writes"),
+        (
+            {"metrics.jsonl": '{"seconds": 1, "examples": 2, "weights": [1]}\n', "config.yaml": ""},
+            "round is null; expected a number",
+        ),
         (
             {
                 "metrics.jsonl": '{"seconds": 1, "examples": 2, "weights": [1]}\n',

@@ -10,15 +10,17 @@ from psgd.compare.results_file import Json
 from psgd.compare.single_run.formulas import bracketed, chosen, formula, weights_by_hand
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
+from psgd.config.value_checks import shown
 from psgd.core.errors import DataError, UsageError
 from psgd.core.wording import counted
 from psgd.jobs.build import strategy_of
-from psgd.jobs.files.metrics_file import read_rows
+from psgd.jobs.files.metrics_file import check_numbers, read_rows
 from psgd.strategy.strategy import Strategy
 from psgd.training.stopwatch import TRAINING_PARTS
 
 MOST_WEIGHTS = 5  # different sets of weights that are listed
 MOST_WORKERS = 32  # that are listed
+LARGEST = 1e15  # number of rounds or epochs that is believed
 MOST_ROUNDS = 1000  # over which waiting is summed: plans repeat themselves after far fewer
 
 
@@ -62,13 +64,25 @@ def read(directory: Path) -> ExplainedRun:
     except UsageError as error:
         raise DataError(str(error)) from None
     summary = read_summary(directory)
-    row = rounds[-1]
-    try:
-        examples = round(row["examples"] / row["epoch"])
-        bracketed([row["round"], *row["weights"], *(row[f"{part}_seconds"] for part in TRAINING_PARTS)])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise DataError(f"{directory / 'metrics.jsonl'}: a line is not as psgd writes it ({error!r})") from None
+    for row in rounds:
+        _check(directory / "metrics.jsonl", row, ("round", "epoch"), "bytes", "weights", settings.worker_count)
+    if summary:
+        sent = "bytes_sent_per_worker"
+        _check(directory / "summary.json", summary, ("rounds", "epochs"), sent, "worker_steps", settings.worker_count)
+    examples = round(rounds[-1]["examples"] / rounds[-1]["epoch"])
     return ExplainedRun(settings, strategy_of(settings, examples), rounds, summary)
+
+
+def _check(file: Path, found: Json, positive: Sequence[str], sent: str, by_worker: str, workers: int) -> None:
+    """DataError if one of these, or of the seconds, is no number; `by_worker` is a list of one for each worker."""
+    check_numbers(str(file), found, (*positive, sent, *(f"{part}_seconds" for part in TRAINING_PARTS)))
+    for name in positive:
+        if not 0 < found[name] < LARGEST:
+            raise DataError(f"{file}: {name} is {found[name]:g}; expected a number from 0 to {LARGEST:g}")
+    values = found.get(by_worker)
+    if not isinstance(values, list) or len(values) != workers:
+        raise DataError(f"{file}: {by_worker} is {shown(values)}; expected a number for each of {workers} workers")
+    check_numbers(f"{file}: {by_worker}", {str(i): value for i, value in enumerate(values)}, map(str, range(workers)))
 
 
 def _weights(run: ExplainedRun) -> list[str]:
@@ -146,12 +160,12 @@ def _measured(run: ExplainedRun) -> list[str]:
         f"{names[part]} {value:.4g} s ({value / total if total else 0:.0%})" for part, value in seconds.items()
     )
     processes = run.summary.get("processes")
-    where = f" of {processes} ({run.summary['group']})" if processes else ""
+    where = f" of {processes} ({run.summary.get('group')})" if processes else ""
     return [f"Measured on process 0{where}: {total:.4g} s, of which {parts}."]
 
 
 def _sent(run: ExplainedRun) -> str:
     if run.settings.worker_count == 1:
         return "Nothing is sent."
-    sent = int(run.summary["bytes_sent_per_worker"] if run.summary else run.rounds[-1]["bytes"])
-    return f"Contributions of each worker: {sent:,} bytes, {sent / run.last:,.0f} a round."
+    sent = run.summary["bytes_sent_per_worker"] if run.summary else run.rounds[-1]["bytes"]
+    return f"Contributions of each worker: {sent:,.0f} bytes, {sent / run.last:,.0f} a round."

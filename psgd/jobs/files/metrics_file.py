@@ -1,6 +1,7 @@
 """Reads the metrics of a run, metrics.jsonl."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,14 @@ def _row(line: str, where: str) -> dict[str, Any]:
         raise DataError(f"{where}: not JSON ({error.msg}, column {error.colno})") from None
     if not isinstance(row, dict):
         raise DataError(f"{where}: {line.strip()[:40]} is no mapping; each line must be a mapping of metrics")
-    for name in ("seconds", "examples", *({"bytes", *KINDS} & row.keys())):
-        value = row.get(name)
-        if name in KINDS and value is None:
-            continue  # not finite, or no worker took a step
+    known = {name for name in KINDS if row.get(name) is not None}  # None: not finite, or no worker took a step
+    check_numbers(where, row, ("seconds", "examples", *({"bytes"} & row.keys()), *known))
+    return row
+
+
+def check_numbers(where: str, found: Mapping[str, Any], names: Iterable[str]) -> None:
+    """DataError if one of these is missing or no number. `where`: the file, and maybe the line."""
+    for name in names:
+        value = found.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise DataError(f"{where}: {name} is {json.dumps(value)}; expected a number")
-    return row
