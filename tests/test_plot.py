@@ -142,6 +142,8 @@ def test_labels_name_the_run_its_strategy_and_workers(tmp_path):
         "mnist-002: parameter-averaging, period 50, 4 workers",
     ]
     assert labels([one, same])[1] == f"{tmp_path}/y/mnist-001: gradient-averaging, 4 workers"
+    (same.path / "config.yaml").write_text("strategy: [none of psgd's]\n")
+    assert labels([other, same])[1] == "mnist-001"
 
 
 def test_names_are_drawn_as_they_are(tmp_path):

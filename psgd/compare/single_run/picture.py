@@ -48,7 +48,9 @@ def _experiment(path: Path) -> str:
     if not (path / "config.yaml").exists():
         return ""
     saved = read_file(str(path / "config.yaml"))
-    strategy, workers = saved.get("strategy", {}), saved.get("workers")
+    strategy, workers = saved.get("strategy"), saved.get("workers")
+    if not isinstance(strategy, dict):
+        return ""  # not written by psgd
     period = f", period {strategy['period']}" if "period" in strategy else ""
     return f": {strategy.get('name')}{period}, {workers} worker{'s' * (workers != 1)}"
 
