@@ -1,6 +1,5 @@
 """Carries out a comparison: tunes, trains, times and measures what is missing, and gathers it as results.json."""
 
-import platform
 from collections.abc import Sequence
 from statistics import median_high, median_low
 from typing import Any, final
@@ -200,4 +199,4 @@ class ComparisonRunner:
 def _machine() -> dict[str, Any]:
     found, blas = environment([]), describe_blas()
     kept = {name: found[name] for name in ("cpu", "cores", "platform", "python", "packages")}
-    return {**kept, "platform": platform.platform(), "blas": f"{blas['name']} {blas['version']} {blas['kernel']}"}
+    return {**kept, "blas": f"{blas['name']} {blas['version']} {blas['kernel']}"}

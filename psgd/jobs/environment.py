@@ -52,7 +52,7 @@ def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "psgd": __version__,
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": _platform(),
         "cpu": _cpu(),
         "cores": cores(),
         "packages": packages,
@@ -94,4 +94,11 @@ def _cpu() -> str:
         with open("/proc/cpuinfo") as file:
             return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
-        return platform.processor()
+        return platform.machine()
+
+
+def _platform() -> str:
+    """The system, its release, the machine and its C library, as platform.platform() names them on Linux. That one
+    starts another process, `uname -p`: a process of MPI or Ray should not fork."""
+    library = "".join(platform.libc_ver())
+    return f"{platform.system()}-{platform.release()}-{platform.machine()}" + f"-with-{library}" * bool(library)
