@@ -2,7 +2,7 @@
 
 DEATHS: `all_gather:7:0 barrier+:9:2` kills process 0 before its call 7 of all_gather, and process 2 after its call 9 of
 barrier; `barrier!:9:2 barrier~:9:1` kills process 2 while it waits in that call, to which process 1 comes later. HOST:
-how many processes count as a host.
+how many processes count as a host; 0: those that MPI takes for one.
 """
 
 import os
@@ -50,7 +50,8 @@ def prepare(deaths, size):
         if int(victim) == rank:
             owner = next(owner for owner in OWNERS if hasattr(owner, name))
             setattr(owner, name, at_call(getattr(owner, name), int(number), call.removeprefix(name)))
-    world.split_by_host = lambda mpi, communicator: communicator.Split(rank // size)
+    if size:
+        world.split_by_host = lambda mpi, communicator: communicator.Split(rank // size)
 
 
 if __name__ == "__main__":

@@ -2,14 +2,17 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
+import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
 
 import pytest
 from fit_results import metrics, unbroken
-from processes import Mpi, Running, installed_mpi, python, run
+from processes import Finished, Mpi, Running, installed_mpi, python, run
 from run_files import read_summary
 from test_mpi import LONG
 
@@ -55,7 +58,12 @@ def undisturbed(overrides: tuple[str, ...]) -> tuple[dict, list[dict]]:
 def test_survivors_end_with_the_bits_of_an_undisturbed_run(openmpi, tmp_path, overrides, host, deaths, left):
     count, directory = left + len(deaths.split()), tmp_path / "run"
     command = openmpi.fault_tolerant(count, "tests/dying.py", deaths, str(host), *overrides, "--output", str(directory))
-    finished, (expected, lines) = run(command), undisturbed(overrides)
+    check_survivors(run(command), directory, overrides, left)
+
+
+def check_survivors(finished: Finished, directory: Path, overrides: tuple[str, ...], left: int) -> None:
+    """Check that `left` processes ended a run with all that an undisturbed one writes."""
+    expected, lines = undisturbed(overrides)
     assert finished.code == 0, finished
     found = json.loads(finished.stdout)
     names = ("parameters_sha256", "worker_steps", "test_loss", "rounds", "examples")
@@ -65,6 +73,53 @@ def test_survivors_end_with_the_bits_of_an_undisturbed_run(openmpi, tmp_path, ov
     assert "Traceback" not in finished.stderr
     assert metrics(directory) == lines, "also those that a lost process had not written yet"
     assert read_summary(directory)["status"] == "done"
+
+
+# What Open MPI calls in place of ssh: on this machine, under the other name.
+OTHER_HOST = """#!/bin/sh
+while [ "${1#-}" != "$1" ]; do shift; done
+host=$1; shift
+exec unshare --uts sh -c "hostname $host; $*"
+"""
+
+
+@pytest.fixture
+def two_hosts(openmpi, tmp_path) -> list[str]:
+    """The beginning of a command of Open MPI on two hosts of two processes: between hosts it takes other ways."""
+    if (
+        not shutil.which("unshare")
+        or subprocess.run(["unshare", "--uts", "true"], stderr=subprocess.DEVNULL).returncode
+    ):
+        pytest.skip("a second name for this machine needs unshare, and root")
+    agent = tmp_path / "other_host"
+    agent.write_text(OTHER_HOST)
+    agent.chmod(0o755)
+    launcher, *_, python = openmpi.fault_tolerant(4)
+    placed = ("--host", f"{socket.gethostname()}:2,other:2", "--map-by", "ppr:2:node:oversubscribe")
+    return [launcher, "--with-ft", "ulfm", "--prtemca", "plm_ssh_agent", str(agent), *placed, "-n", "4", python]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "deaths"),
+    [
+        (CLIPPED, "barrier:30:3 all_gather:120:0"),
+        (CLIPPED, "exchange_between_hosts:20:2 barrier:90:1"),
+        (WEIGHTED, "exchange_between_hosts+:9:0 all_gather:60:3"),
+    ],
+)
+def test_survivors_on_two_hosts_have_the_same_bits(two_hosts, tmp_path, overrides, deaths):
+    """Open MPI's collectives for several hosts returned without the data of a lost process, and without an error."""
+    command = [*two_hosts, "tests/dying.py", deaths, "0", *overrides, "--output", str(tmp_path / "run")]
+    finished = run(command)
+    assert "on 4 MPI processes of 2 hosts" in finished.stderr
+    check_survivors(finished, tmp_path / "run", overrides, 2)
+
+
+@pytest.mark.parametrize(("first", "count"), [("", 0), ("from mpi4py import MPI; ", 1)])
+def test_an_mpi_that_the_caller_has_initialized_is_warned_of_once(openmpi, first, count):
+    program = f"{first}from psgd.group.mpi.world import World; World().close(); World().close()"
+    finished = run(openmpi.fault_tolerant(2, "-c", program))
+    assert (finished.code, finished.stderr.count("-x OMPI_MCA_coll_han_priority=-1")) == (0, count), finished
 
 
 def test_a_call_of_fit_survives_its_first_process(openmpi, tmp_path, unbroken):

@@ -3,7 +3,7 @@ MPI's, where `mpirun --with-ft ulfm` started the job."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import NoReturn, final
+from typing import Any, NoReturn, final
 
 import numpy as np
 
@@ -36,7 +36,8 @@ class FaultTolerantMpi:
         self._leaders = self._world.MPI.COMM_NULL
         with self._losses():
             self._mpi = Mpi(self._world, self._patience)
-        self._leaders, self.members, self.hosts = self._mpi.leaders, self._mpi.members, self._mpi.hosts
+            self._leaders = self._mpi.leaders
+        self.members, self.hosts = self._mpi.members, self._mpi.hosts
 
     def all_gather(self, row: bytes) -> list[bytes]:
         with self._losses():
@@ -59,7 +60,7 @@ class FaultTolerantMpi:
     def recover(self) -> None:
         if not self._recovering:
             self._agree(False)
-        self._recovering = False
+        self._recovering, self._leaders = False, self._world.MPI.COMM_NULL
         with self._losses():
             self._world.shrink()
         self._make()
@@ -84,16 +85,23 @@ class FaultTolerantMpi:
 
     @contextmanager
     def _losses(self) -> Iterator[None]:
-        """Raise ProcessLost from calls that a loss has failed, and let it fail those of all others."""
+        """Raise ProcessLost from calls that a loss has failed, or before whose end one is known, and let it fail those
+        of all others."""
         try:
             yield
+            lost = any(map(library.knows_of_loss, self._communicators()))
         except Exception as error:
-            if not library.is_loss(self._world.MPI, error):
+            lost = library.is_loss(self._world.MPI, error) or any(map(library.knows_of_loss, self._communicators()))
+            if not lost:
                 raise
-            for communicator in (self._world.communicator, self._world.host_peers, self._leaders):
-                if communicator != self._world.MPI.COMM_NULL:
-                    communicator.Revoke()
-            raise ProcessLost("a process was lost") from None
+        if lost:
+            for communicator in self._communicators():
+                communicator.Revoke()
+            raise ProcessLost("a process was lost")
+
+    def _communicators(self) -> list[Any]:
+        all_of_them = self._world.communicator, self._world.host_peers, self._leaders
+        return [one for one in all_of_them if one != self._world.MPI.COMM_NULL]
 
     def _agree(self, wish: bool) -> bool:
         with self._world.watchdog:

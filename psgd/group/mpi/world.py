@@ -40,6 +40,7 @@ class World:
         self.MPI = library.load()
         self.members: Sequence[int] = ()
         self.process = rank()
+        self.communicator: Any = None  # of all members, once MPI is initialized
         self._launcher = os.getppid() if launched() else None
         self._orphaned: float | None = None  # seconds since the launcher was gone
         self._host_ids: list[int] = []  # process ids on this host
@@ -72,15 +73,17 @@ class World:
         """Collective over the survivors, after processes were lost: go on with them alone. ProcessLost, or an error of
         MPI, if another one is lost meanwhile; then it can be called again."""
         with self.watchdog:
-            self.communicator, complete = self.communicator.Shrink(), True
+            self.communicator = self.communicator.Shrink()
             try:
                 self.members = self.communicator.allgather(self.process)
                 self.host_peers = split_by_host(self.MPI, self.communicator)
-            except self.MPI.Exception as error:
-                if not library.is_loss(self.MPI, error):
+                complete = not library.knows_of_loss(self.communicator)
+            except Exception as error:
+                if not library.is_loss(self.MPI, error) and not library.knows_of_loss(self.communicator):
                     raise
-                self.communicator.Revoke()
                 complete = False
+            if not complete:
+                self.communicator.Revoke()
             # Else one process might wait in the new communicator of its host for another one that did not get it.
             if not library.agree(self.MPI, self.communicator, complete):
                 raise ProcessLost("another process was lost")
@@ -92,9 +95,14 @@ class World:
         try:
             yield
         except Exception as error:
-            if library.is_loss(self.MPI, error):
+            if library.is_loss(self.MPI, error) or self._knows_of_loss():
                 self._expired(f"another process was lost before training began ({error})")
             raise
+        if self._knows_of_loss():
+            self._expired("another process was lost before training began")
+
+    def _knows_of_loss(self) -> bool:
+        return library.is_fault_tolerant() and bool(self.communicator) and library.knows_of_loss(self.communicator)
 
     def all_gather(self, row: bytes) -> list[bytes]:
         """Collective: everyone's row, in process order."""
