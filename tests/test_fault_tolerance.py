@@ -9,12 +9,17 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from pickle import UnpicklingError
+from types import SimpleNamespace
 
 import pytest
 from fit_results import metrics, unbroken
 from processes import Finished, Mpi, Running, installed_mpi, python, run
 from run_files import read_summary
 from test_mpi import LONG
+
+from psgd.core.errors import ProcessLost
+from psgd.group.mpi.fault_tolerant import FaultTolerantMpi
 
 __all__ = ["unbroken"]  # a fixture
 
@@ -113,6 +118,48 @@ def test_survivors_on_two_hosts_have_the_same_bits(two_hosts, tmp_path, override
     finished = run(command)
     assert "on 4 MPI processes of 2 hosts" in finished.stderr
     check_survivors(finished, tmp_path / "run", overrides, 2)
+
+
+class Communicator:
+    """One of which `failed` processes are known to be lost."""
+
+    def __init__(self, failed: int, revoked: bool) -> None:
+        self.failed, self.revoked, self.revoked_here = failed, revoked, False
+
+    def Get_failed(self) -> SimpleNamespace:
+        return SimpleNamespace(size=self.failed, Free=lambda: None)
+
+    def Is_revoked(self) -> bool:
+        return self.revoked
+
+    def Revoke(self) -> None:
+        self.revoked_here = True
+
+
+@pytest.mark.parametrize("error", [None, UnpicklingError("of a row that never came"), ProcessLost("another")])
+@pytest.mark.parametrize(("failed", "revoked"), [(0, False), (1, False), (0, True)])
+def test_a_known_loss_fails_a_call_however_it_ends(monkeypatch, error, failed, revoked):
+    monkeypatch.setenv("OMPI_MCA_mpi_ft_enable", "1")
+    mpi, peers = SimpleNamespace(COMM_NULL=None, Exception=MemoryError), Communicator(failed, revoked)
+    transport = object.__new__(FaultTolerantMpi)
+    transport._world = SimpleNamespace(MPI=mpi, communicator=Communicator(0, False), host_peers=peers)
+    transport._leaders = None
+
+    def call() -> None:
+        with transport._losses():
+            if error:
+                raise error
+
+    if failed or revoked:
+        with pytest.raises(ProcessLost, match="a process was lost"):
+            call()
+        assert transport._world.communicator.revoked_here, "so that the others notice it"
+    elif error:
+        with pytest.raises(type(error)) as caught:
+            call()
+        assert caught.value is error
+    else:
+        call()
 
 
 @pytest.mark.parametrize(("first", "count"), [("", 0), ("from mpi4py import MPI; ", 1)])
