@@ -136,7 +136,8 @@ class Communicator:
 @pytest.mark.parametrize(("failed", "revoked"), [(0, False), (1, False), (0, True)])
 def test_a_known_loss_fails_a_call_however_it_ends(monkeypatch, error, failed, revoked):
     monkeypatch.setenv("OMPI_MCA_mpi_ft_enable", "1")
-    mpi, peers = SimpleNamespace(COMM_NULL=None, Exception=MemoryError), Communicator(failed, revoked)
+    classes = dict.fromkeys(("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED", "ERR_OTHER"))
+    mpi, peers = SimpleNamespace(COMM_NULL=None, Exception=MemoryError, **classes), Communicator(failed, revoked)
     transport = object.__new__(FaultTolerantMpi)
     transport._world = SimpleNamespace(MPI=mpi, communicator=Communicator(0, False), host_peers=peers)
     transport._leaders = None

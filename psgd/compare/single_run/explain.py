@@ -20,7 +20,9 @@ from psgd.training.stopwatch import TRAINING_PARTS
 
 MOST_WEIGHTS = 5  # different sets of weights that are listed
 MOST_WORKERS = 32  # that are listed
-LARGEST = 1e15  # number of rounds or epochs that is believed
+LARGEST = 1e18  # number of rounds, epochs, examples or bytes that is believed
+OF_A_ROUND = ("round", "epoch", "bytes", "weights")  # numbers, the last for each worker
+OF_THE_RUN = ("rounds", "epochs", "bytes_sent_per_worker", "worker_steps")
 MOST_ROUNDS = 1000  # over which waiting is summed: plans repeat themselves after far fewer
 
 
@@ -65,20 +67,21 @@ def read(directory: Path) -> ExplainedRun:
         raise DataError(str(error)) from None
     summary = read_summary(directory)
     for row in rounds:
-        _check(directory / "metrics.jsonl", row, ("round", "epoch"), "bytes", "weights", settings.worker_count)
+        _check(directory / "metrics.jsonl", row, OF_A_ROUND, settings.worker_count)
     if summary:
-        sent = "bytes_sent_per_worker"
-        _check(directory / "summary.json", summary, ("rounds", "epochs"), sent, "worker_steps", settings.worker_count)
+        _check(directory / "summary.json", summary, OF_THE_RUN, settings.worker_count)
     examples = round(rounds[-1]["examples"] / rounds[-1]["epoch"])
     return ExplainedRun(settings, strategy_of(settings, examples), rounds, summary)
 
 
-def _check(file: Path, found: Json, positive: Sequence[str], sent: str, by_worker: str, workers: int) -> None:
-    """DataError if one of these, or of the seconds, is no number; `by_worker` is a list of one for each worker."""
+def _check(file: Path, found: Json, names: tuple[str, str, str, str], workers: int) -> None:
+    """DataError if one of `names`, of the examples or of the seconds is no number, or one that no run has."""
+    rounds, epochs, sent, by_worker = names
+    positive = (rounds, epochs, "examples")
     check_numbers(str(file), found, (*positive, sent, *(f"{part}_seconds" for part in TRAINING_PARTS)))
-    for name in positive:
-        if not 0 < found[name] < LARGEST:
-            raise DataError(f"{file}: {name} is {found[name]:g}; expected a number from 0 to {LARGEST:g}")
+    for name in (*positive, sent):
+        if not 0 <= found[name] < LARGEST or (name in positive and not found[name]):
+            raise DataError(f"{file}: {name} is {shown(found[name])}, which no run has")
     values = found.get(by_worker)
     if not isinstance(values, list) or len(values) != workers:
         raise DataError(f"{file}: {by_worker} is {shown(values)}; expected a number for each of {workers} workers")

@@ -89,15 +89,15 @@ class FaultTolerantMpi:
         of all others."""
         try:
             yield
-            lost = any(map(library.knows_of_loss, self._communicators()))
         except Exception as error:
-            lost = library.is_loss(self._world.MPI, error) or any(map(library.knows_of_loss, self._communicators()))
-            if not lost:
+            if not library.is_loss(self._world.MPI, error, self._communicators()):
                 raise
-        if lost:
-            for communicator in self._communicators():
-                communicator.Revoke()
-            raise ProcessLost("a process was lost")
+        else:
+            if not library.is_loss(self._world.MPI, None, self._communicators()):
+                return
+        for communicator in self._communicators():
+            communicator.Revoke()
+        raise ProcessLost("a process was lost")
 
     def _communicators(self) -> list[Any]:
         all_of_them = self._world.communicator, self._world.host_peers, self._leaders

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from psgd.core.errors import UsageError
@@ -62,18 +63,20 @@ def is_fault_tolerant() -> bool:
     return os.environ.get(_FAULT_TOLERANT, "") in ("1", "true")
 
 
-def is_loss(mpi: Any, error: Exception) -> bool:
-    """Whether a call failed because a process was lost, or because another process has noticed that."""
-    if not is_fault_tolerant() or not isinstance(error, mpi.Exception):
+def is_loss(mpi: Any, error: Exception | None, communicators: Iterable[Any]) -> bool:
+    """Whether a call over these communicators, which raised `error` or returned, met a loss: it failed because a
+    process was lost or because another one has noticed that, or this process knows of either by now. To be asked after
+    every call, in 0.3 µs for a communicator: collectives of Open MPI may return, or fail in any way, without the data
+    of a lost process."""
+    if not is_fault_tolerant():
         return False
     lost = (mpi.ERR_PROC_FAILED, mpi.ERR_PROC_FAILED_PENDING, mpi.ERR_REVOKED, mpi.ERR_OTHER)
-    return error.Get_error_class() in lost
+    if isinstance(error, mpi.Exception) and error.Get_error_class() in lost:
+        return True
+    return any(map(_knows_of_loss, communicators))
 
 
-def knows_of_loss(communicator: Any) -> bool:
-    """Whether this process knows that a process of the communicator was lost, or that another one has noticed that. To
-    be asked after every call, which takes 0.3 µs: Open MPI's collectives may return, or fail in any way, without the
-    data of a lost process."""
+def _knows_of_loss(communicator: Any) -> bool:
     failed = communicator.Get_failed()
     found = bool(failed.size) or bool(communicator.Is_revoked())
     failed.Free()
@@ -88,7 +91,7 @@ def agree(mpi: Any, communicator: Any, wish: bool) -> bool:
         try:
             return bool(communicator.Agree(int(wish))) and not lost
         except mpi.Exception as error:  # on all survivors alike
-            if not is_loss(mpi, error):
+            if not is_loss(mpi, error, ()):
                 raise
             communicator.Ack_failed()
             lost = True

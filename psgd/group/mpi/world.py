@@ -77,9 +77,9 @@ class World:
             try:
                 self.members = self.communicator.allgather(self.process)
                 self.host_peers = split_by_host(self.MPI, self.communicator)
-                complete = not library.knows_of_loss(self.communicator)
+                complete = not self._is_loss(None)
             except Exception as error:
-                if not library.is_loss(self.MPI, error) and not library.knows_of_loss(self.communicator):
+                if not self._is_loss(error):
                     raise
                 complete = False
             if not complete:
@@ -95,14 +95,14 @@ class World:
         try:
             yield
         except Exception as error:
-            if library.is_loss(self.MPI, error) or self._knows_of_loss():
+            if self._is_loss(error):
                 self._expired(f"another process was lost before training began ({error})")
             raise
-        if self._knows_of_loss():
+        if self._is_loss(None):
             self._expired("another process was lost before training began")
 
-    def _knows_of_loss(self) -> bool:
-        return library.is_fault_tolerant() and bool(self.communicator) and library.knows_of_loss(self.communicator)
+    def _is_loss(self, error: Exception | None) -> bool:
+        return library.is_loss(self.MPI, error, [self.communicator] if self.communicator else [])
 
     def all_gather(self, row: bytes) -> list[bytes]:
         """Collective: everyone's row, in process order."""
@@ -149,7 +149,7 @@ class World:
             with self.watchdog.arrive():
                 self.communicator.Barrier()
         except self.MPI.Exception as error:
-            if not library.is_loss(self.MPI, error):  # a loss is of no importance any more
+            if not self._is_loss(error):  # a loss is of no importance any more
                 raise
         self.watchdog.close()
 
