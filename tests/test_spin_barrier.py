@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from processes import LIMIT
 
-from psgd.group.spin_barrier import MAX_ROW_BYTES, SpinBarrier, barrier_bytes
+from psgd.group.spin_barrier import MAX_ROW_BYTES, MOST_POLLS, SpinBarrier, barrier_bytes
 
 
 def forked(processes: int, body: Callable[[SpinBarrier, int], object]) -> None:
@@ -86,6 +86,41 @@ def test_idle_is_called_while_waiting():
 
     SpinBarrier(memoryview(memory), 0, 2, let_other_arrive).wait()
     assert looked == [0, 1, 2]
+
+
+def test_a_process_that_waits_for_long_leaves_its_core():
+    def body(here: SpinBarrier, rank: int) -> None:
+        if rank:
+            time.sleep(0.5)
+        began = time.process_time()
+        here.wait()
+        assert time.process_time() - began < 0.25
+
+    forked(2, body)
+
+
+def test_polls_in_vain_are_halved_and_more_follow_when_they_are_not():
+    memory = mmap.mmap(-1, barrier_bytes(2))
+    late = SpinBarrier(memoryview(memory), 1, 2)
+    here = SpinBarrier(memoryview(memory), 0, 2, idle=late.wait)
+    polls = []
+    for _ in range(8):
+        here.wait()
+        polls.append(here._polls)
+    assert polls == [2048, 1024, 512, 256, 128, 64, 64, 64]
+
+    class Counters(list[int]):  # in which the other one arrives when it is polled for the second time
+        def __getitem__(self, place):
+            value = super().__getitem__(place)
+            self[place] = here._count
+            return value
+
+    here._counters = Counters(here._counters.tolist())
+    for _ in range(30):
+        here.wait()
+        polls.append(here._polls)
+    assert polls[8:11] == [80, 100, 125]
+    assert polls[-1] == MOST_POLLS
 
 
 def test_a_row_is_kept_until_all_have_read_it():

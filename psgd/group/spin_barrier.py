@@ -3,16 +3,20 @@
 Each process writes the number of the barrier it has reached and reads the others' until they have reached it too. In
 Python that takes a few microseconds; a message-passing library takes a dozen and more, most of them because its code
 has left the caches since the last call.
+
+A process that polls keeps a core from the one that it waits for, where there are fewer cores than processes or where
+other programs run. So it sleeps after a number of polls, which adapts: half as many after a wait in which they were in
+vain, and more again after a wait that they ended. sched_yield is no help: other programs have a whole time slice then.
 """
 
-import os
+import time
 from collections.abc import Callable
 from typing import final
 
 CACHE_LINE_BYTES = 64  # a process's counter has a cache line of its own, so that writes do not slow the others' reads
 MAX_ROW_BYTES = 4096  # of one process's row in an all-gather
-YIELD_EVERY = 64  # polls after which the core is offered to other processes
-IDLE_EVERY = 1024  # polls after which `idle` is called
+MOST_POLLS, FEWEST_POLLS = 4096, 64  # in a row: some 200 and 3 microseconds
+NAP_SECONDS = 1e-6  # asked for; Linux makes some 60 microseconds of it
 
 
 def barrier_bytes(processes: int) -> int:
@@ -35,7 +39,7 @@ class SpinBarrier:
         processes: int,
         idle: Callable[[], object] = _nothing,
     ) -> None:
-        """`memory`: `barrier_bytes(processes)` bytes, initially 0. `idle` is called now and then in a long wait."""
+        """`memory`: `barrier_bytes(processes)` bytes, initially 0. `idle` is called before each sleep."""
         counters = processes * CACHE_LINE_BYTES
         self._counters, self._rows = memory[:counters].cast("q"), memory[counters:]
         step = CACHE_LINE_BYTES // 8
@@ -43,7 +47,7 @@ class SpinBarrier:
         # Two rows a process, used alternately: nobody writes to one again before all have read it.
         self._starts = [[(2 * p + odd) * MAX_ROW_BYTES for p in range(processes)] for odd in range(2)]
         self.processes, self._rank, self._count = processes, rank, 0
-        self._idle = idle
+        self._idle, self._polls = idle, MOST_POLLS
 
     def all_gather(self, row: bytes) -> list[bytes]:
         """Everyone's row, of equal length, at most MAX_ROW_BYTES, in order of ranks."""
@@ -63,10 +67,12 @@ class SpinBarrier:
                 self._spin(other, count)
 
     def _spin(self, other: int, count: int) -> None:
-        counters, polls = self._counters, 0
+        counters, most = self._counters, self._polls
+        for _ in range(most):
+            if counters[other] >= count:
+                self._polls = min(most + most // 4, MOST_POLLS)
+                return
+        self._polls = max(most // 2, FEWEST_POLLS)
         while counters[other] < count:
-            polls += 1
-            if polls % YIELD_EVERY == 0:
-                os.sched_yield()  # there may be fewer cores than processes
-                if polls % IDLE_EVERY == 0:
-                    self._idle()
+            self._idle()
+            time.sleep(NAP_SECONDS)
