@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from psgd.core.log import say_once
 # Parameters of Open MPI. HAN: collectives in steps within and between hosts, which return without the data of a lost
 # process, and without an error.
 _HAN_PRIORITY = "OMPI_MCA_coll_han_priority"
+NAP_SECONDS = 1e-3  # between two looks whether all have come
 _FAULT_TOLERANT = "OMPI_MCA_mpi_ft_enable"  # handed on so by its launcher
 
 
@@ -81,6 +83,14 @@ def _knows_of_loss(communicator: Any) -> bool:
     found = bool(failed.size) or bool(communicator.Is_revoked())
     failed.Free()
     return found
+
+
+def wait_for_all(communicator: Any) -> None:
+    """Collective: a barrier that leaves the core to others. MPI's own keeps it, and if there are fewer cores than
+    processes, the one for which all wait gets only a part of a core."""
+    everyone = communicator.Ibarrier()
+    while not everyone.Test():
+        time.sleep(NAP_SECONDS)
 
 
 def agree(mpi: Any, communicator: Any, wish: bool) -> bool:

@@ -90,6 +90,13 @@ class World:
             self._share_arrivals()
 
     @contextmanager
+    def _collective(self, communicator: Any) -> Iterator[None]:
+        """Wait for all before a collective call; if a process does not come to it or is lost, end the job."""
+        with self.watchdog.arrive(), self._ending_at_a_loss():
+            library.wait_for_all(communicator)
+            yield
+
+    @contextmanager
     def _ending_at_a_loss(self) -> Iterator[None]:
         """Before there is a transport, a lost process ends the job."""
         try:
@@ -106,12 +113,12 @@ class World:
 
     def all_gather(self, row: bytes) -> list[bytes]:
         """Collective: everyone's row, in process order."""
-        with self.watchdog.arrive(), self._ending_at_a_loss():
+        with self._collective(self.communicator):
             return list(self.communicator.allgather(row))
 
     def broadcast(self, message: Message) -> Message:
         """Collective: process 0's message."""
-        with self.watchdog.arrive(), self._ending_at_a_loss():
+        with self._collective(self.communicator):
             return cast(Message, self.communicator.bcast(message, root=0))
 
     def load_once_per_host(self, make: Callable[[], Made]) -> Made | None:
@@ -128,17 +135,17 @@ class World:
         finally:
             sizes = packed.sizes if packed else []
             message = (made is not None, packed.pickled if packed else None, sizes)
-            with self.watchdog.arrive(), self._ending_at_a_loss():
+            with self._collective(self.memory_peers):
                 succeeded, pickled, sizes = self.memory_peers.bcast(message, root=0)
         if pickled is None:
             return make() if rank and succeeded else made
         made = None  # so that each array is freed as soon as it is copied
-        with self.watchdog.arrive(), self._ending_at_a_loss():
+        with self._collective(self.memory_peers):
             memory = host_memory.share(self.memory_peers, shared_arrays.aligned_bytes(sizes))
         if packed:
             shared_arrays.copy_to_shared(packed.arrays, memory)
-        with self.watchdog.arrive(), self._ending_at_a_loss():
-            self.memory_peers.Barrier()
+        with self._collective(self.memory_peers):
+            pass
         # Touch every page now: in the first epoch each process would fault them in one by one, in random order.
         np.frombuffer(memory, np.uint8)[:: mmap.PAGESIZE].max(initial=0)
         return cast(Made, shared_arrays.unpack(pickled, sizes, memory))
@@ -147,7 +154,7 @@ class World:
         """Collective, at the end."""
         try:
             with self.watchdog.arrive():
-                self.communicator.Barrier()
+                library.wait_for_all(self.communicator)
         except self.MPI.Exception as error:
             if not self._is_loss(error):  # a loss is of no importance any more
                 raise
