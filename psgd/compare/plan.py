@@ -118,16 +118,10 @@ class ComparisonPlan:
         values = first_values(space) if space else []
         try:
             settings = self.settings(cell, comparison.seeds[0])
-        except UsageError as error:
-            return _lines(error)
-        try:
             for value in values if space and space.values else (*values[:1], *values[-1:]):
                 self.settings(cell, comparison.seeds[0], value)
         except UsageError as error:
-            whole = space and space.limits and "a whole number" in str(error)
-            return [
-                line + "; list what tune tries, such as {values: [1, 5, 20]}" * bool(whole) for line in _lines(error)
-            ]
+            return _lines(error)
         if settings.workers == "auto":
             return ["workers is auto, which depends on the machine; set a number"]
         if comparison.target.metric.endswith("accuracy") and not classification(settings):
