@@ -93,7 +93,7 @@ class _Training:
         recorder = Recorder(directory, job.sampler.examples, job.epochs, label, request.quiet, lines, listener)
         files = RunFiles(request, directory, job, recorder, describe_group(transport, job))
         try:
-            train_job(job, recorder, files, transport, agreement, self._signals)
+            train_job(files, transport, agreement, self._signals)
         finally:
             self.summary = files.summary
             listener.close(files.summary)
@@ -101,34 +101,32 @@ class _Training:
 
 
 def train_job(
-    job: Job,
-    recorder: Recorder,
     files: RunFiles,
     transport: Transport,
     agreement: Agreement,
     signals: Signals,
     started: Callable[[Loop], None] = lambda loop: None,
-    share: Callable[[Loop], None] = lambda loop: None,
-    more: Mapping[str, str] | None = None,
+    share: Callable[[], None] = lambda: None,
+    fingerprints: Mapping[str, str] | None = None,
 ) -> Loop:
-    """Collective: train to the end, with the files of the run. The first process calls `started` when training begins,
-    as does one that takes its place; all call `share` at the end, which is collective.
-    `more`: fingerprints of what must be the same when the run is resumed, besides the data. Raises what ends the
-    training early; of a run that diverged or was stopped, there is a summary too."""
-    settings = files.request.settings
+    """Collective: train the job of `files`, and write these. The first process calls `started` when training begins,
+    and so does one that takes its place; all call `share` at the end, which is collective. `fingerprints`: of what must
+    be the same when the run is resumed, besides the data. Raises what ends the training early; a run that diverged or
+    was stopped has a summary too."""
+    job, settings = files.job, files.request.settings
 
-    def begin(loop: Loop, resumed: bool) -> None:
+    def begin(resumed: bool) -> None:
         files.started(loop, resumed)
         started(loop)
         if resumed:
             files.say_resumed(loop, ended_by_callback=signals.asked == CALLBACK_END)
 
-    experiment = cache(lambda: _experiment(settings, job.data, more or {}))
+    experiment = cache(lambda: _experiment(settings, job.data, fingerprints or {}))
     directory, seconds = files.directory, settings.training.checkpoint_seconds
     saving = Saving(directory, seconds, experiment) if directory else None
-    loop = Loop(job, transport, recorder, saving, signals=signals, agreement=agreement)
+    loop = Loop(job, transport, files.recorder, saving, signals=signals, agreement=agreement)
     try:
-        loop.run(Hooks(begin, files.finished, share))
+        loop.run(Hooks(begin, lambda: files.finished(loop), share))
     except (Stopped, Diverged) as error:
         if loop.group.first:
             try:
@@ -139,10 +137,10 @@ def train_job(
     return loop
 
 
-def _experiment(settings: Settings, data: Data, more: Mapping[str, str]) -> dict[str, Any]:
+def _experiment(settings: Settings, data: Data, fingerprints: Mapping[str, str]) -> dict[str, Any]:
     """What a checkpoint says about its training, as plain JSON: all settings, and fingerprints of the data and of what
     there is besides. Read by jobs/files/continuing.py."""
-    return {"settings": settings.model_dump(mode="json"), "data": {**fingerprint(data), **more}}
+    return {"settings": settings.model_dump(mode="json"), "data": {**fingerprint(data), **fingerprints}}
 
 
 def print_summary(result: Result) -> int:

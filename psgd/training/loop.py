@@ -106,7 +106,7 @@ class Loop:
             self._begin()
         first = self.group.transport.members[0]
         if self._announced_by != first:
-            self.agreement.together(lambda: hooks.started(self, self._resumed) if self.group.first else None)
+            self.agreement.together(lambda: hooks.started(self._resumed) if self.group.first else None)
             self._announced_by = first
             self.stopwatch.lap("other")
         self._evaluate_if_due()
@@ -123,8 +123,8 @@ class Loop:
             check_replica_finite(replica)
         self.agreement.check()  # what failed after the last exchange of reports
         # Before the checkpoint: a full disk may have room for the result.
-        self.agreement.together(lambda: hooks.finish(self) if self.group.first else None)
-        hooks.share(self)
+        self.agreement.together(lambda: hooks.finish() if self.group.first else None)
+        hooks.share()
         self._checkpoints.save(self.replica, steps_done, self._scores)
         self.group.confirm_end()
         return self.result

@@ -15,18 +15,18 @@ from psgd.jobs.prepare import config_of_run
 from psgd.jobs.request import RunRequest
 
 
-def open_directory(request: RunRequest, data: Data, more: Mapping[str, str] | None = None) -> Path:
+def open_directory(request: RunRequest, data: Data, fingerprints: Mapping[str, str] | None = None) -> Path:
     """Make and lock the run directory, or find and lock the one to resume; one that was named and is not there yet is
     begun, so that the same command can be started again and again. To be called after the job has been built, so that
-    wrong input leaves no directory. `more`: fingerprints of what must be the same besides the data. UsageError
-    if it cannot be used, StorageError if it cannot be written; then it is not locked."""
+    wrong input leaves no directory. `fingerprints`: of what must be the same besides the data.
+    UsageError if it cannot be used, StorageError if it cannot be written; then it is not locked."""
     settings, output, notes = request.settings, request.output, list(request.notes)
     if request.resume and not (output and run_directory.is_new(output)):
         directory = output or run_directory.latest(settings.output)
         config_of_run(directory)  # UsageError if there is none
         locks.lock(directory)
         with locks.unlocked_on_failure(directory):
-            notes += check_continues(directory, settings, data, request.accept_changes, more)
+            notes += check_continues(directory, settings, data, request.accept_changes, fingerprints)
             if kept := keep_metrics(directory):
                 notes.append(kept)
     else:

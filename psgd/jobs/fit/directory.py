@@ -4,14 +4,12 @@ from pathlib import Path
 
 from psgd.config.resolve import dump
 from psgd.config.settings import Settings
-from psgd.core.errors import INTERRUPTED, UsageError
-from psgd.core.log import LOG
+from psgd.core.errors import UsageError
 from psgd.data.user_arrays import UserArrays
 from psgd.jobs.files.open_directory import open_directory
 from psgd.jobs.fit.task import Task
 from psgd.jobs.request import RunRequest, check_options
 from psgd.learners.model_file import about_parameters
-from psgd.training.signals import Stopped
 
 _HEAD = """\
 # The settings of a call of psgd.fit. Only the script that makes the call has the function, its initial parameters and
@@ -46,14 +44,3 @@ def open_run(request: RunRequest, task: Task) -> Path | None:
     """On the first process: open the run directory, if there is to be one. UsageError and StorageError as with the
     command."""
     return open_directory(request, task.data, task.fingerprints()) if request.output else None
-
-
-def exception_after(stopped: Stopped, reports: bool) -> BaseException:
-    """What a call raises after a signal: KeyboardInterrupt or SystemExit. `reports`: this process says what it was."""
-    if reports:
-        LOG.error(
-            "psgd: stopped by signal %s; a checkpoint is in %s: the same call with resume=True goes on from it",
-            *(stopped.number, stopped.where),
-        )
-    interrupted = stopped.code == INTERRUPTED and reports  # one of several processes prints a traceback
-    return KeyboardInterrupt() if interrupted else SystemExit(stopped.code)
