@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
 
 class Notice(NamedTuple):
     """A process's own message. Usually the same from all processes."""
@@ -99,10 +97,3 @@ def drift(reports: RoundReports, members: Sequence[int]) -> str | None:
         f"replicas drifted apart: process {', '.join(odd)} differs from the others in round {usual[0]}. Unlike CPUs or "
         "libraries, or memory that fails: compare environment.json of the hosts"
     )
-
-
-class WorkDone(NamedTuple):
-    """What a rule of weights sees of a round, in worker order. An absent worker has 0 steps."""
-
-    steps: np.ndarray  # (workers,) int64
-    examples: np.ndarray  # (workers,) int64

@@ -5,7 +5,7 @@ from typing import final
 import numpy as np
 
 from psgd.core.replica import Replica
-from psgd.group.reports import WorkDone
+from psgd.strategy.strategy import WorkDone
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.replica_holder import ReplicaHolder

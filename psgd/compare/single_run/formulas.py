@@ -6,8 +6,7 @@ import numpy as np
 
 from psgd.config.settings import Adam, GradientAveraging, Optimizer, Settings, Sgd, WeightedAveraging
 from psgd.core.wording import counted
-from psgd.group.reports import WorkDone
-from psgd.strategy.strategy import Strategy
+from psgd.strategy.strategy import Strategy, WorkDone
 from psgd.strategy.weights import ByDelay
 
 MOST_TERMS = 4  # of a sum that is written out
