@@ -11,7 +11,7 @@ from psgd.core.files import print_result, to_json
 from psgd.data.dataset import Data
 from psgd.data.fingerprint import fingerprint
 from psgd.group.failure import Agreement, exit_code, portable
-from psgd.group.placement import place_on_host
+from psgd.group.placement import local_rank
 from psgd.group.transport import Transport
 from psgd.jobs.choose.device import with_device
 from psgd.jobs.environment import describe_group
@@ -66,7 +66,7 @@ def run_returning(
         return Result(training.run(), training.summary, directory)
     except Exception as error:
         training.agreement.abort_unless_shared(error)
-        reported = portable(error, transport.process) if training.agreement.reports(error) else None
+        reported = portable(error, transport.process) if training.agreement.must_report(error) else None
         return Result(exit_code(error), training.summary, directory, reported)
 
 
@@ -86,7 +86,7 @@ class _Training:
         """Collective: train to the end, and return 0."""
         request, directory, transport, agreement = self._request, self._directory, self._transport, self.agreement
         # Threads open their devices here, each its own; others have done so before there was a directory.
-        job = with_device(agreement.together(self._build), transport, place_on_host(transport), agreement)
+        job = with_device(agreement.together(self._build), transport, local_rank(transport), agreement)
         label = str(transport.process)
         listener = trackers_of(request.settings, request.config, directory, label)
         lines = list[Row]() if transport.recovers else None  # so that what a lost process did not write is written

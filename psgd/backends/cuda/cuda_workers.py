@@ -157,8 +157,8 @@ class CudaWorkers(DeviceWorkers):
     def share(self) -> bytes:
         return shared(self._device, self._workspace.buffers)
 
-    def connect(self, rows: Sequence[bytes], place: int) -> None:
-        self._combining = Combining(self._device, self._program, self._task, self._workspace.buffers, rows, place)
+    def connect(self, rows: Sequence[bytes], rank: int) -> None:
+        self._combining = Combining(self._device, self._program, self._task, self._workspace.buffers, rows, rank)
 
     def reduce(self, weights: np.ndarray) -> None:
         assert self._combining, "connect() comes first"

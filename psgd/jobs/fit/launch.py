@@ -176,7 +176,7 @@ def fit_with_mpi(built: tuple[FitCall, Job] | None, failure: Exception | None, n
         raise _exception_after(stopped, transport.process == transport.members[0]) from None
     except BaseException as error:
         agreement.abort_unless_shared(error)
-        if agreement.reports(error):
+        if agreement.must_report(error):
             raise
         raise SystemExit(1) from None
     finally:
