@@ -35,56 +35,21 @@ class Result(NamedTuple):
     error: Exception | None = None  # the failure that this process reports, unless it was printed or raised
 
 
-# Runs a job on one process. Such functions differ in what becomes of errors.
-RunOnProcess = Callable[[RunRequest, Path, Callable[[], Job], Transport, Signals], Result]
-
-
-def run_on_process(
-    request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
-) -> Result:
-    """Collective: train the job that `build` returns. Prints errors; every process returns the same code."""
-    training = _Training(request, directory, build, transport, signals)
-    return Result(training.agreement.conclude(training.run), training.summary, directory)
-
-
-def run_raising(
-    request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
-) -> Result:
-    """Collective: train the job that `build` returns. Raises errors: on the process that failed first its own, on the
-    others Ended. For processes that are threads of one."""
-    training = _Training(request, directory, build, transport, signals)
-    return Result(training.run(), training.summary, directory)
-
-
-def run_returning(
-    request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
-) -> Result:
-    """Collective: train the job that `build` returns. The process that reports an error returns it with the exit code;
-    the others return the code. For processes whose exceptions the caller cannot receive."""
-    training = _Training(request, directory, build, transport, signals)
-    try:
-        return Result(training.run(), training.summary, directory)
-    except Exception as error:
-        training.agreement.abort_unless_shared(error)
-        reported = portable(error, transport.process) if training.agreement.must_report(error) else None
-        return Result(exit_code(error), training.summary, directory, reported)
-
-
 @final
-class _Training:
-    """One process's part in a run. `summary`: on the first process, once the run has ended."""
+class Training:
+    """One process's part in a run: trains the job that `build` returns."""
 
     def __init__(
         self, request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
     ) -> None:
         self._request, self._directory, self._build = request, directory, build
-        self._transport, self._signals = transport, signals
+        self.transport, self._signals = transport, signals
         self.agreement = Agreement(transport)
-        self.summary: dict[str, Any] | None = None
+        self._summary: dict[str, Any] | None = None  # on the first process, once the run has ended
 
     def run(self) -> int:
         """Collective: train to the end, and return 0."""
-        request, directory, transport, agreement = self._request, self._directory, self._transport, self.agreement
+        request, directory, transport, agreement = self._request, self._directory, self.transport, self.agreement
         # Threads open their devices here, each its own; others have done so before there was a directory.
         job = with_device(agreement.together(self._build), transport, local_rank(transport), agreement)
         label = str(transport.process)
@@ -95,9 +60,38 @@ class _Training:
         try:
             train_job(files, transport, agreement, self._signals)
         finally:
-            self.summary = files.summary
+            self._summary = files.summary
             listener.close(files.summary)
         return 0
+
+    def result(self, code: int, error: Exception | None = None) -> Result:
+        return Result(code, self._summary, self._directory, error)
+
+
+RunOnProcess = Callable[[Training], Result]  # the three functions below, which differ in what becomes of errors
+
+
+def run_printing(training: Training) -> Result:
+    """Collective: train, and print errors; every process returns the same code."""
+    return training.result(training.agreement.conclude(training.run))
+
+
+def run_raising(training: Training) -> Result:
+    """Collective: train, and raise errors: on the process that failed first its own, on the others Ended. For processes
+    that are threads of one."""
+    return training.result(training.run())
+
+
+def run_returning(training: Training) -> Result:
+    """Collective: train. The process that reports an error returns it with the exit code; the others return the code.
+    For processes whose exceptions the caller cannot receive."""
+    try:
+        return run_raising(training)
+    except Exception as error:
+        agreement = training.agreement
+        agreement.abort_unless_shared(error)
+        reported = portable(error, training.transport.process) if agreement.must_report(error) else None
+        return training.result(exit_code(error), reported)
 
 
 def train_job(

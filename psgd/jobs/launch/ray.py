@@ -20,8 +20,9 @@ from psgd.group.ray.transport import Ray
 from psgd.jobs.build import build_job
 from psgd.jobs.choose.gpus import no_gpu
 from psgd.jobs.choose.group import thread_count
-from psgd.jobs.process import Result, RunOnProcess
+from psgd.jobs.process import Result, RunOnProcess, Training
 from psgd.jobs.request import RunRequest
+from psgd.training.job import Job
 from psgd.training.signals import Signals, exit_code_of
 
 # Environment variables of the driver that actors need: they affect bits, or where data are looked for.
@@ -86,7 +87,11 @@ def _run_on_actor(
 
     transport.on_signal = on_signal
     settings = request.settings
-    return run(request, directory, lambda: build_job(settings, load_data(settings)), transport, signals)
+
+    def build() -> Job:
+        return build_job(settings, load_data(settings))
+
+    return run(Training(request, directory, build, transport, signals))
 
 
 def _gpus(settings: Settings) -> int:
