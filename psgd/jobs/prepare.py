@@ -15,7 +15,7 @@ from psgd.core.launcher import launched
 from psgd.core.log import LOG
 from psgd.jobs.choose.gpus import check_device, count_gpus
 from psgd.jobs.choose.group import check_launched, choose_group, cores
-from psgd.jobs.request import RunRequest
+from psgd.jobs.request import DirectoryOptions, RunRequest
 from psgd.jobs.trackers.choose import check_installed
 
 
@@ -23,10 +23,8 @@ def read_request(options: argparse.Namespace, processes: int) -> RunRequest | No
     """Read the config and return the request for a run; None after a dry run. `processes`: how many an MPI launcher
     started, or 1. UsageError for a wrong config."""
     config, overrides, found = _config_and_overrides(options)
-    output = Path(options.output) if options.output else None
-    chosen = options.resume, options.overwrite, options.accept_changes, options.quiet
     settings, notes = resolve(config, overrides)
-    request = request_for(Resolved(settings, found + notes), processes, output, *chosen)
+    request = request_for(Resolved(settings, found + notes), processes, options.directory, options.quiet)
     if options.dry_run:
         for note in [] if options.quiet else found:
             LOG.info("psgd: %s", note)
@@ -39,21 +37,13 @@ def read_request(options: argparse.Namespace, processes: int) -> RunRequest | No
     return request
 
 
-def request_for(
-    resolved: Resolved,
-    processes: int,
-    output: Path | None,
-    resume: bool,
-    overwrite: bool,
-    accept_changes: bool,
-    quiet: bool,
-) -> RunRequest:
+def request_for(resolved: Resolved, processes: int, options: DirectoryOptions, quiet: bool) -> RunRequest:
     """Make the request for a run of resolved settings. UsageError for a group or a tracker that cannot be used
     here."""
     check_installed(resolved.settings)
     settings, notes = resolve_auto(resolved.settings, processes)
     saved = dump(resolved.settings.replace(workers=settings.workers))
-    return RunRequest(settings, saved, resolved.notes + notes, output, resume, overwrite, accept_changes, quiet)
+    return RunRequest(settings, saved, resolved.notes + notes, options, quiet)
 
 
 def resolve_auto(settings: Settings, processes: int) -> Resolved:
@@ -117,8 +107,8 @@ def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list
     # os.path: an override may be longer than a file's name can be, for which Path raises.
     if config and "=" in config and not os.path.exists(config) and not _is_path(config):
         config, overrides = None, [config, *overrides]
-    if config is None and options.resume and options.output:
-        config = config_of_run(Path(options.output))
+    if config is None and options.resume and options.directory.output:
+        config = config_of_run(options.directory.output)
     if config is None:
         return None, overrides, []
     path, notes = find_config(config)

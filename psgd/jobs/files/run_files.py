@@ -60,7 +60,7 @@ class RunFiles:
                 say(f"warning: {warning}")
         for warning in _long_rounds(self.request.settings, job):
             say(warning)
-        if self.request.resume and not resumed:
+        if self.request.options.resume and not resumed:
             say("warning: there is no checkpoint here yet: starting from the beginning")
         if self.directory is None:
             return

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from psgd.backends.blas import one_blas_thread, several_threads
@@ -19,6 +20,7 @@ from psgd.jobs.fit.misplaced import misplaced
 from psgd.jobs.fit.settings import check_settings, in_words_of_fit, section_of
 from psgd.jobs.fit.task import build_task
 from psgd.jobs.plain_values import path_of, plain
+from psgd.jobs.request import DirectoryOptions
 from psgd.learners.user_function import Gradient, Measure
 
 
@@ -116,9 +118,10 @@ def fit(
                 }
             )
             task = build_task(settings, gradient, parameters, dataset, test, loss, score, progress)
+            options = DirectoryOptions(Path(directory) if directory else None, resume, overwrite, accept_changes)
             if callback is not None and not callable(callback):
                 raise UsageError(f"callback is {type(callback).__name__}; it must be a function of (progress)")
-            request = make_request(task.settings, group, directory, resume, overwrite, accept_changes)
+            request = make_request(task.settings, group, options)
             if directory:
                 check_can_be_kept(task)
             built = FitCall(task, request, callback, threads), task.job()
