@@ -1,4 +1,5 @@
-"""One combination: the weights, or the choice between several candidates, and what the holder of the replica does."""
+"""Combines the contributions of a round by the strategy's weights; of several candidates for these, by those whose
+replica scores best on validation data."""
 
 from typing import final
 

@@ -48,8 +48,9 @@ def run_on_ray(
             patience, processes = settings.cluster.patience, _processes(settings, gpus)
             with opened() as directory:
                 act = partial(_run_on_actor, run, request, directory, os.getcwd())
-                about = processes, patience, _variables(), act, lambda: signals.asked
-                ended: list[Result | None] = run_actors(*about, share(processes, gpus))
+                ended: list[Result | None] = run_actors(
+                    processes, patience, _variables(), act, lambda: signals.asked, share(processes, gpus)
+                )
     except SystemExit as aborted:  # an actor aborted, after it reported why
         return Result(aborted.code if isinstance(aborted.code, int) else 1, None, directory)
     except KeyboardInterrupt:  # before the actors ran

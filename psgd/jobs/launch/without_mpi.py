@@ -45,8 +45,8 @@ def run_without_mpi(
     run_on_actor: "RunOnProcess",
 ) -> "Result":
     """Run a job in this process, on threads or on Ray, as the settings say; returns the first process's result.
-    `listening`: to signals, as soon as there may be a run directory, in which they leave a checkpoint. `run` is for
-    this process and its threads, `run_on_actor` for actors of Ray."""
+    `listening`: installs handlers of signals, as soon as there may be a run directory, in which they save a checkpoint.
+    `run` is for this process and its threads, `run_on_actor` for actors of Ray."""
     # Imported here because they import numpy, which a dry run does without.
     from psgd.data.sources.load import load_data
     from psgd.group.transport import Transport
