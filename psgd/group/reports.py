@@ -14,7 +14,7 @@ class Notice(NamedTuple):
 
     round: int = 0
     digest: int = 0  # CRC-32 of a part of the replica
-    signal: int = 0  # number of the signal that asked to stop, or 0
+    signal: int = 0  # number of the signal that asked to stop, or CALLBACK_END (training/signals.py), or 0
     save: int = 0  # 1 if a checkpoint is due
     error: int = 0  # exit code of the exception that this process raised, or 0
 

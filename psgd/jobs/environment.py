@@ -9,10 +9,10 @@ from typing import Any
 
 from psgd.backends.blas import describe_blas, limit_after_numpy
 from psgd.backends.cuda import driver
+from psgd.core.cores import cores
 from psgd.core.log import LOG
 from psgd.core.version import __version__
 from psgd.group.transport import Transport, all_gather_json
-from psgd.jobs.choose.group import cores
 from psgd.training.job import Job
 
 PACKAGES = (

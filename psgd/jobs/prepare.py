@@ -9,12 +9,13 @@ from pathlib import Path
 from psgd.config.resolve import Resolved, dump, resolve
 from psgd.config.settings import Settings
 from psgd.config.shipped import find_config
+from psgd.core.cores import cores
 from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import print_result
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
 from psgd.jobs.choose.gpus import check_device, count_gpus
-from psgd.jobs.choose.group import check_launched, choose_group, cores
+from psgd.jobs.choose.group import check_launched, choose_group
 from psgd.jobs.request import DirectoryOptions, RunRequest
 from psgd.jobs.trackers.choose import check_installed
 
@@ -59,8 +60,8 @@ def resolve_auto(settings: Settings, processes: int) -> Resolved:
         settings = settings.replace(workers=processes if launched() else cores())
         notes.append(f"workers: auto is {settings.workers} here: the experiment depends on the machine")
     if group == "auto":
-        chosen, reason = ("mpi", "a launcher started us") if launched() else _one_for_gpus(settings)
-        chosen, reason = (chosen, reason) if chosen else choose_group(settings)
+        by_launcher = ("mpi", "a launcher started us") if launched() else None
+        chosen, reason = by_launcher or _one_for_gpus(settings) or choose_group(settings)
         settings = settings.replace(group=chosen)
         notes.append(f"group: {chosen} ({reason})")
     if launched() and settings.cluster.processes is not None:
@@ -68,11 +69,11 @@ def resolve_auto(settings: Settings, processes: int) -> Resolved:
     return Resolved(settings, notes)
 
 
-def _one_for_gpus(settings: Settings) -> tuple[str, str]:
-    """Choose (group, reason) for a job that trains on GPUs, with empty texts for one that does not."""
+def _one_for_gpus(settings: Settings) -> tuple[str, str] | None:
+    """Choose (group, reason) for a job that trains on GPUs; None for one that does not."""
     gpus, _ = count_gpus(settings)
     if not gpus:
-        return "", ""
+        return None
     more = f"; mpirun -n {gpus} uses all {gpus} GPUs" if gpus > 1 else ""
     return "serial", f"a GPU takes the steps of all workers side by side{more}"
 
