@@ -96,7 +96,7 @@ class ComparisonPlan:
         for cell in self.cells:
             for problem in self._problems_of(cell):
                 where.setdefault(problem, []).append(cell)
-        return [f"{self._place(cells)}{problem}" for problem, cells in where.items()] or self._loss_problems()
+        return [f"{self._prefix(cells)}{problem}" for problem, cells in where.items()] or self._loss_problems()
 
     def _loss_problems(self) -> list[str]:
         """Cells of different losses that one validation loss would judge."""
@@ -134,8 +134,8 @@ class ComparisonPlan:
                 found.append(f"price {name}: {error}")
         return found
 
-    def _place(self, cells: list[Cell]) -> str:
-        """The beginning of a message about these cells."""
+    def _prefix(self, cells: list[Cell]) -> str:
+        """How a message about these cells begins: their names; empty for all cells."""
         arms = dict.fromkeys(cell.arm for cell in cells)
         if cells == self.cells:
             return ""

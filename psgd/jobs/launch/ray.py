@@ -48,7 +48,7 @@ def run_on_ray(
             patience, processes = settings.cluster.patience, _processes(settings, gpus)
             with opened() as directory:
                 act = partial(_run_on_actor, run, request, directory, os.getcwd())
-                ended: list[Result | None] = run_actors(
+                ended = run_actors(
                     processes, patience, _variables(), act, lambda: signals.asked, share(processes, gpus)
                 )
     except SystemExit as aborted:  # an actor aborted, after it reported why
