@@ -57,8 +57,9 @@ class Loop:
         self._scores: dict[str, float] = {}  # of the last evaluation
         self.ended_by_callback = False  # whether the caller's callback asked to end the training
         self._local_steps = LocalSteps(job, self.group, clock, segment_seconds)
-        own = self.group, self.agreement, self._local_steps, self.early_stop, recorder, self.stopwatch
-        self._checkpoints = Checkpoints(saving, *own)
+        self._checkpoints = Checkpoints(
+            saving, self.group, self.agreement, self._local_steps, self.early_stop, recorder, self.stopwatch
+        )
         holder = self._local_steps.holder
         self._evaluator = Evaluator(self.group, holder)
         self._combination = Combination(job, holder, self._evaluator)

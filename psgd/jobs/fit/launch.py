@@ -94,9 +94,7 @@ def _train(
     label, quiet = str(transport.process), not task.progress
     callback = Callback(call.callback, task.structure, signals) if call.callback else None
     recorder = Recorder(
-        *(directory, job.sampler.examples, job.epochs, label, quiet, history),
-        listener=callback,
-        has_loss=lambda: learner.returns_loss,
+        directory, job.sampler.examples, job.epochs, label, quiet, history, callback, lambda: learner.returns_loss
     )
 
     def say(text: str) -> None:
@@ -189,7 +187,8 @@ def _exception_after(stopped: Stopped, reports: bool) -> BaseException:
     if reports:
         LOG.error(
             "psgd: stopped by signal %s; a checkpoint is in %s: the same call with resume=True goes on from it",
-            *(stopped.number, stopped.where),
+            stopped.number,
+            stopped.where,
         )
     interrupted = stopped.code == INTERRUPTED and reports  # one of several processes prints a traceback
     return KeyboardInterrupt() if interrupted else SystemExit(stopped.code)
