@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+SEGMENT_SECONDS = 1.0  # of local steps between two exchanges; raised, signals and losses are noticed later
+
 
 class Notice(NamedTuple):
     """A process's own message. Usually the same from all processes."""
@@ -56,6 +58,9 @@ def _columns(fields: tuple[Any, ...]) -> Sequence[tuple[Any, ...]]:
 @lru_cache
 def _row_struct(slots: int) -> struct.Struct:
     return struct.Struct("<5q" + "qqdqd" * slots)
+
+
+ROW_BYTES = _row_struct(1).size  # of a process with one worker
 
 
 def pack_reports(notice: Notice, reports: Sequence[Report], slots: int) -> bytes:

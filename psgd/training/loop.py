@@ -13,7 +13,7 @@ from psgd.core.errors import Diverged, ProcessLost, PsgdError
 from psgd.core.replica import Progress, Replica
 from psgd.group.failure import Agreement
 from psgd.group.group import Group
-from psgd.group.reports import Notice, Report, RoundReports, drift
+from psgd.group.reports import SEGMENT_SECONDS, Notice, Report, RoundReports, drift
 from psgd.group.transport import Transport
 from psgd.training.checkpoints import Checkpoints, Saving
 from psgd.training.combination import Combination
@@ -43,7 +43,7 @@ class Loop:
         transport: Transport,
         recorder: Recorder,
         saving: Saving | None = None,
-        segment_seconds: float = 1.0,
+        segment_seconds: float = SEGMENT_SECONDS,
         signals: Signals | None = None,
         agreement: Agreement | None = None,
         clock: Clock = real_clock,
