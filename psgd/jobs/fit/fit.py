@@ -93,7 +93,7 @@ def fit(
     An exception of your function is raised here, with a note that names worker and round; under mpirun the other
     processes raise SystemExit(1). UsageError and DataError for wrong arguments, Diverged if a value is not finite.
     """
-    built, failure = None, None
+    call, failure = None, None
     with reworded(in_words_of_fit), one_blas_thread() as blas:
         note, threads = several_threads(blas, "psgd.fit"), max((info["num_threads"] for info in blas), default=None)
         try:
@@ -124,19 +124,19 @@ def fit(
             request = make_request(task.settings, group, options)
             if directory:
                 check_can_be_kept(task)
-            built = FitCall(task, request, callback, threads), task.job()
+            call = FitCall(task, request, callback, threads, task.job())
             if check:
                 check_gradient(task)
         except Exception as error:
             failure = error
-        if launched() or (built and built[0].task.settings.group == "mpi"):
-            return fit_with_mpi(built, failure, note)
+        if launched() or (call and call.task.settings.group == "mpi"):
+            return fit_with_mpi(call, failure, note)
         if failure:
             raise failure
-        assert built
+        assert call
         if note:
             say_once(note)
         if group == "auto" and workers > 1 and first_time(("workers take turns", workers)):
             # Without the check, a call more might change what a function draws or keeps.
-            LOG.info(advice(built[0].task, call_seconds(built[0].task) if check else math.inf))
-        return fit_in_process(*built)
+            LOG.info(advice(call.task, call_seconds(call.task) if check else math.inf))
+        return fit_in_process(call)

@@ -54,9 +54,10 @@ class FitCall(NamedTuple):
     request: RunRequest
     callback: Function | None
     threads: int | None  # of BLAS, before it was limited to one
+    job: Job  # of this process; further threads build their own
 
 
-def fit_in_process(call: FitCall, job: Job) -> Fitted:
+def fit_in_process(call: FitCall) -> Fitted:
     """Train in one process, or on threads."""
     signals, directory = Signals(), open_run(call.request, call.task)
     try:
@@ -65,7 +66,7 @@ def fit_in_process(call: FitCall, job: Job) -> Fitted:
             def act(transport: Transport, build: Callable[[], Job]) -> Fitted:
                 return _fit_on(transport, call, build(), directory, signals)
 
-            return run_in_process(call.task.settings, job, call.task.job, act, signals)
+            return run_in_process(call.task.settings, call.job, call.task.job, act, signals)
     except Stopped as stopped:
         raise _exception_after(stopped, True) from None
 
@@ -148,19 +149,18 @@ def _nonfinite_data(data: Data) -> str:
     return ""
 
 
-def fit_with_mpi(built: tuple[FitCall, Job] | None, failure: Exception | None, note: str | None) -> Fitted:
-    """Collective: train what was built on all processes. `failure`: the reason why nothing was built here; one process
-    raises it, the others raise SystemExit(1)."""
+def fit_with_mpi(call: FitCall | None, failure: Exception | None, note: str | None) -> Fitted:
+    """Collective: train on all processes. `failure`: why this process cannot; one process raises its own, the others
+    raise SystemExit(1). `note`: to be said once."""
     world = World()
-    patience = built[0].task.settings.cluster.patience if built else DEFAULT_PATIENCE
+    patience = call.task.settings.cluster.patience if call else DEFAULT_PATIENCE
     transport = open_transport(world, patience)
     agreement = Agreement(transport)
     agreement.failure = failure
     first, signals = transport.process == 0, Signals()
     try:
         agreement.check()
-        assert built
-        call, job = built
+        assert call
         _check_same(transport, call.task)
         if note and first:
             say_once(note)
@@ -169,7 +169,7 @@ def fit_with_mpi(built: tuple[FitCall, Job] | None, failure: Exception | None, n
         with signals.listening() if name else nullcontext():  # from here on, after MPI has installed handlers
             if name and transport.recovers:  # then the first process may be lost, and the others go on
                 agreement.together(lambda: share_lock(Path(name)))
-            return _fit_on(transport, call, job, Path(name) if name else None, signals, agreement)
+            return _fit_on(transport, call, call.job, Path(name) if name else None, signals, agreement)
     except Stopped as stopped:
         raise _exception_after(stopped, transport.process == transport.members[0]) from None
     except BaseException as error:
