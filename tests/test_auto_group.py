@@ -4,8 +4,8 @@ import pytest
 
 from psgd.config.resolve import resolve
 from psgd.core.cgroup import Limits
-from psgd.jobs.choose import group
-from psgd.jobs.choose.group import choose_group, cores, thread_count
+from psgd.core.cores import cores
+from psgd.jobs.choose.group import choose_group, thread_count
 
 AVERAGING, GRADIENTS = "strategy.name=parameter-averaging", "strategy.name=gradient-averaging"
 
@@ -37,7 +37,7 @@ def test_the_number_of_threads_that_a_config_names_is_used(monkeypatch):
 
 @pytest.mark.parametrize(("quota", "counted"), [(None, 8), (16.0, 8), (2.5, 2), (0.5, 1)])
 def test_a_container_has_as_many_cores_as_it_may_keep_busy(monkeypatch, quota, counted):
-    monkeypatch.setattr(group, "masked_cores", lambda: 8)
-    monkeypatch.setattr(group, "limits", lambda: Limits(quota, None))
+    monkeypatch.setattr("psgd.core.cores.masked_cores", lambda: 8)
+    monkeypatch.setattr("psgd.core.cores.limits", lambda: Limits(quota, None))
     assert cores() == counted
     assert thread_count(resolve(None, ["workers=16"]).settings) == counted

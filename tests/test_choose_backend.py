@@ -10,10 +10,10 @@ from processes import ROOT, installed_mpi, python, run
 
 from psgd.backends.numpy.backend import NUMPY
 from psgd.config.resolve import resolve
+from psgd.core import log
 from psgd.core.errors import UsageError
 from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
-from psgd.jobs.choose import backend as choose_backend
 from psgd.jobs.choose.backend import START_SECONDS, saves_time
 from psgd.jobs.fit.task import build_task
 from psgd.learners.mlp import MLP
@@ -91,7 +91,7 @@ def test_a_broken_numba_is_reported_once(monkeypatch, capfd):
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("LLVM has a bad day")
 
-    choose_backend._report_once.cache_clear()
+    monkeypatch.setattr(log, "_said", set())
     monkeypatch.setattr(backend, "compile_network", broken)
     for _ in range(2):
         assert backends(gradient_averaging(LONG)) == {"numpy"}

@@ -11,9 +11,9 @@ from psgd.compare.costs import measure, measure_choice, measure_contention
 from psgd.compare.modelled.clock import Price, as_price, hosts_used, spent, times
 from psgd.compare.modelled.network import Link, parse_network
 from psgd.config.resolve import resolve
+from psgd.core.cores import cores
 from psgd.core.errors import UsageError
 from psgd.data.sources.load import load_data
-from psgd.jobs.choose.group import cores
 from psgd.strategy.plans import PacedPlan, exact_speeds
 
 COSTS = {"step": 8.0, "leaf": 1.0, "apply": 2.0, "rest": 0.5, "barrier": 0.25}

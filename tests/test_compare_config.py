@@ -34,7 +34,7 @@ SQUARED, HUBER = {"model.loss": "squared-error"}, {"model.loss": "huber"}
         ({"tune": {"optimizer.learning_rate": [0.1, 0.2]}}, "tune.space is [0.1, 0.2]; it must be a mapping such as"),
         (
             {"arms": {"a": {}}, "tune": {"strategy.period": {"log": [1, 100]}}},
-            "strategy.period is 1.0; it must be a whole number greater than 0, or end; list what tune tries, such as",
+            "tune.strategy.period has limits, but strategy.period must be a whole number; list what to try: {values: [",
         ),
         ({"arms": {"a": {}}, "tune": {"strategy.period": {"values": [1, 2.5, 4]}}}, "strategy.period is 2.5; it must"),
         ({"question": "Who?\nWhen?"}, r'question is "Who?\nWhen?"; it must be text that is not empty, of one line'),
@@ -67,7 +67,7 @@ SQUARED, HUBER = {"model.loss": "squared-error"}, {"model.loss": "huber"}
         ({"tune": RATES, "grid": {"optimizer.learning_rate": [1]}}, "which grid.optimizer.learning_rate sets"),
         (
             {"tune": {"training.batch_size_per_worker": {"log": [1, 9]}}},
-            "training.batch_size_per_worker is 1.0; it must",
+            "training.batch_size_per_worker must be a whole number; list what to try",
         ),
         ({"arms": {"a": {"training.epochs": 3}}}, "training.epochs is the same for all arms; set budget.epochs"),
         ({"arms": {"a": {"training": {"seed": 3}}}}, "training.seed is the same for all arms; set seeds"),

@@ -1,12 +1,10 @@
 """The messages of the modelled clock: their stages on a network, and those that the group really sends."""
 
-import inspect
-
 import numpy as np
 import pytest
 from modelled_networks import NO_OVERHEAD, network
 
-from psgd.compare.modelled.clock import ROW_BYTES, SEGMENT_SECONDS, place_on_hosts
+from psgd.compare.modelled.clock import place_on_hosts
 from psgd.compare.modelled.network import (
     Library,
     Link,
@@ -19,9 +17,7 @@ from psgd.compare.modelled.network import (
 )
 from psgd.core.errors import UsageError
 from psgd.group.group import Group
-from psgd.group.reports import Notice, Report, pack_reports
 from psgd.group.vector_shape import VectorShape
-from psgd.training.loop import Loop
 
 
 @pytest.mark.parametrize(
@@ -102,8 +98,3 @@ def test_the_messages_are_those_that_the_group_sends(workers, hosts):
     group.combine(np.full(workers, 1 / workers), lambda norm: lambda reduced, where: None)
     assert place_on_hosts(workers, len(set(hosts)), None).roots == tuple(transport.roots)
     assert transport.barriers == 3
-
-
-def test_rows_and_segments_are_those_of_the_loop():
-    assert len(pack_reports(Notice(), [Report(0)], 1)) == ROW_BYTES
-    assert inspect.signature(Loop).parameters["segment_seconds"].default == SEGMENT_SECONDS

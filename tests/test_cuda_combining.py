@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from pretend.device import Pretend
 from pretend.marks import needs_compiler
+from pretend.memory import bytes_needed
 from pretend.trainings import FLOAT32, FLOAT64, RULES, Case
 
-from psgd.backends.cuda.buffers import EXPORT_BYTES, bytes_needed, shared_layout
+from psgd.backends.cuda.buffers import EXPORT_BYTES, shared_layout
 from psgd.backends.cuda.cuda_workers import CudaWorkers
 from psgd.backends.device_workers import DeviceTask, ReplicaStep
 from psgd.core.blocks import squared_norm

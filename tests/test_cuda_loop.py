@@ -9,11 +9,11 @@ import pytest
 from jobs import NAMES, job, loop_of, strategies, train
 from pretend.jobs import on_pretend, task_of
 from pretend.marks import needs_compiler
+from pretend.memory import bytes_needed
 from processes import Mpi, mpi, run
 from resuming import stopped_at
 from short_segments import three_steps
 
-from psgd.backends.cuda.buffers import bytes_needed
 from psgd.core.errors import Diverged, UsageError
 from psgd.group.failure import Ended, exit_code
 from psgd.group.serial import Serial

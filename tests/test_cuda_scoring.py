@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from pretend.device import Pretend
 from pretend.marks import needs_compiler
+from pretend.memory import bytes_needed
 from pretend.trainings import EXAMPLES, FLOAT32, FLOAT64, Case
 from test_cuda_steps import PAIRS
 
 from psgd.backends.cuda import buffers
-from psgd.backends.cuda.buffers import bytes_needed
 from psgd.backends.cuda.cuda_workers import CudaWorkers
 from psgd.backends.device_workers import DeviceTask, Scored
 from psgd.core.errors import UsageError

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pretend.device import Pretend
 from pretend.marks import needs_compiler
+from pretend.memory import bytes_needed
 from pretend.trainings import (
     BATCH,
     EXAMPLES,
@@ -23,7 +24,6 @@ from pretend.trainings import (
 )
 
 from psgd.backends.cuda import buffers
-from psgd.backends.cuda.buffers import bytes_needed
 from psgd.backends.cuda.cuda_workers import UNROLL, CudaWorkers
 from psgd.core.errors import UsageError
 

@@ -8,7 +8,7 @@ import pytest
 from run_files import read_summary
 
 from psgd.compare.single_run.explain import explain, read
-from psgd.compare.single_run.formulas import chosen, formula
+from psgd.compare.single_run.formulas import contraction_of, formula
 from psgd.config.resolve import resolve
 from psgd.core.errors import DataError
 from psgd.explain import main
@@ -64,11 +64,11 @@ def test_the_contraction_of_each_round_is_found_from_its_weights(trained):
     strategy = run.strategy
     assert len(run.rounds) > 3
     for row in run.rounds:
-        r = chosen(strategy, strategy.plan.steps(row["round"] - 1), 10, row["weights"])
+        r = contraction_of(strategy, strategy.plan.steps(row["round"] - 1), 10, row["weights"])
         assert r in (1, 0.9999, 0.999, 0.99, 0.97, 0.9, 0.5)
         assert row["weights"] == pytest.approx([1 / (1 + r**10), r**10 / (1 + r**10)], abs=1e-8)
-    assert chosen(strategy, (20, 10), 10, (0.6, 0.4)) is None
-    assert chosen(strategy, (20, 10), 10, (1.0, 0.0)) is None  # worker 1 was excluded
+    assert contraction_of(strategy, (20, 10), 10, (0.6, 0.4)) is None
+    assert contraction_of(strategy, (20, 10), 10, (1.0, 0.0)) is None  # worker 1 was excluded
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_a_disk_without_room_for_the_last_checkpoint_costs_no_result(tmp_path):
     finished = []
     loop = Loop(one, Serial(), Recorder(tmp_path, 216, 1.0, "", quiet=True), Saving(tmp_path))
     with pytest.raises(StorageError, match="cannot write the checkpoint"):
-        loop.run(Hooks(finish=lambda loop: finished.append(loop.replica.parameters.copy())))
+        loop.run(Hooks(finish=lambda: finished.append(loop.replica.parameters.copy())))
     assert (finished == loop.replica.parameters).all()
 
 

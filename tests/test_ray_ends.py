@@ -27,7 +27,7 @@ from psgd.training.signals import Stopped, exit_code_of
 def left(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Deadlines of hundredths of a second, and why this process would have ended."""
     reasons: list[str] = []
-    monkeypatch.setattr(deadline, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(deadline, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(control_plane, "ASK_SECONDS", 0.01)
     for module in (connection, control_plane):
         monkeypatch.setattr(module, "end_process", reasons.append)

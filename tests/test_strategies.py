@@ -9,7 +9,6 @@ from properties import repeatable
 from psgd.config.resolve import resolve
 from psgd.core.replica import Progress, Replica
 from psgd.data.sources.load import load_data
-from psgd.group.reports import WorkDone
 from psgd.jobs.build import build_job
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam
@@ -17,7 +16,7 @@ from psgd.optimizers.schedule import Schedule
 from psgd.strategy import presets
 from psgd.strategy.plans import PacedPlan, exact_speeds
 from psgd.strategy.presets import HOLDOUT
-from psgd.strategy.strategy import Strategy
+from psgd.strategy.strategy import Strategy, WorkDone
 
 OPTIMIZER = Optimizer(SGD(), Schedule(0.1))
 

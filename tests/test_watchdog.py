@@ -26,7 +26,7 @@ def test_those_that_have_not_arrived_are_absent_and_the_first_that_has_reports()
         one.arrive()
         one.set_waiting(True)
     assert [one.absent() for one in all[1:]] == [[0], [0]]
-    assert [one.reports for one in all[1:]] == [True, False]
+    assert [one.must_report for one in all[1:]] == [True, False]
     all[0].set_waiting(True)  # as the first process of a host waits for other hosts, while the others wait for it
     assert all[1].absent() == []
     for _ in range(MISSED_BEATS + 1):  # it was stopped in that wait

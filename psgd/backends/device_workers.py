@@ -107,10 +107,10 @@ class DeviceWorkers(Protocol):
         process. After `host`."""
         ...
 
-    def connect(self, rows: Sequence[bytes], place: int) -> None:
+    def connect(self, rows: Sequence[bytes], rank: int) -> None:
         """From now on combine with all processes of this job, which are on this host, each on a device and with workers
-        in the order of their numbers: what each `share`d. `place`: the number of this one among them. UsageError
-        if the memory of another one cannot be reached."""
+        in the order of their numbers: what each `share`d. `rank`: of this one among them. UsageError if the memory of
+        another one cannot be reached."""
         ...
 
     def reduce(self, weights: np.ndarray) -> None:

@@ -19,11 +19,11 @@ from psgd.compare.runs import Runs, Watch
 from psgd.compare.verify import verify
 from psgd.config.comparison_file import read_comparison
 from psgd.config.shipped import find_comparison
+from psgd.core.cores import cores
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result, write_json
 from psgd.core.launcher import process_count, rank, unconnected_tasks
 from psgd.core.log import LOG
-from psgd.jobs.choose.group import cores
 from psgd.training.progress_bar import bar_for
 
 LINE_SECONDS = 5.0  # between two lines about how many runs have ended

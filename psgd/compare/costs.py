@@ -4,9 +4,9 @@ import numpy as np
 
 from psgd.config.resolve import chooses_on_validation
 from psgd.config.settings import Settings
+from psgd.core.cores import cores
 from psgd.data.dataset import Data
 from psgd.jobs.build import build_job
-from psgd.jobs.choose.group import cores
 from psgd.jobs.probe.bench import Bench, one_worker, score_seconds, slowdown_and_exchange
 from psgd.strategy.weights import ByDelay
 

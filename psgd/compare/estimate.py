@@ -17,12 +17,13 @@ from psgd.compare.costs import measure_contention
 from psgd.compare.runs import SERIAL
 from psgd.config.resolve import chooses_on_validation, dump
 from psgd.config.settings import GradientAveraging, Settings
+from psgd.core.cores import cores
 from psgd.core.errors import PsgdError
 from psgd.core.files import write_text
 from psgd.data.dataset import Data
 from psgd.data.sources.load import load_data
 from psgd.jobs.build import build_job
-from psgd.jobs.choose.group import choose_group, cores, thread_count
+from psgd.jobs.choose.group import choose_group, thread_count
 from psgd.jobs.probe.bench import Bench, one_worker, score_seconds
 from psgd.jobs.probe.forecast import ASSUMED_EXCHANGE, EXCHANGES, Round
 from psgd.strategy.weights import ByDelay

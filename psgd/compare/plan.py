@@ -96,7 +96,7 @@ class ComparisonPlan:
         for cell in self.cells:
             for problem in self._problems_of(cell):
                 where.setdefault(problem, []).append(cell)
-        return [f"{self._place(cells)}{problem}" for problem, cells in where.items()] or self._loss_problems()
+        return [f"{self._prefix(cells)}{problem}" for problem, cells in where.items()] or self._loss_problems()
 
     def _loss_problems(self) -> list[str]:
         """Cells of different losses that one validation loss would judge."""
@@ -118,16 +118,10 @@ class ComparisonPlan:
         values = first_values(space) if space else []
         try:
             settings = self.settings(cell, comparison.seeds[0])
-        except UsageError as error:
-            return _lines(error)
-        try:
             for value in values if space and space.values else (*values[:1], *values[-1:]):
                 self.settings(cell, comparison.seeds[0], value)
         except UsageError as error:
-            whole = space and space.limits and "a whole number" in str(error)
-            return [
-                line + "; list what tune tries, such as {values: [1, 5, 20]}" * bool(whole) for line in _lines(error)
-            ]
+            return _lines(error)
         if settings.workers == "auto":
             return ["workers is auto, which depends on the machine; set a number"]
         if comparison.target.metric.endswith("accuracy") and not classification(settings):
@@ -140,8 +134,8 @@ class ComparisonPlan:
                 found.append(f"price {name}: {error}")
         return found
 
-    def _place(self, cells: list[Cell]) -> str:
-        """The beginning of a message about these cells."""
+    def _prefix(self, cells: list[Cell]) -> str:
+        """How a message about these cells begins: their names; empty for all cells."""
         arms = dict.fromkeys(cell.arm for cell in cells)
         if cells == self.cells:
             return ""

@@ -22,7 +22,7 @@ from psgd.jobs.files.locks import is_locked
 
 SERIAL = ("group=serial", "cluster.processes=null")  # overrides: in one process, whatever the base says
 ERROR_CHARACTERS = 500  # of a failed run's last line
-LOOK_SECONDS = 0.1  # between two looks at a run that an earlier call left at work
+POLL_SECONDS = 0.1  # between two checks of a run that an earlier call left at work
 
 
 class Outcome(NamedTuple):
@@ -124,7 +124,7 @@ class Runs:
             if not said:
                 LOG.info("psgd: an earlier call left a run at work in %s; waiting for its end", directory)
             said = True
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def _stop(self) -> None:
         """Ask the runs under way to save a checkpoint and end."""

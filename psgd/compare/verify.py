@@ -10,8 +10,8 @@ from psgd.compare.analysis.grid import cell_name
 from psgd.compare.finished_run import read_entry
 from psgd.compare.plan import Fingerprints, identity
 from psgd.config.resolve import resolve
+from psgd.core.cores import cores
 from psgd.core.errors import Diverged, ProcessLost, PsgdError, StorageError, UsageError
-from psgd.jobs.choose.group import cores
 
 GROUPS = ("serial", "threads", "mpi", "ray")
 FAILURES: tuple[type[PsgdError], ...] = (UsageError, StorageError, ProcessLost)  # whose exit code a run may end with

@@ -8,16 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from psgd.config.settings import Section
-from psgd.config.value_types import Count, Natural, Positive, Text
+from psgd.config.value_types import Count, Natural, Positive, Text, different
 
 MAX_CELLS = 1000  # of arms and grid; raised, a mistake in a config costs more time before anybody notices
 OWN_TUNE = "tune"  # the key with which an arm has its own values to try
-
-
-def _different(values: list[Any]) -> list[Any]:
-    if len({str(value) for value in values}) < len(values):
-        raise ValueError("names something twice")
-    return values
 
 
 def _ordered(limits: list[float]) -> list[float]:
@@ -28,7 +22,7 @@ def _ordered(limits: list[float]) -> list[float]:
 
 Name = Annotated[str, Field(pattern=r"^\w[\w .+=-]{0,39}$")]
 Overrides = dict[str, Any]  # full names of settings -> values, as on the command line
-Seeds = Annotated[list[Natural], Field(min_length=1), AfterValidator(_different)]
+Seeds = Annotated[list[Natural], Field(min_length=1), AfterValidator(different)]
 Interval = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_ordered)]
 
 
@@ -37,7 +31,7 @@ class Space(Section):
 
     log: Interval | None = None
     linear: Interval | None = None
-    values: Annotated[list[int | float], Field(min_length=2), AfterValidator(_different)] | None = None
+    values: Annotated[list[int | float], Field(min_length=2), AfterValidator(different)] | None = None
     points: Annotated[int, Field(ge=2, le=100)] = 5
 
     @property
@@ -55,7 +49,7 @@ class Tune(Section):
 
     setting: Text
     space: Space
-    for_each: Annotated[list[Text], AfterValidator(_different)]
+    for_each: Annotated[list[Text], AfterValidator(different)]
     seeds: Seeds = [100]
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from psgd.config.comparison import OWN_TUNE, Budget, Comparison, Price, Space, Target, Tune
 from psgd.config.document import read_file
-from psgd.config.names import SECTIONS, suggestion
+from psgd.config.names import SECTIONS, is_whole, suggestion
 from psgd.config.shipped import find_base
 from psgd.config.value_checks import shown
 from psgd.core.errors import UsageError
@@ -162,7 +162,7 @@ def _tune_problems(comparison: Comparison, tune: Tune) -> Iterator[str]:
     for each in tune.for_each:
         if each not in axes:
             yield f"tune.for_each: {each} is none of {', '.join(axes)}{suggestion(each, axes)}"
-    yield from _space_problems(f"tune.{tune.setting}", tune.space)
+    yield from _space_problems("tune", tune.setting, tune.space)
     if common := sorted(set(tune.seeds) & set(comparison.seeds)):
         yield (
             f"tune.seeds and seeds both have {', '.join(map(str, common))}; a seed that chose a value must not be "
@@ -187,17 +187,20 @@ def _own_tune_problems(comparison: Comparison, arm: str, own: Any) -> Iterator[s
             yield from (f"{where}.{message}" for message in _messages(error, Space))
             return
         assert space
-        yield from _space_problems(where, space)
+        yield from _space_problems(f"arms.{arm}.tune", tune.setting, space)
         if space.count != tune.space.count:
             yield f"{where} has {space.count} values, and tune {tune.space.count}; all arms must be tuned by as many"
 
 
-def _space_problems(where: str, space: Space) -> Iterator[str]:
+def _space_problems(section: str, setting: str, space: Space) -> Iterator[str]:
+    where = f"{section}.{setting}"
     given = [name for name in ("log", "linear", "values") if getattr(space, name)]
     if len(given) != 1:
         yield f"{where} needs one of log, linear, values; it has {', '.join(given) or 'none'}"
     if space.log and space.log[0] <= 0:
         yield f"{where}.log is {shown(space.log)}; its limits must be greater than 0"
+    if space.limits and is_whole(setting):
+        yield f"{where} has limits, but {setting} must be a whole number; list what to try: {{values: [1, 5, 20]}}"
 
 
 def _names(overrides: Mapping[str, Any]) -> list[str]:

@@ -78,6 +78,20 @@ def _literals(annotation: object) -> list[str]:
     return [word for part in get_args(annotation) for word in _literals(part)]
 
 
+def is_whole(setting: str) -> bool:
+    """Whether a setting, by its full name, can be a number, and only a whole one."""
+    section, _, key = setting.rpartition(".")
+    models = [names.choices[c] for c in names.choices_with(key)] if (names := SECTIONS.get(section)) else [Settings]
+    types = [
+        kind for model in models if key in model.model_fields for kind in _types(model.model_fields[key].annotation)
+    ]
+    return int in types and float not in types
+
+
+def _types(annotation: object) -> list[object]:
+    return [annotation, *(kind for part in get_args(annotation) for kind in _types(part))]
+
+
 def value_words() -> dict[str, list[str]]:
     """All settings by full name, each with the words that it may be; none for numbers and free text."""
     found = {key: _literals(Settings.model_fields[key].annotation) for key in TOP if key not in SECTIONS}

@@ -1,6 +1,6 @@
 """The types of single settings: what a value may be, in the words that messages quote after "it must be"."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -11,11 +11,11 @@ def _classes(value: int) -> int:
     return value
 
 
-def different(value: list[str | int]) -> list[str | int]:
+def different(items: list[Any]) -> list[Any]:
     """Validate that no two items are equal."""
-    if len({str(item) for item in value}) < len(value):
-        raise ValueError
-    return value
+    if len({str(item) for item in items}) < len(items):
+        raise ValueError("names something twice")
+    return items
 
 
 # Upper limits are above what any machine can do, and low enough for numbers to be computed with. Messages say them.

@@ -1,6 +1,7 @@
 """Functions that give the same bits on every machine, unlike those of a C library, whose last bit may differ."""
 
 import math
+from fractions import Fraction
 from typing import TypeVar
 
 import numpy as np
@@ -9,6 +10,12 @@ Base = TypeVar("Base", float, np.ndarray)
 
 # Coefficients of the Taylor series of the cosine: enough of them for float64 from 0 to pi / 2.
 _COSINE = [1.0 / (-1) ** k / math.factorial(2 * k) for k in range(12)]
+
+
+def as_written(number: float) -> Fraction:
+    """The decimal fraction as written: 0.07 is seven hundredths. In floating point, 0.07 * 100 is more than 7, and its
+    ceiling 8; floor(0.29 * 100) is 28."""
+    return Fraction(str(number))
 
 
 def cosine(half_turns: float) -> float:

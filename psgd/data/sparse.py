@@ -3,8 +3,8 @@
 Shapes: N examples, F features, B rows of a batch, O outputs, E stored entries of all rows (or of a batch's).
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple, final
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self, final
 
 import numpy as np
 
@@ -23,12 +23,10 @@ class SparseRows(NamedTuple):
     values: np.ndarray  # (E,) of the reader's dtype
 
 
-@final
 @dataclass(frozen=True, eq=False)
-class SparseDataset:
-    """indptr (N + 1,) int64, indices (E,) int32, values (E,) float32, or None where all are 1; targets as in `Dataset`;
-    `scale` multiplies the values when they are read. DataError if these do not fit together.
-    """
+class CompressedRows:
+    """Examples whose inputs are sparse: row n has entries indptr[n] to indptr[n + 1]. indptr (N + 1,), indices (E,) in
+    [0, F), values (E,), or None where all are 1; targets as in `Dataset`. DataError if the targets do not fit."""
 
     indptr: np.ndarray
     indices: np.ndarray
@@ -36,6 +34,41 @@ class SparseDataset:
     targets: np.ndarray
     classes: int
     features: int
+
+    def __post_init__(self) -> None:
+        check_targets(self.targets, self.classes, len(self))
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def outputs(self) -> int:
+        return self.classes or int(self.targets.shape[1])
+
+    def batches_per_read(self, batch: int) -> int:
+        return 1
+
+    def take(self, rows: np.ndarray | slice) -> Self:
+        numbers = self.row_numbers(rows)
+        starts, stops = self.indptr[numbers], self.indptr[numbers + 1]
+        indptr = np.zeros(len(numbers) + 1, np.int64)
+        np.cumsum(stops - starts, out=indptr[1:])
+        indices = copy_rows(self.indices, starts, stops, np.empty(indptr[-1], self.indices.dtype))
+        values = self.values
+        if values is not None:
+            values = copy_rows(values, starts, stops, np.empty(indptr[-1], values.dtype))
+        return replace(self, indptr=indptr, indices=indices, values=values, targets=self.targets[numbers])
+
+    def row_numbers(self, rows: np.ndarray | slice) -> np.ndarray:
+        return np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SparseDataset(CompressedRows):
+    """Batches of sparse rows: indptr int64, indices int32, values float32; `scale` multiplies the values when they are
+    read. DataError if these do not fit together."""
+
     scale: float = 1.0
 
     def __post_init__(self) -> None:
@@ -56,33 +89,12 @@ class SparseDataset:
                 f"indices lie in {indices.min()} to {indices.max()}; expected 0 to {self.features - 1} for "
                 f"{self.features} features"
             )
-        check_targets(self.targets, self.classes, len(self))
-
-    def __len__(self) -> int:
-        return len(self.indptr) - 1
-
-    @property
-    def outputs(self) -> int:
-        return self.classes or int(self.targets.shape[1])
-
-    def batches_per_read(self, batch: int) -> int:
-        return 1
+        super().__post_init__()
 
     def reader(self, examples: int, outputs: int, dtype: np.dtype, backend: Backend = NUMPY) -> Reader:
         """Return a reader of (SparseRows, T_BO). A single row and consecutive rows are not copied."""
         del backend
         return _Reader(self, examples, outputs, np.dtype(dtype))
-
-    def take(self, rows: np.ndarray | slice) -> "SparseDataset":
-        numbers = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows
-        starts, stops = self.indptr[numbers], self.indptr[numbers + 1]
-        indptr = np.zeros(len(numbers) + 1, np.int64)
-        np.cumsum(stops - starts, out=indptr[1:])
-        indices = copy_rows(self.indices, starts, stops, np.empty(indptr[-1], np.int32))
-        values = self.values
-        if values is not None:
-            values = copy_rows(values, starts, stops, np.empty(indptr[-1], np.float32))
-        return SparseDataset(indptr, indices, values, self.targets[numbers], self.classes, self.features, self.scale)
 
 
 def copy_rows(source: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray) -> np.ndarray:

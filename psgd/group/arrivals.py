@@ -1,7 +1,5 @@
-"""Which processes of a host have arrived at a collective wait, and heartbeats of all, in memory that they share.
-
-By these, a message can name the processes that are missing.
-"""
+"""Keeps in shared memory which processes of a host have arrived at a collective wait, and a heartbeat of each, so that
+a message can name the processes that are missing."""
 
 from collections.abc import Sequence
 from typing import final
@@ -57,6 +55,6 @@ class Arrivals:
         return self._missed[rank] <= MISSED_BEATS
 
     @property
-    def reports(self) -> bool:
-        """Whether it is for this process to report who is missing: it is the first of those that have arrived."""
+    def must_report(self) -> bool:
+        """Whether this process is the one to report who is missing: the first of those that have arrived."""
         return self._rank == min(set(range(len(self.members))) - set(self.absent()))

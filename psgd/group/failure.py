@@ -53,7 +53,7 @@ class Agreement:
         return exit_code(self.failure) if self.failure else 0
 
     def attempt(self, act: Callable[[], T], otherwise: T) -> T:
-        """Local work before an exchange: what `act` returns, or `otherwise` if it fails; the failure is kept."""
+        """Do local work before an exchange: what `act` returns, or `otherwise` if it fails; the failure is kept."""
         try:
             return act()
         except Exception as failure:
@@ -85,7 +85,7 @@ class Agreement:
             raise self.failure
         raise Ended(code)
 
-    def reports(self, error: BaseException) -> bool:
+    def must_report(self, error: BaseException) -> bool:
         """Whether this process is the one to report an error that ends all of them: its own failure, or, of an error
         that all have found, the first process."""
         if isinstance(error, Ended):
@@ -105,7 +105,7 @@ class Agreement:
             return work()
         except Exception as error:
             self.abort_unless_shared(error)
-            if self.reports(error):
+            if self.must_report(error):
                 self.log_error(error)
             return exit_code(error)
 

@@ -22,7 +22,7 @@ BeginApply = Callable[[float], ApplyBlock]  # from the squared norm of the reduc
 
 
 class _Terms(NamedTuple):
-    """What is summed for some weights. Most combinations have the weights of the one before."""
+    """The terms of a weighted sum, kept because most combinations have the weights of the one before."""
 
     weights: np.ndarray
     factors: Sequence[np.floating]  # the weights in the vectors' dtype
@@ -69,9 +69,9 @@ class Group:
         return unpack_reports(self.transport.all_gather(pack_reports(notice, reports, slots)), slots)
 
     def combine(self, weights: np.ndarray, begin: BeginApply, with_norm: bool = False) -> None:
-        """Collective, after an exchange of reports: reduce the contributions by `weights` (workers,), not all 0, and
-        hand each block of the sum to what `begin` returns, once on each host. The next call may have the same array of
-        weights if they are unchanged. Where the transport cannot recover, the contributions may be overwritten."""
+        """Collective, after an exchange of reports: sum the contributions by `weights` (workers,), not all 0, and hand
+        each block of the sum, once on each host, to the function that `begin` returns. To pass the same array of
+        weights again is fast. Where the transport cannot recover, the contributions may be overwritten."""
         if self._terms is None or self._terms.weights is not weights:
             self._terms = self._terms_of(weights)
         _, factors, given, load = self._terms
@@ -107,8 +107,8 @@ class Group:
         return f"{who} {verb} lost; {count} process{'es' * (count > 1)} go{'es' * (count == 1)} on"
 
     def _lay_out(self) -> None:
-        """Allocate memory for the placement as it is. Where orphans may be adopted, every host has room for all workers
-        from the start, so that contributions keep their place."""
+        """Allocate memory for the present placement. Where orphans may be adopted, every host has room for all workers
+        from the start, so that contributions need not be moved."""
         shape, members, hosts = self._shape, self.transport.members, self.transport.hosts
         self._slots = max(len(hosted) for hosted in self._placement.values())
         self._host = host = hosts[members.index(self.transport.process)]
@@ -144,15 +144,15 @@ class Group:
         memory = self.transport.memory(name, stride * len(keys))
         starts = range(0, stride * len(keys), stride)
         return {
-            key: self._in(memory[start:], self._shape.contribution_rows)
+            key: self._view(memory[start:], self._shape.contribution_rows)
             for key, start in zip(keys, starts, strict=True)
         }
 
     def _array(self, name: str, rows: int) -> np.ndarray:
         size = rows * self._shape.parameters * self._shape.dtype.itemsize
-        return self._in(self.transport.memory(name, size), rows)
+        return self._view(self.transport.memory(name, size), rows)
 
-    def _in(self, memory: memoryview, rows: int) -> np.ndarray:
+    def _view(self, memory: memoryview, rows: int) -> np.ndarray:
         return np.frombuffer(memory, self._shape.dtype, rows * self._shape.parameters).reshape(rows, -1)
 
     def _terms_of(self, weights: np.ndarray) -> _Terms:

@@ -10,10 +10,10 @@ from psgd.group.transport import Transport
 Placement = Mapping[int, tuple[int, ...]]  # process -> its workers
 
 
-def place_on_host(transport: Transport) -> int:
-    """The number of this process among those of its host."""
-    hosts, place = transport.hosts, transport.members.index(transport.process)
-    return hosts[:place].count(hosts[place])
+def local_rank(transport: Transport) -> int:
+    """The rank of this process among those of its host."""
+    hosts, rank = transport.hosts, transport.members.index(transport.process)
+    return hosts[:rank].count(hosts[rank])
 
 
 def default_placement(workers: int, processes: Sequence[int]) -> dict[int, tuple[int, ...]]:

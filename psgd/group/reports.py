@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
+SEGMENT_SECONDS = 1.0  # of local steps between two exchanges; raised, signals and losses are noticed later
 
 
 class Notice(NamedTuple):
@@ -16,7 +16,7 @@ class Notice(NamedTuple):
 
     round: int = 0
     digest: int = 0  # CRC-32 of a part of the replica
-    signal: int = 0  # number of the signal that asked to stop, or 0
+    signal: int = 0  # number of the signal that asked to stop, or CALLBACK_END (training/signals.py), or 0
     save: int = 0  # 1 if a checkpoint is due
     error: int = 0  # exit code of the exception that this process raised, or 0
 
@@ -60,6 +60,9 @@ def _row_struct(slots: int) -> struct.Struct:
     return struct.Struct("<5q" + "qqdqd" * slots)
 
 
+ROW_BYTES = _row_struct(1).size  # of a process with one worker
+
+
 def pack_reports(notice: Notice, reports: Sequence[Report], slots: int) -> bytes:
     """A process's row: its notice, and `slots` reports, as many as the process with most workers has."""
     fields: list[float] = [*notice]
@@ -99,10 +102,3 @@ def drift(reports: RoundReports, members: Sequence[int]) -> str | None:
         f"replicas drifted apart: process {', '.join(odd)} differs from the others in round {usual[0]}. Unlike CPUs or "
         "libraries, or memory that fails: compare environment.json of the hosts"
     )
-
-
-class WorkDone(NamedTuple):
-    """What a rule of weights sees of a round, in worker order. An absent worker has 0 steps."""
-
-    steps: np.ndarray  # (workers,) int64
-    examples: np.ndarray  # (workers,) int64

@@ -6,13 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn, final
+from typing import Any, NoReturn, TypeVar, final
 
 import numpy as np
 
 from psgd.core.errors import ProcessLost, UsageError
 from psgd.group.arrivals import Arrivals, table_bytes
 from psgd.group.watchdog import Watchdog
+
+T = TypeVar("T")
 
 WAKE_SECONDS = 0.2  # of the main thread; raised, a signal that it slept through is heard later
 
@@ -109,7 +111,7 @@ class Threads:
         self._watchdog.close()
 
 
-def run_threads(processes: int, patience: float, main: Callable[[Threads], Any]) -> list[Any]:
+def run_threads(processes: int, patience: float, main: Callable[[Threads], T]) -> list[T]:
     """Run `main(transport)` in each of `processes` threads and return their results. The first exception is raised
     here. `patience`: seconds that a thread waits for the others; ProcessLost if one hangs, which is left behind."""
     shared = SharedState(processes, patience)

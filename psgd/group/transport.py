@@ -1,7 +1,8 @@
 """What a group needs of threads, MPI or Ray: to move bytes and to share memory. A transport never adds anything up."""
 
+import json
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -37,3 +38,11 @@ class Transport(Exchange, Protocol):
         """Collective, when training has ended: return once all living processes have got here. ProcessLost, on all of
         them, if some have to recover first."""
         ...
+
+
+def all_gather_json(exchange: Exchange, value: dict[str, Any]) -> list[dict[str, Any]]:
+    """Collective: every process's value, in the order of members."""
+    text = json.dumps(value).encode()
+    lengths = exchange.all_gather(len(text).to_bytes(8, "little"))
+    longest = max(int.from_bytes(length, "little") for length in lengths)
+    return [json.loads(row) for row in exchange.all_gather(text.ljust(longest))]  # rows must be equally long

@@ -57,9 +57,9 @@ class Watchdog:
 
     def _watch(self) -> None:
         seen, waited, last = 0, 0.0, time.monotonic()
-        while not self._closed.wait(tick := min(TICK_SECONDS, self.patience / 4)):
+        while not self._closed.wait(interval := min(TICK_SECONDS, self.patience / 4)):
             now = time.monotonic()
-            ran, last = min(now - last, 2 * tick), now  # more than that has passed if this process was suspended
+            ran, last = min(now - last, 2 * interval), now  # more than that has passed if this process was suspended
             self.arrivals.beat()
             self._tick(ran)
             wait = self._wait
@@ -68,7 +68,7 @@ class Watchdog:
                 continue
             waited += ran
             patience = max(self.patience, BUSY_SECONDS) if self.allows_busy else self.patience
-            if waited > patience + (0.0 if self.arrivals.reports else REPORTER_SECONDS):
+            if waited > patience + (0.0 if self.arrivals.must_report else REPORTER_SECONDS):
                 self._expired(self._message())
                 return
 

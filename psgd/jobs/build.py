@@ -13,6 +13,7 @@ from psgd.config import settings as config
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
 from psgd.core.memory import check_fits
+from psgd.core.portable_math import as_written
 from psgd.data.dataset import Data
 from psgd.data.sampling.partition import Partition
 from psgd.data.sampling.replacement import Replacement
@@ -33,7 +34,7 @@ from psgd.strategy.plans import PacedPlan, exact_speeds, period_to_end
 from psgd.strategy.presets import HOLDOUT, gradient_averaging, parameter_averaging, weighted_averaging
 from psgd.strategy.strategy import Strategy
 from psgd.training.early_stop import StopRule
-from psgd.training.job import Job, as_written
+from psgd.training.job import Job
 
 
 def build_job(settings: Settings, data: Data) -> Job:

@@ -1,6 +1,5 @@
 """Describes where a run took place: versions, CPU, hosts, and the BLAS of each process."""
 
-import json
 import platform
 import re
 import socket
@@ -10,10 +9,10 @@ from typing import Any
 
 from psgd.backends.blas import describe_blas, limit_after_numpy
 from psgd.backends.cuda import driver
+from psgd.core.cores import cores
 from psgd.core.log import LOG
 from psgd.core.version import __version__
-from psgd.group.transport import Transport
-from psgd.jobs.choose.group import cores
+from psgd.group.transport import Transport, all_gather_json
 from psgd.training.job import Job
 
 PACKAGES = (
@@ -33,14 +32,6 @@ def describe_group(transport: Transport, job: Job) -> list[dict[str, Any]]:
     device = job.device.name if job.device else "cpu"
     own = {"process": transport.process, "host": socket.gethostname(), "blas": describe_blas(), "device": device}
     return all_gather_json(transport, own)
-
-
-def all_gather_json(transport: Transport, value: dict[str, Any]) -> list[dict[str, Any]]:
-    """Collective: every process's value, in the order of members."""
-    text = json.dumps(value).encode()
-    lengths = transport.all_gather(len(text).to_bytes(8, "little"))
-    longest = max(int.from_bytes(length, "little") for length in lengths)
-    return [json.loads(row) for row in transport.all_gather(text.ljust(longest))]  # rows must be equally long
 
 
 def environment(processes: list[dict[str, Any]]) -> dict[str, Any]:

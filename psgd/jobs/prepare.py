@@ -9,13 +9,14 @@ from pathlib import Path
 from psgd.config.resolve import Resolved, dump, resolve
 from psgd.config.settings import Settings
 from psgd.config.shipped import find_config
+from psgd.core.cores import cores
 from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import print_result
 from psgd.core.launcher import launched
 from psgd.core.log import LOG
 from psgd.jobs.choose.gpus import check_device, count_gpus
-from psgd.jobs.choose.group import check_launched, choose_group, cores
-from psgd.jobs.request import RunRequest
+from psgd.jobs.choose.group import check_launched, choose_group
+from psgd.jobs.request import DirectoryOptions, RunRequest
 from psgd.jobs.trackers.choose import check_installed
 
 
@@ -23,10 +24,8 @@ def read_request(options: argparse.Namespace, processes: int) -> RunRequest | No
     """Read the config and return the request for a run; None after a dry run. `processes`: how many an MPI launcher
     started, or 1. UsageError for a wrong config."""
     config, overrides, found = _config_and_overrides(options)
-    output = Path(options.output) if options.output else None
-    chosen = options.resume, options.overwrite, options.accept_changes, options.quiet
     settings, notes = resolve(config, overrides)
-    request = request_for(Resolved(settings, found + notes), processes, output, *chosen)
+    request = request_for(Resolved(settings, found + notes), processes, options.directory, options.quiet)
     if options.dry_run:
         for note in [] if options.quiet else found:
             LOG.info("psgd: %s", note)
@@ -39,21 +38,13 @@ def read_request(options: argparse.Namespace, processes: int) -> RunRequest | No
     return request
 
 
-def request_for(
-    resolved: Resolved,
-    processes: int,
-    output: Path | None,
-    resume: bool,
-    overwrite: bool,
-    accept_changes: bool,
-    quiet: bool,
-) -> RunRequest:
+def request_for(resolved: Resolved, processes: int, options: DirectoryOptions, quiet: bool) -> RunRequest:
     """Make the request for a run of resolved settings. UsageError for a group or a tracker that cannot be used
     here."""
     check_installed(resolved.settings)
     settings, notes = resolve_auto(resolved.settings, processes)
     saved = dump(resolved.settings.replace(workers=settings.workers))
-    return RunRequest(settings, saved, resolved.notes + notes, output, resume, overwrite, accept_changes, quiet)
+    return RunRequest(settings, saved, resolved.notes + notes, options, quiet)
 
 
 def resolve_auto(settings: Settings, processes: int) -> Resolved:
@@ -69,8 +60,8 @@ def resolve_auto(settings: Settings, processes: int) -> Resolved:
         settings = settings.replace(workers=processes if launched() else cores())
         notes.append(f"workers: auto is {settings.workers} here: the experiment depends on the machine")
     if group == "auto":
-        chosen, reason = ("mpi", "a launcher started us") if launched() else _one_for_gpus(settings)
-        chosen, reason = (chosen, reason) if chosen else choose_group(settings)
+        by_launcher = ("mpi", "a launcher started us") if launched() else None
+        chosen, reason = by_launcher or _one_for_gpus(settings) or choose_group(settings)
         settings = settings.replace(group=chosen)
         notes.append(f"group: {chosen} ({reason})")
     if launched() and settings.cluster.processes is not None:
@@ -78,11 +69,11 @@ def resolve_auto(settings: Settings, processes: int) -> Resolved:
     return Resolved(settings, notes)
 
 
-def _one_for_gpus(settings: Settings) -> tuple[str, str]:
-    """Choose (group, reason) for a job that trains on GPUs, with empty texts for one that does not."""
+def _one_for_gpus(settings: Settings) -> tuple[str, str] | None:
+    """Choose (group, reason) for a job that trains on GPUs; None for one that does not."""
     gpus, _ = count_gpus(settings)
     if not gpus:
-        return "", ""
+        return None
     more = f"; mpirun -n {gpus} uses all {gpus} GPUs" if gpus > 1 else ""
     return "serial", f"a GPU takes the steps of all workers side by side{more}"
 
@@ -117,8 +108,8 @@ def _config_and_overrides(options: argparse.Namespace) -> tuple[str | None, list
     # os.path: an override may be longer than a file's name can be, for which Path raises.
     if config and "=" in config and not os.path.exists(config) and not _is_path(config):
         config, overrides = None, [config, *overrides]
-    if config is None and options.resume and options.output:
-        config = config_of_run(Path(options.output))
+    if config is None and options.resume and options.directory.output:
+        config = config_of_run(options.directory.output)
     if config is None:
         return None, overrides, []
     path, notes = find_config(config)

@@ -11,7 +11,7 @@ from psgd.core.files import print_result, to_json
 from psgd.data.dataset import Data
 from psgd.data.fingerprint import fingerprint
 from psgd.group.failure import Agreement, exit_code, portable
-from psgd.group.placement import place_on_host
+from psgd.group.placement import local_rank
 from psgd.group.transport import Transport
 from psgd.jobs.choose.device import with_device
 from psgd.jobs.environment import describe_group
@@ -35,100 +35,92 @@ class Result(NamedTuple):
     error: Exception | None = None  # the failure that this process reports, unless it was printed or raised
 
 
-# Runs a job on one process. Such functions differ in what becomes of errors.
-RunOnProcess = Callable[[RunRequest, Path, Callable[[], Job], Transport, Signals], Result]
-
-
-def run_on_process(
-    request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
-) -> Result:
-    """Collective: train the job that `build` returns. Prints errors; every process returns the same code."""
-    training = _Training(request, directory, build, transport, signals)
-    return Result(training.agreement.conclude(training.run), training.summary, directory)
-
-
-def run_raising(
-    request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
-) -> Result:
-    """Collective: train the job that `build` returns. Raises errors: on the process that failed first its own, on the
-    others Ended. For processes that are threads of one."""
-    training = _Training(request, directory, build, transport, signals)
-    return Result(training.run(), training.summary, directory)
-
-
-def run_returning(
-    request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
-) -> Result:
-    """Collective: train the job that `build` returns. The process that reports an error returns it with the exit code;
-    the others return the code. For processes whose exceptions the caller cannot receive."""
-    training = _Training(request, directory, build, transport, signals)
-    try:
-        return Result(training.run(), training.summary, directory)
-    except Exception as error:
-        training.agreement.abort_unless_shared(error)
-        reported = portable(error, transport.process) if training.agreement.reports(error) else None
-        return Result(exit_code(error), training.summary, directory, reported)
-
-
 @final
-class _Training:
-    """One process's part in a run. `summary`: on the first process, once the run has ended."""
+class Training:
+    """One process's part in a run: trains the job that `build` returns."""
 
     def __init__(
         self, request: RunRequest, directory: Path, build: Callable[[], Job], transport: Transport, signals: Signals
     ) -> None:
         self._request, self._directory, self._build = request, directory, build
-        self._transport, self._signals = transport, signals
+        self.transport, self._signals = transport, signals
         self.agreement = Agreement(transport)
-        self.summary: dict[str, Any] | None = None
+        self._summary: dict[str, Any] | None = None  # on the first process, once the run has ended
 
     def run(self) -> int:
         """Collective: train to the end, and return 0."""
-        request, directory, transport, agreement = self._request, self._directory, self._transport, self.agreement
+        request, directory, transport, agreement = self._request, self._directory, self.transport, self.agreement
         # Threads open their devices here, each its own; others have done so before there was a directory.
-        job = with_device(agreement.together(self._build), transport, place_on_host(transport), agreement)
+        job = with_device(agreement.together(self._build), transport, local_rank(transport), agreement)
         label = str(transport.process)
         listener = trackers_of(request.settings, request.config, directory, label)
         lines = list[Row]() if transport.recovers else None  # so that what a lost process did not write is written
         recorder = Recorder(directory, job.sampler.examples, job.epochs, label, request.quiet, lines, listener)
         files = RunFiles(request, directory, job, recorder, describe_group(transport, job))
         try:
-            train_job(job, recorder, files, transport, agreement, self._signals)
+            train_job(files, transport, agreement, self._signals)
         finally:
-            self.summary = files.summary
+            self._summary = files.summary
             listener.close(files.summary)
         return 0
 
+    def result(self, code: int, error: Exception | None = None) -> Result:
+        return Result(code, self._summary, self._directory, error)
+
+
+RunOnProcess = Callable[[Training], Result]  # the three functions below, which differ in what becomes of errors
+
+
+def run_printing(training: Training) -> Result:
+    """Collective: train, and print errors; every process returns the same code."""
+    return training.result(training.agreement.conclude(training.run))
+
+
+def run_raising(training: Training) -> Result:
+    """Collective: train, and raise errors: on the process that failed first its own, on the others Ended. For processes
+    that are threads of one."""
+    return training.result(training.run())
+
+
+def run_returning(training: Training) -> Result:
+    """Collective: train. The process that reports an error returns it with the exit code; the others return the code.
+    For processes whose exceptions the caller cannot receive."""
+    try:
+        return run_raising(training)
+    except Exception as error:
+        agreement = training.agreement
+        agreement.abort_unless_shared(error)
+        reported = portable(error, training.transport.process) if agreement.must_report(error) else None
+        return training.result(exit_code(error), reported)
+
 
 def train_job(
-    job: Job,
-    recorder: Recorder,
     files: RunFiles,
     transport: Transport,
     agreement: Agreement,
     signals: Signals,
     started: Callable[[Loop], None] = lambda loop: None,
-    share: Callable[[Loop], None] = lambda loop: None,
-    more: Mapping[str, str] | None = None,
+    share: Callable[[], None] = lambda: None,
+    fingerprints: Mapping[str, str] | None = None,
 ) -> Loop:
-    """Collective: train to the end, with the files of the run. The first process calls `started` when training begins,
-    as does one that takes its place; all call `share` at the end, which is collective.
-    `more`: fingerprints of what must be the same when the run is resumed, besides the data. Raises what ends the
-    training early; of a run that diverged or was stopped, there is a summary too."""
-    settings = files.request.settings
+    """Collective: train the job of `files`, and write these. The first process calls `started` when training begins,
+    and so does one that takes its place; all call `share` at the end, which is collective. `fingerprints`: of what must
+    be the same when the run is resumed, besides the data. Raises what ends the training early; a run that diverged or
+    was stopped has a summary too."""
+    job, settings = files.job, files.request.settings
 
-    def begin(loop: Loop, resumed: bool) -> None:
+    def begin(resumed: bool) -> None:
         files.started(loop, resumed)
         started(loop)
         if resumed:
             files.say_resumed(loop, ended_by_callback=signals.asked == CALLBACK_END)
 
-    experiment = cache(lambda: _experiment(settings, job.data, more or {}))
+    experiment = cache(lambda: _experiment(settings, job.data, fingerprints or {}))
     directory, seconds = files.directory, settings.training.checkpoint_seconds
     saving = Saving(directory, seconds, experiment) if directory else None
-    loop = Loop(job, transport, recorder, saving, signals=signals, agreement=agreement)
+    loop = Loop(job, transport, files.recorder, saving, signals=signals, agreement=agreement)
     try:
-        loop.run(Hooks(begin, files.finished, share))
+        loop.run(Hooks(begin, lambda: files.finished(loop), share))
     except (Stopped, Diverged) as error:
         if loop.group.first:
             try:
@@ -139,10 +131,10 @@ def train_job(
     return loop
 
 
-def _experiment(settings: Settings, data: Data, more: Mapping[str, str]) -> dict[str, Any]:
+def _experiment(settings: Settings, data: Data, fingerprints: Mapping[str, str]) -> dict[str, Any]:
     """What a checkpoint says about its training, as plain JSON: all settings, and fingerprints of the data and of what
     there is besides. Read by jobs/files/continuing.py."""
-    return {"settings": settings.model_dump(mode="json"), "data": {**fingerprint(data), **more}}
+    return {"settings": settings.model_dump(mode="json"), "data": {**fingerprint(data), **fingerprints}}
 
 
 def print_summary(result: Result) -> int:

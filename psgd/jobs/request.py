@@ -12,16 +12,31 @@ from psgd.core.errors import UsageError
 from psgd.core.launcher import rank
 
 
+class DirectoryOptions(NamedTuple):
+    """What the user wants of the run directory."""
+
+    output: Path | None  # the run directory, if the user named it
+    resume: bool
+    overwrite: bool
+    accept_changes: bool  # of settings and data, when a run is resumed
+
+    def check(self) -> None:
+        """UsageError if they contradict each other."""
+        if self.resume and self.overwrite:
+            raise UsageError("--resume continues a run and --overwrite replaces it: choose one")
+        if self.overwrite and not self.output:
+            raise UsageError("--overwrite replaces the run in the directory of --output DIR: name it")
+        if self.accept_changes and not self.resume:
+            raise UsageError("--accept-changes is for --resume, which otherwise refuses other settings and data")
+
+
 class RunRequest(NamedTuple):
     """All that a process needs to know to run a job, apart from the data."""
 
     settings: Settings  # complete: neither group nor workers is auto
     config: str  # the text of config.yaml, whose group may be auto because the run may be resumed elsewhere
     notes: list[str]  # for the user: how settings were changed and filled in
-    output: Path | None  # the run directory, if the user named it
-    resume: bool
-    overwrite: bool
-    accept_changes: bool  # of settings and data, when a run is resumed
+    options: DirectoryOptions
     quiet: bool
 
 
@@ -67,17 +82,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         raise UsageError("\n".join(unknown_option(other, arguments, known) for other in unknown))
     if options.output is not None:
         options.output = expanded("--output", options.output)
-    check_options(options.output, options.resume, options.overwrite, options.accept_changes)
+    output = Path(options.output) if options.output else None
+    options.directory = DirectoryOptions(output, options.resume, options.overwrite, options.accept_changes)
+    options.directory.check()
     if options.no_probe and not options.dry_run:
         raise UsageError("--no-probe is for --dry-run, which probes; without it nothing is probed")
     return options
-
-
-def check_options(output: str | Path | None, resume: bool, overwrite: bool, accept_changes: bool) -> None:
-    """UsageError if options about the run directory contradict each other."""
-    if resume and overwrite:
-        raise UsageError("--resume continues a run and --overwrite replaces it: choose one")
-    if overwrite and not output:
-        raise UsageError("--overwrite replaces the run in the directory of --output DIR: name it")
-    if accept_changes and not resume:
-        raise UsageError("--accept-changes is for --resume, which otherwise refuses other settings and data")

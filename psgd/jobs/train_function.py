@@ -21,7 +21,7 @@ from psgd.jobs.launch.without_mpi import run_without_mpi
 from psgd.jobs.plain_values import path_of, plain
 from psgd.jobs.prepare import config_of_run, request_for
 from psgd.jobs.process import Result, run_raising, run_returning
-from psgd.jobs.request import RunRequest, check_options
+from psgd.jobs.request import DirectoryOptions, RunRequest
 from psgd.jobs.run import Run
 from psgd.training.signals import Signals, Stopped
 
@@ -68,7 +68,9 @@ def train(
     with reworded(_translated), one_blas_thread() as blas:
         if progress and (note := several_threads(blas, "psgd.train")):
             say_once(note)
-        request = _request(config, output, resume, overwrite, accept_changes, progress, overrides)
+        name = path_of(output)
+        options = DirectoryOptions(Path(name) if name else None, resume, overwrite, accept_changes)
+        request = _request(config, options, overrides, quiet=not progress)
         signals = Signals()
         try:
             result = run_without_mpi(request, signals, signals.listening, run_raising, run_returning)
@@ -82,23 +84,18 @@ def train(
 
 def _request(
     config: str | os.PathLike[str] | Mapping[str, Any] | None,
-    output: str | os.PathLike[str] | None,
-    resume: bool,
-    overwrite: bool,
-    accept_changes: bool,
-    progress: bool,
+    options: DirectoryOptions,
     overrides: Mapping[str, Any],
+    quiet: bool,
 ) -> RunRequest:
     if launched():
         raise UsageError(
             "an MPI launcher started this process, and psgd.train runs in one process, on threads or on Ray; under "
             "mpirun use the command: mpirun -n 4 psgd train CONFIG key.path=value ..."
         )
-    name = path_of(output)
-    directory = None if name is None else Path(name)
-    check_options(directory, resume, overwrite, accept_changes)
-    if config is None and resume and directory:
-        config = config_of_run(directory)
+    options.check()
+    if config is None and options.resume and options.output:
+        config = config_of_run(options.output)
     resolved = _resolve(config, overrides)
     if resolved.settings.group == "mpi":
         raise UsageError(
@@ -106,7 +103,7 @@ def _request(
             "train CONFIG, or set group to auto, serial, threads or ray"
         )
     check_device(resolved.settings)
-    return request_for(resolved, 1, directory, resume, overwrite, accept_changes, not progress)
+    return request_for(resolved, 1, options, quiet)
 
 
 def _resolve(config: str | os.PathLike[str] | Mapping[str, Any] | None, overrides: Mapping[str, Any]) -> Resolved:

@@ -7,6 +7,8 @@ from functools import cached_property
 from math import floor
 from typing import final
 
+from psgd.core.portable_math import as_written
+
 
 @final
 @dataclass(frozen=True)
@@ -33,14 +35,13 @@ class PacedPlan:
     speeds: tuple[Fraction, ...]  # s_i, relative to the fastest
 
     def steps(self, round: int) -> tuple[int, ...]:
-        # In exact fractions: in floating point, floor(0.29 * 100) is 28.
         paces = [self.period * speed for speed in self.speeds]
         return tuple(floor((round + 1) * pace) - floor(round * pace) for pace in paces)
 
 
 def exact_speeds(speeds: Sequence[float] | None, workers: int) -> tuple[Fraction, ...]:
-    """The decimal fractions as written (0.1 is a tenth); all 1 if none are given."""
-    return tuple(Fraction(str(s)) for s in speeds) if speeds else (Fraction(1),) * workers
+    """The speeds as exact fractions; all 1 if none are given."""
+    return tuple(map(as_written, speeds)) if speeds else (Fraction(1),) * workers
 
 
 def period_to_end(batches: int, speeds: Sequence[Fraction]) -> int:

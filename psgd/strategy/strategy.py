@@ -14,7 +14,6 @@ import numpy as np
 from psgd.core.blocks import ApplyBlock
 from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
-from psgd.group.reports import WorkDone
 from psgd.learners.learner import Batch, Learner
 from psgd.optimizers.optimizer import Optimizer
 
@@ -29,6 +28,13 @@ class VectorNeeds(NamedTuple):
     moment_rows: int = 0  # of one worker's own moments
     keeps_worker_state: bool = False  # the worker's moments outlive the round: they are saved, and lost with a process
     norm: bool = False  # the application needs the squared norm of the reduced row 0
+
+
+class WorkDone(NamedTuple):
+    """What a rule of weights sees of a round, in worker order. An absent worker has 0 steps."""
+
+    steps: np.ndarray  # (workers,) int64
+    examples: np.ndarray  # (workers,) int64
 
 
 class Plan(Protocol):

@@ -6,7 +6,7 @@ from typing import final
 import numpy as np
 
 from psgd.core.portable_math import power
-from psgd.group.reports import WorkDone
+from psgd.strategy.strategy import WorkDone
 
 
 @final

@@ -29,7 +29,7 @@ class Restored(NamedTuple):
 
 
 class Saving(NamedTuple):
-    """Where a training is saved, how often, and what is said about it."""
+    """Where the checkpoints of a training are saved, how often, and what they say about it."""
 
     directory: Path
     seconds: float = 60.0  # of training between two checkpoints
@@ -51,7 +51,8 @@ class Checkpoints:
         stopwatch: Stopwatch,
     ) -> None:
         self._files = CheckpointFiles(saving.directory) if saving else None
-        self._every, self._experiment = saving[1:] if saving else Saving(Path())[1:]
+        self._seconds = saving.seconds if saving else math.inf
+        self._experiment = saving.experiment if saving else lambda: None
         self._group, self._agreement = group, agreement
         self._local_steps, self._early_stop = local_steps, early_stop
         self._recorder, self._stopwatch = recorder, stopwatch
@@ -59,7 +60,7 @@ class Checkpoints:
 
     @property
     def due(self) -> bool:
-        return self._files is not None and self._stopwatch.train_seconds - self._saved >= self._every
+        return self._stopwatch.train_seconds - self._saved >= self._seconds
 
     def load(self, vectors: np.ndarray) -> Restored | None:
         """Collective: read the newest checkpoint, each process its part: the replica into `vectors`, the states of its

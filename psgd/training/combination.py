@@ -1,11 +1,12 @@
-"""One combination: the weights, or the choice between several candidates, and what the holder of the replica does."""
+"""Combines the contributions of a round by the strategy's weights; of several candidates for these, by those whose
+replica scores best on validation data."""
 
 from typing import final
 
 import numpy as np
 
 from psgd.core.replica import Replica
-from psgd.group.reports import WorkDone
+from psgd.strategy.strategy import WorkDone
 from psgd.training.evaluation import Evaluator
 from psgd.training.job import Job
 from psgd.training.replica_holder import ReplicaHolder

@@ -1,6 +1,5 @@
-"""The replica of a job whose processes all have devices: it lives there, combinations are made there, and it is scored
-there. The replica in the host's memory is a mirror, brought up to date when somebody looks: each process has its own,
-since it may look at any time."""
+"""Holds the replica on the devices of the processes, where they all have one: it is combined and scored there. In the
+host's memory, each process has a copy of its own, the mirror, which is brought up to date when it is read."""
 
 import zlib
 from collections.abc import Sequence
@@ -20,8 +19,8 @@ from psgd.training.steps.device_steps import DeviceSteps
 
 
 def connect_devices(device: DeviceWorkers, group: Group) -> bool:
-    """Collective, after the devices have made room for their workers: connect them. False if the memory of one cannot
-    be reached by another, which is said: then the host combines."""
+    """Collective, after the devices have made room for their workers: connect them. If one cannot reach the memory of
+    another, warn and return False: the host must combine."""
     members, reason = group.transport.members, ""
     shared = group.all_gather(device.share())
     try:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from math import ceil, floor
 from typing import NamedTuple, final
@@ -12,18 +11,13 @@ import numpy as np
 from psgd.backends.backend import Backend
 from psgd.backends.device_workers import DeviceWorkers
 from psgd.backends.numpy.backend import NUMPY
+from psgd.core.portable_math import as_written
 from psgd.data.dataset import Data
 from psgd.data.sampling.sampler import Sampler
 from psgd.group.vector_shape import VectorShape
 from psgd.learners.learner import Learner
 from psgd.strategy.strategy import Strategy
 from psgd.training.early_stop import StopRule
-
-
-def as_written(number: float) -> Fraction:
-    """The decimal fraction as written: 0.07 is seven hundredths. In floating point, 0.07 * 100 is more than 7 and its
-    ceiling 8."""
-    return Fraction(str(number))
 
 
 class Start(NamedTuple):
@@ -51,8 +45,8 @@ class Job:
     stride: int = 1  # segments end after a multiple of so many steps; elsewhere the learner would round differently
     caller: str = "psgd"  # what notes on exceptions name
     backend: Backend = NUMPY  # gathers rows for this learner
-    # Opens the device of a process: from its number among those of its host, and the number of its workers. None: the
-    # CPU takes the steps, or the device is open; it may return None for the CPU, too.
+    # Opens the device of a process, given its rank on its host and the number of its workers; returns None if the CPU
+    # takes the steps. None: the CPU takes the steps of all processes, or the device has been opened.
     open_device: Callable[[int, int], DeviceWorkers | None] | None = None
     device: DeviceWorkers | None = None  # this process's, which takes the steps of its workers
     # Whether the combination is made on the devices: all processes have one, and are on one host, each with workers.

@@ -13,7 +13,7 @@ from psgd.core.errors import Diverged, ProcessLost, PsgdError
 from psgd.core.replica import Progress, Replica
 from psgd.group.failure import Agreement
 from psgd.group.group import Group
-from psgd.group.reports import Notice, Report, RoundReports, drift
+from psgd.group.reports import SEGMENT_SECONDS, Notice, Report, RoundReports, drift
 from psgd.group.transport import Transport
 from psgd.training.checkpoints import Checkpoints, Saving
 from psgd.training.combination import Combination
@@ -43,7 +43,7 @@ class Loop:
         transport: Transport,
         recorder: Recorder,
         saving: Saving | None = None,
-        segment_seconds: float = 1.0,
+        segment_seconds: float = SEGMENT_SECONDS,
         signals: Signals | None = None,
         agreement: Agreement | None = None,
         clock: Clock = real_clock,
@@ -57,8 +57,9 @@ class Loop:
         self._scores: dict[str, float] = {}  # of the last evaluation
         self.ended_by_callback = False  # whether the caller's callback asked to end the training
         self._local_steps = LocalSteps(job, self.group, clock, segment_seconds)
-        own = self.group, self.agreement, self._local_steps, self.early_stop, recorder, self.stopwatch
-        self._checkpoints = Checkpoints(saving, *own)
+        self._checkpoints = Checkpoints(
+            saving, self.group, self.agreement, self._local_steps, self.early_stop, recorder, self.stopwatch
+        )
         holder = self._local_steps.holder
         self._evaluator = Evaluator(self.group, holder)
         self._combination = Combination(job, holder, self._evaluator)
@@ -106,7 +107,7 @@ class Loop:
             self._begin()
         first = self.group.transport.members[0]
         if self._announced_by != first:
-            self.agreement.together(lambda: hooks.started(self, self._resumed) if self.group.first else None)
+            self.agreement.together(lambda: hooks.started(self._resumed) if self.group.first else None)
             self._announced_by = first
             self.stopwatch.lap("other")
         self._evaluate_if_due()
@@ -123,8 +124,8 @@ class Loop:
             check_replica_finite(replica)
         self.agreement.check()  # what failed after the last exchange of reports
         # Before the checkpoint: a full disk may have room for the result.
-        self.agreement.together(lambda: hooks.finish(self) if self.group.first else None)
-        hooks.share(self)
+        self.agreement.together(lambda: hooks.finish() if self.group.first else None)
+        hooks.share()
         self._checkpoints.save(self.replica, steps_done, self._scores)
         self.group.confirm_end()
         return self.result

@@ -1,4 +1,4 @@
-"""Where the replica lies: combinations are made there, and it is scored there."""
+"""The holder of the replica combines and scores it where it lies: in the host's memory, or on a device."""
 
 from collections.abc import Sequence
 from typing import Protocol, final

@@ -222,25 +222,6 @@ def weight_spans(task: DeviceTask) -> np.ndarray:
     return np.array(spans, np.int64)
 
 
-def bytes_needed(task: DeviceTask, workers: int) -> int:
-    """The bytes of all arrays for so many workers and the data."""
-    total = 0
-
-    def count(shape: tuple[int, ...], dtype: np.dtype) -> DeviceArray:
-        nonlocal total
-        array = DeviceArray(0, shape, dtype, None)
-        total += array.nbytes
-        return array
-
-    parts: list[DeviceTask | Scored] = [task, *task.scored.values()]
-    for data in parts:
-        DeviceData(count, data, task.network.dtype)
-    Buffers(count, task, workers)
-    if task.scored:
-        ScoringBuffers(count, task)
-    return total
-
-
 def _line(columns: int) -> int:
     """Elements of a row. Rows of float32 begin at multiples of 32 bytes, which is what a GPU reads at least."""
     return _rounded(columns, 8)

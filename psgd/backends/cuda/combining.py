@@ -47,16 +47,16 @@ class Combining:
         task: DeviceTask,
         buffers: Buffers,
         rows: Sequence[bytes],
-        place: int,
+        rank: int,
     ) -> None:
         """`program`: with the kernels of exact.cu and network.cu; `rows`: what is `shared` by each process of the job;
-        `place`: the number of this one."""
+        `rank`: of this one among them."""
         self._device, self._task, self._buffers = device, task, buffers
         size, dtype = task.network.layout.size, task.network.dtype
         hosted = [_WORKERS.unpack_from(row)[0] for row in rows]
         self._blocks = [  # kept, since others' memory is mapped as long as this is
             buffers.shared
-            if number == place
+            if number == rank
             else device.open_exported(row[_WORKERS.size :], shared_layout(task, workers).size)
             for number, (row, workers) in enumerate(zip(rows, hosted, strict=True))
         ]
@@ -67,7 +67,7 @@ class Combining:
             outs.append(block.pointer + (where.reduced if task.replica_step else where.replica))
         self._leaves, self._outs = self._table(leaves), self._table(outs)
         units = -(-size // CUT_ELEMENTS)
-        self._part = [min(units * n // len(rows) * CUT_ELEMENTS, size) for n in (place, place + 1)]
+        self._part = [min(units * n // len(rows) * CUT_ELEMENTS, size) for n in (rank, rank + 1)]
         self._tree = programs.make_program(("tree",), dtype, BYTE, WORKERS=len(leaves))
         self._weights = device.empty((len(leaves),), dtype)
         self._given = device.staging((len(leaves),), dtype)

@@ -57,18 +57,18 @@ class _Workspace:
         self.report = device.staging((self.buffers.report.size,), BYTE)
         self.digested = device.staging((DIGEST_PARAMETERS,), dtype)
         self.weight_spans = weight_spans(task)
-        self._asked: set[str] = set()  # what was queued since the device was waited for
+        self._unread: set[str] = set()  # calls whose numbers the device may not have copied yet
         self.resident: Resident | None = None  # where the network fits; otherwise:
         self.replays: list[tuple[int, Callable[[], None]]] = []  # numbers of steps, and what queues so many
 
-    def once(self, what: str, wait: Callable[[], None]) -> None:
-        """Wait, if this was queued before and not waited for: its numbers are still to be copied."""
-        if what in self._asked:
+    def before_writing(self, call: str, wait: Callable[[], None]) -> None:
+        """Wait for the device, if it may not have copied the numbers of the last such call yet."""
+        if call in self._unread:
             wait()
-        self._asked.add(what)
+        self._unread.add(call)
 
     def waited(self) -> None:
-        self._asked.clear()
+        self._unread.clear()
 
 
 @final
@@ -132,7 +132,7 @@ class CudaWorkers(DeviceWorkers):
 
     def start(self, slots: Sequence[int], zero_moments: bool) -> None:
         workspace, buffers = self._workspace, self._workspace.buffers
-        workspace.once("start", self.wait)
+        workspace.before_writing("start", self.wait)
         workspace.fresh[:] = 0
         workspace.fresh[list(slots)] = 1
         self._device.upload(workspace.fresh, buffers.fresh)
@@ -157,17 +157,17 @@ class CudaWorkers(DeviceWorkers):
     def share(self) -> bytes:
         return shared(self._device, self._workspace.buffers)
 
-    def connect(self, rows: Sequence[bytes], place: int) -> None:
-        self._combining = Combining(self._device, self._program, self._task, self._workspace.buffers, rows, place)
+    def connect(self, rows: Sequence[bytes], rank: int) -> None:
+        self._combining = Combining(self._device, self._program, self._task, self._workspace.buffers, rows, rank)
 
     def reduce(self, weights: np.ndarray) -> None:
         assert self._combining, "connect() comes first"
-        self._workspace.once("reduce", self.wait)
+        self._workspace.before_writing("reduce", self.wait)
         self._combining.reduce(weights)
 
     def apply(self, factors: Sequence[float]) -> None:
         assert self._combining, "connect() comes first"
-        self._workspace.once("apply", self.wait)
+        self._workspace.before_writing("apply", self.wait)
         self._combining.apply(factors)
 
     def get_replica(self, vectors: np.ndarray) -> None:
@@ -180,7 +180,7 @@ class CudaWorkers(DeviceWorkers):
 
     def score(self, part: str, rows: Sequence[slice], table: np.ndarray) -> None:
         assert self._scoring, "there is nothing to score"
-        self._workspace.once("score", self.wait)
+        self._workspace.before_writing("score", self.wait)
         self._scoring.queue(part, rows, self._workspace.buffers.replica, table)
 
     def finish(self) -> Segment:

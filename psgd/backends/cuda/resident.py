@@ -1,4 +1,5 @@
-"""Small networks whole in one launch: all steps of a segment, with the weights in shared memory (kernels/resident.cu).
+"""Trains small networks by a persistent kernel: one launch takes all steps of a segment, with the weights in shared
+memory (kernels/resident.cu).
 
 A worker is a cluster of blocks, each of which has a part of the inputs and a part of the examples. A step then takes a
 few microseconds, of which a launch for every product would take most.

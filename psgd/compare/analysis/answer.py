@@ -195,12 +195,10 @@ def _break_even(results: Json, findings: Json) -> list[str]:
 
 def _limits(results: Json, findings: Json) -> list[str]:
     """What a reader must know before relying on it."""
-    names: dict[bool, list[str]] = {True: [], False: []}
-    for cell in results["cells"]:
-        if cell["error"] or not cell["comparable"]:
-            names[bool(cell["error"])].append(cell_name(cell))
-    found = [f"Failed: {'; '.join(names[True])}."] if names[True] else []
-    found += [f"Not comparable, its tuning ended at the edge: {'; '.join(names[False])}."] if names[False] else []
+    failed = [cell_name(cell) for cell in results["cells"] if cell["error"]]
+    at_edge = [cell_name(cell) for cell in results["cells"] if not cell["error"] and not cell["comparable"]]
+    found = [f"Failed: {'; '.join(failed)}."] if failed else []
+    found += [f"Not comparable, its tuning ended at the edge: {'; '.join(at_edge)}."] if at_edge else []
     found += [f"The verdict on {flip['arm']} depends on the target." for flip in findings["flips"]]
     broken = [each for each in findings["identities"] if not each["holds"]]
     found += [f"A check fails: {each['name']} ({', '.join(each['cells'])}: {each['detail']})." for each in broken]

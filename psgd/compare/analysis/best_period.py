@@ -18,12 +18,12 @@ def best_period(results: Json) -> list[str]:
         for family in _families(point.cells.values()):
             for name, price in modelled_prices(results, point.workers):
                 cells = {cell["arm"]: cell for cell in family}
-                if said := _said(cells, arm_times(results, cells, price)):
-                    sentences.append(f"{point}, price {name}: {said}")
+                if sentence := _sentence(cells, arm_times(results, cells, price)):
+                    sentences.append(f"{point}, price {name}: {sentence}")
     return sentences
 
 
-def _said(cells: dict[str, Json], found: ArmTimes) -> str:
+def _sentence(cells: dict[str, Json], found: ArmTimes) -> str:
     """The sentence about one grid point and price; empty if the target is reached with no period."""
     best = min(found.medians, key=found.medians.__getitem__)
     if math.isinf(found.medians[best]):

@@ -70,7 +70,7 @@ def _compared(results: Json, point: GridPoint, sweeps: list[Sweep], one: str, ot
     same = [_everywhere(each) for each in verdicts]
     if same[0] and same[0] == same[1]:
         ranges = [f"{sweep.range(0, -1)} {sweep.where}{end}" for sweep, end in zip(sweeps, ends, strict=True)]
-        return [f"{_said(same[0], one, other)} anywhere {' and '.join(ranges)}"]
+        return [f"{_in_words(same[0], one, other)} anywhere {' and '.join(ranges)}"]
     return [_sentence(*each, one, other) for each in zip(sweeps, verdicts, ends, strict=True)]
 
 
@@ -85,7 +85,7 @@ def _everywhere(verdicts: list[Verdict]) -> Verdict | None:
     return "undecided" if kinds == {"equivalent", "undecided"} else kinds.pop() if len(kinds) == 1 else None
 
 
-def _said(verdict: Verdict, one: str, other: str) -> str:
+def _in_words(verdict: Verdict, one: str, other: str) -> str:
     if verdict == "equivalent":
         return f"{one} and {other} are equivalent"
     if verdict == "undecided":
@@ -96,7 +96,7 @@ def _said(verdict: Verdict, one: str, other: str) -> str:
 
 def _sentence(sweep: Sweep, verdicts: list[Verdict], end: str, one: str, other: str) -> str:
     if everywhere := _everywhere(verdicts):
-        return f"{sweep.where}, {_said(everywhere, one, other)} anywhere {sweep.range(0, -1)}{end}"
+        return f"{sweep.where}, {_in_words(everywhere, one, other)} anywhere {sweep.range(0, -1)}{end}"
     wins, last = [], len(verdicts) - 1
     for verdict, group in groupby(range(len(verdicts)), verdicts.__getitem__):
         at = list(group)

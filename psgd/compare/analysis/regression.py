@@ -1,8 +1,7 @@
 """Compares the results of a comparison with earlier ones: has any arm become slower to its target?"""
 
-from typing import Any
-
 from psgd.compare.analysis.tables import analyse
+from psgd.compare.results_file import Json
 from psgd.core.errors import PsgdError, UsageError
 
 
@@ -25,7 +24,7 @@ def parse_share(text: str) -> float:
     return share
 
 
-def find_regressions(results: dict[str, Any], before: dict[str, Any], most: float) -> list[str]:
+def find_regressions(results: Json, before: Json, most: float) -> list[str]:
     """Return a line for each time that both have, to the target of those before. Regressed if one is more than the
     share `most` above that before, or if a target is reached no more; UsageError if they cannot be compared."""
     _comparable(results, before)
@@ -52,7 +51,7 @@ def find_regressions(results: dict[str, Any], before: dict[str, Any], most: floa
     return lines + [f"The earlier results are of another machine: {cpus[1]}, not {cpus[0]}."] * (cpus[0] != cpus[1])
 
 
-def _comparable(results: dict[str, Any], before: dict[str, Any]) -> None:
+def _comparable(results: Json, before: Json) -> None:
     """UsageError if times mean something else: another metric, evaluations or length of training, or another price."""
     metrics = results["target"]["metric"], before["target"]["metric"]
     if metrics[0] != metrics[1]:
@@ -69,7 +68,7 @@ def _comparable(results: dict[str, Any], before: dict[str, Any]) -> None:
             )
 
 
-def _terms(price: str | dict[str, Any]) -> str:
+def _terms(price: str | Json) -> str:
     """Return what a price says about time, as text."""
     names = ("hosts", "workers_per_host", "network", "machine_speed")
     if isinstance(price, str):
@@ -77,7 +76,7 @@ def _terms(price: str | dict[str, Any]) -> str:
     return "{" + ", ".join(f"{name}: {price[name]}" for name in names if price.get(name) is not None) + "}"
 
 
-def _broken(results: dict[str, Any], arm: str, key: tuple[str, ...]) -> bool:
+def _broken(results: Json, arm: str, key: tuple[str, ...]) -> bool:
     """Whether the cell of a row failed."""
     return any(
         cell["error"]
@@ -87,7 +86,7 @@ def _broken(results: dict[str, Any], arm: str, key: tuple[str, ...]) -> bool:
     )
 
 
-def _rows(results: dict[str, Any], target: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+def _rows(results: Json, target: Json) -> list[tuple[tuple[str, ...], Json]]:
     """The rows of all tables for a target, by arm, grid point and price."""
     return [
         ((row["arm"], *(f"{axis} {label}" for axis, label in table["at"].items()), f"price {table['price']}"), row)

@@ -33,8 +33,8 @@ seeds are no certainty: the spread is taken to be no smaller than what rounding 
 (LEAST_SPREAD). Times that are equal on all seeds, and exact or of the same runs, are so equivalent from two seeds on.
 
 **False verdicts.** Simulated for equal arms with 2 to 10 seeds, one to four arms, censored and rounded times or not, at
-most 5 % of comparisons have any "faster" or "slower", strongly skewed log times included. What the t interval does not
-stand is a strongly skewed arm against one that hardly varies: then 6 to 14 % of equal geometric means are told apart.
+most 5 % of comparisons have any "faster" or "slower", strongly skewed log times included. The t interval fails for a
+strongly skewed arm against one that hardly varies: then 6 to 14 % of equal geometric means are called different.
 
 scipy.special has the t distribution; scipy.stats, which wraps it, takes most of a second to import."""
 

@@ -3,7 +3,6 @@ comparison of each arm with the reference, and whether the verdict depends on th
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from fractions import Fraction
 from itertools import product
 from math import ceil
 from statistics import fmean
@@ -24,6 +23,7 @@ from psgd.compare.analysis.statistics import PairedComparison, across_arms, medi
 from psgd.compare.modelled.clock import TimeParts, spent, times
 from psgd.compare.modelled.work import sent
 from psgd.compare.results_file import Json
+from psgd.core.portable_math import as_written
 from psgd.strategy.plans import exact_speeds, period_to_end
 
 # Factors by which the distance of a target from perfection is changed, to see whether the verdict depends on it.
@@ -146,7 +146,7 @@ def against(
 
 def _budget_examples(results: Json, cell: Json) -> int:
     """Examples of the budget of a cell's runs; a run ends with the first round at or after them. 0 if unknown."""
-    return ceil(Fraction(str(results["budget"]["epochs"])) * int(examples_per_epoch(results, cell) or 0))
+    return ceil(as_written(results["budget"]["epochs"]) * int(examples_per_epoch(results, cell) or 0))
 
 
 def _table(results: Json, at: Mapping[str, str], price_name: str, target: float) -> Json | None:

@@ -17,10 +17,9 @@ from psgd.compare.modelled.network import MPICH, Library, Link, all_gather_secon
 from psgd.compare.modelled.work import Work, combinations, work
 from psgd.core.errors import UsageError
 from psgd.group.placement import default_placement
+from psgd.group.reports import ROW_BYTES, SEGMENT_SECONDS
 from psgd.group.tree_reduce import maximal_subtrees
 
-SEGMENT_SECONDS = 1.0  # of local steps between two exchanges of reports (psgd/training/loop.py)
-ROW_BYTES = 80  # of a process's row in an exchange of reports (psgd/group/reports.py)
 BARRIER_SECONDS = 5e-6  # of a barrier of two processes of a host, where it was not measured
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from psgd.compare.finished_run import read_summary
 from psgd.compare.results_file import Json
-from psgd.compare.single_run.formulas import bracketed, chosen, formula, weights_by_hand
+from psgd.compare.single_run.formulas import bracketed, contraction_of, formula, weights_by_hand
 from psgd.config.resolve import resolve
 from psgd.config.settings import Settings
 from psgd.config.value_checks import shown
@@ -104,7 +104,7 @@ def _weights(run: ExplainedRun) -> list[str]:
         others = f"{len(by_weights) - MOST_WEIGHTS:,} others"
         lines.append(f"  and {others}; in the last, {bracketed(rounds[-1]['weights'])}")
     plans = [run.strategy.plan.steps(row["round"] - 1) for row in rounds]
-    found = [chosen(run.strategy, plan, batch, row["weights"]) for plan, row in zip(plans, rounds, strict=True)]
+    found = [contraction_of(run.strategy, plan, batch, row["weights"]) for plan, row in zip(plans, rounds, strict=True)]
     contractions = Counter(r for r, plan in zip(found, plans, strict=True) if r is not None and len({*plan}) > 1)
     if contractions:
         each = ", ".join(f"{r:g} in {n:,}" for r, n in contractions.most_common())

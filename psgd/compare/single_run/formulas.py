@@ -6,8 +6,7 @@ import numpy as np
 
 from psgd.config.settings import Adam, GradientAveraging, Optimizer, Settings, Sgd, WeightedAveraging
 from psgd.core.wording import counted
-from psgd.group.reports import WorkDone
-from psgd.strategy.strategy import Strategy
+from psgd.strategy.strategy import Strategy, WorkDone
 from psgd.strategy.weights import ByDelay
 
 MOST_TERMS = 4  # of a sum that is written out
@@ -45,7 +44,7 @@ def formula(settings: Settings, strategy: Strategy) -> list[str]:
     ]
 
 
-def chosen(strategy: Strategy, steps: Sequence[int], batch: int, weights: Sequence[float]) -> float | None:
+def contraction_of(strategy: Strategy, steps: Sequence[int], batch: int, weights: Sequence[float]) -> float | None:
     """The contraction that gives these recorded weights, the largest of several; None if none does, as when a worker
     was excluded from the round, or if the strategy has none."""
     if not isinstance(strategy.weights, ByDelay) or not any(steps):

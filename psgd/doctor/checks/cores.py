@@ -10,7 +10,7 @@ from psgd.doctor.finding import Finding, note, ok
 
 
 def check() -> list[Finding]:
-    from psgd.jobs.choose.group import cores, masked_cores
+    from psgd.core.cores import cores, masked_cores
 
     return [
         judge_cores(os.cpu_count() or 1, masked_cores(), cores(), limits().cpus, threads_per_core()),

@@ -19,12 +19,12 @@ def check() -> list[Finding]:
         version = metadata.version("ray")
     except metadata.PackageNotFoundError:
         return []  # the check of packages says so
-    place = address()
-    if place == LOCAL:
+    ray_address = address()
+    if ray_address == LOCAL:
         text = f"{version}; RAY_ADDRESS is not set: group ray starts a Ray of its own, on loopback, closed by a token"
         return [ok("ray", text, version=version)]
     token = judge_token()
-    return [token] if token.level == "wrong" else [token, judge_address(version, place)]
+    return [token] if token.level == "wrong" else [token, judge_address(version, ray_address)]
 
 
 def judge_token() -> Finding:
@@ -45,23 +45,23 @@ def judge_token() -> Finding:
     return note("ray", "there is no token: a cluster that wants one refuses", "set RAY_AUTH_TOKEN if it does")
 
 
-def judge_address(version: str, place: str) -> Finding:
-    """Whether the Ray at `place` answers."""
+def judge_address(version: str, ray_address: str) -> Finding:
+    """Whether the Ray at `ray_address` answers."""
     from psgd.group.ray.connection import check_reachable
     from psgd.group.ray.library import CLIENT, INSTEAD_OF_CLIENT
 
-    text, details = f"{version}; Ray at {place} (RAY_ADDRESS)", {"version": version, "address": place}
-    if place.startswith(CLIENT):
+    text, details = f"{version}; Ray at {ray_address} (RAY_ADDRESS)", {"version": version, "address": ray_address}
+    if ray_address.startswith(CLIENT):
         return wrong("ray", f"{text} is Ray's client, which psgd cannot use", INSTEAD_OF_CLIENT, **details)
     try:
-        check_reachable(place)
+        check_reachable(ray_address)
     except (OSError, UnicodeError) as error:
         reason = "no such host" if isinstance(error, socket.gaierror | UnicodeError) else error
         return wrong("ray", f"{text} cannot be reached: {reason}", "start it, or unset RAY_ADDRESS", **details)
-    if "://" in place or ":" not in place:
+    if "://" in ray_address or ":" not in ray_address:
         return note("ray", f"{text} is not of the form HOST:PORT, and was not asked", **details)
     command, variables = program.module("ray.scripts.scripts")
-    asked = program.run([*command, "health-check", "--address", place], _ANSWER_SECONDS, **variables)
+    asked = program.run([*command, "health-check", "--address", ray_address], _ANSWER_SECONDS, **variables)
     if asked.code == 0:
         return ok("ray", f"{text} answers", **details)
     if asked.code is None:

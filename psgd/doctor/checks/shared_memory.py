@@ -18,7 +18,7 @@ SHM = Path("/dev/shm")
 
 
 def check() -> list[Finding]:
-    from psgd.jobs.choose.group import cores
+    from psgd.core.cores import cores
 
     if not SHM.is_dir():
         return [note("/dev/shm", "there is none: MPI keeps messages between processes elsewhere")]

@@ -85,8 +85,8 @@ class FaultTolerantMpi:
 
     @contextmanager
     def _losses(self) -> Iterator[None]:
-        """Raise ProcessLost from calls that a loss has failed, or before whose end one is known, and let it fail those
-        of all others."""
+        """Raise ProcessLost if a loss made the calls in the block fail, or is known at their end, and make the calls of
+        all other processes fail too."""
         try:
             yield
         except Exception as error:
@@ -108,6 +108,6 @@ class FaultTolerantMpi:
             return library.agree(self._world.MPI, self._world.communicator, wish)
 
     def _forget_partly_shared(self) -> None:
-        """Memory that a loss kept some processes of the host from sharing is nobody's."""
+        """Forget memory that a loss kept some processes of this host from sharing."""
         names = self._mpi.memory_peers.allgather(list(self._memories))
         self._memories = {name: self._memories[name] for name in self._memories if all(name in each for each in names)}

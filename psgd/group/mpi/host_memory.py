@@ -14,8 +14,8 @@ NAMELESS = hasattr(os, "memfd_create")  # Linux
 
 
 def share(peers: Any, size: int) -> memoryview:
-    """Collective over a communicator of processes of one host: `size` bytes, at first 0, which they share as long as
-    one uses them. They start a cache line. StorageError, on all processes, if one cannot have them."""
+    """Collective over a communicator of processes of one host: `size` bytes, initially 0 and aligned to a cache line,
+    which live as long as one of them uses them. StorageError, on all processes, if one cannot have them."""
     if peers.size == 1:
         return _view(mmap.mmap(-1, max(1, size)), size)
     first, descriptor, path, identity, failure = peers.rank == 0, -1, "", (0, 0), ""

@@ -24,16 +24,16 @@ class Mpi:
     def __init__(self, world: World, patience: float) -> None:
         """Collective. `patience`: seconds to wait for the others. Processes that cannot share memory count as hosts of
         their own: the same bits, more copies."""
-        self._MPI, self._watchdog, self._all = world.MPI, world.watchdog, world
+        self._world, self._MPI, self._watchdog = world, world.MPI, world.watchdog
         self._watchdog.patience = patience
         self.process, self.members = world.process, world.members
         self._memories: dict[str, memoryview] = {}
-        self._world = world.communicator
+        self._communicator = world.communicator
         self.memory_peers = world.memory_peers
         with self._watchdog.arrive():
             host = self.memory_peers.bcast(self.process, root=0)
-            self.hosts: Sequence[int] = self._world.allgather(host)
-            self.leaders = self._world.Split(0 if host == self.process else self._MPI.UNDEFINED)
+            self.hosts: Sequence[int] = self._communicator.allgather(host)
+            self.leaders = self._communicator.Split(0 if host == self.process else self._MPI.UNDEFINED)
         self._barrier = self._new_barrier() if platform.machine() in STORES_IN_ORDER else None
         self._watchdog.allows_busy = False
 
@@ -42,16 +42,20 @@ class Mpi:
         memory = self.memory("barrier", spin_barrier.barrier_bytes(size))
         # Even a process that has left an MPI call may have to push on a message for which another one waits: probing
         # for a message that never comes makes MPI do so. With fault tolerance it also raises that a process was lost.
-        return SpinBarrier(memory, rank, size, self._world.Iprobe)
+        return SpinBarrier(memory, rank, size, self._communicator.Iprobe)
 
     def all_gather(self, row: bytes) -> list[bytes]:
-        if self._barrier and self._barrier.processes == self._world.size and len(row) <= spin_barrier.MAX_ROW_BYTES:
+        if (
+            self._barrier
+            and self._barrier.processes == self._communicator.size
+            and len(row) <= spin_barrier.MAX_ROW_BYTES
+        ):
             with self._watchdog.arrive():
                 return self._barrier.all_gather(row)
-        size, rows = len(row), bytearray(len(row) * self._world.size)
+        size, rows = len(row), bytearray(len(row) * self._communicator.size)
         with self._watchdog.arrive():
-            self._world.Allgather([row, self._MPI.BYTE], [rows, self._MPI.BYTE])
-        return [bytes(rows[i * size : (i + 1) * size]) for i in range(self._world.size)]
+            self._communicator.Allgather([row, self._MPI.BYTE], [rows, self._MPI.BYTE])
+        return [bytes(rows[i * size : (i + 1) * size]) for i in range(self._communicator.size)]
 
     def memory(self, name: str, size: int) -> memoryview:
         if name not in self._memories:
@@ -63,7 +67,7 @@ class Mpi:
         with self._watchdog.arrive():
             if self._barrier:
                 self._barrier.wait()
-            else:  # a message of MPI is not seen before what was stored before it was sent
+            else:  # MPI's messages order stores: what was stored before one was sent is seen where it is received
                 self.memory_peers.Barrier()
 
     def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
@@ -79,7 +83,7 @@ class Mpi:
         pass
 
     def abort(self, code: int) -> NoReturn:
-        self._all.abort(code)
+        self._world.abort(code)
 
     def close(self) -> None:
         """Collective: free what MPI holds."""

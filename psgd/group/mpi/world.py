@@ -56,7 +56,8 @@ class World:
         self.watchdog.patience, self.watchdog.allows_busy = patience, True
 
     def _share_arrivals(self) -> None:
-        """Also finds out which processes share memory: those of the host, or where they cannot, each with itself."""
+        """Keep arrivals in memory that the processes of this host share. Where they cannot share any, `memory_peers` is
+        each process alone."""
         self._host_ids = self.host_peers.allgather(os.getpid())
         try:
             memory = host_memory.share(self.host_peers, table_bytes(self.host_peers.size))
@@ -186,7 +187,7 @@ class World:
         self.abort(ProcessLost.code)
 
     def _look_for_launcher(self, seconds: float) -> None:
-        """Without the launcher, which may have been killed, nobody would end this process: it stops and leaves."""
+        """Stop training and leave if the launcher is gone, maybe killed: nobody else would end this process."""
         if self._launcher in (None, os.getppid()):
             return
         if self._orphaned is None:

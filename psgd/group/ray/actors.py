@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 from psgd.core.errors import ProcessLost, PsgdError
 from psgd.core.log import LOG
@@ -15,6 +15,8 @@ from psgd.group.ray.control_plane import ControlPlane
 from psgd.group.ray.coordinator import Coordinator
 from psgd.group.ray.library import import_ray
 from psgd.group.ray.transport import GRACE_SECONDS, Ray, first_line
+
+T = TypeVar("T")
 
 START_SECONDS = 60.0  # that actors may take to start, or cluster.patience if that is more
 POLL_SECONDS = 0.2  # between two looks at signals and the clock
@@ -70,10 +72,10 @@ def run_actors(
     processes: int,
     patience: float,
     variables: Mapping[str, str],
-    main: Callable[[Ray], Any],
+    main: Callable[[Ray], T],
     stop_signal: Callable[[], int] = lambda: 0,
     gpus: float = 0.0,
-) -> list[Any]:
+) -> list[T | None]:
     """Run `main(transport)` in each of `processes` actors and return their results: None of one that was lost. Ray must
     be connected.
 

@@ -24,23 +24,23 @@ def connected(cpus: int) -> Iterator[None]:
 
     Until Ray is shut down, what is printed goes to standard error: Ray prints its warnings, as of a worker that died,
     to standard output, which is for the summary alone."""
-    ray, place = import_ray(), address()
-    if through_client(place):
+    ray, ray_address = import_ray(), address()
+    if through_client(ray_address):
         raise UsageError(f"group ray cannot use Ray's client ({CLIENT}); {INSTEAD_OF_CLIENT}")
     if ray.is_initialized():
         yield
         return
-    which = "the Ray started here" if place == LOCAL else f"Ray at {place} (RAY_ADDRESS)"
+    which = "the Ray started here" if ray_address == LOCAL else f"Ray at {ray_address} (RAY_ADDRESS)"
 
     def deadline(seconds: float, advice: str) -> Deadline:
         reason = f"{which} has not answered for {seconds:g} s: one of its processes was stopped or killed; {advice}"
         return Deadline(seconds, partial(end_process, reason))
 
     with deadline(CONNECT_SECONDS, "start again"):
-        if place == LOCAL:
+        if ray_address == LOCAL:
             _start(ray, cpus)
         else:
-            _connect(ray, place)
+            _connect(ray, ray_address)
     with contextlib.redirect_stdout(sys.stderr):
         try:
             yield
@@ -72,20 +72,20 @@ def _start(ray: Any, cpus: int) -> None:
         )
 
 
-def _connect(ray: Any, place: str) -> None:
+def _connect(ray: Any, ray_address: str) -> None:
     try:
-        check_reachable(place)
-        ray.init(place, log_to_driver=False, logging_level="ERROR")
+        check_reachable(ray_address)
+        ray.init(ray_address, log_to_driver=False, logging_level="ERROR")
     except Exception as error:  # of many types
         raise UsageError(
-            f"cannot connect to Ray at {place} (RAY_ADDRESS): {_one_line(error)}; are its address, its token "
+            f"cannot connect to Ray at {ray_address} (RAY_ADDRESS): {_one_line(error)}; are its address, its token "
             "(RAY_AUTH_TOKEN) and its versions of Ray and Python those of this process?"
         ) from None
 
 
-def check_reachable(place: str) -> None:
+def check_reachable(ray_address: str) -> None:
     """OSError if nothing listens at HOST:PORT, after seconds; Ray itself would try for minutes."""
-    host, colon, port = place.rpartition(":")
+    host, colon, port = ray_address.rpartition(":")
     if colon and port.isdigit() and "//" not in host:
         socket.create_connection((host, int(port)), timeout=10).close()
 

@@ -9,16 +9,16 @@ from typing import NoReturn, final
 from psgd.core.errors import ProcessLost
 from psgd.core.log import LOG
 
-LOOK_SECONDS = 1.0  # between two looks at a wait
+POLL_SECONDS = 1.0  # between two checks of whether a wait is over
 
 
 @final
 class Deadline:
-    """Use as `with Deadline(seconds, act):` around a wait; a thread calls `act` if it lasts longer. It counts its own
-    looks instead of reading a clock, so that time in which this process was suspended is not waited."""
+    """Use as `with Deadline(seconds, act):` around a wait; a thread calls `act` if it lasts longer. It counts its
+    own polls instead of reading a clock, so that time in which this process was suspended does not count."""
 
     def __init__(self, seconds: float, act: Callable[[], object]) -> None:
-        self._looks, self._act = max(1, round(seconds / LOOK_SECONDS)), act
+        self._polls, self._act = max(1, round(seconds / POLL_SECONDS)), act
         self._over = threading.Event()
 
     def __enter__(self) -> None:
@@ -28,8 +28,8 @@ class Deadline:
         self._over.set()
 
     def _count(self) -> None:
-        for _ in range(self._looks):
-            if self._over.wait(LOOK_SECONDS):
+        for _ in range(self._polls):
+            if self._over.wait(POLL_SECONDS):
                 return
         self._act()
 

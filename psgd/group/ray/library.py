@@ -28,10 +28,10 @@ def import_ray() -> Any:
     return ray
 
 
-def through_client(place: str) -> bool:
+def through_client(ray_address: str) -> bool:
     """Whether this process is connected by Ray's client, or would be at this address."""
     client = sys.modules.get("ray.util.client")
-    return place.startswith(CLIENT) or (client is not None and client.ray.is_connected())
+    return ray_address.startswith(CLIENT) or (client is not None and client.ray.is_connected())
 
 
 def _prepare_local() -> None:

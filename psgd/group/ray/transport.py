@@ -43,14 +43,14 @@ class Ray:
         pass
 
     def exchange_between_hosts(self, parts: Sequence[np.ndarray]) -> None:
-        place = self.members.index(self.process)
-        own = parts[place]
+        rank = self.members.index(self.process)
+        own = parts[rank]
         # Ray passes a reference inside a list on as it is; it would replace a bare one by the object itself.
         rows = self._exchange(own if own.nbytes * len(parts) <= REPLY_BYTES else [self._ray.put(own)])
-        stored = [i for i, row in enumerate(rows) if isinstance(row, list) and i != place]
+        stored = [i for i, row in enumerate(rows) if isinstance(row, list) and i != rank]
         vectors = dict(zip(stored, self._vectors([rows[i][0] for i in stored]), strict=True))
         for i, part in enumerate(parts):
-            if i != place:
+            if i != rank:
                 part[:] = vectors.get(i, rows[i])
 
     def recover(self) -> None:

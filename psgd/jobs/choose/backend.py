@@ -1,7 +1,6 @@
 """Chooses the backend of a job: numba if the user asks for it or it saves time, else numpy. The bits are the same."""
 
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 
@@ -9,7 +8,7 @@ from psgd.backends.backend import Backend
 from psgd.backends.numpy.backend import NUMPY
 from psgd.config.settings import Settings
 from psgd.core.errors import UsageError
-from psgd.core.log import LOG
+from psgd.core.log import LOG, first_time
 from psgd.learners.learner import Learner
 from psgd.learners.mlp import MLP
 from psgd.optimizers.optimizer import Optimizer
@@ -57,8 +56,8 @@ def choose_backend(settings: Settings, examples: int, learner: Learner, optimize
             reason = f"but numba {text}; use compile: auto"
         else:
             reason = f"which needs a numba that works ({text}): pip install numba"
-            if wanted == "auto":
-                _report_once(f"psgd: the inner loops cannot be compiled: {text}")
+            if wanted == "auto" and first_time(("not compiled", text)):  # several jobs may be built in a process
+                LOG.warning("psgd: the inner loops cannot be compiled: %s", text)
         if wanted == "always":
             raise UsageError(f"compile is always, {reason}") from None
         return NUMPY
@@ -75,9 +74,3 @@ def _numba(settings: Settings, batch: int, learner: Learner, optimizer: Optimize
     p, state = np.zeros(1, learner.dtype), np.zeros((optimizer.moment_rows, 1), learner.dtype)
     backend.update(optimizer.rule.name)(p, p.copy(), state, optimizer.rule.factors(1, 0.0), p, state)
     return backend
-
-
-@cache
-def _report_once(text: str) -> None:
-    """Log a warning once in each process, although several jobs may be built there."""
-    LOG.warning(text)

@@ -78,31 +78,31 @@ def _scored(examples: Dataset) -> Scored:
     return Scored(examples.inputs, labels, targets)
 
 
-def with_device(job: Job, processes: Exchange, place: int, agreement: Agreement) -> Job:
-    """Collective: the job with the device of this process opened, unless it is for CPUs or that has been tried. The
-    thread that calls is the one that trains. `place`: the number of this process among those of its host. UsageError if
-    a device cannot be opened or lacks memory."""
+def with_device(job: Job, processes: Exchange, local_rank: int, agreement: Agreement) -> Job:
+    """Collective: the job with the device of this process opened, unless it is for CPUs or that has been tried. To be
+    called by the thread that trains. `local_rank`: of this process among those of its host. UsageError if a device
+    cannot be opened or lacks memory."""
     if job.open_device is None:  # on all processes
         return job
     hosted = len(default_placement(job.workers, processes.members)[processes.process])
-    device = agreement.together(partial(job.open_device, place, hosted))
-    # On one host, and only there, the places of all processes are their numbers.
-    joins = device is not None and hosted > 0 and place == processes.members.index(processes.process)
+    device = agreement.together(partial(job.open_device, local_rank, hosted))
+    # All local ranks are ranks if there is one host, and only then.
+    joins = device is not None and hosted > 0 and local_rank == processes.members.index(processes.process)
     joins &= job.workers <= MOST_COMBINED
     combines = all(row == b"y" for row in processes.all_gather(b"y" if joins else b"n"))
     return replace(job, device=device, open_device=None, combines_on_devices=combines)
 
 
-def _open(settings: Settings, task: DeviceTask, place: int, workers: int) -> DeviceWorkers | None:
-    """Open GPU number `place` modulo their number, with memory for so many workers, if it computes what the CPU does;
-    None if there is none here. UsageError in place of None if device is cuda."""
+def _open(settings: Settings, task: DeviceTask, local_rank: int, workers: int) -> DeviceWorkers | None:
+    """Open this process's GPU, number `local_rank` modulo their number, with memory for its workers, if it computes
+    what the CPU does; None if there is none here. UsageError in place of None if device is cuda."""
     gpus, reason = count_gpus(settings)
     if not gpus:
         if settings.device == "cuda":
             raise no_gpu(reason)
         return None
     try:
-        return _tried(place % gpus, task, workers)
+        return _tried(local_rank % gpus, task, workers)
     except UsageError as error:
         if settings.device == "cuda":
             raise UsageError(f"{error}; device: cpu trains on the CPU") from None

@@ -1,10 +1,9 @@
 """Chooses where a job runs if the config says `group: auto`, and says why."""
 
-import os
 from itertools import pairwise
 
 from psgd.config.settings import Digits, Settings, Synthetic, SyntheticSparse
-from psgd.core.cgroup import limits
+from psgd.core.cores import cores
 from psgd.core.errors import UsageError
 from psgd.core.launcher import disconnected, launched, unconnected_tasks
 
@@ -14,18 +13,6 @@ from psgd.core.launcher import disconnected, launched, unconnected_tasks
 # 8e6 operations, 1.3 to 1.4 times with 15e6; with a round for each step, 0.8 to 1.0 times with 30e6, 0.8 to 1.1 times
 # with 60e6 to 140e6. Raised, more jobs run in one thread.
 WORTH_A_STEP, WORTH_A_ROUND = 1e7, 5e7
-
-
-def cores() -> int:
-    """The cores that this process may keep busy: those of its affinity mask, or fewer where a control group (a
-    container) allows less time."""
-    quota = limits().cpus
-    return masked_cores() if quota is None else max(1, min(masked_cores(), int(quota)))
-
-
-def masked_cores() -> int:
-    """The cores of this process's affinity mask."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def thread_count(settings: Settings) -> int:

@@ -58,10 +58,10 @@ def trained_with(directory: Path) -> TrainedWith:
 
 
 def check_continues(
-    directory: Path, settings: Settings, data: Data, consent: bool, more: Mapping[str, str] | None = None
+    directory: Path, settings: Settings, data: Data, consent: bool, fingerprints: Mapping[str, str] | None = None
 ) -> list[str]:
     """Return how `settings` and `data` differ from those that the run in `directory` was trained with, in words.
-    `more`: fingerprints, by name, of what else must be the same. UsageError if they differ in what cannot be changed,
+    `fingerprints`: by name, of what else must be the same. UsageError if they differ in what cannot be changed,
     or the user has not consented."""
     before = trained_with(directory)
     old, new = flat(before.settings), flat(settings)
@@ -70,12 +70,12 @@ def check_continues(
         free.discard("training.epochs")  # all of the training depends on the number of epochs
     keys = [key for key in sorted(old.keys() | new.keys()) if key not in free and old.get(key) != new.get(key)]
     changes = [f"{key}: {old.get(key)!r} there, {new.get(key)!r} here" for key in keys]
-    more, others = more or {}, False
+    fingerprints, others = fingerprints or {}, False
     if before.data is not None:
-        now = {**fingerprint(data), **more}
+        now = {**fingerprint(data), **fingerprints}
         parts = [name for name in sorted(before.data.keys() | now.keys()) if before.data.get(name) != now.get(name)]
-        changes += [f"the {name}{'' if name in more else ' data'}: they are not the same" for name in parts]
-        others = any(name in more for name in parts)
+        changes += [f"the {name}{'' if name in fingerprints else ' data'}: they are not the same" for name in parts]
+        others = any(name in fingerprints for name in parts)
     if not changes:
         return []
     possible = all(key in WITH_CONSENT for key in keys) and not others

@@ -15,24 +15,25 @@ from psgd.jobs.prepare import config_of_run
 from psgd.jobs.request import RunRequest
 
 
-def open_directory(request: RunRequest, data: Data, more: Mapping[str, str] | None = None) -> Path:
+def open_directory(request: RunRequest, data: Data, fingerprints: Mapping[str, str] | None = None) -> Path:
     """Make and lock the run directory, or find and lock the one to resume; one that was named and is not there yet is
     begun, so that the same command can be started again and again. To be called after the job has been built, so that
-    wrong input leaves no directory. `more`: fingerprints of what must be the same besides the data. UsageError
-    if it cannot be used, StorageError if it cannot be written; then it is not locked."""
-    settings, output, notes = request.settings, request.output, list(request.notes)
-    if request.resume and not (output and run_directory.is_new(output)):
+    wrong input leaves no directory. `fingerprints`: of what must be the same besides the data.
+    UsageError if it cannot be used, StorageError if it cannot be written; then it is not locked."""
+    settings, options, notes = request.settings, request.options, list(request.notes)
+    output = options.output
+    if options.resume and not (output and run_directory.is_new(output)):
         directory = output or run_directory.latest(settings.output)
         config_of_run(directory)  # UsageError if there is none
         locks.lock(directory)
         with locks.unlocked_on_failure(directory):
-            notes += check_continues(directory, settings, data, request.accept_changes, more)
+            notes += check_continues(directory, settings, data, options.accept_changes, fingerprints)
             if kept := keep_metrics(directory):
                 notes.append(kept)
     else:
         if not output:
             _check_name(settings.output)
-        directory = run_directory.exact(output, request.overwrite) if output else run_directory.fresh(settings.output)
+        directory = run_directory.exact(output, options.overwrite) if output else run_directory.fresh(settings.output)
         with locks.unlocked_on_failure(directory):
             write_text(directory / "config.yaml", request.config)
     if not request.quiet:

@@ -45,13 +45,13 @@ class RunFiles:
         processes: list[dict[str, Any]],
         say: Callable[[str], None] | None = None,
     ) -> None:
-        self.request, self.directory, self._job, self._recorder = request, directory, job, recorder
+        self.request, self.directory, self.job, self.recorder = request, directory, job, recorder
         self._say, self._processes = say or recorder.say, processes
         self.summary: dict[str, Any] | None = None  # once the run has ended
 
     def started(self, loop: Loop, resumed: bool) -> None:
         """Print what will run, with warnings, and write config.yaml and environment.json. StorageError."""
-        say, job = self._say, self._job
+        say, job = self._say, self.job
         say(_introduction(job, loop, self._processes, self.request.settings.device == "auto"))
         if job.sampler.note:
             say(job.sampler.note)
@@ -60,7 +60,7 @@ class RunFiles:
                 say(f"warning: {warning}")
         for warning in _long_rounds(self.request.settings, job):
             say(warning)
-        if self.request.resume and not resumed:
+        if self.request.options.resume and not resumed:
             say("warning: there is no checkpoint here yet: starting from the beginning")
         if self.directory is None:
             return
@@ -72,37 +72,37 @@ class RunFiles:
     def say_resumed(self, loop: Loop, ended_by_callback: bool) -> None:
         """Say where a resumed run goes on, or why it does not: `ended_by_callback`, or it had ended before."""
         progress = loop.replica.progress
-        epoch = f"epoch {progress.position / self._job.sampler.examples:.2f}"
+        epoch = f"epoch {progress.position / self.job.sampler.examples:.2f}"
         if ended_by_callback or loop.finished:
-            reason = "where callback ends it" if ended_by_callback else _REASONS[_status(loop, self._job)]
-            self._say(f"already at {epoch}, {reason.format(epochs=self._job.epochs)}: nothing to train")
+            reason = "where callback ends it" if ended_by_callback else _REASONS[_status(loop, self.job)]
+            self._say(f"already at {epoch}, {reason.format(epochs=self.job.epochs)}: nothing to train")
         else:
             self._say(f"going on from round {progress.round}, {epoch}")
 
     def finished(self, loop: Loop) -> None:
         """Write the model and the summary of a run that was not stopped. StorageError."""
-        self._recorder.flush()
+        self.recorder.flush()
         if self.directory:
             self._write_model(self.directory / "model.safetensors", loop.result.parameters)
-        status = _status(loop, self._job)
+        status = _status(loop, self.job)
         if loop.early_stop.best:
-            self._say(_words_of(loop.early_stop.best, self._job, status))
+            self._say(_words_of(loop.early_stop.best, self.job, status))
         self.summarize(loop, status)
 
     def _write_model(self, path: Path, parameters: np.ndarray) -> None:
-        learner = self._job.learner
+        learner = self.job.learner
         if isinstance(learner, UserFunction):
             write_parameters(path, learner.structure, parameters)
         else:
             assert isinstance(learner, MLP | SparseLinear)
-            write_model(path, self.request.settings.model, learner, parameters, self._job.data)
+            write_model(path, self.request.settings.model, learner, parameters, self.job.data)
 
     def summarize(self, loop: Loop, status: str) -> None:
         """Write the summary of a run that ended with `status`. StorageError."""
-        examples = self._job.sampler.examples
+        examples = self.job.sampler.examples
         self.summary = summarize(self.request.settings, loop, examples, status, self._processes)
         if self.directory:
-            self._recorder.flush()
+            self.recorder.flush()
             write_json(self.directory / "summary.json", self.summary)
 
 

@@ -6,8 +6,8 @@ import timeit
 import numpy as np
 
 from psgd.config.settings import Averaging
+from psgd.core.cores import cores
 from psgd.data.user_arrays import UserArrays
-from psgd.jobs.choose.group import cores
 from psgd.jobs.fit.task import Task
 
 # Seconds of a call of gradient below which threads do not gain. Measured: with two threads, calls of 0.3 ms took 1.9

@@ -4,14 +4,12 @@ from pathlib import Path
 
 from psgd.config.resolve import dump
 from psgd.config.settings import Settings
-from psgd.core.errors import INTERRUPTED, UsageError
-from psgd.core.log import LOG
+from psgd.core.errors import UsageError
 from psgd.data.user_arrays import UserArrays
 from psgd.jobs.files.open_directory import open_directory
 from psgd.jobs.fit.task import Task
-from psgd.jobs.request import RunRequest, check_options
+from psgd.jobs.request import DirectoryOptions, RunRequest
 from psgd.learners.model_file import about_parameters
-from psgd.training.signals import Stopped
 
 _HEAD = """\
 # The settings of a call of psgd.fit. Only the script that makes the call has the function, its initial parameters and
@@ -19,15 +17,13 @@ _HEAD = """\
 """
 
 
-def make_request(
-    settings: Settings, group: str, output: str | None, resume: bool, overwrite: bool, accept_changes: bool
-) -> RunRequest:
-    """`group`: as given, since the run may be resumed elsewhere. UsageError if the arguments contradict each other."""
-    check_options(output, resume, overwrite, accept_changes)
-    if resume and not output:
+def make_request(settings: Settings, group: str, options: DirectoryOptions) -> RunRequest:
+    """`group`: as given, since the run may be resumed elsewhere. UsageError if the options contradict each other."""
+    options.check()
+    if options.resume and not options.output:
         raise UsageError("psgd.fit: resume=True goes on with the run in output=DIR: name it")
     text = _HEAD + dump(settings.replace(group=group))
-    return RunRequest(settings, text, [], Path(output) if output else None, resume, overwrite, accept_changes, False)
+    return RunRequest(settings, text, [], options, False)
 
 
 def check_can_be_kept(task: Task) -> None:
@@ -45,15 +41,4 @@ def check_can_be_kept(task: Task) -> None:
 def open_run(request: RunRequest, task: Task) -> Path | None:
     """On the first process: open the run directory, if there is to be one. UsageError and StorageError as with the
     command."""
-    return open_directory(request, task.data, task.fingerprints()) if request.output else None
-
-
-def exception_after(stopped: Stopped, reports: bool) -> BaseException:
-    """What a call raises after a signal: KeyboardInterrupt or SystemExit. `reports`: this process says what it was."""
-    if reports:
-        LOG.error(
-            "psgd: stopped by signal %s; a checkpoint is in %s: the same call with resume=True goes on from it",
-            *(stopped.number, stopped.where),
-        )
-    interrupted = stopped.code == INTERRUPTED and reports  # one of several processes prints a traceback
-    return KeyboardInterrupt() if interrupted else SystemExit(stopped.code)
+    return open_directory(request, task.data, task.fingerprints()) if request.options.output else None

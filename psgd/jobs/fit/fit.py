@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from psgd.backends.blas import one_blas_thread, several_threads
@@ -19,6 +20,7 @@ from psgd.jobs.fit.misplaced import misplaced
 from psgd.jobs.fit.settings import check_settings, in_words_of_fit, section_of
 from psgd.jobs.fit.task import build_task
 from psgd.jobs.plain_values import path_of, plain
+from psgd.jobs.request import DirectoryOptions
 from psgd.learners.user_function import Gradient, Measure
 
 
@@ -91,7 +93,7 @@ def fit(
     An exception of your function is raised here, with a note that names worker and round; under mpirun the other
     processes raise SystemExit(1). UsageError and DataError for wrong arguments, Diverged if a value is not finite.
     """
-    built, failure = None, None
+    call, failure = None, None
     with reworded(in_words_of_fit), one_blas_thread() as blas:
         note, threads = several_threads(blas, "psgd.fit"), max((info["num_threads"] for info in blas), default=None)
         try:
@@ -116,24 +118,25 @@ def fit(
                 }
             )
             task = build_task(settings, gradient, parameters, dataset, test, loss, score, progress)
+            options = DirectoryOptions(Path(directory) if directory else None, resume, overwrite, accept_changes)
             if callback is not None and not callable(callback):
                 raise UsageError(f"callback is {type(callback).__name__}; it must be a function of (progress)")
-            request = make_request(task.settings, group, directory, resume, overwrite, accept_changes)
+            request = make_request(task.settings, group, options)
             if directory:
                 check_can_be_kept(task)
-            built = FitCall(task, request, callback, threads), task.job()
+            call = FitCall(task, request, callback, threads, task.job())
             if check:
                 check_gradient(task)
         except Exception as error:
             failure = error
-        if launched() or (built and built[0].task.settings.group == "mpi"):
-            return fit_with_mpi(built, failure, note)
+        if launched() or (call and call.task.settings.group == "mpi"):
+            return fit_with_mpi(call, failure, note)
         if failure:
             raise failure
-        assert built
+        assert call
         if note:
             say_once(note)
         if group == "auto" and workers > 1 and first_time(("workers take turns", workers)):
             # Without the check, a call more might change what a function draws or keeps.
-            LOG.info(advice(built[0].task, call_seconds(built[0].task) if check else math.inf))
-        return fit_in_process(*built)
+            LOG.info(advice(call.task, call_seconds(call.task) if check else math.inf))
+        return fit_in_process(call)

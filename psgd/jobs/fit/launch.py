@@ -8,19 +8,19 @@ from typing import Any, NamedTuple, final
 
 import numpy as np
 
-from psgd.core.errors import Diverged, UsageError
+from psgd.core.errors import INTERRUPTED, Diverged, UsageError
 from psgd.core.log import LOG, say_once
 from psgd.data.dataset import Data
 from psgd.data.user_arrays import UserArrays
 from psgd.group.failure import Agreement
 from psgd.group.mpi.open_transport import open_transport
 from psgd.group.mpi.world import DEFAULT_PATIENCE, World
-from psgd.group.transport import Transport
-from psgd.jobs.environment import all_gather_json, describe_group
+from psgd.group.transport import Transport, all_gather_json
+from psgd.jobs.environment import describe_group
 from psgd.jobs.files.locks import share_lock, unlock
 from psgd.jobs.files.run_files import RunFiles
 from psgd.jobs.fit.callback import Callback, Function
-from psgd.jobs.fit.directory import exception_after, open_run
+from psgd.jobs.fit.directory import open_run
 from psgd.jobs.fit.settings import in_words_of_fit
 from psgd.jobs.fit.task import Task
 from psgd.jobs.launch.in_process import run_in_process
@@ -54,9 +54,10 @@ class FitCall(NamedTuple):
     request: RunRequest
     callback: Function | None
     threads: int | None  # of BLAS, before it was limited to one
+    job: Job  # of this process; further threads build their own
 
 
-def fit_in_process(call: FitCall, job: Job) -> Fitted:
+def fit_in_process(call: FitCall) -> Fitted:
     """Train in one process, or on threads."""
     signals, directory = Signals(), open_run(call.request, call.task)
     try:
@@ -65,9 +66,9 @@ def fit_in_process(call: FitCall, job: Job) -> Fitted:
             def act(transport: Transport, build: Callable[[], Job]) -> Fitted:
                 return _fit_on(transport, call, build(), directory, signals)
 
-            return run_in_process(call.task.settings, job, call.task.job, act, signals)
+            return run_in_process(call.task.settings, call.job, call.task.job, act, signals)
     except Stopped as stopped:
-        raise exception_after(stopped, True) from None
+        raise _exception_after(stopped, True) from None
 
 
 def _fit_on(
@@ -94,9 +95,7 @@ def _train(
     label, quiet = str(transport.process), not task.progress
     callback = Callback(call.callback, task.structure, signals) if call.callback else None
     recorder = Recorder(
-        *(directory, job.sampler.examples, job.epochs, label, quiet, history),
-        listener=callback,
-        has_loss=lambda: learner.returns_loss,
+        directory, job.sampler.examples, job.epochs, label, quiet, history, callback, lambda: learner.returns_loss
     )
 
     def say(text: str) -> None:
@@ -116,15 +115,14 @@ def _train(
     files = RunFiles(call.request, directory, job, recorder, describe_group(transport, job), say)
     ended: dict[str, Any] = {}
 
-    def share(_loop: Loop) -> None:
-        """Let all have the summary and history of the first process, since clocks differ, while it may be lost."""
-        summary = {**(files.summary or {}), "blas_threads": call.threads}
-        ended.update({"summary": summary, "history": _shown(history)})
-        if transport.kind == "mpi":
-            ended.update(all_gather_json(transport, ended)[0])
+    def share() -> None:
+        """Give all processes the summary and history of the first, since clocks differ. While training still recovers
+        from losses, since the first may be lost."""
+        own = {"summary": {**(files.summary or {}), "blas_threads": call.threads}, "history": _shown(history)}
+        ended.update(all_gather_json(transport, own)[0])
 
     try:
-        loop = train_job(job, recorder, files, transport, agreement, signals, started, share, task.fingerprints())
+        loop = train_job(files, transport, agreement, signals, started, share, task.fingerprints())
     except Diverged as error:
         error.args = (f"{error}{_nonfinite_data(task.data)}",)
         raise
@@ -151,19 +149,18 @@ def _nonfinite_data(data: Data) -> str:
     return ""
 
 
-def fit_with_mpi(built: tuple[FitCall, Job] | None, failure: Exception | None, note: str | None) -> Fitted:
-    """Collective: train what was built on all processes. `failure`: the reason why nothing was built here; one process
-    raises it, the others raise SystemExit(1)."""
+def fit_with_mpi(call: FitCall | None, failure: Exception | None, note: str | None) -> Fitted:
+    """Collective: train on all processes. `failure`: why this process cannot; one process raises its own, the others
+    raise SystemExit(1). `note`: to be said once."""
     world = World()
-    patience = built[0].task.settings.cluster.patience if built else DEFAULT_PATIENCE
+    patience = call.task.settings.cluster.patience if call else DEFAULT_PATIENCE
     transport = open_transport(world, patience)
     agreement = Agreement(transport)
     agreement.failure = failure
     first, signals = transport.process == 0, Signals()
     try:
         agreement.check()
-        assert built
-        call, job = built
+        assert call
         _check_same(transport, call.task)
         if note and first:
             say_once(note)
@@ -172,17 +169,29 @@ def fit_with_mpi(built: tuple[FitCall, Job] | None, failure: Exception | None, n
         with signals.listening() if name else nullcontext():  # from here on, after MPI has installed handlers
             if name and transport.recovers:  # then the first process may be lost, and the others go on
                 agreement.together(lambda: share_lock(Path(name)))
-            return _fit_on(transport, call, job, Path(name) if name else None, signals, agreement)
+            return _fit_on(transport, call, call.job, Path(name) if name else None, signals, agreement)
     except Stopped as stopped:
-        raise exception_after(stopped, transport.process == transport.members[0]) from None
+        raise _exception_after(stopped, transport.process == transport.members[0]) from None
     except BaseException as error:
         agreement.abort_unless_shared(error)
-        if agreement.reports(error):
+        if agreement.must_report(error):
             raise
         raise SystemExit(1) from None
     finally:
         transport.close()
         world.close()
+
+
+def _exception_after(stopped: Stopped, reports: bool) -> BaseException:
+    """What a call raises after a signal: KeyboardInterrupt or SystemExit. `reports`: this process says what it was."""
+    if reports:
+        LOG.error(
+            "psgd: stopped by signal %s; a checkpoint is in %s: the same call with resume=True goes on from it",
+            stopped.number,
+            stopped.where,
+        )
+    interrupted = stopped.code == INTERRUPTED and reports  # one of several processes prints a traceback
+    return KeyboardInterrupt() if interrupted else SystemExit(stopped.code)
 
 
 def _check_same(transport: Transport, task: Task) -> None:

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from psgd.config.settings import Settings
 from psgd.group.failure import Ended
@@ -36,8 +36,8 @@ def run_in_process(
             return None
 
     try:
-        results: list[T] = run_threads(thread_count(settings), settings.cluster.patience, main)
+        results = run_threads(thread_count(settings), settings.cluster.patience, main)
     except KeyboardInterrupt:
         signals.asked = signal.SIGINT
         raise
-    return results[0]
+    return cast(T, results[0])

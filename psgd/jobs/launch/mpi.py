@@ -16,7 +16,7 @@ from psgd.jobs.build import build_job
 from psgd.jobs.choose.device import with_device
 from psgd.jobs.environment import limit_blas
 from psgd.jobs.files.locks import share_lock
-from psgd.jobs.process import print_summary, run_on_process
+from psgd.jobs.process import Training, print_summary, run_printing
 from psgd.jobs.request import RunRequest, parse_arguments
 from psgd.training.signals import Signals, Stopped
 
@@ -98,6 +98,6 @@ def run_with_mpi(request: RunRequest, world: World, agreement: Agreement, signal
     transport = open_transport(world, settings.cluster.patience)
     if transport.recovers:  # then the first process may be lost, and the others go on
         agreement.together(lambda: share_lock(directory))
-    result = run_on_process(request, directory, lambda: job, transport, signals)
+    result = run_printing(Training(request, directory, lambda: job, transport, signals))
     transport.close()
     return print_summary(result)

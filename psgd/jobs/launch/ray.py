@@ -20,8 +20,9 @@ from psgd.group.ray.transport import Ray
 from psgd.jobs.build import build_job
 from psgd.jobs.choose.gpus import no_gpu
 from psgd.jobs.choose.group import thread_count
-from psgd.jobs.process import Result, RunOnProcess
+from psgd.jobs.process import Result, RunOnProcess, Training
 from psgd.jobs.request import RunRequest
+from psgd.training.job import Job
 from psgd.training.signals import Signals, exit_code_of
 
 # Environment variables of the driver that actors need: they affect bits, or where data are looked for.
@@ -47,8 +48,9 @@ def run_on_ray(
             patience, processes = settings.cluster.patience, _processes(settings, gpus)
             with opened() as directory:
                 act = partial(_run_on_actor, run, request, directory, os.getcwd())
-                about = processes, patience, _variables(), act, lambda: signals.asked
-                ended: list[Result | None] = run_actors(*about, share(processes, gpus))
+                ended = run_actors(
+                    processes, patience, _variables(), act, lambda: signals.asked, share(processes, gpus)
+                )
     except SystemExit as aborted:  # an actor aborted, after it reported why
         return Result(aborted.code if isinstance(aborted.code, int) else 1, None, directory)
     except KeyboardInterrupt:  # before the actors ran
@@ -86,7 +88,11 @@ def _run_on_actor(
 
     transport.on_signal = on_signal
     settings = request.settings
-    return run(request, directory, lambda: build_job(settings, load_data(settings)), transport, signals)
+
+    def build() -> Job:
+        return build_job(settings, load_data(settings))
+
+    return run(Training(request, directory, build, transport, signals))
 
 
 def _gpus(settings: Settings) -> int:

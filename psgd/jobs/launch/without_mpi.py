@@ -28,13 +28,13 @@ def launch(arguments: list[str] | None, signals: Signals) -> int:
         world = World()
         signals.listen()  # again, because MPI installs its own handlers
         return run_with_mpi(request, world, Agreement(world), signals)
-    from psgd.jobs.process import print_summary, run_on_process
+    from psgd.jobs.process import print_summary, run_printing
 
     def listening() -> AbstractContextManager[None]:
         signals.listen()
         return nullcontext()  # to the end of the process
 
-    return print_summary(run_without_mpi(request, signals, listening, run_on_process, run_on_process))
+    return print_summary(run_without_mpi(request, signals, listening, run_printing, run_printing))
 
 
 def run_without_mpi(
@@ -45,8 +45,8 @@ def run_without_mpi(
     run_on_actor: "RunOnProcess",
 ) -> "Result":
     """Run a job in this process, on threads or on Ray, as the settings say; returns the first process's result.
-    `listening`: to signals, as soon as there may be a run directory, in which they leave a checkpoint. `run` is for
-    this process and its threads, `run_on_actor` for actors of Ray."""
+    `listening`: installs handlers of signals, as soon as there may be a run directory, in which they save a checkpoint.
+    `run` is for this process and its threads, `run_on_actor` for actors of Ray."""
     # Imported here because they import numpy, which a dry run does without.
     from psgd.data.sources.load import load_data
     from psgd.group.transport import Transport
@@ -55,6 +55,7 @@ def run_without_mpi(
     from psgd.jobs.environment import limit_blas
     from psgd.jobs.files.open_directory import opened_directory
     from psgd.jobs.launch.in_process import run_in_process
+    from psgd.jobs.process import Training
     from psgd.training.job import Job
 
     settings = request.settings
@@ -73,6 +74,6 @@ def run_without_mpi(
             limit_blas()
 
             def act(transport: Transport, build: Callable[[], Job]) -> "Result":
-                return run(request, directory, build, transport, signals)
+                return run(Training(request, directory, build, transport, signals))
 
             return run_in_process(settings, first, lambda: build_job(settings, first.data), act, signals)

@@ -15,12 +15,12 @@ import numpy as np
 from psgd.config.settings import Averaging, Settings
 from psgd.core.blocks import ApplyBlock
 from psgd.core.clock import real_clock
+from psgd.core.cores import cores
 from psgd.core.replica import Progress, Replica
 from psgd.data.dataset import Data, Examples
 from psgd.group.group import Group
 from psgd.group.serial import Serial
 from psgd.jobs.build import build_job
-from psgd.jobs.choose.group import cores
 from psgd.jobs.probe.concurrent import Barrier, ProcessWork, run_concurrently
 from psgd.jobs.probe.forecast import ASSUMED_EXCHANGE, EXCHANGES, Machine, Round
 from psgd.training.evaluation import Evaluator

@@ -119,7 +119,7 @@ class DeviceSteps:
         self._start(
             [slot for slot, limit in enumerate(limits) if limit and not self._workers[slot].steps_done], replica
         )
-        self._order(replica, plan, limits, steps)
+        self._fill_segment_inputs(replica, plan, limits, steps)
         ends = [
             limit > 0 and worker.steps_done + limit == plan[worker.number]
             for worker, limit in zip(self._workers, limits, strict=True)
@@ -147,8 +147,8 @@ class DeviceSteps:
                 self._workers[slot].moment_steps = replica.progress.steps
         self._device.start(fresh, zero_moments=self._optimizer_state == "reset")
 
-    def _order(self, replica: Replica, plan: StepCounts, limits: list[int], steps: int) -> None:
-        """Say which rows and factors each step of each worker takes."""
+    def _fill_segment_inputs(self, replica: Replica, plan: StepCounts, limits: list[int], steps: int) -> None:
+        """Write the rows, and the factors of the rule, of each step of each worker."""
         workers, (rows, factors, of_slots) = self._workers, self._segment_inputs
         of_slots[:] = limits
         numbers, done = [worker.number for worker in workers], [worker.steps_done for worker in workers]

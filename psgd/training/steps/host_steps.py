@@ -24,7 +24,7 @@ class HostSteps:
         self._workers = list(workers)
         self._budget = StepBudget(self._segment_seconds / max(1, len(self._workers)))
 
-    # The vectors of the workers and of the replica are here.
+    # Nothing to do: all vectors are in the memory that this class works on.
 
     def changed(self, workers: Iterable[WorkerState]) -> None: ...
 

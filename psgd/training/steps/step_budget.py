@@ -3,8 +3,8 @@
 from typing import final
 
 FIRST_SEGMENT_STEPS = 4  # before it is known how long a step takes
-# Times the longest segment that the next may have. The rows of the next segment are drawn while a device takes one, so
-# that with more it would wait for the first long segment; with less, there would be more short ones.
+# A segment has at most so many times the steps of the longest before it. The rows of the next segment are drawn while a
+# device works on one: raised, it would wait for the rows of the first long segment; lowered, more segments are short.
 GROWTH = 8
 SHORTEST = 1e-9  # seconds of a step; also before it is known
 
