@@ -18,7 +18,7 @@ def check_installed() -> None:
 
 
 def frame(columns: dict[str, Sequence[object]]) -> Any:
-    """Make a DataFrame, in which alone scikit-learn knows columns by name. UsageError if pandas is missing or broken."""
+    """Make a DataFrame: scikit-learn knows names of columns in no other. UsageError if pandas is missing or broken."""
     try:
         import pandas
     except Exception as error:
