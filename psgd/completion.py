@@ -11,6 +11,7 @@ from psgd.config.shipped import COMPARISON, configs, shipped
 from psgd.core.command import program_name, run_command
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result
+from psgd.core.optional import what_to_install
 from psgd.core.subcommands import SUBCOMMANDS
 
 SHELLS = ("bash", "zsh")
@@ -77,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def script(shell: str) -> str:
-    """The script for a shell. UsageError if shtab is missing."""
+    """The script for a shell. UsageError if shtab is missing or broken."""
     text: str = _library().complete(_everything(), shell, preamble=_functions(shell))
     return text + ("\ncomplete -o bashdefault -F _psgd psgd" if shell == "bash" else "")
 
@@ -85,8 +86,8 @@ def script(shell: str) -> str:
 def _library() -> ModuleType:
     try:
         import shtab
-    except ImportError:
-        raise UsageError("completion needs shtab, which is not installed: pip install 'psgd[completion]'") from None
+    except Exception as error:
+        raise UsageError(f"completion needs {what_to_install(error, 'shtab', 'psgd[completion]')}") from None
     return shtab
 
 

@@ -79,7 +79,7 @@ def test_without_numba_jobs_run_on_numpy(monkeypatch, capfd, package):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
     assert gradient_averaging(LONG).backend is NUMPY
-    with pytest.raises(UsageError, match=r"compile is always, which needs numba.*: pip install numba"):
+    with pytest.raises(UsageError, match=r"compile is always, which needs numba.*: pip install 'psgd\[fast\]'"):
         built("compile=always")
     assert capfd.readouterr().err == ""
 
@@ -152,7 +152,7 @@ def test_compile_always_fails_before_a_run_directory_is_made(tmp_path):
     variables = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
     finished = python("-m", "psgd.train", "compile=always", "--output", str(tmp_path / "run"), **variables)
     assert finished.code == 2, finished
-    assert "which needs a numba that works (no compiler today): pip install numba" in finished.stderr
+    assert "which needs a numba that works (no compiler today): pip install -U numba" in finished.stderr
     assert "Traceback" not in finished.stderr
     assert not (tmp_path / "run").exists()
 

@@ -7,6 +7,7 @@ import pytest
 from config_problems import WriteFile, file, only_problem, problems
 from hypothesis import given
 from hypothesis import strategies as st
+from properties import repeatable
 
 from psgd.config.document import NotYaml, parse_yaml, to_yaml
 from psgd.config.resolve import Resolved, dump, resolve
@@ -81,6 +82,7 @@ def test_files_that_cannot_be_read(file: WriteFile, tmp_path: Path) -> None:
 FINITE = st.floats(min_value=1e-300, max_value=1e300)
 
 
+@repeatable
 @given(
     learning_rate=FINITE,
     l2=st.just(0.0) | FINITE,

@@ -234,7 +234,7 @@ def test_what_is_there_is_not_replaced(tmp_path, monkeypatch, capsys):
 def test_without_matplotlib_the_message_says_how_to_get_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main([str(write(tmp_path / "run", metrics())), "--output", str(tmp_path / "out.png")]) == 2
-    assert "pip install matplotlib" in capsys.readouterr().err
+    assert "pip install 'psgd[report]'" in capsys.readouterr().err
 
 
 class Full(io.StringIO):

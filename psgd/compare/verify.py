@@ -58,7 +58,7 @@ def _why(directory: Path, run: str, group: str) -> str:
 def _train(directory: Path, run: str, group: str, workers: int) -> str | None:
     launcher = ["mpirun", "-n", str(min(workers, cores()))] if group == "mpi" else []
     if launcher and not shutil.which("mpirun"):
-        raise UsageError("--group mpi needs mpirun: pip install mpich, or choose another group")
+        raise UsageError("--group mpi needs mpirun: pip install 'psgd[mpi]', or choose another group")
     output = directory / "verified" / f"{run}-{group}"
     config = directory / "runs" / f"{run}.yaml"
     command = [sys.executable, "-m", "psgd.train", str(config), f"group={group}", "cluster.processes=null", "--quiet"]

@@ -45,7 +45,7 @@ class Run:
         rows = read_rows(self.directory)
         try:
             import pandas
-        except ImportError:
+        except Exception:  # a broken one may raise anything
             return rows
         return pandas.DataFrame(rows)
 

@@ -40,7 +40,7 @@ def open_device(number: int) -> Device:
     missing."""
     try:
         import cupy
-    except ImportError as error:
+    except Exception as error:  # a broken one may raise anything
         raise UsageError(
             f"CuPy cannot be imported ({_in_short(error.__cause__ or error)}): pip install 'psgd[gpu]', or [gpu12] for "
             "CUDA 12"

@@ -1,6 +1,5 @@
 """Panels as PNG, for where SVG cannot be shown; needs matplotlib."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +7,20 @@ from psgd.compare.numbers import bandwidth, seconds
 from psgd.compare.report import axes
 from psgd.compare.report.marks import BLACK, LIGHT
 from psgd.compare.report.panels import Axis, Bars, Curves, Map, Panel, Panels
-from psgd.compare.single_run.picture import COLOURS, LINES, MARKERS, save
+from psgd.compare.single_run.picture import COLOURS, LINES, MARKERS, import_matplotlib, save
 
 PARTS = (("#5b636e", ""), ("#ffffff", "////"), ("#dfe3e8", ""))  # fill and hatching of the parts of bars
 
 
 def write(path: Path, figure: Panels) -> None:
-    """Draw a figure with a legend. StorageError if it cannot be written."""
-    os.environ["MPLBACKEND"] = "agg"
-    import matplotlib
-
+    """Draw a figure with a legend. UsageError if matplotlib is missing or broken, StorageError if the file
+    cannot be written."""
+    matplotlib = import_matplotlib()
     columns = figure.columns
     rows = -(-len(figure.panels) // columns)
     style: Any = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
     with matplotlib.rc_context(style):
-        from matplotlib.figure import Figure
-
-        drawn = Figure(figsize=(3.2 * columns, 2.6 * rows + 0.3), layout="constrained")
+        drawn = matplotlib.figure.Figure(figsize=(3.2 * columns, 2.6 * rows + 0.3), layout="constrained")
         for number, panel in enumerate(figure.panels):
             _draw(drawn.add_subplot(rows, columns, number + 1), panel)
         _legend(drawn, figure)

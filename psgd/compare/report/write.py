@@ -9,8 +9,9 @@ from psgd.compare.report.document import compose
 from psgd.compare.report.html import Page
 from psgd.compare.report.markdown import markdown
 from psgd.compare.report.series_csv import table
-from psgd.core.errors import StorageError
+from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import write_text
+from psgd.core.log import LOG
 
 
 def write_report(directory: Path, results: view.Results, times: view.Times) -> list[Path]:
@@ -35,6 +36,10 @@ def write_report(directory: Path, results: view.Results, times: view.Times) -> l
     if find_spec("matplotlib") is None:
         return list(written)
     pictures = {directory / "figures" / f"{figure.name}.png": figure for figure in figures}
-    for path, figure in pictures.items():
-        png.write(path, figure.panels)
+    try:
+        for path, figure in pictures.items():
+            png.write(path, figure.panels)
+    except UsageError as error:  # the comparison may have taken hours
+        LOG.warning("psgd: the report has no figures as PNG: %s", error)
+        return list(written)
     return [*written, *pictures]

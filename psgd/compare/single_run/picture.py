@@ -10,6 +10,7 @@ from psgd.compare.single_run.curves import AXES, Curve, RunCurves
 from psgd.config.document import read_file
 from psgd.core.errors import StorageError, UsageError
 from psgd.core.files import write_atomically
+from psgd.core.optional import what_to_install
 
 FORMATS = (".png", ".svg", ".pdf")
 # The palette of Okabe and Ito (2008) for colour-blind readers; line styles and markers differ too, for print in grey.
@@ -55,18 +56,23 @@ def _experiment(path: Path) -> str:
     return f": {strategy.get('name')}{period}, {workers} worker{'s' * (workers != 1)}"
 
 
+def import_matplotlib() -> Any:
+    """Import matplotlib. UsageError if it is missing or broken."""
+    os.environ["MPLBACKEND"] = "agg"  # a notebook's backend, which it names there, may be missing here
+    try:
+        import matplotlib
+        import matplotlib.figure
+    except Exception as error:
+        raise UsageError(f"plots need {what_to_install(error, 'matplotlib', 'psgd[report]')}") from None
+    return matplotlib
+
+
 def draw(runs: list[RunCurves], names: list[str]) -> Any:
     """Draw a matplotlib figure: a row of panels for the loss, and one for the accuracy if any run has one."""
-    try:
-        os.environ["MPLBACKEND"] = "agg"  # a notebook's backend, which it names there, may be missing here
-        import matplotlib
-    except ImportError as error:
-        raise UsageError(f"plots need matplotlib ({error}): pip install matplotlib") from None
+    matplotlib = import_matplotlib()
     rows = ["loss", "accuracy"] if any("accuracy" in kind for run in runs for kind in run.curves) else ["loss"]
     with matplotlib.rc_context(_STYLE):
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(12, 0.9 + 3.2 * len(rows) + 0.25 * len(runs)), layout="constrained")
+        figure = matplotlib.figure.Figure(figsize=(12, 0.9 + 3.2 * len(rows) + 0.25 * len(runs)), layout="constrained")
         panels = figure.subplots(len(rows), len(AXES), squeeze=False, sharey="row", sharex="col")
         scales = {axis: _scale(runs, axis) for axis in AXES}
         for panels_of_row, quantity in zip(panels, rows, strict=True):

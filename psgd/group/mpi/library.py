@@ -29,9 +29,9 @@ def load() -> Any:
         # MPI_Finalize may wait for a lost process forever, so that a fault tolerant job ends without it.
         mpi4py.rc.initialize, mpi4py.rc.finalize = False, not is_fault_tolerant()
         from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:  # mpi4py or an MPI library is missing
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"group mpi needs mpi4py and an MPI ({reason}): pip install mpi4py mpich") from None
+    except Exception as error:  # of many types: mpi4py or an MPI library is missing or broken
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise UsageError(f"group mpi needs mpi4py and an MPI ({reason}): pip install 'psgd[mpi]'") from None
     if unprotected and MPI.Is_initialized() and rank() == 0:
         say_once(
             "psgd: warning: MPI was initialized before psgd could set it up for losses of processes on several hosts: "

@@ -52,9 +52,8 @@ def connected(cpus: int) -> Iterator[None]:
 def _start(ray: Any, cpus: int) -> None:
     """Start Ray here. Other users of this host and of its network must not reach it, since they could run anything."""
     if tuple(int(number) for number in ray.__version__.split(".")[:2]) < LOCAL_VERSION:
-        least = ".".join(map(str, LOCAL_VERSION))
         raise UsageError(
-            f"ray {ray.__version__} cannot protect a Ray that is started here by a token: pip install 'ray>={least}', "
+            f"ray {ray.__version__} cannot protect a Ray that is started here by a token: pip install 'psgd[ray]', "
             "or let RAY_ADDRESS name a running cluster"
         )
     try:

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from psgd.core.errors import UsageError
+from psgd.core.optional import what_to_install
 
 LOCAL = "local"
 CLIENT = "ray://"  # how addresses of Ray's client begin, which cannot tell its references apart
@@ -18,13 +19,13 @@ def address() -> str:
 
 
 def import_ray() -> Any:
-    """The module ray. UsageError if it is not installed."""
+    """The module ray. UsageError if it is missing or broken."""
     if "ray" not in sys.modules and address() == LOCAL:
         _prepare_local()
     try:
         import ray
-    except ImportError:
-        raise UsageError("group ray needs ray: pip install ray") from None
+    except Exception as error:
+        raise UsageError(f"group ray needs {what_to_install(error, 'ray', 'psgd[ray]')}") from None
     return ray
 
 

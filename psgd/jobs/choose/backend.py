@@ -49,13 +49,13 @@ def choose_backend(settings: Settings, examples: int, learner: Learner, optimize
             raise
         return NUMPY
     except Exception as error:  # a broken numba may raise anything
-        text = str(error) or repr(error)
+        text = " ".join((str(error) or repr(error)).split())
         if isinstance(error, ModuleNotFoundError) and str(error.name).split(".")[0] in ("numba", "llvmlite"):
-            reason = f"which needs numba ({text}): pip install numba"
+            reason = f"which needs numba ({text}): pip install 'psgd[fast]'"
         elif isinstance(error, LookupError):
             reason = f"but numba {text}; use compile: auto"
         else:
-            reason = f"which needs a numba that works ({text}): pip install numba"
+            reason = f"which needs a numba that works ({text}): pip install -U numba"
             if wanted == "auto" and first_time(("not compiled", text)):  # several jobs may be built in a process
                 LOG.warning("psgd: the inner loops cannot be compiled: %s", text)
         if wanted == "always":

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from psgd.core.errors import UsageError
+from psgd.core.optional import what_to_install
 
 
 class Missing(UsageError, ImportError):
-    """scikit-learn is not installed."""
+    """scikit-learn is missing, broken or too old."""
 
 
 try:
@@ -17,8 +18,8 @@ try:
     from sklearn.utils.multiclass import _check_partial_fit_first_call as first_partial_fit
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
-except ImportError as error:
-    raise Missing(f"psgd.sklearn needs scikit-learn 1.6 or later ({error}): pip install 'psgd[sklearn]'") from None
+except Exception as error:
+    raise Missing(f"psgd.sklearn needs {what_to_install(error, 'scikit-learn', 'psgd[sklearn]')}") from None
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 

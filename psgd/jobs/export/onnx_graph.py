@@ -5,6 +5,7 @@ from typing import Any, final
 import numpy as np
 
 from psgd.core.errors import UsageError
+from psgd.core.optional import what_to_install
 
 # Old enough for the runtimes of the last years; each operator used here is in it.
 OPSETS = {"": 17, "ai.onnx.ml": 3}
@@ -79,12 +80,12 @@ class Graph:
 
 
 def _import_onnx() -> Any:
-    """Import onnx. UsageError if it is missing."""
+    """Import onnx. UsageError if it is missing or broken."""
     try:
         import onnx
         import onnx.checker
         import onnx.helper
         import onnx.numpy_helper
-    except ImportError:
-        raise UsageError("--to onnx needs the package onnx: pip install 'psgd[export]'") from None
+    except Exception as error:
+        raise UsageError(f"--to onnx needs {what_to_install(error, 'onnx', 'psgd[export]')}") from None
     return onnx

@@ -6,24 +6,24 @@ from typing import Any
 import numpy as np
 
 from psgd.core.errors import UsageError
+from psgd.core.optional import what_to_install
 
 
 def check_installed() -> None:
-    """UsageError if scikit-learn is missing."""
+    """UsageError if scikit-learn is missing or broken."""
     try:
         import sklearn  # noqa: F401
-    except ImportError:
-        raise UsageError("--to sklearn needs scikit-learn: pip install 'psgd[sklearn]'") from None
+    except Exception as error:
+        raise UsageError(f"--to sklearn needs {what_to_install(error, 'scikit-learn', 'psgd[sklearn]')}") from None
 
 
 def frame(columns: dict[str, Sequence[object]]) -> Any:
-    """Make a DataFrame. UsageError if pandas is missing: scikit-learn knows columns by name only in DataFrames."""
+    """Make a DataFrame: scikit-learn knows names of columns in no other. UsageError if pandas is missing or broken."""
     try:
         import pandas
-    except ImportError:
-        raise UsageError(
-            "--to sklearn of a model that was trained on a table needs pandas: pip install pandas"
-        ) from None
+    except Exception as error:
+        needs = what_to_install(error, "pandas", "pandas")
+        raise UsageError(f"--to sklearn of a model that was trained on a table needs {needs}") from None
     return pandas.DataFrame(columns)
 
 
