@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from processes import LIMIT
 
-from psgd.group.spin_barrier import MAX_ROW_BYTES, MOST_POLLS, SpinBarrier, barrier_bytes
+from psgd.group.spin_barrier import MAX_ROW_BYTES, MOST_YIELDS, SpinBarrier, barrier_bytes
 
 
 def forked(processes: int, body: Callable[[SpinBarrier, int], object]) -> None:
@@ -99,28 +99,31 @@ def test_a_process_that_waits_for_long_leaves_its_core():
     forked(2, body)
 
 
-def test_polls_in_vain_are_halved_and_more_follow_when_they_are_not():
-    memory = mmap.mmap(-1, barrier_bytes(2))
-    late = SpinBarrier(memoryview(memory), 1, 2)
-    here = SpinBarrier(memoryview(memory), 0, 2, idle=late.wait)
-    polls = []
-    for _ in range(8):
-        here.wait()
-        polls.append(here._polls)
-    assert polls == [2048, 1024, 512, 256, 128, 64, 64, 64]
+def test_a_process_yields_less_often_before_it_sleeps_after_yields_in_vain():
+    memory, yields, calls = mmap.mmap(-1, barrier_bytes(2)), [], []
+    other = SpinBarrier(memoryview(memory), 1, 2)
 
-    class Counters(list[int]):  # in which the other one arrives when it is polled for the second time
-        def __getitem__(self, place):
-            value = super().__getitem__(place)
-            self[place] = here._count
-            return value
+    def arrive_at(call: int) -> None:
+        """The other process arrives while this one yields for that time, or before it sleeps."""
+        calls.append(0)
+        if len(calls) == call:
+            other.wait()
 
-    here._counters = Counters(here._counters.tolist())
-    for _ in range(30):
+    def wait(call: int) -> int:
+        here._idle = lambda: arrive_at(call)
+        calls.clear()
         here.wait()
-        polls.append(here._polls)
-    assert polls[8:11] == [80, 100, 125]
-    assert polls[-1] == MOST_POLLS
+        return here._yields
+
+    here = SpinBarrier(memoryview(memory), 0, 2)
+    for most in (256, 128, 64, 32, 16, 8, 4, 2, 1, 1, 1):
+        assert here._yields == most
+        yields.append(wait(most + 1))
+    assert yields == [128, 64, 32, 16, 8, 4, 2, 1, 1, 1, 1]
+    wait(2)
+    here._yields = 2
+    assert [wait(1) for _ in range(30)][-1] == MOST_YIELDS
+    assert wait(MOST_YIELDS + 2) == MOST_YIELDS // 2
 
 
 def test_a_row_is_kept_until_all_have_read_it():

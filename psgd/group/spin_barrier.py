@@ -4,18 +4,21 @@ Each process writes the number of the barrier it has reached and reads the other
 Python that takes a few microseconds; a message-passing library takes a dozen and more, most of them because its code
 has left the caches since the last call.
 
-A process that polls keeps a core from the one that it waits for, where there are fewer cores than processes or where
-other programs run. So it sleeps after a number of polls, which adapts: half as many after a wait in which they were in
-vain, and more again after a wait that they ended. sched_yield is no help: other programs have a whole time slice then.
+A process that waits yields its core now and then: where there are fewer cores than processes, the one for which it waits
+may need it. Where other programs run, too, a yield may hand them the core for a whole time slice, while a process that
+sleeps gets it back soon. So after a number of yields it sleeps. The number adapts: half as many after a wait that they
+did not end, and more again after one that they did.
 """
 
+import os
 import time
 from collections.abc import Callable
 from typing import final
 
 CACHE_LINE_BYTES = 64  # a process's counter has a cache line of its own, so that writes do not slow the others' reads
 MAX_ROW_BYTES = 4096  # of one process's row in an all-gather
-MOST_POLLS, FEWEST_POLLS = 4096, 64  # in a row: some 200 and 3 microseconds
+POLLS = 64  # in a row, some 3 microseconds, before a process yields its core
+MOST_YIELDS = 256  # some 0.9 milliseconds, on a machine with nothing else to do
 NAP_SECONDS = 1e-6  # asked for; Linux makes some 60 microseconds of it
 
 
@@ -39,7 +42,8 @@ class SpinBarrier:
         processes: int,
         idle: Callable[[], object] = _nothing,
     ) -> None:
-        """`memory`: `barrier_bytes(processes)` bytes, initially 0. `idle` is called before each sleep."""
+        """`memory`: `barrier_bytes(processes)` bytes, initially 0. `idle` is called with
+        each yield, and before each sleep."""
         counters = processes * CACHE_LINE_BYTES
         self._counters, self._rows = memory[:counters].cast("q"), memory[counters:]
         step = CACHE_LINE_BYTES // 8
@@ -47,7 +51,7 @@ class SpinBarrier:
         # Two rows a process, used alternately: nobody writes to one again before all have read it.
         self._starts = [[(2 * p + odd) * MAX_ROW_BYTES for p in range(processes)] for odd in range(2)]
         self.processes, self._rank, self._count = processes, rank, 0
-        self._idle, self._polls = idle, MOST_POLLS
+        self._idle, self._yields = idle, MOST_YIELDS
 
     def all_gather(self, row: bytes) -> list[bytes]:
         """Everyone's row, of equal length, at most MAX_ROW_BYTES, in order of ranks."""
@@ -67,12 +71,15 @@ class SpinBarrier:
                 self._spin(other, count)
 
     def _spin(self, other: int, count: int) -> None:
-        counters, most = self._counters, self._polls
-        for _ in range(most):
-            if counters[other] >= count:
-                self._polls = min(most + most // 4, MOST_POLLS)
-                return
-        self._polls = max(most // 2, FEWEST_POLLS)
+        counters, yields = self._counters, self._yields
+        for _ in range(yields):
+            for _ in range(POLLS):
+                if counters[other] >= count:
+                    self._yields = min(yields + max(1, yields // 4), MOST_YIELDS)
+                    return
+            self._idle()
+            os.sched_yield()
+        self._yields = max(1, yields // 2)
         while counters[other] < count:
             self._idle()
             time.sleep(NAP_SECONDS)
