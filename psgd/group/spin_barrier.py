@@ -4,7 +4,7 @@ Each process writes the number of the barrier it has reached and reads the other
 Python that takes a few microseconds; a message-passing library takes a dozen and more, most of them because its code
 has left the caches since the last call.
 
-A process that waits yields its core now and then: where there are fewer cores than processes, the one for which it waits
+A process that waits yields its core now and then: where there are fewer cores than processes, the one that it waits for
 may need it. Where other programs run, too, a yield may hand them the core for a whole time slice, while a process that
 sleeps gets it back soon. So after a number of yields it sleeps. The number adapts: half as many after a wait that they
 did not end, and more again after one that they did.
