@@ -94,6 +94,12 @@ class TestLauncher:
             ({"PMI_SIZE": "4", "PMI_FD": "0"}, "hydra_pmi_proxy", "note", "hydra_pmi_proxy started psgd doctor"),
             ({"SLURM_STEP_ID": "0", "SLURM_NTASKS": "4"}, "slurmstepd", "wrong", "srun started 4 processes"),
             ({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "1"}, "slurmstepd", "ok", "in a job of Slurm"),
+            (
+                {"SLURM_STEP_NUM_TASKS": "1", "PMI_SIZE": "1", "PMI_FD": "0", "PMI_RANK": "0"},
+                "slurmstepd",
+                "ok",
+                "in a job of Slurm",
+            ),
         ],
     )
     def test_variables_of_launchers(self, no_launcher, variables, above, level, words):

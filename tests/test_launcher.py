@@ -1,11 +1,13 @@
 """Which environment variables mean that an MPI launcher started a process, and which were merely inherited."""
 
 import os
+import shlex
+import socket
 from contextlib import nullcontext as nothing
 
 import pytest
 from command import command, refused
-from processes import mpi, run
+from processes import installed_mpi, mpi, run
 
 from psgd.core.errors import UsageError
 from psgd.core.launcher import disconnected, launched, process_count, rank, unconnected_tasks
@@ -14,9 +16,14 @@ from psgd.jobs.choose.group import check_launched
 
 NAMES = (
     *("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "PMI_SIZE", "PMI_RANK", "PMI_FD", "PMI_PORT"),
-    *("PMIX_RANK", "PMIX_NAMESPACE", "PMIX_SERVER_URI3"),
+    *("PMIX_RANK", "PMIX_NAMESPACE", "PMIX_SERVER_URI3", "MPI_LOCALNRANKS"),
 )
 SLURM_STEP = {"SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}
+# What srun --mpi=pmi2 -n 1 and --mpi=pmix -n 1 of Slurm 22.05 set.
+SLURM_PMI2 = SLURM_STEP | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "1", "PMI_JOBID": "50.0"}
+SLURM_PMI2 |= {"PMI_FD": "0", "PMI_RANK": "0", "PMI_SIZE": "1"}
+SLURM_PMIX = SLURM_STEP | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_NTASKS": "1", "PMIX_NAMESPACE": "slurm.pmix.33.0"}
+SLURM_PMIX |= {"PMIX_RANK": "0", "PMIX_SERVER_URI3": "pmix-server.17002;tcp4://127.0.0.1:55057"}
 __all__ = ["mpi"]  # a fixture
 
 
@@ -46,11 +53,28 @@ def environment(monkeypatch):
         ({"PMI_SIZE": "1", "PMI_RANK": "0"}, False),
         ({"PMIX_RANK": "0", "PMIX_SERVER_URI3": "pmix-server.1;tcp4://127.0.0.1:1"}, True),
         ({"PMIX_RANK": "0", "PMIX_NAMESPACE": "slurm.pmix.11.0"}, False),
+        (SLURM_PMI2, False),  # one task needs no MPI
+        (SLURM_PMI2 | {"SLURM_STEP_NUM_TASKS": "2", "PMI_SIZE": "2"}, True),
+        (SLURM_PMI2 | {"MPI_LOCALNRANKS": "1"}, True),  # mpirun -n 1 of MPICH in such a task
+        (SLURM_PMI2 | {"PMI_SIZE": "4"}, True),  # of several, whatever Slurm says
+        (SLURM_PMIX, False),
+        (SLURM_PMIX | {"SLURM_STEP_NUM_TASKS": "2"}, True),
+        (SLURM_PMIX | {"PMIX_NAMESPACE": "prterun-node-16250@1"}, True),  # another launcher in such a task
+        (SLURM_PMIX | {"OMPI_COMM_WORLD_SIZE": "1"}, True),
     ],
 )
 def test_a_launcher_is_one_that_answers(environment, variables, started):
     environment(variables)
     assert launched() == started
+
+
+def test_a_connection_is_closed_once_a_program_has_used_it(environment):
+    ours, launchers = socket.socketpair()
+    environment({"PMI_SIZE": "4", "PMI_FD": str(ours.fileno())})
+    assert (launched(), disconnected()) == (True, 0)
+    launchers.close()
+    assert (launched(), disconnected()) == (False, 4)
+    ours.close()
 
 
 @pytest.mark.parametrize(
@@ -81,9 +105,8 @@ def test_tasks_that_nothing_connects_are_counted(environment, variables, tasks):
 def test_processes_that_lost_their_launcher_are_refused(environment, variables, lost):
     environment(variables)
     assert disconnected() == lost
-    with (
-        pytest.raises(UsageError, match=r"started 4 processes .* let mpirun start python itself") if lost else nothing()
-    ):
+    refusal = r"started 4 processes .* let mpirun or srun start each program itself"
+    with pytest.raises(UsageError, match=refusal) if lost else nothing():
         check_launched("auto", "group: auto or mpi")
 
 
@@ -123,10 +146,19 @@ def test_under_mpirun_what_another_launcher_left_behind_does_no_harm(mpi):
     assert finished.stdout.count('{"processes": 2}') == 2
 
 
-def test_in_an_interactive_shell_of_slurm_psgd_trains_alone(tmp_path):
-    shell = SLURM_STEP | {"SLURM_NTASKS": "1", "PMIX_RANK": "0", "PMIX_NAMESPACE": "slurm.pmix.11.0"}
-    finished = run([*command(), "training.epochs=1", "--output", str(tmp_path / "run")], **shell)
+@pytest.mark.parametrize("task", [SLURM_PMIX, SLURM_PMI2])
+def test_as_a_single_task_of_slurm_psgd_trains_alone(tmp_path, task):
+    finished = run([*command(), "training.epochs=1", "--output", str(tmp_path / "run")], **task)
     assert finished.code == 0, finished
+    assert "group: serial" in finished.stderr
+
+
+def test_a_second_program_of_the_same_process_is_refused_where_mpich_would_abort(tmp_path):
+    mpich = installed_mpi("mpich")
+    train = shlex.join([*command(), "training.epochs=1", "--output", str(tmp_path / "run")])
+    finished = run([str(mpich.bin / "mpirun"), "-n", "2", "sh", "-c", f"{train} && {train} --resume"])
+    assert finished.code == 2, finished
+    assert finished.stderr.count("or another program has used it") == 2, finished
 
 
 def test_processes_of_srun_that_nothing_connects_are_refused(tmp_path):

