@@ -144,6 +144,7 @@ def run_threads(processes: int, patience: float, main: Callable[[Threads], Any])
     for _ in range(processes):
         # When a process fails, the others end at their next wait; a process that hangs never comes to one.
         _wait(ended, patience if failures else math.inf)
+    shared.memory.clear()  # at once: the barrier refers to `shared`, which only a search for garbage frees
     if shared.lost:
         raise shared.lost
     if failures:
