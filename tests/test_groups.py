@@ -158,7 +158,7 @@ def test_the_number_of_memories_does_not_grow_with_the_workers(hosts):
 
 
 def test_what_threads_share_is_freed_when_they_have_ended():
-    """And not by a later search for garbage: a program that trains large models in a loop would hold several of them."""
+    """Not by a later search for garbage: a program that trains large models in a loop would hold several of them."""
     seen = []
 
     def main(transport: Threads) -> None:

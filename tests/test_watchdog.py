@@ -137,8 +137,8 @@ def test_more_threads_than_the_system_starts_are_refused(monkeypatch):
 
 @pytest.mark.parametrize("late", [False, True])
 def test_ctrl_c_while_threads_start_leaves_none_behind(monkeypatch, late):
-    """Of the first process, the watchdog and the thread are started; Ctrl-C comes to the next watchdog or thread, before
-    it is started or after."""
+    """Watchdog and thread of the first process are started; Ctrl-C comes to the next watchdog or thread, before it is
+    started or after."""
     for which in (2, 3):
         before, started, start = set(threading.enumerate()), [], threading.Thread.start
 
