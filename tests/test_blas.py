@@ -57,3 +57,17 @@ assert counts() == before and max(counts()) == 2
 """
     finished = python("-c", code, OPENBLAS_NUM_THREADS="2")
     assert finished.code == 0, finished
+
+
+def test_a_process_forked_while_another_thread_changes_the_limits_does_not_wait_for_it():
+    script = """if True:
+        import os, signal
+        from psgd.backends import blas
+        blas._changing.acquire()
+        if not os.fork():
+            signal.alarm(20)
+            with blas.one_blas_thread():
+                os._exit(0)
+        print(os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    assert python("-c", script).stdout == "0\n"

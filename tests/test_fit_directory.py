@@ -1,5 +1,7 @@
 """Which directories, arguments and parameters psgd.fit refuses for a run, and what it keeps in a directory."""
 
+import os
+
 import fit_run
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from run_files import read_summary
 
 import psgd
 from psgd.core.errors import DataError, Diverged, StorageError, UsageError
+from psgd.jobs.files import locks
 from psgd.training.checkpoint_files import CheckpointFiles
 
 __all__ = ["unbroken"]
@@ -50,6 +53,18 @@ def test_two_calls_do_not_write_one_directory_at_the_same_time(tmp_path):
 
     fit_run.fit(tmp_path / "run", callback=callback, group="threads")
     assert seen
+
+
+def test_a_process_that_the_callback_forks_does_not_keep_the_directory_locked(tmp_path):
+    copies = []
+
+    def callback(progress):
+        if not copies:
+            copies.append(os.dup(locks._locks[os.path.realpath(tmp_path / "run")]))  # as the process has it
+
+    fit_run.fit(tmp_path / "run", callback=callback, epochs=2)
+    fit_run.fit(tmp_path / "run", resume=True)
+    os.close(copies[0])
 
 
 @pytest.mark.parametrize(

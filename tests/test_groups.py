@@ -1,8 +1,10 @@
 """All groups keep one contract and give the same bits: here the groups that need no launcher."""
 
+import gc
 import signal
 import threading
 import time
+import weakref
 from functools import partial
 from pipes import run_pipes
 from types import SimpleNamespace
@@ -153,6 +155,21 @@ def test_the_number_of_memories_does_not_grow_with_the_workers(hosts):
     assert len(sizes(3000)) == len(sizes(3))
     replicas_and_result = 1000
     assert sum(sizes(3000).values()) <= 2 * 3000 * 64 + replicas_and_result  # contributions and sums of subtrees
+
+
+def test_what_threads_share_is_freed_when_they_have_ended():
+    """Not by a later search for garbage: a program that trains large models in a loop would hold several of them."""
+    seen = []
+
+    def main(transport: Threads) -> None:
+        seen.append(weakref.ref(transport.memory("contributions", 1000)))
+
+    gc.disable()
+    try:
+        run_threads(2, 20.0, main)
+        assert [found() for found in seen] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_signal_that_the_main_thread_sleeps_through_is_heard():

@@ -84,6 +84,22 @@ def test_actors_have_one_blas_thread_whatever_the_driver_has(three_actors):
     assert [seen.thread_limits for seen in three_actors] == [dict.fromkeys(ray_driver.VARIABLES, "1")] * 3
 
 
+def gathering(transport: Any) -> None:
+    """For longer than Ray takes to send what it records to its control plane, a second."""
+    end, going = time.monotonic() + 3.0, True
+    while going:
+        going = max(transport.all_gather(bytes([time.monotonic() < end]))) > bytes([0])
+
+
+def test_exchanges_are_not_recorded_by_the_control_plane(cluster):
+    import ray
+
+    actors(2, gathering)
+    names = {event["name"] for event in ray.timeline()}
+    assert "location" in names  # a call of the actors
+    assert "all_gather" not in names
+
+
 def test_the_script_on_a_running_cluster_gives_the_bits_of_serial(cluster, tmp_path, capsys):
     here = [config(tmp_path), "cluster.speeds=[1, 1, 0.5, 0.25]", "training.epochs=1", "--output"]
     done = subprocess.run(

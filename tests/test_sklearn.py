@@ -129,6 +129,16 @@ def test_scikit_learns_network_with_these_weights_predicts_the_same(classes):
     assert (estimator.out_activation_ == "sigmoid") == (classes == 2)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_program_that_has_numpy_raise_errors_gets_certain_predictions(classes):
+    X, y = blobs(classes)
+    with np.errstate(all="raise"):
+        estimator = PSGDClassifier((5,), max_iter=5, random_state=0).fit(X, y)
+        found, logarithms = estimator.predict_proba(1e6 * X), estimator.predict_log_proba(1e6 * X)
+    assert (found == 0.0).any()
+    assert np.array_equal(np.isneginf(logarithms), found == 0.0)
+
+
 @pytest.mark.parametrize(("name", "load"), [
     ("iris", load_iris), ("wine", load_wine), ("breast cancer", load_breast_cancer), ("digits", load_digits),
 ])  # fmt: skip

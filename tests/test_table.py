@@ -39,6 +39,7 @@ def test_categories_as_codes(tmp_path):
     high, low = 0.25 / (math.sqrt(3) / 4), -0.75 / (math.sqrt(3) / 4)
     np.testing.assert_allclose(arrays(data)[0][:, 0], [high, low, high, high], rtol=1e-15)
     np.testing.assert_allclose(data.test.inputs, [[high]], rtol=1e-15)
+    assert "1 column is 1 input," in data.note
 
 
 def test_categories_one_hot(tmp_path):

@@ -133,3 +133,27 @@ def test_more_threads_than_the_system_starts_are_refused(monkeypatch):
         UsageError, match=r"cluster.processes is 9, but the system lets psgd start no more than 3 threads"
     ):
         run_threads(9, 20.0, lambda transport: transport.all_gather(b""))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_ctrl_c_while_threads_start_leaves_none_behind(monkeypatch, late):
+    """Watchdog and thread of the first process are started; Ctrl-C comes to the next watchdog or thread, before it is
+    started or after."""
+    for which in (2, 3):
+        before, started, start = set(threading.enumerate()), [], threading.Thread.start
+
+        def interrupted(thread: threading.Thread, which=which, started=started, start=start) -> None:
+            started.append(thread)
+            if late or len(started) <= which:
+                start(thread)
+            if len(started) > which:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_threads(3, 60.0, lambda transport: transport.all_gather(b""))
+        monkeypatch.undo()
+        left = set(threading.enumerate()) - before
+        for thread in left:
+            thread.join(LIMIT)
+        assert not any(thread.is_alive() for thread in left)

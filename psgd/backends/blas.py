@@ -16,6 +16,15 @@ _blocks = 0  # of `one_blas_thread`, that are being executed
 _limits: list[Any] = []  # what restores the threads that each BLAS had before these blocks, the last first
 
 
+def _renew_lock() -> None:
+    """A process that is forked has no other thread, which could release the lock."""
+    global _changing
+    _changing = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
 def limit_before_numpy() -> None:
     """Set the environment variables that are unset to one thread, before numpy is imported."""
     for name in VARIABLES:

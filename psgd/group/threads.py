@@ -129,18 +129,24 @@ def run_threads(processes: int, patience: float, main: Callable[[Threads], T]) -
             transport.close()
             ended.put(transport.process)
 
-    for process in range(processes):
-        try:
-            transport = Threads(process, shared)
-            threading.Thread(target=body, args=(transport,), name=f"process {process}", daemon=True).start()
-        except RuntimeError:
-            shared.break_barrier()
-            raise UsageError(
-                f"cluster.processes is {processes}, but the system lets psgd start no more than {process} threads"
-            ) from None
+    transports: list[Threads] = []
+    try:
+        for process in range(processes):
+            transports.append(Threads(process, shared))
+            threading.Thread(target=body, args=transports[-1:], name=f"process {process}", daemon=True).start()
+    except BaseException as failure:  # also Ctrl-C: the threads that have started must not wait for the others
+        shared.break_barrier()
+        for transport in transports:
+            transport.close()
+        if not isinstance(failure, RuntimeError):
+            raise
+        raise UsageError(
+            f"cluster.processes is {processes}, but the system lets psgd start no more than {process} threads"
+        ) from None
     for _ in range(processes):
         # When a process fails, the others end at their next wait; a process that hangs never comes to one.
         _wait(ended, patience if failures else math.inf)
+    shared.memory.clear()  # at once: the barrier refers to `shared`, which only a search for garbage frees
     if shared.lost:
         raise shared.lost
     if failures:

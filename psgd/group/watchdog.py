@@ -35,7 +35,11 @@ class Watchdog:
         self._wait = 0  # odd while in a wait
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # as of Ctrl-C, while it starts
+            self._closed.set()
+            raise
 
     def arrive(self) -> Self:
         """Note that this process has arrived at a wait at which all processes of its host arrive."""

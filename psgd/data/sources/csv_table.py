@@ -8,7 +8,7 @@ import numpy as np
 
 from psgd.config.settings import Csv
 from psgd.core.errors import DataError, UsageError
-from psgd.core.wording import first_names
+from psgd.core.wording import counted, first_names
 from psgd.data.dataset import Data, Dataset
 from psgd.data.sources.array_files import fits_float32
 from psgd.data.sources.column import Collector, Column
@@ -109,7 +109,7 @@ def _learn(table: Table, names: list[str], targets: Column, rows: np.ndarray, se
 def _note(table: Table, preparation: dict[str, Any], inputs: int) -> str:
     """Describe in a line the number of inputs, the values filled in, and the standardisation of the target."""
     columns, target = [table.columns[about["name"]] for about in preparation["columns"]], preparation["target"]
-    note = f"{len(columns)} columns are {inputs} inputs"
+    note = f"{counted(len(columns), 'column')} {'is' if len(columns) == 1 else 'are'} {counted(inputs, 'input')}"
     if texts := [c.name for c in columns if c.texts is not None]:
         note += f", {first_names(texts)} {'are' if len(texts) > 1 else 'is'} taken as categories"
     if gaps := [f"{np.count_nonzero(c.missing)} of {c.name}" for c in columns if c.missing.any()]:

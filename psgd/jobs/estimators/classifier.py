@@ -90,7 +90,8 @@ class PSGDClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     @available_if(_probabilistic)
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithms of `predict_proba`."""
-        logarithms: np.ndarray = np.log(self.predict_proba(X))
+        with np.errstate(divide="ignore"):  # minus infinity is the logarithm of 0
+            logarithms: np.ndarray = np.log(self.predict_proba(X))
         return logarithms
 
     def _labelled(self, X: Any, y: Any, reset: bool) -> tuple[Any, np.ndarray]:

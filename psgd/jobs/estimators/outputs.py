@@ -13,6 +13,7 @@ from psgd.backends.numpy.activations import ACTIVATIONS, Scratch
 BLOCK_EXAMPLES = 1000  # computed at a time; raised, it takes more memory and fewer calls
 
 
+@np.errstate(all="ignore")  # the outputs show an overflow
 def logits(parameters: np.ndarray, layout: Layout, activation: str, X: Any) -> np.ndarray:
     """Return (N, O), the last layer before its activation. `X`: (N, F), an array or sparse rows of scipy;
     `activation`: of hidden layers."""
@@ -28,8 +29,8 @@ def logits(parameters: np.ndarray, layout: Layout, activation: str, X: Any) -> n
     return outputs_NO
 
 
+@np.errstate(all="ignore")
 def activated(activation: str, Z_NO: np.ndarray) -> np.ndarray:
     """Return the activations (N, O) of an activation function, which may overwrite Z_NO."""
-    with np.errstate(over="ignore"):
-        ACTIVATIONS[activation].forward(Z_NO.T, Z_NO.T, Scratch.make(Z_NO.T.shape, Z_NO.dtype))
+    ACTIVATIONS[activation].forward(Z_NO.T, Z_NO.T, Scratch.make(Z_NO.T.shape, Z_NO.dtype))
     return Z_NO

@@ -41,6 +41,8 @@ def unlock(path: Path) -> None:
     """Let others use a directory that this process has locked."""
     descriptor = _locks.pop(os.path.realpath(path), None)
     if descriptor is not None:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process that was forked meanwhile has the descriptor too
         os.close(descriptor)
 
 
