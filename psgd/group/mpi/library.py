@@ -13,8 +13,9 @@ from psgd.core.log import say_once
 # Parameters of Open MPI. HAN: collectives in steps within and between hosts, which return without the data of a lost
 # process, and without an error.
 _HAN_PRIORITY = "OMPI_MCA_coll_han_priority"
-NAP_SECONDS = 1e-3  # between two looks whether all have come
 _FAULT_TOLERANT = "OMPI_MCA_mpi_ft_enable"  # handed on so by its launcher
+
+POLL_SECONDS = 1e-3  # between two checks of whether all have come
 
 
 def load() -> Any:
@@ -90,7 +91,7 @@ def wait_for_all(communicator: Any) -> None:
     processes, the one for which all wait gets only a part of a core."""
     everyone = communicator.Ibarrier()
     while not everyone.Test():
-        time.sleep(NAP_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def agree(mpi: Any, communicator: Any, wish: bool) -> bool:
