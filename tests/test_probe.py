@@ -1,6 +1,7 @@
 """The probe of --dry-run: forecasts computed by hand, measurements by their properties, the command by its output."""
 
 import math
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -243,3 +244,11 @@ def test_under_a_launcher_one_process_answers(mpi: Mpi, tmp_path: Path):
     finished = run(mpi.command(2, "-c", QUICK, *SMALL, "--dry-run", f"output={tmp_path}/x"))
     assert sum(line.startswith("Recommendation: ") for line in printed(finished)) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_under_a_launcher_that_has_one_core_no_more_are_measured(mpi: Mpi):
+    one = (
+        "import os, sys; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    finished = run([sys.executable, "-c", one, *mpi.command(2, "-c", QUICK, *SMALL, "--dry-run")])
+    assert printed(finished)[-1].startswith("Recommendation: one worker is fastest here: there is one core"), finished

@@ -85,9 +85,9 @@ def print_probe(settings: Settings) -> None:
     from psgd.jobs.probe.probe import lines, probe
 
     limit_after_numpy()
-    if launched() and sys.platform == "linux":  # the launcher may have bound this process to one core
+    if launched() and sys.platform == "linux":  # the launcher may have bound this process to fewer cores than it has
         with suppress(OSError):
-            os.sched_setaffinity(0, range(os.cpu_count() or 1))
+            os.sched_setaffinity(0, os.sched_getaffinity(os.getppid()))
     data = load_data(settings)
     if settings.group == "ray":
         LOG.info("psgd: GPUs and other machines of Ray are not measured: forecasting training on this machine's CPU")
