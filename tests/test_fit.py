@@ -176,7 +176,7 @@ def test_an_exception_on_one_process_ends_all_and_is_printed_once(mpi, what, mes
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("shape", "gradient returned (gradient, loss), but the gradient is a list of 3"),
+        ("shape", "gradient returned (gradient, loss), but the gradient must have the lists"),
         ("unseeded", "process 1 called psgd.fit with other initial parameters than process 0"),
         ("setting", "psgd.fit: period is -1"),
         ("sign", "gradient has the wrong sign"),

@@ -149,9 +149,9 @@ def _nonfinite_data(data: Data) -> str:
     return ""
 
 
-def fit_with_mpi(call: FitCall | None, failure: Exception | None, note: str | None) -> Fitted:
+def fit_with_mpi(call: FitCall | None, failure: Exception | None, note: str | None, doubted: str | None) -> Fitted:
     """Collective: train on all processes. `failure`: why this process cannot; one process raises its own, the others
-    raise SystemExit(1). `note`: to be said once."""
+    raise SystemExit(1). `note`: to be said once; `doubted`, too, if there are several processes."""
     world = World()
     patience = call.task.settings.cluster.patience if call else DEFAULT_PATIENCE
     transport = open_transport(world, patience)
@@ -162,8 +162,9 @@ def fit_with_mpi(call: FitCall | None, failure: Exception | None, note: str | No
         agreement.check()
         assert call
         _check_same(transport, call.task)
-        if note and first:
-            say_once(note)
+        for text in (note, doubted if len(transport.members) > 1 else None):
+            if text and first:
+                say_once(text)
         opened = agreement.together(lambda: open_run(call.request, call.task) if first else None)
         name = all_gather_json(transport, {"directory": str(opened) if opened else None})[0]["directory"]
         with signals.listening() if name else nullcontext():  # from here on, after MPI has installed handlers
