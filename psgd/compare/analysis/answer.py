@@ -50,6 +50,11 @@ def answer(results: Json, findings: Json) -> list[str]:
     sentences += [_sentence(results, table, found, name) for table, found in leads[:MAX_POINTS]]
     if len(tables) > MAX_POINTS:
         sentences.append(f"The tables below have the other {len(tables) - MAX_POINTS} grid points and prices.")
+    if not all(found for _, found in leads):
+        sentences.append(
+            "Where no arm reaches the target, a lower target.value or a larger budget.epochs may tell the arms apart; "
+            "another target.value trains nothing anew."
+        )
     sentences += _break_even(results, findings) + _limits(results, findings)
     return [each for each in sentences if each]
 
@@ -221,15 +226,29 @@ def _beyond(results: Json) -> list[str]:
 
 def _flattered(results: Json) -> list[str]:
     """Name the cells that chose among parameters by the scores that judge them."""
-    names = [
-        cell_name(cell)
+    cells = [
+        cell
         for cell in results["cells"]
         if cell["strategy"] == "weighted-averaging"
         and len(set(cell["speeds"])) > 1
         and {**results["base"], **cell["settings"]}.get("strategy.contraction") == "holdout"
     ]
+    if not cells:
+        return []
     said = "Judged by the validation data on which contraction: holdout chose in each round, which flatters"
-    return [f"{said}: {'; '.join(names)}."] if names else []
+    return [f"{said}: {'; '.join(map(cell_name, cells))}.{_costs_of_choice(cells)}"]
+
+
+def _costs_of_choice(cells: list[Json]) -> str:
+    """Why such a cell may look slow on a slow network: it combines, and sends, more often than others."""
+    series = [(run["rounds"], run["series"].get("combinations")) for cell in cells for run in cell["runs"]]
+    most = max((made[-1] / rounds for rounds, made in series if rounds and made), default=1.0)
+    if most < 1.5:
+        return ""
+    return (
+        f" To choose takes them up to {most:.1f} combinations a round, with messages for each; with a number for "
+        "strategy.contraction it is 1."
+    )
 
 
 def _busy(results: Json) -> list[str]:
