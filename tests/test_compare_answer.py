@@ -149,6 +149,12 @@ def test_arms_whose_runs_are_the_same_are_ahead_together():
     assert "; weighted takes 0.50 times as long as sync" in last
 
 
+def test_arms_whose_runs_are_the_same_are_not_compared():
+    rows = row("sync", 3, 1.0), row("average", 3, 1.0, ratio=1.0, low=0.96, high=1.0, verdict="equivalent")
+    (sentence,) = said(*rows, hashes=dict.fromkeys(STRATEGIES, "a"))
+    assert sentence.endswith("whose runs are the same, reach the target first, in 1.00 s (3 of 3 runs).")
+
+
 def test_times_that_other_programs_may_have_lengthened_are_named():
     found = results()
     quiet = answer(found, findings(found))

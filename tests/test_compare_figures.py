@@ -121,7 +121,7 @@ def test_png_pictures_are_drawn_where_matplotlib_is(tmp_path):
 
 
 def test_a_map_on_which_no_arm_is_first_is_replaced_by_a_sentence():
-    found = results()
+    found = view.completed(results())
     diagram = found["findings"]["diagram"]
     diagram["first"] = [[None for _ in row] for row in diagram["first"]]
     section = next(s for s in compose(found, times).sections if s.title == "Other networks")
@@ -130,7 +130,8 @@ def test_a_map_on_which_no_arm_is_first_is_replaced_by_a_sentence():
 
 
 def test_every_value_that_was_tried_has_a_mark():
-    (figure,) = [b for s in compose(results(), times).sections for b in s.blocks if getattr(b, "name", "") == "tuning"]
+    found = view.completed(results())
+    (figure,) = [b for s in compose(found, times).sections for b in s.blocks if getattr(b, "name", "") == "tuning"]
     assert {panel.marked(number) for panel in figure.panels.panels for number in range(len(panel.lines))} == {(0, 1)}
 
 

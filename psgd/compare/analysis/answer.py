@@ -125,7 +125,7 @@ def _sentence(results: Json, table: Json, found: Winners | None, name: ArmNames)
     arms = _named([row["arm"] for row in found.rows], name)
     how = ", whose runs are the same, reach" if found.same else ", equally soon, reach" if several else " reaches"
     reached = f"{arms}{how} the target first, in {numbers.seconds(first['median'])} ({_runs(first)})"
-    return f"{point}: {reached}{_compared(results, table, first, name, several)}."
+    return f"{point}: {reached}{_compared(results, table, found, name)}."
 
 
 def _named(arms: Sequence[str], name: ArmNames) -> str:
@@ -134,12 +134,14 @@ def _named(arms: Sequence[str], name: ArmNames) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _compared(results: Json, table: Json, first: Json, name: ArmNames, several: bool) -> str:
-    """How the first stands to the reference, or the others to it. `several`: it is not first alone."""
+def _compared(results: Json, table: Json, found: Winners, name: ArmNames) -> str:
+    """How the first stands to the reference, or the others to it, but for those with the same runs."""
+    first, several = found.rows[0], len(found.rows) > 1
+    same = found.rows if found.same else []
     reference = next((row for row in table["rows"] if row["arm"] == results["reference"]), None)
     if reference is None:
         return ""
-    rows = [first] if first["ratio"] else [row for row in table["rows"] if row["ratio"]]
+    rows = [first] if first["ratio"] else [row for row in table["rows"] if row["ratio"] and row not in same]
     said = [_standing(row, name(row["arm"]) if several or row is not first else "it", reference, name) for row in rows]
     return "".join(f"; {each}" for each in said)
 
