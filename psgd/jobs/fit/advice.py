@@ -16,6 +16,7 @@ from psgd.jobs.fit.task import Task
 WORTH_A_THREAD = 0.6e-3
 # Seconds of a worker's part of a round below which processes do not gain: about what a round costs beside it.
 WORTH_A_PROCESS = 0.1e-3
+DOUBT = "threads or processes that do not pay"  # what a doubt is about: it is said once, with other times each time
 
 
 def advice(task: Task, call_seconds: float) -> str:

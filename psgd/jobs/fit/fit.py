@@ -11,7 +11,7 @@ from psgd.backends.blas import one_blas_thread, several_threads
 from psgd.core.errors import UsageError, raised_at_the_call, reworded
 from psgd.core.launcher import launched
 from psgd.core.log import LOG, first_time, say_once
-from psgd.jobs.fit.advice import advice, call_seconds, doubt
+from psgd.jobs.fit.advice import DOUBT, advice, call_seconds, doubt
 from psgd.jobs.fit.callback import TrainingProgress
 from psgd.jobs.fit.check_gradient import check_gradient
 from psgd.jobs.fit.directory import check_can_be_kept, make_request
@@ -135,8 +135,10 @@ def fit(
         if failure:
             raise failure
         assert call
-        for text in filter(None, (note, doubted)):
-            say_once(text)
+        if note:
+            say_once(note)
+        if doubted and first_time(DOUBT):
+            LOG.info(doubted)
         if group == "auto" and workers > 1 and first_time(("workers take turns", workers)):
             # Without the check, a call more might change what a function draws or keeps.
             LOG.info(advice(call.task, call_seconds(call.task) if check else math.inf))

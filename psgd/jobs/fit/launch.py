@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 
 from psgd.core.errors import INTERRUPTED, Diverged, UsageError
-from psgd.core.log import LOG, say_once
+from psgd.core.log import LOG, first_time, say_once
 from psgd.data.dataset import Data
 from psgd.data.user_arrays import UserArrays
 from psgd.group.failure import Agreement
@@ -19,6 +19,7 @@ from psgd.group.transport import Transport, all_gather_json
 from psgd.jobs.environment import describe_group
 from psgd.jobs.files.locks import share_lock, unlock
 from psgd.jobs.files.run_files import RunFiles
+from psgd.jobs.fit.advice import DOUBT
 from psgd.jobs.fit.callback import Callback, Function
 from psgd.jobs.fit.directory import open_run
 from psgd.jobs.fit.settings import in_words_of_fit
@@ -162,9 +163,10 @@ def fit_with_mpi(call: FitCall | None, failure: Exception | None, note: str | No
         agreement.check()
         assert call
         _check_same(transport, call.task)
-        for text in (note, doubted if len(transport.members) > 1 else None):
-            if text and first:
-                say_once(text)
+        if note and first:
+            say_once(note)
+        if doubted and first and len(transport.members) > 1 and first_time(DOUBT):
+            LOG.info(doubted)
         opened = agreement.together(lambda: open_run(call.request, call.task) if first else None)
         name = all_gather_json(transport, {"directory": str(opened) if opened else None})[0]["directory"]
         with signals.listening() if name else nullcontext():  # from here on, after MPI has installed handlers
