@@ -8,8 +8,8 @@ from psgd.compare.report.panels import Bars, Panels
 
 PARTS = ["computing", "waiting", "moving"]
 ALONE = (
-    " One worker has nothing to combine: the strategies' times differ there because the end of a round takes time of its "
-    "own, and gradient averaging ends one after each step."
+    " One worker has nothing to combine: the strategies' times differ there because the end of a round takes time of "
+    "its own, and gradient averaging ends one after each step."
 )
 
 
