@@ -104,7 +104,14 @@ SYNC = row("sync", 3, 2.0)
     ],
 )
 def test_how_often_the_target_was_reached_is_said_where_only_a_bound_is_known(first, second, words):
-    assert said(first, second) == [f"Price p0: {words}."]
+    assert said(first, second)[0] == f"Price p0: {words}."
+
+
+@pytest.mark.parametrize("reached", [0, 3])
+def test_what_to_do_where_no_arm_reaches_the_target_is_said(reached):
+    rows = row("sync", 1, None), row("average", reached, 1.0 if reached else None)
+    advised = [sentence for sentence in said(*rows) if "a lower target.value" in sentence]
+    assert len(advised) == (reached == 0)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +147,12 @@ def test_arms_whose_runs_are_the_same_are_ahead_together():
     )
     assert last.startswith("Price p1: weighted and average, whose runs are the same, reach the target first, in 1.00 s")
     assert "; weighted takes 0.50 times as long as sync" in last
+
+
+def test_arms_whose_runs_are_the_same_are_not_compared():
+    rows = row("sync", 3, 1.0), row("average", 3, 1.0, ratio=1.0, low=0.96, high=1.0, verdict="equivalent")
+    (sentence,) = said(*rows, hashes=dict.fromkeys(STRATEGIES, "a"))
+    assert sentence.endswith("whose runs are the same, reach the target first, in 1.00 s (3 of 3 runs).")
 
 
 def test_times_that_other_programs_may_have_lengthened_are_named():
@@ -199,6 +212,19 @@ def test_cells_that_choose_on_the_data_that_judge_are_named(contraction):
         "Judged by the validation data on which contraction: holdout chose in each round, which flatters: weighted, "
         "workers 2, speeds uneven; weighted, workers 4, speeds uneven."
     ] * (contraction == "holdout")
+
+
+def test_what_choosing_a_contraction_costs_is_said():
+    found = results()
+    for cell in found["cells"]:
+        if cell["strategy"] == "weighted-averaging":
+            cell["settings"]["strategy.contraction"] = "holdout"
+            for run in cell["runs"]:
+                run["series"]["combinations"] = [8 * rounds for rounds in run["series"]["rounds"]]
+                run["rounds"] = run["series"]["rounds"][-1]
+    (sentence,) = [sentence for sentence in findings(found)["answer"] if "holdout" in sentence]
+    assert sentence.endswith("up to 8.0 combinations a round, with messages for each; with a number for "
+                             "strategy.contraction it is 1.")  # fmt: skip
 
 
 def test_an_arm_that_is_broken_is_not_ahead():

@@ -33,10 +33,19 @@ def test_another_comparison_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UsageError) as caught:
         opened(path, directory, base="base.yaml", seeds=[1, 2], budget={"epochs": 1}, **other)
     assert str(caught.value) == (
-        f"{directory} has another comparison: budget, arms.sync, grid.rows.few, "
-        "optimizer.learning_rate of the base, workers of the base differ from its comparison.yaml; "
+        f"{directory} has another comparison: what differs from its comparison.yaml is budget, arms.sync, "
+        "grid.rows.few, optimizer.learning_rate of the base, workers of the base; "
         "choose another --output, or give what is changed in arms or grid another name"
     )
+
+
+def test_another_value_of_the_target_is_allowed_and_another_metric_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(directory_module, "lock", lambda path: None)
+    path, directory = tmp_path / "c.yaml", tmp_path / "out"
+    opened(path, directory)
+    opened(path, directory, target={"value": 0.9})
+    with pytest.raises(UsageError, match=r"is target\.metric;"):
+        opened(path, directory, target={"metric": "validation_loss", "value": 0.9})
 
 
 def test_arms_seeds_and_points_of_the_grid_can_be_left_out_and_added(tmp_path, monkeypatch, capfd):

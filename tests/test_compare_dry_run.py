@@ -74,7 +74,7 @@ def test_the_dry_run_refuses_what_the_real_call_would(tmp_path, in_process, caps
     directory.open_comparison(where, plan.comparison, plan.base)
     before = {path.name: path.read_bytes() for path in where.iterdir()}
     other = configured(tmp_path, arms={"sync": {"optimizer.momentum": 0.9}})
-    for output, problem in ((where, "has another comparison: arms.sync differ from"), (config, "is a file")):
+    for output, problem in ((where, "what differs from its comparison.yaml is arms.sync;"), (config, "is a file")):
         said = []
         for more in ([], ["--dry-run"]):
             assert main([str(other), "--output", str(output), *more]) == UsageError.code

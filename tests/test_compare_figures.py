@@ -9,9 +9,10 @@ from compare_pages import page_of, without_png
 from compare_results import results
 
 import psgd.compare.report.write as write
-from psgd.compare.report import networks, svg, view
+from psgd.compare.report import axes, networks, svg, view
 from psgd.compare.report.blocks import Sliders
 from psgd.compare.report.document import compose
+from psgd.compare.report.panels import Axis, Curves
 
 __all__ = ["without_png"]  # a fixture
 
@@ -117,3 +118,24 @@ def test_png_pictures_are_drawn_where_matplotlib_is(tmp_path):
     assert {path.stem for path in pictures} == {path.stem for path in written if path.suffix == ".svg"}
     assert {"diagram", "measured", "tuning", "parts-slow"} < {path.stem for path in pictures}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
+
+
+def test_a_map_on_which_no_arm_is_first_is_replaced_by_a_sentence():
+    found = view.completed(results())
+    diagram = found["findings"]["diagram"]
+    diagram["first"] = [[None for _ in row] for row in diagram["first"]]
+    section = next(s for s in compose(found, times).sections if s.title == "Other networks")
+    assert not any(getattr(block, "name", "") == "diagram" for block in section.blocks)
+    assert any("There is no map of networks: " in getattr(block, "text", "") for block in section.blocks)
+
+
+def test_every_value_that_was_tried_has_a_mark():
+    found = view.completed(results())
+    (figure,) = [b for s in compose(found, times).sections for b in s.blocks if getattr(b, "name", "") == "tuning"]
+    assert {panel.marked(number) for panel in figure.panels.panels for number in range(len(panel.lines))} == {(0, 1)}
+
+
+@pytest.mark.parametrize(("values", "note"), [((0.5, 0.98), "; scores are stretched towards 1"), ((0.5, 0.6), "")])
+def test_a_stretched_axis_is_named_in_the_caption(values, note):
+    panel = Curves("", Axis("", "linear", 0.0, 1.0), axes.score_axis("accuracy", values), [])
+    assert axes.stretch_note([panel]) == note

@@ -203,3 +203,11 @@ def test_where_the_reference_has_no_time_no_arm_is_called_the_reference():
     verdicts = {row[1] for group in table.groups for row in group.rows}
     assert "the reference has no time here" in verdicts
     assert "reference" not in verdicts
+
+
+@pytest.mark.parametrize("fewest", [1, 2])
+def test_why_times_of_one_worker_differ_is_said_where_there_is_one(fewest):
+    found = results()
+    for cell in found["cells"]:
+        cell["workers"] = max(fewest, cell["workers"])
+    assert ("One worker has nothing to combine" in page_of(found)) == (fewest == 1)

@@ -46,6 +46,17 @@ def test_a_given_target_is_kept(compared):
     assert (results["target"]["value"], results["target"]["origin"]) == (0.93, "given")
 
 
+def test_another_target_trains_nothing_and_names_the_one_before(compared):
+    before, _ = compared(seeds=[0, 1])
+    for _ in range(2):
+        after, runs = compared(seeds=[0, 1], target={"value": 0.93})
+        assert after["target"]["note"] == "as the config says, after an earlier call with the target 0.940"
+        assert not runs.trained
+        assert [cell["runs"] for cell in after["cells"]] == [cell["runs"] for cell in before["cells"]]
+    again, _ = compared(seeds=[0, 1])
+    assert again["target"] == before["target"]
+
+
 def test_more_seeds_and_arms_change_no_earlier_row_and_not_the_target(compared):
     before, _ = compared(grid={"workers": [1, 2]}, seeds=[0, 1])
     arms = {**ARMS, "new": {"strategy.name": "parameter-averaging", "strategy.period": 7}}

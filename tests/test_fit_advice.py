@@ -15,7 +15,7 @@ import psgd
 from psgd.config.foreign_names import FOREIGN
 from psgd.config.names import SECTIONS
 from psgd.core import log
-from psgd.jobs.fit.advice import advice
+from psgd.jobs.fit.advice import advice, doubt
 from psgd.jobs.fit.misplaced import misplaced
 from psgd.jobs.fit.settings import _ARGUMENTS, check_settings, in_words_of_fit, section_of
 from psgd.jobs.fit.task import build_task
@@ -141,6 +141,33 @@ def test_only_what_would_be_faster_is_advised(seconds, strategy, threads, proces
     said = advice(task, seconds)
     assert ("use group='threads'" in said) is threads
     assert ("mpirun -n 2 python script.py" in said) is processes
+
+
+@pytest.mark.parametrize(
+    ("seconds", "strategy", "group", "said"),
+    [
+        (20e-6, "parameter-averaging", "threads", "take 0.02 ms, too short to gain from threads; mpirun may be faster"),
+        (1e-6, "gradient-averaging", "threads", "too short to gain from threads; group='serial' may be faster"),
+        (1e-3, "gradient-averaging", "threads", None),
+        (20e-6, "gradient-averaging", "mpi", "after every 0.02 ms of computing, which is too often"),
+        (20e-6, "parameter-averaging", "mpi", None),
+        (1e-6, "gradient-averaging", "serial", None),
+    ],
+)
+def test_a_way_to_run_in_parallel_that_does_not_pay_is_doubted(seconds, strategy, group, said, monkeypatch):
+    monkeypatch.setattr("psgd.jobs.fit.advice.call_seconds", lambda task: seconds)
+    settings = check_settings({"strategy": {"name": strategy}, "data": {"source": "psgd.fit"}})
+    task = build_task(settings.replace(group=group), still, np.zeros(2), DATA, None, None, None, False)
+    sentence = doubt(task)
+    assert sentence is None if said is None else said in sentence
+
+
+def test_a_doubt_is_told_once(capsys, monkeypatch):
+    monkeypatch.setattr(log, "_said", set())
+    for seconds in (1e-6, 2e-6):
+        monkeypatch.setattr("psgd.jobs.fit.advice.call_seconds", lambda task, measured=seconds: measured)
+        psgd.fit(still, np.zeros(2), DATA, workers=2, batch_size_per_worker=2, group="threads")
+    assert capsys.readouterr().err.count("too short to gain from threads") == 1
 
 
 def test_a_function_that_is_not_checked_is_not_called_to_be_timed():

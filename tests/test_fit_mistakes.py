@@ -26,7 +26,7 @@ from psgd.data.user_arrays import as_user_arrays
         ((np.float32(0.5), np.zeros(2)), r"returned \(loss, gradient\)"),
         (
             ([np.zeros(2)], 0.5),
-            r"gradient returned \(gradient, loss\), but the gradient is a list of 1; it must be like",
+            r"but the gradient must have the lists, .* is an array of shape \(2,\), its gradient a list of 1",
         ),
         ((np.zeros(2), "0.5"), "the loss that gradient returned is str '0.5'; it must be one number"),
         ((np.zeros(2), np.zeros(2)), "the loss that gradient returned is an array of shape"),
@@ -81,6 +81,7 @@ def test_an_invalid_gradient_in_a_tree_is_named_by_its_leaf(returned, message):
         ({"strategy": {"nam": "parameter-averaging"}}, "did you mean name"),
         ({"optimizer": {"name": "sgd", "l2": 0.1}}, r"optimizer\['l2'\] is 0.1, .* add it to your gradient"),
         ({"epochs": 0}, "psgd.fit: epochs is 0"),
+        ({"learning_rate": abs}, "a function; .* optimizer={'name': 'sgd', 'schedule': 'cosine'}, or schedule 'step'"),
         ({"workers": 2.5}, "workers is 2.5; it must be a whole number"),
         ({"workers": "auto"}, "workers is auto"),
         ({"workers": 0}, "workers is 0; it must be a whole number greater than 0$"),
@@ -160,3 +161,21 @@ def test_numbers_in_the_data_that_are_not_finite_are_named_when_training_diverge
     with pytest.raises(Diverged) as caught:
         psgd.fit(slope, np.zeros(2), (np.ones((40, 2)), y + 1), learning_rate=1e200, group=group, workers=2)
     assert "But first" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("y", "turned"), [(np.zeros((1, 5)), r"give \(X.T, y.T\)"), (np.zeros(5), r"give \(X.T, y\)")])
+def test_examples_in_columns_are_recognised(y, turned):
+    with pytest.raises(DataError, match=rf"has 2 rows of X .* The 5 columns of X seem to be the examples: {turned}"):
+        psgd.fit(still, np.zeros(2), (np.zeros((2, 5)), y))
+
+
+def test_rows_that_are_missing_are_no_columns():
+    with pytest.raises(DataError, match=r"each example needs one of both$"):
+        psgd.fit(still, np.zeros(2), (np.zeros((5, 2)), np.zeros((4, 2))))
+
+
+def test_a_table_of_python_objects_is_named_beside_the_exception_that_it_causes():
+    table = np.array([[1.5, True], [2.0, False]], dtype=object)
+    with pytest.raises(TypeError) as caught:
+        psgd.fit(lambda w, X, y: X.T @ np.exp(X @ w) / 2, np.zeros(2), (table, np.zeros(2)), batch_size_per_worker=2)
+    assert any("X of dataset holds Python objects" in note for note in caught.value.__notes__)

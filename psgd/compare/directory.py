@@ -65,17 +65,22 @@ def _unusable(path: Path, error: OSError) -> StorageError:
 
 def _check_same(path: Path, now: dict[str, Any], base: Settings) -> None:
     """UsageError unless the comparison is the one in the directory, perhaps with more or fewer arms, points of the grid
-    and seeds, or with other prices."""
+    and seeds, or with other prices or another value of the target."""
     before = read_file(str(path / CONFIG))
-    changed = [key for key in now if key not in (*MAY_CHANGE, "arms", "grid") and before.get(key) != now[key]]
+    parts = (*MAY_CHANGE, "arms", "grid", "target")
+    changed = [key for key in now if key not in parts and before.get(key) != now[key]]
+    if (
+        before.get("target", {}).get("metric") != now["target"]["metric"]
+    ):  # tuning judges by it; its value trains nothing
+        changed.append("target.metric")
     old, new = _named(before), _named(now)
     changed += [name for name in new if old.get(name, new[name]) != new[name]]
     others = differences(resolve(str(path / BASE), []).settings, base)
     changed += [f"{name} of the base" for name in others if name not in NO_EFFECT]
     if changed:
         raise UsageError(
-            f"{path} has another comparison: {', '.join(changed)} differ from its {CONFIG}; choose another --output, "
-            "or give what is changed in arms or grid another name"
+            f"{path} has another comparison: what differs from its {CONFIG} is {', '.join(changed)}; choose another "
+            "--output, or give what is changed in arms or grid another name"
         )
 
 

@@ -5,6 +5,7 @@ from statistics import median_high, median_low
 from typing import Any, final
 
 from psgd.backends.blas import describe_blas
+from psgd.compare import numbers
 from psgd.compare.analysis.crossing import best_score, higher_is_better
 from psgd.compare.cost_cache import CostCache
 from psgd.compare.directory import BASE
@@ -87,7 +88,7 @@ class ComparisonRunner:
         given = self._comparison.target
         common = {"metric": given.metric}
         if given.value != "auto":
-            return {**common, "value": given.value, "origin": "given", "note": "as the config says"}
+            return {**common, "value": given.value, "origin": "given", "note": self._note_on_given(given.value)}
         if earlier := self._earlier_target():
             return earlier
         higher = higher_is_better(given.metric)
@@ -100,10 +101,21 @@ class ComparisonRunner:
         middle = median_low if higher else median_high
         return {**common, "value": middle(best) if best else None, "origin": "auto", "note": note}
 
+    def _note_on_given(self, value: float) -> str:
+        """Where a given target is from. A reader must know of an earlier one, whose results may have been seen."""
+        before = self._earlier["target"] if self._earlier else None
+        if before is None or before["value"] is None:
+            return "as the config says"
+        if before["value"] == value and before["origin"] == "given":
+            return str(before["note"])
+        return f"as the config says, after an earlier call with the target {numbers.digits(before['value'], 3)}"
+
     def _earlier_target(self) -> dict[str, Any] | None:
         """The automatic target that an earlier call has set, if its runs are those of this call: by another version of
         psgd, or on other data, they would not be."""
         if self._earlier is None or self._earlier["target"]["value"] is None:
+            return None
+        if self._earlier["target"]["origin"] != "auto":
             return None
         old = {
             (c["arm"], *c["at"].values(), run["seed"]): run["id"] for c in self._earlier["cells"] for run in c["runs"]

@@ -76,7 +76,14 @@ def as_user_arrays(pair: Any, name: str, classes: int) -> UserArrays:
             given = type(pair[letter == "y"]).__name__
             raise DataError(f"{letter} of {name} is {given} without rows; it must be an array with a row an example")
     if len(X) != len(y) or not len(X):
-        raise DataError(f"{name} has {len(X)} rows of X and {len(y)} of y; each example needs one of both")
+        hint = ""
+        if X.ndim == 2 and X.shape[1] == y.shape[-1] > len(X):
+            turned = f"(X.T, y{'.T' * (y.ndim == 2)})"
+            hint = (
+                f". The {X.shape[1]} columns of X seem to be the examples: give {turned}, and let your functions "
+                "transpose the rows that they get"
+            )
+        raise DataError(f"{name} has {len(X)} rows of X and {len(y)} of y; each example needs one of both{hint}")
     return UserArrays(X, y, classes)
 
 

@@ -72,8 +72,8 @@ class UserFunction(Learner):
                 )
             if isinstance(returned[1], int | float | np.number) and not self.structure.is_number:
                 raise UsageError(
-                    f"gradient returned (gradient, loss), but the gradient is {describe_tree(returned[0])}; it must be "
-                    f"like the parameters ({describe_tree(self._views)}); {self.structure.difference(returned[0])}"
+                    "gradient returned (gradient, loss), but the gradient must have the lists, dicts and keys of the "
+                    f"parameters: {self.structure.difference(returned[0])}"
                 )
         raise UsageError(
             f"gradient returned {describe_tree(returned)}; it must return a gradient like the parameters "

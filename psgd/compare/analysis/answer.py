@@ -50,6 +50,11 @@ def answer(results: Json, findings: Json) -> list[str]:
     sentences += [_sentence(results, table, found, name) for table, found in leads[:MAX_POINTS]]
     if len(tables) > MAX_POINTS:
         sentences.append(f"The tables below have the other {len(tables) - MAX_POINTS} grid points and prices.")
+    if not all(found for _, found in leads):
+        sentences.append(
+            "Where no arm reaches the target, a lower target.value or a larger budget.epochs may tell the arms apart; "
+            "another target.value trains nothing anew."
+        )
     sentences += _break_even(results, findings) + _limits(results, findings)
     return [each for each in sentences if each]
 
@@ -120,7 +125,7 @@ def _sentence(results: Json, table: Json, found: Winners | None, name: ArmNames)
     arms = _named([row["arm"] for row in found.rows], name)
     how = ", whose runs are the same, reach" if found.same else ", equally soon, reach" if several else " reaches"
     reached = f"{arms}{how} the target first, in {numbers.seconds(first['median'])} ({_runs(first)})"
-    return f"{point}: {reached}{_compared(results, table, first, name, several)}."
+    return f"{point}: {reached}{_compared(results, table, found, name)}."
 
 
 def _named(arms: Sequence[str], name: ArmNames) -> str:
@@ -129,12 +134,14 @@ def _named(arms: Sequence[str], name: ArmNames) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
-def _compared(results: Json, table: Json, first: Json, name: ArmNames, several: bool) -> str:
-    """How the first stands to the reference, or the others to it. `several`: it is not first alone."""
+def _compared(results: Json, table: Json, found: Winners, name: ArmNames) -> str:
+    """How the first stands to the reference, or the others to it, but for those with the same runs."""
+    first, several = found.rows[0], len(found.rows) > 1
+    same = found.rows if found.same else []
     reference = next((row for row in table["rows"] if row["arm"] == results["reference"]), None)
     if reference is None:
         return ""
-    rows = [first] if first["ratio"] else [row for row in table["rows"] if row["ratio"]]
+    rows = [first] if first["ratio"] else [row for row in table["rows"] if row["ratio"] and row not in same]
     said = [_standing(row, name(row["arm"]) if several or row is not first else "it", reference, name) for row in rows]
     return "".join(f"; {each}" for each in said)
 
@@ -221,15 +228,29 @@ def _beyond(results: Json) -> list[str]:
 
 def _flattered(results: Json) -> list[str]:
     """Name the cells that chose among parameters by the scores that judge them."""
-    names = [
-        cell_name(cell)
+    cells = [
+        cell
         for cell in results["cells"]
         if cell["strategy"] == "weighted-averaging"
         and len(set(cell["speeds"])) > 1
         and {**results["base"], **cell["settings"]}.get("strategy.contraction") == "holdout"
     ]
+    if not cells:
+        return []
     said = "Judged by the validation data on which contraction: holdout chose in each round, which flatters"
-    return [f"{said}: {'; '.join(names)}."] if names else []
+    return [f"{said}: {'; '.join(map(cell_name, cells))}.{_costs_of_choice(cells)}"]
+
+
+def _costs_of_choice(cells: list[Json]) -> str:
+    """Why such a cell may look slow on a slow network: it combines, and sends, more often than others."""
+    series = [(run["rounds"], run["series"].get("combinations")) for cell in cells for run in cell["runs"]]
+    most = max((made[-1] / rounds for rounds, made in series if rounds and made), default=1.0)
+    if most < 1.5:
+        return ""
+    return (
+        f" To choose takes them up to {most:.1f} combinations a round, with messages for each; with a number for "
+        "strategy.contraction it is 1."
+    )
 
 
 def _busy(results: Json) -> list[str]:

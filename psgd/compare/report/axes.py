@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from psgd.compare.numbers import short
-from psgd.compare.report.panels import Axis
+from psgd.compare.report.panels import Axis, Curves
 from psgd.compare.single_run.picture import FAR
 
 TICKS = 5  # intervals between ticks, about; raised, labels come closer
@@ -34,6 +34,11 @@ def score_axis(label: str, values: Iterable[float]) -> Axis:
         return Axis(f"{label} (logarithmic)", "log", low * 0.9, high * 1.1)
     margin = 0.04 * (high - low) or 0.1 * abs(high) or 0.1
     return Axis(label, "linear", low - margin, high + margin)
+
+
+def stretch_note(panels: Iterable[Curves]) -> str:
+    """The end of a caption, which says that scores are not drawn evenly, since the labels of their axes are not."""
+    return "; scores are stretched towards 1" if any(panel.y.kind == "ones" for panel in panels) else ""
 
 
 def _transformed(axis: Axis, value: float) -> float:

@@ -56,7 +56,8 @@ def at_grid_point(results: view.Results, at: dict[str, str], clock: view.RunCloc
     if not drawn:
         return None
     caption = (
-        f"{view.metric_name(results).capitalize()} at {name}. {BAND}; dotted: the target{_thinned(results, found)}."
+        f"{view.metric_name(results).capitalize()} at {name}. {BAND}; dotted: the target"
+        f"{axes.stretch_note(drawn)}{_thinned(results, found)}."
     )
     legend = [(results["arms"].index(cell["arm"]), cell["arm"]) for cell, _ in found]
     figure = Panels(

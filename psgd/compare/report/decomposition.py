@@ -7,6 +7,10 @@ from psgd.compare.report.curves import slug
 from psgd.compare.report.panels import Bars, Panels
 
 PARTS = ["computing", "waiting", "moving"]
+ALONE = (
+    " One worker has nothing to combine: the strategies' times differ there because the end of a round takes time of "
+    "its own, and gradient averaging ends one after each step."
+)
 
 
 def section(results: view.Results) -> Section | None:
@@ -17,6 +21,7 @@ def section(results: view.Results) -> Section | None:
     intro = Paragraph(
         "Modelled seconds of the median run until the target, or until the end of the budget if it misses the target. "
         "Computing: local steps, reductions and the loop; waiting: for slower workers; moving: messages between hosts."
+        f"{ALONE if any(cell['workers'] == 1 for cell in results['cells']) else ''}"
     )
     return Section("Where the time goes", [intro, *figures])
 

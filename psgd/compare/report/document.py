@@ -73,7 +73,8 @@ def _reading(results: view.Results) -> Section:
         "between the evaluation before and this one, and the later is what is used.",
         "Median time, and epochs, bytes sent by a worker, dollars and Wh until the target: medians over all runs, of "
         "which one that missed the target needs infinitely much; a dash unless more than half of them reached it. "
-        "Restricted mean: of all runs, with the time at the end of the budget for those that missed it.",
+        "Restricted mean: of all runs, with the time at the end of the budget for those that missed it; arms spend an "
+        "equal budget of epochs in different times, so it compares arms only where nearly all runs reached the target.",
         f"Ratio: the geometric mean over seeds of the time divided by that of {reference}, with a 95 % interval "
         f"(paired t on logarithms, of what lies between two evaluations too). Faster or slower: it lies more than "
         f"{MARGIN} from 1; equivalent: it lies within {MARGIN} of 1; undecided: neither; more seeds may decide, or "

@@ -36,11 +36,15 @@ def section(results: view.Results, clock: view.RunClock) -> Section | None:
     return Section("Other networks", blocks) if blocks else None
 
 
-def _diagram(results: view.Results, diagram: dict[str, Any]) -> Figure:
+def _diagram(results: view.Results, diagram: dict[str, Any]) -> Block:
     arms = results["arms"]
     name = view.point_title(diagram["at"])
     latencies, bandwidths, first, won = (diagram[key] for key in ("latencies", "bandwidths", "first", "won"))
     ever = sorted({arm for row in first for arm in row if arm is not None})
+    if not ever:
+        return Paragraph(
+            f"There is no map of networks: at {name}, no arm reaches the target in more than half of its runs on any."
+        )
     panel = Map("latency (upwards); pale: undecided", latencies, bandwidths, first, won)
     figure = Panels([panel], [(arm, arms[arm]) for arm in ever], f"The arm that reaches the target first at {name}")
     across = range(0, len(bandwidths), -(-len(bandwidths) // SHOWN))

@@ -38,9 +38,12 @@ class Curves:
     y: Axis
     lines: list[Line]
     target: float | None = None
+    mark_all: bool = False  # give each point a marker: where there is nothing between them
 
     def marked(self, number: int) -> tuple[int, int]:
         """The first point of a line with a marker, and every how many have one: in turn, for where lines are equal."""
+        if self.mark_all:
+            return 0, 1
         points, lines = len(self.lines[number].x), len(self.lines)
         every = min(points, max(lines, -(-points // MARKS)))
         return every * number // lines, every

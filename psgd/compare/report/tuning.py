@@ -40,7 +40,8 @@ def section(results: view.Results) -> Section | None:
     legend = sorted({results["arms"].index(cell["arm"]): cell["arm"] for cell in tuned}.items())
     figure = Panels(panels, legend, f"Validation score against {setting}, a panel for each point of the grid")
     caption = (
-        "Mean score over the tuning seeds for every value tried; ring: the value chosen; a failed value has no point."
+        "Mean score over the tuning seeds for every value tried; ring: the value chosen; a failed value has no point"
+        f"{axes.stretch_note(panels)}."
     )
     return Section("Tuning", [*blocks, Figure("tuning", f"Scores by {setting}", figure, caption, table)])
 
@@ -77,7 +78,7 @@ def _panel(results: view.Results, at: dict[str, str], setting: str) -> Curves | 
     margin = (high - low or abs(high) or 1.0) * 0.05
     x = Axis(setting, "log", low / 1.2, high * 1.2) if log else Axis(setting, "linear", low - margin, high + margin)
     y = axes.score_axis(view.metric_name(results), (y for line in lines for y in line.y))
-    return Curves(view.point_title(at), x, y, lines)
+    return Curves(view.point_title(at), x, y, lines, mark_all=True)
 
 
 def _table(results: view.Results, tuned: list[dict[str, Any]], setting: str) -> Table:

@@ -141,7 +141,8 @@ def flips(results: view.Results) -> Section:
     blocks: list[Block] = []
     if not findings["flips"]:
         tried = f" tried ({', '.join(targets)})" if targets else ""
-        blocks.append(Paragraph(f"No verdict turns from faster to slower, or back, among the targets{tried}."))
+        none = f"No verdict turns from faster to slower, or back, among the targets{tried}."
+        blocks.append(Paragraph(f"{none} One that is undecided cannot, so that this says nothing of it."))
         return Section("Does the verdict depend on the target?", blocks)
     rows = []
     for flip in findings["flips"]:

@@ -1,4 +1,5 @@
-"""Says how workers that take turns in one process could run in parallel, if that would be faster."""
+"""Says how workers that take turns in one process could run in parallel, if that would be faster, and of those that run
+in parallel, if it is not."""
 
 import math
 import timeit
@@ -15,13 +16,12 @@ from psgd.jobs.fit.task import Task
 WORTH_A_THREAD = 0.6e-3
 # Seconds of a worker's part of a round below which processes do not gain: about what a round costs beside it.
 WORTH_A_PROCESS = 0.1e-3
+DOUBT = "threads or processes that do not pay"  # what a doubt is about: it is said once, with other times each time
 
 
 def advice(task: Task, call_seconds: float) -> str:
     """Return a sentence for people. `call_seconds`: of gradient, with one batch."""
-    strategy, workers = task.settings.strategy, task.settings.worker_count
-    steps = strategy.period if isinstance(strategy, Averaging) else 1
-    round_seconds = (math.inf if steps == "end" else steps) * call_seconds
+    workers, round_seconds = task.settings.worker_count, _round_seconds(task, call_seconds)
     turns = f"psgd: {workers} workers take turns in this one process"
     if cores() == 1:
         return f"{turns}, which has one core"
@@ -32,6 +32,36 @@ def advice(task: Task, call_seconds: float) -> str:
     if round_seconds >= WORTH_A_PROCESS:
         return f"{turns}; {script} runs them in parallel (calls of gradient are too short to gain from threads)"
     return f"{turns}: calls of gradient are too short to gain from running them in parallel"
+
+
+def doubt(task: Task) -> str | None:
+    """Return a sentence for people where threads or processes, which they have chosen, do not pay; else None."""
+    group = task.settings.group
+    if group not in ("threads", "mpi") or task.settings.worker_count == 1:
+        return None
+    seconds = call_seconds(task)
+    round_seconds = _round_seconds(task, seconds)
+    if group == "threads" and seconds < WORTH_A_THREAD:
+        better = "mpirun may be faster" if round_seconds >= WORTH_A_PROCESS else "group='serial' may be faster"
+        return f"psgd: calls of gradient take {_milliseconds(seconds)}, too short to gain from threads; {better}"
+    if group == "mpi" and round_seconds < WORTH_A_PROCESS:
+        return (
+            f"psgd: the processes exchange something after every {_milliseconds(round_seconds)} of computing, which is "
+            "too often to gain from several: one may be faster. Larger batches, or parameter-averaging with a longer "
+            "period, exchange less often"
+        )
+    return None
+
+
+def _round_seconds(task: Task, call_seconds: float) -> float:
+    """How long a worker computes between two combinations."""
+    strategy = task.settings.strategy
+    steps = strategy.period if isinstance(strategy, Averaging) else 1
+    return (math.inf if steps == "end" else steps) * call_seconds
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.1g} ms"
 
 
 def call_seconds(task: Task) -> float:

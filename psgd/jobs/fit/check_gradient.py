@@ -43,6 +43,12 @@ class _Check:
             failure.add_note(_FIRST_CALL)
             if isinstance(failure, ValueError) and "read-only" in str(failure):
                 failure.add_note("psgd.fit: the parameters are read-only; return the gradient, psgd takes the step")
+            for letter, array in zip("Xy", self._batch, strict=True):
+                if array.dtype == object:
+                    failure.add_note(
+                        f"psgd.fit: {letter} of dataset holds Python objects (dtype object), as a table does whose "
+                        f"columns differ in type; give numbers: {letter}.astype(float), texts encoded before"
+                    )
             raise
 
     def finite(self) -> bool:

@@ -11,7 +11,7 @@ from psgd.backends.blas import one_blas_thread, several_threads
 from psgd.core.errors import UsageError, raised_at_the_call, reworded
 from psgd.core.launcher import launched
 from psgd.core.log import LOG, first_time, say_once
-from psgd.jobs.fit.advice import advice, call_seconds
+from psgd.jobs.fit.advice import DOUBT, advice, call_seconds, doubt
 from psgd.jobs.fit.callback import TrainingProgress
 from psgd.jobs.fit.check_gradient import check_gradient
 from psgd.jobs.fit.directory import check_can_be_kept, make_request
@@ -64,7 +64,7 @@ def fit(
     dataset: (X, y), arrays with one row for each example.
     strategy, optimizer: a name, or a mapping as in a config ({"name": "adam", "beta1": 0.8}, {"momentum": 0.9} of sgd);
         `period` and `learning_rate` are settings of theirs. Regularisation (l1, l2) belongs into your gradient.
-    epochs: uses of every example, over all workers together.
+    epochs: uses of every example, over all workers together; training ends with the round that gets there.
     group: serial, threads, mpi; auto is mpi under mpirun, else serial. Threads call your function concurrently: choose
         them if it keeps nothing between calls (no self.activations). `processes`: the number of threads.
     device: auto and cpu are both the CPU: your function computes with numpy, and cuda is refused.
@@ -93,7 +93,7 @@ def fit(
     An exception of your function is raised here, with a note that names worker and round; under mpirun the other
     processes raise SystemExit(1). UsageError and DataError for wrong arguments, Diverged if a value is not finite.
     """
-    call, failure = None, None
+    call, failure, doubted = None, None, None
     with reworded(in_words_of_fit), one_blas_thread() as blas:
         note, threads = several_threads(blas, "psgd.fit"), max((info["num_threads"] for info in blas), default=None)
         try:
@@ -127,15 +127,18 @@ def fit(
             call = FitCall(task, request, callback, threads, task.job())
             if check:
                 check_gradient(task)
+                doubted = doubt(task)
         except Exception as error:
             failure = error
         if launched() or (call and call.task.settings.group == "mpi"):
-            return fit_with_mpi(call, failure, note)
+            return fit_with_mpi(call, failure, note, doubted)
         if failure:
             raise failure
         assert call
         if note:
             say_once(note)
+        if doubted and first_time(DOUBT):
+            LOG.info(doubted)
         if group == "auto" and workers > 1 and first_time(("workers take turns", workers)):
             # Without the check, a call more might change what a function draws or keeps.
             LOG.info(advice(call.task, call_seconds(call.task) if check else math.inf))

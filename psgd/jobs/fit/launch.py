@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 
 from psgd.core.errors import INTERRUPTED, Diverged, UsageError
-from psgd.core.log import LOG, say_once
+from psgd.core.log import LOG, first_time, say_once
 from psgd.data.dataset import Data
 from psgd.data.user_arrays import UserArrays
 from psgd.group.failure import Agreement
@@ -19,6 +19,7 @@ from psgd.group.transport import Transport, all_gather_json
 from psgd.jobs.environment import describe_group
 from psgd.jobs.files.locks import share_lock, unlock
 from psgd.jobs.files.run_files import RunFiles
+from psgd.jobs.fit.advice import DOUBT
 from psgd.jobs.fit.callback import Callback, Function
 from psgd.jobs.fit.directory import open_run
 from psgd.jobs.fit.settings import in_words_of_fit
@@ -149,9 +150,9 @@ def _nonfinite_data(data: Data) -> str:
     return ""
 
 
-def fit_with_mpi(call: FitCall | None, failure: Exception | None, note: str | None) -> Fitted:
+def fit_with_mpi(call: FitCall | None, failure: Exception | None, note: str | None, doubted: str | None) -> Fitted:
     """Collective: train on all processes. `failure`: why this process cannot; one process raises its own, the others
-    raise SystemExit(1). `note`: to be said once."""
+    raise SystemExit(1). `note`: to be said once; `doubted`, too, if there are several processes."""
     world = World()
     patience = call.task.settings.cluster.patience if call else DEFAULT_PATIENCE
     transport = open_transport(world, patience)
@@ -164,6 +165,8 @@ def fit_with_mpi(call: FitCall | None, failure: Exception | None, note: str | No
         _check_same(transport, call.task)
         if note and first:
             say_once(note)
+        if doubted and first and len(transport.members) > 1 and first_time(DOUBT):
+            LOG.info(doubted)
         opened = agreement.together(lambda: open_run(call.request, call.task) if first else None)
         name = all_gather_json(transport, {"directory": str(opened) if opened else None})[0]["directory"]
         with signals.listening() if name else nullcontext():  # from here on, after MPI has installed handlers

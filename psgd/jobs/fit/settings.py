@@ -77,6 +77,11 @@ def section_of(section: str, given: str | Mapping[str, Any], name: str, key: str
         raise UsageError(f"{section} is {given!r}; it must be a name, or a mapping such as {{'name': ...}}")
     mapping = {"name": given} if isinstance(given, str) else {"name": name} | {k: plain(v) for k, v in given.items()}
     if value is not None:
+        if callable(value) and section == "optimizer":
+            raise UsageError(
+                f"{key} is a function; it must be a number. For a rate that falls, give "
+                f"{section}={mapping | {'schedule': 'cosine'}}, or schedule 'step' with decay_every and decay_factor"
+            )
         if key in mapping:
             raise UsageError(f"{section}.{key} is given twice, {mapping[key]!r} and {value!r}; keep one")
         mapping[key] = plain(value)
