@@ -69,9 +69,8 @@ def _check_same(path: Path, now: dict[str, Any], base: Settings) -> None:
     before = read_file(str(path / CONFIG))
     parts = (*MAY_CHANGE, "arms", "grid", "target")
     changed = [key for key in now if key not in parts and before.get(key) != now[key]]
-    if (
-        before.get("target", {}).get("metric") != now["target"]["metric"]
-    ):  # tuning judges by it; its value trains nothing
+    metric = before.get("target", {}).get("metric")
+    if metric != now["target"]["metric"]:  # tuning judges by it; the target's value trains nothing
         changed.append("target.metric")
     old, new = _named(before), _named(now)
     changed += [name for name in new if old.get(name, new[name]) != new[name]]
