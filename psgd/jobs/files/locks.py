@@ -12,7 +12,7 @@ _locks: dict[str, int] = {}  # descriptors of the directories that this process 
 
 
 def _leave_to_parent() -> None:
-    """A process that is forked, as by a callback, has no part in the locks of the run: it neither keeps nor ends them."""
+    """A process that is forked, as by a callback, has no part in the run: it neither keeps nor ends its locks."""
     while _locks:
         os.close(_locks.popitem()[1])
 
