@@ -71,3 +71,47 @@ def test_a_process_forked_while_another_thread_changes_the_limits_does_not_wait_
         print(os.waitstatus_to_exitcode(os.wait()[1]))
     """
     assert python("-c", script).stdout == "0\n"
+
+
+def test_a_process_forked_while_another_thread_executes_a_block_restores_the_number_of_threads():
+    script = """if True:
+        import os, threading
+        import numpy
+        from threadpoolctl import threadpool_limits
+        from psgd.backends import blas
+
+        def execute_block():
+            with blas.one_blas_thread():
+                entered.set()
+                forked.wait()
+
+        entered, forked = threading.Event(), threading.Event()
+        thread = threading.Thread(target=execute_block)
+        thread.start()
+        entered.wait()
+        if not os.fork():
+            threadpool_limits(2, user_api="blas")
+            with blas.one_blas_thread():
+                pass
+            os._exit(blas.libraries()[0]["num_threads"])
+        forked.set()
+        thread.join()
+        print(os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    assert python("-c", script, OPENBLAS_NUM_THREADS="2").stdout == "2\n"
+
+
+def test_a_process_forked_within_a_block_can_leave_it():
+    script = """if True:
+        import os
+        import numpy
+        from psgd.backends import blas
+
+        with blas.one_blas_thread():
+            child = os.fork()
+        number = blas.libraries()[0]["num_threads"]
+        if not child:
+            os._exit(number)
+        print(number, os.waitstatus_to_exitcode(os.wait()[1]))
+    """
+    assert python("-c", script, OPENBLAS_NUM_THREADS="2").stdout == "2 2\n"

@@ -38,6 +38,11 @@ def test_under_a_launcher_it_is_refused(tmp_path, in_process, capsys, monkeypatc
     assert capsys.readouterr() == ("", "")
     for name in ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"):
         monkeypatch.delenv(name)
+    with monkeypatch.context() as within:
+        within.setenv("PMI_SIZE", "4")
+        within.setenv("PMI_FD", "999999")  # a connection to the launcher that another program has used up
+        assert main([str(configured(tmp_path)), "--output", str(tmp_path / "out")]) == 2
+    assert "a launcher started 4 processes, and each would make the whole comparison" in capsys.readouterr().err
     monkeypatch.setenv("PMIX_SERVER_URI3", "x")  # a launcher that does not say how many there are
     monkeypatch.setenv("PMIX_RANK", "1")
     assert main(["nothing"]) == 2

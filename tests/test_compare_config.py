@@ -36,6 +36,7 @@ SQUARED, HUBER = {"model.loss": "squared-error"}, {"model.loss": "huber"}
             {"arms": {"a": {}}, "tune": {"strategy.period": {"log": [1, 100]}}},
             "tune.strategy.period has limits, but strategy.period must be a whole number; list what to try: {values: [",
         ),
+        ({"tune": {"model.hidden": {"log": [1, 100]}}}, "model.hidden is 1.0; it must be a list of whole numbers"),
         ({"arms": {"a": {}}, "tune": {"strategy.period": {"values": [1, 2.5, 4]}}}, "strategy.period is 2.5; it must"),
         ({"question": "Who?\nWhen?"}, r'question is "Who?\nWhen?"; it must be text that is not empty, of one line'),
         ({"seeds": 3}, "seeds is 3; it must be a list such as [0, 1, 2]"),

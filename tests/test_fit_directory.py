@@ -67,6 +67,23 @@ def test_a_process_that_the_callback_forks_does_not_keep_the_directory_locked(tm
     os.close(copies[0])
 
 
+def test_a_process_that_the_callback_forks_does_not_unlock_the_directory(tmp_path):
+    """It ends as the run would: by way of all blocks of `finally`."""
+    locked = []
+
+    def callback(progress):
+        if not locked:
+            child = os.fork()
+            if not child:
+                locks.unlock(tmp_path / "run")
+                os._exit(0)
+            os.waitpid(child, 0)
+            locked.append(locks.is_locked(tmp_path / "run"))
+
+    fit_run.fit(tmp_path / "run", callback=callback, epochs=2)
+    assert locked == [True]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -42,6 +42,10 @@ def test_the_reason_is_one_short_line_and_a_missing_package_is_another_matter_th
         "onnx (No module named 'onnx'): pip install 'psgd[export]'"
     )
     assert what_to_install(missing, "onnx", "onnx").endswith(": pip install onnx")
+    newer = ModuleNotFoundError("No module named 'numpy.rec'", name="numpy.rec")
+    assert what_to_install(newer, "onnx", "psgd[export]") == (
+        "onnx, which cannot be imported (ModuleNotFoundError: No module named 'numpy.rec'): pip install -U onnx"
+    )
     long = what_to_install(TypeError("Descriptors\n  cannot" + " be" * 500), "onnx", "psgd[export]")
     assert long.startswith("onnx, which cannot be imported (TypeError: Descriptors cannot be be")
     assert long.endswith("...): pip install -U onnx")

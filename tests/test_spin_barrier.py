@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from processes import LIMIT
 
-from psgd.group.spin_barrier import MAX_ROW_BYTES, MOST_YIELDS, SpinBarrier, barrier_bytes
+from psgd.group.spin_barrier import LONG_SECONDS, MAX_ROW_BYTES, MOST_YIELDS, SHORT_WAITS, SpinBarrier, barrier_bytes
 
 
 def forked(processes: int, body: Callable[[SpinBarrier, int], object]) -> None:
@@ -99,31 +99,40 @@ def test_a_process_that_waits_for_long_leaves_its_core():
     forked(2, body)
 
 
-def test_a_process_yields_less_often_before_it_sleeps_after_yields_in_vain():
-    memory, yields, calls = mmap.mmap(-1, barrier_bytes(2)), [], []
+def test_a_process_yields_less_often_after_long_waits_and_more_often_after_short_ones(monkeypatch):
+    memory, times = mmap.mmap(-1, barrier_bytes(2)), [0.0]
+    monkeypatch.setattr("psgd.group.spin_barrier.time.perf_counter", lambda: times[0])
     other = SpinBarrier(memoryview(memory), 1, 2)
+    here = SpinBarrier(memoryview(memory), 0, 2)
+    naps = []
 
-    def arrive_at(call: int) -> None:
-        """The other process arrives while this one yields for that time, or before it sleeps."""
-        calls.append(0)
-        if len(calls) == call:
-            other.wait()
+    def wait(seconds: float, yields: int) -> int:
+        """Wait for so long, and yield for that time until the other process arrives."""
+        calls = []
 
-    def wait(call: int) -> int:
-        here._idle = lambda: arrive_at(call)
-        calls.clear()
+        def idle() -> None:
+            calls.append(0)
+            if len(calls) == yields:
+                times[0] += seconds
+                other.wait()
+
+        here._idle = idle
         here.wait()
         return here._yields
 
-    here = SpinBarrier(memoryview(memory), 0, 2)
-    for most in (256, 128, 64, 32, 16, 8, 4, 2, 1, 1, 1):
-        assert here._yields == most
-        yields.append(wait(most + 1))
-    assert yields == [128, 64, 32, 16, 8, 4, 2, 1, 1, 1, 1]
-    wait(2)
-    here._yields = 2
-    assert [wait(1) for _ in range(30)][-1] == MOST_YIELDS
-    assert wait(MOST_YIELDS + 2) == MOST_YIELDS // 2
+    monkeypatch.setattr("psgd.group.spin_barrier.time.sleep", naps.append)
+    long, short = 2 * LONG_SECONDS, LONG_SECONDS / 2
+    # However few yields a long wait had: one of them may have taken all the time.
+    assert [wait(long, 1) for _ in range(10)] == [128, 64, 32, 16, 8, 4, 2, 1, 1, 1]
+    assert naps == []
+    # Although they are not enough to end the wait, which a sleep made longer.
+    assert [wait(short, 3) for _ in range(SHORT_WAITS)] == [1] * (SHORT_WAITS - 1) + [2]
+    assert len(naps) == 2 * SHORT_WAITS
+    assert [wait(short, 1) for _ in range(20 * SHORT_WAITS)][-1] == MOST_YIELDS
+    for _ in range(SHORT_WAITS - 1):
+        wait(short, 1)
+    assert wait(long, 1) == MOST_YIELDS // 2
+    assert wait(short, 1) == MOST_YIELDS // 2  # not in a row
 
 
 def test_a_row_is_kept_until_all_have_read_it():

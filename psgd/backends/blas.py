@@ -12,17 +12,20 @@ VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS
 
 
 _changing = threading.Lock()
-_blocks = 0  # of `one_blas_thread`, that are being executed
+_blocks: list[int] = []  # the threads that execute blocks of `one_blas_thread`, once for each block
 _limits: list[Any] = []  # what restores the threads that each BLAS had before these blocks, the last first
 
 
-def _renew_lock() -> None:
-    """A process that is forked has no other thread, which could release the lock."""
+def _forget_other_threads() -> None:
+    """A process that is forked has only the thread that forked it: no other one releases the lock or leaves a block."""
     global _changing
     _changing = threading.Lock()
+    _blocks[:] = [thread for thread in _blocks if thread == threading.get_ident()]
+    if not _blocks:
+        _limits.clear()
 
 
-os.register_at_fork(after_in_child=_renew_lock)
+os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 def limit_before_numpy() -> None:
@@ -39,7 +42,7 @@ def limit_after_numpy() -> str | None:
     asked = {v: os.environ[v] for v in VARIABLES if os.environ.get(v, "1") != "1"}
     limit = threadpool_limits(1, user_api="blas")
     with _changing:
-        within = _blocks > 0
+        within = bool(_blocks)
         if within:  # this BLAS may have been loaded within the block
             _limits.append(limit)
     if within or not asked:
@@ -53,19 +56,18 @@ def one_blas_thread() -> Iterator[list[dict[str, Any]]]:
     """Limit every BLAS to one thread during the block, those too that are loaded in it and limited by
     `limit_after_numpy`. Yields what `libraries` says before. The threads of a program may be in such blocks at the same
     time: the last one to leave restores the numbers that the first one found."""
-    global _blocks
     from threadpoolctl import ThreadpoolController
 
     with _changing:
         controller = ThreadpoolController()
         found = _sorted(controller.info())
         _limits.append(controller.limit(limits=1, user_api="blas"))
-        _blocks += 1
+        _blocks.append(threading.get_ident())
     try:
         yield found
     finally:
         with _changing:
-            _blocks -= 1
+            _blocks.remove(threading.get_ident())
             while _limits and not _blocks:
                 _limits.pop().restore_original_limits()
 

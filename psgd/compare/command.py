@@ -22,7 +22,7 @@ from psgd.config.shipped import find_comparison
 from psgd.core.cores import cores
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result, write_json
-from psgd.core.launcher import process_count, rank, unconnected_tasks
+from psgd.core.launcher import disconnected, process_count, rank, unconnected_tasks
 from psgd.core.log import LOG
 from psgd.training.progress_bar import bar_for
 
@@ -31,7 +31,7 @@ LINE_SECONDS = 5.0  # between two lines about how many runs have ended
 
 def compare(options: argparse.Namespace) -> None:
     """Carry out what the options ask for. PsgdError for what is wrong."""
-    if (tasks := unconnected_tasks() or process_count()) > 1:
+    if (tasks := unconnected_tasks() or disconnected() or process_count()) > 1:
         if rank():
             return  # the first process says what is wrong
         raise UsageError(

@@ -89,7 +89,9 @@ def is_whole(setting: str) -> bool:
 
 
 def _types(annotation: object) -> list[object]:
-    return [annotation, *(kind for part in get_args(annotation) for kind in _types(part))]
+    """The types of which a value may be; not those of the items of a list."""
+    parts = () if get_origin(annotation) is list else get_args(annotation)
+    return [annotation, *(kind for part in parts for kind in _types(part))]
 
 
 def value_words() -> dict[str, list[str]]:

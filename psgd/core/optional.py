@@ -10,7 +10,8 @@ def what_to_install(error: Exception, package: str, by: str) -> str:
     the import of a broken package, or of one that is too old for another, may raise anything. `by`: what to install if
     it is missing, an extra of psgd or the package itself."""
     reason = " ".join(str(error).split())
-    if isinstance(error, ModuleNotFoundError):
+    # A module within a package is missing where the package is there, but older or newer than its user expects.
+    if isinstance(error, ModuleNotFoundError) and "." not in str(error.name):
         return f"{package} ({reason}): pip install {quote(by)}"
     reason = f"{type(error).__name__}: {reason}"
     if len(reason) > LONGEST:

@@ -71,7 +71,7 @@ class Group:
     def combine(self, weights: np.ndarray, begin: BeginApply, with_norm: bool = False) -> None:
         """Collective, after an exchange of reports: sum the contributions by `weights` (workers,), not all 0, and hand
         each block of the sum, once on each host, to the function that `begin` returns. To pass the same array of
-        weights again is fast. Where the transport cannot recover, the contributions may be overwritten."""
+        weights again, unchanged, is fast. Where the transport cannot recover, the contributions may be overwritten."""
         if self._terms is None or self._terms.weights is not weights:
             self._terms = self._terms_of(weights)
         _, factors, given, load = self._terms

@@ -6,8 +6,9 @@ has left the caches since the last call.
 
 A process that waits yields its core now and then: where there are fewer cores than processes, the one that it waits for
 may need it. Where other programs run, too, a yield may hand them the core for a whole time slice, while a process that
-sleeps gets it back soon. So after a number of yields it sleeps. The number adapts: half as many after a wait that they
-did not end, and more again after one that they did.
+sleeps gets it back soon. So after a number of yields it sleeps. The number adapts: half as many after a long wait,
+which yields did not end or have themselves made long; twice as many after several short waits in a row, which a sleep
+makes longer.
 """
 
 import os
@@ -19,6 +20,8 @@ CACHE_LINE_BYTES = 64  # a process's counter has a cache line of its own, so tha
 MAX_ROW_BYTES = 4096  # of one process's row in an all-gather
 POLLS = 64  # in a row, some 3 microseconds, before a process yields its core
 MOST_YIELDS = 256  # some 0.9 milliseconds, on a machine with nothing else to do
+LONG_SECONDS = 5e-4  # of a wait, to which a sleep adds little
+SHORT_WAITS = 16  # in a row; raised, it takes more time until a core that others have left is used
 NAP_SECONDS = 1e-6  # asked for; Linux makes some 60 microseconds of it
 
 
@@ -51,7 +54,7 @@ class SpinBarrier:
         # Two rows a process, used alternately: nobody writes to one again before all have read it.
         self._starts = [[(2 * p + odd) * MAX_ROW_BYTES for p in range(processes)] for odd in range(2)]
         self.processes, self._rank, self._count = processes, rank, 0
-        self._idle, self._yields = idle, MOST_YIELDS
+        self._idle, self._yields, self._short_waits = idle, MOST_YIELDS, 0
 
     def all_gather(self, row: bytes) -> list[bytes]:
         """Everyone's row, of equal length, at most MAX_ROW_BYTES, in order of ranks."""
@@ -71,15 +74,23 @@ class SpinBarrier:
                 self._spin(other, count)
 
     def _spin(self, other: int, count: int) -> None:
-        counters, yields = self._counters, self._yields
-        for _ in range(yields):
+        began = time.perf_counter()
+        self._wait_for(other, count)
+        if time.perf_counter() - began > LONG_SECONDS:
+            self._yields, self._short_waits = max(1, self._yields // 2), 0
+            return
+        self._short_waits += 1
+        if self._short_waits == SHORT_WAITS:
+            self._yields, self._short_waits = min(2 * self._yields, MOST_YIELDS), 0
+
+    def _wait_for(self, other: int, count: int) -> None:
+        counters = self._counters
+        for _ in range(self._yields):
             for _ in range(POLLS):
                 if counters[other] >= count:
-                    self._yields = min(yields + max(1, yields // 4), MOST_YIELDS)
                     return
             self._idle()
             os.sched_yield()
-        self._yields = max(1, yields // 2)
         while counters[other] < count:
             self._idle()
             time.sleep(NAP_SECONDS)

@@ -11,6 +11,15 @@ from psgd.core.errors import StorageError, UsageError
 _locks: dict[str, int] = {}  # descriptors of the directories that this process has locked
 
 
+def _leave_to_parent() -> None:
+    """A process that is forked, as by a callback, has no part in the run: it neither keeps nor ends its locks."""
+    while _locks:
+        os.close(_locks.popitem()[1])
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
+
 def lock(path: Path) -> None:
     """Lock the run directory until `unlock` or this process's end. UsageError if it is locked already."""
     descriptor = None
@@ -42,7 +51,7 @@ def unlock(path: Path) -> None:
     descriptor = _locks.pop(os.path.realpath(path), None)
     if descriptor is not None:
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process that was forked meanwhile has the descriptor too
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process that a library forked may have the descriptor too
         os.close(descriptor)
 
 
