@@ -104,23 +104,27 @@ def test_a_process_yields_less_often_after_long_waits_and_more_often_after_short
     monkeypatch.setattr("psgd.group.spin_barrier.time.perf_counter", lambda: times[0])
     other = SpinBarrier(memoryview(memory), 1, 2)
     here = SpinBarrier(memoryview(memory), 0, 2)
-    naps = []
+    pauses, naps = [], []
 
-    def wait(seconds: float, yields: int) -> int:
-        """Wait for so long, and yield for that time until the other process arrives."""
-        calls = []
+    def wait(seconds: float, arrival: int) -> int:
+        """Wait for so long: the other process arrives while this one yields or sleeps for that time."""
 
-        def idle() -> None:
-            calls.append(0)
-            if len(calls) == yields:
+        def pause() -> None:
+            pauses.append(0)
+            if len(pauses) == arrival:
                 times[0] += seconds
                 other.wait()
 
-        here._idle = idle
+        def nap(seconds: float) -> None:
+            naps.append(seconds)
+            pause()
+
+        pauses.clear()
+        monkeypatch.setattr("psgd.group.spin_barrier.os.sched_yield", pause)
+        monkeypatch.setattr("psgd.group.spin_barrier.time.sleep", nap)
         here.wait()
         return here._yields
 
-    monkeypatch.setattr("psgd.group.spin_barrier.time.sleep", naps.append)
     long, short = 2 * LONG_SECONDS, LONG_SECONDS / 2
     # However few yields a long wait had: one of them may have taken all the time.
     assert [wait(long, 1) for _ in range(10)] == [128, 64, 32, 16, 8, 4, 2, 1, 1, 1]
@@ -148,7 +152,6 @@ def test_a_row_is_kept_until_all_have_read_it():
     with pytest.raises(InterruptedError):
         quick.all_gather(b"a1")
     first = bytes(memory)
-    quick._turn, slow._turn = 1, 1
     quick._idle = let_slow_arrive
     with pytest.raises(InterruptedError):
         quick.all_gather(b"a2")

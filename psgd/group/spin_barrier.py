@@ -20,6 +20,7 @@ CACHE_LINE_BYTES = 64  # a process's counter has a cache line of its own, so tha
 MAX_ROW_BYTES = 4096  # of one process's row in an all-gather
 POLLS = 64  # in a row, some 3 microseconds, before a process yields its core
 MOST_YIELDS = 256  # some 0.9 milliseconds, on a machine with nothing else to do
+IDLE_EVERY = 16  # yields after which `idle` is called, which may take as long as many polls
 LONG_SECONDS = 5e-4  # of a wait, to which a sleep adds little
 SHORT_WAITS = 16  # in a row; raised, it takes more time until a core that others have left is used
 NAP_SECONDS = 1e-6  # asked for; Linux makes some 60 microseconds of it
@@ -45,8 +46,7 @@ class SpinBarrier:
         processes: int,
         idle: Callable[[], object] = _nothing,
     ) -> None:
-        """`memory`: `barrier_bytes(processes)` bytes, initially 0. `idle` is called with
-        each yield, and before each sleep."""
+        """`memory`: `barrier_bytes(processes)` bytes, initially 0. `idle` is called now and then in a long wait."""
         counters = processes * CACHE_LINE_BYTES
         self._counters, self._rows = memory[:counters].cast("q"), memory[counters:]
         step = CACHE_LINE_BYTES // 8
@@ -85,12 +85,13 @@ class SpinBarrier:
 
     def _wait_for(self, other: int, count: int) -> None:
         counters = self._counters
-        for _ in range(self._yields):
+        for number in range(1, self._yields + 1):
             for _ in range(POLLS):
                 if counters[other] >= count:
                     return
-            self._idle()
             os.sched_yield()
+            if number % IDLE_EVERY == 0:
+                self._idle()
         while counters[other] < count:
             self._idle()
             time.sleep(NAP_SECONDS)
