@@ -30,23 +30,24 @@ def test_wrong_arguments_are_one_line_and_leave_nothing(tmp_path, in_process, ca
 
 
 def test_under_a_launcher_it_is_refused(tmp_path, in_process, capsys, monkeypatch):
+    command, said = [str(configured(tmp_path)), "--output", str(tmp_path / "out")], "call it without the launcher"
+    started = [
+        {"OMPI_COMM_WORLD_SIZE": "3"},
+        {"OMPI_COMM_WORLD_SIZE": "1"},  # each of its runs would take itself for this process
+        {"PMI_SIZE": "4", "PMI_FD": "999999"},  # a connection to the launcher that another program has used up
+        {"PMIX_SERVER_URI3": "x", "PMIX_RANK": "0"},  # a launcher that does not say how many there are
+        {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"},
+    ]
+    for variables in started:
+        with monkeypatch.context() as within:
+            for name, value in variables.items():
+                within.setenv(name, value)
+            assert main(command) == 2
+            assert said in capsys.readouterr().err
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "3")
-    assert main([str(configured(tmp_path)), "--output", str(tmp_path / "out")]) == 2
-    assert "a launcher started 3 processes, and each would make the whole comparison" in capsys.readouterr().err
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")  # says nothing, and leaves the first to end the job
-    assert main([str(configured(tmp_path)), "--output", str(tmp_path / "out")]) == 0
+    assert main(command) == 0
     assert capsys.readouterr() == ("", "")
-    for name in ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"):
-        monkeypatch.delenv(name)
-    with monkeypatch.context() as within:
-        within.setenv("PMI_SIZE", "4")
-        within.setenv("PMI_FD", "999999")  # a connection to the launcher that another program has used up
-        assert main([str(configured(tmp_path)), "--output", str(tmp_path / "out")]) == 2
-    assert "a launcher started 4 processes, and each would make the whole comparison" in capsys.readouterr().err
-    monkeypatch.setenv("PMIX_SERVER_URI3", "x")  # a launcher that does not say how many there are
-    monkeypatch.setenv("PMIX_RANK", "1")
-    assert main(["nothing"]) == 2
-    assert "nothing: there is neither such a file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

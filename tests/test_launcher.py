@@ -10,7 +10,7 @@ from command import command, refused
 from processes import installed_mpi, mpi, run
 
 from psgd.core.errors import UsageError
-from psgd.core.launcher import disconnected, launched, process_count, rank, unconnected_tasks
+from psgd.core.launcher import disconnected, launched, rank, unconnected_tasks
 from psgd.group.mpi.library import choose_protocol, spare_shared_memory
 from psgd.jobs.choose.group import check_launched
 
@@ -166,19 +166,6 @@ def test_processes_of_srun_that_nothing_connects_are_refused(tmp_path):
     finished = run([*command(), "training.epochs=1", "--output", str(tmp_path / "run")], **step)
     refused(finished, 2, "srun started 4 processes, but no MPI connects them", "srun --mpi=pmix")
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("names", "count"),
-    [({}, 1), ({"OMPI_COMM_WORLD_SIZE": "3"}, 3), ({"PMI_SIZE": "2"}, 2), ({"PMI_SIZE": "1"}, 1),
-     ({"PMIX_RANK": "0", "PMIX_SERVER_URI3": "x"}, 1)],
-)  # fmt: skip
-def test_how_many_processes_a_launcher_started(monkeypatch, names, count):
-    for name in NAMES:
-        monkeypatch.delenv(name, raising=False)
-    for name, value in names.items():
-        monkeypatch.setenv(name, value)
-    assert process_count() == count
 
 
 @pytest.mark.parametrize(

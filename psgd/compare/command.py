@@ -22,7 +22,7 @@ from psgd.config.shipped import find_comparison
 from psgd.core.cores import cores
 from psgd.core.errors import UsageError
 from psgd.core.files import print_result, write_json
-from psgd.core.launcher import disconnected, process_count, rank, unconnected_tasks
+from psgd.core.launcher import disconnected, launched, rank, unconnected_tasks
 from psgd.core.log import LOG
 from psgd.training.progress_bar import bar_for
 
@@ -31,12 +31,12 @@ LINE_SECONDS = 5.0  # between two lines about how many runs have ended
 
 def compare(options: argparse.Namespace) -> None:
     """Carry out what the options ask for. PsgdError for what is wrong."""
-    if (tasks := unconnected_tasks() or disconnected() or process_count()) > 1:
+    if launched() or disconnected() or unconnected_tasks():
         if rank():
             return  # the first process says what is wrong
         raise UsageError(
-            f"a launcher started {tasks} processes, and each would make the whole comparison; call psgd compare "
-            "without it: it trains on all cores of this machine"
+            "a launcher of parallel programs started this process, but psgd compare starts its runs itself, on all "
+            "cores of this machine: call it without the launcher"
         )
     most = parse_share(options.max_regress)
     before = read_results(options.against) if options.against else None

@@ -30,12 +30,6 @@ def is_single_task() -> bool:
     return names.get("SLURM_STEP_NUM_TASKS") == "1" and names.get("PMI_SIZE", "1") == "1" and not by_mpirun
 
 
-def process_count() -> int:
-    """Return how many processes an MPI launcher started, or 1 where none did or it does not say."""
-    counts = [os.environ.get(name, "") for name in SIZES] if launched() else []
-    return next((int(count) for count in counts if count.isdigit()), 1)
-
-
 def rank() -> int:
     """Return the number of this process among those that an MPI launcher started, or 0 where none did or it does not
     say."""
