@@ -85,10 +85,11 @@ def test_actors_have_one_blas_thread_whatever_the_driver_has(three_actors):
 
 
 def gathering(transport: Any) -> None:
-    """For longer than Ray takes to send what it records to its control plane, a second."""
-    end, going = time.monotonic() + 3.0, True
-    while going:
-        going = max(transport.all_gather(bytes([time.monotonic() < end]))) > bytes([0])
+    """Longer than Ray takes to send what it records to its control plane, a second."""
+    for _ in range(10):
+        transport.all_gather(b"row")
+    time.sleep(2.0)
+    transport.all_gather(b"row")
 
 
 def test_exchanges_are_not_recorded_by_the_control_plane(cluster):

@@ -1,5 +1,6 @@
 """What to install where a package that psgd can do without is missing or broken."""
 
+import sys
 from shlex import quote
 
 LONGEST = 300  # characters of a reason: some libraries explain themselves at length
@@ -10,9 +11,11 @@ def what_to_install(error: Exception, package: str, by: str) -> str:
     the import of a broken package, or of one that is too old for another, may raise anything. `by`: what to install if
     it is missing, an extra of psgd or the package itself."""
     reason = " ".join(str(error).split())
-    # A module within a package is missing where the package is there, but older or newer than its user expects.
-    if isinstance(error, ModuleNotFoundError) and "." not in str(error.name):
-        return f"{package} ({reason}): pip install {quote(by)}"
+    if isinstance(error, ModuleNotFoundError):
+        top = str(error.name).partition(".")[0]
+        # Else the package is there and lacks a module, as one that is older or newer than its user expects.
+        if error.name == top or not sys.modules.get(top):
+            return f"{package} ({reason}): pip install {quote(by)}"
     reason = f"{type(error).__name__}: {reason}"
     if len(reason) > LONGEST:
         reason = f"{reason[: LONGEST - 3]}..."
