@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,20 +85,26 @@ def test_actors_have_one_blas_thread_whatever_the_driver_has(three_actors):
     assert [seen.thread_limits for seen in three_actors] == [dict.fromkeys(ray_driver.VARIABLES, "1")] * 3
 
 
-def gathering(transport: Any) -> None:
-    """Longer than Ray takes to send what it records to its control plane, a second."""
-    for _ in range(10):
-        transport.all_gather(b"row")
-    time.sleep(2.0)
-    transport.all_gather(b"row")
+def gathering(end: Path, transport: Any) -> None:
+    """Exchange rows until there is a file `end`."""
+    while not any(row == b"1" for row in transport.all_gather(b"%d" % end.exists())):
+        time.sleep(0.02)
 
 
-def test_exchanges_are_not_recorded_by_the_control_plane(cluster):
+def test_exchanges_are_not_recorded_by_the_control_plane(cluster, tmp_path):
     import ray
 
-    actors(2, gathering)
-    names = {event["name"] for event in ray.timeline()}
-    assert "location" in names  # a call of the actors
+    end, names, limit = tmp_path / "end", set(), time.monotonic() + SOON
+    with ThreadPoolExecutor(1) as pool:
+        job = pool.submit(actors, 2, partial(gathering, end))
+        while "location" not in names and time.monotonic() < limit and not job.done():  # a call of the actors
+            time.sleep(0.1)
+            names = {event["name"] for event in ray.timeline()}  # of each process, what it sends every second
+        time.sleep(1.5)  # until the coordinator has sent its own
+        names |= {event["name"] for event in ray.timeline()}
+        end.touch()
+        job.result()
+    assert "location" in names
     assert "all_gather" not in names
 
 
