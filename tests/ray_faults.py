@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from user_function import gradient
+
 from psgd.core.errors import UsageError
 from psgd.group.group import Group
 from psgd.group.ray import transport as ray_transport
@@ -81,3 +83,17 @@ def failing_to_read(*arguments: Any) -> Any:
     if arguments[-1].process == 1:
         ray_driver.load_data = lambda settings: (_ for _ in ()).throw(UsageError("no such data here"))
     return ray_driver._run_on_actor(*arguments)
+
+
+def failing_gradient(after: int) -> Any:
+    """A gradient of user_function.py that fails on each process after so many calls."""
+
+    calls: list[int] = []
+
+    def failing(parameters: Any, X: Any, y: Any) -> Any:
+        calls.append(len(y))
+        if len(calls) == after:
+            raise ZeroDivisionError("deliberately")
+        return gradient(parameters, X, y)
+
+    return failing

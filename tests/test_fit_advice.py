@@ -151,6 +151,8 @@ def test_only_what_would_be_faster_is_advised(seconds, strategy, threads, proces
         (1e-3, "gradient-averaging", "threads", None),
         (20e-6, "gradient-averaging", "mpi", "after every 0.02 ms of computing, which is too often"),
         (20e-6, "parameter-averaging", "mpi", None),
+        (20e-6, "parameter-averaging", "ray", "after every 1 ms of computing, which is too often"),
+        (1e-3, "parameter-averaging", "ray", None),
         (1e-6, "gradient-averaging", "serial", None),
     ],
 )

@@ -89,7 +89,6 @@ def test_an_invalid_gradient_in_a_tree_is_named_by_its_leaf(returned, message):
         ({"strategy": "zinkevich"}, r"did you mean parameter-averaging\?"),
         ({"batch_size_per_worker": 7}, "^batch_size_per_worker is 7, but there are 6 training examples"),
         ({"strategy": {"contraction": "auto"}}, r"set strategy\['contraction'\] to holdout"),
-        ({"group": "ray"}, "group is ray"),
         ({"processes": 2}, "say group='threads'"),
         ({"speeds": [1, 0.5]}, "speeds names 2 speeds, but workers is 4"),
         ({"workers": 2, "speeds": [1, 0.5]}, "give one, or strategy="),

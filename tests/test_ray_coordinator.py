@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable
 from typing import Any
 
-from psgd.group.ray.coordinator import Coordinator, Gathered
+from psgd.group.ray.coordinator import Coordinator, Gathered, News
 
 DONE = 10.0  # seconds; all here takes milliseconds
 
@@ -116,6 +116,25 @@ def test_rows_that_come_at_the_last_moment_reach_all():
         return await coordinator.all_gather(1, "b")
 
     assert together(coordinator.all_gather(0, "a"), late()) == [gathered("a", "b", members=(0, 1))] * 2
+
+
+def test_the_driver_answers_the_question_that_it_was_asked():
+    """Also when the process that asked before was lost, and its question is answered too late."""
+    coordinator = Coordinator(2, DONE)
+
+    async def ask_twice() -> list[Any]:
+        lost = asyncio.create_task(coordinator.ask("a"))
+        first = (await coordinator.news()).question
+        next_one = asyncio.create_task(coordinator.ask("b"))
+        second = (await coordinator.news()).question
+        await coordinator.answer(first.number, "to a")
+        await asyncio.sleep(0)
+        assert not next_one.done()
+        await coordinator.answer(second.number, "to b")
+        return [first.content, await lost, second.content, await next_one]
+
+    assert together(ask_twice()) == [["a", "to a", "b", "to b"]]
+    assert together(coordinator.close(), coordinator.news())[1] == News("", None, None), "it was asked once"
 
 
 def test_an_end_ends_all_waits():

@@ -117,7 +117,7 @@ def test_what_actors_reserve(two_gpus, nothing_here, monkeypatch, tmp_path, sett
     """Ray has four CPUs and two GPUs, for four workers."""
     reserved = []
 
-    def run(processes: int, patience: float, variables: Any, act: Any, stop: Any, gpus: float) -> None:
+    def run(processes: int, patience: float, variables: Any, act: Any, stop: Any, gpus: float, _: Any) -> None:
         reserved.append((processes, gpus))
         raise KeyboardInterrupt
 

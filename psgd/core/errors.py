@@ -84,7 +84,7 @@ def raised_at_the_call(
             if refused and "Did you mean" not in str(error):
                 names = [name for name in function.__annotations__ if name != "return"]
                 error.args = (f"{error}{hint(names, args, kwargs)}",)
-            users = _users_part(error.__traceback__)
+            users = users_part(error.__traceback__)
             expected = isinstance(error, PsgdError) and error.code != PsgdError.code
             if not (users or (expected and _only_psgd(error.__traceback__))):
                 raise
@@ -94,7 +94,7 @@ def raised_at_the_call(
     return call
 
 
-def _users_part(traceback: TracebackType | None) -> TracebackType | None:
+def users_part(traceback: TracebackType | None) -> TracebackType | None:
     """What is beneath the last frame of psgd, if that is the user's: neither a library's nor Python's own."""
     part = None
     while traceback:

@@ -3,11 +3,12 @@
 Only exceptions are handled here. A process that vanishes raises ProcessLost at the others.
 """
 
+import pickle
 import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol, TypeVar, cast, final
 
-from psgd.core.errors import PsgdError, UsageError
+from psgd.core.errors import PsgdError, UsageError, users_part
 from psgd.core.log import LOG
 
 T = TypeVar("T")
@@ -92,6 +93,12 @@ class Agreement:
             return False
         return error is self.failure or self._exchange.process == self._exchange.members[0]
 
+    def report(self, error: Exception) -> Exception | None:
+        """What to send of an error to where it can be raised, if this process is the one to report it. Ends every
+        process at once unless the others leave too."""
+        self.abort_unless_shared(error)
+        return portable(error, self._exchange.process) if self.must_report(error) else None
+
     def abort_unless_shared(self, error: BaseException) -> None:
         """Report `error` and end every process at once, unless the others leave too: a PsgdError is raised on all of
         them, and this process's own failure was in its last exchange. Else they would wait for this one forever."""
@@ -134,11 +141,17 @@ def out_of_memory(error: MemoryError) -> UsageError:
 
 
 def portable(error: Exception, process: int) -> Exception:
-    """Convert an exception to one that can be sent to another process: a PsgdError, with the traceback as a note."""
+    """Convert an exception to one that can be sent to another process, with its traceback as a note: itself, or a
+    PsgdError if pickle cannot send it."""
     if isinstance(error, PsgdError):
         return error
     if isinstance(error, MemoryError):
         return out_of_memory(error)
-    sent = PsgdError(f"process {process}: {type(error).__name__}: {error}")
-    sent.add_note("".join(traceback.format_exception(error)).rstrip("\n"))
+    sent = error
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # of many types
+        sent = PsgdError(f"process {process}: {type(error).__name__}: {error}")
+    error = error.with_traceback(users_part(error.__traceback__) or error.__traceback__)
+    sent.add_note(f"process {process}: {''.join(traceback.format_exception(error))}".rstrip("\n"))
     return sent

@@ -10,7 +10,7 @@ from psgd.core.errors import Diverged, StorageError
 from psgd.core.files import print_result, to_json
 from psgd.data.dataset import Data
 from psgd.data.fingerprint import fingerprint
-from psgd.group.failure import Agreement, exit_code, portable
+from psgd.group.failure import Agreement, exit_code
 from psgd.group.placement import local_rank
 from psgd.group.transport import Transport
 from psgd.jobs.choose.device import with_device
@@ -33,6 +33,7 @@ class Result(NamedTuple):
     summary: dict[str, Any] | None  # on the first process
     directory: Path
     error: Exception | None = None  # the failure that this process reports, unless it was printed or raised
+    fitted: bytes = b""  # by psgd.fit on the first process, pickled
 
 
 @final
@@ -88,10 +89,7 @@ def run_returning(training: Training) -> Result:
     try:
         return run_raising(training)
     except Exception as error:
-        agreement = training.agreement
-        agreement.abort_unless_shared(error)
-        reported = portable(error, training.transport.process) if agreement.must_report(error) else None
-        return training.result(exit_code(error), reported)
+        return training.result(exit_code(error), training.agreement.report(error))
 
 
 def train_job(

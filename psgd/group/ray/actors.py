@@ -12,7 +12,7 @@ from typing import Any, TypeVar, final
 from psgd.core.errors import ProcessLost, PsgdError
 from psgd.core.log import LOG
 from psgd.group.ray.control_plane import ControlPlane
-from psgd.group.ray.coordinator import Coordinator
+from psgd.group.ray.coordinator import Coordinator, Question
 from psgd.group.ray.library import import_ray
 from psgd.group.ray.transport import GRACE_SECONDS, Ray, first_line
 
@@ -75,14 +75,16 @@ def run_actors(
     main: Callable[[Ray], T],
     stop_signal: Callable[[], int] = lambda: 0,
     gpus: float = 0.0,
+    answer: Callable[[Any], Any] | None = None,
 ) -> list[T | None]:
     """Run `main(transport)` in each of `processes` actors and return their results: None of one that was lost. Ray must
     be connected.
 
     `variables`: environment variables of the actors. `stop_signal`: the number of a signal that asked to stop, or 0;
     before all actors run, it raises KeyboardInterrupt. `gpus`: what each actor reserves; Ray shows it that GPU, and an
-    actor that reserves none sees none. Raises the exception of an actor, SystemExit if one aborted, and ProcessLost if
-    one could not start or did not come to an exchange.
+    actor that reserves none sees none. `answer`: called here, with what an actor asks the driver. Raises the exception
+    of an actor or of `answer`, SystemExit if an actor aborted, and ProcessLost if one could not start or did not come
+    to an exchange.
     """
     ray = import_ray()
     hidden = {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}  # Ray would leave all GPUs of a machine to such an actor
@@ -100,9 +102,10 @@ def run_actors(
     actors = [actor.remote(p, processes, coordinator, patience) for p in range(processes)]
     try:
         locations = _wait_for_start(ray, actors, patience, stop_signal)
-        running = {a.run.remote(main): p for p, a in enumerate(actors)}
+        sent = ray.put(main)  # once for all actors of a host, since it may hold data
+        running = {a.run.remote(sent): p for p, a in enumerate(actors)}
         with ControlPlane(coordinator, patience):
-            return _watch(ray, coordinator, running, locations, stop_signal)
+            return _watch(ray, coordinator, running, locations, stop_signal, answer)
     finally:
         for each in (*actors, coordinator):
             ray.kill(each)
@@ -132,9 +135,15 @@ def _wait_for_start(ray: Any, actors: list[Any], patience: float, stop_signal: C
 
 
 def _watch(
-    ray: Any, coordinator: Any, running: dict[Any, int], locations: list[str], stop_signal: Callable[[], int]
+    ray: Any,
+    coordinator: Any,
+    running: dict[Any, int],
+    locations: list[str],
+    stop_signal: Callable[[], int],
+    answer: Callable[[Any], Any] | None,
 ) -> list[Any]:
-    """Print what actors print, pass on signals, tell the others of a loss, and end the job when an actor fails."""
+    """Print what actors print, answer what they ask, pass on signals, tell the others of a loss, and end the job when
+    an actor fails."""
     results: list[Any] = [None] * len(running)
     failure: BaseException | None = None
     passed_on, deadline = 0, float("inf")
@@ -146,8 +155,10 @@ def _watch(
             coordinator.request_stop.remote(passed_on)
         for future in ready:
             if future is news:
-                early_end = _print_news(ray, news)
+                early_end, question = _print_news(ray, news)
                 failure = failure or early_end
+                if question and answer:
+                    coordinator.answer.remote(question.number, answer(question.content))
                 news = coordinator.news.remote()
                 continue
             process = running.pop(future)
@@ -163,22 +174,22 @@ def _watch(
             deadline = time.monotonic() + GRACE_SECONDS
     coordinator.close.remote()
     for last in (news, coordinator.news.remote()):
-        early_end = _print_news(ray, last)
+        early_end, _ = _print_news(ray, last)
         failure = failure or early_end
     if failure:
         raise failure
     return results
 
 
-def _print_news(ray: Any, news: Any) -> BaseException | None:
-    """Print what actors have printed; return what to raise if the job has ended."""
+def _print_news(ray: Any, news: Any) -> tuple[BaseException | None, Question | None]:
+    """Print what actors have printed; return what to raise if the job has ended, and what an actor asks."""
     try:
-        text, early_end = ray.get(news, timeout=GRACE_SECONDS)
+        text, early_end, question = ray.get(news, timeout=GRACE_SECONDS)
     except ray.exceptions.RayError as error:
         reason = first_line(error).rstrip(".")
         raise ProcessLost(f"the coordinator was lost or hangs: {reason}; continue with --resume") from None
     if text:
         LOG.info(text.removesuffix("\n"))
     if early_end is None:
-        return None
-    return ProcessLost(early_end.reason) if early_end.reason else SystemExit(early_end.code)
+        return None, question
+    return ProcessLost(early_end.reason) if early_end.reason else SystemExit(early_end.code), question

@@ -21,9 +21,15 @@ class Gathered(NamedTuple):
     signal: int  # that asked the driver to stop, or 0
 
 
+class Question(NamedTuple):
+    number: int
+    content: Any
+
+
 class News(NamedTuple):
     text: str  # printed by actors since the last news
     early_end: EarlyEnd | None
+    question: Question | None  # asked since the last news
 
 
 @final
@@ -57,6 +63,8 @@ class Coordinator:
         self._early_end: EarlyEnd | None = None
         self._signal = 0
         self._text = ""
+        self._question: Question | None = None  # the last one, until the driver receives it
+        self._answers: dict[int, asyncio.Future[Any]] = {}  # to questions, by number; a lost process's stays open
         self._has_news = asyncio.Event()
         self._closed = False
 
@@ -107,13 +115,26 @@ class Coordinator:
         self._text += text
         self._has_news.set()
 
+    async def ask(self, content: Any) -> Any:
+        """Ask the driver, and wait for its answer."""
+        number = len(self._answers)
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        self._question = Question(number, content)
+        self._has_news.set()
+        return await self._answers[number]
+
+    async def answer(self, number: int, answer: Any) -> None:
+        """For the driver: answer a question."""
+        self._answers[number].set_result(answer)
+
     async def news(self) -> News:
-        """Wait for text or the end of the job. For the driver alone."""
+        """Wait for text, a question, or the end of the job. For the driver alone."""
         if not self._closed:
             await self._has_news.wait()
             self._has_news.clear()
         text, self._text = self._text, ""
-        return News(text, self._early_end)
+        question, self._question = self._question, None
+        return News(text, self._early_end, question)
 
     async def close(self) -> None:
         """Nothing more will be printed: `news` returns at once."""

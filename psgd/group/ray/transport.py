@@ -59,6 +59,10 @@ class Ray:
     def confirm_end(self) -> None:
         self._exchange(b"")
 
+    def ask_driver(self, question: Any) -> Any:
+        """What the driver answers, however long that takes."""
+        return self._answer(self._coordinator.ask.remote(question), None)
+
     def abort(self, code: int) -> NoReturn:
         """Make the others leave at their next exchange."""
         with contextlib.suppress(SystemExit):
@@ -81,7 +85,7 @@ class Ray:
             raise ProcessLost("another process was lost")
         return gathered.rows
 
-    def _answer(self, reference: Any, seconds: float) -> Any:
+    def _answer(self, reference: Any, seconds: float | None) -> Any:
         """What the coordinator answers. SystemExit if it was lost or does not answer in time: the driver, which finds
         that out too, says it."""
         try:

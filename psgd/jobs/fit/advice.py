@@ -15,7 +15,8 @@ from psgd.jobs.fit.task import Task
 # times as long as in turns, because Python code of two threads waits for one lock; calls of 1 ms half as long.
 WORTH_A_THREAD = 0.6e-3
 # Seconds of a worker's part of a round below which processes do not gain: about what a round costs beside it.
-WORTH_A_PROCESS = 0.1e-3
+WORTH_A_PROCESS = 0.1e-3  # under MPI, on one host
+WORTH_AN_ACTOR = 4e-3  # on Ray
 DOUBT = "threads or processes that do not pay"  # what a doubt is about: it is said once, with other times each time
 
 
@@ -37,14 +38,14 @@ def advice(task: Task, call_seconds: float) -> str:
 def doubt(task: Task) -> str | None:
     """Return a sentence for people where threads or processes, which they have chosen, do not pay; else None."""
     group = task.settings.group
-    if group not in ("threads", "mpi") or task.settings.worker_count == 1:
+    if group == "serial" or task.settings.worker_count == 1:
         return None
     seconds = call_seconds(task)
     round_seconds = _round_seconds(task, seconds)
     if group == "threads" and seconds < WORTH_A_THREAD:
         better = "mpirun may be faster" if round_seconds >= WORTH_A_PROCESS else "group='serial' may be faster"
         return f"psgd: calls of gradient take {_milliseconds(seconds)}, too short to gain from threads; {better}"
-    if group == "mpi" and round_seconds < WORTH_A_PROCESS:
+    if group != "threads" and round_seconds < (WORTH_AN_ACTOR if group == "ray" else WORTH_A_PROCESS):
         return (
             f"psgd: the processes exchange something after every {_milliseconds(round_seconds)} of computing, which is "
             "too often to gain from several: one may be faster. Larger batches, or parameter-averaging with a longer "

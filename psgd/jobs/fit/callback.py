@@ -1,7 +1,7 @@
 """The caller's function that is told how training goes, and may end it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -35,15 +35,37 @@ class TrainingProgress:
         return self._read()
 
 
+def call(function: Function, progress: TrainingProgress) -> bool:
+    """Call it once, and return whether it wants to end the training. The parameters can be read until it returns.
+    UsageError if it returns anything but a bool or None; exceptions of the function get a note that names the round.
+    """
+    within = True
+
+    def read() -> Any:
+        if not within:
+            raise UsageError("progress.parameters are those of the moment: read them before callback returns")
+        return progress.parameters
+
+    try:
+        wants_end = function(replace(progress, _read=read))
+        if not (wants_end is None or isinstance(wants_end, bool | np.bool_)):
+            raise UsageError(f"callback returned {wants_end!r:.80}; it must return True to end the training, else None")
+    except Exception as failure:
+        failure.add_note(f"psgd.fit: in callback, round {progress.round}")
+        raise
+    finally:
+        within = False
+    return bool(wants_end)
+
+
 @final
 class Callback(Listener):
     """Calls the function on the first process, with each line of metrics. If it returns True, `signals` ask all
-    processes to end the training. Exceptions of the function get a note that names the round."""
+    processes to end the training."""
 
     def __init__(self, function: Function, structure: ParameterTree, signals: Signals) -> None:
         self._function, self._structure, self._signals = function, structure, signals
         self._loss: float | None = None
-        self._calls, self._within = 0, False
         self._loop: Loop | None = None
 
     def begin(self, loop: Loop, history: list[Row]) -> None:
@@ -66,29 +88,9 @@ class Callback(Listener):
         pass
 
     def _tell(self, loop: Loop, row: Row) -> None:
-        self._calls += 1
-        call = self._calls
         self._loss = self._loss if row.get("loss") is None else row["loss"]
-
-        def read() -> Any:
-            if call != self._calls or not self._within:
-                raise UsageError("progress.parameters are those of the moment: read them before callback returns")
-            return self._structure.copies(loop.replica.parameters)
-
-        head = (row["round"], row["epoch"], row["examples"], row["seconds"])
-        self._within = True
-        try:
-            wants_end = self._function(TrainingProgress(*head, self._loss, dict(loop.scores), read))
-            if not (wants_end is None or isinstance(wants_end, bool | np.bool_)):
-                raise UsageError(
-                    f"callback returned {wants_end!r:.80}; it must return True to end the training, else None"
-                )
-        except Exception as failure:
-            failure.add_note(f"psgd.fit: in callback, round {row['round']}")
-            raise
-        finally:
-            self._within = False
-        if wants_end:
+        head = (row["round"], row["epoch"], row["examples"], row["seconds"], self._loss, dict(loop.scores))
+        if call(self._function, TrainingProgress(*head, lambda: self._structure.copies(loop.replica.parameters))):
             self._signals.asked = self._signals.asked or CALLBACK_END
 
 

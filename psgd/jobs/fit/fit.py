@@ -65,8 +65,9 @@ def fit(
     strategy, optimizer: a name, or a mapping as in a config ({"name": "adam", "beta1": 0.8}, {"momentum": 0.9} of sgd);
         `period` and `learning_rate` are settings of theirs. Regularisation (l1, l2) belongs into your gradient.
     epochs: uses of every example, over all workers together; training ends with the round that gets there.
-    group: serial, threads, mpi; auto is mpi under mpirun, else serial. Threads call your function concurrently: choose
-        them if it keeps nothing between calls (no self.activations). `processes`: the number of threads.
+    group: serial, threads, mpi, ray; auto is mpi under mpirun, else serial. Threads call your function concurrently:
+        choose them if it keeps nothing between calls (no self.activations). Ray's actors get copies of your functions
+        and data. `processes`: the number of threads or actors.
     device: auto and cpu are both the CPU: your function computes with numpy, and cuda is refused.
     speeds: of the workers, relative to the fastest (weighted-averaging).
     mode: shuffle uses every example once an epoch; partition gives each worker a shard of its own; replacement draws
@@ -79,10 +80,10 @@ def fit(
         must be the slope of the loss that is returned with it, and a mean over the rows; with threads, calls at the
         same time must not disturb each other. False for a function that means not to, with dropout or clipping.
 
-    callback(progress): called on the first process with each line of metrics (at most a hundred an epoch and a
-        thousand in all) and each evaluation. progress has round, epoch, examples, seconds, loss, scores and parameters,
-        a copy in your structure. If it returns True, training ends there, with the parameters that it saw; resumed, it
-        is asked again.
+    callback(progress): called on the first process (with Ray, in this one) with each line of metrics (at most a hundred
+        an epoch and a thousand in all) and each evaluation. progress has round, epoch, examples, seconds, loss, scores
+        and parameters, a copy in your structure. If it returns True, training ends there, with the parameters that it
+        saw; resumed, it is asked again.
     output: a run directory, which must be new or empty unless resume or overwrite is given: checkpoints every
         `checkpoint_seconds` of training, metrics, a summary, and the parameters, which psgd.load(output) returns.
         SIGTERM, SIGUSR1 and SIGHUP then save a checkpoint and raise SystemExit(75), Ctrl-C KeyboardInterrupt.
@@ -142,4 +143,8 @@ def fit(
         if group == "auto" and workers > 1 and first_time(("workers take turns", workers)):
             # Without the check, a call more might change what a function draws or keeps.
             LOG.info(advice(call.task, call_seconds(call.task) if check else math.inf))
+        if group == "ray":
+            from psgd.jobs.fit.on_ray import fit_on_ray  # which imports what other groups do without
+
+            return fit_on_ray(call)
         return fit_in_process(call)

@@ -69,7 +69,7 @@ def fit_in_process(call: FitCall) -> Fitted:
 
             return run_in_process(call.task.settings, call.job, call.task.job, act, signals)
     except Stopped as stopped:
-        raise _exception_after(stopped, True) from None
+        raise exception_after(stopped, True) from None
 
 
 def _fit_on(
@@ -82,15 +82,16 @@ def _fit_on(
 ) -> Fitted:
     """Collective: train on one process or thread; at the end, unlock the directory."""
     try:
-        return _train(transport, call, job, directory, signals, agreement or Agreement(transport))
+        return train(transport, call, job, directory, signals, agreement or Agreement(transport))
     finally:  # of this thread: after a second Ctrl-C, the caller does not wait for it
         if directory and (transport.process == 0 or transport.recovers):
             unlock(directory)
 
 
-def _train(
+def train(
     transport: Transport, call: FitCall, job: Job, directory: Path | None, signals: Signals, agreement: Agreement
 ) -> Fitted:
+    """Collective: train on one process, thread or actor."""
     task, learner, history = call.task, job.learner, list[Row]()
     assert isinstance(learner, UserFunction)
     label, quiet = str(transport.process), not task.progress
@@ -174,7 +175,7 @@ def fit_with_mpi(call: FitCall | None, failure: Exception | None, note: str | No
                 agreement.together(lambda: share_lock(Path(name)))
             return _fit_on(transport, call, call.job, Path(name) if name else None, signals, agreement)
     except Stopped as stopped:
-        raise _exception_after(stopped, transport.process == transport.members[0]) from None
+        raise exception_after(stopped, transport.process == transport.members[0]) from None
     except BaseException as error:
         agreement.abort_unless_shared(error)
         if agreement.must_report(error):
@@ -185,7 +186,7 @@ def fit_with_mpi(call: FitCall | None, failure: Exception | None, note: str | No
         world.close()
 
 
-def _exception_after(stopped: Stopped, reports: bool) -> BaseException:
+def exception_after(stopped: Stopped, reports: bool) -> BaseException:
     """What a call raises after a signal: KeyboardInterrupt or SystemExit. `reports`: this process says what it was."""
     if reports:
         LOG.error(

@@ -54,7 +54,6 @@ def in_words_of_fit(message: str) -> str:
         return str(found[0]) if name is None else f"{name}={value!r}" if value else name
 
     message = _SETTING.sub(argument, message).replace(", or null", ", or None")
-    message = message.replace("threads, mpi, ray", "threads, mpi")  # groups, of which psgd.fit has these
     for option, name in _OPTIONS.items():
         message = message.replace(option, name)
     return message
@@ -108,8 +107,6 @@ def _group(settings: Settings) -> str:
     check_launched(group, "group='auto' or 'mpi'")
     if launched():
         return "mpi"
-    if group == "ray":
-        raise UsageError("group is ray, on which psgd.fit does not run; use auto, serial, threads or mpi")
     if group == "auto" and processes:
         raise UsageError(f"processes is {processes}, but group auto is one process here; say group='threads' as well")
     # Not threads: they would silently give wrong results with a function that keeps its activations in an object.

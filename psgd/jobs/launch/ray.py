@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psgd
 from psgd.backends.blas import VARIABLES, limit_after_numpy
@@ -29,32 +30,40 @@ from psgd.training.signals import Signals, exit_code_of
 PASSED_ON = ("OPENBLAS_CORETYPE", "PSGD_DATA", "XDG_CACHE_HOME")
 
 
+Work = Callable[[Ray, Path, Signals], Result]  # what an actor does with its transport and the run directory
+
+
 def run_on_ray(
-    request: RunRequest,
+    settings: Settings,
     on_gpus: bool,
     opened: Callable[[], AbstractContextManager[Path]],
-    signals: Signals,
-    run: RunOnProcess,
+    signals: Signals | None,
+    work: Work,
+    answer: Callable[[Any], Any] | None = None,
 ) -> Result:
-    """Run a job on actors and return the result with the summary. Raises the error that a process reports. The run
-    directory is opened once Ray is connected. `on_gpus`: whether GPUs can train it, if Ray has them. UsageError if Ray
+    """Run `work` on actors and return the result with the summary. Raises the error that a process reports. The run
+    directory is opened once Ray is connected. `on_gpus`: whether GPUs can train it, if Ray has them. `signals`: which
+    stop the job with a checkpoint, if it has one. `answer`: called here, with what an actor asks. UsageError if Ray
     cannot be reached, or lacks CPUs or the GPU that is wanted, ProcessLost if actors were lost and the others could not
     go on."""
-    settings, directory = request.settings, Path()
+    directory = Path()
+
+    def asked() -> int:
+        return signals.asked if signals else 0
+
     try:
         with connected(thread_count(settings)):
-            signals.listen()  # after connecting, because Ray installs its own handlers
+            if signals:
+                signals.listen()  # after connecting, because Ray installs its own handlers
             gpus = _gpus(settings) if on_gpus else 0
             patience, processes = settings.cluster.patience, _processes(settings, gpus)
             with opened() as directory:
-                act = partial(_run_on_actor, run, request, directory, os.getcwd())
-                ended = run_actors(
-                    processes, patience, _variables(), act, lambda: signals.asked, share(processes, gpus)
-                )
+                act = partial(_run_on_actor, work, directory, os.getcwd())
+                ended = run_actors(processes, patience, _variables(), act, asked, share(processes, gpus), answer)
     except SystemExit as aborted:  # an actor aborted, after it reported why
         return Result(aborted.code if isinstance(aborted.code, int) else 1, None, directory)
     except KeyboardInterrupt:  # before the actors ran
-        return Result(exit_code_of(signals.asked or signal.SIGINT), None, directory)
+        return Result(exit_code_of(asked() or signal.SIGINT), None, directory)
     result = _result([result for result in ended if result], losses=None in ended)
     if result.error:  # raised here, where signals are still listened to: Stopped says that one was obeyed
         raise result.error
@@ -73,10 +82,18 @@ def _result(results: Sequence[Result], losses: bool) -> Result:
     return (summarized or results[0])._replace(error=error)
 
 
-def _run_on_actor(
-    run: RunOnProcess, request: RunRequest, directory: Path, working_directory: str, transport: Ray
-) -> Result:
-    """The work of one actor."""
+def train_on_actor(run: RunOnProcess, request: RunRequest, transport: Ray, directory: Path, signals: Signals) -> Result:
+    """The work of the command: train the job of a request, whose data each actor reads."""
+    settings = request.settings
+
+    def build() -> Job:
+        return build_job(settings, load_data(settings))
+
+    return run(Training(request, directory, build, transport, signals))
+
+
+def _run_on_actor(work: Work, directory: Path, working_directory: str, transport: Ray) -> Result:
+    """What one actor runs."""
     limit_after_numpy()
     # The paths of data are relative to the driver's working directory, which another host may not have.
     with contextlib.suppress(OSError):
@@ -87,12 +104,7 @@ def _run_on_actor(
         signals.asked = signals.asked or number
 
     transport.on_signal = on_signal
-    settings = request.settings
-
-    def build() -> Job:
-        return build_job(settings, load_data(settings))
-
-    return run(Training(request, directory, build, transport, signals))
+    return work(transport, directory, signals)
 
 
 def _gpus(settings: Settings) -> int:

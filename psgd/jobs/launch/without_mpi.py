@@ -66,10 +66,11 @@ def run_without_mpi(
 
     with listening():
         if settings.group == "ray":
-            from psgd.jobs.launch.ray import run_on_ray
+            from psgd.jobs.launch.ray import run_on_ray, train_on_actor
 
             limit_blas()
-            return run_on_ray(request, first.open_device is not None, opened, signals, run_on_actor)
+            work = partial(train_on_actor, run_on_actor, request)
+            return run_on_ray(settings, first.open_device is not None, opened, signals, work)
         with opened() as directory:
             limit_blas()
 
