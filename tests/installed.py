@@ -6,18 +6,23 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from linked import link
 from processes import ROOT, environment
 
 # Extras that no command of the documentation needs: a GPU, another MPI, what only this checkout uses.
 LEFT_OUT = {"gpu", "gpu12", "mpi-ft", "bench", "dev"}
 
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
 def extras() -> list[str]:
     """The names of psgd's extras."""
-    return list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    return list(PROJECT["optional-dependencies"])
 
 
 def _run(*arguments: object) -> None:
@@ -38,8 +43,10 @@ class Installed:
         self.bin = directory / "environment" / "bin"
         _run(sys.executable, "-m", "venv", "--without-pip", self.bin.parent)
         pip = (sys.executable, "-m", "pip", "--python", self.bin / "python", "install", "--no-compile")
-        names = ",".join(sorted({*extras()} - LEFT_OUT))
-        _run(*pip, f"{source}[{names}]", "pandas")  # pip builds the wheel, and installs it
+        names = sorted({*extras()} - LEFT_OUT)
+        needed = chain(PROJECT["dependencies"], *(PROJECT["optional-dependencies"][name] for name in names))
+        link([*needed, "pandas"], self.bin.parent)
+        _run(*pip, f"{source}[{','.join(names)}]", "pandas")  # pip builds the wheel, and installs what is missing
         shutil.rmtree(source)
 
     def variables(self) -> dict[str, str]:
