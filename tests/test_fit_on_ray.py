@@ -1,8 +1,10 @@
 """psgd.fit on Ray: the bits of one process, a callback that is called by the caller, and its exceptions."""
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 from threading import Lock
+from types import ModuleType
 from typing import Any
 
 import fit_run
@@ -99,3 +101,13 @@ def test_a_function_that_cannot_be_sent_is_refused_before_there_is_a_directory(t
     ):
         fit(tmp_path / "run", gradient=locked)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_module_that_the_actors_do_not_find_is_named(cluster, monkeypatch, tmp_path):
+    module = ModuleType("only_here")
+    exec("from user_function import gradient as its\ndef gradient(*arguments): return its(*arguments)", vars(module))
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    with pytest.raises(
+        UsageError, match=r"gradient, loss or score cannot be imported: No module named 'only_here'; mod"
+    ):
+        fit(None, gradient=module.gradient)

@@ -1,12 +1,13 @@
 """Runs a call of `psgd.fit` on Ray: the function and the data are sent to actors, and the result comes back."""
 
 import pickle
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from psgd.core.errors import INTERRUPTED, ProcessLost, UsageError
 from psgd.group.failure import Agreement, exit_code
@@ -21,15 +22,16 @@ from psgd.jobs.fit.task import Task
 from psgd.jobs.launch.ray import run_on_ray
 from psgd.jobs.process import Result
 from psgd.jobs.request import RunRequest
+from psgd.learners.user_function import UserFunction
 from psgd.training.signals import Signals, Stopped
 
 
 def fit_on_ray(call: FitCall) -> Fitted:
     """Train on actors of Ray; the callback is called here. Raises what a call in one process does."""
-    _check_can_be_sent(call.task)
     output = call.request.options.output
     signals = Signals() if output else None  # without a run directory, nothing could be saved
-    work = partial(_fit_on_actor, call.task, call.request, call.threads, call.callback is not None)
+    functions, task = _pickled(call.task), call.task._replace(learner=_sent_apart)
+    work = partial(_fit_on_actor, task, functions, call.request, call.threads, call.callback is not None)
     try:
         with signals.listening() if signals else nullcontext():
             opened, answer = partial(_opened, call), partial(_answer, call)
@@ -45,15 +47,31 @@ def fit_on_ray(call: FitCall) -> Fitted:
     return cast(Fitted, pickle.loads(result.fitted))
 
 
-def _check_can_be_sent(task: Task) -> None:
-    """UsageError unless Ray can send the functions to other processes; before there is a run directory."""
+def _pickled(task: Task) -> bytes:
+    """The functions of the user's, in what makes their learner. UsageError if they cannot be sent to a process."""
     try:
-        import_ray().cloudpickle.dumps(task.learner)
+        pickled: bytes = import_ray().cloudpickle.dumps(task.learner)
+        return pickled
     except Exception as error:  # of many types
         raise UsageError(
             f"gradient, loss or score cannot be sent to Ray's processes: {error}; put locks, open files and the like "
             "into a module, which each process then imports"
         ) from None
+
+
+def _unpickled(functions: bytes) -> Callable[[], UserFunction]:
+    """UsageError if a module of theirs is missing here."""
+    try:
+        return cast(Callable[[], UserFunction], pickle.loads(functions))
+    except ImportError as error:
+        raise UsageError(
+            f"on {socket.gethostname()}, gradient, loss or score cannot be imported: {error}; modules of yours must be "
+            "installed on all machines of Ray, or lie in its PYTHONPATH or working_dir"
+        ) from None
+
+
+def _sent_apart() -> NoReturn:
+    raise AssertionError
 
 
 @contextmanager
@@ -80,6 +98,7 @@ def _answer(call: FitCall, progress: TrainingProgress) -> bool:
 
 def _fit_on_actor(
     task: Task,
+    functions: bytes,
     request: RunRequest,
     threads: int | None,
     with_callback: bool,
@@ -87,9 +106,10 @@ def _fit_on_actor(
     directory: Path,
     signals: Signals,
 ) -> Result:
-    """The work of one actor. `threads`: of BLAS in the caller's process."""
+    """The work of one actor. `functions`: make the learner of the task. `threads`: of BLAS in the caller's process."""
     agreement = Agreement(transport)
     try:
+        task = task._replace(learner=agreement.together(lambda: _unpickled(functions)))
         callback = partial(_ask, transport) if with_callback else None
         call = FitCall(task, request, callback, threads, agreement.together(task.job))
         fitted = train(transport, call, call.job, directory if request.options.output else None, signals, agreement)
