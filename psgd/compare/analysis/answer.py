@@ -151,7 +151,7 @@ def _standing(row: Json, arm: str, reference: Json, name: ArmNames) -> str:
     the ratio is a bound then, or nothing."""
     ratio, other = row["ratio"], name(reference["arm"])
     verdict, factor = _verdict(ratio), f"{numbers.digits(ratio['ratio'], 2)} times"
-    if ratio["ratio"] is None:
+    if not _known(ratio):
         reached = f"{arm} reached the target in {_runs(row)}, {other} in {_runs(reference)}"
         return f"{reached}, and they cannot be compared ({verdict})"
     if ratio["bound"] is None:
@@ -162,6 +162,15 @@ def _standing(row: Json, arm: str, reference: Json, name: ArmNames) -> str:
         reached = f"which reached the target in {_runs(reference)}"
         known = f"{arm} takes at most {factor} as long as {other}, {reached}"
     return f"{known}: only this bound is known ({verdict})"
+
+
+def _known(ratio: Json) -> bool:
+    """Whether anything is known of a ratio: a bound that it is at least a half, say, leaves all open."""
+    if ratio["ratio"] is None:
+        return False
+    return not (
+        (ratio["bound"] == "at least" and ratio["ratio"] <= 1) or (ratio["bound"] == "at most" and ratio["ratio"] >= 1)
+    )
 
 
 def _runs(row: Json) -> str:
