@@ -12,7 +12,7 @@ from psgd.backends.blas import limit_after_numpy
 from psgd.compare.costs import measure, measure_choice, measure_contention
 from psgd.compare.idle import BUSY, busy_cores
 from psgd.config.resolve import chooses_on_validation
-from psgd.config.settings import ParameterAveraging, Settings, WeightedAveraging
+from psgd.config.settings import Averaging, ParameterAveraging, Settings, WeightedAveraging
 from psgd.core.files import write_json
 from psgd.core.log import LOG
 from psgd.core.version import __version__
@@ -94,7 +94,8 @@ def common_work(settings: Settings) -> Settings:
     """Settings with the same work in a round: weights are numbers, whatever they are, and costs are of one worker."""
     strategy = settings.strategy
     if isinstance(strategy, WeightedAveraging):
-        strategy = ParameterAveraging(period=strategy.period, optimizer_state=strategy.optimizer_state)
+        shared = {name: getattr(strategy, name) for name in Averaging.model_fields}
+        strategy = ParameterAveraging(**shared)
     return settings.replace(strategy=strategy, workers=2, cluster=settings.cluster.replace(speeds=None))
 
 

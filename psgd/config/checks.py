@@ -30,8 +30,7 @@ def validate(values: dict[str, Any], earlier: Sequence[Problem] = ()) -> tuple[S
     settings, problems = check_values(values)
     problems += earlier
     wrong = [problem.path for problem in problems]
-    rules = (_contraction, _nesterov, _speeds, _processes, _loss, _target, _early_stop, _files, _sparse, _device)
-    return settings, problems + [p for rule in rules for p in rule(settings) if not involves(p, wrong)]
+    return settings, problems + [p for rule in _RULES for p in rule(settings) if not involves(p, wrong)]
 
 
 def classification(settings: Settings) -> bool:
@@ -77,6 +76,16 @@ def _contraction(settings: Settings) -> Iterator[Problem]:
             f"rate only; but {', '.join(reasons)}; set strategy.contraction to holdout or to a number"
         )
         yield Problem(("strategy", "contraction"), text, tuple(("optimizer", key) for key in keys))
+
+
+def _outer(settings: Settings) -> Iterator[Problem]:
+    """An outer optimizer takes one step a round; candidates for the weights would need one each."""
+    strategy = settings.strategy
+    if not isinstance(strategy, WeightedAveraging) or not strategy.outer:
+        return
+    if settings.cluster.unequal and strategy.contraction == "holdout":
+        text = "is set, but strategy.contraction is holdout, which tries several; set that to a number, such as 0.99"
+        yield Problem(("strategy", "outer"), text, (("strategy", "contraction"), ("cluster", "speeds")))
 
 
 def _nesterov(settings: Settings) -> Iterator[Problem]:
@@ -186,3 +195,8 @@ def _device(settings: Settings) -> Iterator[Problem]:
         yield Problem(
             ("training", "tf32"), "is true, but device is cpu, which has no TF32; leave it out", (("device",),)
         )
+
+
+_RULES = (
+    _contraction, _outer, _nesterov, _speeds, _processes, _loss, _target, _early_stop, _files, _sparse, _device
+)  # fmt: skip

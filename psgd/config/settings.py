@@ -187,11 +187,22 @@ class GradientAveraging(Section):
     name: Literal["gradient-averaging"] = "gradient-averaging"
 
 
+class Outer(Section):
+    """The outer optimizer of an average; the defaults are DiLoCo's."""
+
+    learning_rate: Positive = 0.7
+    momentum: Fraction = 0.9
+    nesterov: Flag = True  # of no effect without momentum
+
+
 class Averaging(Section):
     """The settings of the strategies that average parameters."""
 
     period: Annotated[Count | Literal["end"], Field(description="a whole number greater than 0, or end")] = 50
     optimizer_state: Literal["keep", "average", "reset"] = "keep"
+    outer: Outer | None = Field(
+        default=None, description="a mapping such as {learning_rate: 0.7, momentum: 0.9}, or null"
+    )
 
 
 class ParameterAveraging(Averaging):

@@ -160,11 +160,14 @@ def _build_strategy(settings: Settings, examples: int, optimizer: Optimizer) -> 
     period = strategy.period
     if period == "end":
         period = period_to_end(ceil(as_written(training.epochs) * examples / training.batch_size_per_worker), speeds)
-    state = strategy.optimizer_state
+    state, outer = strategy.optimizer_state, None
+    if strategy.outer:
+        rule = SGD(strategy.outer.momentum, strategy.outer.nesterov)
+        outer = Optimizer(rule, Schedule(strategy.outer.learning_rate), backend=optimizer.backend)
     if isinstance(strategy, config.ParameterAveraging):
-        return parameter_averaging(workers, period, optimizer, state)
+        return parameter_averaging(workers, period, optimizer, state, outer)
     contractions = _contractions(strategy, settings.optimizer)
-    return weighted_averaging(PacedPlan(period, speeds), optimizer, state, contractions)
+    return weighted_averaging(PacedPlan(period, speeds), optimizer, state, contractions, outer)
 
 
 def _contractions(strategy: config.WeightedAveraging, optimizer: config.Optimizer) -> tuple[float, ...]:

@@ -44,6 +44,34 @@ class GradientStep:
 
 @final
 @dataclass(frozen=True)
+class OuterStep:
+    """One optimizer step from the old replica towards the average: its gradient is the old replica less the average.
+    The moments are the strategy's state, in the rows behind the averaged moments of the workers.
+
+    With rate 1 and no momentum, it is the average, to rounding. With Nesterov's momentum it is DiLoCo's (Douillard et
+    al. 2023), with momentum SlowMo's (Wang et al. 2019, at a constant learning rate) or BMUF's (Chen and Huo 2016)."""
+
+    optimizer: Optimizer
+    norm: bool = False
+
+    def state_rows(self, contribution_rows: int) -> int:
+        return contribution_rows - 1 + self.optimizer.moment_rows
+
+    def begin(self, old: Replica, new: Replica, epoch: float, squared_norm: float) -> ApplyBlock:
+        update, factors = self.optimizer.update, self.optimizer.factors(old.progress.round + 1, epoch)
+        moments = len(old.state) - self.optimizer.moment_rows  # of the workers, averaged
+
+        def apply(reduced: np.ndarray, where: slice) -> None:
+            np.copyto(new.state[:moments, where], reduced[1:])
+            old_p, old_v, new_v = old.parameters[where], old.state[moments:, where], new.state[moments:, where]
+            gradient = np.subtract(old_p, reduced[0], out=reduced[0])
+            update(old_p, gradient, old_v, factors, new.parameters[where], new_v)
+
+        return apply
+
+
+@final
+@dataclass(frozen=True)
 class Replace:
     """The averaged contribution is the next replica."""
 

@@ -57,7 +57,7 @@ class LocalDescent:
         self, replica: Replica, worker: WorkerState, learner: Learner, batches: Iterable[Batch], steps: int
     ) -> None:
         if worker.steps_done == 0:
-            worker.contribution[:] = replica.vectors
+            worker.contribution[:] = replica.vectors[: self.contribution_rows]  # the others are the application's
             if self.optimizer_state == "reset":
                 worker.reset_moments()
             elif self.optimizer_state == "average":
