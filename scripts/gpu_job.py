@@ -33,6 +33,7 @@ from psgd.group.mpi.world import World  # noqa: E402
 from psgd.group.serial import Serial  # noqa: E402
 from psgd.group.transport import Transport  # noqa: E402
 from psgd.jobs.files.summary import parameters_sha256  # noqa: E402
+from psgd.training.device_replica import can_combine  # noqa: E402
 from psgd.training.job import Job  # noqa: E402
 from psgd.training.loop import Loop  # noqa: E402
 from psgd.training.recorder import Recorder  # noqa: E402
@@ -72,7 +73,7 @@ def main() -> int:
             if world.process == 0:
                 found[name] |= {
                     "as_staged": staged.tobytes() == parameters.tobytes(),
-                    "on_devices": type(loop.replica) is not Replica,
+                    "on_devices": (type(loop.replica) is not Replica) == can_combine(one.strategy),
                 }
     process = world.process
     world.close()
@@ -100,6 +101,7 @@ def trained(one: Job, transport: Transport) -> Loop:
 
 def at_gpu(one: Job, device: Any, whole: bool, combines: bool = False) -> Job:
     """`whole`: the network is kept in shared memory where it fits. `combines`: combinations are made on the GPU."""
+    combines = combines and can_combine(one.strategy)
     return replace(one, device=CudaWorkers(device, task_of(one), whole), combines_on_devices=combines)
 
 

@@ -107,6 +107,7 @@ MEANINGS = {
         "period of steps; weighted-averaging too, with steps and weights that follow the workers' speeds.",
         period=("How many the fastest worker takes between two combinations; end: there is one, at the end.", "steps"),
         optimizer_state="What becomes of each worker's moments when parameters are averaged.",
+        outer="An optimizer that takes a step towards the average, in place of the average itself; {} is DiLoCo's.",
         contraction="r: a worker that is d steps behind has a weight in proportion to r^d. holdout: chosen on "
         "validation data, whose scores that flatters; auto: 1 - learning rate * l2.",
     ),
@@ -124,6 +125,12 @@ MEANINGS = {
         early_stop="Ends training when validation data show no improvement; the best evaluation is the result.",
         on_nonfinite="What happens if a worker is not finite: the job stops, or the worker is left out of the round.",
         checkpoint_seconds=("The training between two checkpoints; 0: one at every exchange of reports.", "seconds"),
+    ),
+    **_of(
+        "strategy.outer",
+        learning_rate="The length of the step; 1: all the way to the average, without momentum.",
+        momentum="What remains of the momentum buffer after a round.",
+        nesterov="Whether the momentum is Nesterov's.",
     ),
     **_of(
         "training.early_stop",

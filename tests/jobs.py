@@ -34,6 +34,7 @@ CONTRACTIONS = (1.0, 0.9, 0.5)  # fewer than psgd's own candidates: each of them
 _sgd = Optimizer(SGD(), Schedule(0.1))
 _momentum = Optimizer(SGD(0.9), Schedule(0.1, "cosine", 3.0, 0.5), clip_norm=0.5)
 _adam = Optimizer(Adam(), Schedule(0.01))
+_outer = Optimizer(SGD(0.9, nesterov=True), Schedule(0.7))
 
 
 def strategies(workers: int) -> dict[str, Strategy]:
@@ -45,7 +46,7 @@ def strategies(workers: int) -> dict[str, Strategy]:
         "parameter-averaging, sgd": parameter_averaging(workers, 6, _sgd, "keep"),
         "parameter-averaging, adam kept": parameter_averaging(workers, 6, _adam, "keep"),
         "parameter-averaging, adam averaged": parameter_averaging(workers, 6, _adam, "average"),
-        "weighted-averaging, adam reset": weighted_averaging(pace, _adam, "reset", (0.9,)),
+        "weighted-averaging, adam reset, outer momentum": weighted_averaging(pace, _adam, "reset", (0.9,), _outer),
         "weighted-averaging, holdout": weighted_averaging(pace, _sgd, "keep", CONTRACTIONS),
     }
 

@@ -28,6 +28,8 @@ def test_weighted_averaging_with_equal_speeds_has_the_hash_of_parameter_averagin
         {"speeds": [1.0, 0.5]},
         {"settings": {"optimizer.learning_rate": 2}},
         {"settings": {"strategy.optimizer_state": "reset"}},
+        {"settings": {"strategy.outer": {"momentum": 0.9}}},
+        {"settings": {"strategy.outer.momentum": 0.9}},
         {"at": {"workers": "3"}},
     ):
         assert identities(pair(**changed)) == [], changed
@@ -38,6 +40,8 @@ def test_period_one_has_the_losses_of_gradient_averaging():
     found = pair(**sync)
     found["cells"][0]["period"] = 1
     assert [(e["name"], e["holds"]) for e in identities(found)] == [(PERIOD_ONE, True)]
+    outer = {**found["cells"][0], "settings": {"strategy.outer": {"momentum": 0.9}}}
+    assert identities({**found, "cells": [outer, found["cells"][1]]}) == []
     found["cells"][1]["runs"][0]["series"]["validation_loss"] = [0.5, 0.41]
     assert [(e["holds"], e["detail"]) for e in identities(found)] == [
         (False, "validation losses differ by 2.5e-02 at most")

@@ -32,7 +32,8 @@ def test_the_defaults_are_the_digits_job() -> None:
                 "warmup": 0.0, "decay_every": 10.0, "decay_factor": 0.1, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
             },
             "strategy": {
-                "name": "weighted-averaging", "period": 50, "optimizer_state": "keep", "contraction": "holdout",
+                "name": "weighted-averaging", "period": 50, "optimizer_state": "keep", "outer": None,
+                "contraction": "holdout",
             },
             "training": {
                 "epochs": 50.0, "batch_size_per_worker": 10, "seed": 0, "precision": "float32",
@@ -59,7 +60,7 @@ def test_an_empty_file_and_empty_sections_are_the_defaults(file: WriteFile) -> N
     ("section", "choice", "keys"),
     [
         ("strategy", "gradient-averaging", {}),
-        ("strategy", "parameter-averaging", {"period": 50, "optimizer_state": "keep"}),
+        ("strategy", "parameter-averaging", {"period": 50, "optimizer_state": "keep", "outer": None}),
         ("data", "mnist", {"path": None, "mode": "shuffle", "validation": 0.0}),
         ("data", "idx", {"path": None, "mode": "shuffle", "validation": 0.0}),
         ("data", "synthetic", {

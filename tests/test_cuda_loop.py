@@ -60,7 +60,7 @@ def test_every_strategy_agrees_with_the_cpu(name, workers):
 
 
 def test_segments_in_one_launch_agree_with_the_cpu():
-    assert far_from("weighted-averaging, adam reset", 4, whole=True)[0] < 1e-4
+    assert far_from("weighted-averaging, adam reset, outer momentum", 4, whole=True)[0] < 1e-4
 
 
 @pytest.mark.parametrize("combines", [False, True])

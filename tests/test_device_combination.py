@@ -16,6 +16,7 @@ from psgd.core.errors import PsgdError, UsageError
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.jobs.files.summary import parameters_sha256
+from psgd.training.device_replica import can_combine
 from psgd.training.early_stop import StopRule
 from psgd.training.job import Job
 from psgd.training.loop import Loop
@@ -110,7 +111,7 @@ def test_a_replica_that_drifts_is_noticed_from_the_device(act, monkeypatch):
         run_threads(2, 20.0, main)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name, one in strategies(WORKERS).items() if can_combine(one)])
 def test_where_one_cannot_reach_another_the_host_combines(name, capsys):
     expected, opened = train(job(strategies(WORKERS)[name], WORKERS), Serial()), []
 

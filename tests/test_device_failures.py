@@ -146,7 +146,7 @@ def test_losing_a_process_at_any_event(name):
             assert {p: outcome.results.get(p) for p in survivors} == dict.fromkeys(survivors, expected), event
 
 
-@pytest.mark.parametrize("name", ["gradient-averaging, adam", "weighted-averaging, adam reset"])
+@pytest.mark.parametrize("name", ["gradient-averaging, adam", "weighted-averaging, adam reset, outer momentum"])
 def test_survivors_save_what_they_had_finished_before_a_loss(name, tmp_path):
     """While the others do the lost steps again, at every exchange of reports."""
     expected = train(short(name), Serial())

@@ -33,6 +33,17 @@ def trained(tmp_path, capsys):
         signal.signal(number, handler)
 
 
+def test_the_outer_step_is_written_out():
+    settings = resolve(None, ["strategy.name=parameter-averaging", "workers=2", "strategy.outer.momentum=0.5"]).settings
+    assert formula(settings, strategy_of(settings, 100))[-3:] == [
+        "  a = (w_0 + w_1) / 2",
+        "and the outer optimizer takes a step towards the average:",
+        "  u <- 0.5 u + d, w <- w - 0.7 (d + 0.5 u),   d = w - a",
+    ]
+    settings = resolve(None, ["workers=1", "strategy.outer={learning_rate: 1.0, momentum: 0.0}"]).settings
+    assert formula(settings, strategy_of(settings, 100))[-1] == "  w <- w - 1 d,   d = w - a"
+
+
 def test_weighted_averaging_by_hand(trained):
     """1,437 examples in an epoch, 25 steps of 10 for the fastest: 25 + 25 + 12.5 + 6.25 steps a round are 687.5."""
     run = trained("training.epochs=1", "optimizer.name=sgd", SPEEDS, "strategy.period=25", "strategy.contraction=0.9")

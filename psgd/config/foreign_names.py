@@ -23,6 +23,7 @@ FOREIGN = {
     **dict.fromkeys(("init", "kernel_initializer"), "model.initializer"),
     **dict.fromkeys(("tau", "h", "k", "local_steps", "local_epochs", "sync_every", "frequency"), "strategy.period"),
     "method": "strategy.name",
+    **dict.fromkeys(("outer_optimizer", "outer_lr", "outer_momentum", "slow_momentum", "slowmo"), "strategy.outer"),
     **dict.fromkeys(("dataset", "data.name"), "data.source"),
     **dict.fromkeys(("file", "filename"), "data.path"),
     **dict.fromkeys(("label", "target_column"), "data.target"),

@@ -13,7 +13,8 @@ from psgd.core.log import LOG
 from psgd.core.replica import Replica, Replicas, digested
 from psgd.data.dataset import Examples
 from psgd.group.group import Group
-from psgd.strategy.applications import GradientStep
+from psgd.strategy.applications import GradientStep, Replace
+from psgd.strategy.strategy import Strategy
 from psgd.training.job import Job
 from psgd.training.steps.device_steps import DeviceSteps
 
@@ -29,6 +30,11 @@ def connect_devices(device: DeviceWorkers, group: Group) -> bool:
         reason = str(error)
         LOG.warning("psgd: warning: %s: combinations are made on the CPU, which takes longer", reason)
     return all(row == b"y" for row in group.all_gather(b"n" if reason else b"y"))
+
+
+def can_combine(strategy: Strategy) -> bool:
+    """Whether a DeviceReplica knows how the strategy is applied."""
+    return isinstance(strategy.application, GradientStep | Replace)
 
 
 @final

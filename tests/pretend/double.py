@@ -19,6 +19,7 @@ from psgd.learners.learner import Batch, TrainState
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD
 from psgd.strategy.applications import GradientStep
+from psgd.training.device_replica import can_combine
 from psgd.training.job import Job
 from psgd.training.replica_holder import CHUNK_EXAMPLES
 
@@ -31,7 +32,7 @@ def on_double(job: Job, capacity: int = 1000, opened: list["Double"] | None = No
     device = Double(job, capacity)
     if opened is not None:
         opened.append(device)
-    return replace(job, device=device, combines_on_devices=combines)
+    return replace(job, device=device, combines_on_devices=combines and can_combine(job.strategy))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from psgd.backends.device_workers import DeviceTask, ReplicaStep, Scored
 from psgd.data.dataset import Dataset, Examples
 from psgd.learners.mlp import MLP
 from psgd.strategy.applications import GradientStep
+from psgd.training.device_replica import can_combine
 from psgd.training.job import Job
 
 from .device import Pretend
@@ -38,4 +39,5 @@ def _scored(part: Examples) -> Scored:
 
 def on_pretend(job: Job, order: int = 0, whole: bool = False, combines: bool = False) -> Job:
     """The same job on a pretended GPU, whose threads run in this order. `whole`: of CudaWorkers; `combines`: on it."""
-    return replace(job, device=CudaWorkers(Pretend(order=order), task_of(job), whole), combines_on_devices=combines)
+    device = CudaWorkers(Pretend(order=order), task_of(job), whole)
+    return replace(job, device=device, combines_on_devices=combines and can_combine(job.strategy))

@@ -49,14 +49,22 @@ def _all(results: Json, cell: Json) -> Json:
 
 
 def _same_state(results: Json, one: Json, other: Json) -> bool:
-    """Whether both do the same with the optimizer's moments at a combination."""
+    """Whether both do the same with the optimizer's moments, and with the average, at a combination."""
     name = "strategy.optimizer_state"
-    return bool(_all(results, one).get(name) == _all(results, other).get(name))
+    same = _all(results, one).get(name) == _all(results, other).get(name)
+    return bool(same and _outer(results, one) == _outer(results, other))
+
+
+def _outer(results: Json, cell: Json) -> Json:
+    """The settings of a cell's outer optimizer; none if it has none."""
+    values = _all(results, cell).items()
+    return {key: value for key, value in values if key.startswith("strategy.outer") and value is not None}
 
 
 def _period_one(results: Json, one: Json, other: Json) -> bool:
     values = _all(results, one)
     plain = all(values.get(name) == value for name, value in _PLAIN.items())
+    plain &= not (_outer(results, one) or _outer(results, other))
     return plain and {one["period"], other["period"]} == {None, 1}
 
 

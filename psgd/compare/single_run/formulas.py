@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from psgd.config.settings import Adam, GradientAveraging, Optimizer, Settings, Sgd, WeightedAveraging
+from psgd.config.settings import Adam, GradientAveraging, Optimizer, Outer, Settings, Sgd, WeightedAveraging
 from psgd.core.wording import counted
 from psgd.strategy.strategy import Strategy, WorkDone
 from psgd.strategy.weights import ByDelay
@@ -32,15 +32,18 @@ def formula(settings: Settings, strategy: Strategy) -> list[str]:
         f"  {_update(optimizer, 'w_i', 'g_i')},   g_i: the {gradient}{_penalty(optimizer, 'w_i')}",
         *_rate(optimizer),
     ]
+    outer = settings.strategy.outer
+    average, step = ("a", _outer_step(outer)) if outer else ("w", [])
     if not isinstance(settings.strategy, WeightedAveraging):
         mean = f"({_sum('w_{}', workers)}) / {workers}" if workers > 1 else "w_0"
-        return [*lines, "Then all are averaged (Zinkevich et al. 2010, algorithm 2):", f"  w = {mean}"]
+        return [*lines, "Then all are averaged (Zinkevich et al. 2010, algorithm 2):", f"  {average} = {mean}", *step]
     return [
         *lines,
         "Then all are averaged by weights (Cheng et al. 2020, WP-SGD, eq. 6):",
-        f"  w = {_sum('q_{0} w_{0}', workers)},   q_i = r^T_i / ({_sum('r^T_{}', workers)})",
+        f"  {average} = {_sum('q_{0} w_{0}', workers)},   q_i = r^T_i / ({_sum('r^T_{}', workers)})",
         "  T_i: by how many steps worker i is behind the fastest of the round",
         f"  r: {_contraction(settings.strategy, strategy)}",
+        *step,
     ]
 
 
@@ -92,6 +95,12 @@ def _update(optimizer: Optimizer, w: str, g: str) -> str:
         return f"{w} <- {w} - {rate} {g}"
     step = f"({g} + {optimizer.momentum:g} v)" if optimizer.nesterov else "v"
     return f"v <- {optimizer.momentum:g} v + {g}, {w} <- {w} - {rate} {step}"
+
+
+def _outer_step(outer: Outer) -> list[str]:
+    """The step towards the average a."""
+    step = _update(Sgd(**outer.model_dump()), "w", "d").replace("v <-", "u <-").replace(" v", " u")
+    return ["and the outer optimizer takes a step towards the average:", f"  {step},   d = w - a"]
 
 
 def _rate(optimizer: Optimizer) -> list[str]:

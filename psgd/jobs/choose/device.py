@@ -15,8 +15,9 @@ from psgd.jobs.choose.gpus import count_gpus, no_gpu, stays_on_cpu
 from psgd.learners.learner import Learner
 from psgd.learners.losses import LOSSES
 from psgd.learners.mlp import MLP
-from psgd.strategy.applications import GradientStep, OuterStep
+from psgd.strategy.applications import GradientStep
 from psgd.strategy.strategy import Strategy
+from psgd.training.device_replica import can_combine
 from psgd.training.job import Job
 
 MOST_COMBINED = 256  # workers whose contributions GPUs combine; the time to compile that grows with their square
@@ -88,7 +89,7 @@ def with_device(job: Job, processes: Exchange, local_rank: int, agreement: Agree
     device = agreement.together(partial(job.open_device, local_rank, hosted))
     # All local ranks are ranks if there is one host, and only then.
     joins = device is not None and hosted > 0 and local_rank == processes.members.index(processes.process)
-    joins &= job.workers <= MOST_COMBINED and not isinstance(job.strategy.application, OuterStep)
+    joins &= job.workers <= MOST_COMBINED and can_combine(job.strategy)
     combines = all(row == b"y" for row in processes.all_gather(b"y" if joins else b"n"))
     return replace(job, device=device, open_device=None, combines_on_devices=combines)
 
