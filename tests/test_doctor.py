@@ -58,12 +58,16 @@ class TestPackages:
 
     def test_what_is_missing_is_a_note_with_the_command(self):
         """One note for all extras that lack something, since one command installs them."""
-        found = self.judge(ray=None, mpich=None)
+        found = self.judge(ray=None, mpi4py=None)
         assert [each.check for each in found] == ["packages", "extras"]
-        text = "not installed: [mpi] mpich (but mpi4py 4.1.2); [ray] ray; [all] ray"
+        text = "not installed: [mpi] mpi4py (but mpich 5.0.2); [ray] ray; [all] ray"
         has(found[1], "note", f"{text}; if you want them: pip install 'psgd[mpi,ray,all]'")
-        assert found[1].details == {"mpi": ["mpich"], "ray": ["ray"], "all": ["ray"]}
+        assert found[1].details == {"mpi": ["mpi4py"], "ray": ["ray"], "all": ["ray"]}
         has(only(self.judge(mpi4py=None, mpich=None), "extras"), "note", "pip install 'psgd[mpi]'")  # not both MPIs
+
+    def test_an_mpi_of_no_package_is_left_to_the_check_of_mpi(self):
+        """A cluster's own: a second MPI from a package would take its mpirun's place."""
+        assert [found.check for found in self.judge(mpich=None)] == ["packages", "[ray]", "[all]"]
 
     def test_what_is_too_old_is_wrong(self):
         old = only(self.judge(ray="2.9.3"), "[ray]")
@@ -185,16 +189,23 @@ class TestMemory:
         has(shared_memory.judge_room(1 * MB, 1 * MB, 2), "wrong", "bus error", "--shm-size=1g")
 
     def test_files_that_ended_mpi_programs_left_behind(self, tmp_path):
-        names = ("mpich_shm_1_0", "mpich_shm_used", "sm_segment.host.0", "mpich_shm_new", "sem.of_others")
+        names = (
+            "mpich_shm_1_0",
+            "mpich_shm_used",
+            "sm_segment.host.0",
+            "mpich_shm_new",
+            "sem.of_others",
+            "Intel_MPI_a",
+        )
         for name in names:
             write(tmp_path / name, "x" * 10_000)
         now = time.time() + 100
         os.utime(tmp_path / "mpich_shm_new", (now, now))
         used = (tmp_path / "mpich_shm_used").stat().st_ino
         left = shared_memory.leftovers(tmp_path, {used}, now)
-        assert [path.name for path in left] == ["mpich_shm_1_0", "sm_segment.host.0"]
-        removal = f"rm {tmp_path}/mpich_shm_* {tmp_path}/sm_segment.*"
-        has(shared_memory.judge_leftovers(left), "note", "2 files", removal)
+        assert [path.name for path in left] == ["Intel_MPI_a", "mpich_shm_1_0", "sm_segment.host.0"]
+        removal = f"rm {tmp_path}/Intel_MPI_* {tmp_path}/mpich_shm_* {tmp_path}/sm_segment.*"
+        has(shared_memory.judge_leftovers(left), "note", "3 files", removal)
 
     def test_files_that_a_process_maps_are_in_use(self, tmp_path):
         line = "7f00-7f10 rw-s 00000000 00:18 {} /dev/shm/mpich_shm_1_0\n"

