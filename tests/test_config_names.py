@@ -14,7 +14,7 @@ __all__ = ["file"]  # a fixture
     ("override", "said"),
     [
         ("strategy.rat=1", "strategy.rat is not a setting of weighted-averaging; "
-         "known are name, period, optimizer_state, contraction"),
+         "known are name, period, optimizer_state, outer, contraction"),
         ("training.batch_size=5",
          "training.batch_size is not a setting of training; did you mean batch_size_per_worker?"),
         ("epochs=3", "epochs is not a setting; did you mean training.epochs?"),
@@ -53,7 +53,7 @@ def test_every_problem_is_in_one_message_with_its_origin(file: WriteFile) -> Non
         "compile, cluster, record, output",
         "a.yaml: model is 3; it must be a mapping of settings; did you mean model.hidden?",
         "a.yaml: strategy.rat is not a setting of weighted-averaging; known are name, period, optimizer_state, "
-        "contraction",
+        "outer, contraction",
         "a.yaml: training.epochs is -3; it must be greater than 0",
         "a.yaml: cluster.speeds names 2 speeds, but workers is 4; give one speed for each worker",
         "command line: 'workers' is not of the form key.path=value, such as training.epochs=5",
