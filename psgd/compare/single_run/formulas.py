@@ -86,20 +86,20 @@ def _penalty(optimizer: Optimizer, w: str) -> str:
     return f", plus {' + '.join(terms)} but for biases" if terms else ""
 
 
-def _update(optimizer: Optimizer, w: str, g: str) -> str:
-    rate = f"{optimizer.learning_rate:g}"
+def _update(optimizer: Optimizer, w: str, g: str, momentum: str = "v") -> str:
+    rate, v = f"{optimizer.learning_rate:g}", momentum
     if isinstance(optimizer, Adam):
         return f"{w} <- {w} - {rate} m / (sqrt(v) + {optimizer.epsilon:g}), {optimizer.name}'s moments m and v of {g}"
     assert isinstance(optimizer, Sgd)
     if not optimizer.momentum:
         return f"{w} <- {w} - {rate} {g}"
-    step = f"({g} + {optimizer.momentum:g} v)" if optimizer.nesterov else "v"
-    return f"v <- {optimizer.momentum:g} v + {g}, {w} <- {w} - {rate} {step}"
+    step = f"({g} + {optimizer.momentum:g} {v})" if optimizer.nesterov else v
+    return f"{v} <- {optimizer.momentum:g} {v} + {g}, {w} <- {w} - {rate} {step}"
 
 
 def _outer_step(outer: Outer) -> list[str]:
     """The step towards the average a."""
-    step = _update(Sgd(**outer.model_dump()), "w", "d").replace("v <-", "u <-").replace(" v", " u")
+    step = _update(Sgd(**outer.model_dump()), "w", "d", momentum="u")
     return ["and the outer optimizer takes a step towards the average:", f"  {step},   d = w - a"]
 
 
