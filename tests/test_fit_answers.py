@@ -1,6 +1,7 @@
 """What psgd.fit does here for actors of Ray: it calls the callback, and ends as the callback does. No Ray runs here."""
 
 import io
+import pickle
 import weakref
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -11,12 +12,15 @@ import numpy as np
 import pytest
 from fake_ray import fail, fake_ray
 
-from psgd.core.errors import UsageError
+from psgd.core.errors import ProcessLost, UsageError
 from psgd.group.ray.actors import Process
+from psgd.group.serial import Serial
 from psgd.jobs.fit import on_ray
 from psgd.jobs.fit.callback import TrainingProgress
+from psgd.jobs.fit.launch import Fitted
 from psgd.jobs.launch import ray as ray_driver
 from psgd.learners.parameter_tree import ParameterTree
+from psgd.training.signals import Signals
 
 
 class Lost(Exception):
@@ -77,3 +81,16 @@ def test_an_actor_that_is_interrupted_leaves_with_that_code(ray):
     actor._transport._ray.get = lambda get, timeout=None: get()
     assert actor.run(fail(KeyboardInterrupt())) is None
     assert ended == [(130, "", 0)]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_only_the_first_process_has_the_result(ray, monkeypatch, tmp_path, first):
+    """If it is lost once training has ended, nobody's summary may pass for one."""
+    task = SimpleNamespace(_replace=lambda **_: SimpleNamespace(job=lambda: None))
+    request = SimpleNamespace(options=SimpleNamespace(output=None))
+    monkeypatch.setattr(on_ray, "train", lambda *_: Fitted(0.0, {"rounds": 1}, [], first))
+    found = on_ray._fit_on_actor(task, pickle.dumps(None), request, None, False, Serial(), tmp_path, Signals())
+    assert (found.code, bool(found.summary), bool(found.fitted)) == (0, first, first)
+    if not first:
+        with pytest.raises(ProcessLost, match="there is no result"):
+            ray_driver._result([found], losses=True)
