@@ -85,7 +85,7 @@ def failing_to_read(*arguments: Any) -> Any:
     return ray_driver._run_on_actor(*arguments)
 
 
-def failing_gradient(after: int) -> Any:
+def failing_gradient(after: int, error: Exception) -> Any:
     """A gradient of user_function.py that fails on each process after so many calls."""
 
     calls: list[int] = []
@@ -93,7 +93,7 @@ def failing_gradient(after: int) -> Any:
     def failing(parameters: Any, X: Any, y: Any) -> Any:
         calls.append(len(y))
         if len(calls) == after:
-            raise ZeroDivisionError("deliberately")
+            raise error
         return gradient(parameters, X, y)
 
     return failing

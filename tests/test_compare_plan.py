@@ -12,7 +12,7 @@ from psgd.compare.plan import VALIDATION, ComparisonPlan, Fingerprints, differen
 from psgd.config.comparison_file import read_comparison
 from psgd.config.document import to_yaml
 from psgd.core import version
-from psgd.core.errors import DataError
+from psgd.core.errors import DataError, UsageError
 
 __all__ = ["plan"]  # a fixture
 GRID = {"workers": [1, 2], "speeds": {"equal": {}, "uneven": {"cluster.speeds": {"repeat": [1, 0.5]}}}}
@@ -79,6 +79,18 @@ def test_an_arm_has_its_own_values_to_try(plan):
     assert found.spaces["own"].log is None
     assert found.spaces["own"].points == 5
     assert found.spaces["sync"].log == [0.01, 1]
+
+
+def test_tuning_gives_no_arm_an_outer_optimizer(plan):
+    """A value of its learning rate would make another strategy of an arm without one."""
+    rates = {"strategy.outer.learning_rate": {"values": [0.5, 1]}}
+    average = {"strategy.name": "parameter-averaging"}
+    with pytest.raises(
+        UsageError, match=r"^average: tune tries .*, but strategy.outer is null, .* set strategy.outer,"
+    ):
+        plan(arms={"average": average, "outer": {**average, "strategy.outer": {}}}, tune=rates)
+    found = plan(arms={"outer": {**average, "strategy.outer": {"momentum": 0.5}}}, tune=rates)
+    assert found.settings(found.cells[0], 0, 0.5).strategy.outer.momentum == 0.5
 
 
 def test_equal_settings_are_one_run_whatever_the_arm(plan):

@@ -90,6 +90,7 @@ def test_every_argument_in_a_message_exists():
         ("lower optimizer.learning_rate", "lower learning_rate"),
         ("set optimizer.clip_norm; training.on_nonfinite: exclude goes on", "set optimizer['clip_norm']; "
          "on_nonfinite='exclude' goes on"),
+        ("lower strategy.outer.learning_rate.", "lower strategy['outer']['learning_rate']."),
         ("cluster.speeds names 2", "speeds names 2"),
         ("must be greater than 0, or null", "must be greater than 0, or None"),
     ],

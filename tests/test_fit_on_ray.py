@@ -69,8 +69,11 @@ def test_the_callback_is_called_here_also_after_the_process_that_asks_was_lost(c
 
 
 def test_an_exception_of_the_function_is_raised_here(cluster, monkeypatch, tmp_path):
-    with pytest.raises(ZeroDivisionError, match="deliberately") as raised:
-        fit(tmp_path / "run", gradient=failing_gradient(after=9))
+    class Deliberate(Exception):
+        """Which only this script has, as many have some of their own."""
+
+    with pytest.raises(Deliberate, match="in a script") as raised:
+        fit(tmp_path / "run", gradient=failing_gradient(9, Deliberate("in a script")))
     notes = "\n".join(raised.value.__notes__)
     assert "psgd.fit: in worker " in notes
     assert "in failing" in notes, "the line of the function"

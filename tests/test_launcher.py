@@ -119,7 +119,8 @@ def proc(tmp_path):
         for number, (name, parent) in listed.items():
             directory = tmp_path / str(number or os.getppid())
             directory.mkdir(exist_ok=True)
-            (directory / "stat").write_text(f"{directory.name} ({name}) S {parent} 1 1\n")
+            line = f"{directory.name} ({name}) S {parent} 1 1\n"
+            (directory / "stat").write_bytes(line.encode(errors="surrogateescape"))
         return tmp_path
 
     return write
@@ -134,6 +135,7 @@ INTEL = {0: ("hydra_pmi_proxy", 402), 402: ("mpiexec.hydra", 403), 403: ("mpirun
         (INTEL, [402, 403]),
         ({0: ("a (b) c", 401), 401: ("prterun", 404), 404: ("bash", 405), 405: ("slurmstepd", 1)}, [401]),
         ({0: ("bash", 401), 401: ("bash", 1)}, []),
+        ({0: ("entra\u00eeneme\udcc3", 401), 401: ("prterun", 1)}, [401]),  # a script, whose name the kernel cut
         ({}, []),  # nothing can be seen
     ],
 )

@@ -6,12 +6,13 @@ from jobs import job, loop_of, train
 
 import psgd
 from psgd.config.resolve import resolve
-from psgd.core.errors import UsageError
+from psgd.core.errors import Diverged, UsageError
 from psgd.core.replica import Progress, Replica
 from psgd.group.serial import Serial
 from psgd.group.threads import run_threads
 from psgd.jobs.build import strategy_of
 from psgd.jobs.choose.device import can_combine
+from psgd.jobs.estimators.parameters import in_words_of_estimators
 from psgd.optimizers.optimizer import Optimizer
 from psgd.optimizers.rules import SGD, Adam
 from psgd.optimizers.schedule import Schedule
@@ -52,6 +53,13 @@ def test_closed_forms_of_a_quadratic(rate, momentum, nesterov):
 
 def test_the_defaults_are_those_of_diloco():
     np.testing.assert_allclose(fit().parameters, closed_form(0.7, 0.9, True), rtol=1e-13)
+
+
+def test_a_divergence_names_both_learning_rates():
+    with pytest.raises(Diverged, match=r"Lower learning_rate or strategy\['outer'\]\['learning_rate'\] or set"):
+        fit(learning_rate=1e300)
+    words = "lower strategy['outer']['learning_rate']"
+    assert in_words_of_estimators("lower strategy.outer.learning_rate") == words
 
 
 def averaging(state: str, outer: Optimizer | None):

@@ -1,6 +1,7 @@
 """A Ray that is missing, too old, out of reach or does not start: one line and its exit code. No Ray runs here."""
 
 import os
+import signal
 import socket
 import sys
 
@@ -125,3 +126,21 @@ def test_what_ray_prints_goes_to_stderr_until_it_is_shut_down(monkeypatch, capsy
         print("a worker died")
     print("{}")
     assert capsys.readouterr() == ("{}\n", "a worker died\na second worker died\n")
+
+
+@pytest.mark.parametrize("own", [signal.SIG_DFL, lambda number, frame: None])
+def test_a_program_keeps_its_handler_of_sigterm(monkeypatch, own):
+    """Ray puts its own in place of it. Where there is none, Ray's may end what it started here, while it is there."""
+    monkeypatch.setenv("RAY_ADDRESS", "")
+    rays = lambda number, frame: None  # noqa: E731
+    fake_ray(monkeypatch, init=lambda *_, **__: signal.signal(signal.SIGTERM, rays))
+    before = signal.signal(signal.SIGTERM, own)
+    try:
+        with connected(1):
+            assert signal.getsignal(signal.SIGTERM) is (own if callable(own) else rays)
+        assert signal.getsignal(signal.SIGTERM) is own
+        with connected(1):  # as the command's
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -122,6 +122,11 @@ class ComparisonPlan:
                 self.settings(cell, comparison.seeds[0], value)
         except UsageError as error:
             return _lines(error)
+        if comparison.tune and (section := _absent_section(settings, comparison.tune.setting)):
+            text = (
+                f"tune tries values of {comparison.tune.setting}, but {section} is null, and a value would change that"
+            )
+            return [f"{text}; set {section}, tune another setting, or leave this out"]
         if settings.workers == "auto":
             return ["workers is auto, which depends on the machine; set a number"]
         if comparison.target.metric.endswith("accuracy") and not classification(settings):
@@ -201,6 +206,12 @@ def differences(base: Settings, settings: Settings) -> dict[str, Any]:
     """The settings that differ from those of the base, by full name; but for the seed, which is that of a run."""
     old, new = flat(base), flat(settings)
     return {key: value for key, value in new.items() if old.get(key) != value and key != "training.seed"}
+
+
+def _absent_section(settings: Settings, setting: str) -> str:
+    """The section of a setting if it is null, as that of an outer optimizer may be; else nothing."""
+    section = setting.rpartition(".")[0]
+    return section if flat(settings).get(section, ...) is None else ""
 
 
 def _lines(error: UsageError) -> list[str]:

@@ -54,7 +54,8 @@ def is_broken(line: Sequence[int], proc: Path = _PROC) -> bool:
 def _stat(process: int, proc: Path) -> tuple[str, int] | None:
     """A process's name and its parent; None if it cannot be seen."""
     try:
-        name, _, rest = (proc / str(process) / "stat").read_text().partition("(")[2].rpartition(")")
+        stat = (proc / str(process) / "stat").read_bytes().decode(errors="replace")  # names are cut between any bytes
     except OSError:
         return None
+    name, _, rest = stat.partition("(")[2].rpartition(")")
     return name, int(rest.split()[1])

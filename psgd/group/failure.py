@@ -6,7 +6,7 @@ Only exceptions are handled here. A process that vanishes raises ProcessLost at 
 import pickle
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol, TypeVar, cast, final
+from typing import Any, NoReturn, Protocol, TypeVar, cast, final
 
 from psgd.core.errors import PsgdError, UsageError, users_part
 from psgd.core.log import LOG
@@ -93,11 +93,11 @@ class Agreement:
             return False
         return error is self.failure or self._exchange.process == self._exchange.members[0]
 
-    def report(self, error: Exception) -> Exception | None:
+    def report(self, error: Exception, pickled: Callable[[Any], bytes] = pickle.dumps) -> Exception | None:
         """What to send of an error to where it can be raised, if this process is the one to report it. Ends every
-        process at once unless the others leave too."""
+        process at once unless the others leave too. `pickled`: by what it will be sent."""
         self.abort_unless_shared(error)
-        return portable(error, self._exchange.process) if self.must_report(error) else None
+        return portable(error, self._exchange.process, pickled) if self.must_report(error) else None
 
     def abort_unless_shared(self, error: BaseException) -> None:
         """Report `error` and end every process at once, unless the others leave too: a PsgdError is raised on all of
@@ -140,16 +140,16 @@ def out_of_memory(error: MemoryError) -> UsageError:
     return UsageError(f"there is not enough memory{how_much}; lower the size of the model or data")
 
 
-def portable(error: Exception, process: int) -> Exception:
+def portable(error: Exception, process: int, pickled: Callable[[Any], bytes] = pickle.dumps) -> Exception:
     """Convert an exception to one that can be sent to another process, with its traceback as a note: itself, or a
-    PsgdError if pickle cannot send it."""
+    PsgdError if it cannot be `pickled`."""
     if isinstance(error, PsgdError):
         return error
     if isinstance(error, MemoryError):
         return out_of_memory(error)
     sent = error
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.loads(pickled(error))
     except Exception:  # of many types
         sent = PsgdError(f"process {process}: {type(error).__name__}: {error}")
     error = error.with_traceback(users_part(error.__traceback__) or error.__traceback__)

@@ -9,6 +9,8 @@ from psgd.core.replica import Replica
 from psgd.core.worker_state import WorkerState
 from psgd.group.reports import RoundReports
 from psgd.learners.learner import Learner
+from psgd.strategy.applications import OuterStep
+from psgd.strategy.strategy import Strategy
 
 
 def first_nonfinite(worker: WorkerState, at_end: bool) -> int:
@@ -27,14 +29,20 @@ def first_nonfinite(worker: WorkerState, at_end: bool) -> int:
     return -1 if math.isfinite(worker.loss) else vector.size
 
 
-def nonfinite_worker(reports: RoundReports, learner: Learner, round: int) -> Diverged:
+def nonfinite_worker(reports: RoundReports, learner: Learner, strategy: Strategy, round: int) -> Diverged:
     """Return the error that names the first worker that is not finite, and where."""
     worker = reports.nonfinite_workers[0]
     where = learner.name(reports.first_nonfinite[worker])
     return Diverged(
-        f"worker {worker}, round {round}: {where} is not finite. Lower optimizer.learning_rate or set "
+        f"worker {worker}, round {round}: {where} is not finite. Lower {learning_rates(strategy)} or set "
         "optimizer.clip_norm; training.on_nonfinite: exclude goes on without it"
     )
+
+
+def learning_rates(strategy: Strategy) -> str:
+    """The settings that may be too large where training diverges."""
+    outer = isinstance(strategy.application, OuterStep)
+    return "optimizer.learning_rate" + " or strategy.outer.learning_rate" * outer
 
 
 def check_replica_finite(replica: Replica) -> None:

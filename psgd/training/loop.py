@@ -19,7 +19,7 @@ from psgd.training.checkpoints import Checkpoints, Saving
 from psgd.training.combination import Combination
 from psgd.training.early_stop import EarlyStop
 from psgd.training.evaluation import Evaluator, reaches
-from psgd.training.finite import check_replica_finite, nonfinite_worker
+from psgd.training.finite import check_replica_finite, learning_rates, nonfinite_worker
 from psgd.training.hooks import NO_HOOKS, Hooks
 from psgd.training.job import Job, Start
 from psgd.training.recorder import Recorder
@@ -117,9 +117,8 @@ class Loop:
             self._losses = 0
             self._evaluate_if_due()
         if self.replica.progress.round and not self.replica.progress.combinations:
-            raise Diverged(
-                "no worker was finite in any round, so that nothing was learnt; lower optimizer.learning_rate"
-            )
+            lower = learning_rates(self._job.strategy)
+            raise Diverged(f"no worker was finite in any round, so that nothing was learnt; lower {lower}")
         for replica in (self.replica, self.result):
             check_replica_finite(replica)
         self.agreement.check()  # what failed after the last exchange of reports
@@ -211,7 +210,7 @@ class Loop:
             if difference := drift(reports, self.group.transport.members):
                 raise PsgdError(difference)
         if max(reports.first_nonfinite) >= 0 and not self._job.exclude_nonfinite:
-            raise nonfinite_worker(reports, self._job.learner, replica.progress.round)
+            raise nonfinite_worker(reports, self._job.learner, self._job.strategy, replica.progress.round)
         if not reports.routine:
             self._save_or_stop(reports)
         return reports

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, final
 
-from psgd.core.errors import ProcessLost, PsgdError
+from psgd.core.errors import INTERRUPTED, ProcessLost, PsgdError
 from psgd.core.log import LOG
 from psgd.group.ray.control_plane import ControlPlane
 from psgd.group.ray.coordinator import Coordinator, Question
@@ -59,9 +59,10 @@ class Process:
         before, sys.stderr = sys.stderr, RemoteStderr(self._coordinator)
         try:
             return main(self._transport)
-        except SystemExit as leaving:  # Ray would take it for the actor's wish to end
+        except (SystemExit, KeyboardInterrupt) as leaving:  # Ray would take it for the actor's wish to end, or its own
+            code = INTERRUPTED if isinstance(leaving, KeyboardInterrupt) else leaving.code
             with contextlib.suppress(SystemExit):
-                self._transport.abort(leaving.code if isinstance(leaving.code, int) else 1)
+                self._transport.abort(code if isinstance(code, int) else 1)
             return None
         finally:
             sys.stderr.flush()

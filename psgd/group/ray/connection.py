@@ -2,8 +2,10 @@
 
 import contextlib
 import ipaddress
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -36,17 +38,35 @@ def connected(cpus: int) -> Iterator[None]:
         reason = f"{which} has not answered for {seconds:g} s: one of its processes was stopped or killed; {advice}"
         return Deadline(seconds, partial(end_process, reason))
 
+    before = signal.getsignal(signal.SIGTERM)
     with deadline(CONNECT_SECONDS, "start again"):
         if ray_address == LOCAL:
             _start(ray, cpus)
         else:
             _connect(ray, ray_address)
-    with contextlib.redirect_stdout(sys.stderr):
+    with _own_handler_of_sigterm(before), contextlib.redirect_stdout(sys.stderr):
         try:
             yield
         finally:
             with deadline(LONGEST_SILENCE, "continue with --resume, which also says whether the run has ended"):
                 ray.shutdown()  # waits for the control plane
+
+
+@contextlib.contextmanager
+def _own_handler_of_sigterm(before: Any) -> Iterator[None]:
+    """Ray, once connected, has put a handler in place of that of `before`: a function is put back at once. If there was
+    none, Ray's, which ends what it started here, stays until the end of the block."""
+    if threading.current_thread() is not threading.main_thread():  # where Ray has left it alone
+        yield
+        return
+    if callable(before):
+        signal.signal(signal.SIGTERM, before)
+    within = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is within and before is not None:  # None: it was not one of Python's
+            signal.signal(signal.SIGTERM, before)
 
 
 def _start(ray: Any, cpus: int) -> None:

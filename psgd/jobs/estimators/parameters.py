@@ -45,7 +45,8 @@ def in_words_of_estimators(message: str) -> str:
     def parameter(found: re.Match[str]) -> str:
         name = found[0]
         section, _, key = name.partition(".")
-        inner = f"{section}[{key!r}]" if section in ("optimizer", "strategy") else name
+        keys = "".join(f"['{each}']" for each in key.split("."))
+        inner = section + keys if section in ("optimizer", "strategy") else name
         return _PARAMETERS.get(name) or _OWN.get(name) or inner
 
     for absent in (r"; training\.on_nonfinite.*", r" \(softmax is for model\.output only\)"):  # in estimators

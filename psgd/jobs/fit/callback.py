@@ -39,12 +39,12 @@ def call(function: Function, progress: TrainingProgress) -> bool:
     """Call it once, and return whether it wants to end the training. The parameters can be read until it returns.
     UsageError if it returns anything but a bool or None; exceptions of the function get a note that names the round.
     """
-    within = True
+    now: TrainingProgress | None = progress
 
     def read() -> Any:
-        if not within:
+        if now is None:
             raise UsageError("progress.parameters are those of the moment: read them before callback returns")
-        return progress.parameters
+        return now.parameters
 
     try:
         wants_end = function(replace(progress, _read=read))
@@ -54,7 +54,7 @@ def call(function: Function, progress: TrainingProgress) -> bool:
         failure.add_note(f"psgd.fit: in callback, round {progress.round}")
         raise
     finally:
-        within = False
+        now = None  # what the function keeps of its progress holds no parameters
     return bool(wants_end)
 
 

@@ -2,12 +2,13 @@
 
 import pickle
 import socket
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TextIO, cast
 
 from psgd.core.errors import INTERRUPTED, ProcessLost, UsageError
 from psgd.group.failure import Agreement, exit_code
@@ -34,7 +35,7 @@ def fit_on_ray(call: FitCall) -> Fitted:
     work = partial(_fit_on_actor, task, functions, call.request, call.threads, call.callback is not None)
     try:
         with signals.listening() if signals else nullcontext():
-            opened, answer = partial(_opened, call), partial(_answer, call)
+            opened, answer = partial(_opened, call), partial(_answer, call, sys.stdout)
             result = run_on_ray(call.task.settings, False, opened, signals, work, answer)
     except Stopped as stopped:
         raise exception_after(stopped, True) from None
@@ -85,15 +86,24 @@ def _opened(call: FitCall) -> Iterator[Path]:
             unlock(directory)
 
 
-def _answer(call: FitCall, progress: TrainingProgress) -> bool:
-    """Call the callback for an actor; return whether it wants to end the training."""
+def _answer(call: FitCall, stdout: TextIO, progress: TrainingProgress) -> bool:
+    """Call the callback for an actor; return whether it wants to end the training. `stdout`: where it prints, since
+    what Ray prints goes elsewhere."""
     assert call.callback
     structure = call.task.structure
 
     def copies() -> Any:  # of arrays in Ray's memory, which are read-only
         return structure.copies(structure.flatten(progress.parameters))
 
-    return call_callback(call.callback, replace(progress, _read=copies))
+    try:
+        with redirect_stdout(stdout):
+            return call_callback(call.callback, replace(progress, _read=copies))
+    except _AskerLost:  # with the parameters; another process asks again, or there is none left
+        return False
+
+
+class _AskerLost(Exception):
+    """The process that asked was lost before its parameters were read."""
 
 
 def _fit_on_actor(
@@ -114,9 +124,12 @@ def _fit_on_actor(
         call = FitCall(task, request, callback, threads, agreement.together(task.job))
         fitted = train(transport, call, call.job, directory if request.options.output else None, signals, agreement)
     except Exception as error:
-        return Result(exit_code(error), None, directory, agreement.report(error))
+        # Ray's pickle also sends exceptions whose class is defined in the caller's script.
+        return Result(exit_code(error), None, directory, agreement.report(error, import_ray().cloudpickle.dumps))
+    if not fitted.first:  # should the first be lost only now, there is no result
+        return Result(0, None, directory)
     # Pickled here, since arrays that Ray itself sends lie in its memory, which ends with the connection.
-    return Result(0, fitted.summary, directory, fitted=pickle.dumps(fitted) if fitted.first else b"")
+    return Result(0, fitted.summary, directory, fitted=pickle.dumps(fitted))
 
 
 def _ask(transport: Ray, progress: TrainingProgress) -> bool:
@@ -126,4 +139,8 @@ def _ask(transport: Ray, progress: TrainingProgress) -> bool:
 
 
 def _fetch(reference: Any) -> Any:
-    return import_ray().get(reference)
+    ray = import_ray()
+    try:
+        return ray.get(reference)
+    except ray.exceptions.ObjectLostError:
+        raise _AskerLost("the process with these parameters was lost; the next one calls this function again") from None

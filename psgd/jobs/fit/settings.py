@@ -30,7 +30,7 @@ _ARGUMENTS = {
     "cluster.processes": "processes",
     "model.hidden": "the size of the parameters",
 }
-_SETTING = re.compile(r"\b(data|strategy|optimizer|training|cluster|model)\.(\w+)(?:: ([a-z]\w*))?")
+_SETTING = re.compile(r"\b(data|strategy|optimizer|training|cluster|model)\.(\w+)((?:\.[a-z]\w*)*)(?:: ([a-z]\w*))?")
 REGULARISATION = "psgd does not know which of your parameters are weights; add it to your gradient"
 # Options of the command, which messages of other parts name -> arguments of psgd.fit.
 _OPTIONS = {
@@ -47,10 +47,10 @@ def in_words_of_fit(message: str) -> str:
     on_nonfinite='exclude'."""
 
     def argument(found: re.Match[str]) -> str:
-        section, key, value = found.groups()
-        name = _ARGUMENTS.get(f"{section}.{key}")
+        section, key, further, value = found.groups()
+        name = _ARGUMENTS.get(f"{section}.{key}{further}")
         if name is None and section in ("strategy", "optimizer"):
-            name = f"{section}['{key}']"
+            name = section + "".join(f"['{each}']" for each in f"{key}{further}".split("."))
         return str(found[0]) if name is None else f"{name}={value!r}" if value else name
 
     message = _SETTING.sub(argument, message).replace(", or null", ", or None")

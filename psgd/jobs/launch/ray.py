@@ -61,7 +61,9 @@ def run_on_ray(
                 act = partial(_run_on_actor, work, directory, os.getcwd())
                 ended = run_actors(processes, patience, _variables(), act, asked, share(processes, gpus), answer)
     except SystemExit as aborted:  # an actor aborted, after it reported why
-        return Result(aborted.code if isinstance(aborted.code, int) else 1, None, directory)
+        if not isinstance(aborted.code, int):
+            raise  # the caller's function left, maybe with a message
+        return Result(aborted.code, None, directory)
     except KeyboardInterrupt:  # before the actors ran
         return Result(exit_code_of(asked() or signal.SIGINT), None, directory)
     result = _result([result for result in ended if result], losses=None in ended)
