@@ -84,7 +84,7 @@ def findings(cells: list[dict[str, Any]], places: list[tuple[int, str]], seeds: 
         rows: list[dict[str, Any]] = [row(c, name, price) for c in cells if c["at"] == at and not c["error"]]
         for each in rows[1:]:
             each["ratio"] = ratio(each, rows[0], len(seeds))
-        tables.append({"at": at, "price": name, "target": TARGET, "rows": rows})
+        tables.append({"at": at, "price": name, "target": TARGET, "rows": rows, "rivals": []})
     at = {"workers": "4", "speeds": "equal"}
     grid = 9
     return {

@@ -25,8 +25,10 @@ def said(
     reference: str = "sync",
     hashes: dict[str, str | None] | None = None,
     broken: str | None = None,
+    rivals: tuple[str, ...] = (),
 ) -> list[str]:
-    """The answer, with the rows in each of so many tables. `hashes`: of the arms' only runs; `broken`: an arm."""
+    """The answer, with the rows in each of so many tables. `hashes`: of the arms' only runs; `broken`: an arm;
+    `rivals`: those not shown to be slower than the first."""
     runs = {
         arm: [{"seed": 0, "sha256": sha256, "status": "done", "series": {"examples": [50, 100]}}]
         for arm, sha256 in (hashes or {}).items()
@@ -36,6 +38,7 @@ def said(
         "target": {"metric": "validation_accuracy", "value": 0.97},
         "budget": {"epochs": 2.0, "evaluate_every": 0.5},
         "reference": reference,
+        "base": {},
         "axes": {},
         "prices": {price: {} for price in prices},
         "cells": [
@@ -47,12 +50,14 @@ def said(
                 "comparable": True,
                 "speeds": [1.0],
                 "period": 5,
+                "settings": {},
+                "tuned": {},
                 "runs": runs.get(arm, []),
             }
             for arm, name in strategies.items()
         ],
     }
-    made = [{"at": {}, "price": price, "rows": list(rows)} for price in prices]
+    made = [{"at": {}, "price": price, "rows": list(rows), "rivals": list(rivals)} for price in prices]
     return answer(results, {"tables": made, "break_even": [], "flips": [], "identities": []})
 
 
@@ -260,6 +265,16 @@ def test_arms_with_the_same_time_are_ahead_together():
     ):
         (sentence,) = said(*some)
         assert sentence.startswith(f"Price p0: {arms}, equally soon, reach the target first, in 2.00 s")
+
+
+def test_arms_that_the_first_does_not_beat_are_named():
+    """Where it is only compared with the reference, a reader would take it for better than all others."""
+    strategies = {**STRATEGIES, "a": "a", "b": "b"}
+    rows = SYNC, row("average", 3, 1.0, ratio=0.5), row("a", 3, 1.1, ratio=0.55), row("b", 3, 1.2, ratio=0.6)
+    (sentence,) = said(*rows, strategies=strategies, rivals=("sync", "a", "b"))
+    assert sentence.endswith("as long as sync (gradient-averaging) (undecided); a and b are not shown to be slower.")
+    (sentence,) = said(row("sync", 3, 0.9), *rows[1:], strategies=strategies, rivals=("average", "a", "b"))
+    assert "shown" not in sentence  # each has its verdict
 
 
 def test_the_strategy_is_named_at_the_first_mention():

@@ -57,6 +57,10 @@ SQUARED, HUBER = {"model.loss": "squared-error"}, {"model.loss": "huber"}
         ({"exclude": [{"arm": "c"}]}, 'exclude[0] is {"arm": "c"}, which fits no cell'),
         ({"exclude": [{"arm": arm} for arm in ARMS]}, "exclude leaves no cell of the grid"),
         ({"grid": {"workers": list(range(1, 400))}}, "arms and grid have 1,197 cells; at most 1,000 can be compared"),
+        (
+            {"tune": {**RATES, "strategy.outer.learning_rate": {"values": [0.7, 1]}}},
+            "tune names 2 settings; name one, such as optimizer.learning_rate: {log: [0.01, 1]}, and have an arm",
+        ),
         ({"tune": {"rate": {"log": [1, 2]}}}, "tune names 0 settings; name one, such as optimizer.learning_rate"),
         ({"tune": {"optimizer.learning_rate": {"lag": [1, 2]}}}, "tune.space.lag is not a setting"),
         ({"tune": {"optimizer.learning_rate": {"log": [2, 1]}}}, "its first number must be less than the second"),
@@ -86,7 +90,7 @@ SQUARED, HUBER = {"model.loss": "squared-error"}, {"model.loss": "huber"}
         ({"arms": {"a": {"tune": RATES}}}, "arms.a.tune: the comparison tunes nothing"),
         (
             {"arms": {"a": {"tune": {"workers": 1}}}, "tune": RATES},
-            "it must be a mapping such as {optimizer.learning_rate",
+            "all arms tune the same setting, so it must be a mapping such as {optimizer.learning_rate",
         ),
         (
             {"arms": {"a": {"tune": {"optimizer.learning_rate": {"values": [1, 2]}}}}, "tune": RATES},

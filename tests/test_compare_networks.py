@@ -61,6 +61,7 @@ def results(*cells, **more):
         "cells": list(cells),
         "arms": list(dict.fromkeys(cell["arm"] for cell in cells)),
         "reference": "sync",
+        "base": {},
         "target": {"metric": "test_loss", "value": 0.5},
         "budget": {"epochs": 1, "evaluate_every": 1},
         "prices": {"here": "measured", "slow": {"hosts": 2, "network": "100Mbit,0us"}},
@@ -238,6 +239,26 @@ def test_the_best_period_of_a_network():
         "workers 2, price one: the best period of parameter-averaging is 1, 200 ms to the target; "
         "10 takes 1.50 times as long"
     )
+
+
+def test_periods_of_two_outer_optimizers_are_told_apart():
+    fast, slow = ({"learning_rate": rate, "momentum": 0.9, "nesterov": True} for rate in (1.0, 0.7))
+    arms = [("slow", slow, 10), ("slow-1", slow, 1), ("fast", fast, 10), ("fast-1", fast, 1)]
+    cells = [
+        a_cell(arm, 200, 210, period=p, settings={"strategy.outer": o, "strategy.period": p}) for arm, o, p in arms
+    ]
+    said = best_period(results(*cells, prices={"one": {"hosts": 1}}))
+    names = [sentence.split("the best period of ")[1].split(" is ")[0] for sentence in said]
+    assert names == [f"parameter-averaging with outer rate {rate} and Nesterov's momentum 0.9" for rate in ("0.7", "1")]
+
+
+def test_those_not_shown_to_be_slower_than_the_first_are_its_rivals():
+    cells = a_cell("first", 30, 30, 30), a_cell("near", 31, 31, 31), a_cell("far", 90, 90, 90)
+    cells += (a_cell("broken", 10, 10, 10, error="no memory"), a_cell("late", 30, 300, 300))
+    (table,) = analyse(results(*cells, reference="far", arms=[c["arm"] for c in cells], prices={"one": {"hosts": 1}}))[
+        "tables"
+    ]
+    assert table["rivals"] == ["near", "late"]
 
 
 def test_a_period_that_is_not_shown_to_be_worse_has_its_verdict():

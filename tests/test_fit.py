@@ -44,6 +44,11 @@ def test_mpi_gives_the_bits_of_serial_and_all_processes_the_same_result(mpi, ser
             assert summary[key] == expected[key], key
 
 
+def test_the_result_is_a_line_at_a_prompt(serial):
+    said = repr(serial["parameter-averaging"])
+    assert re.fullmatch(r"<psgd\.Fitted: done after \d+ rounds, [\d.]+ epochs, [\d.e-]+ s; \.parameters, .*>", said)
+
+
 def test_the_result_has_the_given_structure_and_its_own_memory(serial):
     start, (X, y) = own.problem()
     fitted = serial["parameter-averaging"]

@@ -111,6 +111,6 @@ def test_a_module_that_the_actors_do_not_find_is_named(cluster, monkeypatch, tmp
     exec("from user_function import gradient as its\ndef gradient(*arguments): return its(*arguments)", vars(module))
     monkeypatch.setitem(sys.modules, "only_here", module)
     with pytest.raises(
-        UsageError, match=r"gradient, loss or score cannot be imported: No module named 'only_here'; mod"
+        UsageError, match=r"gradient, loss or score cannot be imported: No module named 'only_here'; mod.*working_dir"
     ):
         fit(None, gradient=module.gradient)

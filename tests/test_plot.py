@@ -142,6 +142,11 @@ def test_labels_name_the_run_its_strategy_and_workers(tmp_path):
         "mnist-002: parameter-averaging, period 50, 4 workers",
     ]
     assert labels([one, same])[1] == f"{tmp_path}/y/mnist-001: gradient-averaging, 4 workers"
+    outer = "parameter-averaging, outer: {learning_rate: 0.7, momentum: 0.9, nesterov: true}"
+    write(tmp_path / "z", metrics(), outer)
+    assert labels([RunCurves(tmp_path / "z", {})]) == [
+        "z: parameter-averaging with outer rate 0.7 and Nesterov's momentum 0.9, 4 workers"
+    ]
     (same.path / "config.yaml").write_text("strategy: [none of psgd's]\n")
     assert labels([other, same])[1] == "mnist-001"
 

@@ -101,6 +101,7 @@ def test_a_cluster_that_refuses_this_driver_is_one_line(monkeypatch, tmp_path, c
     assert main(["group=ray", "--output", str(tmp_path / "run")]) == UsageError.code
     err = capsys.readouterr().err
     assert err.startswith("psgd: cannot connect to Ray at auto (RAY_ADDRESS): Version mismatch: Ray: 2.59.0; are its")
+    assert "RAY_AUTH_MODE=token" in err  # without it, Ray sends no token to an address that is named
     assert err.count("\n") == 1
 
 

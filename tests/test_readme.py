@@ -158,15 +158,16 @@ def test_extras_that_the_documentation_names_exist():
     assert named <= {*extras()}
 
 
-def test_the_comparison_of_the_readme_can_be_planned(tmp_path):
+@pytest.mark.parametrize(("page", "cells"), [("README.md", 15), ("docs/comparing.md", 10)])
+def test_the_comparisons_of_the_documentation_can_be_planned(tmp_path, page, cells):
     from psgd.compare.plan import ComparisonPlan
     from psgd.config.comparison_file import read_comparison
 
-    (block,) = re.findall(r"```yaml compare\n(.*?)```", README, re.S)
+    (block,) = re.findall(r"```yaml compare\n(.*?)```", (ROOT / page).read_text(), re.S)
     (tmp_path / "compare").mkdir()
     (tmp_path / "mnist_small.yaml").write_text((ROOT / "configs" / "mnist_small.yaml").read_text())
     (tmp_path / "compare" / "readme.yaml").write_text(block)
-    assert len(ComparisonPlan(read_comparison(str(tmp_path / "compare" / "readme.yaml"))).cells) == 15
+    assert len(ComparisonPlan(read_comparison(str(tmp_path / "compare" / "readme.yaml"))).cells) == cells
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs" / "compare").glob("*.yaml")), ids=lambda path: path.name)

@@ -81,8 +81,10 @@ def _in_full(path: str, tune: dict[str, Any], document: dict[str, Any]) -> dict[
     """The section `tune` in its short form, `optimizer.learning_rate: {log: [0.01, 1]}`, in full."""
     spaces = {key: value for key, value in tune.items() if "." in key}
     if len(spaces) != 1:
+        others = ", and have an arm for each value of another" if spaces else ""
         raise UsageError(
-            f"{path}: tune names {len(spaces)} settings; name one, such as optimizer.learning_rate: {{log: [0.01, 1]}}"
+            f"{path}: tune names {len(spaces)} settings; name one, such as optimizer.learning_rate: "
+            f"{{log: [0.01, 1]}}{others}"
         )
     ((setting, space),) = spaces.items()
     grid = document.get("grid") or {}
@@ -176,7 +178,10 @@ def _own_tune_problems(comparison: Comparison, arm: str, own: Any) -> Iterator[s
     if tune is None:
         yield f"{where}: the comparison tunes nothing; add a section tune, or leave this out"
     elif not isinstance(own, dict) or own.keys() != {tune.setting} or not isinstance(own[tune.setting], dict):
-        yield f"{where} is {shown(own)}; it must be a mapping such as {{{tune.setting}: {{log: [0.01, 1]}}}}"
+        yield (
+            f"{where} is {shown(own)}; all arms tune the same setting, so it must be a mapping such as "
+            f"{{{tune.setting}: {{log: [0.01, 1]}}}}"
+        )
     elif "arm" not in tune.for_each:
         yield f"{where}: tune.for_each leaves out arm, so that all arms share a value; add arm to it"
     else:

@@ -1,11 +1,12 @@
 """The answer of a comparison in plain sentences."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, final
 
 from psgd.compare import numbers
 from psgd.compare.analysis.grid import cell_name, point_name
 from psgd.compare.analysis.tables import same_runs
+from psgd.compare.methods import method_of
 from psgd.compare.results_file import Json
 from psgd.core.wording import counted
 
@@ -22,26 +23,26 @@ TableWinners = tuple[Json, Winners | None]
 
 @final
 class ArmNames:
-    """Gives each arm's name, followed at the first mention by its strategy, where that tells arms apart and the name
+    """Gives each arm's name, followed at the first mention by its method, where that tells arms apart and the name
     does not say it."""
 
-    def __init__(self, cells: Iterable[Json]) -> None:
+    def __init__(self, results: Json) -> None:
         found: dict[str, set[str]] = {}
-        for cell in cells:
-            found.setdefault(cell["arm"], set()).add(cell["strategy"])
+        for cell in results["cells"]:
+            found.setdefault(cell["arm"], set()).add(method_of(results, cell))
         several = len(set().union(*found.values())) > 1
-        self._strategies = {
+        self._methods = {
             arm: next(iter(names)) for arm, names in found.items() if several and len(names) == 1 and arm not in names
         }
 
     def __call__(self, arm: str) -> str:
-        strategy = self._strategies.pop(arm, None)
-        return f"{arm} ({strategy})" if strategy else arm
+        method = self._methods.pop(arm, None)
+        return f"{arm} ({method})" if method else arm
 
 
 def answer(results: Json, findings: Json) -> list[str]:
     """The answer first, then what limits it."""
-    target, tables, name = results["target"], findings["tables"], ArmNames(results["cells"])
+    target, tables, name = results["target"], findings["tables"], ArmNames(results)
     if target["value"] is None:
         return ["No run of the arm that sets the target has a score, so there is no target and no answer."]
     leads = [(table, winners(results, table)) for table in tables]
@@ -125,7 +126,16 @@ def _sentence(results: Json, table: Json, found: Winners | None, name: ArmNames)
     arms = _named([row["arm"] for row in found.rows], name)
     how = ", whose runs are the same, reach" if found.same else ", equally soon, reach" if several else " reaches"
     reached = f"{arms}{how} the target first, in {numbers.seconds(first['median'])} ({_runs(first)})"
-    return f"{point}: {reached}{_compared(results, table, found, name)}."
+    return f"{point}: {reached}{_compared(results, table, found, name)}{_rivals(results, table, found, name)}."
+
+
+def _rivals(results: Json, table: Json, found: Winners, name: ArmNames) -> str:
+    """Which arms may be as fast as the first, besides the reference, whose verdict is said."""
+    if found.rows[0]["arm"] == results["reference"]:
+        return ""
+    said = {results["reference"], *(row["arm"] for row in found.rows)}
+    arms = [arm for arm in table["rivals"] if arm not in said]
+    return f"; {_named(arms, name)} {'are' if len(arms) > 1 else 'is'} not shown to be slower" if arms else ""
 
 
 def _named(arms: Sequence[str], name: ArmNames) -> str:

@@ -8,6 +8,7 @@ from psgd.compare.analysis.arm_times import ArmTimes, arm_times, modelled_prices
 from psgd.compare.analysis.grid import points_with_cells
 from psgd.compare.analysis.statistics import Verdict
 from psgd.compare.analysis.tables import against
+from psgd.compare.methods import method_of
 from psgd.compare.results_file import Json
 
 
@@ -18,12 +19,12 @@ def best_period(results: Json) -> list[str]:
         for family in _families(point.cells.values()):
             for name, price in modelled_prices(results, point.workers):
                 cells = {cell["arm"]: cell for cell in family}
-                if sentence := _sentence(cells, arm_times(results, cells, price)):
+                if sentence := _sentence(cells, arm_times(results, cells, price), method_of(results, family[0])):
                     sentences.append(f"{point}, price {name}: {sentence}")
     return sentences
 
 
-def _sentence(cells: dict[str, Json], found: ArmTimes) -> str:
+def _sentence(cells: dict[str, Json], found: ArmTimes, method: str) -> str:
     """The sentence about one grid point and price; empty if the target is reached with no period."""
     best = min(found.medians, key=found.medians.__getitem__)
     if math.isinf(found.medians[best]):
@@ -34,7 +35,7 @@ def _sentence(cells: dict[str, Json], found: ArmTimes) -> str:
         if arm != best:
             others.append(f"{cells[arm]['period']} {_against(median / found.medians[best], compared[arm].verdict)}")
     time = f"{numbers.seconds(found.medians[best])} to the target"
-    return f"the best period of {cells[best]['strategy']} is {cells[best]['period']}, {time}; {', '.join(others)}"
+    return f"the best period of {method} is {cells[best]['period']}, {time}; {', '.join(others)}"
 
 
 def _against(ratio: float, verdict: Verdict) -> str:

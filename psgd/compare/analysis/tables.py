@@ -157,13 +157,24 @@ def _table(results: Json, at: Mapping[str, str], price_name: str, target: float)
     if not any(found.values()):
         return None
     rows = [_row(results, cells[arm], price, target, found[arm]) for arm in results["arms"] if found.get(arm)]
+    times = {arm: {seed: time for seed, (_, time) in found[arm].items()} for arm in (row["arm"] for row in rows)}
     if found.get(results["reference"]):
-        times = {arm: {seed: time for seed, (_, time) in found[arm].items()} for arm in (row["arm"] for row in rows)}
         compared = against(results["reference"], cells, times)
         for row in rows:
             if row["arm"] in compared:
                 row["ratio"] = asdict(compared[row["arm"]])
-    return {"at": dict(at), "price": price_name, "target": target, "rows": rows}
+    rivals = _rivals(rows, cells, times)
+    return {"at": dict(at), "price": price_name, "target": target, "rows": rows, "rivals": rivals}
+
+
+def _rivals(rows: list[Json], cells: Mapping[str, Json], times: Mapping[str, Mapping[int, Crossing]]) -> list[str]:
+    """The arms that are not shown to be slower than the one with the shortest median time."""
+    whole = {arm: found for arm, found in times.items() if not cells[arm]["error"]}
+    ahead = [row for row in rows if row["median"] is not None and row["arm"] in whole]
+    if not ahead:
+        return []
+    first = min(ahead, key=lambda row: float(row["median"]))["arm"]
+    return [arm for arm, pair in against(first, cells, whole).items() if pair.verdict != "slower"]
 
 
 def _row(results: Json, cell: Json, price: Any, target: float, found: dict[int, tuple[Timed, Crossing]]) -> Json:

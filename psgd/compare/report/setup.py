@@ -5,6 +5,7 @@ from typing import Any
 
 from psgd.compare import numbers
 from psgd.compare.analysis import grid
+from psgd.compare.methods import method_of
 from psgd.compare.report import view
 from psgd.compare.report.blocks import Block, Code, Paragraph, RowGroup, Section, Table
 
@@ -60,7 +61,7 @@ def _cells(results: view.Results) -> Table:
             rows.append(
                 [
                     cell["arm"],
-                    cell["strategy"],
+                    method_of(results, cell),
                     numbers.NONE if cell["period"] is None else str(cell["period"]),
                     str(cell["workers"]),
                     _speeds(cell["speeds"]),

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from psgd.compare.methods import outer_name
 from psgd.compare.single_run.curves import AXES, Curve, RunCurves
 from psgd.config.document import read_file
 from psgd.core.errors import StorageError, UsageError
@@ -53,7 +54,8 @@ def _experiment(path: Path) -> str:
     if not isinstance(strategy, dict):
         return ""  # not written by psgd
     period = f", period {strategy['period']}" if "period" in strategy else ""
-    return f": {strategy.get('name')}{period}, {workers} worker{'s' * (workers != 1)}"
+    outer = outer_name(strategy.get("outer"))
+    return f": {strategy.get('name')}{outer}{period}, {workers} worker{'s' * (workers != 1)}"
 
 
 def import_matplotlib() -> Any:

@@ -98,7 +98,7 @@ def _connect(ray: Any, ray_address: str) -> None:
     except Exception as error:  # of many types
         raise UsageError(
             f"cannot connect to Ray at {ray_address} (RAY_ADDRESS): {_one_line(error)}; are its address, its token "
-            "(RAY_AUTH_TOKEN) and its versions of Ray and Python those of this process?"
+            "(RAY_AUTH_TOKEN, with RAY_AUTH_MODE=token) and its versions of Ray and Python those of this process?"
         ) from None
 
 

@@ -47,6 +47,12 @@ class Fitted:
     history: list[dict[str, Any]]
     first: bool  # whether this process should print and save, if there are several
 
+    def __repr__(self) -> str:
+        """In short: at a prompt, all parameters and lines would bury everything else."""
+        said = self.summary
+        ended = f"{said['status']} after {said['rounds']} rounds, {said['epochs']:.4g} epochs"
+        return f"<psgd.Fitted: {ended}, {said['train_seconds']:.3g} s; .parameters, .summary, .history, .first>"
+
 
 class FitCall(NamedTuple):
     """All that a process needs to know about a call."""

@@ -66,8 +66,9 @@ def _unpickled(functions: bytes) -> Callable[[], UserFunction]:
         return cast(Callable[[], UserFunction], pickle.loads(functions))
     except ImportError as error:
         raise UsageError(
-            f"on {socket.gethostname()}, gradient, loss or score cannot be imported: {error}; modules of yours must be "
-            "installed on all machines of Ray, or lie in its PYTHONPATH or working_dir"
+            f"on {socket.gethostname()}, gradient, loss or score cannot be imported: {error}; modules of yours must "
+            "be installed on all machines of Ray, or be sent there: call ray.init(runtime_env={'working_dir': DIR}), "
+            "with their directory, before psgd.fit, or use ray job submit --working-dir"
         ) from None
 
 
