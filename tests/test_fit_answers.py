@@ -2,10 +2,11 @@
 
 import io
 import pickle
+import sys
 import weakref
 from contextlib import redirect_stdout
 from dataclasses import replace
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import fit_run
 import numpy as np
@@ -44,6 +45,22 @@ def test_what_the_callback_prints_goes_where_the_script_prints(ray, capsys):
     with redirect_stdout(io.StringIO()) as rays:
         assert answered(lambda progress: print(*progress.parameters) or True, lambda: np.ones(2), script)
     assert (script.getvalue(), rays.getvalue()) == ("1.0 1.0\n", "")
+
+
+def test_an_exception_of_the_callback_is_raised_with_its_round(ray):
+    with pytest.raises(KeyError, match="deliberately") as raised:
+        answered(fail(KeyError("deliberately")), lambda: np.ones(2))
+    assert raised.value.__notes__ == ["psgd.fit: in callback, round 3"]
+
+
+def test_a_module_that_an_actor_does_not_find_is_named(monkeypatch):
+    module = ModuleType("only_here")
+    exec("def gradient(*arguments): pass", vars(module))
+    with monkeypatch.context() as here:
+        here.setitem(sys.modules, "only_here", module)
+        functions = pickle.dumps(module.gradient)
+    with pytest.raises(UsageError, match=r"cannot be imported: No module named 'only_here'; modules .*working_dir"):
+        on_ray._unpickled(functions)
 
 
 def test_parameters_that_were_lost_with_their_process_do_not_end_the_job(ray):

@@ -1,10 +1,8 @@
 """psgd.fit on Ray: the bits of one process, a callback that is called by the caller, and its exceptions."""
 
-import sys
 from collections.abc import Iterator
 from functools import partial
 from threading import Lock
-from types import ModuleType
 from typing import Any
 
 import fit_run
@@ -79,17 +77,7 @@ def test_an_exception_of_the_function_is_raised_here(cluster, monkeypatch, tmp_p
     assert "in failing" in notes, "the line of the function"
     assert "psgd/" not in notes, "none of psgd's own lines"
     assert not (tmp_path / "run" / "summary.json").exists()
-    same(fit(tmp_path / "run", resume=True), fit_run.fit(None))  # unlocked
-
-
-def test_an_exception_of_the_callback_ends_the_job_here(cluster):
-    def callback(progress: TrainingProgress) -> None:
-        if progress.round == 3:
-            raise KeyError("deliberately")
-
-    with pytest.raises(KeyError, match="deliberately") as raised:
-        fit(None, callback=callback)
-    assert raised.value.__notes__ == ["psgd.fit: in callback, round 3"]
+    same(fit_run.fit(tmp_path / "run", resume=True), fit_run.fit(None))  # unlocked
 
 
 def test_a_function_that_cannot_be_sent_is_refused_before_there_is_a_directory(tmp_path):
@@ -104,13 +92,3 @@ def test_a_function_that_cannot_be_sent_is_refused_before_there_is_a_directory(t
     ):
         fit(tmp_path / "run", gradient=locked)
     assert not (tmp_path / "run").exists()
-
-
-def test_a_module_that_the_actors_do_not_find_is_named(cluster, monkeypatch, tmp_path):
-    module = ModuleType("only_here")
-    exec("from user_function import gradient as its\ndef gradient(*arguments): return its(*arguments)", vars(module))
-    monkeypatch.setitem(sys.modules, "only_here", module)
-    with pytest.raises(
-        UsageError, match=r"gradient, loss or score cannot be imported: No module named 'only_here'; mod.*working_dir"
-    ):
-        fit(None, gradient=module.gradient)
