@@ -262,7 +262,7 @@ def test_errors_travel_between_processes():
 
 
 class NeedsTwo(Exception):
-    """Of a kind that pickle makes from its message alone, in vain."""
+    """An exception that pickle cannot make again, since it keeps the message alone."""
 
     def __init__(self, one: str, another: str) -> None:
         super().__init__(one)
